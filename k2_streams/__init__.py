@@ -1,0 +1,1 @@
+"""K2 Streams: market trades, complete and provably so."""

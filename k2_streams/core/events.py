@@ -1,0 +1,100 @@
+"""What the sequencer found out: the records of `k2.sequence-events`.
+
+One JSON object a record, `type` first. Ranges are inclusive on both ends, as FIX's BeginSeqNo and
+EndSeqNo are. `source_partition` and `source_offset` are of the raw record that brought it about.
+"""
+
+from typing import Any
+
+import msgspec
+
+#: A gap of more numbers than this is a large one.
+SMALL_GAP_MAX = 10
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event says."""
+
+    scope: str  # the key of the sequence: EXCHANGE:SYMBOL where it counts per symbol
+    session: str
+    source_partition: int = -1
+    source_offset: int = -1
+    exchange_time_ns: int = 0  # of the message that brought it about
+    accepted_time_us: int = 0  # of the checkpoint that published it
+
+
+class GapOpened(Event, frozen=True, kw_only=True, tag="gap_opened"):
+    """Numbers first to last were passed over."""
+
+    first: int
+    last: int
+    size: str  # "small" up to 10 numbers, else "large"
+
+
+class GapFilled(Event, frozen=True, kw_only=True, tag="gap_filled"):
+    """Every number of the gap that was opened as first to last has now been received."""
+
+    first: int
+    last: int
+
+
+class GapAbandoned(Event, frozen=True, kw_only=True, tag="gap_abandoned"):
+    """Numbers first to last, still missing of the gap gap_first to gap_last, are given up."""
+
+    first: int
+    last: int
+    gap_first: int
+    gap_last: int
+    reason: str  # "limit" (too many ranges), "reset", "session-dropped"
+
+
+class Late(Event, frozen=True, kw_only=True, tag="late"):
+    """A number that was missing arrived behind later ones; its trade is accepted, marked late."""
+
+    sequence: int
+
+
+class Stale(Event, frozen=True, kw_only=True, tag="stale"):
+    """A number in or below an abandoned range, or of a session no longer kept: dead letter."""
+
+    sequence: int
+
+
+class Duplicates(Event, frozen=True, kw_only=True, tag="duplicates"):
+    """Numbers seen before, of one scope and session in one checkpoint; their trades are dropped."""
+
+    count: int
+    ranges: list[tuple[int, int]]  # inclusive, sorted, merged; a number repeated twice counts twice
+
+
+class Reset(Event, frozen=True, kw_only=True, tag="reset"):
+    """A new session began with this number; `previous` is the session before it."""
+
+    sequence: int
+    previous: str
+
+
+AnyEvent = GapOpened | GapFilled | GapAbandoned | Late | Stale | Duplicates | Reset
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: Event) -> bytes:
+    """An event as a record's value."""
+    return _ENCODER.encode(event)
+
+
+def decode(value: bytes) -> AnyEvent:
+    """A record's value as an event.
+
+    Raises:
+        msgspec.DecodeError: not an event of this version.
+    """
+    event: AnyEvent = _DECODER.decode(value)
+    return event
+
+
+def stamped(event: Event, accepted_time_us: int) -> Event:
+    """The event with the time of the checkpoint that publishes it."""
+    return msgspec.structs.replace(event, accepted_time_us=accepted_time_us)

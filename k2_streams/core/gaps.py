@@ -1,0 +1,226 @@
+r"""What is known to be missing: a pure fold of the sequencer's events.
+
+    open ----> filled        every number of it was received
+      \-----> abandoned      what was still missing of it, or a part of that, is given up
+
+The fold is bounded: of the gaps that are closed the oldest go first, and it says that they did.
+"""
+
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from k2_streams.core.events import (
+    AnyEvent,
+    Duplicates,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Reset,
+    Stale,
+)
+
+OPEN, FILLED, ABANDONED = "open", "filled", "abandoned"
+#: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 a scope), closed ones here.
+MAX_GAPS = 200_000
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers `first` to `last` (both inclusive) that were passed over, and what became of them."""
+
+    scope: str
+    exchange: str
+    symbol: str  # what stands behind the scope's first ':'
+    session: str
+    first: int
+    last: int
+    size: str
+    state: str
+    missing: Ranges  # inclusive: not received yet, and not given up
+    abandoned: Ranges  # inclusive: given up
+    opened_time_ns: int  # event time of the message that passed over it
+    closed_time_ns: int | None  # event time of the message that filled it or gave it up
+    reason: str | None  # why it was given up
+    source_partition: int
+    source_offset: int  # of the raw record that passed over it
+
+
+class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sequencer found in a scope, ever."""
+
+    gaps_opened: int = 0
+    gaps_filled: int = 0
+    gaps_abandoned: int = 0
+    missing: int = 0  # numbers that gaps of the scope still miss
+    duplicates: int = 0
+    late: int = 0
+    stale: int = 0
+    resets: int = 0
+
+
+_Id = tuple[str, str, int, int]  # scope, session, first, last
+
+
+class GapLedger:
+    """The fold. Feed it every event, in the order of its partition; ask it at any time."""
+
+    def __init__(self, max_gaps: int = MAX_GAPS) -> None:
+        self._max_gaps = max_gaps
+        self._gaps: dict[_Id, Gap] = {}
+        self._by_number: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        self._ids: dict[str, dict[_Id, None]] = {}  # by scope, in the order they were opened
+        self._closed: deque[_Id] = deque()
+        self._counts: dict[str, ScopeCounts] = {}
+        self.forgotten = 0
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take one event in."""
+        match event:
+            case GapOpened():
+                self._open(event)
+            case GapFilled():
+                self._fill(event)
+            case GapAbandoned():
+                self._abandon(event)
+            case Late():
+                self._receive(event)
+            case Duplicates():
+                self._count(event.scope, duplicates=event.count)
+            case Stale():
+                self._count(event.scope, stale=1)
+            case Reset():
+                self._count(event.scope, resets=1)
+
+    def counts(self, scope: str) -> ScopeCounts:
+        """What was found in a scope."""
+        return self._counts.get(scope, ScopeCounts())
+
+    def scopes(self) -> Iterable[str]:
+        """Every scope that had an event."""
+        return self._counts.keys()
+
+    def gaps(self, scopes: Iterable[str]) -> Iterator[Gap]:
+        """The gaps of these scopes: by scope, then in the order they were opened."""
+        for scope in sorted(scopes):
+            for key in self._ids.get(scope, ()):
+                yield self._gaps[key]
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def _open(self, event: GapOpened) -> None:
+        exchange, _, symbol = event.scope.partition(":")
+        key = (event.scope, event.session, event.first, event.last)
+        self._count(event.scope, gaps_opened=1, missing=event.last - event.first + 1)
+        self._gaps[key] = Gap(
+            scope=event.scope,
+            exchange=exchange,
+            symbol=symbol,
+            session=event.session,
+            first=event.first,
+            last=event.last,
+            size=event.size,
+            state=OPEN,
+            missing=((event.first, event.last),),
+            abandoned=(),
+            opened_time_ns=event.exchange_time_ns,
+            closed_time_ns=None,
+            reason=None,
+            source_partition=event.source_partition,
+            source_offset=event.source_offset,
+        )
+        known = self._ids.setdefault(event.scope, {})
+        if key not in known:
+            known[key] = None
+            insort(self._by_number.setdefault(key[:2], []), key[2:])
+        self._forget()
+
+    def _fill(self, event: GapFilled) -> None:
+        self._count(event.scope, gaps_filled=1)
+        key = (event.scope, event.session, event.first, event.last)
+        gap = self._gaps.get(key)
+        if gap is None:
+            return
+        self._count(event.scope, missing=-_size(gap.missing))
+        self._gaps[key] = msgspec.structs.replace(
+            gap,
+            state=ABANDONED if gap.abandoned else FILLED,
+            missing=(),
+            closed_time_ns=event.exchange_time_ns,
+        )
+        self._closed.append(key)
+
+    def _abandon(self, event: GapAbandoned) -> None:
+        key = (event.scope, event.session, event.gap_first, event.gap_last)
+        gap = self._gaps.get(key)
+        if gap is None:
+            self._count(event.scope, gaps_abandoned=1)
+            return
+        left = without(gap.missing, event.first, event.last)
+        self._count(
+            event.scope,
+            gaps_abandoned=0 if gap.abandoned else 1,
+            missing=_size(left) - _size(gap.missing),
+        )
+        self._gaps[key] = msgspec.structs.replace(
+            gap,
+            state=ABANDONED,
+            missing=left,
+            abandoned=tuple(sorted((*gap.abandoned, (event.first, event.last)))),
+            closed_time_ns=event.exchange_time_ns,
+            reason=event.reason,
+        )
+        if not left:
+            self._closed.append(key)
+
+    def _receive(self, event: Late) -> None:
+        self._count(event.scope, late=1)
+        ranges = self._by_number.get((event.scope, event.session), [])
+        at = bisect_right(ranges, (event.sequence, 2**63)) - 1
+        if at < 0 or ranges[at][1] < event.sequence:
+            return
+        key = (event.scope, event.session, *ranges[at])
+        gap = self._gaps[key]
+        left = without(gap.missing, event.sequence, event.sequence)
+        self._count(event.scope, missing=_size(left) - _size(gap.missing))
+        self._gaps[key] = msgspec.structs.replace(gap, missing=left)
+        if gap.abandoned and gap.missing and not left:
+            self._closed.append(key)
+
+    def _count(self, scope: str, **more: int) -> None:
+        old = self._counts.get(scope, ScopeCounts())
+        added = {name: getattr(old, name) + count for name, count in more.items()}
+        self._counts[scope] = msgspec.structs.replace(old, **added)
+
+    def _forget(self) -> None:
+        while len(self._gaps) > self._max_gaps and self._closed:
+            key = self._closed.popleft()
+            if self._gaps[key].missing:
+                continue  # the same session came again and opened it anew
+            del self._gaps[key]
+            del self._ids[key[0]][key]
+            self._by_number[key[:2]].remove(key[2:])
+            self.forgotten += 1
+
+
+def without(ranges: Ranges, first: int, last: int) -> Ranges:
+    """Ranges (inclusive, disjoint, sorted) less the numbers first to last."""
+    left: list[tuple[int, int]] = []
+    for low, high in ranges:
+        if high < first or last < low:
+            left.append((low, high))
+            continue
+        if low < first:
+            left.append((low, first - 1))
+        if last < high:
+            left.append((last + 1, high))
+    return tuple(left)
+
+
+def _size(ranges: Ranges) -> int:
+    return sum(high - low + 1 for low, high in ranges)

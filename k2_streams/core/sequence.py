@@ -1,0 +1,304 @@
+"""What was received, exactly: the verdict on each number of a scope, and what is still missing.
+
+A scope is what a venue counts for: an exchange's symbol, or its channel. `step` takes one message
+and says what it is. The answer depends on the messages and their order alone, not on how they were
+cut into batches, on the machine's clock or on restarts.
+
+    number against the message's session        verdict
+    --------------------------------------      ---------------------------------------------------
+    the scope or an older session begins        FIRST
+    a new current session begins                RESET: what the one before misses is abandoned
+    at `expected`                               IN_ORDER
+    above `expected`                            IN_ORDER, and a gap opens
+    missing                                     LATE: the gap shrinks, splits or is filled
+    below the session's first                   LATE, and a gap opens between the two
+    received before                             DUPLICATE
+    below `floor`, or session no longer kept    STALE: whether it was received is not known any more
+
+What is missing is kept as ranges, as TCP's selective acknowledgement (RFC 2018) has it.
+"""
+
+import enum
+from bisect import bisect_right
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+
+from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened
+from k2_streams.core.sequence_events import MessageEvents
+from k2_streams.core.sessions import (
+    DEFAULT_SESSION,
+    MAX_SESSIONS,
+    Missing,
+    Place,
+    Placing,
+    Session,
+    SessionRule,
+    place,
+)
+
+#: Missing ranges a scope keeps, over all its sessions: 38 KB of state at most. Above it the lowest
+#: range of the oldest session is abandoned.
+MAX_MISSING = 1_024
+#: Numbers are signed 64-bit, as the lake's column is.
+MAX_SEQUENCE = 2**63 - 1
+
+
+class Verdict(enum.IntEnum):
+    """What the sequence says of a message."""
+
+    FIRST = 0
+    IN_ORDER = 1
+    LATE = 2
+    DUPLICATE = 3
+    RESET = 4
+    STALE = 5
+    UNSEQUENCED = 6
+
+
+#: Verdicts whose trades become rows.
+ACCEPTED = frozenset(
+    {Verdict.FIRST, Verdict.IN_ORDER, Verdict.LATE, Verdict.RESET, Verdict.UNSEQUENCED}
+)
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What the sequence needs to know of a message."""
+
+    sequence: int | None  # 0 to 2^63 - 1
+    session: str | None  # as the message names it
+    event_time_ns: int  # 0 or less: not known; it then moves no time and begins no session by time
+    scope: str
+    partition: int
+    offset: int
+
+
+class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Of a scope since its beginning. Messages, except where it says numbers or gaps."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    late: int = 0  # those accepted late
+    stale: int = 0
+    resets: int = 0
+    gaps_opened: int = 0
+    gaps_filled: int = 0
+    numbers_abandoned: int = 0
+    first_time_ns: int = 0  # the smallest event time accepted; 0: none yet
+    last_time_ns: int = 0  # the largest
+
+
+class ScopeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of a scope. Immutable: a step or a run of messages makes a new one."""
+
+    sessions: tuple[Session, ...] = ()  # oldest first, at most MAX_SESSIONS; the last is current
+    dropped: int = 0  # sessions kept once and not any more
+    counters: Counters = Counters()
+
+    @property
+    def current(self) -> Session | None:
+        """The session that messages without a name belong to; None before the first message."""
+        return self.sessions[-1] if self.sessions else None
+
+    @property
+    def missing_numbers(self) -> int:
+        """How many numbers are missing now, over all kept sessions."""
+        return sum(session.missing_numbers for session in self.sessions)
+
+
+class Step(NamedTuple):
+    """What a message brought about."""
+
+    state: ScopeState | None  # None only if it was None and the message has no number
+    verdict: Verdict
+    session_id: str  # "" for a message older than all kept sessions that names none
+    events: tuple[Event, ...]  # a duplicate has none here: a `DuplicateCounter` counts them
+
+
+_NEW_SCOPE = ScopeState()
+_START = attrgetter("start")
+
+
+def step(state: ScopeState | None, message: Message, rule: SessionRule) -> Step:
+    """Judge one message.
+
+    Args:
+        state: of the message's scope; None before its first message.
+        message: the next one of the scope, in the order of its partition.
+        rule: how the feed's sessions begin.
+
+    Returns:
+        The state after it, the verdict, the session it belongs to and the events it caused. A
+        message without a number is UNSEQUENCED and leaves the state as it is.
+    """
+    sequence = message.sequence
+    if sequence is None:
+        return Step(state, Verdict.UNSEQUENCED, message.session or DEFAULT_SESSION, ())
+    assert 0 <= sequence <= MAX_SEQUENCE, f"expected a 63-bit number, found {sequence}"  # noqa: S101 - a decoder's bug, not an input
+    before = state or _NEW_SCOPE
+    where = place(
+        before.sessions,
+        before.dropped,
+        rule,
+        name=message.session,
+        sequence=sequence,
+        time_ns=message.event_time_ns,
+    )
+    about = MessageEvents(
+        scope=message.scope,
+        session=where.id,
+        partition=message.partition,
+        offset=message.offset,
+        time_ns=message.event_time_ns,
+    )
+    sessions, dropped = before.sessions, before.dropped
+    if where.placing is Placing.TOO_OLD:
+        verdict = Verdict.STALE
+        about.stale(sequence)
+    elif where.placing is Placing.KNOWN:
+        verdict, session = _judge(sessions[where.at], message, about)
+        sessions = (*sessions[: where.at], session, *sessions[where.at + 1 :])
+    else:
+        verdict, sessions = _begin(sessions, where, message, about)
+        if len(sessions) > MAX_SESSIONS:
+            _abandon_all(sessions[0], "session-dropped", about)
+            sessions, dropped = sessions[1:], dropped + 1
+    if about.grew:
+        sessions = _bounded(sessions, about)
+    events = tuple(about.events)
+    counters = counted(before.counters, verdict, events, message.event_time_ns)
+    return Step(ScopeState(sessions, dropped, counters), verdict, where.id, events)
+
+
+def counted(
+    counters: Counters, verdict: Verdict, events: tuple[Event, ...], time_ns: int
+) -> Counters:
+    """The counters after a message with this verdict, these events and this event time."""
+    accepted = verdict in ACCEPTED
+    first, last = counters.first_time_ns, counters.last_time_ns
+    if accepted and time_ns > 0:
+        first = min(first, time_ns) if first else time_ns
+        last = max(last, time_ns)
+    opened = filled = abandoned = 0
+    for event in events:
+        if isinstance(event, GapOpened):
+            opened += 1
+        elif isinstance(event, GapFilled):
+            filled += 1
+        elif isinstance(event, GapAbandoned):
+            abandoned += event.last - event.first + 1
+    return Counters(
+        counters.accepted + accepted,
+        counters.duplicates + (verdict is Verdict.DUPLICATE),
+        counters.late + (verdict is Verdict.LATE),
+        counters.stale + (verdict is Verdict.STALE),
+        counters.resets + (verdict is Verdict.RESET),
+        counters.gaps_opened + opened,
+        counters.gaps_filled + filled,
+        counters.numbers_abandoned + abandoned,
+        first,
+        last,
+    )
+
+
+def _begin(
+    sessions: tuple[Session, ...], where: Place, message: Message, about: MessageEvents
+) -> tuple[Verdict, tuple[Session, ...]]:
+    """A message that begins a session: the sessions with it. What a reset ends is abandoned."""
+    sequence = message.sequence
+    assert sequence is not None  # noqa: S101 - `step` asked before
+    time_ns = max(message.event_time_ns, 0)
+    begins = Session(where.id, sequence, sequence + 1, (), 0, time_ns, time_ns)
+    verdict = Verdict.FIRST
+    if sessions and where.placing is Placing.NEW:
+        verdict = Verdict.RESET
+        sessions = (*sessions[:-1], _abandon_all(sessions[-1], "reset", about))
+        about.reset(sequence, sessions[-1].id)
+    return verdict, (*sessions[: where.at], begins, *sessions[where.at :])
+
+
+def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Verdict, Session]:
+    """A message of a kept session, against what is known of that session."""
+    sequence = message.sequence
+    assert sequence is not None  # noqa: S101 - `step` asked before
+    first, expected, missing = session.first, session.expected, session.missing
+    verdict = Verdict.LATE
+    if sequence >= expected:
+        verdict = Verdict.IN_ORDER
+        if sequence > expected:
+            missing = (*missing, about.opened(expected, sequence - 1))
+        expected = sequence + 1
+    elif sequence < session.floor:
+        about.stale(sequence)
+        return Verdict.STALE, session
+    elif sequence < first:
+        about.late(sequence)
+        if sequence + 1 < first:
+            missing = (about.opened(sequence + 1, first - 1), *missing)
+        first = sequence
+    else:
+        index = bisect_right(missing, sequence, key=_START) - 1
+        if index < 0 or missing[index].end <= sequence:
+            return Verdict.DUPLICATE, session
+        about.late(sequence)
+        missing = _receive(missing, index, sequence, session.floor, about)
+    time_ns = max(message.event_time_ns, 0)
+    return verdict, Session(
+        session.id,
+        first,
+        expected,
+        missing,
+        session.floor,
+        session.first_time_ns or time_ns,
+        max(session.last_time_ns, time_ns),
+    )
+
+
+def _receive(
+    missing: tuple[Missing, ...], index: int, sequence: int, floor: int, about: MessageEvents
+) -> tuple[Missing, ...]:
+    """Take a number out of the range at `index`; say so if that was the last of its gap.
+
+    A gap that begins below `floor` was abandoned in part: it can not be filled any more.
+    """
+    part = missing[index]
+    gap = (part.gap_first, part.gap_last)
+    rest = [
+        Missing(start, end, *gap)
+        for start, end in ((part.start, sequence), (sequence + 1, part.end))
+        if start < end
+    ]
+    about.grew = len(rest) > 1
+    if not rest and part.gap_first >= floor:
+        beside = missing[max(index - 1, 0) : index] + missing[index + 1 : index + 2]
+        if all(other.gap_first != part.gap_first for other in beside):
+            about.filled(part)
+    return (*missing[:index], *rest, *missing[index + 1 :])
+
+
+def _abandon_all(session: Session, reason: str, about: MessageEvents) -> Session:
+    """Give up whatever a session misses; its floor rises above the highest of it."""
+    if not session.missing:
+        return session
+    for part in session.missing:
+        about.abandoned(session.id, part, reason)
+    return msgspec.structs.replace(session, missing=(), floor=session.missing[-1].end)
+
+
+def _bounded(sessions: tuple[Session, ...], about: MessageEvents) -> tuple[Session, ...]:
+    """Keep the scope's missing ranges within `MAX_MISSING`: the oldest go first."""
+    excess = sum(len(session.missing) for session in sessions) - MAX_MISSING
+    kept = list(sessions)
+    for index, session in enumerate(sessions):
+        if excess <= 0:
+            break
+        gone = session.missing[:excess]
+        for part in gone:
+            about.abandoned(session.id, part, "limit")
+        if gone:
+            excess -= len(gone)
+            kept[index] = msgspec.structs.replace(
+                session, missing=session.missing[len(gone) :], floor=gone[-1].end
+            )
+    return tuple(kept)

@@ -1,0 +1,70 @@
+"""The events that one message brings about, collected while it is judged."""
+
+from typing import Any
+
+from k2_streams.core.events import (
+    SMALL_GAP_MAX,
+    Event,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Reset,
+    Stale,
+)
+from k2_streams.core.sessions import Missing
+
+
+class MessageEvents:
+    """The events of one message, in the order in which they came about."""
+
+    __slots__ = ("_common", "events", "grew")
+
+    def __init__(
+        self, *, scope: str, session: str, partition: int, offset: int, time_ns: int
+    ) -> None:
+        self._common: dict[str, Any] = {
+            "scope": scope,
+            "session": session,
+            "source_partition": partition,
+            "source_offset": offset,
+            "exchange_time_ns": time_ns,
+        }
+        self.events: list[Event] = []
+        self.grew = False  # the number of missing ranges did
+
+    def opened(self, first: int, last: int) -> Missing:
+        """A gap of the message's session, as what is missing now."""
+        size = "small" if last - first < SMALL_GAP_MAX else "large"
+        self.events.append(GapOpened(first=first, last=last, size=size, **self._common))
+        self.grew = True
+        return Missing(first, last + 1, first, last)
+
+    def filled(self, part: Missing) -> None:
+        """The last number of a gap has been received."""
+        self.events.append(GapFilled(first=part.gap_first, last=part.gap_last, **self._common))
+
+    def abandoned(self, session: str, part: Missing, reason: str) -> None:
+        """A range is given up, of any of the scope's sessions."""
+        self.events.append(
+            GapAbandoned(
+                first=part.start,
+                last=part.end - 1,
+                gap_first=part.gap_first,
+                gap_last=part.gap_last,
+                reason=reason,
+                **(self._common | {"session": session}),
+            )
+        )
+
+    def late(self, sequence: int) -> None:
+        """A missing number was received."""
+        self.events.append(Late(sequence=sequence, **self._common))
+
+    def stale(self, sequence: int) -> None:
+        """A number of which nothing is known any more."""
+        self.events.append(Stale(sequence=sequence, **self._common))
+
+    def reset(self, sequence: int, previous: str) -> None:
+        """A session began behind another."""
+        self.events.append(Reset(sequence=sequence, previous=previous, **self._common))

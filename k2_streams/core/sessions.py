@@ -1,0 +1,164 @@
+"""Sessions of a sequence: which one a message belongs to, and what begins a new one.
+
+A venue counts 1, 2, 3 ... and now and then starts again: each count is a session. A scope keeps
+its last `MAX_SESSIONS`, oldest first; the last one is current. A message of a kept session is
+judged against that session, so that a replay of yesterday neither resets today nor adds a row.
+"""
+
+import enum
+from typing import NamedTuple
+
+import msgspec
+
+#: A replay of the last three weeks of trading days is recognised; a scope's state stays small.
+MAX_SESSIONS = 16
+#: A silence longer than this, with a number that fell by more than half, is a new session.
+RESET_SILENCE_NS = 3_600_000_000_000
+#: A message may be this much older than a session's beginning and still belong to it: half of the
+#: silence that divides two sessions, so that one message never fits both.
+SESSION_SLACK_NS = RESET_SILENCE_NS // 2
+#: The session of a scope whose venue has none.
+DEFAULT_SESSION = "0"
+#: What a message that does not fit any kept session is said to be of, where it names none itself.
+UNKNOWN_SESSION = ""
+
+
+class SessionRule(enum.Enum):
+    """How a feed's sessions begin."""
+
+    #: One session "0" for ever (Binance's trade ids).
+    NEVER = "never"
+    #: Every message names its session; the order of the texts is the venue's order ("2014-03-10").
+    ORDERED = "ordered"
+    #: A message may name its session, and an unknown name is a new one; without a name: FALL.
+    DECLARED = "declared"
+    #: The number fell by more than half and event time advanced by more than an hour.
+    FALL = "fall"
+
+
+class Missing(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Numbers [start, end) not received, of the gap once opened as gap_first to gap_last."""
+
+    start: int
+    end: int
+    gap_first: int
+    gap_last: int
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One count of a venue: numbers in [first, expected) are received unless they are missing."""
+
+    id: str
+    first: int
+    expected: int
+    missing: tuple[Missing, ...]  # sorted, disjoint
+    floor: int  # below it nothing is known any more: a number there is stale
+    first_time_ns: int  # of the message that began it; 0 until a message with a time came
+    last_time_ns: int  # the largest accepted
+
+    @property
+    def missing_numbers(self) -> int:
+        """How many numbers are missing now."""
+        return sum(part.end - part.start for part in self.missing)
+
+
+class Placing(enum.Enum):
+    """What a message is to the sessions that a scope keeps."""
+
+    KNOWN = enum.auto()  # of a kept session
+    NEW = enum.auto()  # begins a session, which becomes current
+    BETWEEN = enum.auto()  # begins a session older than the current one, which stays current
+    TOO_OLD = enum.auto()  # of a session no longer kept
+
+
+class Place(NamedTuple):
+    """Where a message belongs: the session's index (where to insert it, unless KNOWN) and id."""
+
+    placing: Placing
+    at: int
+    id: str
+
+
+def goes_by_time(rule: SessionRule, name: str | None) -> bool:
+    """Whether event time, not a name, says which session a message is of."""
+    return rule is SessionRule.FALL or (rule is SessionRule.DECLARED and name is None)
+
+
+def fell(session: Session, sequence: int) -> bool:
+    """Whether a number is less than half of the session's highest."""
+    return 2 * sequence < session.expected - 1
+
+
+def place(
+    sessions: tuple[Session, ...],
+    dropped: int,
+    rule: SessionRule,
+    *,
+    name: str | None,
+    sequence: int,
+    time_ns: int,
+) -> Place:
+    """Which session a message belongs to.
+
+    Args:
+        sessions: those kept, oldest first.
+        dropped: how many were kept once and are not any more.
+        rule: of the feed.
+        name: the session that the message names; NEVER and FALL do not look at it.
+        sequence: the message's number.
+        time_ns: its event time; 0 or less if not known, which never begins a session by time.
+    """
+    if goes_by_time(rule, name):
+        return _by_time(sessions, dropped, sequence, time_ns)
+    if rule is SessionRule.NEVER or name is None:
+        if sessions:
+            return Place(Placing.KNOWN, len(sessions) - 1, sessions[-1].id)
+        return Place(Placing.NEW, 0, DEFAULT_SESSION)
+    for index in range(len(sessions) - 1, -1, -1):
+        if sessions[index].id == name:
+            return Place(Placing.KNOWN, index, name)
+    if rule is SessionRule.DECLARED:
+        return Place(Placing.NEW, len(sessions), name)
+    return _by_order(sessions, name)
+
+
+def _by_order(sessions: tuple[Session, ...], name: str) -> Place:
+    """The place of a session that is not kept, where the text's order is the venue's."""
+    if not sessions or sessions[-1].id < name:
+        return Place(Placing.NEW, len(sessions), name)
+    for index in range(len(sessions) - 1, 0, -1):
+        if sessions[index - 1].id < name:
+            return Place(Placing.BETWEEN, index, name)
+    return Place(Placing.TOO_OLD, 0, name)
+
+
+def _by_time(sessions: tuple[Session, ...], dropped: int, sequence: int, time_ns: int) -> Place:
+    """The place of a message that names no session."""
+    if not sessions:
+        return Place(Placing.NEW, 0, DEFAULT_SESSION)
+    current = sessions[-1]
+    if time_ns > 0 and len(sessions) > 1 and time_ns < current.first_time_ns - SESSION_SLACK_NS:
+        return _earlier(sessions, dropped, time_ns)
+    silent = 0 < current.last_time_ns < time_ns - RESET_SILENCE_NS
+    if silent and fell(current, sequence):
+        return Place(Placing.NEW, len(sessions), _next_id(sessions, dropped))
+    return Place(Placing.KNOWN, len(sessions) - 1, current.id)
+
+
+def _earlier(sessions: tuple[Session, ...], dropped: int, time_ns: int) -> Place:
+    """The place of a message from before the current session: an earlier one that had begun."""
+    for index in range(len(sessions) - 2, -1, -1):
+        if sessions[index].first_time_ns <= time_ns + SESSION_SLACK_NS:
+            return Place(Placing.KNOWN, index, sessions[index].id)
+    if dropped:
+        return Place(Placing.TOO_OLD, 0, UNKNOWN_SESSION)
+    return Place(Placing.KNOWN, 0, sessions[0].id)
+
+
+def _next_id(sessions: tuple[Session, ...], dropped: int) -> str:
+    """The next of "0", "1", "2" ... that no kept session has; ids given here never come again."""
+    kept = {session.id for session in sessions}
+    number = dropped + len(sessions)
+    while str(number) in kept:
+        number += 1
+    return str(number)

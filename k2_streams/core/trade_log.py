@@ -1,0 +1,130 @@
+"""What a record of `k2.trades` is: one Arrow IPC batch of accepted trades, compressed with lz4.
+
+A record is written by a task in its checkpoint's transaction and read by every sink and tail. Its
+place in the log (`log_partition`, `log_offset`, `log_row`) is known only to the reader, and what
+follows from other columns is computed there: `message_id`, `exchange_time`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.schema import LOG, MICROS, TRADES
+
+VERSION = b"1"
+_VERSION_KEY = b"k2.version"
+_PARTITION_KEY = b"k2.source-partition"
+_ACCEPTED_KEY = b"k2.accepted-time-us"
+_WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
+#: Dictionaries are small and lz4 is quick: threads would only add latency.
+_READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+
+
+class LogFormatError(ValueError):
+    """A record of `k2.trades` that this version cannot read: its writer is newer, or not K2."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch:
+    """The rows of one record of `k2.trades`, immutable, with its place in the log."""
+
+    rows: pa.RecordBatch  # in LOG's columns
+    source_partition: int
+    accepted_time_us: int
+    log_partition: int
+    log_offset: int
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+        return int(self.rows.nbytes)
+
+
+def encode(rows: pa.RecordBatch, source_partition: int, accepted_time_us: int) -> bytes:
+    """Rows in `LOG`'s columns to a record's value."""
+    schema = LOG.with_metadata(
+        {
+            _VERSION_KEY: VERSION,
+            _PARTITION_KEY: str(source_partition).encode(),
+            _ACCEPTED_KEY: str(accepted_time_us).encode(),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=_WRITE_OPTIONS) as writer:
+        writer.write_batch(rows.cast(schema))
+    value: bytes = sink.getvalue().to_pybytes()
+    return value
+
+
+def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
+    """A record's value back to rows.
+
+    Raises:
+        LogFormatError: the value is not of a version that this code writes.
+    """
+    try:
+        with pa.ipc.open_stream(value, options=_READ_OPTIONS) as reader:
+            metadata = reader.schema.metadata or {}
+            if metadata.get(_VERSION_KEY) != VERSION:
+                raise LogFormatError(
+                    f"k2.trades {log_partition}:{log_offset}: expected version "
+                    f"{VERSION.decode()}, found {metadata.get(_VERSION_KEY, b'none').decode()}"
+                )
+            rows = reader.read_next_batch()
+        return LogBatch(
+            rows,
+            int(metadata[_PARTITION_KEY]),
+            int(metadata[_ACCEPTED_KEY]),
+            log_partition,
+            log_offset,
+        )
+    except (pa.ArrowInvalid, KeyError, StopIteration) as error:
+        raise LogFormatError(f"k2.trades {log_partition}:{log_offset}: {error}") from error
+
+
+def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
+    """`EXCHANGE|SYMBOL|SESSION|` then `t:<trade_id>`, else `s:<sequence>`, else the raw position.
+
+    Made from the data, never at random: the same trade has the same id whenever it is read again.
+    """
+
+    def text(name: str) -> pa.Array:
+        return rows.column(name).cast(pa.string())
+
+    tail = pc.binary_join_element_wise("t:", rows.column("trade_id"), "")
+    if tail.null_count:
+        by_sequence = pc.binary_join_element_wise("s:", text("sequence"), "")
+        tail = pc.coalesce(tail, by_sequence)
+    if tail.null_count:
+        by_position = pc.binary_join_element_wise(
+            f"p:{source_partition}", text("source_offset"), text("source_index"), ":"
+        )
+        tail = pc.coalesce(tail, by_position)
+    return pc.binary_join_element_wise(text("exchange"), text("symbol"), text("session"), tail, "|")
+
+
+def expand(batch: LogBatch, mask: pa.Array | None = None) -> pa.RecordBatch:
+    """Rows in `TRADES`' columns; with a boolean `mask`, only those where it is true."""
+    rows = batch.rows
+    log_row = pa.array(np.arange(rows.num_rows, dtype=np.int32))
+    if mask is not None:
+        rows, log_row = rows.filter(mask), log_row.filter(mask)
+    count = rows.num_rows
+    derived = {
+        "message_id": message_ids(rows, batch.source_partition),
+        "exchange_time": pc.divide(rows.column("exchange_time_ns"), 1000).cast(MICROS),
+        "source_partition": pa.repeat(pa.scalar(batch.source_partition, pa.int32()), count),
+        "log_partition": pa.repeat(pa.scalar(batch.log_partition, pa.int32()), count),
+        "log_offset": pa.repeat(pa.scalar(batch.log_offset, pa.int64()), count),
+        "log_row": log_row,
+        "accepted_time": pa.repeat(pa.scalar(batch.accepted_time_us, MICROS), count),
+    }
+    columns = [
+        derived[field.name]
+        if field.name in derived
+        else rows.column(field.name).cast(field.type)
+        for field in TRADES
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=TRADES)

@@ -1,0 +1,79 @@
+"""Offset vectors: what a snapshot of the lake holds of the log, said exactly.
+
+A vector names per topic its id and, per partition, the next offset that is *not* in the table. It
+stands in every snapshot's summary as `k2.offsets`. A range is half-open, in positions of the
+consumer (a transaction's markers take offsets too).
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+SUMMARY_OFFSETS = "k2.offsets"
+SUMMARY_COMMIT_ID = "k2.commit-id"
+
+
+class Range(msgspec.Struct, frozen=True, order=True):
+    """Offsets `[start, end)` of one partition."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        """Refuse a range that goes back."""
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"not a range of offsets: [{self.start}, {self.end})")
+
+
+class TopicOffsets(msgspec.Struct, frozen=True):
+    """Of one topic: its id (a topic created anew has another), and the next offset a partition."""
+
+    id: str
+    next: dict[int, int]
+
+
+class Vector(msgspec.Struct, frozen=True):
+    """The next offset not held, per topic and partition."""
+
+    topics: dict[str, TopicOffsets] = {}
+
+    def next_of(self, topic: str, partition: int) -> int | None:
+        """The next offset not held, or None where nothing was ever said of this partition."""
+        offsets = self.topics.get(topic)
+        return None if offsets is None else offsets.next.get(partition)
+
+    def id_of(self, topic: str) -> str | None:
+        """The id of the topic that the offsets count in."""
+        offsets = self.topics.get(topic)
+        return None if offsets is None else offsets.id
+
+    def with_next(self, topic: str, topic_id: str, ends: Mapping[int, int]) -> "Vector":
+        """This vector with these partitions' entries replaced and all others kept.
+
+        Raises:
+            ValueError: an entry would go back, or the topic's id differs.
+        """
+        found = self.topics.get(topic, TopicOffsets(topic_id, {}))
+        if found.id != topic_id:
+            raise ValueError(f"{topic}: expected topic id {found.id}, found {topic_id}")
+        for partition, end in ends.items():
+            if end < found.next.get(partition, 0):
+                raise ValueError(
+                    f"{topic}-{partition}: the vector would go back "
+                    f"from {found.next[partition]} to {end}"
+                )
+        merged = {**found.next, **ends}
+        return Vector({**self.topics, topic: TopicOffsets(topic_id, dict(sorted(merged.items())))})
+
+    def encode(self) -> str:
+        """JSON: `{"k2.trades": {"id": "...", "next": {"0": 17}}}`."""
+        return msgspec.json.encode(dict(sorted(self.topics.items()))).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> "Vector":
+        """The inverse of `encode`.
+
+        Raises:
+            msgspec.DecodeError: the text is not a vector.
+        """
+        return cls(msgspec.json.decode(text, type=dict[str, TopicOffsets]))
