@@ -1,0 +1,1 @@
+"""All that speaks to Kafka: clients, transactions, topics, and the local broker."""

@@ -1,0 +1,100 @@
+"""What the local broker is told: its properties, its logging and its Java options, as text.
+
+Paths in them are relative to the broker's directory, in which its process runs.
+"""
+
+PROPERTIES_NAME = "server.properties"
+LOGGING_NAME = "log4j2.properties"
+DATA_NAME = "data"
+LOG_NAME = "logs/broker.log"
+CONSOLE_NAME = "logs/console.log"  # what the Java process itself prints: almost always nothing
+
+#: A broker for one machine: enough for a million small records a second, and no more.
+HEAP_MB = 512
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+
+# A mistyped topic is an error, not a new topic.
+auto.create.topics.enable=false
+num.partitions=4
+# The broker's time counts. With the producer's, a recording of 2014 would be past its retention.
+log.message.timestamp.type=LogAppendTime
+
+# One broker: a single copy, and few partitions to create and to load.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+
+# A worker waits for nobody when it joins.
+group.initial.rebalance.delay.ms=0
+# Committed readers wait for an open transaction: end a dead producer's soon after its timeout.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+# After a kill the next start waits for the killed one's session to end (9 s by default); much
+# shorter, and a machine that is busy for a moment loses its only broker.
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=500
+
+# Two cores and a small heap: the cleaner alone would take 128 MiB.
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+background.threads=4
+"""
+
+#: At most 4 x 10 MB.
+_LOGGING = """\
+status = error
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.filePattern = {log}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{ISO8601}} %-5p %c{{1}} %m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+# The settings are in server.properties: 300 lines of them a start hide the rest.
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = warn
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+"""
+
+
+def server_properties(port: int, controller_port: int) -> str:
+    """The text of `server.properties` for a broker on these loopback ports."""
+    return _PROPERTIES.format(port=port, controller_port=controller_port, data=DATA_NAME)
+
+
+def logging_properties() -> str:
+    """The text of `log4j2.properties`: everything from INFO on, in one rolling file."""
+    return _LOGGING.format(log=LOG_NAME)
+
+
+def java_options(heap_mb: int) -> list[str]:
+    """The options of the broker's Java process."""
+    return [
+        f"-Xms{heap_mb // 2}m",
+        f"-Xmx{heap_mb}m",
+        "-XX:+UseG1GC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djava.awt.headless=true",
+        "-Djava.net.preferIPv4Stack=true",
+        f"-Dlog4j2.configurationFile={LOGGING_NAME}",
+    ]

@@ -1,0 +1,140 @@
+"""A committed reader of named partitions, outside every group: for recovery, tails and tools."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from k2_streams.kafka.client import KafkaConfig
+
+#: One fetch of one partition: more than the largest record (8 MiB), so that none blocks the reader.
+FETCH_BYTES = 9 * 1024 * 1024
+
+
+#: What a broker or the connection to it can answer with.
+LogError = KafkaError
+
+
+class Record(NamedTuple):
+    """What a record holds, without a copy."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Records of one partition: offsets `[start, end)` of the reader's position.
+
+    `records` may be empty: a transaction's markers and aborted records move the position too.
+    """
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    records: tuple[Record, ...]
+
+
+class LogReader:
+    """Reads committed records from given offsets, in order, and knows its own position."""
+
+    def __init__(self, config: KafkaConfig, *, max_wait_ms: int = 500) -> None:
+        self._consumer = AIOKafkaConsumer(
+            **config.options(),
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            # Nothing resets by itself: an offset out of range is an error for the caller.
+            auto_offset_reset="none",
+            fetch_max_wait_ms=max_wait_ms,
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
+        self._positions: dict[TopicPartition, int] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            KafkaConnectionError: no broker answers.
+        """
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    def assign(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Read these partitions from these offsets, instead of what was assigned before."""
+        self._positions = {TopicPartition(*tp): offset for tp, offset in positions.items()}
+        self._consumer.assign(list(self._positions))
+        for tp, offset in self._positions.items():
+            self._consumer.seek(tp, offset)
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Read on from here."""
+        tp = TopicPartition(topic, partition)
+        self._positions[tp] = offset
+        self._consumer.seek(tp, offset)
+
+    async def poll(self, timeout_ms: int = 200, max_records: int | None = None) -> list[Chunk]:
+        """What has come, a chunk a partition whose position moved; empty after the time-out.
+
+        Raises:
+            OffsetOutOfRangeError: the log no longer holds, or never held, the position.
+        """
+        fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        chunks = []
+        for tp, start in self._positions.items():
+            end = await self._consumer.position(tp)
+            records = fetched.get(tp, ())
+            if end == start and not records:
+                continue
+            self._positions[tp] = end
+            chunks.append(
+                Chunk(
+                    tp.topic,
+                    tp.partition,
+                    start,
+                    end,
+                    tuple(
+                        Record(r.offset, r.key, r.value, r.headers, r.timestamp) for r in records
+                    ),
+                )
+            )
+        return chunks
+
+    def position(self, topic: str, partition: int) -> int:
+        """The next offset that a poll would give."""
+        return self._positions[TopicPartition(topic, partition)]
+
+    async def end_offsets(
+        self, partitions: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], int]:
+        """For a committed reader the end: the last stable offset of each partition."""
+        tps = [TopicPartition(*tp) for tp in partitions]
+        return {(tp[0], tp[1]): end for tp, end in (await self._consumer.end_offsets(tps)).items()}
+
+    async def begin_offsets(
+        self, partitions: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], int]:
+        """The first offset that the log still holds, of each partition."""
+        tps = [TopicPartition(*tp) for tp in partitions]
+        begins = await self._consumer.beginning_offsets(tps)
+        return {(tp[0], tp[1]): begin for tp, begin in begins.items()}

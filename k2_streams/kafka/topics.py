@@ -1,0 +1,198 @@
+"""The topics K2 owns: what they must be, created and checked at start."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.metadata import TopicIdsRequest
+
+log = structlog.get_logger(__name__)
+
+RAW = "k2.trades.raw"
+TRADES = "k2.trades"
+EVENTS = "k2.sequence-events"
+DEAD_LETTER = "k2.dead-letter"
+DEFERRED = "k2.trades.deferred"
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+#: A record of `k2.trades` holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+#: How long a new topic may take until every broker knows its leader.
+CREATED_WITHIN_S = 30.0
+
+_UNKNOWN_TOPIC = 3
+_APPEND_TIME = "message.timestamp.type"
+
+
+class TopicConfigurationError(Exception):
+    """A topic is not what K2 can work with; the text says what was expected and found."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """What a topic is."""
+
+    name: str
+    id: str
+    partitions: int
+
+
+def changelog_topic(app_id: str, table: str) -> str:
+    """`<app>-<table>-changelog`, as Kafka Streams and Faust name it."""
+    return f"{app_id}-{table}-changelog"
+
+
+def trade_topics(app_id: str, partitions: int) -> list[TopicSpec]:
+    """The topics of the trades topology."""
+    append_time = {_APPEND_TIME: "LogAppendTime"}
+    large = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+    week = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS)}
+    unlimited = {"cleanup.policy": "delete", "retention.ms": "-1"}
+    return [
+        TopicSpec(RAW, partitions, append_time | week),
+        TopicSpec(TRADES, partitions, week | large),
+        TopicSpec(EVENTS, partitions, unlimited),
+        TopicSpec(DEAD_LETTER, partitions, unlimited | large),
+        TopicSpec(DEFERRED, partitions, unlimited),
+        TopicSpec(
+            changelog_topic(app_id, "sequence"),
+            partitions,
+            {"cleanup.policy": "compact", "delete.retention.ms": str(WEEK_MS)},
+        ),
+    ]
+
+
+class TopicAdmin:
+    """Creates, describes and checks topics. Use as an async context manager."""
+
+    def __init__(self, config: KafkaConfig, replication: int = 1) -> None:
+        self._admin = AIOKafkaAdminClient(**config.options(), request_timeout_ms=10_000)
+        self._replication = replication
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            KafkaConnectionError: no broker answers.
+        """
+        try:
+            await self._admin.start()
+        except BaseException:
+            await self._admin.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        await self._admin.close()
+
+    async def ensure(self, specs: Sequence[TopicSpec]) -> dict[str, TopicInfo]:
+        """Create what is missing, check what is there, and say what all of them are.
+
+        Raises:
+            TopicConfigurationError: the number of partitions differs, or the raw topic's records
+                would carry the producer's time.
+        """
+        there = await self.describe([spec.name for spec in specs])
+        missing = [spec for spec in specs if spec.name not in there]
+        for spec in missing:
+            await self._create(spec)
+        if missing:
+            there = await self._wait_for([spec.name for spec in specs])
+        for spec in specs:
+            found = there[spec.name].partitions
+            if found != spec.partitions:
+                raise TopicConfigurationError(
+                    f"topic {spec.name}: expected {spec.partitions} partitions (K2_PARTITIONS), "
+                    f"found {found}; the number is part of the state and cannot be changed in "
+                    "place: send to new topics under another K2_APP_ID, or set K2_PARTITIONS"
+                )
+            if spec.config.get(_APPEND_TIME):
+                await self._check_append_time(spec.name)
+        return there
+
+    async def describe(self, names: Sequence[str]) -> dict[str, TopicInfo]:
+        """Those of the named topics that exist.
+
+        Raises:
+            KafkaError: the broker answered with an error other than "unknown topic".
+        """
+        answer = await self._admin._send_request(TopicIdsRequest(list(names)))  # noqa: SLF001 - aiokafka has no public way to ask for topic ids
+        found = {}
+        for code, name, topic_id, _, partitions, *_ in answer.topics:
+            if code == _UNKNOWN_TOPIC:
+                continue
+            if code:
+                raise for_code(code)(name)
+            found[name] = TopicInfo(name, str(topic_id), len(partitions))
+        return found
+
+    async def _create(self, spec: TopicSpec) -> None:
+        topic = NewTopic(spec.name, spec.partitions, self._replication, topic_configs=spec.config)
+        try:
+            answer = await self._admin.create_topics([topic])
+        except TopicAlreadyExistsError:
+            return  # another worker was quicker; what it made is checked like any other
+        for _, code, message in answer.topic_errors:
+            if code and for_code(code) is not TopicAlreadyExistsError:
+                raise TopicConfigurationError(f"topic {spec.name} was not created: {message}")
+        log.info("topic created", topic=spec.name, partitions=spec.partitions)
+
+    async def _wait_for(self, names: Sequence[str]) -> dict[str, TopicInfo]:
+        async with asyncio.timeout(CREATED_WITHIN_S):
+            while True:
+                there = await self.describe(names)
+                if set(names) <= set(there):
+                    return there
+                await asyncio.sleep(0.05)
+
+    async def _check_append_time(self, name: str) -> None:
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        (answer,) = await self._admin.describe_configs([resource])
+        for *_, entries in answer.resources:
+            for entry in entries:
+                if entry[0] == _APPEND_TIME and entry[1] != "LogAppendTime":
+                    raise TopicConfigurationError(
+                        f"topic {name}: expected {_APPEND_TIME}=LogAppendTime, found {entry[1]}; "
+                        "K2 judges times by the broker's clock, not the producer's"
+                    )
+
+
+async def ensure_topics(
+    config: KafkaConfig, specs: Sequence[TopicSpec], *, replication: int = 1, attempts: int = 30
+) -> dict[str, TopicInfo]:
+    """`TopicAdmin.ensure`, patient with a broker that is still starting.
+
+    Raises:
+        KafkaConnectionError: no broker answered within `attempts` seconds.
+        TopicConfigurationError: a topic is not what K2 can work with.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            async with TopicAdmin(config, replication) as admin:
+                return await admin.ensure(specs)
+        except (KafkaError, OSError) as error:
+            retriable = isinstance(error, OSError) or getattr(error, "retriable", False)
+            if attempt == attempts or not (retriable or isinstance(error, KafkaConnectionError)):
+                raise
+            log.warning(
+                "broker away", bootstrap=config.bootstrap, attempt=attempt, error=str(error)
+            )
+            await asyncio.sleep(1.0)
+    raise AssertionError("unreachable: the last attempt raises")

@@ -1,0 +1,81 @@
+"""The bytes of a changelog: a row a key, and one position record a checkpoint.
+
+A row's key is its key in the table (UTF-8), its value the table's own codec's. The position
+record's key starts with a zero byte, which no row's key does.
+"""
+
+from typing import Any
+
+import mmh3
+import msgspec
+
+from k2_streams.core import sequence_codec
+
+POSITION_KEY = b"\x00position"
+_VERSION = b"\x01"
+_MASK = (1 << 64) - 1
+
+
+class StateFormatError(ValueError):
+    """Bytes of a table that this version cannot read."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a task stands: written in every checkpoint's transaction, last of the changelog rows.
+
+    It, and not the group's offsets, is where the source is read on from.
+    """
+
+    source_id: str  # of the source topic; one created anew has another
+    partitions: int  # of the source topic: part of the state
+    next_offset: int  # of the source partition
+    epoch: int  # checkpoints so far
+    accepted_time_us: int  # of the last checkpoint: never goes back in a partition
+    rows: int  # of the table's partition
+    checksum: int  # the sum of its rows' hashes, modulo 2^64
+
+
+def row_hash(key: bytes, value: bytes) -> int:
+    """A row's part of the partition's checksum (MurmurHash3, 64 of 128 bits)."""
+    low, _ = mmh3.hash64(b"%d:%b%b" % (len(key), key, value), signed=False)
+    return int(low)
+
+
+def add_hash(checksum: int, *, new: int = 0, old: int = 0) -> int:
+    """The checksum with one row's hash added and another's taken away."""
+    return (checksum + new - old) & _MASK
+
+
+_POSITION_DECODER = msgspec.msgpack.Decoder(Position)
+
+
+def encode_position(position: Position) -> bytes:
+    """A position record's value."""
+    return _VERSION + msgspec.msgpack.encode(position)
+
+
+def decode_position(value: bytes) -> Position:
+    """The inverse of `encode_position`.
+
+    Raises:
+        StateFormatError: not a position of this version.
+    """
+    if value[:1] != _VERSION:
+        raise StateFormatError(f"position: expected version 1, found {value[:1].hex() or 'none'}")
+    try:
+        return _POSITION_DECODER.decode(value[1:])
+    except msgspec.MsgspecError as error:
+        raise StateFormatError(f"position: {error}") from error
+
+
+def decode_entry(key: bytes, value: bytes | None) -> Any:
+    """A changelog record in plain objects, for people: `k2 changelog` prints these.
+
+    Raises:
+        StateFormatError: bytes of another version.
+    """
+    if key == POSITION_KEY:
+        return decode_position(value or b"")
+    if value is None:
+        return None
+    return sequence_codec.decode(value)

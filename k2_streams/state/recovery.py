@@ -1,0 +1,132 @@
+"""From the changelog back to the store: the middle of a take-over."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.topics import TopicInfo
+from k2_streams.state.codec import (
+    POSITION_KEY,
+    Position,
+    add_hash,
+    decode_position,
+    row_hash,
+)
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreUnusableError
+
+log = structlog.get_logger(__name__)
+
+#: Rows applied to the store in one batch while it is rebuilt.
+REBUILD_BATCH_ROWS = 10_000
+
+
+class StateLostError(Exception):
+    """Changelog and store disagree even after a rebuild: a person must decide. Fails closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery found."""
+
+    position: Position | None  # None: nothing was ever committed for this partition
+    changelog_offset: int
+    replayed: int  # changelog records applied
+    wiped: bool
+
+
+async def recover(
+    config: KafkaConfig, changelog: TopicInfo, partition: int, store: PartitionStore
+) -> Recovered:
+    """Bring the store to the changelog's committed end.
+
+    Wipes and rebuilds it, once, where it cannot be trusted: unreadable, of another version or
+    topic, ahead of the changelog's end, behind its start, or not of the checksum it should have.
+
+    Raises:
+        StateLostError: the rebuilt state does not have the newest position record's checksum.
+    """
+    wiped = False
+    async with LogReader(config) as reader:
+        at = (changelog.name, partition)
+        while True:
+            try:
+                meta = _open(store, changelog.id)
+                start, end = await _span(reader, at, meta)
+                return await _replay(reader, changelog, partition, store, meta, start, end, wiped)
+            except StoreUnusableError as error:
+                if wiped:
+                    raise StateLostError(
+                        f"{changelog.name}-{partition}: rebuilt from the changelog, and still: "
+                        f"{error}"
+                    ) from error
+                log.warning("store unusable, rebuilding", partition=partition, reason=str(error))
+                store.wipe()
+                wiped = True
+
+
+def _open(store: PartitionStore, changelog_id: str) -> StoreMeta | None:
+    meta = store.open()
+    if meta is not None and meta.changelog_id != changelog_id:
+        raise StoreUnusableError(
+            f"expected changelog topic id {changelog_id}, found {meta.changelog_id}"
+        )
+    return meta
+
+
+async def _span(reader: LogReader, at: tuple[str, int], meta: StoreMeta | None) -> tuple[int, int]:
+    """From where to where the changelog is to be replayed."""
+    begin = (await reader.begin_offsets([at]))[at]
+    end = (await reader.end_offsets([at]))[at]
+    start = begin if meta is None else meta.changelog_offset
+    if not begin <= start <= end:
+        raise StoreUnusableError(f"expected a changelog offset in [{begin}, {end}], found {start}")
+    return start, end
+
+
+async def _replay(
+    reader: LogReader,
+    changelog: TopicInfo,
+    partition: int,
+    store: PartitionStore,
+    meta: StoreMeta | None,
+    start: int,
+    end: int,
+    wiped: bool,
+) -> Recovered:
+    position = meta.position if meta else None
+    rows, checksum = (position.rows, position.checksum) if position else (0, 0)
+    pending: dict[bytes, bytes | None] = {}
+    replayed = 0
+    reader.assign({(changelog.name, partition): start})
+    # The end is where the reader's own position is, never the last record: a transaction ends with
+    # a marker that is not delivered.
+    while reader.position(changelog.name, partition) < end:
+        for chunk in await reader.poll(max_records=REBUILD_BATCH_ROWS):
+            for record in chunk.records:
+                replayed += 1
+                if record.key is None:
+                    raise StoreUnusableError(f"changelog record {record.offset} has no key")
+                if record.key == POSITION_KEY:
+                    position = decode_position(record.value or b"")
+                    continue
+                old = pending[record.key] if record.key in pending else store.get(record.key)
+                rows += (record.value is not None) - (old is not None)
+                checksum = add_hash(
+                    checksum,
+                    new=row_hash(record.key, record.value) if record.value is not None else 0,
+                    old=row_hash(record.key, old) if old is not None else 0,
+                )
+                pending[record.key] = record.value
+    if position is None:
+        if replayed:
+            raise StoreUnusableError(f"{replayed} changelog records and no position among them")
+        return Recovered(None, end, 0, wiped)
+    if (rows, checksum) != (position.rows, position.checksum):
+        raise StoreUnusableError(
+            f"expected {position.rows} rows with checksum {position.checksum:016x}, "
+            f"found {rows} with {checksum:016x}"
+        )
+    store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, position))
+    return Recovered(position, end, replayed, wiped)

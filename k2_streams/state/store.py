@@ -1,0 +1,150 @@
+"""One partition of a table on this machine's disk: RocksDB, opened by one process at a time."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import structlog
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+from k2_streams.state.codec import Position, add_hash, row_hash
+
+log = structlog.get_logger(__name__)
+
+#: What the bytes on disk mean. Another number: the store is wiped and rebuilt from the changelog.
+STATE_VERSION = 1
+_META_KEY = b"\x00meta"
+#: RocksDB's default of gigabytes a database would be a worker's whole budget.
+BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+MAX_OPEN_FILES = 64
+
+
+class StoreUnusableError(Exception):
+    """The files are not what the checkpoint said: wipe and rebuild from the changelog."""
+
+
+class StoreMeta(msgspec.Struct, frozen=True):
+    """What the store knows of itself, written in one batch with the rows."""
+
+    version: int
+    changelog_id: str  # of the changelog topic
+    changelog_offset: int  # the next changelog record not in the store
+    position: Position
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)  # noqa: FBT003 - RocksDB's own names
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_open_files(MAX_OPEN_FILES)
+    options.set_keep_log_file_num(2)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_bloom_filter(10, False)  # noqa: FBT003 - 10 bits a key, the full filter
+    options.set_block_based_table_factory(table)
+    return options
+
+
+class PartitionStore:
+    """Bytes to bytes, with the meta record of the last checkpoint.
+
+    Never ahead of the changelog: it is written only after the transaction has been committed, and
+    then in one batch. Writes are not synced: they survive the end of the process, and after a loss
+    of power the changelog rebuilds them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: Rdict | None = None
+
+    def open(self) -> StoreMeta | None:
+        """Open or create the files; what the last checkpoint said, or None of a new store.
+
+        Every row is read once: a damaged file can end a RocksDB scan early without an error
+        (6,678 of 20,000 rows came back in a trial), so count and checksum decide.
+
+        Raises:
+            StoreUnusableError: the files cannot be opened, or do not hold what they should.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = Rdict(
+                str(self._path), options=_options(), access_type=AccessType.read_write()
+            )
+            raw = self._db.get(_META_KEY)
+            rows, checksum = self._count()
+        except Exception as error:  # rocksdict raises bare Exception for every kind of damage
+            self.close()
+            raise StoreUnusableError(f"{self._path.name}: {error}") from error
+        if raw is None:
+            if rows:
+                raise StoreUnusableError(f"{self._path.name}: {rows} rows without a meta record")
+            return None
+        try:
+            meta = msgspec.msgpack.decode(raw, type=StoreMeta)
+        except msgspec.MsgspecError as error:
+            raise StoreUnusableError(f"{self._path.name}: meta record: {error}") from error
+        if meta.version != STATE_VERSION:
+            raise StoreUnusableError(
+                f"{self._path.name}: expected state version {STATE_VERSION}, found {meta.version}"
+            )
+        if (rows, checksum) != (meta.position.rows, meta.position.checksum):
+            raise StoreUnusableError(
+                f"{self._path.name}: expected {meta.position.rows} rows with checksum "
+                f"{meta.position.checksum:016x}, found {rows} with {checksum:016x}"
+            )
+        return meta
+
+    def get(self, key: bytes) -> bytes | None:
+        """A row's value."""
+        value: bytes | None = self._open().get(key)
+        return value
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows, in the order of their keys."""
+        iterator = self._open().iter()
+        iterator.seek_to_first()
+        while iterator.valid():
+            key = iterator.key()
+            if not key.startswith(b"\x00"):
+                yield key, iterator.value()
+            iterator.next()
+
+    def write(self, rows: Mapping[bytes, bytes | None], meta: StoreMeta) -> None:
+        """Rows and meta record, in ONE write batch: all or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in rows.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_META_KEY, msgspec.msgpack.encode(meta))
+        self._open().write(batch)
+
+    def wipe(self) -> None:
+        """Close, and delete the files."""
+        self.close()
+        shutil.rmtree(self._path, ignore_errors=True)
+        if self._path.exists():
+            raise OSError(f"could not delete {self._path}")
+        log.info("store wiped", store=self._path.name)
+
+    def close(self) -> None:
+        """Let go of the files and their lock."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _open(self) -> Rdict:
+        if self._db is None:
+            raise ValueError("the store is closed")
+        return self._db
+
+    def _count(self) -> tuple[int, int]:
+        rows = checksum = 0
+        for key, value in self.items():
+            rows += 1
+            checksum = add_hash(checksum, new=row_hash(key, value))
+        return rows, checksum
