@@ -1,0 +1,1 @@
+"""Venues' native bytes to canonical trades: one file a feed, and what the feeds share."""

@@ -1,0 +1,156 @@
+"""ASX trades as comma-separated lines, numbered by the loader.
+
+A value is `<sequence>,<symbol>,<line>`, where a line is date (MM/DD/YYYY), time (HH:MM:SS.mmm in
+Sydney), price, volume, qualifiers, venue, buyer id. The file has neither numbers nor ids: the
+loader counts rows per symbol and day in file order, so the session is the trading day, and days are
+in order. The file does not say who the aggressor was.
+"""
+
+import datetime as dt
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from k2_streams.core.sessions import SessionRule
+from k2_streams.feeds.columns import TradeColumns, finish
+from k2_streams.feeds.decoded import (
+    MAX_INT64,
+    Decoded,
+    RawBatch,
+    Reason,
+    Refusal,
+    RefusedError,
+    readable,
+    refuse,
+    shown,
+)
+from k2_streams.feeds.keys import KeyColumn, agreeing
+
+EXCHANGE = "ASX"
+_SYDNEY = ZoneInfo("Australia/Sydney")
+_COLUMNS = ("sequence", "symbol", "date", "time", "price", "volume", "qualifiers", "venue", "buyer")
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_DATE = re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})", re.ASCII)
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])\.([0-9]{3})", re.ASCII)
+_DAY_S = 86_400
+_EPOCH = dt.date(1970, 1, 1)
+#: Trading days remembered in parsed form: forty years of them.
+_REMEMBERED_DAYS = 10_240
+
+
+class TradingDay(NamedTuple):
+    """A day in Sydney."""
+
+    name: str  # ISO 8601: the session
+    number: int  # days since 1970-01-01
+    begins_s: int  # local midnight, in seconds since 1970 UTC
+    changes_s: int  # what the zone's offset changes by during the day; 0 on all but two days a year
+
+
+@lru_cache(maxsize=_REMEMBERED_DAYS)
+def trading_day(text: str) -> TradingDay | None:
+    """The day of a date as MM/DD/YYYY; None if it is none."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    month, day, year = (int(part) for part in match.groups())
+    try:
+        date = dt.date(year, month, day)
+        begins = dt.datetime(year, month, day, tzinfo=_SYDNEY)
+        ends = dt.datetime.combine(date + dt.timedelta(days=1), dt.time(), tzinfo=_SYDNEY)
+        begins_s, ends_s = int(begins.timestamp()), int(ends.timestamp())
+    except (ValueError, OverflowError):
+        return None
+    return TradingDay(date.isoformat(), (date - _EPOCH).days, begins_s, ends_s - begins_s - _DAY_S)
+
+
+def event_time_ns(day: TradingDay, text: str) -> int | None:
+    """A time of day in Sydney as HH:MM:SS.mmm, in ns since 1970 UTC.
+
+    None if it is no time, or one that the clock skips when summer time begins. One that the clock
+    shows twice when summer time ends is the first.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second, ms = (int(part) for part in match.groups())
+    since_midnight_s = hour * 3_600 + minute * 60 + second
+    if day.changes_s == 0:
+        return ((day.begins_s + since_midnight_s) * 1_000 + ms) * 1_000_000
+    date = dt.date.fromisoformat(day.name)
+    local = dt.datetime.combine(date, dt.time(hour, minute, second), tzinfo=_SYDNEY)
+    shown_again = local.astimezone(dt.UTC).astimezone(_SYDNEY)
+    if shown_again.replace(tzinfo=None) != local.replace(tzinfo=None):
+        return None
+    return (int(local.timestamp()) * 1_000 + ms) * 1_000_000
+
+
+class _Trade(NamedTuple):
+    """A trade, its numbers still text."""
+
+    price: str
+    quantity: str
+    time_ns: int
+    sequence: int
+    day: TradingDay
+    conditions: list[str] | None
+    vendor: dict[str, str] | None
+
+
+class AsxCsv:
+    """The Australian Securities Exchange, one sequence a symbol and trading day."""
+
+    name = "asx.csv"
+    session_rule = SessionRule.ORDERED
+    sequenced = True
+
+    def decode(self, batch: RawBatch) -> Decoded:
+        """Decode a batch. A record's outcome does not depend on its neighbours."""
+        messages: list[int] = []
+        trades: list[_Trade] = []
+        refused: dict[int, Refusal] = {}
+        for message, value in enumerate(batch.values):
+            try:
+                trades.append(_read(readable(value), batch.keys[message]))
+                messages.append(message)
+            except RefusedError as error:
+                refused[message] = error.refusal
+        columns = TradeColumns(
+            message=np.array(messages, dtype=np.int32),
+            prices=[trade.price for trade in trades],
+            quantities=[trade.quantity for trade in trades],
+            event_time_ns=np.array([trade.time_ns for trade in trades], dtype=np.int64),
+            sequence=np.array([trade.sequence for trade in trades], dtype=np.int64),
+            conditions=[trade.conditions for trade in trades],
+            vendors=[trade.vendor for trade in trades],
+            sessions=[trade.day.name for trade in trades],
+            trading_days=np.array([trade.day.number for trade in trades], dtype=np.int32),
+            names=("price", "volume", "time"),
+        )
+        return finish(batch, KeyColumn.of(batch.keys), columns, refused)
+
+
+def _read(value: bytes, key: bytes | None) -> _Trade:
+    """One record."""
+    parts = value.decode().split(",")
+    if len(parts) != len(_COLUMNS):
+        detail = f"expected {len(_COLUMNS)} columns ({','.join(_COLUMNS)}), found {len(parts)}"
+        raise refuse(Reason.WRONG_COLUMNS, None, detail)
+    number, symbol, date, time, price, volume, qualifiers, venue, buyer = parts
+    agreeing(key, EXCHANGE, symbol)
+    if not _NUMBER.fullmatch(number) or int(number) > MAX_INT64:
+        detail = f"expected 0 to 2^63 - 1, found {shown(number)}"
+        raise refuse(Reason.SEQUENCE_RANGE, "sequence", detail)
+    day = trading_day(date)
+    if day is None:
+        raise refuse(Reason.BAD_TIME, "date", f"expected MM/DD/YYYY, found {shown(date)}")
+    time_ns = event_time_ns(day, time)
+    if time_ns is None:
+        detail = f"expected HH:MM:SS.mmm in Sydney, found {shown(time)}"
+        raise refuse(Reason.BAD_TIME, "time", detail, int(number), day.name)
+    vendor = {name: text for name, text in (("venue", venue), ("buyer", buyer)) if text}
+    conditions = qualifiers.split() or None
+    return _Trade(price, volume, time_ns, int(number), day, conditions, vendor or None)

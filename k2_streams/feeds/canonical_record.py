@@ -1,0 +1,318 @@
+"""One canonical record at a time: the decoder that defines what the format means.
+
+`read` looks at every field by itself, so that it can say which one is at fault. It is slow; the
+batch decoder uses it for the records that its quick way refuses, and is tested against it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta, Raw
+
+from k2_streams.feeds import decimals, keys
+from k2_streams.feeds.decoded import (
+    MAX_AHEAD_NS,
+    MAX_INT64,
+    MIN_EVENT_TIME_NS,
+    Reason,
+    Refusal,
+    RefusedError,
+    readable,
+    refuse,
+    shown,
+)
+
+#: Deeper nesting than this, in fields that K2 does not know, is refused: the parser's own limit
+#: depends on how deep its caller's stack is, and a verdict must not.
+MAX_DEPTH = 64
+MAX_TRADE_ID_CHARS = 128
+SESSION = re.compile(r"[\x20-\x7e]{1,64}")
+
+Number = TypeVar("Number")  # str where prices are decimal strings; Raw for the JSON text itself
+Side = Literal["buy", "sell", "unknown"]
+
+
+class Line(msgspec.Struct, Generic[Number], gc=False):
+    """A canonical record as it stands, fields that K2 does not know left out."""
+
+    exchange: str
+    symbol: str
+    price: Number
+    quantity: Number
+    exchange_time_ns: Annotated[int, Meta(ge=MIN_EVENT_TIME_NS, le=MAX_INT64)]
+    sequence: Annotated[int, Meta(ge=0, le=MAX_INT64)] | None = None
+    trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
+    session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    side: Side | None = None
+    conditions: list[str] | None = None
+    vendor: dict[str, str] | None = None
+    receive_time_ns: Annotated[int, Meta(ge=0, le=MAX_INT64)] | None = None
+
+
+class StrictLine(Line[Number], Generic[Number], forbid_unknown_fields=True, gc=False):
+    """A canonical record that has no field that K2 does not know."""
+
+
+FIELDS = frozenset(Line.__struct_fields__)
+_SIDES = get_args(Side)
+_ANY_FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+_TEXTS: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
+_TEXT_MAP: msgspec.json.Decoder[dict[str, str]] = msgspec.json.Decoder(dict[str, str])
+_INTEGER = re.compile(rb"-?[0-9]+")
+#: 2^63 has 19 digits; a longer run of them need not be made a number to be refused.
+_MAX_INTEGER_CHARS = 20
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+class _FaultError(ValueError):
+    """A field is at fault."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def read(value: bytes | None, key: bytes | None, append_time_ms: int) -> Line[str] | Refusal:
+    """Decode one record.
+
+    Returns:
+        The record, its fields valid, its prices shortened to plain decimal text and fields that K2
+        does not know merged into `vendor`; or the first fault, in the order of the contract's
+        fields, with what can be read of its sequence.
+    """
+    try:
+        fields = _parse(readable(value))
+    except RefusedError as error:
+        return error.refusal
+    if key is None:
+        return Refusal(Reason.NULL_KEY, "key", "expected EXCHANGE:SYMBOL, found none")
+    faults: dict[str, _FaultError] = {}
+
+    def take(name: str, check: Callable[[Raw], Any], *, required: bool = False) -> Any:
+        raw = fields.get(name)
+        try:
+            if raw is not None and bytes(raw) != b"null":
+                return check(raw)
+        except _FaultError as fault:
+            faults[name] = fault
+        else:
+            if required:
+                faults[name] = _FaultError(Reason.MISSING_FIELD, "expected the field, found none")
+        return None
+
+    exchange = take("exchange", _exchange, required=True)
+    symbol = take("symbol", _symbol, required=True)
+    agrees = _agrees(key, exchange, symbol, faults)
+    price = take("price", _decimal, required=True)
+    quantity = take("quantity", _decimal, required=True)
+    time_ns = take("exchange_time_ns", _event_time(append_time_ms), required=True)
+    sequence = take("sequence", _sequence)
+    trade_id = take("trade_id", _trade_id)
+    session = take("session", _session)
+    side = take("side", _side)
+    conditions = take("conditions", _typed(_TEXTS, "a list of strings"))
+    vendor = take("vendor", _typed(_TEXT_MAP, "an object of strings"))
+    receive_time_ns = take("receive_time_ns", _receive_time)
+    for name, fault in faults.items():
+        if not agrees or sequence is None or "session" in faults:
+            return Refusal(fault.reason, name, fault.detail)
+        return Refusal(fault.reason, name, fault.detail, sequence, session, time_ns or 0)
+    return Line(
+        exchange=exchange,
+        symbol=symbol,
+        price=price,
+        quantity=quantity,
+        exchange_time_ns=time_ns,
+        sequence=sequence,
+        trade_id=trade_id,
+        session=session,
+        side=side,
+        conditions=conditions,
+        vendor=with_unknown(fields, vendor),
+        receive_time_ns=receive_time_ns,
+    )
+
+
+def _parse(value: bytes) -> dict[str, Raw]:
+    """The fields of a value, each as its JSON text."""
+    if is_too_deep(value):
+        raise refuse(Reason.TOO_DEEP, None, f"expected at most {MAX_DEPTH} levels, found more")
+    try:
+        return _ANY_FIELDS.decode(value)
+    except msgspec.ValidationError as error:
+        raise refuse(Reason.WRONG_TYPE, None, f"expected a JSON object: {error}") from None
+    except msgspec.DecodeError as error:
+        raise refuse(Reason.NOT_JSON, None, f"expected JSON: {error}") from None
+
+
+def is_too_deep(value: bytes) -> bool:
+    """Whether a value nests deeper than `MAX_DEPTH`."""
+    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _NESTING.finditer(value):
+        first = match.group()[:1]
+        if first != b'"':
+            depth += 1 if first in b"[{" else -1
+            if depth > MAX_DEPTH:
+                return True
+    return False
+
+
+def with_unknown(fields: Mapping[str, Raw], vendor: dict[str, str] | None) -> dict[str, str] | None:
+    """A record's `vendor`, with the fields that K2 does not know beside what it holds.
+
+    A string is kept as itself, anything else as its JSON text. Where `vendor` has the name already
+    both are kept: the field's then begins with `$.`, as JSONPath writes it.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: only for bytes that are not UTF-8.
+    """
+    unknown = [field for field in fields if field not in FIELDS]
+    if not unknown:
+        return vendor
+    merged = {} if vendor is None else dict(vendor)
+    for field in unknown:
+        text = bytes(fields[field])
+        name = field
+        while name in merged:
+            name = f"$.{name}"
+        if text[:1] != b'"':
+            merged[name] = text.decode()
+        else:
+            merged[name] = _TEXT.decode(text) if b"\\" in text else text[1:-1].decode()
+    return merged
+
+
+def _agrees(
+    key: bytes, exchange: str | None, symbol: str | None, faults: dict[str, _FaultError]
+) -> bool:
+    """Whether the record's sequence is the one that its key names.
+
+    A field that is absent or no text says nothing against the key; one that is text does if it
+    differs.
+    """
+    if exchange is not None and symbol is not None:
+        if key == f"{exchange}:{symbol}".encode():
+            return True
+        detail = f"expected {shown(f'{exchange}:{symbol}')}, found {shown(key)}"
+        faults["key"] = _FaultError(Reason.KEY_MISMATCH, detail)
+        return False
+    scope = keys.parse(key)
+    if scope is None or any(
+        name in faults and faults[name].reason in {Reason.BAD_EXCHANGE, Reason.BAD_SYMBOL}
+        for name in ("exchange", "symbol")
+    ):
+        return False
+    return exchange in {None, scope.exchange} and symbol in {None, scope.symbol}
+
+
+def _typed(decoder: "msgspec.json.Decoder[Any]", expected: str) -> Callable[[Raw], Any]:
+    """A check that a field's JSON is of a type."""
+
+    def check(raw: Raw) -> Any:
+        try:
+            return decoder.decode(raw)
+        except msgspec.DecodeError:
+            text = bytes(raw).decode()
+            detail = f"expected {expected}, found {shown(text)}"
+            raise _FaultError(Reason.WRONG_TYPE, detail) from None
+
+    return check
+
+
+_text = _typed(_TEXT, "a string")
+
+
+def _exchange(raw: Raw) -> str:
+    text: str = _text(raw)
+    if not keys.EXCHANGE.fullmatch(text):
+        detail = f"expected 1 to 32 of A-Z a-z 0-9 . _ -, found {shown(text)}"
+        raise _FaultError(Reason.BAD_EXCHANGE, detail)
+    return text
+
+
+def _symbol(raw: Raw) -> str:
+    text: str = _text(raw)
+    if not keys.SYMBOL.fullmatch(text):
+        detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
+        raise _FaultError(Reason.BAD_SYMBOL, detail)
+    return text
+
+
+def _decimal(raw: Raw) -> str:
+    text = bytes(raw).decode()
+    if text[0] == '"':
+        text = _text(raw)
+    elif text[0] not in "-0123456789":
+        detail = f"expected a decimal string or a number, found {shown(text)}"
+        raise _FaultError(Reason.WRONG_TYPE, detail)
+    try:
+        return decimals.plain_text(decimals.positive(text))
+    except decimals.DecimalTextError as error:
+        raise _FaultError(error.reason, error.detail) from None
+
+
+def _integer(raw: Raw) -> int | None:
+    """A JSON integer; None if it is far outside 64 bits."""
+    text = bytes(raw)
+    if not _INTEGER.fullmatch(text):
+        detail = f"expected an integer, found {shown(text.decode())}"
+        raise _FaultError(Reason.WRONG_TYPE, detail)
+    return int(text) if len(text) <= _MAX_INTEGER_CHARS else None
+
+
+def _event_time(append_time_ms: int) -> Callable[[Raw], int]:
+    latest = append_time_ms * 1_000_000 + MAX_AHEAD_NS
+
+    def check(raw: Raw) -> int:
+        time_ns = _integer(raw)
+        if time_ns is None or not MIN_EVENT_TIME_NS <= time_ns <= min(latest, MAX_INT64):
+            detail = f"expected {MIN_EVENT_TIME_NS} to {latest} ns, found {shown(bytes(raw))}"
+            raise _FaultError(Reason.BAD_TIME, detail)
+        return time_ns
+
+    return check
+
+
+def _receive_time(raw: Raw) -> int:
+    time_ns = _integer(raw)
+    if time_ns is None or not 0 <= time_ns <= MAX_INT64:
+        detail = f"expected 0 to 2^63 - 1 ns, found {shown(bytes(raw))}"
+        raise _FaultError(Reason.BAD_TIME, detail)
+    return time_ns
+
+
+def _sequence(raw: Raw) -> int:
+    number = _integer(raw)
+    if number is None or not 0 <= number <= MAX_INT64:
+        detail = f"expected 0 to 2^63 - 1, found {shown(bytes(raw))}"
+        raise _FaultError(Reason.SEQUENCE_RANGE, detail)
+    return number
+
+
+def _trade_id(raw: Raw) -> str:
+    text: str = _text(raw)
+    if not 1 <= len(text) <= MAX_TRADE_ID_CHARS:
+        detail = f"expected 1 to {MAX_TRADE_ID_CHARS} characters, found {len(text)}"
+        raise _FaultError(Reason.BAD_TRADE_ID, detail)
+    return text
+
+
+def _session(raw: Raw) -> str:
+    text: str = _text(raw)
+    if not SESSION.fullmatch(text):
+        detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
+        raise _FaultError(Reason.BAD_SESSION, detail)
+    return text
+
+
+def _side(raw: Raw) -> str:
+    text: str = _text(raw)
+    if text not in _SIDES:
+        raise _FaultError(Reason.BAD_SIDE, f"expected {', '.join(_SIDES)}, found {shown(text)}")
+    return text

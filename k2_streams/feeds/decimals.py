@@ -1,0 +1,137 @@
+"""Prices and quantities: decimal text to decimal(38,18), exactly or not at all.
+
+Arrow's own cast of text is quick and exact only as long as nothing overflows: "1e30" silently
+becomes 18960114910927365649.47, and thirty-nine digits wrap at 2^128. So only a shape that cannot
+overflow goes to it, and everything else is judged by value, one text at a time.
+"""
+
+import decimal
+import re
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.schema import DECIMAL
+from k2_streams.feeds.decoded import Reason, shown
+
+#: decimal(38,18) has 20 digits before the point. A text of digits and a point that is no longer
+#: than this has no more of them.
+_WHOLE_DIGITS = 20
+#: A shape that fits without a look at its value.
+_PLAIN = rf"^[0-9]{{1,{_WHOLE_DIGITS}}}(\.[0-9]{{1,18}})?$"
+#: What counts as decimal text: ASCII, as in Python and Java, without blanks and underscores.
+_DECIMAL_TEXT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NOT_FINITE = re.compile(r"[+-]?(?:inf(?:inity)?|s?nan)", re.ASCII | re.IGNORECASE)
+#: Raises rather than rounds.
+_EXACT = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation])
+_SMALLEST = Decimal("1e-18")
+_ZERO = pa.scalar(Decimal(0), DECIMAL)
+
+_NO_BYTES = np.empty(0, dtype=np.uint8)
+#: ASCII from the point to the nine: "./0123456789".
+_POINT, _CHARS_TO_NINE = ord("."), 12
+
+
+class DecimalTextError(ValueError):
+    """A text that is no positive decimal(38,18)."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def positive(text: str) -> Decimal:
+    """The value of a decimal text, with 18 decimals.
+
+    Raises:
+        DecimalTextError: not a decimal text, not finite, not above zero, or not a decimal(38,18)
+            without rounding. Trailing zeros beyond the scale are no loss.
+    """
+    if not _DECIMAL_TEXT.fullmatch(text):
+        if _NOT_FINITE.fullmatch(text):
+            raise DecimalTextError(
+                Reason.NOT_FINITE, f"expected a finite number, found {shown(text)}"
+            )
+        raise DecimalTextError(
+            Reason.NOT_A_NUMBER, f"expected a decimal number, found {shown(text)}"
+        )
+    try:
+        value = Decimal(text)
+        if value <= 0:
+            raise DecimalTextError(
+                Reason.NOT_POSITIVE, f"expected more than 0, found {shown(text)}"
+            )
+        return value.quantize(_SMALLEST, context=_EXACT)
+    except decimal.Inexact:
+        raise DecimalTextError(
+            Reason.TOO_PRECISE, f"expected at most 18 decimals, found {shown(text)}"
+        ) from None
+    except decimal.InvalidOperation:
+        raise DecimalTextError(
+            Reason.OUT_OF_RANGE, f"expected at most 20 digits and 18 decimals, found {shown(text)}"
+        ) from None
+
+
+def plain_text(value: Decimal) -> str:
+    """A value that `positive` gave, as the shortest text without an exponent."""
+    return f"{value:f}".rstrip("0").rstrip(".")
+
+
+def column(
+    texts: list[Any], *, binary: bool = False
+) -> tuple[pa.Array, dict[int, DecimalTextError]]:
+    """Decimal texts to a decimal(38,18) column.
+
+    Args:
+        texts: strings; with `binary` also bytes, which need not be UTF-8.
+        binary: as said.
+
+    Returns:
+        The column, null where a text is no positive decimal, and by index what is wrong there.
+    """
+    array = pa.array(texts, pa.binary() if binary else pa.string())
+    values = _at_once(array)
+    if values is None:
+        fits = pc.match_substring_regex(array, _PLAIN)
+        fitting = pc.if_else(fits, array, pa.scalar(None, array.type))
+        values = fitting.cast(pa.string()).cast(DECIMAL)
+    odd = pc.fill_null(pc.less_equal(values, _ZERO), fill_value=True)
+    if not odd.true_count:
+        return values, {}
+    judged: list[Decimal | None] = []
+    problems: dict[int, DecimalTextError] = {}
+    for index in np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist():
+        text = texts[index]
+        try:
+            judged.append(positive(text if isinstance(text, str) else text.decode("latin-1")))
+        except DecimalTextError as error:
+            judged.append(None)
+            problems[index] = error
+    return pc.replace_with_mask(values, odd, pa.array(judged, DECIMAL)), problems
+
+
+def _at_once(array: pa.Array) -> pa.Array | None:
+    """The column by Arrow's cast, where no text can overflow it and all are numbers; else None."""
+    offsets, data = _buffers(array)
+    if not array.null_count and np.diff(offsets).max(initial=0) <= _WHOLE_DIGITS:
+        # So there is no sign and no exponent: a byte below the point wraps to a large one.
+        above_point = data[offsets[0] : offsets[-1]] - np.uint8(_POINT)
+        if above_point.max(initial=0) < _CHARS_TO_NINE:
+            try:
+                return array.cast(pa.string()).cast(DECIMAL)
+            except pa.ArrowInvalid:
+                return None
+    return None
+
+
+def _buffers(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """The offsets and the bytes of a text array."""
+    _, offsets, data = array.buffers()
+    first, count = array.offset, len(array)
+    view = np.frombuffer(offsets, dtype=np.int32)[first : first + count + 1]
+    return view, np.frombuffer(data, dtype=np.uint8) if data is not None else _NO_BYTES

@@ -1,0 +1,76 @@
+"""Feeds by name: which decoder reads a record's value, and how its sequence counts."""
+
+from typing import Protocol
+
+from k2_streams.core.sessions import SessionRule
+from k2_streams.feeds.asx_csv import AsxCsv
+from k2_streams.feeds.binance_spot import BinanceSpot
+from k2_streams.feeds.canonical import Canonical
+from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason
+
+__all__ = [
+    "CANONICAL",
+    "FEEDS",
+    "Bad",
+    "Decoded",
+    "Feed",
+    "Kind",
+    "RawBatch",
+    "Reason",
+    "SessionRule",
+    "UnknownFeedError",
+    "feed",
+]
+
+
+class Feed(Protocol):
+    """A venue's description: its decoder, and what its sequence means.
+
+    `decode` never raises for what a record holds: a record that cannot be used is BAD, and its
+    neighbours are decoded as if it were not there. The outcome depends on the record, its key and
+    its append time alone.
+    """
+
+    @property
+    def name(self) -> str:
+        """As the header `feed` names it; records without the header are `CANONICAL`."""
+        ...
+
+    @property
+    def session_rule(self) -> SessionRule:
+        """How its sessions begin."""
+        ...
+
+    @property
+    def sequenced(self) -> bool:
+        """Whether its messages are numbered; if not, a trade's id or position tells it apart."""
+        ...
+
+    def decode(self, batch: RawBatch) -> Decoded:
+        """Decode records of this feed."""
+        ...
+
+
+class UnknownFeedError(LookupError):
+    """A name that no feed has: fix the header, or use a K2 that knows the feed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"expected one of {', '.join(FEEDS)}, found {name!r}")
+        self.name = name
+
+
+#: The feed of a record without the header `feed`.
+CANONICAL = "canonical"
+FEEDS: dict[str, Feed] = {known.name: known for known in (Canonical(), BinanceSpot(), AsxCsv())}
+
+
+def feed(name: str) -> Feed:
+    """The feed of this name.
+
+    Raises:
+        UnknownFeedError: there is none.
+    """
+    try:
+        return FEEDS[name]
+    except KeyError:
+        raise UnknownFeedError(name) from None

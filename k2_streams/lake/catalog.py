@@ -1,0 +1,79 @@
+"""The catalog: opened by its address, with its many ways to fail made one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    ForbiddenError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    RESTError,
+    UnauthorizedError,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, TableMissingError
+
+CATALOG = "k2"
+
+
+@contextmanager
+def lake_calls(doing: str) -> Iterator[None]:
+    """Name what catalogs and stores raise by what can be done about it.
+
+    Raises:
+        LakeConfigError: the credentials are refused.
+        TableMissingError: there is no such table.
+        LakeUnavailableError: the database, the service, the network or the store failed.
+    """
+    try:
+        yield
+    except (UnauthorizedError, ForbiddenError) as error:
+        raise LakeConfigError(
+            f"{doing}: expected access, the catalog refused it: {error}"
+        ) from error
+    except (NoSuchTableError, NoSuchNamespaceError) as error:
+        raise TableMissingError(f"{doing}: {error}") from error
+    # requests' exceptions are OSErrors; a REST error is what the service answered.
+    except (OSError, RESTError, DBAPIError, PoolTimeoutError, CommitFailedException) as error:
+        raise LakeUnavailableError(f"{doing}: {type(error).__name__}: {error}") from error
+
+
+def open_catalog(config: LakeConfig) -> Catalog:
+    """Open the catalog; of a sqlite one and a local warehouse the folders are created.
+
+    Raises:
+        LakeConfigError: the address is not one, or access is refused.
+        LakeUnavailableError: it does not answer.
+    """
+    with lake_calls("open the catalog"):
+        try:
+            if not config.is_rest:
+                database = make_url(config.catalog_uri)
+                if database.get_backend_name() == "sqlite" and database.database:
+                    Path(database.database).parent.mkdir(parents=True, exist_ok=True)
+            if config.warehouse_uri.startswith("file://"):
+                Path(config.warehouse_uri.removeprefix("file://")).mkdir(
+                    parents=True, exist_ok=True
+                )
+            return load_catalog(
+                CATALOG,
+                **{
+                    **config.properties,
+                    "type": "rest" if config.is_rest else "sql",
+                    "uri": config.catalog_uri,
+                    "warehouse": config.warehouse_uri,
+                },
+            )
+        except (ArgumentError, NoSuchModuleError) as error:
+            # The address may hold a password: it is not repeated.
+            raise LakeConfigError(
+                "K2_CATALOG_URI: expected sqlite:///..., another SQL address or http(s)://..., "
+                "found something else"
+            ) from error

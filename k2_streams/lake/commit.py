@@ -1,0 +1,78 @@
+"""The append of pyiceberg, made a compare-and-set on the offset vector.
+
+It stands on parts of pyiceberg 0.12.0 that are private: the version is pinned, and the tests beside
+it are the contract. pyiceberg calls `_commit` for the first attempt and again for each retry after
+a conflict, then on the refreshed table; the catalog accepts the result only if the head is still
+the one that `_commit` saw (`AssertRefSnapshotId`). So checking the vector of that head in `_commit`
+and nowhere else makes check and append one step.
+"""
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.update import SetPropertiesUpdate, UpdatesAndRequirements
+from pyiceberg.table.update.snapshot import _MergeAppendFiles
+
+from k2_streams.core.vector import SUMMARY_COMMIT_ID, SUMMARY_OFFSETS
+from k2_streams.lake.claim import Claim
+from k2_streams.lake.vectors import head_vector
+
+
+class VectorAppend(_MergeAppendFiles):
+    """An append that lands only where the table ends where the claim starts.
+
+    It deletes nothing, ever. pyiceberg's own clean-up believes the catalog's word "conflict", and
+    deletes the manifests of a commit that landed if that word was wrong. What a refused or repeated
+    attempt leaves behind are orphan files, which maintenance removes after a day.
+    """
+
+    def __init__(self, transaction: Transaction, io: FileIO, claim: Claim) -> None:
+        """Of this claim, in a transaction of its own."""
+        super().__init__(operation=Operation.APPEND, transaction=transaction, io=io)
+        self._claim = claim
+        self.attempts = 0
+
+    def _commit(self) -> UpdatesAndRequirements:
+        # 1. The vector of the head that this attempt is built on, read from the table as loaded:
+        #    the transaction's view already holds what an earlier attempt staged.
+        self.attempts += 1
+        head = head_vector(self._transaction._table.metadata)  # noqa: SLF001 - see the module
+        # 2. Refuse here if the table does not end where the batch starts. The entries of all other
+        #    partitions are taken from this head: with those of an earlier one, two writers of
+        #    disjoint partitions would set each other back and rows would double.
+        vector = self._claim.rebase(head).encode()
+        self.snapshot_properties = {
+            SUMMARY_OFFSETS: vector,
+            SUMMARY_COMMIT_ID: self._claim.commit_id,
+        }
+        # 3. Build the snapshot on this head. Its requirement is that the head is still this one.
+        updates, requirements = super()._commit()
+        # 4. The mirror in the table's properties moves in the same commit, or not at all. A retry
+        #    stages it once more, behind the first: the last one counts.
+        return (*updates, SetPropertiesUpdate(updates={SUMMARY_OFFSETS: vector})), requirements
+
+    def _cleanup_uncommitted(self) -> None:
+        """Keep the files of earlier attempts: see the class."""
+
+    def _clean_all_uncommitted(self) -> None:
+        """Keep the files of a commit that is said to have failed: see the class."""
+
+
+def attempt(table: Table, files: list[DataFile], claim: Claim) -> int:
+    """One transaction: append `files` if the claim holds, with pyiceberg's retries on conflict.
+
+    Returns:
+        How often it was built, retries included.
+
+    Raises:
+        VectorMovedError, LakeConfigError: the claim does not hold at the head then current.
+        Exception: anything else says nothing certain about whether it landed.
+    """
+    transaction = table.transaction()
+    append = VectorAppend(transaction, table.io, claim)
+    for file in files:
+        append.append_data_file(file)
+    append.commit()
+    transaction.commit_transaction()
+    return append.attempts

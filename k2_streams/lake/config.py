@@ -1,0 +1,33 @@
+"""Where the lake is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class LakeConfig:
+    """Of one catalog and the table `k2.trades` in it.
+
+    Attributes:
+        catalog_uri: `sqlite:///path` (or another SQL database), or `http(s)://` of a REST catalog.
+        warehouse: a folder, or `file://` or `s3://` of one. What a REST catalog calls its warehouse
+            is passed on as it is.
+        properties: passed through to the catalog and its file system: `s3.endpoint`, `token`, ...
+            They may hold secrets and are therefore neither logged nor shown by `repr`.
+    """
+
+    catalog_uri: str
+    warehouse: str
+    properties: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether the catalog is a REST service."""
+        return self.catalog_uri.startswith(("http://", "https://"))
+
+    @property
+    def warehouse_uri(self) -> str:
+        """The warehouse with its scheme: a bare path becomes an absolute `file://` one."""
+        if self.is_rest or "://" in self.warehouse:
+            return self.warehouse
+        return f"file://{Path(self.warehouse).absolute()}"

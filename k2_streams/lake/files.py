@@ -1,0 +1,154 @@
+"""Rows to Parquet files of the table: sorted, one file a day of event time, written by K2 itself.
+
+pyiceberg's writer encodes every column the same way. Encodings that fit what is in the columns
+(counters and times as deltas, ids by shared prefix) take half the CPU and two thirds of the bytes.
+"""
+
+import uuid
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
+from pyiceberg.table import Table
+from pyiceberg.table.locations import load_location_provider
+from pyiceberg.table.metadata import TableMetadata
+
+from k2_streams.lake.schema import file_schema
+
+_DAY_NS = 86_400_000_000_000
+_FILE_SCHEMA = file_schema()
+
+#: Times and counters: small steps once sorted. `message_id` repeats its neighbour's beginning.
+_ENCODINGS = {
+    "message_id": "DELTA_BYTE_ARRAY",
+    "sequence": "DELTA_BINARY_PACKED",
+    "exchange_time": "DELTA_BINARY_PACKED",
+    "exchange_time_ns": "DELTA_BINARY_PACKED",
+    "ingest_time": "DELTA_BINARY_PACKED",
+    "source_offset": "DELTA_BINARY_PACKED",
+    "log_row": "DELTA_BINARY_PACKED",
+    "receive_time_ns": "DELTA_BINARY_PACKED",
+    "trade_id": "DELTA_BYTE_ARRAY",
+}
+_DICTIONARY = [
+    "exchange", "symbol", "session", "price", "side", "late", "notional", "tick_direction",
+    "source_partition", "source_index", "log_partition", "log_offset", "accepted_time",
+    "trading_date", "conditions.list.element", "vendor.key_value.key", "vendor.key_value.value",
+]  # fmt: skip
+
+
+def sort_order(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the files, and the day of event time of each row in that order.
+
+    Rows stand by (day, symbol, exchange_time_ns, log_partition, log_offset, log_row): the order of
+    an answer within a symbol, and all that a symbol has of a day side by side.
+    """
+    times = rows["exchange_time_ns"].to_numpy()
+    days = times // _DAY_NS
+    keys = [
+        *(rows[name].to_numpy() for name in ("log_row", "log_offset", "log_partition")),
+        times,
+        _symbol_ranks(rows["symbol"]),
+        days,
+    ]
+    order = np.lexsort(keys)
+    return order, days[order]
+
+
+def write(table: Table, rows: pa.Table) -> list[DataFile]:
+    """Write the rows (`TRADES`' columns; names may be dictionaries) as files of the table.
+
+    Nothing refers to the files until a commit does.
+
+    Raises:
+        OSError: the store refused.
+    """
+    if rows.num_rows == 0:
+        return []
+    order, days = sort_order(rows)
+    ordered = _take(rows, order)
+    write_id = uuid.uuid4()
+    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+    files = []
+    for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(days)])):
+        name = f"{index:05d}-{write_id}.parquet"
+        part = ordered.slice(start, end - start)
+        files.append(_write_file(table.io, table.metadata, part, int(days[start]), name))
+    return files
+
+
+def _symbol_ranks(symbols: pa.ChunkedArray) -> np.ndarray:
+    """Of each row the place of its symbol among the batch's symbols, in order of their bytes."""
+    if not pa.types.is_dictionary(symbols.type):
+        symbols = symbols.dictionary_encode()
+    encoded = symbols.unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # none or one chunk, depending on the version
+        encoded = encoded.chunk(0)
+    ranks = np.empty(len(encoded.dictionary), np.int32)
+    ranks[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(ranks), dtype=np.int32)
+    places: np.ndarray = ranks[encoded.indices.to_numpy()]
+    return places
+
+
+def _take(rows: pa.Table, order: np.ndarray) -> pa.Table:
+    """The rows in that order, in the columns of a file, a column at a time to spare memory."""
+    indices = pa.array(order)
+    columns = []
+    for field in _FILE_SCHEMA:
+        column = rows[field.name].take(indices)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        columns.append(column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=_FILE_SCHEMA)
+
+
+def _write_file(
+    io: FileIO, metadata: TableMetadata, rows: pa.Table, day: int, name: str
+) -> DataFile:
+    schema, properties = metadata.schema(), metadata.properties
+    spec = metadata.spec()
+    partition = PartitionKey([PartitionFieldValue(spec.fields[0], day)], spec, schema)
+    path = load_location_provider(metadata.location, properties).new_data_location(name, partition)
+    output = io.new_output(path)
+    with output.create() as stream:
+        writer = pq.ParquetWriter(
+            stream,
+            rows.schema,
+            compression=properties.get("write.parquet.compression-codec", "zstd"),
+            compression_level=int(properties.get("write.parquet.compression-level", "1")),
+            use_dictionary=_DICTIONARY,
+            column_encoding=_ENCODINGS,
+            store_schema=False,
+        )
+        with writer:
+            writer.write_table(
+                rows,
+                row_group_size=int(properties.get("write.parquet.row-group-limit", "20000")),
+            )
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=writer.writer.metadata,
+        stats_columns=compute_statistics_plan(schema, properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=partition.partition,
+        file_size_in_bytes=len(output),
+        sort_order_id=None,
+        spec_id=metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )

@@ -1,0 +1,60 @@
+"""Records of `k2.trades` to rows of the table, many records at a time.
+
+The same rows as `core.trade_log.expand` gives of each record, with text columns that are still
+dictionaries: a commit of a million rows takes a third of the CPU so.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.schema import LOG, MICROS, TRADES
+from k2_streams.core.trade_log import LogBatch, message_ids
+
+
+def gather(batches: Sequence[LogBatch]) -> pa.Table:
+    """The rows of the records, in their order, in `TRADES`' columns."""
+    filled = [batch for batch in batches if batch.rows.num_rows]
+    if not filled:
+        return TRADES.empty_table()
+    log = pa.Table.from_batches([batch.rows for batch in filled]).select(LOG.names)
+    log = log.unify_dictionaries().combine_chunks()
+    counts = np.fromiter((batch.rows.num_rows for batch in filled), np.int64, len(filled))
+    starts = np.cumsum(counts) - counts
+
+    def of_batch(values: Iterable[int], dtype: type[np.generic]) -> pa.Array:
+        return pa.array(np.repeat(np.fromiter(values, dtype, len(filled)), counts))
+
+    accepted = of_batch((batch.accepted_time_us for batch in filled), np.int64)
+    derived = {
+        "message_id": _message_ids(log, filled),
+        "exchange_time": pc.divide(log["exchange_time_ns"], 1000).cast(MICROS),
+        "source_partition": of_batch((b.source_partition for b in filled), np.int32),
+        "log_partition": of_batch((b.log_partition for b in filled), np.int32),
+        "log_offset": of_batch((b.log_offset for b in filled), np.int64),
+        "log_row": pa.array((np.arange(counts.sum()) - np.repeat(starts, counts)).astype(np.int32)),
+        "accepted_time": accepted.cast(MICROS),
+    }
+    return pa.table(
+        {field.name: derived.get(field.name, _column(log, field.name)) for field in TRADES}
+    )
+
+
+def _column(log: pa.Table, name: str) -> pa.ChunkedArray | None:
+    return log[name] if name in log.schema.names else None
+
+
+def _message_ids(log: pa.Table, batches: list[LogBatch]) -> pa.ChunkedArray:
+    """The ids of runs of records that come from the same source partition."""
+    chunks: list[pa.Array] = []
+    start = 0
+    for source_partition, run in groupby(batches, attrgetter("source_partition")):
+        count = sum(batch.rows.num_rows for batch in run)
+        part = log.slice(start, count).combine_chunks().to_batches()
+        chunks.extend(message_ids(rows, source_partition) for rows in part)
+        start += count
+    return pa.chunked_array(chunks, pa.string())

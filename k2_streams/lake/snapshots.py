@@ -1,0 +1,86 @@
+"""What the lake says of itself: its head, its snapshots, what a commit made."""
+
+from dataclasses import dataclass
+
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from k2_streams.core.vector import SUMMARY_COMMIT_ID, Vector
+from k2_streams.lake.vectors import head_vector, snapshot_vector, summary_value, total_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest snapshot of the table; of an empty table `snapshot_id` is None."""
+
+    snapshot_id: int | None
+    sequence_number: int
+    vector: Vector
+    rows: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A snapshot as its summary tells it."""
+
+    id: int
+    parent: int | None
+    timestamp_ms: int
+    operation: str
+    rows_total: int
+    rows_added: int
+    files: int
+    vector: Vector | None  # None: made by a writer that knows nothing of offsets
+    commit_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An append that is in the table: its snapshot, and the head then current."""
+
+    snapshot_id: int
+    head: Head
+    files: int
+    size_bytes: int
+    seconds_write: float
+    seconds_commit: float
+    attempts: int  # 1 unless another writer was in the way; 0 if it had landed before
+
+
+def head_of(metadata: TableMetadata) -> Head:
+    """The head of a table as loaded.
+
+    Raises:
+        VectorMissingError, VectorWentBackError: the table does not say what it holds.
+    """
+    vector = head_vector(metadata)
+    snapshot = metadata.current_snapshot()
+    if snapshot is None:
+        return Head(None, 0, vector, 0, 0)
+    return Head(
+        snapshot.snapshot_id,
+        snapshot.sequence_number or 0,
+        vector,
+        total_rows(snapshot) or 0,
+        snapshot.timestamp_ms,
+    )
+
+
+def info_of(snapshot: Snapshot) -> SnapshotInfo:
+    """What a snapshot says of itself."""
+
+    def number(key: str) -> int:
+        return int(summary_value(snapshot, key) or 0)
+
+    return SnapshotInfo(
+        id=snapshot.snapshot_id,
+        parent=snapshot.parent_snapshot_id,
+        timestamp_ms=snapshot.timestamp_ms,
+        operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
+        rows_total=number("total-records"),
+        rows_added=number("added-records"),
+        files=number("total-data-files"),
+        vector=snapshot_vector(snapshot),
+        commit_id=summary_value(snapshot, SUMMARY_COMMIT_ID),
+    )

@@ -1,0 +1,296 @@
+"""The lake: one table, appended to exactly once, read by snapshot. Everything here blocks."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import structlog
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core.schema import TRADES
+from k2_streams.core.vector import Range
+from k2_streams.lake import commit, files, schema
+from k2_streams.lake.catalog import lake_calls, open_catalog
+from k2_streams.lake.claim import Claim
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.errors import (
+    CommitUnknownError,
+    LakeConfigError,
+    LakeUnavailableError,
+    SnapshotNotFoundError,
+    TableMismatchError,
+    VectorMovedError,
+)
+from k2_streams.lake.plan import Filter, PlannedFile, Planner
+from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, info_of
+from k2_streams.lake.vectors import find_commit, head_vector
+
+log = structlog.get_logger(__name__)
+
+#: Transactions tried for one append, each with pyiceberg's four retries on conflict: enough for a
+#: burst of other writers, few enough to tell the caller within seconds.
+COMMIT_TRIES = 3
+#: Reads of the table after an answer that says nothing certain, and the first pause between them
+#: (doubled each time: 1.5 s in all). A sqlite lock adds its own 5 s each.
+RELOAD_TRIES = 5
+RELOAD_PAUSE_S = 0.1
+
+TRADES_TOPIC = "k2.trades"
+
+T = TypeVar("T")
+
+
+class Lake:
+    """The table `k2.trades` of one catalog.
+
+    An instance belongs to one thread at a time: a table handle is not safe to share. Nothing is
+    opened before the first call, so a catalog that is away shows as `LakeUnavailableError` there.
+    """
+
+    def __init__(self, config: LakeConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._config = config
+        self._clock = clock
+        self._catalog: Catalog | None = None
+        self._table: Table | None = None
+        self._planner = Planner()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Release the catalog's connections and end a pause between tries."""
+        self._closed.set()
+        if self._catalog is not None:
+            self._catalog.close()
+
+    def ensure(self) -> None:
+        """Create catalog, namespace and table as far as they are missing; check the table.
+
+        Safe beside other processes that do the same.
+
+        Raises:
+            TableMismatchError: a table of that name has other columns or partitions.
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
+        self._again(self._create)
+        table = self._load()
+        for what, expected, found in (
+            ("columns", schema.SCHEMA, table.schema()),
+            ("partitions", schema.PARTITION_SPEC, table.spec()),
+        ):
+            same = expected.fields == found.fields
+            if not same:
+                raise TableMismatchError(f"k2.trades: expected {what} {expected}, found {found}")
+
+    def head(self) -> Head:
+        """The newest snapshot, read from the catalog now.
+
+        Raises:
+            VectorMissingError, VectorWentBackError: the table does not say what it holds.
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
+        return head_of(self._load().metadata)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """All snapshots that have not expired, oldest first, read from the catalog now."""
+        return [info_of(snapshot) for snapshot in self._load().metadata.snapshots]
+
+    def plan(
+        self,
+        snapshot_id: int,
+        *,
+        symbols: tuple[str, ...] | None = None,
+        exchanges: tuple[str, ...] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[PlannedFile]:
+        """The files of a snapshot that can hold rows of these symbols, exchanges and times.
+
+        Every matching row is in one of them; rows that do not match may be too.
+
+        Raises:
+            SnapshotNotFoundError: it has expired, or never was.
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
+        wanted = Filter(symbols, exchanges, start_ns, end_ns)
+        table = self._table or self._load()
+        snapshot = table.snapshot_by_id(snapshot_id)
+        if snapshot is None:  # newer than the handle
+            table = self._load()
+            snapshot = table.snapshot_by_id(snapshot_id)
+        if snapshot is None:
+            raise SnapshotNotFoundError(snapshot_id)
+        with lake_calls("read the manifests"):
+            return list(self._planner.plan(table.io, snapshot, wanted))
+
+    def append(
+        self,
+        rows: pa.Table,
+        ranges: dict[int, Range],
+        *,
+        topic_id: str,
+        commit_id: str,
+        topic: str = TRADES_TOPIC,
+    ) -> Committed:
+        """Append the rows of these ranges of the log, once, and move the vector with them.
+
+        Exactly once for any number of calls with the same `commit_id` and ranges, whatever the
+        catalog answered in between, and beside any other writer. The rows may come in any order; of
+        ranges without a row the vector moves by an empty snapshot.
+
+        Args:
+            rows: in `TRADES`' columns; text columns may be dictionaries.
+            ranges: per partition of the topic the positions read: `[start, end)`.
+            topic_id: of the topic that the ranges count in.
+            commit_id: names this batch and no other.
+            topic: the log that the rows come from.
+
+        Raises:
+            VectorMovedError: the table does not end where the batch starts; nothing was appended.
+            TopicChangedError, LakeConfigError: the table is not this topic's; nothing was appended.
+            CommitUnknownError: nobody said whether it landed: call again with the same commit id.
+            LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
+            ValueError: rows outside the ranges, other columns, or nothing to commit.
+        """
+        claim = Claim(topic, topic_id, ranges, commit_id)
+        _check_rows(rows, ranges)
+        started_s = self._clock.monotonic()
+        # 1. Read the table as it is now: a handle from before may be stale.
+        table = self._load()
+        # 2. Look for the commit id. An earlier call may have landed without our hearing of it; were
+        #    the vector asked first, our own batch would look like another writer's.
+        landed = find_commit(table.metadata, claim)
+        if landed is not None:
+            return self._committed(landed, [], 0, started_s, started_s)
+        # 3. Refuse a batch that does not start where the table ends, before any file is written.
+        claim.rebase(head_vector(table.metadata))
+        # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
+        with lake_calls("write the data files"):
+            written = files.write(table, rows)
+        written_s = self._clock.monotonic()
+        # 5. Commit by compare-and-set, and find out what became of it.
+        landed, attempts = self._commit(table, written, claim)
+        return self._committed(landed, written, attempts, started_s, written_s)
+
+    def _commit(self, table: Table, written: list[DataFile], claim: Claim) -> tuple[Snapshot, int]:
+        attempts = 0
+        refused: Exception | None = None
+        for _ in range(COMMIT_TRIES):
+            # 5a. An attempt checks the vector of the very head that the catalog compares with.
+            try:
+                attempts += commit.attempt(table, written, claim)
+                refused = None
+            except Exception as error:  # noqa: BLE001 - 5b: what was raised proves nothing
+                attempts += 1
+                refused = error
+                log.warning(
+                    "commit-unsure",
+                    commit_id=claim.commit_id,
+                    error=f"{type(error).__name__}: {error}",
+                )
+            # 5b. Read the table again and look for the commit id. A conflict, a timeout, a lock and
+            #     even our own "moved" may follow a commit that landed; only the table knows.
+            try:
+                table = self._again(self._load)
+            except LakeUnavailableError as error:
+                raise CommitUnknownError(claim.commit_id, refused or error) from error
+            landed = find_commit(table.metadata, claim)
+            if landed is not None:
+                return landed, attempts
+            # 5c. It is not there. If the table moved on, no attempt of ours can land any more: each
+            #     asked for a head that is no longer the head.
+            if isinstance(refused, (VectorMovedError, LakeConfigError)):
+                raise refused
+            # 5d. Try again on the new head. Safe even if an attempt is still on its way: of two
+            #     that ask for the same head one lands, and the other's next look finds it.
+        if isinstance(refused, CommitFailedException):
+            raise LakeUnavailableError(
+                f"commit {claim.commit_id}: other writers were first {attempts} times"
+            ) from refused
+        cause = refused or LakeUnavailableError("accepted, and not there")
+        raise CommitUnknownError(claim.commit_id, cause) from refused
+
+    def _committed(
+        self,
+        landed: Snapshot,
+        written: list[DataFile],
+        attempts: int,
+        started_s: float,
+        written_s: float,
+    ) -> Committed:
+        assert self._table is not None  # noqa: S101 - set by the look that found the snapshot
+        return Committed(
+            snapshot_id=landed.snapshot_id,
+            head=head_of(self._table.metadata),
+            files=len(written),
+            size_bytes=sum(file.file_size_in_bytes for file in written),
+            seconds_write=written_s - started_s,
+            seconds_commit=self._clock.monotonic() - written_s,
+            attempts=attempts,
+        )
+
+    def _load(self) -> Table:
+        with lake_calls("load k2.trades"):
+            self._table = self._open().load_table(schema.IDENTIFIER)
+            return self._table
+
+    def _open(self) -> Catalog:
+        if self._catalog is None:
+            self._catalog = open_catalog(self._config)
+        return self._catalog
+
+    def _create(self) -> None:
+        with lake_calls("create k2.trades"):
+            catalog = self._open()
+            try:
+                catalog.create_namespace_if_not_exists(schema.IDENTIFIER[:1])
+                if not catalog.table_exists(schema.IDENTIFIER):
+                    catalog.create_table(
+                        schema.IDENTIFIER,
+                        schema=schema.SCHEMA,
+                        partition_spec=schema.PARTITION_SPEC,
+                        sort_order=schema.SORT_ORDER,
+                        properties=schema.PROPERTIES,
+                    )
+            except (NamespaceAlreadyExistsError, TableAlreadyExistsError) as error:
+                raise LakeUnavailableError("another process creates k2.trades") from error
+
+    def _again(self, call: Callable[[], T]) -> T:
+        """The call's answer, tried again with growing pauses while the lake is unavailable."""
+        pause_s = RELOAD_PAUSE_S
+        for _ in range(RELOAD_TRIES - 1):
+            try:
+                return call()
+            except LakeUnavailableError as error:
+                log.warning("lake-unavailable", error=str(error), pause_s=pause_s)
+                if self._closed.wait(pause_s):
+                    raise
+                pause_s *= 2
+        return call()
+
+
+def _check_rows(rows: pa.Table, ranges: dict[int, Range]) -> None:
+    """A batch that says one thing of its offsets and holds another would break exactly-once."""
+    if rows.schema.names != TRADES.names:
+        raise ValueError(f"expected columns {TRADES.names}, found {rows.schema.names}")
+    if all(held.start == held.end for held in ranges.values()):
+        raise ValueError(f"nothing to commit: {ranges}")
+    partitions = rows["log_partition"].to_numpy()
+    offsets = rows["log_offset"].to_numpy()
+    inside = np.zeros(len(offsets), bool)
+    for partition, held in ranges.items():
+        inside |= (partitions == partition) & (offsets >= held.start) & (offsets < held.end)
+    if not inside.all():
+        place = int(np.flatnonzero(~inside)[0])
+        raise ValueError(
+            f"row {place} is of {partitions[place]}:{offsets[place]}: expected within {ranges}"
+        )

@@ -1,0 +1,126 @@
+"""What an answer is: rows, and the proof of what they stand for."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.core.gaps import Gap, ScopeCounts
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True):
+    """How this node and the pipeline stand, as far as an answer says it."""
+
+    level: str = "NORMAL"
+    lag_records: int = 0  # raw records not yet judged
+    deferred: int = 0  # raw records put off
+    dead_letters: int = 0  # raw records that could not be used, ever
+    stalled: bool = False  # the log's last stable offset stands still below its end
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof that an answer carries.
+
+    Rows asked again with `as_of=token` are the same, whatever was appended, committed, compacted
+    or evicted since. Gaps are as known now: one that was open may later be shown as filled.
+    """
+
+    token: str
+    offsets: dict[int, int]  # of k2.trades: per partition the next offset that is not in the answer
+    snapshot: int | None  # of the lake; None: the lake had none
+    pinned: bool  # asked with a token or a cursor: the same rows for ever
+    start_ns: int | None  # the range as it was resolved: start inclusive, end exclusive
+    end_ns: int | None
+    order: Literal["asc", "desc"]
+    limit: int
+    rows: int
+    rows_lake: int
+    rows_tail: int
+    gaps: tuple[Gap, ...]  # known in the range, of the scopes asked for
+    gaps_omitted: int  # more than are listed
+    gaps_complete: bool  # the events were read at least as far as the rows
+    complete: bool  # nothing is known to be missing: no gap, nothing deferred, gaps_complete
+    deferred: int
+    dead_letters: int
+    lag_records: int
+    level: str
+    stalled: bool
+    next_cursor: str | None  # None: this is the last page
+    elapsed_ms: float
+    stages_ms: dict[str, float]  # wait, view, plan, tail, scan: where the time went
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows in `core.schema.TRADES`' columns, in the order asked for, with their proof."""
+
+    rows: pa.Table
+    meta: Meta
+
+
+class SymbolRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a symbol on an exchange."""
+
+    exchange: str
+    symbol: str
+    trades: int
+    first_time_ns: int  # event times of its trades
+    last_time_ns: int
+    last_price: Decimal  # of the newest trade, in the order of every answer
+    last_quantity: Decimal
+    session: str  # of the newest trade
+    sequence: int | None  # of the newest trade
+    counts: ScopeCounts  # what the sequencer found
+
+
+class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of a list of symbols."""
+
+    token: str
+    offsets: dict[int, int]
+    snapshot: int | None
+    symbols: int
+    gaps_complete: bool
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolsAnswer:
+    """Symbols, sorted by exchange and symbol, with their proof."""
+
+    symbols: list[SymbolRow]
+    meta: SymbolsMeta
+
+
+class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot of the lake; `token` asks for exactly what it holds (`as_of=`)."""
+
+    id: int
+    parent: int | None
+    timestamp_ms: int
+    operation: str
+    rows_total: int
+    rows_added: int
+    files: int
+    offsets: dict[int, int]
+    commit_id: str | None
+    token: str | None  # None: it carries no offsets
+
+
+class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the list of gaps reaches."""
+
+    gaps: int
+    omitted: int  # more than are listed
+    positions: dict[int, int]  # of k2.sequence-events: per partition the next offset not read
+    complete: bool  # none was forgotten because of a limit
+
+
+@dataclass(frozen=True, slots=True)
+class GapsAnswer:
+    """Gaps by scope, session and number, with how far they reach."""
+
+    gaps: tuple[Gap, ...]
+    meta: GapsMeta

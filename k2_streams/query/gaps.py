@@ -1,0 +1,142 @@
+"""A node's committed view of `k2.sequence-events`: gaps and counts, and how far they reach."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from k2_streams.core.events import AnyEvent
+from k2_streams.core.gaps import Gap, GapLedger, ScopeCounts
+
+#: Stands for the symbols of a scope that counts a whole connection.
+_CONNECTION = "@"
+
+
+class GapsView:
+    """What the events say, for questions. Belongs to one event loop.
+
+    Whoever reads the topic feeds it, in this order:
+        1. `apply` each committed event, with the consumer's position after it; `advance` where a
+           position moves without one (a transaction's marker).
+        2. `cover` with the ends of the tail that were known *before* the end offsets of the events
+           were asked for, once the events have been read up to those: an event is in the same
+           transaction as the rows it speaks of, so it is then in the view.
+    """
+
+    def __init__(self, ledger: GapLedger | None = None) -> None:
+        self._ledger = ledger or GapLedger()
+        self._positions: dict[int, int] = {}
+        self._covered: dict[int, int] = {}
+        self._scopes: set[str] = set()
+        self._scopes_of: dict[str, set[str]] = {}  # by symbol, and by `EXCHANGE:@`
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Of `k2.sequence-events`: per partition the next offset not read."""
+        return dict(self._positions)
+
+    @property
+    def forgotten(self) -> int:
+        """Closed gaps that had to go because of the limit."""
+        return self._ledger.forgotten
+
+    def apply(self, event: AnyEvent, partition: int, position: int) -> None:
+        """Take one event in; `position` is the next offset of its partition."""
+        self._ledger.apply(event)
+        if event.scope not in self._scopes:
+            self._scopes.add(event.scope)
+            for symbol in _symbols_of(event.scope):
+                self._scopes_of.setdefault(symbol, set()).add(event.scope)
+        self.advance(partition, position)
+
+    def advance(self, partition: int, position: int) -> None:
+        """The partition of events has been read up to `position`.
+
+        Raises:
+            ValueError: the position would go back.
+        """
+        if position < self._positions.get(partition, 0):
+            raise ValueError(
+                f"k2.sequence-events-{partition}: position {position} is behind "
+                f"{self._positions[partition]}"
+            )
+        self._positions[partition] = position
+
+    def cover(self, log_next: Mapping[int, int]) -> None:
+        """Every event of the records of `k2.trades` below these offsets is in the view."""
+        for partition, offset in log_next.items():
+            self._covered[partition] = max(offset, self._covered.get(partition, 0))
+
+    def covers(self, log_next: Mapping[int, int]) -> bool:
+        """Whether the view reaches as far as an answer that ends at these offsets."""
+        return all(self._covered.get(p, 0) >= offset for p, offset in log_next.items())
+
+    def find(  # noqa: PLR0913 (the parameters of a question, all named)
+        self,
+        *,
+        symbols: tuple[str, ...] = (),
+        exchanges: tuple[str, ...] = (),
+        states: tuple[str, ...] = (),
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        limit: int,
+    ) -> tuple[tuple[Gap, ...], int]:
+        """Gaps of the selection (empty: all) found in the range, and how many more there are.
+
+        A gap is in the range if the message that passed over it is: what it misses was traded
+        before that message.
+        """
+        found: list[Gap] = []
+        omitted = 0
+        for gap in self._ledger.gaps(self._selected(symbols, exchanges)):
+            after = start_ns is None or gap.opened_time_ns >= start_ns
+            before = end_ns is None or gap.opened_time_ns < end_ns
+            if not (after and before and (not states or gap.state in states)):
+                continue
+            if len(found) < limit:
+                found.append(gap)
+            else:
+                omitted += 1
+        return tuple(found), omitted
+
+    def counts(self, exchange: str, symbol: str) -> ScopeCounts:
+        """What was found in the symbol's scopes, those that it shares with others left out."""
+        own = f"{exchange}:{symbol}"
+        if own in self._scopes:
+            return self._ledger.counts(own)
+        return _sum(
+            self._ledger.counts(scope)
+            for scope in self._scopes_of.get(symbol, ())
+            if scope.partition(":")[0] == exchange
+        )
+
+    def _selected(self, symbols: tuple[str, ...], exchanges: tuple[str, ...]) -> set[str]:
+        """The scopes whose numbers cover trades of the selection (empty: all)."""
+        scopes = self._scopes
+        if symbols:
+            of = self._scopes_of
+            scopes = set().union(of.get(_CONNECTION, ()), *(of.get(name, ()) for name in symbols))
+        if exchanges:
+            scopes = {scope for scope in scopes if scope.partition(":")[0] in exchanges}
+        return scopes
+
+    def totals(self) -> ScopeCounts:
+        """What was found in all scopes together."""
+        return _sum(self._ledger.counts(scope) for scope in self._ledger.scopes())
+
+
+def _symbols_of(scope: str) -> set[str]:
+    """The symbols that a scope may count.
+
+    `EXCHANGE:SYMBOL` and `EXCHANGE:MARKET:SYMBOL` count a symbol's own messages; an
+    `EXCHANGE:@CONNECTION` counts those of every symbol of its exchange.
+    """
+    rest = scope.partition(":")[2]
+    return {_CONNECTION} if rest.startswith("@") else {rest, rest.rpartition(":")[2]}
+
+
+def _sum(counts: Iterable[ScopeCounts]) -> ScopeCounts:
+    total = dict.fromkeys(ScopeCounts.__struct_fields__, 0)
+    for one in counts:
+        for name, value in msgspec.structs.asdict(one).items():
+            total[name] += value
+    return ScopeCounts(**total)

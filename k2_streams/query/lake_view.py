@@ -1,0 +1,140 @@
+"""This node's view of the lake: the newest snapshot it has loaded, on a thread of its own.
+
+Queries take the head that is here, without asking the catalog: an older snapshot is as exact as a
+new one, since the tail still holds what it lacks. With the catalog away they go on so.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+import structlog
+
+from k2_streams.lake.errors import LakeError
+from k2_streams.lake.plan import PlannedFile
+from k2_streams.lake.snapshots import Head, SnapshotInfo
+from k2_streams.query.errors import LakeUnavailable
+from k2_streams.query.selection import Selection
+
+log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+
+class LakeReader(Protocol):
+    """What a view needs of `lake.table.Lake`."""
+
+    def head(self) -> Head:
+        """The newest snapshot, from the catalog."""
+        ...
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """All of them."""
+        ...
+
+    def plan(
+        self,
+        snapshot_id: int,
+        *,
+        symbols: tuple[str, ...] | None = None,
+        exchanges: tuple[str, ...] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> Sequence[PlannedFile]:
+        """The files of a snapshot that can hold such rows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        ...
+
+
+class LakeView:
+    """The lake as queries see it. For one event loop.
+
+    Args:
+        open_lake: makes a reader of its own, which only the view's thread will use.
+    """
+
+    def __init__(self, open_lake: Callable[[], LakeReader]) -> None:
+        self._open_lake = open_lake
+        self._lake: LakeReader | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="k2-lake-view")
+        self._head: Head | None = None
+
+    @property
+    def head(self) -> Head | None:
+        """The newest snapshot loaded; None before the first `refresh`."""
+        return self._head
+
+    async def refresh(self) -> Head:
+        """Load the newest snapshot.
+
+        A head that is older than the one already seen (another writer's clock, a stale catalog
+        replica) does not replace it.
+
+        Raises:
+            LakeUnavailable: the catalog does not answer, or the table does not say what it holds.
+        """
+        head = await self._call(lambda lake: lake.head())
+        if self._head is None or head.sequence_number >= self._head.sequence_number:
+            self._head = head
+        return self._head
+
+    async def files(self, head: Head, selection: Selection) -> list[str]:
+        """The files of that snapshot that can hold rows of the selection.
+
+        Raises:
+            LakeUnavailable: the plan is not cached and cannot be made.
+        """
+        snapshot_id = head.snapshot_id
+        if snapshot_id is None or head.rows == 0:
+            return []
+        start_ns, end_ns = _range(selection)
+        planned = await self._call(
+            lambda lake: lake.plan(
+                snapshot_id,
+                symbols=selection.symbols or None,
+                exchanges=selection.exchanges or None,
+                start_ns=start_ns,
+                end_ns=end_ns,
+            )
+        )
+        return [file.path for file in planned]
+
+    async def snapshots(self) -> list[SnapshotInfo]:
+        """All snapshots, oldest first.
+
+        Raises:
+            LakeUnavailable: the catalog does not answer.
+        """
+        return await self._call(lambda lake: lake.snapshots())
+
+    async def close(self) -> None:
+        """Let go of the catalog and the thread."""
+        lake, self._lake = self._lake, None
+        if lake is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, lake.close)
+        self._thread.shutdown(wait=False)
+
+    async def _call(self, ask: Callable[[LakeReader], _T]) -> _T:
+        def on_thread() -> _T:
+            if self._lake is None:
+                self._lake = self._open_lake()
+            return ask(self._lake)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, on_thread)
+        except LakeError as error:
+            raise LakeUnavailable(str(error)) from error
+
+
+def _range(selection: Selection) -> tuple[int | None, int | None]:
+    """The range of event time, narrowed by the row that a page starts behind."""
+    start_ns, end_ns, after = selection.start_ns, selection.end_ns, selection.after
+    if after is None:
+        return start_ns, end_ns
+    if selection.descending:
+        limit_ns = after.exchange_time_ns + 1
+        return start_ns, limit_ns if end_ns is None else min(end_ns, limit_ns)
+    return max(start_ns or 0, after.exchange_time_ns), end_ns

@@ -1,0 +1,36 @@
+"""What the engine gives, as an answer's rows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from k2_streams.core.schema import TRADES
+from k2_streams.query.token import Key
+
+
+def as_trades(table: pa.Table) -> pa.Table:
+    """The engine's rows in `TRADES`' exact types, which it knows but for names and nullability."""
+    return table.cast(TRADES)
+
+
+def key_of_last(rows: pa.Table) -> Key:
+    """The place of the last row."""
+    last = rows.num_rows - 1
+
+    def value(name: str) -> int:
+        return int(rows.column(name)[last].as_py())
+
+    return Key(
+        value("exchange_time_ns"), value("log_partition"), value("log_offset"), value("log_row")
+    )
+
+
+def rows_from_lake(rows: pa.Table, held: Mapping[int, int]) -> int:
+    """How many rows the snapshot gave: those below its vector."""
+    partitions = rows.column("log_partition").to_numpy()
+    offsets = rows.column("log_offset").to_numpy()
+    return sum(
+        int(np.count_nonzero((partitions == partition) & (offsets < offset)))
+        for partition, offset in held.items()
+    )

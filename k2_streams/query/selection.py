@@ -1,0 +1,21 @@
+"""Which rows are wanted, and in which order: what both parts of an answer are asked."""
+
+from dataclasses import dataclass
+
+from k2_streams.query.token import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows by name and time; empty names mean all, None no bound.
+
+    Order: exchange_time_ns, log_partition, log_offset, log_row; no two rows are equal in it.
+    """
+
+    symbols: tuple[str, ...] = ()
+    exchanges: tuple[str, ...] = ()
+    start_ns: int | None = None  # inclusive
+    end_ns: int | None = None  # exclusive
+    after: Key | None = None  # only rows behind it in the order
+    descending: bool = False
+    at_most: int | None = None  # the first rows of the order

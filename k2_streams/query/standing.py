@@ -1,0 +1,131 @@
+"""Where an answer stands: the tail's view, the lake's snapshot, and the cut between them.
+
+1. Take the tail's view.
+2. Take the snapshot this node has loaded. It must come after the view: what the tail had let
+   go of by then is in it, so no row is in neither part.
+3. Cut: per partition the snapshot answers below its vector, the tail from there on, so no row
+   is in both. If the snapshot holds less than the tail has evicted, load a newer one.
+4. If what was asked for is in neither part yet, wait for the tail, bounded, and begin again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from k2_streams.clock import Clock
+from k2_streams.core.union_read import Ahead, Behind, Cut, cut_at, cut_now
+from k2_streams.lake.snapshots import Head
+from k2_streams.query.errors import BehindError, InvalidParameter, LakeUnavailable, NotYetError
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.tail import Tail, TailView
+from k2_streams.query.token import Token
+from k2_streams.query.waiting import Waiting
+
+#: Times a newer snapshot is looked for before the asker is told to come back.
+MAX_RELOADS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How far an answer must, or may, reach."""
+
+    at: Token | None = None  # exactly there
+    min_offsets: Mapping[int, int] | None = None  # raw offsets that must have been judged
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Both parts, and what of each is in the answer."""
+
+    view: TailView
+    head: Head
+    cut: Cut
+    topic_id: str
+
+
+class Ground:
+    """Finds standings. For one event loop."""
+
+    def __init__(self, tail: Tail, lake: LakeView, clock: Clock) -> None:
+        self._tail = tail
+        self._lake = lake
+        self._clock = clock
+        self._waiting = Waiting(tail)
+
+    async def refresh(self) -> Head:
+        """Load the newest snapshot, then let the tail go of what it holds; in this order.
+
+        Raises:
+            LakeUnavailable: the catalog does not answer.
+        """
+        head = await self._lake.refresh()
+        self._tail.evict(head.vector)
+        return head
+
+    async def find(self, wanted: Wanted) -> Standing:
+        """A standing that reaches as far as wanted.
+
+        Raises:
+            NotYetError: it does not, within the time given.
+            BehindError: no snapshot holds what the tail has evicted.
+            LakeUnavailable: no snapshot was ever loaded, and the catalog does not answer.
+            InvalidParameter: the token is of another log.
+        """
+        deadline_s = self._clock.monotonic() + wanted.wait_ms / 1e3
+        reloads = 0
+        while True:
+            version = self._tail.version
+            view = self._tail.view()
+            head = self._lake.head or await self.refresh()
+            topic_id = self._topic_id(head, wanted.at)
+            held = self._held(head)
+            cut = (
+                cut_now(held, view.ranges)
+                if wanted.at is None
+                else cut_at(wanted.at.next, held, view.ranges)
+            )
+            if isinstance(cut, Behind):
+                if reloads == MAX_RELOADS:
+                    raise BehindError(cut.partition, cut.evicted, cut.held)
+                reloads += 1
+                await self.refresh()
+                continue
+            short = cut if isinstance(cut, Ahead) else self._short(view, wanted)
+            if isinstance(cut, Cut) and short is None:
+                return Standing(view, head, cut, topic_id)
+            left_s = deadline_s - self._clock.monotonic()
+            if left_s <= 0 or not await self._waiting.changed(version, left_s):
+                assert short is not None  # noqa: S101 - one of the two was too short
+                raise NotYetError("the node has not read that far", short.wanted, short.found)
+
+    def _short(self, view: TailView, wanted: Wanted) -> Ahead | None:
+        """What the view lacks of what was asked for; of a token nothing more than its offsets."""
+        if wanted.at is not None:
+            return None
+        late = [number for number in view.partitions if not self._tail.ready(number)]
+        if late:
+            found = {number: view.partitions[number].end for number in late}
+            return Ahead({number: self._tail.ready_at(number) for number in late}, found)
+        asked = wanted.min_offsets or {}
+        parts = view.partitions
+        judged = {number: parts[number].raw_next if number in parts else 0 for number in asked}
+        if all(judged[number] > offset for number, offset in asked.items()):
+            return None
+        return Ahead({number: offset + 1 for number, offset in asked.items()}, judged)
+
+    def _held(self, head: Head) -> dict[int, int]:
+        offsets = head.vector.topics.get(self._tail.topic)
+        return {} if offsets is None else offsets.next
+
+    def _topic_id(self, head: Head, token: Token | None) -> str:
+        ours = self._tail.topic_id
+        held = head.vector.id_of(self._tail.topic)
+        if ours and held is not None and held != ours:
+            raise LakeUnavailable(
+                f"{self._tail.topic}: the lake holds offsets of topic id {held}, "
+                f"this node reads topic id {ours}"
+            )
+        found = ours or held or ""
+        if token is not None and token.topic_id != found:
+            raise InvalidParameter("as_of", "the token is of another log")
+        return found

@@ -1,0 +1,124 @@
+"""Totals by symbol, kept up: a whole scan once, then only what was appended since."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from k2_streams.core.vector import Range
+from k2_streams.query.standing import Standing
+
+
+class Newest(NamedTuple):
+    """The newest row of a symbol; compares as the order of every answer."""
+
+    exchange_time_ns: int
+    log_partition: int
+    log_offset: int
+    log_row: int
+    price: Decimal
+    quantity: Decimal
+    session: str
+    sequence: int | None
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """Its place in the order."""
+        return self[:4]
+
+
+class Total(NamedTuple):
+    """Of one exchange and symbol."""
+
+    trades: int
+    first_time_ns: int
+    newest: Newest
+
+    def plus(self, other: "Total") -> "Total":
+        """Of both sets of rows, which share none."""
+        return Total(
+            self.trades + other.trades,
+            min(self.first_time_ns, other.first_time_ns),
+            max(self.newest, other.newest, key=lambda newest: newest.key),
+        )
+
+
+Totals = dict[tuple[str, str], Total]
+
+
+class Slice(NamedTuple):
+    """Rows to add up: of the lake those in [lake_from, lake_limits), of the tail these ranges."""
+
+    lake: bool
+    lake_from: dict[int, int]
+    tail: dict[int, Range]
+
+
+class SymbolTotals:
+    """The newest totals, and what it takes to go on from there. For one event loop.
+
+    Args:
+        add_up: the totals of a slice of a standing.
+    """
+
+    def __init__(self, add_up: Callable[[Standing, Slice], Awaitable[Totals]]) -> None:
+        self._add_up = add_up
+        self._next: dict[int, int] = {}
+        self._topic_id = ""
+        self._totals: Totals = {}
+        self._lock = asyncio.Lock()
+
+    async def at(self, standing: Standing) -> Totals:
+        """The totals of exactly the rows of a standing; not to be changed."""
+        async with self._lock:
+            wanted = standing.cut.next
+            base, totals = self._next, self._totals
+            if standing.topic_id != self._topic_id or not _reaches(wanted, base):
+                base, totals = {}, {}
+            if wanted == base:
+                return totals
+            added = await self._add_up(standing, slice_from(standing, base))
+            merged = dict(totals)
+            for key, total in added.items():
+                merged[key] = merged[key].plus(total) if key in merged else total
+            if standing.topic_id != self._topic_id or _reaches(wanted, self._next):
+                self._next, self._totals, self._topic_id = wanted, merged, standing.topic_id
+            return merged
+
+
+def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
+    """The rows of a standing at or above `base`: from the tail alone if it still has them."""
+    view, cut = standing.view, standing.cut
+    ranges = view.ranges
+    tail = {
+        number: Range(base.get(number, 0), part.next)
+        for number, part in cut.partitions.items()
+        if base.get(number, 0) < part.next
+    }
+    if all(
+        number in ranges and ranges[number].start <= part.start and part.end <= ranges[number].end
+        for number, part in tail.items()
+    ):
+        return Slice(lake=False, lake_from={}, tail=tail)
+    above = {
+        number: Range(max(part.tail.start, base.get(number, 0)), part.tail.end)
+        for number, part in cut.partitions.items()
+        if base.get(number, 0) < part.tail.end
+    }
+    return Slice(lake=True, lake_from=dict(base), tail=above)
+
+
+def totals_of(rows: list[dict[str, Any]]) -> Totals:
+    """The engine's groups as totals."""
+    return {
+        (row["exchange"], row["symbol"]): Total(
+            row["trades"],
+            row["first_time_ns"],
+            Newest(row["last_time_ns"], **row["newest"]),
+        )
+        for row in rows
+    }
+
+
+def _reaches(wanted: Mapping[int, int], base: Mapping[int, int]) -> bool:
+    return all(wanted.get(number, 0) >= offset for number, offset in base.items())

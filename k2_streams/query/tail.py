@@ -1,0 +1,381 @@
+"""The tail: the rows of `k2.trades` that this node has not yet seen in a snapshot of the lake.
+
+Of each partition it holds [E, T) of the log as immutable batches: E moves when a snapshot that
+holds the rows was seen, T when a record was read. Above its memory the oldest batches go to a
+spill store; nothing is ever dropped before the lake has it.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import mmh3
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from k2_streams.core import trade_log
+from k2_streams.core.trade_log import LogBatch
+from k2_streams.core.vector import Range, Vector
+
+log = structlog.get_logger(__name__)
+
+#: K2_TAIL_MEMORY's default: 1.5 M rows of about 170 bytes.
+DEFAULT_MEMORY_BYTES = 256 * 2**20
+
+
+class SpillStore(Protocol):
+    """Bytes on this machine's disk, by partition and offset of the log."""
+
+    def put(self, partition: int, log_offset: int, value: bytes) -> None:
+        """Keep a value."""
+        ...
+
+    def get(self, partition: int, log_offset: int) -> bytes | None:
+        """A value, or None where it was dropped."""
+        ...
+
+    def drop_below(self, partition: int, log_offset: int) -> None:
+        """Drop the values of a partition below an offset."""
+        ...
+
+    def clear(self) -> None:
+        """Drop everything."""
+        ...
+
+
+class TailMovedError(Exception):
+    """A spilled batch of an older view was evicted meanwhile: take a new view and snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailBatch:
+    """One record of `k2.trades`: in memory, or spilled with what is needed to pass over it."""
+
+    log_partition: int
+    log_offset: int
+    rows: int
+    size_bytes: int
+    min_time_ns: int
+    max_time_ns: int
+    batch: LogBatch | None
+    store: SpillStore | None = None
+    symbols: np.ndarray | None = None  # sorted hashes of a spilled batch's symbols
+
+    def load(self) -> LogBatch:
+        """The rows.
+
+        Raises:
+            TailMovedError: they were spilled and are evicted by now.
+        """
+        if self.batch is not None:
+            return self.batch
+        value = None if self.store is None else self.store.get(self.log_partition, self.log_offset)
+        if value is None:
+            raise TailMovedError(f"{self.log_partition}:{self.log_offset} is evicted")
+        return trade_log.decode(value, self.log_partition, self.log_offset)
+
+    def may_hold(
+        self, symbols: Iterable[str], start_ns: int | None = None, end_ns: int | None = None
+    ) -> bool:
+        """False only if no row is of these symbols (none: all) and this range."""
+        if not self.rows:
+            return False
+        if start_ns is not None and self.max_time_ns < start_ns:
+            return False
+        if end_ns is not None and self.min_time_ns >= end_ns:
+            return False
+        if self.symbols is None:
+            return True
+        hashes = [_hash(symbol) for symbol in symbols]
+        return not hashes or bool(np.isin(hashes, self.symbols).any())
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """What the tail holds of a partition: [evicted, end), whatever happens to the tail later."""
+
+    evicted: int
+    end: int
+    raw_next: int  # raw offsets below it have been judged, in records below `end`
+    batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
+
+    @property
+    def range(self) -> Range:
+        """[E, T)."""
+        return Range(self.evicted, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class TailView:
+    """All partitions, at one moment each."""
+
+    partitions: dict[int, PartitionView]
+
+    @property
+    def ranges(self) -> dict[int, Range]:
+        """[E, T) per partition."""
+        return {partition: view.range for partition, view in self.partitions.items()}
+
+    def batches(self, wanted: Mapping[int, Range]) -> Iterator[TailBatch]:
+        """The batches of these offsets."""
+        for partition, range_ in wanted.items():
+            view = self.partitions.get(partition)
+            for batch in () if view is None else view.batches:
+                if range_.start <= batch.log_offset < range_.end:
+                    yield batch
+
+
+class _Partition:
+    """One partition's part, under the tail's lock."""
+
+    def __init__(self, offset: int, ready_at: int, raw_next: int) -> None:
+        self.evicted = offset
+        self.end = offset
+        self.ready_at = ready_at
+        self.raw_next = raw_next
+        self.batches: deque[TailBatch] = deque()
+        self.spilled = 0  # how many of the first batches are on disk
+        self.view: PartitionView | None = None
+
+    def seen(self) -> PartitionView:
+        if self.view is None:
+            self.view = PartitionView(self.evicted, self.end, self.raw_next, tuple(self.batches))
+        return self.view
+
+
+class Tail:
+    """The tail of one topic. Any thread may call it; views are immutable.
+
+    Args:
+        topic: whose records it holds, as the lake's vector names it.
+        topic_id: of that topic; offsets of another topic of the same name mean nothing here.
+        memory_bytes: above it batches go to `spill`, the oldest first; without `spill` they stay.
+        spill: where to; it is emptied here, since the log is the truth after a start.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str = "k2.trades",
+        topic_id: str = "",
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        spill: SpillStore | None = None,
+    ) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self._memory_bytes = memory_bytes
+        self._spill = spill
+        self._lock = threading.Lock()
+        self._partitions: dict[int, _Partition] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._rows = 0
+        self._in_memory_bytes = 0
+        self._version = 0
+        if spill is not None:
+            spill.clear()
+
+    @property
+    def version(self) -> int:
+        """Another one after every append and seek."""
+        return self._version
+
+    @property
+    def rows(self) -> int:
+        """Rows held, in memory and spilled."""
+        return self._rows
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the batches in memory take."""
+        return self._in_memory_bytes
+
+    def seek(
+        self, partition: int, offset: int, *, ready_at: int | None = None, raw_next: int = 0
+    ) -> None:
+        """Follow a partition from an offset on (the lake's vector); what was held of it goes.
+
+        Args:
+            partition: of the log.
+            offset: the next one to be appended.
+            ready_at: the partition is ready when it has been read up to here.
+            raw_next: if known, raw offsets below it were judged in records before `offset`.
+        """
+        with self._lock:
+            old = self._partitions.get(partition)
+            if old is not None:
+                self._drop(partition, old, old.end)
+            self._partitions[partition] = _Partition(
+                offset, offset if ready_at is None else ready_at, raw_next
+            )
+        self._changed()
+
+    def append(
+        self,
+        partition: int,
+        range_: Range,
+        batches: Sequence[LogBatch],
+        *,
+        raw_next: int | None = None,
+    ) -> None:
+        """Take the records of `range_` (of the consumer's position) in.
+
+        Args:
+            partition: of the log.
+            range_: starts where the last one ended.
+            batches: the records in it that hold trades, by offset.
+            raw_next: the newest `k2.raw-next` among the records, if any has one.
+
+        Raises:
+            ValueError: the partition is not followed, the range leaves a hole or goes back, or a
+                batch lies outside of it: a mistake of the reader's; nothing was taken in.
+        """
+        taken = [_taken(batch) for batch in batches]
+        with self._lock:
+            part = self._partitions.get(partition)
+            if part is None:
+                raise ValueError(f"{self.topic}-{partition} is not followed: seek first")
+            if range_.start != part.end:
+                raise ValueError(
+                    f"{self.topic}-{partition}: expected offsets from {part.end}, "
+                    f"found {range_.start}"
+                )
+            floor = range_.start
+            for batch in taken:
+                if batch.log_partition != partition or not floor <= batch.log_offset < range_.end:
+                    raise ValueError(
+                        f"{self.topic}-{partition}: {batch.log_partition}:{batch.log_offset} "
+                        f"is not in order within [{floor}, {range_.end})"
+                    )
+                floor = batch.log_offset + 1
+            for batch in taken:
+                if batch.rows:
+                    part.batches.append(batch)
+                    self._rows += batch.rows
+                    self._in_memory_bytes += batch.size_bytes
+            part.end = range_.end
+            part.raw_next = max(part.raw_next, raw_next or 0)
+            part.view = None
+            self._spill_oldest()
+        self._changed()
+
+    def evict(self, vector: Vector) -> int:
+        """Let go of what a snapshot *that this node's queries see from now on* holds.
+
+        The order matters: first the snapshot is what queries take, then its rows go. Turned round,
+        a query between the two finds the rows in neither part.
+
+        Returns:
+            The number of rows let go.
+        """
+        with self._lock:
+            before = self._rows
+            if self.topic_id and vector.id_of(self.topic) not in (None, self.topic_id):
+                return 0
+            for partition, part in self._partitions.items():
+                held = vector.next_of(self.topic, partition)
+                if held is not None and held > part.evicted:
+                    self._drop(partition, part, min(held, part.end))
+            return before - self._rows
+
+    def view(self) -> TailView:
+        """What is held now."""
+        with self._lock:
+            return TailView({number: part.seen() for number, part in self._partitions.items()})
+
+    def ready(self, partition: int) -> bool:
+        """Whether the partition has been read up to the end that the log had at the start."""
+        with self._lock:
+            part = self._partitions.get(partition)
+            return part is not None and part.end >= part.ready_at
+
+    def ready_at(self, partition: int) -> int:
+        """The end that the log had at the start; 0 of a partition that is not followed."""
+        with self._lock:
+            part = self._partitions.get(partition)
+            return 0 if part is None else part.ready_at
+
+    def all_ready(self) -> bool:
+        """Whether every partition is ready, and there is one."""
+        with self._lock:
+            parts = self._partitions.values()
+            return bool(parts) and all(part.end >= part.ready_at for part in parts)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every append and seek, on the thread that made it."""
+        self._listeners.append(listener)
+
+    def _changed(self) -> None:
+        self._version += 1
+        for listener in self._listeners:
+            listener()
+
+    def _drop(self, partition: int, part: _Partition, offset: int) -> None:
+        """Forget offsets below `offset`; under the lock."""
+        spilled = part.spilled
+        while part.batches and part.batches[0].log_offset < offset:
+            gone = part.batches.popleft()
+            self._rows -= gone.rows
+            if gone.batch is None:
+                part.spilled -= 1
+            else:
+                self._in_memory_bytes -= gone.size_bytes
+        if self._spill is not None and part.spilled < spilled:
+            self._spill.drop_below(partition, offset)
+        part.evicted = offset
+        part.view = None
+
+    def _spill_oldest(self) -> None:
+        """Put the oldest batches of whichever partition has most in memory on disk."""
+        while self._spill is not None and self._in_memory_bytes > self._memory_bytes:
+            number, part = max(
+                self._partitions.items(), key=lambda item: len(item[1].batches) - item[1].spilled
+            )
+            if part.spilled == len(part.batches):
+                return
+            kept = part.batches[part.spilled]
+            part.batches[part.spilled] = _spilled(kept, self._spill)
+            part.spilled += 1
+            part.view = None
+            self._in_memory_bytes -= kept.size_bytes
+            if part.spilled == 1:
+                log.info("tail spills", partition=number, memory_bytes=self._in_memory_bytes)
+
+
+def _taken(batch: LogBatch) -> TailBatch:
+    rows = batch.rows.num_rows
+    times = pc.min_max(batch.rows.column("exchange_time_ns")).as_py() if rows else {}
+    return TailBatch(
+        batch.log_partition,
+        batch.log_offset,
+        rows,
+        batch.size_bytes,
+        times.get("min", 0),
+        times.get("max", 0),
+        batch,
+    )
+
+
+def _spilled(kept: TailBatch, store: SpillStore) -> TailBatch:
+    batch = kept.load()
+    value = trade_log.encode(batch.rows, batch.source_partition, batch.accepted_time_us)
+    store.put(kept.log_partition, kept.log_offset, value)
+    names = pc.unique(batch.rows.column("symbol").cast(pa.string())).to_pylist()
+    return TailBatch(
+        kept.log_partition,
+        kept.log_offset,
+        kept.rows,
+        kept.size_bytes,
+        kept.min_time_ns,
+        kept.max_time_ns,
+        None,
+        store,
+        np.array(sorted(_hash(name) for name in names), dtype=np.uint32),
+    )
+
+
+def _hash(symbol: str) -> int:
+    return int(mmh3.hash(symbol, signed=False))

@@ -1,0 +1,123 @@
+"""Where an answer stands, as text that a client keeps: tokens and cursors.
+
+Both are opaque: base64 (URL alphabet, no padding) of a version byte, msgpack and a CRC-32. A token
+names, per partition of `k2.trades`, the next offset that the answer does not hold; asked again
+with it (`as_of=`), the answer has the same rows, from any later snapshot. A cursor is a token, the
+place of the last row given, and the question itself.
+"""
+
+import base64
+import binascii
+import zlib
+from typing import TypeVar
+
+import msgspec
+
+_VERSION = 1
+#: A token of 256 partitions takes about 3 KB; more is not ours.
+MAX_TEXT = 16_384
+MAX_INT64 = 2**63 - 1
+
+
+class TokenError(ValueError):
+    """The text is not a token (or cursor) that this version wrote."""
+
+
+class Token(msgspec.Struct, frozen=True, array_like=True):
+    """What an answer holds of the log: offsets below `next`, of the topic with this id.
+
+    `at_ns` is the server's time when the answer was made: a window without an end, asked again
+    with the token, ends there.
+    """
+
+    topic_id: str
+    next: dict[int, int]
+    at_ns: int
+
+    def encode(self) -> str:
+        """The token as text."""
+        return _encode(self, b"T")
+
+    @classmethod
+    def decode(cls, text: str) -> "Token":
+        """The inverse of `encode`.
+
+        Raises:
+            TokenError: the text is not a token.
+        """
+        token = _decode(text, cls, b"T")
+        _check(token)
+        return token
+
+
+class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """The place of a row in the order of every answer; no two rows share one."""
+
+    exchange_time_ns: int
+    log_partition: int
+    log_offset: int
+    log_row: int
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """The next page: the question, resolved, the token of its first page and the last row given."""
+
+    token: Token
+    after: Key
+    symbols: tuple[str, ...]
+    exchanges: tuple[str, ...]
+    start_ns: int | None
+    end_ns: int | None
+    descending: bool
+    limit: int
+    asked: int  # a checksum of the parameters of the first page
+
+    def encode(self) -> str:
+        """The cursor as text."""
+        return _encode(self, b"C")
+
+    @classmethod
+    def decode(cls, text: str) -> "Cursor":
+        """The inverse of `encode`.
+
+        Raises:
+            TokenError: the text is not a cursor.
+        """
+        cursor = _decode(text, cls, b"C")
+        _check(cursor.token)
+        return cursor
+
+
+_Kind = TypeVar("_Kind", Token, Cursor)
+
+
+def _encode(value: Token | Cursor, kind: bytes) -> str:
+    body = bytes((_VERSION,)) + kind + msgspec.msgpack.encode(value)
+    checked = body + zlib.crc32(body).to_bytes(4, "big")
+    return base64.urlsafe_b64encode(checked).rstrip(b"=").decode()
+
+
+def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
+    if not text or len(text) > MAX_TEXT:
+        raise TokenError(f"expected 1 to {MAX_TEXT} characters, found {len(text)}")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise TokenError("not base64") from error
+    body, check = data[:-4], data[-4:]
+    if zlib.crc32(body).to_bytes(4, "big") != check:
+        raise TokenError("damaged: its checksum differs")
+    if body[:2] != bytes((_VERSION,)) + letter:
+        raise TokenError(f"expected version {_VERSION} of kind {letter.decode()}")
+    try:
+        return msgspec.msgpack.decode(body[2:], type=kind)
+    except msgspec.DecodeError as error:
+        raise TokenError(str(error)) from error
+
+
+def _check(token: Token) -> None:
+    if not 0 <= token.at_ns <= MAX_INT64:
+        raise TokenError("its time is out of range")
+    for partition, offset in token.next.items():
+        if not (0 <= partition < 2**31 and 0 <= offset <= MAX_INT64):
+            raise TokenError(f"not an offset: {partition}:{offset}")

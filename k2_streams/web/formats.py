@@ -1,0 +1,151 @@
+"""An answer's rows as JSON, an Arrow stream or CSV; its proof (`meta`) goes with each of them.
+
+Pure and without the GIL for most of its work, so that it runs beside the event loop in a thread.
+"""
+
+import enum
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.web.texts import content, holds_any, json_parts, plain_texts, replaced
+
+#: Rows rendered at a time: their texts fit the processor's cache, and no offset of Arrow's (2 GiB
+#: a column) can overflow unless rows take 100 KiB each.
+ROWS_AT_ONCE = 16_384
+#: A header longer than this is refused by common clients (8 KiB for all of a line); the gaps, the
+#: only part of `meta` without a bound, are then left out of the CSV's header.
+META_HEADER_BYTES = 4_096
+META_HEADER = "X-K2-Meta"
+META_KEY = b"k2.meta"
+_CSV_SPECIAL = b',"\r\n'
+_NEEDS_QUOTES = '[",\r\n]'
+
+
+class Format(enum.Enum):
+    """How an answer is written; the value is its media type."""
+
+    JSON = "application/json"
+    ARROW = "application/vnd.apache.arrow.stream"
+    CSV = "text/csv"
+
+    @property
+    def content_type(self) -> str:
+        """The header's value."""
+        return f"{self.value}; charset=utf-8; header=present" if self is Format.CSV else self.value
+
+
+def encode_json(value: Any) -> bytes:
+    """Any plain value or struct as JSON; keys that are numbers become texts."""
+    return msgspec.json.encode(value)
+
+
+def render(rows: pa.Table, meta: msgspec.Struct, form: Format) -> Iterator[bytes]:
+    """The answer's bytes, in pieces of at most `ROWS_AT_ONCE` rows.
+
+    JSON: `{"data": [{...}, ...], "meta": {...}}`. CSV: RFC 4180 with a header line; null is an
+    empty cell, an empty text is `""`; its meta goes into a header (`meta_header`). Arrow: an IPC
+    stream, its schema's metadata holding `k2.meta`.
+    """
+    match form:
+        case Format.JSON:
+            return _json_pieces(rows, meta)
+        case Format.CSV:
+            return _csv_pieces(rows)
+        case Format.ARROW:
+            return _arrow_pieces(rows, meta)
+
+
+def meta_header(meta: msgspec.Struct) -> str:
+    """`meta` as one ASCII line; gaps that do not fit are left out, and `gaps_omitted` says so."""
+    encoded = encode_json(meta)
+    if len(encoded) > META_HEADER_BYTES:
+        fields = msgspec.to_builtins(meta, str_keys=True)
+        if isinstance(fields.get("gaps"), list):
+            fields["gaps_omitted"] = fields.get("gaps_omitted", 0) + len(fields["gaps"])
+            fields["gaps"] = []
+        encoded = encode_json(fields)
+    # What is not ASCII stands in strings only, where JSON has an escape for it.
+    return json.dumps(msgspec.json.decode(encoded), separators=(",", ":"))
+
+
+def _json_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
+    before = b'{"data":['
+    for texts in _json_rows(rows):
+        # Each row's text ends with a comma: the piece's last one is cut off.
+        yield before + content(texts)[:-1]
+        before = b","
+    closing = b'],"meta":' + encode_json(meta) + b"}"
+    yield closing if rows.num_rows else before + closing
+
+
+def _csv_pieces(rows: pa.Table) -> Iterator[bytes]:
+    yield (",".join(rows.schema.names) + "\r\n").encode()
+    for texts in _csv_rows(rows):
+        yield bytes(content(texts))
+
+
+def _arrow_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
+    schema = rows.schema.with_metadata({META_KEY: encode_json(meta)})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for batch in rows.cast(schema).to_batches(max_chunksize=ROWS_AT_ONCE):
+            writer.write_batch(batch)
+            yield _drained(sink)
+    yield _drained(sink)
+
+
+def _drained(sink: io.BytesIO) -> bytes:
+    piece = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return piece
+
+
+def _batches(rows: pa.Table) -> Iterator[list[pa.Array]]:
+    for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+        batch = rows.slice(start, ROWS_AT_ONCE).combine_chunks()
+        yield [column.chunk(0) for column in batch.columns]
+
+
+def _json_rows(rows: pa.Table) -> Iterator[pa.Array]:
+    names = [msgspec.json.encode(name).decode() + ":" for name in rows.schema.names]
+    for columns in _batches(rows):
+        parts: list[Any] = []
+        literal = "{"
+        for name, column in zip(names, columns, strict=True):
+            before, value, after = json_parts(column)
+            literal += name + before
+            if isinstance(value, str):
+                literal += value
+            else:
+                parts += [literal, value]
+                literal = ""
+            literal += after + ","
+        count = len(columns[0])
+        parts.append(pa.repeat(literal[:-1] + "},", count) if not parts else literal[:-1] + "},")
+        yield pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+
+
+def _csv_rows(rows: pa.Table) -> Iterator[pa.Array]:
+    for columns in _batches(rows):
+        parts: list[Any] = []
+        for column in columns:
+            parts += ["," if parts else "", _csv_cells(column)]
+        yield pc.binary_join_element_wise(*parts, "\r\n", "")
+
+
+def _csv_cells(column: pa.Array) -> pa.Array:
+    cells = plain_texts(column)
+    if pa.types.is_string(column.type) or pa.types.is_nested(column.type):
+        quoted = pc.equal(cells, "")
+        if holds_any(cells, _CSV_SPECIAL):
+            quoted = pc.or_(quoted, pc.match_substring_regex(cells, _NEEDS_QUOTES))
+        if pc.any(quoted).as_py():
+            cells = replaced(cells, quoted, lambda cell: '"' + cell.replace('"', '""') + '"')
+    return cells.fill_null("") if cells.null_count else cells

@@ -1,0 +1,44 @@
+"""In which format a caller wants the answer."""
+
+from k2_streams.web.formats import Format
+
+_BY_NAME = {"json": Format.JSON, "arrow": Format.ARROW, "csv": Format.CSV}
+
+
+def choose(name: str | None, accept: str) -> Format:
+    """The format named by the parameter, else the one that `Accept` likes best, else JSON.
+
+    A header that names none of ours gets JSON: HTTP allows to answer with what there is.
+    """
+    if name is not None:
+        return _BY_NAME[name]
+    best, best_quality = Format.JSON, 0.0
+    for choice in accept.split(","):
+        media_type, *attributes = (part.strip().lower() for part in choice.split(";"))
+        found, quality = _of_media_type(media_type), _quality(attributes)
+        if found is not None and quality > best_quality:
+            best, best_quality = found, quality
+    return best
+
+
+def _of_media_type(media_type: str) -> Format | None:
+    match media_type:
+        case "*/*" | "application/*" | Format.JSON.value:
+            return Format.JSON
+        case Format.ARROW.value | "application/vnd.apache.arrow":
+            return Format.ARROW
+        case Format.CSV.value | "text/*":
+            return Format.CSV
+        case _:
+            return None
+
+
+def _quality(attributes: list[str]) -> float:
+    for attribute in attributes:
+        name, _, value = attribute.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,158 @@
+"""What the paths take, as OpenAPI says it; the limits are those of `k2_streams.query.request`."""
+
+from typing import Any
+
+from k2_streams.query.request import (
+    DEFAULT_LIMIT,
+    FORMATS,
+    GAP_STATES,
+    MAX_EXCHANGE_LENGTH,
+    MAX_EXCHANGES,
+    MAX_GAPS,
+    MAX_LIMIT,
+    MAX_SYMBOL_LENGTH,
+    MAX_SYMBOLS,
+    MAX_WAIT_MS,
+)
+from k2_streams.web import correlation
+
+_TIME = "Integer nanoseconds since 1970 UTC, or RFC 3339 with an offset (or with `tz`)."
+#: What every such text looks like; not every text that looks so is one (the 31st of February).
+_TIME_TEXT = {
+    "type": "string",
+    "format": "k2-time",
+    "pattern": r"^([0-9]{1,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?"
+    r"(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?)$",
+}
+_OPAQUE = "^[A-Za-z0-9_-]+={0,2}$"
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _names(name: str, description: str, pattern: str, length: int, count: int) -> dict[str, Any]:
+    item = {"type": "string", "pattern": pattern, "minLength": 1, "maxLength": length}
+    schema = {"type": "array", "items": item, "minItems": 1, "maxItems": count}
+    return {**_parameter(name, description, schema), "style": "form", "explode": True}
+
+
+_SYMBOL = _names(
+    "symbol", "May be repeated. None: all.", "^[ -~]+$", MAX_SYMBOL_LENGTH, MAX_SYMBOLS
+)
+_EXCHANGE = _names(
+    "exchange", "May be repeated. None: all.", "^[!-9;-~]+$", MAX_EXCHANGE_LENGTH, MAX_EXCHANGES
+)
+_START = _parameter("start", f"Inclusive. {_TIME}", _TIME_TEXT)
+_END = _parameter("end", f"Exclusive. {_TIME}", _TIME_TEXT)
+_LAST_END = _parameter(
+    "end",
+    f"Exclusive. {_TIME} `last`: just after the newest trade of the selection.",
+    {"anyOf": [{"type": "string", "const": "last"}, _TIME_TEXT]},
+)
+_WINDOW = _parameter(
+    "window",
+    "A length (`500ms`, `30s`, `15m`, `4h`, `7d`; at most ten years) that ends at `end`, else at "
+    "the server's clock. Not together with `start`.",
+    {
+        "type": "string",
+        "format": "k2-window",
+        "pattern": "^[0-9]{1,12}(ns|us|ms|s|m|h|d)$",
+        "examples": ["15m"],
+    },
+)
+_ZONE = _parameter(
+    "tz",
+    "The IANA zone of times without an offset.",
+    {
+        "type": "string",
+        "format": "k2-zone",
+        "pattern": "^[A-Za-z0-9_+/-]{1,64}$",
+        "examples": ["Australia/Sydney"],
+    },
+)
+_AS_OF = _parameter(
+    "as_of",
+    "An earlier answer's `meta.token`: the same rows again.",
+    {"type": "string", "format": "k2-token", "pattern": _OPAQUE},
+)
+_CURSOR = _parameter(
+    "cursor",
+    "The page before's `meta.next_cursor`: the next rows, of the same question and token.",
+    {"type": "string", "format": "k2-cursor", "pattern": _OPAQUE},
+)
+_MIN_OFFSETS = _parameter(
+    "min_offsets",
+    "`PARTITION:OFFSET,...` of k2.trades.raw: wait until the answer holds what came before these, "
+    "else 503 `not_yet`. Not in a pinned answer.",
+    {
+        "type": "string",
+        "format": "k2-offsets",
+        "pattern": "^[0-9]{1,10}:[0-9]{1,19}(,[0-9]{1,10}:[0-9]{1,19})*$",
+        "examples": ["0:12,1:9"],
+    },
+)
+_WAIT_MS = _parameter(
+    "wait_ms",
+    "How long to wait for `min_offsets`.",
+    {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_MS},
+)
+_FORMAT = _parameter(
+    "format",
+    "Instead of `Accept`.",
+    {"type": "string", "enum": list(FORMATS)},
+)
+_ORDER = _parameter(
+    "order", "Of time.", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
+)
+_STATE = {
+    **_parameter(
+        "state",
+        "May be repeated or separated by commas. None: all.",
+        {"type": "array", "items": {"type": "string", "enum": list(GAP_STATES)}, "minItems": 1},
+    ),
+    "style": "form",
+    "explode": True,
+}
+
+
+def _limit(default: int, most: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return _parameter("limit", "Rows at most.", schema)
+
+
+TRADES = [
+    _SYMBOL,
+    _EXCHANGE,
+    _START,
+    _LAST_END,
+    _WINDOW,
+    _limit(DEFAULT_LIMIT, MAX_LIMIT),
+    _ORDER,
+    _CURSOR,
+    _AS_OF,
+    _MIN_OFFSETS,
+    _WAIT_MS,
+    _ZONE,
+    _FORMAT,
+]
+GAPS = [
+    _SYMBOL,
+    _EXCHANGE,
+    _STATE,
+    _START,
+    _END,
+    _WINDOW,
+    _ZONE,
+    _limit(DEFAULT_LIMIT, MAX_GAPS),
+    _FORMAT,
+]
+SYMBOLS = [_SYMBOL, _EXCHANGE, _AS_OF, _MIN_OFFSETS, _WAIT_MS, _FORMAT]
+SNAPSHOTS = [_limit(100, MAX_GAPS), _FORMAT]
+CORRELATION = {
+    "name": correlation.HEADER,
+    "in": "header",
+    "description": "The caller's id of the request, given back. Another is made if this is not "
+    f"1 to {correlation.MAX_LENGTH} printable ASCII characters.",
+    "schema": {"type": "string"},
+}

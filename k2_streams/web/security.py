@@ -1,0 +1,131 @@
+"""Who may ask: API keys, or without any key this machine alone.
+
+Without keys a request must come from a loopback address *and* name a loopback host: otherwise a
+page in the user's own browser could reach the port under a name that it had pointed at 127.0.0.1.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from k2_streams.clock import Clock
+from k2_streams.web.errors import ApiError
+from k2_streams.web.rate_limit import RateLimiter
+
+KEY_HEADER = "X-API-Key"
+#: Paths that say nothing about the data: no key, no rate limit.
+PUBLIC_PATHS = frozenset({"/", "/v1/openapi.json", "/health/live", "/health/ready"})
+#: What a page may do with answers: nothing but show its own.
+RESPONSE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+#: Just below what aiohttp takes for a request line (8,190), so that the refusal is ours and JSON.
+MAX_QUERY_LENGTH = 7_168
+#: Together; aiohttp refuses a single one above 8,190 and more than 128 of them.
+MAX_HEADER_BYTES = 16_384
+
+
+def limits() -> Middleware:
+    """The middleware that bounds a request's size; no path takes a body."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if len(request.rel_url.raw_query_string) > MAX_QUERY_LENGTH:
+            raise ApiError(413, "query_too_long", f"expected at most {MAX_QUERY_LENGTH} characters")
+        if sum(len(name) + len(value) for name, value in request.raw_headers) > MAX_HEADER_BYTES:
+            raise ApiError(413, "headers_too_long", f"expected at most {MAX_HEADER_BYTES} bytes")
+        if request.can_read_body:
+            raise ApiError(413, "body_not_taken", "expected a request without a body")
+        return await handler(request)
+
+    return middleware
+
+
+def access(keys: Sequence[str], limiter: RateLimiter, clock: Clock) -> Middleware:
+    """The middleware that asks for a key where keys are set, and limits each caller's rate.
+
+    Raises:
+        ValueError: a key is empty.
+    """
+    if not all(keys):
+        raise ValueError("expected API keys that are not empty")
+    digests = tuple(_digest(key) for key in keys)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in PUBLIC_PATHS:
+            return await handler(request)
+        key = _matching(_offered_key(request), digests)
+        refusal = None if key else _refusal(request, has_keys=bool(digests))
+        wait_s = limiter.take(key or f"remote:{request.remote}", clock.monotonic())
+        if wait_s:
+            raise ApiError(
+                429,
+                "rate_limited",
+                f"too many requests; ask again in {wait_s} s",
+                headers={"Retry-After": str(wait_s)},
+            )
+        if refusal is not None:
+            raise refusal
+        return await handler(request)
+
+    return middleware
+
+
+def _offered_key(request: web.Request) -> str:
+    key = request.headers.get(KEY_HEADER)
+    if key is not None:
+        return key
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+
+
+def _matching(offered: str, digests: Sequence[bytes]) -> str | None:
+    """The name of the key's bucket, or None. Every key is compared, each in constant time."""
+    digest = _digest(offered)
+    matches = [hmac.compare_digest(digest, known) for known in digests]
+    return f"key:{digest.hex()}" if any(matches) else None
+
+
+def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:
+    if has_keys:
+        return ApiError(
+            401,
+            "unauthorized",
+            f"expected an API key, as {KEY_HEADER} or Bearer",
+            headers={"WWW-Authenticate": 'Bearer realm="k2"'},
+        )
+    if not _is_loopback(request.remote) or not _is_loopback(_host_name(request)):
+        return ApiError(403, "loopback_only", "without API keys only this machine is answered")
+    return None
+
+
+def _host_name(request: web.Request) -> str | None:
+    host = request.headers.get("Host")
+    if not host:
+        return None
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _is_loopback(address: str | None) -> bool:
+    """True too where there is no address: a Unix socket, or HTTP/1.0 without a host."""
+    if not address or address == "localhost":
+        return True
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback

@@ -1,0 +1,79 @@
+"""Puts K2's paths and middlewares into an aiohttp application, which may be Faust's."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from k2_streams.web import page
+from k2_streams.web.answers import Sender
+from k2_streams.web.correlation import correlation, id_source, name_response
+from k2_streams.web.formats import Format, encode_json
+from k2_streams.web.middlewares import errors, telemetry
+from k2_streams.web.openapi import document
+from k2_streams.web.rate_limit import RateLimiter
+from k2_streams.web.security import RESPONSE_HEADERS, access, limits
+from k2_streams.web.services import Services
+from k2_streams.web.views import NO_STORE, Views, take_no_parameters
+
+
+def install(app: web.Application, services: Services) -> None:
+    """Add K2's paths and middlewares to an application that is not frozen yet.
+
+    The middlewares guard every path of the application, also those that others added. The order,
+    from the outside in: an id for the request; count and time it; turn what is raised into an
+    error body; bound its size; ask for the key and limit the rate.
+
+    Raises:
+        RuntimeError: the application is frozen.
+        ValueError: an API key is empty.
+    """
+    sender = Sender()
+    views = Views(services, sender)
+    app.middlewares.extend(
+        [
+            correlation(id_source(services.clock.time_ns())),
+            telemetry(services.metrics_registry, services.clock),
+            errors(),
+            limits(),
+            access(services.keys, RateLimiter(services.rate_limit_per_s), services.clock),
+        ]
+    )
+    app.on_response_prepare.append(name_response)
+    app.on_response_prepare.append(_harden)
+    app.on_cleanup.append(_closing(sender))
+    described = encode_json(document(keyed=bool(services.keys)))
+    for path, view in {
+        "/": page.view,
+        "/v1/openapi.json": _constant(described),
+        "/v1/trades": views.trades,
+        "/v1/gaps": views.gaps,
+        "/v1/symbols": views.symbols,
+        "/v1/snapshots": views.snapshots,
+        "/v1/status": views.status,
+        "/health/live": views.live,
+        "/health/ready": views.ready,
+        "/metrics": views.metrics,
+    }.items():
+        # A HEAD would run the whole query for nothing.
+        app.router.add_get(path, view, allow_head=False)
+
+
+def _constant(body: bytes) -> Handler:
+    async def view(request: web.Request) -> web.StreamResponse:
+        take_no_parameters(request)
+        return web.Response(body=body, headers={"Content-Type": Format.JSON.value, **NO_STORE})
+
+    return view
+
+
+async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in RESPONSE_HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def _closing(sender: Sender) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(_app: web.Application) -> None:
+        sender.close()
+
+    return close

@@ -1,0 +1,65 @@
+"""What the web needs of the rest of the process: given once, at `install`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.query.answer import Answer, GapsAnswer, SnapshotRow, SymbolsAnswer
+from k2_streams.query.request import (
+    GapsRequest,
+    SnapshotsRequest,
+    SymbolsRequest,
+    TradesRequest,
+)
+
+#: Requests a second for each caller.
+RATE_LIMIT_PER_S = 60.0
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether this node should be sent queries now, and if not, why and until when."""
+
+    ok: bool
+    reason: str = ""
+    retry_after_s: int = 1
+
+
+class Queries(Protocol):
+    """The questions that the views ask: `k2_streams.query.hybrid.HybridQuery` answers them."""
+
+    async def trades(self, request: TradesRequest) -> Answer:
+        """Lake and tail as one."""
+        ...
+
+    async def gaps(self, request: GapsRequest) -> GapsAnswer:
+        """What is known to be missing."""
+        ...
+
+    async def symbols(self, request: SymbolsRequest) -> SymbolsAnswer:
+        """What is known of each symbol."""
+        ...
+
+    async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
+        """The lake's snapshots."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The web's connections to the process.
+
+    `status` and `ready` are called on the event loop and must not block. The keys are not kept
+    beyond `install`, which keeps their hashes; they are not shown in this object's text.
+    """
+
+    query: Queries
+    status: Callable[[], dict[str, Any]]
+    ready: Callable[[], Readiness]
+    metrics_registry: CollectorRegistry
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    rate_limit_per_s: float = RATE_LIMIT_PER_S
+    clock: Clock = SYSTEM_CLOCK
