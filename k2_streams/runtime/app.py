@@ -1,0 +1,237 @@
+"""A Faust app whose K2 topics belong to K2: what `faust -A topologies.trades worker` runs."""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import faust
+import structlog
+from faust.types import TP
+from faust.web.base import BlueprintManager
+
+from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.vector import Vector
+from k2_streams.kafka.log_reader import LogError
+from k2_streams.kafka.topics import (
+    RAW,
+    TRADES,
+    TopicConfigurationError,
+    TopicInfo,
+    changelog_topic,
+    ensure_topics,
+    trade_topics,
+)
+from k2_streams.lake.table import Lake
+from k2_streams.runtime import transport
+from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock
+from k2_streams.runtime.logs import configure_logs
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node import Node
+from k2_streams.runtime.ownership import Ownership
+from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.status import Status
+from k2_streams.runtime.task import Task, TaskContext
+from k2_streams.runtime.watchdog import Watchdog
+from k2_streams.web.server import install
+from k2_streams.web.services import Services
+
+BatchAgent = Callable[[AsyncIterator[transport.Fetched]], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+#: A stop that takes longer ends the process: Kafka and the lake are as after a kill, which is safe.
+STOP_WITHIN_S = 20.0
+EXIT_STOP_TOO_SLOW = 70
+EXIT_CONFIGURATION = 2
+#: Messages are batches: Faust's default of 4,096 of them would be gigabytes.
+STREAM_BUFFER_MESSAGES = 8
+#: One fetch: bounds how long one batch holds the event loop (about 40 ms).
+POLL_RECORDS = 8_192
+#: A request's line and headers, each.
+WEB_HEADER_BYTES = 16_384
+
+
+class TradesApp(faust.App):  # type: ignore[misc]
+    """Wires the worker: topics, ownership, sink, query node, web, watchdog."""
+
+    def __init__(self, settings: Settings) -> None:
+        transport.register()
+        self.settings = settings
+        super().__init__(
+            settings.app_id,
+            broker=transport.broker_url(settings.kafka.bootstrap),
+            store="memory://",
+            datadir=str(settings.worker_dir / "faust"),
+            topic_partitions=settings.partitions,
+            topic_replication_factor=settings.replication,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            broker_session_timeout=settings.session_timeout_s,
+            broker_heartbeat_interval=max(settings.session_timeout_s / 6, 0.2),
+            broker_max_poll_records=POLL_RECORDS,
+            consumer_group_instance_id=settings.member_id,
+            stream_buffer_maxsize=STREAM_BUFFER_MESSAGES,
+            web_host=settings.web_host,
+            web_bind=settings.web_host,
+            web_port=settings.web_port,
+            web_application_options={
+                "handler_args": {
+                    "max_line_size": WEB_HEADER_BYTES,
+                    "max_field_size": WEB_HEADER_BYTES,
+                }
+            },
+            **transport.credentials(settings.kafka),
+        )
+        self.metrics = Metrics()
+        self.owner: Ownership
+        self.node: Node
+        self._parts = contextlib.AsyncExitStack()  # closed in the reverse order of their start
+
+    def batch_agent(self, topic: str) -> Callable[[BatchAgent], BatchAgent]:
+        """Make a coroutine the agent of a topic of K2's: each event is a `Fetched`."""
+        channel = self.topic(
+            topic, schema=transport.BatchSchema(), partitions=self.settings.partitions
+        )
+        agent: Callable[[BatchAgent], BatchAgent] = self.agent(channel)
+        return agent
+
+    def _new_web(self) -> Any:
+        web = super()._new_web()
+        web.blueprints = BlueprintManager()  # Faust's own pages are not part of the contract
+        return web
+
+    async def on_first_start(self) -> None:
+        """Take the data directory before Faust writes to it."""
+        try:
+            lock = DirectoryLock(self.settings.worker_dir)
+        except DirectoryHeldError as error:
+            self._end(EXIT_CONFIGURATION, str(error))
+        else:
+            self._parts.callback(lock.release)
+            await super().on_first_start()
+
+    async def on_start(self) -> None:
+        """Check what the worker stands on, then wire it."""
+        settings, clock = self.settings, SYSTEM_CLOCK
+        topics = await self._ensure_topics()
+        context = TaskContext(
+            settings=settings,
+            kafka=settings.kafka,
+            clock=clock,
+            metrics=self.metrics,
+            raw=topics[RAW],
+            changelog=topics[changelog_topic(settings.app_id, "sequence")],
+        )
+        self.node = Node(settings, topics[TRADES], self.metrics, clock)
+        sink = SinkRunner(
+            Lake(settings.lake, clock),
+            settings.kafka,
+            topics[TRADES],
+            self.metrics,
+            clock,
+            commit_every_s=settings.commit_every_s,
+            commit_rows=settings.commit_rows,
+            on_pause=lambda partitions, paused: self._pause(TRADES, partitions, paused=paused),
+            on_seek=lambda starts: self._seek_soon(TRADES, starts),
+            on_committed=self._committed,
+        )
+        self.owner = Ownership(
+            lambda partition: Task(
+                partition,
+                context,
+                on_pause=lambda paused: self._pause(RAW, {partition}, paused=paused),
+                on_seek=lambda offset: self._seek_soon(RAW, {partition: offset}),
+                on_ended=self._task_ended,
+            ),
+            sink,
+            self._resume,
+        )
+        status = Status(settings, self.owner, sink, self.node, self.metrics, clock)
+        watchdog = Watchdog(self.owner, status, clock, end=self._end)
+        install(
+            self.web.web_app,
+            Services(
+                query=self.node.query,
+                status=status.as_dict,
+                ready=status.ready,
+                metrics_registry=self.metrics.registry,
+                keys=settings.api_keys,
+                clock=clock,
+            ),
+        )
+        self._parts.push_async_callback(self.node.close)
+        await self.node.start()
+        self._parts.push_async_callback(self.owner.close)
+        watchdog.start()
+        self._parts.push_async_callback(watchdog.close)
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Stop in order, within a bound.
+
+        1. Tasks commit what is open, and let go; what is not committed is worked again.
+        2. The sink lets a commit under way end; what it buffers is read again.
+        3. The query side stops.
+        4. Faust leaves: with static membership the partitions wait for this worker's return.
+        """
+        timer = threading.Timer(
+            STOP_WITHIN_S, self._end, (EXIT_STOP_TOO_SLOW, "stop took too long")
+        )
+        timer.daemon = True
+        timer.start()
+        await self._parts.aclose()
+        await super().on_stop()
+        timer.cancel()
+
+    async def _ensure_topics(self) -> dict[str, TopicInfo]:
+        settings = self.settings
+        specs = trade_topics(settings.app_id, settings.partitions)
+        try:
+            return await ensure_topics(settings.kafka, specs, replication=settings.replication)
+        except (TopicConfigurationError, LogError, OSError) as error:
+            self._end(EXIT_CONFIGURATION, str(error))
+            raise
+
+    # -- what the parts ask of the flow ----------------------------------------------------------
+
+    def _pause(self, topic: str, partitions: set[int], *, paused: bool) -> None:
+        tps = {TP(topic, partition) for partition in partitions}
+        if paused:
+            self.consumer.pause_partitions(tps)
+        else:
+            self.consumer.resume_partitions(tps & self.owner.assigned)
+
+    async def _resume(self, starts: Mapping[TP, int]) -> None:
+        await self.consumer.seek_and_resume(starts)
+
+    def _seek_soon(self, topic: str, starts: Mapping[int, int]) -> None:
+        tps = {TP(topic, partition): offset for partition, offset in starts.items()}
+        self.add_future(self._resume(tps))
+
+    def _committed(self, _vector: Vector) -> None:
+        self.add_future(self.node.query.refresh())
+
+    def _task_ended(self, task: Task) -> None:
+        self.owner.on_task_ended(task)
+
+    @staticmethod
+    def _end(code: int, reason: str) -> None:
+        """End the process at once: what is committed stands, what is not is worked again."""
+        log.error("worker ends", reason=reason, code=code)
+        sys.stderr.write(f"k2: {reason}\n")
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def trades_app() -> TradesApp:
+    """The app, from the environment's settings. A bad setting ends the process with its name."""
+    configure_logs()
+    try:
+        return TradesApp(from_environment())
+    except SettingsError as error:
+        sys.stderr.write(f"k2: {error}\n")
+        raise SystemExit(EXIT_CONFIGURATION) from None

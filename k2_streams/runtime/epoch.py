@@ -1,0 +1,101 @@
+"""What a task has made of the records since its last checkpoint, ready to be sent as one."""
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from k2_streams.core import events, trade_log
+from k2_streams.core.duplicates import DuplicateCounter
+from k2_streams.core.events import Event
+from k2_streams.core.schema import LOG
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
+from k2_streams.kafka.transactions import Output
+
+#: Rows in one record of `k2.trades`: about 2 MiB, far below the topic's limit of 8 MiB.
+ROWS_PER_RECORD = 32_768
+
+HEADER_RAW_NEXT = "k2.raw-next"
+HEADER_DEFERRED_FROM = "k2.deferred-from"
+
+
+@dataclass(slots=True)
+class Epoch:
+    """Grows while records are processed; sealed once, by a checkpoint."""
+
+    position: int  # the next source offset
+    records: int = 0
+    rows: list[pa.RecordBatch] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
+    dead_letters: list[Output] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    feeds: Counter[str] = field(default_factory=Counter)
+    control: int = 0
+    newest_append_ms: int = 0
+
+    @property
+    def row_count(self) -> int:
+        """Trades accepted."""
+        return sum(batch.num_rows for batch in self.rows)
+
+    def outputs(self, partition: int, accepted_time_us: int) -> list[Output]:
+        """The epoch as records: trades, events, dead letters.
+
+        There is at least one record of trades, if of no row: readers learn from its headers how
+        far the source has been worked.
+        """
+        headers = (
+            (HEADER_RAW_NEXT, str(self.position).encode()),
+            (HEADER_DEFERRED_FROM, b""),
+        )
+        values = self._trades(partition, accepted_time_us)
+        outputs = [Output(TRADES, None, value) for value in values[:-1]]
+        outputs.append(Output(TRADES, None, values[-1], headers))
+        duplicates = self.duplicates.events(source_partition=partition)
+        for event in [*self.events, *duplicates]:
+            stamped = events.stamped(event, accepted_time_us)
+            outputs.append(Output(EVENTS, event.scope.encode(), events.encode(stamped)))
+        return outputs + self.dead_letters
+
+    def _trades(self, partition: int, accepted_time_us: int) -> list[bytes]:
+        if self.rows:
+            merged = pa.concat_batches(self.rows)
+        else:
+            merged = pa.RecordBatch.from_pylist([], schema=LOG)
+        return [
+            trade_log.encode(merged.slice(start, ROWS_PER_RECORD), partition, accepted_time_us)
+            for start in range(0, max(merged.num_rows, 1), ROWS_PER_RECORD)
+        ]
+
+
+def dead_letter(
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: tuple[tuple[str, bytes], ...],
+    timestamp_ms: int,
+    reason: str,
+    field_name: str | None,
+    detail: str,
+) -> Output:
+    """A record that could not be used: its bytes as they came; why, and where from, in headers."""
+    appended = dt.datetime.fromtimestamp(timestamp_ms / 1000, tz=dt.UTC)
+    why = [
+        ("k2.reason", reason.encode()),
+        ("k2.field", (field_name or "").encode()),
+        ("k2.detail", detail.encode(errors="replace")[:512]),
+        ("k2.topic", topic.encode()),
+        ("k2.partition", str(partition).encode()),
+        ("k2.offset", str(offset).encode()),
+        ("k2.append-time", appended.isoformat().encode()),
+    ]
+    if key is None and value is None:
+        # Kafka has records of neither, its clients refuse to send one.
+        return Output(DEAD_LETTER, None, b"", (*headers, *why, ("k2.null", b"key,value")))
+    return Output(DEAD_LETTER, key, value, (*headers, *why))

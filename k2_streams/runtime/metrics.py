@@ -1,0 +1,66 @@
+"""What a worker counts: Prometheus metrics, in one registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Every metric of a worker. Times are in seconds, as Prometheus has it."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.records = Counter("k2_records", "Raw records read, by feed", ["feed"], registry=r)
+        self.verdicts = Counter(
+            "k2_verdicts", "What the sequencer said of messages", ["verdict"], registry=r
+        )
+        self.control = Counter(
+            "k2_control_records", "Known messages that carry no trade", registry=r
+        )
+        self.dead_letters = Counter(
+            "k2_dead_letters", "Records that could not be used, by reason", ["reason"], registry=r
+        )
+        self.accepted_rows = Counter("k2_accepted_rows", "Trades accepted", registry=r)
+        self.checkpoint_seconds = Histogram(
+            "k2_checkpoint_seconds", "One transaction", registry=r, buckets=_SECONDS
+        )
+        self.checkpoint_failures = Counter(
+            "k2_checkpoint_failures",
+            "Checkpoints without success, by reason",
+            ["reason"],
+            registry=r,
+        )
+        self.take_over_seconds = Histogram(
+            "k2_take_over_seconds", "Fence, recover, seek", registry=r, buckets=_SECONDS
+        )
+        self.lag_records = Gauge(
+            "k2_lag_records", "Raw records not yet read", ["partition"], registry=r
+        )
+        self.tasks = Gauge("k2_tasks", "Tasks of this worker, by state", ["state"], registry=r)
+        self.commit_seconds = Histogram(
+            "k2_lake_commit_seconds",
+            "One Iceberg commit, with its files",
+            registry=r,
+            buckets=_SECONDS,
+        )
+        self.commit_rows = Counter("k2_lake_rows", "Rows committed to Iceberg", registry=r)
+        self.commit_failures = Counter(
+            "k2_lake_commit_failures", "Commits without success, by reason", ["reason"], registry=r
+        )
+        self.sink_rows = Gauge("k2_sink_rows", "Rows waiting for an Iceberg commit", registry=r)
+        self.tail_rows = Gauge("k2_tail_rows", "Rows the tail holds", registry=r)
+        self.tail_bytes = Gauge("k2_tail_bytes", "What the tail takes in memory", registry=r)
+        self.stalled = Gauge(
+            "k2_log_stalled",
+            "1 while an open transaction holds readers back",
+            ["partition"],
+            registry=r,
+        )
+        self.freshness_seconds = Histogram(
+            "k2_freshness_seconds",
+            "From the broker's append of a raw record to its row in the "
+            "tail, by the newest row of each checkpoint",
+            registry=r,
+            buckets=_SECONDS,
+        )

@@ -1,0 +1,73 @@
+"""The query side of a worker: tail, events, lake and engine, as one thing to start and stop."""
+
+import asyncio
+
+from k2_streams.clock import Clock
+from k2_streams.core.vector import Vector
+from k2_streams.kafka.topics import TRADES, TopicInfo
+from k2_streams.lake.table import Lake
+from k2_streams.query.answer import NodeState
+from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.hybrid import HybridQuery
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.tail import Tail
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.tailing import TailReader
+from k2_streams.state.spill import Spill
+
+
+class Node:
+    """Answers queries; needs no other worker for it."""
+
+    def __init__(
+        self, settings: Settings, trades: TopicInfo, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._lag = 0
+        self.tail = Tail(
+            topic=TRADES,
+            topic_id=trades.id,
+            memory_bytes=settings.tail_memory_bytes,
+            spill=Spill(settings.worker_dir / "tail"),
+        )
+        self.gaps = GapsView()
+        self.lake = LakeView(lambda: _open(settings, clock))
+        warehouse = settings.lake.warehouse_uri.removeprefix("file://")
+        self._engine = Engine(EngineConfig(allowed=(warehouse,)), clock)
+        self.query = HybridQuery(
+            self.tail, self.lake, self._engine, self.gaps, clock=clock, state=self._state
+        )
+        self.reader = TailReader(
+            settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
+        )
+        self._refresher: asyncio.Task[None] | None = None
+
+    def _state(self) -> NodeState:
+        return NodeState(lag_records=self._lag, dead_letters=self.reader.dead_letters)
+
+    def report_lag(self, lag_records: int) -> None:
+        """What the answers say of the source: raw records not yet judged by this worker."""
+        self._lag = lag_records
+
+    async def start(self) -> None:
+        """Begin to follow log and lake."""
+        self.reader.start(self._vector)
+        self._refresher = asyncio.create_task(self.query.run(), name="lake-view")
+
+    async def _vector(self) -> Vector:
+        return (await self.lake.refresh()).vector
+
+    async def close(self) -> None:
+        """Stop answering."""
+        await self.reader.close()
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.wait([self._refresher])
+        await self.query.close()
+
+
+def _open(settings: Settings, clock: Clock) -> Lake:
+    lake = Lake(settings.lake, clock)
+    lake.ensure()
+    return lake

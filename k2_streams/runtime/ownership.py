@@ -1,0 +1,186 @@
+"""Which partitions this worker owns: tasks for the source's, the sink for the log's."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from faust.types import TP
+
+from k2_streams.kafka.topics import RAW, TRADES
+from k2_streams.kafka.transactions import FencedError
+from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
+from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.task import PositionError, Task, TaskState
+from k2_streams.runtime.transport import Fetched, partitions_of
+from k2_streams.state.recovery import StateLostError
+
+log = structlog.get_logger(__name__)
+
+#: A task that failed is replaced after 0.2, 0.4, 0.8 ... seconds, at the most this many apart.
+RETAKE_WAIT_S_MIN = 0.2
+RETAKE_WAIT_S_MAX = 10.0
+
+Resume = Callable[[Mapping[TP, int]], Awaitable[None]]
+
+
+class Ownership:
+    """Takes partitions over, keeps those that stay, replaces what failed, lets go of the rest.
+
+    One change at a time: an assignment, a release and the replacement of a task exclude each other.
+    """
+
+    def __init__(self, new_task: Callable[[int], Task], sink: SinkRunner, resume: Resume) -> None:
+        self.tasks: dict[int, Task] = {}
+        self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
+        self.assigned: set[TP] = set()
+        self._new_task = new_task
+        self._sink = sink
+        self._resume = resume
+        self._generation = -1
+        self._changing = asyncio.Lock()
+        self._retakes: dict[int, asyncio.Task[None]] = {}
+        self._sink_retry: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def take_over(self, assigned: set[TP], generation: int) -> dict[TP, int]:
+        """Own these; where each is read on from. One that is left out is not read for now."""
+        async with self._changing:
+            self.assigned, self._generation = assigned, generation
+            raw, trades = partitions_of(assigned, RAW), partitions_of(assigned, TRADES)
+            # A task that was fenced or failed is replaced now: this is a new assignment.
+            gone = [p for p, task in self.tasks.items() if p not in raw or not _runs(task)]
+            await asyncio.gather(*(self._close(partition) for partition in gone))
+            self._cancel_retakes()
+            self.refused = {}
+            fresh = raw - set(self.tasks)
+            outcomes = await asyncio.gather(*(self._take(partition) for partition in sorted(fresh)))
+            starts = {TP(RAW, p): task.next_offset for p, task in self.tasks.items() if _runs(task)}
+            for partition, failed in zip(sorted(fresh), outcomes, strict=True):
+                if failed:
+                    self._retake_later(partition)
+            return starts | await self._take_sink(trades)
+
+    async def release(self, _revoked: set[TP]) -> None:
+        """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
+        async with self._changing:
+            await asyncio.gather(*(task.release() for task in self.tasks.values()))
+
+    async def close(self) -> None:
+        """Commit what is open and let go of everything."""
+        async with self._changing:
+            self._stopped = True
+            self._cancel_retakes()
+            await asyncio.gather(*(task.release() for task in self.tasks.values()))
+            await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
+            await self._sink.close()
+
+    def offer_raw(self, fetched: Fetched) -> None:
+        """Records of the source, to their task."""
+        task = self.tasks.get(fetched.tp.partition)
+        if task is not None:
+            task.offer(fetched)
+
+    def offer_trades(self, fetched: Fetched) -> None:
+        """Records of the log, to the sink."""
+        self._sink.offer(fetched)
+
+    def on_task_ended(self, task: Task) -> None:
+        """A task failed or was fenced.
+
+        Fenced means that someone else owns the partition: nothing is started before a new
+        assignment. (A zombie that rebuilt its producer fenced the rightful owner, in a trial.)
+        """
+        if self.tasks.get(task.partition) is not task or self._stopped:
+            return
+        if task.state is TaskState.FAILED:
+            self._retake_later(task.partition)
+
+    async def _take(self, partition: int) -> bool:
+        """Start a task; True if it failed in a way that time may mend."""
+        task = self.tasks[partition] = self._new_task(partition)
+        try:
+            await task.take_over()
+        except FencedError:
+            return False
+        except (PositionError, StateLostError) as error:
+            self.refused[partition] = str(error)
+            log.error("partition refused", partition=partition, error=str(error))  # noqa: TRY400 - a person reads the text, not a trace
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever broker or disk said: tried again
+            log.warning(
+                "take-over failed", partition=partition, error=f"{type(error).__name__}: {error}"
+            )
+            return True
+        return False
+
+    async def _take_sink(self, partitions: set[int]) -> dict[TP, int]:
+        try:
+            starts = await self._sink.assign(partitions)
+        except LakeUnavailableError as error:
+            self._sink.retrying = str(error)
+            log.warning("sink cannot start yet", error=str(error))
+            self._retry_sink_later()
+            return {}
+        except LakeConfigError as error:
+            self._sink.error = str(error)
+            log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
+            return {}
+        self._sink.retrying = None
+        return {TP(TRADES, partition): offset for partition, offset in starts.items()}
+
+    async def _close(self, partition: int) -> None:
+        await self.tasks.pop(partition).close()
+
+    # -- replacing what failed -------------------------------------------------------------------
+
+    def _cancel_retakes(self) -> None:
+        for retake in self._retakes.values():
+            retake.cancel()
+        self._retakes = {}
+        if self._sink_retry is not None:
+            self._sink_retry.cancel()
+            self._sink_retry = None
+
+    def _retake_later(self, partition: int) -> None:
+        if partition not in self._retakes and not self._stopped:
+            self._retakes[partition] = asyncio.create_task(self._retake(partition))
+
+    async def _retake(self, partition: int) -> None:
+        wait_s, generation = RETAKE_WAIT_S_MIN, self._generation
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETAKE_WAIT_S_MAX)
+            async with self._changing:
+                if self._generation != generation or TP(RAW, partition) not in self.assigned:
+                    return  # the group has decided anew
+                if partition in self.tasks:
+                    await self._close(partition)
+                if await self._take(partition):
+                    continue
+                self._retakes.pop(partition, None)
+                task = self.tasks[partition]
+                if _runs(task):
+                    await self._resume({TP(RAW, partition): task.next_offset})
+                return
+
+    def _retry_sink_later(self) -> None:
+        if self._sink_retry is None and not self._stopped:
+            self._sink_retry = asyncio.create_task(self._retry_sink())
+
+    async def _retry_sink(self) -> None:
+        wait_s, generation = 1.0, self._generation
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETAKE_WAIT_S_MAX)
+            async with self._changing:
+                if self._generation != generation:
+                    return
+                self._sink_retry = None
+                starts = await self._take_sink(partitions_of(self.assigned, TRADES))
+                if starts:
+                    await self._resume(starts)
+                return
+
+
+def _runs(task: Task) -> bool:
+    return task.state is TaskState.RUNNING

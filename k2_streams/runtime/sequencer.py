@@ -1,0 +1,232 @@
+"""Raw records in, an epoch out: decode > validate > sequence > rows.
+
+No I/O here: what is read comes as arguments, what is to be sent grows in the epoch.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.partitioner import partition_of
+from k2_streams.core.schema import LOG, MICROS
+from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
+from k2_streams.core.sequence_batch import Batch, BatchStep, step_batch
+from k2_streams.feeds.feed import (
+    CANONICAL,
+    Bad,
+    Decoded,
+    Feed,
+    Kind,
+    RawBatch,
+    UnknownFeedError,
+    feed,
+)
+from k2_streams.kafka.topics import RAW
+from k2_streams.runtime.epoch import Epoch, dead_letter
+from k2_streams.state.table import Table
+
+#: Scope keys whose partition is remembered: 1 MiB.
+PARTITION_CACHE_MAX = 20_000
+
+_ACCEPTED = np.zeros(max(Verdict) + 1, dtype=bool)
+_ACCEPTED[[int(verdict) for verdict in ACCEPTED]] = True
+
+Record = Any  # aiokafka.ConsumerRecord
+Indices = npt.NDArray[np.int64]
+
+
+def feed_of(record: Record) -> str:
+    """The name in the header `feed`; the canonical JSON object without one."""
+    for name, value in record.headers:
+        if name == "feed":
+            return str(value.decode(errors="replace"))
+    return CANONICAL
+
+
+class Sequencer:
+    """The decisions of one source partition's task."""
+
+    def __init__(
+        self, partition: int, partitions: int, table: Table[ScopeState], *, check_partition: bool
+    ) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self._table = table
+        self._check_partition = check_partition
+        self._at_home: dict[str, bool] = {}
+
+    def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
+        """Add records, in the order of their offsets, to the epoch; `end` is the next position."""
+        for name, members in self._by_feed(records):
+            epoch.feeds[name] += len(members)
+            try:
+                decoder = feed(name)
+            except UnknownFeedError as error:
+                everything = [
+                    Bad(i, "unknown-feed", "feed", str(error)) for i in range(len(members))
+                ]
+                self._bury(members, everything, epoch)
+                continue
+            self._process(decoder, members, epoch)
+        if records:
+            epoch.newest_append_ms = max(epoch.newest_append_ms, records[-1].timestamp)
+        epoch.records += len(records)
+        epoch.position = end
+
+    def _by_feed(self, records: Sequence[Record]) -> list[tuple[str, Sequence[Record]]]:
+        """Runs of records of one feed; one run where, as nearly always, all are of one."""
+        names = [feed_of(record) if record.headers else CANONICAL for record in records]
+        if len(set(names)) <= 1:
+            return [(names[0], records)] if names else []
+        changes = [i for i in range(1, len(names)) if names[i] != names[i - 1]]
+        cuts = [0, *changes, len(names)]
+        return [(names[start], records[start:end]) for start, end in pairwise(cuts)]
+
+    def _process(self, decoder: Feed, records: Sequence[Record], epoch: Epoch) -> None:
+        raw = RawBatch(
+            partition=self._partition,
+            offsets=np.fromiter((r.offset for r in records), np.int64, len(records)),
+            append_time_ms=np.fromiter((r.timestamp for r in records), np.int64, len(records)),
+            keys=[r.key for r in records],
+            values=[r.value for r in records],
+        )
+        decoded = decoder.decode(raw)
+        bad = list(decoded.bad)
+        kind = decoded.kind
+        if self._check_partition:
+            kind = self._send_home(decoded, bad)
+        epoch.control += int(np.count_nonzero(kind == Kind.CONTROL))
+        known = decoded.scope >= 0
+        counted = known & ((kind == Kind.TRADE) | (decoded.sequence >= 0))
+        members = np.flatnonzero(counted)
+        verdicts = np.full(len(records), -1, np.int8)
+        sessions = np.zeros(len(records), np.int32)
+        names = [""]
+        if len(members):
+            stepped = self._step(decoder, decoded, raw, members)
+            verdicts[members] = stepped.verdicts
+            sessions[members] = stepped.session
+            names = stepped.session_names
+            self._take(stepped, epoch)
+            stale = np.flatnonzero((verdicts == Verdict.STALE) & (kind == Kind.TRADE))
+            bad += [
+                Bad(int(i), "stale", "sequence", "in or below an abandoned range") for i in stale
+            ]
+        self._accept(decoded, raw, kind, verdicts, sessions, names, epoch)
+        self._bury(records, bad, epoch)
+
+    def _send_home(self, decoded: Decoded, bad: list[Bad]) -> npt.NDArray[np.int8]:
+        """Mark records whose key belongs in another partition: their numbers count there."""
+        away = np.array([not self._is_home(scope) for scope in decoded.scopes], dtype=bool)
+        if not away.any():
+            return decoded.kind
+        lost = (decoded.scope >= 0) & away[decoded.scope]
+        already = {entry.message for entry in bad}
+        for i in np.flatnonzero(lost):
+            if int(i) not in already:
+                home = partition_of(decoded.scopes[decoded.scope[i]].encode(), self._partitions)
+                bad.append(
+                    Bad(int(i), "wrong-partition", "key", f"expected partition {home} of its key")
+                )
+        decoded.scope[lost] = -1
+        return np.where(lost, np.int8(Kind.BAD), decoded.kind)
+
+    def _is_home(self, scope: str) -> bool:
+        home = self._at_home.get(scope)
+        if home is None:
+            if len(self._at_home) >= PARTITION_CACHE_MAX:
+                self._at_home.clear()
+            home = partition_of(scope.encode(), self._partitions) == self._partition
+            self._at_home[scope] = home
+        return home
+
+    def _step(self, decoder: Feed, decoded: Decoded, raw: RawBatch, members: Indices) -> BatchStep:
+        batch = Batch(
+            scopes=decoded.scopes,
+            scope=decoded.scope[members],
+            sequence=decoded.sequence[members],
+            session=decoded.session[members],
+            sessions=decoded.sessions,
+            event_time_ns=decoded.event_time_ns[members],
+            offset=raw.offsets[members],
+            partition=self._partition,
+        )
+        return step_batch(self._table.get, batch, decoder.session_rule)
+
+    def _take(self, stepped: BatchStep, epoch: Epoch) -> None:
+        for scope, state in stepped.states.items():
+            self._table.put(scope, state)
+        epoch.events += stepped.events
+        epoch.duplicates.update(stepped.duplicates)
+        counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
+        for verdict in Verdict:
+            epoch.verdicts[verdict.name.lower()] += int(counts[verdict])
+
+    def _accept(
+        self,
+        decoded: Decoded,
+        raw: RawBatch,
+        kind: npt.NDArray[np.int8],
+        verdicts: npt.NDArray[np.int8],
+        sessions: npt.NDArray[np.int32],
+        names: list[str],
+        epoch: Epoch,
+    ) -> None:
+        rows = decoded.rows
+        accepted = (kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
+        message = rows.column("message").to_numpy()
+        keep = accepted[message]
+        if not keep.all():
+            rows = rows.filter(pa.array(keep))
+            message = message[keep]
+        if not rows.num_rows:
+            return
+        sequence = decoded.sequence[message]
+        derived = {
+            "session": pa.DictionaryArray.from_arrays(
+                pa.array(sessions[message]), pa.array(names, pa.string())
+            ),
+            "sequence": pa.array(sequence, mask=sequence < 0),
+            "late": pa.array(verdicts[message] == Verdict.LATE),
+            "ingest_time": pc.multiply(pa.array(raw.append_time_ms[message]), 1000).cast(MICROS),
+            "source_offset": pa.array(raw.offsets[message]),
+        }
+        # Enrichment is not computed yet: a query sees null.
+        nulls = {
+            name: pa.nulls(rows.num_rows, LOG.field(name).type)
+            for name in ("notional", "tick_direction")
+        }
+        columns = derived | nulls
+        epoch.rows.append(
+            pa.RecordBatch.from_arrays(
+                [
+                    columns[field.name] if field.name in columns else rows.column(field.name)
+                    for field in LOG
+                ],
+                schema=LOG,
+            )
+        )
+
+    def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
+        for entry in sorted(bad, key=lambda found: found.message):
+            record = records[entry.message]
+            epoch.reasons[entry.reason] += 1
+            epoch.dead_letters.append(
+                dead_letter(
+                    topic=RAW,
+                    partition=self._partition,
+                    offset=record.offset,
+                    key=record.key,
+                    value=record.value,
+                    headers=tuple(record.headers),
+                    timestamp_ms=record.timestamp,
+                    reason=entry.reason,
+                    field_name=entry.field,
+                    detail=entry.detail,
+                )
+            )

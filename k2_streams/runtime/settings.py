@@ -1,0 +1,174 @@
+"""Settings: read from the environment once, checked, frozen. Each is a line in the README."""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.lake.config import LakeConfig
+
+Parsed = TypeVar("Parsed")
+
+_MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the text names it and says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a worker is told from outside."""
+
+    kafka: KafkaConfig
+    lake: LakeConfig
+    app_id: str = "k2"
+    worker_id: int = 0
+    data_dir: Path = Path(".k2")
+    partitions: int = 4
+    replication: int = 1
+    web_host: str = "127.0.0.1"
+    web_port: int = 6066
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    check_partition: bool = True
+    tail_memory_bytes: int = 256 * _MIB
+    commit_every_s: float = 10.0
+    commit_rows: int = 1_000_000
+    session_timeout_s: float = 6.0
+
+    @property
+    def worker_dir(self) -> Path:
+        """This worker's own state."""
+        return self.data_dir / f"worker-{self.worker_id}"
+
+    @property
+    def member_id(self) -> str:
+        """Static group membership: a restarted worker takes over at once (KIP-345)."""
+        return f"{self.app_id}-{self.worker_id}"
+
+
+class _Environment:
+    """Reads `K2_*`; a secret may stand in a file that `K2_*_FILE` names."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        file = self._values.get(f"{name}_FILE")
+        if file:
+            try:
+                return Path(file).read_text().strip()
+            except OSError as error:
+                raise SettingsError(f"{name}_FILE: {file} cannot be read: {error}") from error
+        return self._values.get(name) or default
+
+    def parsed(
+        self, name: str, default: Parsed, parse: Callable[[str], Parsed], expected: str
+    ) -> Parsed:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            return parse(value)
+        except ValueError:
+            raise SettingsError(f"{name}: expected {expected}, found {value!r}") from None
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        def parse(value: str) -> int:
+            number = int(value)
+            if not low <= number <= high:
+                raise ValueError
+            return number
+
+        return self.parsed(name, default, parse, f"a whole number from {low} to {high}")
+
+    def seconds(self, name: str, default: float) -> float:
+        def parse(value: str) -> float:
+            number = float(value)
+            if not 0 < number <= 86_400:
+                raise ValueError
+            return number
+
+        return self.parsed(name, default, parse, "seconds, above 0 and up to 86400")
+
+    def passed_through(self, prefix: str) -> dict[str, str]:
+        """`K2_S3_ACCESS_KEY_ID=x` as `access-key-id: x`."""
+        found = {}
+        for name in self._values:
+            if name.startswith(prefix):
+                plain = name.removesuffix("_FILE")
+                key = plain.removeprefix(prefix).lower().replace("_", "-")
+                found[key] = self.text(plain) or ""
+        return found
+
+
+def _flag(value: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    try:
+        return known[value.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def from_environment(values: Mapping[str, str] | None = None) -> Settings:
+    """All settings, checked.
+
+    Raises:
+        SettingsError: one cannot be used.
+    """
+    env = _Environment(os.environ if values is None else values)
+    data_dir = Path(env.text("K2_DATA_DIR", ".k2") or ".k2").absolute()
+    worker_id = env.whole("K2_WORKER_ID", 0, 0, 999)
+    keys = tuple(key for key in (env.text("K2_API_KEYS") or "").split(",") if key)
+    web_host = env.text("K2_WEB_HOST", "127.0.0.1") or "127.0.0.1"
+    if not keys and not _is_loopback(web_host):
+        raise SettingsError(
+            f"K2_WEB_HOST={web_host} is not loopback: set K2_API_KEYS, or listen on 127.0.0.1"
+        )
+    kafka = KafkaConfig(
+        bootstrap=env.text("K2_BOOTSTRAP", "127.0.0.1:9092") or "",
+        security_protocol=env.text("K2_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT") or "PLAINTEXT",
+        ca_file=env.text("K2_KAFKA_CA_FILE"),
+        sasl_mechanism=env.text("K2_KAFKA_SASL_MECHANISM", "PLAIN") or "PLAIN",
+        sasl_username=env.text("K2_KAFKA_SASL_USERNAME"),
+        sasl_password=env.text("K2_KAFKA_SASL_PASSWORD"),
+    )
+    catalog = env.passed_through("K2_CATALOG_")
+    catalog.pop("uri", None)
+    s3 = {f"s3.{key}": value for key, value in env.passed_through("K2_S3_").items()}
+    lake = LakeConfig(
+        catalog_uri=env.text("K2_CATALOG_URI") or f"sqlite:///{data_dir / 'catalog.db'}",
+        warehouse=env.text("K2_WAREHOUSE") or f"file://{data_dir / 'warehouse'}",
+        properties=catalog | s3,
+    )
+    return Settings(
+        kafka=kafka,
+        lake=lake,
+        app_id=env.text("K2_APP_ID", "k2") or "k2",
+        worker_id=worker_id,
+        data_dir=data_dir,
+        partitions=env.whole("K2_PARTITIONS", 4, 1, 1_000),
+        replication=env.whole("K2_REPLICATION", 1, 1, 9),
+        web_host=web_host,
+        web_port=env.whole("K2_WEB_PORT", 6066, 1, 65_000) + worker_id,
+        api_keys=keys,
+        check_partition=env.parsed(
+            "K2_CHECK_PARTITION", default=True, parse=_flag, expected="0 or 1"
+        ),
+        tail_memory_bytes=env.whole("K2_TAIL_MEMORY", 256 * _MIB, _MIB, 1 << 40),
+        commit_every_s=env.seconds("K2_COMMIT_EVERY_S", 10.0),
+        commit_rows=env.whole("K2_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
+        session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),
+    )

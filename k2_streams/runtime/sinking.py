@@ -1,0 +1,229 @@
+"""The sink agent's side: log records into the lake's buffer, commits off the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core import trade_log
+from k2_streams.core.vector import Range, Vector
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.topics import TRADES, WEEK_MS, TopicInfo
+from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
+from k2_streams.lake.sink import Pending, Sink
+from k2_streams.lake.table import Lake
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.transport import Fetched
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+#: Between two looks at whether a commit is due.
+TICK_S = 0.1
+#: A lake that is away is asked again after 1, 2, 4 ... seconds, at the most this many apart.
+RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
+#: Rows older than this share of the log's retention and not in the lake are a warning.
+WARN_AFTER_MS = WEEK_MS // 2
+
+
+class LakeBehindError(LakeConfigError):
+    """The log no longer holds what the lake lacks, or never held what the lake says it has."""
+
+
+class SinkRunner:
+    """Buffers the records of this worker's partitions of `k2.trades` and commits them.
+
+    One thread does everything that touches the lake: a table's handle is not shared.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        kafka: KafkaConfig,
+        trades: TopicInfo,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        commit_every_s: float,
+        commit_rows: int,
+        on_pause: Callable[[set[int], bool], None],
+        on_seek: Callable[[Mapping[int, int]], None],
+        on_committed: Callable[[Vector], None],
+    ) -> None:
+        self.error: str | None = None
+        self.retrying: str | None = None
+        self._lake = lake
+        self._kafka = kafka
+        self._trades = trades
+        self._metrics = metrics
+        self._clock = clock
+        self._on_pause = on_pause
+        self._on_seek = on_seek
+        self._on_committed = on_committed
+        self._sink = Sink(
+            lake, TRADES, trades.id, commit_every_s=commit_every_s, commit_rows=commit_rows
+        )
+        self._positions: dict[int, int] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
+        self._ensured = False
+        self._paused = False
+        self._pending: Pending | None = None
+        self._retry_at_s = 0.0
+        self._retry_wait_s = RETRY_S_MIN
+        self._runner: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def buffered_rows(self) -> int:
+        """Rows read and not yet committed."""
+        return self._sink.rows + (self._pending.rows if self._pending else 0)
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Per partition, the next offset of the log to be read."""
+        return dict(self._positions)
+
+    async def assign(self, partitions: set[int]) -> dict[int, int]:
+        """Work on these partitions and no others; where each is read on from.
+
+        A partition that stays keeps its buffer. A new one starts at the table's vector, which is
+        the truth: the group's offsets are for lag tools.
+
+        Raises:
+            LakeUnavailableError: the catalog does not answer.
+            LakeConfigError: log and lake do not belong together; nothing is skipped.
+        """
+        async with self._changing:
+            for partition in set(self._positions) - partitions:
+                self._sink.forget(partition)
+                del self._positions[partition]
+            fresh = partitions - set(self._positions)
+            if fresh:
+                self._follow(await self._checked(fresh))
+            if self._runner is None:
+                self._runner = asyncio.create_task(self._run(), name="sink")
+            return dict(self._positions)
+
+    def _follow(self, starts: Mapping[int, int]) -> None:
+        for partition, offset in starts.items():
+            self._sink.seek(partition, offset)
+            self._positions[partition] = offset
+
+    async def _checked(self, partitions: set[int]) -> dict[int, int]:
+        """Where the table ends in these partitions, if the log can go on from there."""
+        vector = (await self._call(self._lake.head)).vector
+        found = vector.id_of(TRADES)
+        if found not in (None, self._trades.id):
+            raise LakeBehindError(
+                f"{TRADES}: the lake holds offsets of topic id {found}, the broker has "
+                f"{self._trades.id}: it was created anew; put it back, or use a new warehouse"
+            )
+        ats = [(TRADES, partition) for partition in sorted(partitions)]
+        async with LogReader(self._kafka) as reader:
+            begins = await reader.begin_offsets(ats)
+            ends = await reader.end_offsets(ats)
+        starts = {}
+        for at in ats:
+            start = vector.next_of(TRADES, at[1]) or 0
+            if not begins[at] <= start <= ends[at]:
+                raise LakeBehindError(
+                    f"{TRADES}-{at[1]}: the lake goes on at offset {start}, the log holds "
+                    f"[{begins[at]}, {ends[at]}]; nothing is skipped by itself"
+                )
+            starts[at[1]] = start
+        return starts
+
+    def offer(self, fetched: Fetched) -> None:
+        """Take records in. A batch out of chain is dropped, and the partition sought anew."""
+        partition = fetched.tp.partition
+        expected = self._positions.get(partition)
+        if expected is None or self.error is not None:
+            return
+        if fetched.start != expected:
+            self._on_seek({partition: expected})
+            return
+        batches = [
+            trade_log.decode(record.value, partition, record.offset) for record in fetched.records
+        ]
+        self._sink.offer(partition, Range(fetched.start, fetched.end), batches)
+        self._positions[partition] = fetched.end
+        self._metrics.sink_rows.set(self.buffered_rows)
+        if fetched.records:
+            age_ms = self._clock.time_ns() // 1_000_000 - fetched.records[0].timestamp
+            if age_ms > WARN_AFTER_MS:
+                log.warning("lake far behind", partition=partition, age_ms=age_ms)
+        if not self._paused and self._sink.full():
+            self._pause(paused=True)
+
+    def _pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        self._on_pause(set(self._positions), paused)
+
+    async def _run(self) -> None:
+        while self.error is None:
+            await asyncio.sleep(TICK_S)
+            now_s = self._clock.monotonic()
+            if self._pending is None and self._sink.due(now_s):
+                self._pending, self._retry_at_s = self._sink.take(), now_s
+            if self._pending is not None and now_s >= self._retry_at_s:
+                await self._attempt(self._pending)
+
+    async def _attempt(self, pending: Pending) -> None:
+        """Commit once; keep the batch for another attempt only if the lake is away."""
+        started = self._clock.monotonic()
+        try:
+            done = await self._call(lambda: self._sink.commit(pending))
+        except LakeUnavailableError as error:
+            self._metrics.commit_failures.labels("unavailable").inc()
+            self.retrying = str(error)
+            log.warning("lake away", error=str(error), retry_in_s=self._retry_wait_s)
+            self._retry_at_s = self._clock.monotonic() + self._retry_wait_s
+            self._retry_wait_s = min(self._retry_wait_s * 2, RETRY_S_MAX)
+            return
+        except VectorMovedError as error:
+            self._metrics.commit_failures.labels("moved").inc()
+            log.warning("lake moved, starting again at its vector", error=str(error))
+            await self._start_again(set(pending.ranges))
+        except LakeConfigError as error:
+            self._metrics.commit_failures.labels("config").inc()
+            self.error = str(error)
+            log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
+            return
+        else:
+            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+            self._metrics.commit_rows.inc(pending.rows)
+            self._on_committed(done.head.vector)
+            log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
+        self._pending, self.retrying, self._retry_wait_s = None, None, RETRY_S_MIN
+        self._metrics.sink_rows.set(self.buffered_rows)
+        if self._paused and not self._sink.full():
+            self._pause(paused=False)
+
+    async def _start_again(self, partitions: set[int]) -> None:
+        """Someone else committed these partitions: read them on from where the table now ends."""
+        starts = await self._checked(partitions & set(self._positions))
+        self._follow(starts)
+        self._on_seek(starts)
+
+    async def _call(self, work: Callable[[], Result]) -> Result:
+        def run() -> Result:
+            if not self._ensured:
+                self._lake.ensure()
+                self._ensured = True
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def close(self) -> None:
+        """Stop. What is buffered is read again later; a commit under way is waited for."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.wait([runner])
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._lake.close)
+        self._thread.shutdown(wait=True)

@@ -1,0 +1,161 @@
+"""What a query node reads for itself: all of `k2.trades` not yet in the lake, and the events.
+
+With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core import events, trade_log
+from k2_streams.core.vector import Range, Vector
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.tail import Tail
+from k2_streams.runtime.epoch import HEADER_RAW_NEXT
+from k2_streams.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+#: After an error the reader is built anew; the tail keeps what it holds.
+RESTART_AFTER_S = 1.0
+#: Short: a record is seen by queries at most this long after the broker gave it.
+FETCH_MAX_WAIT_MS = 100
+#: Records a poll: bounds how long the event loop is held.
+POLL_RECORDS = 64
+POLL_EVENTS = 2_000
+
+
+class TailReader:
+    """Follows `k2.trades` from the lake's vector, and the events from their start."""
+
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        partitions: int,
+        tail: Tail,
+        gaps: GapsView,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.error: str | None = "starting"
+        self.dead_letters = 0
+        self.started = asyncio.Event()
+        self._kafka = kafka
+        self._partitions = range(partitions)
+        self._tail = tail
+        self._gaps = gaps
+        self._metrics = metrics
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+        self._event_positions: dict[tuple[str, int], int] = {}
+
+    def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+        """Begin to read; `vector` says where the lake ends."""
+        self._tasks = [
+            asyncio.create_task(self._forever(lambda: self._trades(vector)), name="tail"),
+            asyncio.create_task(self._forever(self._events), name="events"),
+        ]
+
+    async def close(self) -> None:
+        """Stop reading."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+
+    async def _forever(self, read: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await read()
+            except (LogError, OSError) as error:
+                self.error = f"{type(error).__name__}: {error}"
+                log.warning("tail reader starts again", error=self.error)
+            except Exception as error:  # the node cannot answer, and says so; it tries on
+                self.error = f"{type(error).__name__}: {error}"
+                log.exception("tail reader failed", error=self.error)
+            await asyncio.sleep(RESTART_AFTER_S)
+
+    async def _trades(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+        ats = [(TRADES, partition) for partition in self._partitions]
+        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+            ends = await reader.end_offsets(ats)
+            held = self._tail.view().partitions
+            if not held:
+                at = await vector()
+                for tp in ats:
+                    offset = at.next_of(TRADES, tp[1]) or 0
+                    self._tail.seek(tp[1], offset, ready_at=ends[tp])
+                held = self._tail.view().partitions
+            reader.assign({tp: held[tp[1]].end for tp in ats})
+            self.error = None
+            self.started.set()
+            while True:
+                for chunk in await reader.poll(
+                    timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
+                ):
+                    self._append(chunk)
+                self._metrics.tail_rows.set(self._tail.rows)
+                self._metrics.tail_bytes.set(self._tail.memory_bytes)
+
+    def _append(self, chunk: Chunk) -> None:
+        batches, raw_next = [], None
+        for record in chunk.records:
+            batches.append(trade_log.decode(record.value or b"", chunk.partition, record.offset))
+            for name, value in record.headers:
+                if name == HEADER_RAW_NEXT:
+                    raw_next = int(value)
+        self._tail.append(
+            chunk.partition, Range(chunk.start, chunk.end), batches, raw_next=raw_next
+        )
+        if batches and batches[-1].rows.num_rows:
+            newest_us = batches[-1].rows.column("ingest_time")[-1].value
+            age_s = self._clock.time_ns() / 1e9 - newest_us / 1e6
+            self._metrics.freshness_seconds.observe(max(age_s, 0.0))
+
+    async def _events(self) -> None:
+        topics = [(EVENTS, partition) for partition in self._partitions]
+        ats = topics + [(DEAD_LETTER, partition) for partition in self._partitions]
+        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+            begins = await reader.begin_offsets(ats)
+            reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
+            while True:
+                # An event is in the same transaction as the rows it speaks of. So once the events
+                # have been read up to the end they had AFTER the tail was where it is, they speak
+                # of all of its rows.
+                tail = {number: part.end for number, part in self._tail.view().partitions.items()}
+                ends = await reader.end_offsets(topics)
+                while any(reader.position(*tp) < ends[tp] for tp in topics):
+                    await self._poll_events(reader)
+                self._gaps.cover(tail)
+                await self._poll_events(reader)
+
+    async def _poll_events(self, reader: LogReader) -> None:
+        for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
+            if chunk.topic == DEAD_LETTER:
+                self.dead_letters += len(chunk.records)
+            else:
+                self._fold(chunk)
+            self._event_positions[chunk.topic, chunk.partition] = chunk.end
+
+    def _fold(self, chunk: Chunk) -> None:
+        for record in chunk.records:
+            try:
+                event = events.decode(record.value or b"")
+            except msgspec.MsgspecError as error:
+                # A record of a stranger, or of a newer version: said, and passed over.
+                log.error(  # noqa: TRY400 - the trace says nothing more
+                    "not an event",
+                    partition=chunk.partition,
+                    offset=record.offset,
+                    error=str(error),
+                )
+                continue
+            self._gaps.apply(event, chunk.partition, record.offset + 1)
+        self._gaps.advance(chunk.partition, chunk.end)

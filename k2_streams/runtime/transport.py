@@ -1,0 +1,280 @@
+"""A Faust transport whose unit of work is the record batch, and whose positions are K2's.
+
+Stock Faust delivers an event at a time (6-7 thousand a second) and commits by acknowledgements it
+counts itself. Here a message is a `Fetched`: all records that one fetch gave of one partition, with
+the range of positions they stand for. Faust takes neither acknowledgements nor commits of them:
+
+1. After an assignment, before the flow resumes, Faust calls `perform_seek`. It asks the `Owner` to
+   take the partitions over, and seeks to where the owner's own state says.
+2. Every fetch is chained to the one before: `start` is where the last one of this partition ended,
+   or where the last seek went. Whoever works on it sees at once if a batch was lost on the way (a
+   cancelled delivery, a rebalance) and asks for a seek, instead of passing over records.
+3. A partition that has enough to do is paused, so that nothing ever waits in a delivery.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+import structlog
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError
+from faust.auth import SASLCredentials, SSLCredentials
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from k2_streams.kafka.client import KafkaConfig
+
+log = structlog.get_logger(__name__)
+
+SCHEME = "k2"
+#: One call into the consumer's thread waits this long for records, and a pause or a seek waits for
+#: the call before it: short, or a resumed partition starts late.
+FETCH_WAIT_S = 0.05
+#: The broker holds an empty fetch this long.
+FETCH_MAX_WAIT_MS = 250
+#: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.
+PARTITION_FETCH_BYTES = 9 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records of one fetch: positions `[start, end)`, which a transaction's markers take too."""
+
+    tp: TP
+    start: int
+    end: int
+    records: list[Any]  # aiokafka.ConsumerRecord
+    highwater: int
+
+
+class Owner(Protocol):
+    """Who knows where each partition is read on from."""
+
+    async def take_over(self, assigned: set[TP], generation: int) -> Mapping[TP, int]:
+        """Own these partitions and no others; where each of them is read on from.
+
+        A partition that is left out of the answer is not read.
+        """
+        ...
+
+    async def release(self, revoked: set[TP]) -> None:
+        """A rebalance has begun: finish what is open, within a bound of seconds."""
+        ...
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that talks to Kafka: its own options, and the chain of positions."""
+
+    def __post_init__(self) -> None:
+        """Start without any chain: nothing is delivered that was not sought to."""
+        super().__post_init__()
+        self._chain: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes these without a setting; the consumer has not been started yet.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - no setting reaches it
+        consumer._auto_offset_reset = "none"  # noqa: SLF001 - nothing may reset by itself
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes 1500
+        consumer._max_partition_fetch_bytes = PARTITION_FETCH_BYTES  # noqa: SLF001 - as above
+        return consumer
+
+    async def seek_chain(self, positions: Mapping[TP, int]) -> None:
+        """Seek, and start the chain anew, in one step of the thread."""
+        await self.call_thread(self._seek_chain, positions)
+
+    async def _seek_chain(self, positions: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        for tp, offset in positions.items():
+            if tp in self.assignment():
+                consumer.seek(tp, offset)
+                self._chain[tp] = offset
+
+    async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+        """What has come of the active partitions."""
+        fetched: list[Fetched] = await self.call_thread(self._fetch, active, wait_s)
+        return fetched
+
+    async def _fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+        if not self.consumer.flow_active:
+            return []
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher  # noqa: SLF001 - as Faust's own driver does
+        if consumer._closed or fetcher._closed:  # noqa: SLF001 - as Faust's own driver does
+            raise ConsumerStoppedError
+        try:
+            with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as Faust's own driver
+                records = await fetcher.fetched_records(
+                    active,
+                    timeout=wait_s,
+                    max_records=consumer._max_poll_records,  # noqa: SLF001
+                )
+        except NoOffsetForPartitionError:
+            # Noticed by the fetcher between the assignment and the first seek, which answers it.
+            return []
+        batches = []
+        for tp, found in records.items():
+            start = self._chain.get(tp)
+            position = await consumer.position(tp)
+            if start is None:
+                log.warning("records of a partition nobody sought", tp=str(tp))
+                continue
+            self._chain[tp] = position
+            highwater = consumer.highwater(tp) or position
+            batches.append(Fetched(TP(tp.topic, tp.partition), start, position, found, highwater))
+        return batches
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Delivers a `Fetched` per message; takes positions from the `Owner`."""
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def _owner(self) -> Owner:
+        owner: Owner = self.app.owner
+        return owner
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Faust stops the flow; then the owner finishes what is open."""
+        await super().on_partitions_revoked(revoked)
+        await self._owner.release(revoked)
+
+    async def perform_seek(self) -> None:
+        """Take the assigned partitions over and seek to where their state says."""
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        positions = await self._owner.take_over(assigned, self.app.consumer_generation_id)
+        self.pause_partitions(assigned - set(positions))
+        await self.seek_and_resume(positions)
+
+    async def seek_and_resume(self, positions: Mapping[TP, int]) -> None:
+        """Read these partitions on from here."""
+        await self._thread.seek_chain(positions)
+        for tp, offset in positions.items():
+            self._read_offset[tp] = offset
+            self._committed_offset[tp] = offset
+        self.resume_partitions({tp for tp in positions if tp in self.assignment()})
+
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ARG002, ASYNC109 - Faust passes 1 s, too long for a pause
+    ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message a partition and fetch."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        generation = self.app.consumer_generation_id
+        self.not_waiting_next_records.clear()
+        try:
+            active = set(self._get_active_partitions())
+            if active:
+                batches = await self._thread.fetch(active, FETCH_WAIT_S)
+            else:
+                batches = []
+                await asyncio.sleep(FETCH_WAIT_S)
+        finally:
+            self.not_waiting_next_records.set()
+        for batch in batches:
+            if self.should_stop or not self.flow_active:
+                return
+            if self.app.consumer_generation_id != generation:
+                return
+            last = batch.records[-1]
+            self._read_offset[batch.tp] = last.offset
+            yield (
+                batch.tp,
+                ConsumerMessage(
+                    topic=batch.tp.topic,
+                    partition=batch.tp.partition,
+                    offset=last.offset,
+                    timestamp=last.timestamp / 1000.0,
+                    timestamp_type=last.timestamp_type,
+                    headers=(),
+                    key=b"",
+                    value=batch,
+                    checksum=None,
+                    serialized_key_size=0,
+                    serialized_value_size=0,
+                    tp=batch.tp,
+                    generation_id=generation,
+                ),
+            )
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Nothing follows from an acknowledgement."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def _add_gap(self, *_: Any) -> None:
+        """Gaps in the offsets are markers of transactions: nothing follows from them."""
+
+    def _new_offset(self, _tp: TP) -> int | None:
+        return None  # Faust commits nothing of ours
+
+    async def wait_empty(self) -> None:
+        """Faust waits here for acknowledgements, without a bound. Nothing waits for ours."""
+        self._unacked_messages.clear()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's livelock detector reads its own commits. The watchdog reads ours."""
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with K2's consumer."""
+
+    Consumer = BatchConsumer
+
+
+class BatchSchema(faust.Schema):  # type: ignore[misc]
+    """A message's value is the batch as it is: decoding is the task's."""
+
+    def compile(  # the parameters are Faust's
+        self,
+        app: Any,
+        *,
+        on_key_decode_error: Any = None,  # noqa: ARG002 - nothing is decoded here
+        on_value_decode_error: Any = None,  # noqa: ARG002 - nothing is decoded here
+        default_propagate: bool = False,
+    ) -> Any:
+        """Faust's protocol: a coroutine from message to event."""
+
+        async def decode(message: Any, *, propagate: bool = default_propagate) -> Any:  # noqa: ARG001
+            return app.create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+def register() -> None:
+    """Make `k2://host:port` a broker URL that Faust understands."""
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
+
+
+def broker_url(bootstrap: str) -> list[str]:
+    """A bootstrap list as Faust's broker URLs."""
+    return [f"{SCHEME}://{server.strip()}" for server in bootstrap.split(",")]
+
+
+def credentials(kafka: KafkaConfig) -> dict[str, Any]:
+    """The cluster's security in Faust's words."""
+    options = kafka.options()
+    if kafka.security_protocol == "SSL":
+        return {"broker_credentials": SSLCredentials(options["ssl_context"])}
+    if kafka.security_protocol.startswith("SASL"):
+        return {
+            "broker_credentials": SASLCredentials(
+                mechanism=kafka.sasl_mechanism,
+                username=kafka.sasl_username,
+                password=kafka.sasl_password,
+                ssl_context=options.get("ssl_context"),
+            )
+        }
+    return {}
+
+
+def partitions_of(tps: Iterable[TP], topic: str) -> set[int]:
+    """The partitions of one topic."""
+    return {tp.partition for tp in tps if tp.topic == topic}

@@ -1,0 +1,79 @@
+"""Bounds what must not last: a partition without an owner, an event loop that stands still."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.runtime.ownership import Ownership
+from k2_streams.runtime.status import Status
+from k2_streams.runtime.task import TaskState
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 1.0
+#: The group's session ends first, and with it a new assignment comes. Where it does not come, the
+#: group counts on a worker that may write nothing: better a new process.
+FENCED_FOR_S_MAX = 60.0
+#: Heartbeats come from a thread of their own, so a hanging event loop keeps its partitions: it
+#: must end by itself.
+LOOP_STALL_S_MAX = 60.0
+EXIT_FENCED = 71
+EXIT_STALLED = 72
+
+
+class Watchdog:
+    """Looks once a second, from the loop and, at the loop itself, from a thread."""
+
+    def __init__(
+        self, owner: Ownership, status: Status, clock: Clock, *, end: Callable[[int, str], None]
+    ) -> None:
+        self._owner = owner
+        self._status = status
+        self._clock = clock
+        self._end = end
+        self._fenced_since: dict[int, float] = {}
+        self._beat = clock.monotonic()
+        self._stop = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._watch_loop, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._beat = self._clock.monotonic()
+        self._task = asyncio.create_task(self._watch(), name="watchdog")
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Look away."""
+        self._stop.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._beat = self._clock.monotonic()
+            self._status.tick()
+            fenced = {
+                partition
+                for partition, task in self._owner.tasks.items()
+                if task.state is TaskState.FENCED
+            }
+            self._fenced_since = {p: self._fenced_since.get(p, now) for p in fenced}
+            for partition, since in self._fenced_since.items():
+                if now - since > FENCED_FOR_S_MAX:
+                    self._end(
+                        EXIT_FENCED,
+                        f"partition {partition} was taken over by someone else, and the group "
+                        f"still assigns it here after {FENCED_FOR_S_MAX:.0f} s",
+                    )
+
+    def _watch_loop(self) -> None:
+        while not self._stop.wait(TICK_S):
+            stalled_s = self._clock.monotonic() - self._beat
+            if stalled_s > LOOP_STALL_S_MAX:
+                self._end(EXIT_STALLED, f"the event loop stood still for {stalled_s:.0f} s")

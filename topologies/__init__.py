@@ -1,0 +1,1 @@
+"""What runs: each topology reads like its drawing."""
