@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 from aiokafka.structs import TopicPartition
 
 from k2_streams.kafka.client import KafkaConfig
@@ -17,6 +17,8 @@ FETCH_BYTES = 9 * 1024 * 1024
 
 #: What a broker or the connection to it can answer with.
 LogError = KafkaError
+NoOffsetError = NoOffsetForPartitionError
+ReaderStoppedError = ConsumerStoppedError
 
 
 class Record(NamedTuple):

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -93,7 +94,7 @@ class Sender:
             partition: deque() for partition in range(partitions)
         }
 
-    async def __aenter__(self) -> "Sender":
+    async def __aenter__(self) -> Self:
         """Connect.
 
         Raises:

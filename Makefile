@@ -1,0 +1,87 @@
+# K2 Streams. `make` alone prints what there is to make.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.k2-installed
+JARS := .cache/kafka/lib
+COPIED := .cache/kafka/.jars-copied
+SOURCES := k2_streams topologies tests bench
+FAST := $(wildcard tests/architecture tests/unit tests/property)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# Stops with one line and exit code 2 unless the doctor says "ok".
+old_make = GNU make 3.81 or newer is needed, found $(MAKE_VERSION): install it
+diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh deploy/doctor.sh '$(PYTHON)'))
+must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
+content = make, Python, Java and Maven are here and new enough.
+
+.PHONY: help doctor setup jars test lint check demo bench up down lock clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, bench, lock)"
+
+doctor: ## Check that make, Python, Java and Maven are here and new enough
+	$(call must_be_ok,$(strip $(diagnosis)))
+	@$(if $(filter doctor,$(MAKECMDGOALS)),echo '$(content)',:)
+
+setup: $(INSTALLED) $(COPIED) ## Install everything into .venv and .cache (the other targets do it too)
+
+jars: $(COPIED) ## Fetch Kafka's jars into .cache
+
+# The lock names every package with its hashes, the build backend too, so the second step needs no
+# network. The stamp comes last: an interrupted installation starts again.
+$(INSTALLED): requirements.lock pyproject.toml | doctor
+	@echo 'Installing the Python packages into .venv: a few minutes, once.'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --retries 5 --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Copied beside and renamed, so that the folder is whole or absent.
+$(COPIED): deploy/broker/pom.xml | doctor
+	@echo "Fetching Kafka's jars into $(JARS): 54 MB, once."
+	@rm -rf $(JARS).new && mkdir -p $(JARS).new
+	mvn -q -B -C -Dstyle.color=never -f deploy/broker/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory='$(CURDIR)/$(JARS).new' </dev/null
+	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
+	@touch $@
+
+test: setup ## Run all tests, against a Kafka that they start themselves
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check format, lint and types
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+
+check: lint ## Check format, lint, types, architecture and the fast tests
+	$(BIN)/python -m pytest -q -m "not integration" $(FAST)
+
+demo: setup ## Show K2 at work, and compare what it found with the truth
+	$(BIN)/k2 demo $(ARGS)
+
+bench: setup ## Run the benchmarks and write a table
+	$(BIN)/python -m bench $(ARGS)
+
+up: setup ## Start a local Kafka and a worker to play with
+	$(BIN)/k2 up
+
+down: $(INSTALLED) ## Stop what `make up` started
+	$(BIN)/k2 down
+
+lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock $(ARGS)
+
+clean: ## Remove what setup and the tools made; data in .k2 stay
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find k2_streams topologies tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,166 @@
+"""Workers as child processes of a demo, a benchmark or a test: start, wait, stop, kill."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+#: From the start of the process to answering queries, on a busy machine.
+READY_WITHIN_S = 90.0
+#: A worker ends by itself within 20 s of a signal; then it is killed.
+STOP_WITHIN_S = 25.0
+POLL_S = 0.05
+
+
+class WorkerError(Exception):
+    """A worker ended, or did not become ready; the text has its last words."""
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalWorker:
+    """`faust -A topologies.trades worker`, on a port of its own.
+
+    Args:
+        directory: data of all workers (`K2_DATA_DIR`); logs go there too.
+        bootstrap: the broker.
+        worker_id: `K2_WORKER_ID`.
+        settings: more of the environment.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        bootstrap: str,
+        worker_id: int = 0,
+        settings: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.directory = directory
+        self.log_file = directory / f"worker-{worker_id}.log"
+        self._environment = {
+            **os.environ,
+            "K2_BOOTSTRAP": bootstrap,
+            "K2_DATA_DIR": str(directory),
+            "K2_WORKER_ID": str(worker_id),
+            "K2_WEB_PORT": str(self.port - worker_id),
+            "PYTHONUNBUFFERED": "1",
+            **(settings or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the process; it is not ready yet."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        faust = Path(sys.executable).parent / "faust"
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                [str(faust), "-A", "topologies.trades", "worker", "-l", "info"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> Self:
+        """Wait until it answers queries.
+
+        Raises:
+            WorkerError: it ended, or took longer.
+        """
+        deadline = time.monotonic() + within_s
+        while not self.is_ready():
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise WorkerError(f"not ready after {within_s:.0f} s\n{self.last_words()}")
+            time.sleep(POLL_S)
+        return self
+
+    def _check_alive(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            code = self.process.returncode if self.process else None
+            raise WorkerError(f"worker ended with {code}\n{self.last_words()}")
+
+    def is_ready(self) -> bool:
+        """Whether `/health/ready` says so."""
+        try:
+            self.get("/health/ready", within_s=2.0)
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def get(self, path: str, within_s: float = 30.0) -> Any:
+        """An answer's JSON.
+
+        Raises:
+            urllib.error.HTTPError: the answer's status is not 200.
+            OSError: no answer.
+        """
+        with urllib.request.urlopen(self.url + path, timeout=within_s) as answer:  # noqa: S310 - our own loopback URL
+            return json.load(answer)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, as a power failure of this process would."""
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def stop(self) -> int:
+        """End it in order; its exit code."""
+        if self.process is None:
+            return 0
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise WorkerError(f"did not stop in {STOP_WITHIN_S} s\n{self.last_words()}") from None
+
+    def last_words(self, lines: int = 25) -> str:
+        """The end of its log."""
+        if not self.log_file.exists():
+            return "(no log)"
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+    def __enter__(self) -> Self:
+        """Start, and wait until ready."""
+        self.start()
+        try:
+            return self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()

@@ -1,0 +1,286 @@
+"""The tree is the architecture: imports point one way, and only some may touch the world.
+
+The sources are read, not run. Each rule is also tried on code that breaks it, through the same
+function: a checker that finds nothing proves nothing.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: What each package may import of the others; `clock` is open to all but core.
+_LOWEST = {"core", "feeds", "kafka", "lake", "state"}
+MAY_IMPORT = {
+    "__init__": set(),
+    "clock": set(),
+    "core": set(),
+    "feeds": {"core"},
+    "kafka": {"core"},
+    "lake": {"core"},
+    "state": {"core", "kafka"},  # a take-over reads the changelog
+    "query": _LOWEST,
+    "web": _LOWEST | {"query"},
+    "runtime": _LOWEST | {"query", "web"},
+    "cli": _LOWEST | {"query", "web", "runtime"},
+    "topologies": _LOWEST | {"query", "web", "runtime", "cli"},
+}
+ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
+ANYWHERE_BUT_CORE = {"structlog"}
+#: A heavy dependency lives in one folder.
+HOME_OF = {
+    "faust": ("runtime",),
+    "mode": ("runtime",),
+    "aiokafka": ("kafka",),
+    "rocksdict": ("state",),
+    "pyiceberg": ("lake",),
+    "sqlalchemy": ("lake",),
+    "duckdb": ("query",),
+    "aiohttp": ("web", "cli"),  # cli: the client
+    "multidict": ("web",),  # aiohttp's own
+    "prometheus_client": ("runtime/metrics.py", "web"),
+    "psutil": ("kafka/broker.py", "runtime", "cli"),
+    "click": ("cli",),
+    "rich": ("cli",),
+}
+#: What makes a run differ from the next: the world's time, chance, the environment.
+ONLY_IN = {
+    "time": ("clock.py", "runtime", "cli"),
+    "datetime.datetime.now": ("clock.py",),
+    "datetime.datetime.utcnow": ("clock.py",),
+    "datetime.datetime.today": ("clock.py",),
+    "datetime.date.today": ("clock.py",),
+    "loop.time": ("clock.py",),
+    "random": ("cli",),
+    "numpy.random": ("cli",),
+    "secrets": ("web", "runtime", "cli"),
+    "uuid.uuid1": (),
+    "uuid.uuid4": ("lake", "web", "runtime", "cli"),  # lake: names of new files and commits
+    "os.urandom": ("web", "runtime", "cli"),
+    "hash": (),  # differs from process to process
+    "os.environ": ("runtime/settings.py", "cli"),
+    "os.environb": ("runtime/settings.py", "cli"),
+    "os.getenv": ("runtime/settings.py", "cli"),
+    "os.putenv": (),
+    "importlib.import_module": ("cli/main.py",),  # an import by name is one that this cannot see
+    "__import__": (),
+}
+#: Core decides and touches nothing, so what it may import is listed, not what it may not.
+CORE_STDLIB = {
+    *("__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "copy"),
+    *("dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq"),
+    *("itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing"),
+    *("unicodedata", "zlib"),
+}
+#: Parts of what core may import, and builtins, that reach out of the process.
+CORE_MAY_NOT_USE = {
+    *("numpy.load", "numpy.save", "numpy.savez", "numpy.savez_compressed", "numpy.loadtxt"),
+    *("numpy.savetxt", "numpy.genfromtxt", "numpy.fromfile", "numpy.memmap", "numpy.fromregex"),
+    *("pyarrow.fs", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json"),
+    *("pyarrow.feather", "pyarrow.orc", "pyarrow.flight", "pyarrow.OSFile", "pyarrow.memory_map"),
+    *("pyarrow.input_stream", "pyarrow.output_stream", "pyarrow.create_memory_map"),
+    *("open", "print", "input", "exec", "eval", "compile", "breakpoint"),
+}
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file breaks, as "line: name, why"; `path` is below `k2_streams` or is a topology's."""
+    package = path.partition("/")[0].removesuffix(".py")
+    if package not in MAY_IMPORT:
+        return [f"1: {package}, in no layer: give it one in MAY_IMPORT"]
+    tree = ast.parse(source)
+    imports = list(_imports(tree, path))
+    known = {alias: name for _, name, alias in imports}
+    found = {
+        (line, name, why)
+        for line, name, _ in imports
+        if (why := _import_refusal(package, path, name))
+    }
+    used = [(line, name) for line, name, _ in imports] + list(_uses(tree, known))
+    found |= {
+        (line, name, why) for line, name in used if (why := _use_refusal(package, path, name))
+    }
+    return [f"{line}: {name}, {why}" for line, name, why in sorted(found)]
+
+
+def _imports(tree: ast.Module, path: str) -> Iterator[tuple[int, str, str]]:
+    """(line, what is imported, the name it gets), wherever in the file it stands."""
+    folder = path if path.startswith("topologies/") else f"k2_streams/{path}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for item in node.names:
+                alias = item.asname or item.name.split(".")[0]
+                yield node.lineno, item.name, alias
+                if not item.asname:
+                    yield node.lineno, alias, alias
+        elif isinstance(node, ast.ImportFrom):
+            above = folder.split("/")[: -node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            for item in node.names:
+                yield node.lineno, f"{module}.{item.name}", item.asname or item.name
+
+
+def _uses(tree: ast.Module, known: dict[str, str]) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of attributes of what was imported, and of builtins."""
+    bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    bound |= {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id not in bound:
+            yield node.lineno, known.get(node.id, node.id)
+        elif isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            root, _, rest = name.partition(".")
+            yield node.lineno, f"{known.get(root, f'?{root}')}.{rest}"
+            if name.endswith(("loop.time", "loop().time")):  # asyncio's clock
+                yield node.lineno, "loop.time"
+
+
+def _import_refusal(package: str, path: str, name: str) -> str | None:
+    root, _, rest = name.partition(".")
+    if root in {"k2_streams", "topologies"}:
+        return _layer_refusal(package, rest.partition(".")[0] if root == "k2_streams" else root)
+    if root in HOME_OF:
+        return _only_in(path, HOME_OF[root])
+    if package == "core":
+        return None if root in CORE_STDLIB | ANYWHERE else "core touches nothing but data"
+    known = root in sys.stdlib_module_names | ANYWHERE | ANYWHERE_BUT_CORE
+    return None if known else "a library without a home: give it one in HOME_OF"
+
+
+def _layer_refusal(package: str, target: str) -> str | None:
+    allowed = MAY_IMPORT[package] | {"", package} | ({"clock"} if package != "core" else set())
+    return None if target in allowed else f"{package} may not import {target}"
+
+
+def _use_refusal(package: str, path: str, name: str) -> str | None:
+    for banned, homes in ONLY_IN.items():
+        if _within(name, banned):
+            return _only_in(path, homes)
+    if package == "core" and any(_within(name, banned) for banned in CORE_MAY_NOT_USE):
+        return "core touches nothing but data"
+    return None
+
+
+def _only_in(path: str, homes: tuple[str, ...]) -> str | None:
+    if any(path == home or path.startswith(f"{home}/") for home in homes):
+        return None
+    return f"only in {', '.join(homes) or 'no file'}"
+
+
+def _within(name: str, owner: str) -> bool:
+    return name == owner or name.startswith(f"{owner}.")
+
+
+def sources() -> dict[str, Path]:
+    """Every file of the product, by the path that `violations` takes."""
+    package = {p.relative_to(ROOT / "k2_streams").as_posix(): p for p in _python("k2_streams")}
+    return package | {p.relative_to(ROOT).as_posix(): p for p in _python("topologies")}
+
+
+def _python(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources())
+def test_file_keeps_the_architecture(path):
+    assert violations(path, sources()[path].read_text()) == []
+
+
+def test_the_sources_are_found():
+    assert {"clock.py", "core/schema.py", "kafka/broker.py", "cli/main.py"} <= set(sources())
+
+
+def test_the_layers_have_no_cycle():
+    """Taking away, again and again, what imports nothing that is left, takes away all."""
+    left = dict(MAY_IMPORT)
+    while lowest := [name for name, below in left.items() if not below & set(left)]:
+        for name in lowest:
+            del left[name]
+    assert not left
+
+
+BREAKS = [
+    # An arrow that goes up, or sideways.
+    ("core/a.py", "from k2_streams.lake.table import Lake", "core may not import lake"),
+    ("lake/a.py", "import k2_streams.query.tail", "lake may not import query"),
+    ("lake/a.py", "from k2_streams.kafka import topics", "lake may not import kafka"),
+    ("kafka/a.py", "from k2_streams import state", "kafka may not import state"),
+    ("query/a.py", "from ..web import server", "query may not import web"),
+    ("web/a.py", "def f():\n    from k2_streams.runtime import app", "2: k2_streams.runtime.app"),
+    ("runtime/a.py", "from k2_streams.cli.main import main", "runtime may not import cli"),
+    ("cli/a.py", "import topologies.trades", "cli may not import topologies"),
+    ("core/a.py", "from k2_streams.clock import SYSTEM_CLOCK", "core may not import clock"),
+    ("utils/a.py", "", "in no layer"),
+    # A heavy dependency away from home.
+    ("core/a.py", "import faust", "only in runtime"),
+    ("topologies/trades.py", "import faust", "only in runtime"),
+    ("runtime/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka"),
+    ("query/a.py", "import rocksdict as r", "only in state"),
+    ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
+    ("web/a.py", "import duckdb", "only in query"),
+    ("query/a.py", "import aiohttp.web", "only in web, cli"),
+    ("runtime/app.py", "import prometheus_client", "only in runtime/metrics.py, web"),
+    ("web/a.py", "import pandas", "without a home"),
+    # The world, in core.
+    ("core/a.py", "import time", "core touches nothing"),
+    ("core/a.py", "import os.path", "core touches nothing"),
+    ("core/a.py", "from pathlib import Path", "core touches nothing"),
+    ("core/a.py", "import socket", "core touches nothing"),
+    ("core/a.py", "import structlog", "core touches nothing"),
+    ("core/a.py", "import asyncio", "core touches nothing"),
+    ("core/a.py", "open('x')", "core touches nothing"),
+    ("core/a.py", "list(map(print, []))", "core touches nothing"),
+    ("core/a.py", "import pyarrow as pa\npa.memory_map('x')", "2: pyarrow.memory_map"),
+    ("core/a.py", "from pyarrow import parquet as pq", "core touches nothing"),
+    ("core/a.py", "import numpy as np\nnp.fromfile('x')", "core touches nothing"),
+    # Time, chance and the environment, anywhere but where they belong.
+    ("query/a.py", "from time import monotonic", "only in clock.py"),
+    ("lake/a.py", "from datetime import datetime\ndatetime.now(None)", "datetime.datetime.now"),
+    ("lake/a.py", "import datetime as dt\nf = dt.date.today", "datetime.date.today"),
+    ("kafka/a.py", "import asyncio\nasyncio.get_running_loop().time()", "loop.time"),
+    ("kafka/a.py", "loop.time()", "loop.time"),
+    ("core/a.py", "import random", "core touches nothing"),
+    ("lake/a.py", "import random", "only in cli"),
+    ("core/a.py", "import numpy as np\nnp.random.default_rng()", "numpy.random.default_rng"),
+    ("lake/a.py", "from numpy import random", "only in cli"),
+    ("kafka/a.py", "import uuid\nuuid.uuid1()", "only in no file"),
+    ("core/a.py", "hash('x')", "only in no file"),
+    ("lake/a.py", "import os\nos.environ['X']", "only in runtime/settings.py, cli"),
+    ("runtime/app.py", "from os import getenv", "only in runtime/settings.py, cli"),
+    ("lake/a.py", "import os as o\no.environ.get('X')", "os.environ.get"),
+    ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in cli/main.py"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "expected"), BREAKS)
+def test_a_break_is_found(path, source, expected):
+    assert expected in "\n".join(violations(path, source))
+
+
+KEEPS = [
+    ("core/a.py", "import numpy as np\nfrom k2_streams.core.vector import Range\nnp.load_x = 1"),
+    ("core/a.py", "from datetime import UTC, datetime\ndatetime.fromtimestamp(0, UTC)"),
+    ("core/a.py", "def f(hash, id):\n    return hash, id.open, x.time()"),
+    (
+        "lake/a.py",
+        "from k2_streams.clock import Clock\nfrom . import table\nfrom .table import Lake",
+    ),
+    ("query/a.py", "from k2_streams.lake import table\nimport duckdb, structlog, uuid\nuuid.UUID"),
+    ("clock.py", "import time\ntime.time_ns()"),
+    ("web/a.py", "import aiohttp.web, secrets\nfrom uuid import uuid4"),
+    ("runtime/settings.py", "import os\nos.environ"),
+    ("topologies/trades.py", "from k2_streams.runtime.app import app"),
+]
+
+
+@pytest.mark.parametrize(("path", "source"), KEEPS)
+def test_what_is_allowed_is_not_found(path, source):
+    assert violations(path, source) == []

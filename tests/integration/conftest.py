@@ -1,0 +1,156 @@
+"""A clean K2 on the session's broker: no topics of an earlier test, a folder of its own."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from k2_streams.cli.workers import LocalWorker
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import ensure_topics, trade_topics
+from k2_streams.lake.config import LakeConfig
+
+PARTITIONS = 4
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+def eventually(condition: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
+    """Wait for a condition, with a deadline; its first true value."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what or condition}"
+        time.sleep(0.05)
+
+
+async def _reset_topics(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        while True:
+            mine = [t for t in await admin.list_topics() if t.startswith("k2")]
+            if not mine:
+                break
+            await admin.delete_topics(mine)
+            await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+    await ensure_topics(KafkaConfig(bootstrap=bootstrap), trade_topics("k2", PARTITIONS))
+
+
+class Cluster:
+    """Workers, the producer and the verifier on one broker and one folder."""
+
+    def __init__(self, bootstrap: str, directory: Path) -> None:
+        self.bootstrap = bootstrap
+        self.directory = directory
+        self.workers: list[LocalWorker] = []
+
+    @property
+    def lake(self) -> LakeConfig:
+        """The lake that the workers write."""
+        return LakeConfig(
+            f"sqlite:///{self.directory / 'catalog.db'}", f"file://{self.directory / 'warehouse'}"
+        )
+
+    def worker(self, worker_id: int = 0, **settings: str) -> LocalWorker:
+        """A worker, not started."""
+        defaults = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000", "K2_APP_ID": "k2"}
+        worker = LocalWorker(self.directory, self.bootstrap, worker_id, {**defaults, **settings})
+        self.workers.append(worker)
+        return worker
+
+    def k2(self, *arguments: str, within_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """Run the `k2` command to its end."""
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "k2"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+            env=self._environment({}),
+        )
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        import os  # noqa: PLC0415 - the environment is read here alone
+
+        return {
+            **os.environ,
+            "K2_BOOTSTRAP": self.bootstrap,
+            "K2_DATA_DIR": str(self.directory),
+            "NO_COLOR": "1",
+            **more,
+        }
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the `k2` command and go on."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / "k2"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self._environment({}),
+        )
+
+    def produce(self, *arguments: str) -> Path:
+        """Send, and give the truth file."""
+        truth = self.directory / f"truth-{time.monotonic_ns()}.jsonl"
+        done = self.k2("produce", *arguments, "--truth", str(truth))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return truth
+
+    def verify(self, worker: LocalWorker, *truths: Path, within_s: int = 240) -> None:
+        """Every number agrees."""
+        named = [argument for truth in truths for argument in ("--truth", str(truth))]
+        done = self.k2("verify", *named, "--url", worker.url, "--timeout", str(within_s))
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{worker.last_words()}"
+
+    def close(self) -> None:
+        """End what still runs."""
+        for worker in self.workers:
+            worker.kill()
+
+
+@pytest.fixture
+def k2(broker: str, tmp_path: Path) -> Iterator[Cluster]:
+    """No topics, no lake, no worker yet."""
+    asyncio.run(_reset_topics(broker))
+    cluster = Cluster(broker, tmp_path)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings beside the checkout."""
+    if not DATA.exists():
+        pytest.skip("no recordings beside the checkout (../shared/data)")
+    return DATA
+
+
+def verdicts(worker: LocalWorker) -> dict[str, int]:
+    """What the worker's metrics say of verdicts."""
+    import urllib.request  # noqa: PLC0415 - used here alone
+
+    with urllib.request.urlopen(worker.url + "/metrics", timeout=10) as answer:  # noqa: S310 - loopback
+        lines = answer.read().decode().splitlines()
+    found = {}
+    for line in lines:
+        if line.startswith("k2_verdicts_total"):
+            name = line.split('"')[1]
+            found[name] = int(float(line.rsplit(" ", 1)[1]))
+    return found
+
+
+def as_json(text: str) -> Any:
+    """Parse an answer."""
+    return json.loads(text)

@@ -1,0 +1,132 @@
+"""What cannot be used goes to the dead letter topic with bytes, reason and place; alone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+
+from k2_streams.core.partitioner import partition_of
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader, Record
+from k2_streams.kafka.topics import DEAD_LETTER, RAW
+
+pytestmark = pytest.mark.integration
+
+KEY = b"X:A"
+HOME = partition_of(KEY, PARTITIONS)
+
+
+def trade(sequence: int, **changes: Any) -> bytes:
+    import json  # noqa: PLC0415 - used here alone
+
+    fields = {
+        "exchange": "X",
+        "symbol": "A",
+        "price": "1.5",
+        "quantity": "2",
+        "exchange_time_ns": 1_700_000_000_000_000_000 + sequence,
+        "sequence": sequence,
+    } | changes
+    return json.dumps({k: v for k, v in fields.items() if v is not None}).encode()
+
+
+BAD: list[tuple[str, bytes | None, bytes | None, str | None]] = [
+    ("not-json", KEY, b'{"exchange":', None),
+    ("not-utf8", KEY, b'{"exchange":"\xff\xfe"}', None),
+    ("nan", KEY, trade(101).replace(b'"1.5"', b"NaN"), None),
+    ("infinite", KEY, trade(102, price="Infinity"), None),
+    ("negative", KEY, trade(103, price="-1"), None),
+    ("zero", KEY, trade(104, quantity="0"), None),
+    ("too precise", KEY, trade(105, price="1.0000000000000000001"), None),
+    ("missing field", KEY, trade(106, price=None), None),
+    ("wrong type", KEY, trade(107, price=[1]), None),
+    ("sequence over 2^63", KEY, trade(2**63), None),
+    ("empty", KEY, b"", None),
+    ("null value", KEY, None, None),
+    ("null key", None, trade(108), None),
+    ("contradicting key", KEY, trade(109, symbol="B"), None),
+    ("oversized", KEY, trade(110, vendor={"x": "y" * 900_000}), None),
+    ("unknown feed", KEY, trade(111), "no.such.feed"),
+    ("far time", KEY, trade(112, exchange_time_ns=2**62), None),
+    ("old time", KEY, trade(113, exchange_time_ns=1), None),
+]
+
+
+async def send(bootstrap: str, records: list[tuple[bytes | None, bytes | None, str | None]]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type="zstd")
+    await producer.start()
+    try:
+        for key, value, feed in records:
+            headers = [("feed", feed.encode())] if feed else []
+            await producer.send_and_wait(RAW, value, key, partition=HOME, headers=headers)
+    finally:
+        await producer.stop()
+
+
+async def read(bootstrap: str, topic: str) -> list[Record]:
+    found: list[Record] = []
+    ats = [(topic, partition) for partition in range(PARTITIONS)]
+    async with LogReader(KafkaConfig(bootstrap=bootstrap)) as reader:
+        ends = await reader.end_offsets(ats)
+        reader.assign(dict.fromkeys(ats, 0))
+        while any(reader.position(*at) < ends[at] for at in ats):
+            for chunk in await reader.poll():
+                found += chunk.records
+    return found
+
+
+def test_every_kind_of_bad_record_and_its_neighbours(k2: Cluster) -> None:
+    """Each bad record between two good ones: the good ones are rows, the bad one a dead letter."""
+    records: list[tuple[bytes | None, bytes | None, str | None]] = []
+    for number, (_, key, value, feed) in enumerate(BAD):
+        records += [(KEY, trade(number), None), (key, value, feed)]
+    records.append((KEY, trade(len(BAD)), None))
+    with k2.worker() as worker:
+        asyncio.run(send(k2.bootstrap, records))
+        eventually(
+            lambda: worker.get("/v1/status")["watermark"][str(HOME)] == len(records),
+            what="all worked",
+        )
+        answer = eventually(lambda: worker.get("/v1/trades?symbol=A"))
+        letters = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
+        metrics = eventually(lambda: worker.get("/v1/status")["dead_letters"] == len(BAD))
+    assert [row["sequence"] for row in answer["data"]] == list(range(len(BAD) + 1))
+    assert metrics
+    assert len(letters) == len(BAD)
+    for (name, key, value, feed), letter in zip(BAD, letters, strict=True):
+        headers = dict(letter.headers)
+        assert (letter.key, letter.value) == (key, value), name
+        assert headers["k2.reason"], name
+        assert headers["k2.topic"] == RAW.encode(), name
+        assert int(headers["k2.partition"]) == HOME, name
+        source = records[int(headers["k2.offset"])]
+        assert source == (key, value, feed), name
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_records_of_any_codec_are_read(k2: Cluster, codec: str) -> None:
+    """A producer chooses its compression; no worker ends by it."""
+    with k2.worker() as worker:
+        truth = k2.produce("--messages", "3000", "--seed", "1", "--compression", codec)
+        k2.verify(worker, truth)
+
+
+def test_a_record_in_the_wrong_partition_is_a_dead_letter(k2: Cluster) -> None:
+    """Two partitions with one scope would be two sequences: refused, unless told otherwise."""
+
+    async def misplace() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=k2.bootstrap)
+        await producer.start()
+        try:
+            away = (HOME + 1) % PARTITIONS
+            await producer.send_and_wait(RAW, trade(1), KEY, partition=away)
+        finally:
+            await producer.stop()
+
+    with k2.worker() as worker:
+        asyncio.run(misplace())
+        eventually(lambda: worker.get("/v1/status")["dead_letters"] == 1, what="a dead letter")
+        (letter,) = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
+    assert dict(letter.headers)["k2.reason"] == b"wrong-partition"

@@ -1,0 +1,172 @@
+"""Whatever happens to the process: nothing lost, nothing twice, and queries never see otherwise."""
+
+import random
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from conftest import Cluster, eventually  # type: ignore[import-not-found]
+
+from k2_streams.cli.workers import LocalWorker
+from k2_streams.core.vector import SUMMARY_OFFSETS
+from k2_streams.lake.table import Lake
+
+pytestmark = pytest.mark.integration
+
+FAULTS = [
+    "--gaps", "0.001", "--duplicates", "0.001", "--disorder", "0.001", "--late", "0.001",
+    "--invalid", "0.001", "--resets", "20",
+]  # fmt: skip
+
+
+class Asker(threading.Thread):
+    """Asks for one symbol without a pause; its sequence must be 1..n, each once, n never less."""
+
+    def __init__(self, *workers: LocalWorker) -> None:
+        super().__init__(daemon=True)
+        self.workers = workers
+        self.answers = 0
+        self.wrong: list[str] = []
+        self.end = threading.Event()
+        self._seen: dict[str, int] = {}
+
+    def run(self) -> None:
+        while not self.end.is_set():
+            for worker in self.workers:
+                self._ask(worker)
+
+    def _ask(self, worker: LocalWorker) -> None:
+        url = f"{worker.url}/v1/trades?symbol=S0000&limit=100000&format=arrow"
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+                rows = pa.ipc.open_stream(answer.read()).read_all()
+        except urllib.error.HTTPError as error:
+            if error.code not in {404, 503}:
+                self.wrong.append(f"status {error.code}: {error.read()!r}")
+        except OSError:
+            self._seen.pop(worker.url, None)  # the worker is being killed
+        else:
+            self._judge(worker.url, rows)
+
+    def _judge(self, url: str, rows: pa.Table) -> None:
+        self.answers += 1
+        numbers = pc.sort_indices(rows["sequence"]) if rows.num_rows else []
+        found = rows["sequence"].take(numbers).to_pylist() if rows.num_rows else []
+        if found != list(range(1, len(found) + 1)):
+            self.wrong.append(f"{len(found)} rows, not 1..n")
+        if len(found) < self._seen.get(url, 0):
+            self.wrong.append(f"{len(found)} rows after {self._seen[url]}")
+        self._seen[url] = len(found)
+
+
+def test_kill_minus_nine_under_load(k2: Cluster) -> None:
+    """Killed at random moments: no difference to the truth."""
+    worker = k2.worker()
+    worker.start().wait_ready()
+    rng = random.Random(5)
+    truth = k2.directory / "truth.jsonl"
+    producer = k2.spawn(
+        "produce", "--rate", "4000", "--messages", "60000", "--seed", "5", "--symbols", "200",
+        *FAULTS, "--truth", str(truth),
+    )  # fmt: skip
+    for _ in range(3):
+        time.sleep(rng.uniform(0.3, 2.5))
+        worker.kill()
+        worker.start().wait_ready()
+    output, _ = producer.communicate(timeout=240)
+    assert producer.returncode == 0, output
+    k2.verify(worker, truth)
+    assert worker.stop() == 0, worker.last_words()
+
+
+def test_hybrid_answers_have_no_hole_and_no_double_while_workers_die(k2: Cluster) -> None:
+    """Asked without a pause during load, commits, a take-over: every answer is exactly 1..n."""
+    first, second = k2.worker(0), k2.worker(1)
+    first.start().wait_ready()
+    second.start().wait_ready()
+    asker = Asker(first, second)
+    asker.start()
+    truth = k2.directory / "truth.jsonl"
+    producer = k2.spawn(
+        "produce", "--rate", "3000", "--messages", "45000", "--seed", "9", "--symbols", "20",
+        "--truth", str(truth),
+    )  # fmt: skip
+    eventually(lambda: asker.answers > 10, what="answers")
+    owned = [
+        {p for p, part in w.get("/v1/status")["partitions"].items() if part["state"] == "running"}
+        for w in (first, second)
+    ]
+    assert not owned[0] & owned[1], "a partition worked twice"
+    first.kill()
+    output, _ = producer.communicate(timeout=240)
+    assert producer.returncode == 0, output
+    k2.verify(second, truth)
+    eventually(
+        lambda: len(second.get("/v1/status")["partitions"]) == 4, what="take-over by the other"
+    )
+    asker.end.set()
+    asker.join(30)
+    assert asker.answers > 30
+    assert asker.wrong == []
+
+
+def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster) -> None:
+    """SIGSTOP, take-over by the other, SIGCONT: the zombie is fenced, and nothing is twice."""
+    zombie, heir = k2.worker(0), k2.worker(1)
+    zombie.start().wait_ready()
+    truth = k2.directory / "truth.jsonl"
+    producer = k2.spawn(
+        "produce", "--rate", "3000", "--messages", "60000", "--seed", "4", *FAULTS,
+        "--truth", str(truth),
+    )  # fmt: skip
+    eventually(lambda: zombie.get("/v1/status")["watermark"]["0"] > 0, what="work begun")
+    heir.start()
+    zombie.signal(signal.SIGSTOP)
+    try:
+        heir.wait_ready()
+        eventually(
+            lambda: sum(
+                part["state"] == "running"
+                for part in heir.get("/v1/status")["partitions"].values()
+            )
+            == 4,
+            within_s=90,
+            what="the heir owns all partitions",
+        )
+    finally:
+        zombie.signal(signal.SIGCONT)
+    output, _ = producer.communicate(timeout=240)
+    assert producer.returncode == 0, output
+    k2.verify(heir, truth)
+
+
+def test_a_stop_and_a_restart_replay_nothing(k2: Cluster) -> None:
+    """A worker stopped in order commits what is open: the next one starts where it ended."""
+    worker = k2.worker()
+    worker.start().wait_ready()
+    truth = k2.produce("--messages", "20000", "--seed", "2", "--symbols", "50")
+    eventually(lambda: worker.get("/v1/status")["lag_records"] == 0, what="no lag")
+    k2.verify(worker, truth)
+    assert worker.stop() == 0, worker.last_words()
+    worker.start().wait_ready()
+    k2.verify(worker, truth)
+    assert "replayed=0" in worker.last_words(200)
+
+
+def test_every_snapshot_carries_the_vector(k2: Cluster) -> None:
+    """Each snapshot's summary has the offsets it holds, and they never go back."""
+    with k2.worker() as worker:
+        truth = k2.produce("--rate", "4000", "--messages", "20000", "--seed", "8")
+        k2.verify(worker, truth)
+    lake = Lake(k2.lake)
+    seen: dict[int, int] = {}
+    for snapshot in sorted(lake.snapshots(), key=lambda one: one.timestamp_ms):
+        assert snapshot.vector is not None, SUMMARY_OFFSETS
+        for partition, end in snapshot.vector.topics["k2.trades"].next.items():
+            assert end >= seen.get(partition, 0)
+            seen[partition] = end
