@@ -241,9 +241,15 @@ def _cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]
     elif pa.types.is_date(kind):
         schema = {"type": "string", "format": "date"}
     elif pa.types.is_list(kind):
-        schema = {"type": "array", "items": _cell_schema(kind.value_type)}
+        schema = {
+            "type": "array",
+            "items": _cell_schema(kind.value_type, nullable=kind.value_field.nullable),
+        }
     elif pa.types.is_map(kind):
-        schema = {"type": "object", "additionalProperties": _cell_schema(kind.item_type)}
+        schema = {
+            "type": "object",
+            "additionalProperties": _cell_schema(kind.item_type, nullable=kind.item_field.nullable),
+        }
     else:
         schema = {"type": "string"}
     return {**schema, "type": [schema["type"], "null"]} if nullable else schema

@@ -73,5 +73,5 @@ def _column_type(kind: Any) -> pa.DataType:
     if get_origin(kind) is dict:
         return pa.map_(_column_type(arguments[0]), _column_type(arguments[1]))
     if get_origin(kind) in {tuple, list}:
-        return pa.list_(_column_type(arguments[0]))
+        return pa.list_(pa.field("item", _column_type(arguments[0]), nullable=False))
     raise TypeError(f"expected a type that has a column, found {kind}")

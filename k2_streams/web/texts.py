@@ -61,11 +61,16 @@ def json_texts(column: pa.Array) -> pa.Array:
     if pa.types.is_string(kind):
         texts = _quoted_escaped(column)
     elif pa.types.is_list(kind):
-        texts = _joined(column, json_texts(column.values), "[", "]")
+        start, offsets = _own_offsets(column)
+        items = json_texts(column.values.slice(start, offsets[-1].as_py()))
+        texts = _joined(column, pa.ListArray.from_arrays(offsets, items), "[", "]")
     elif pa.types.is_map(kind):
-        keys = json_texts(column.keys.cast(pa.string()))
-        pairs = pc.binary_join_element_wise(keys, json_texts(column.items), ":")
-        texts = _joined(column, pairs, "{", "}")
+        start, offsets = _own_offsets(column)
+        length = offsets[-1].as_py()
+        keys = json_texts(column.keys.slice(start, length).cast(pa.string()))
+        items = json_texts(column.items.slice(start, length))
+        pairs = pc.binary_join_element_wise(keys, items, ":")
+        texts = _joined(column, pa.ListArray.from_arrays(offsets, pairs), "{", "}")
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         texts = column.cast(pa.string())
     else:
@@ -140,9 +145,14 @@ def _is_constant(column: pa.Array) -> bool:
     return bool(pc.all(pc.equal(column, column[0])).as_py())
 
 
-def _joined(column: pa.Array, items: pa.Array, opening: str, closing: str) -> pa.Array:
-    """The texts of a list's or map's items, put between brackets; null stays null."""
-    lists = pa.ListArray.from_arrays(column.offsets, items)
+def _own_offsets(column: pa.Array) -> tuple[int, pa.Array]:
+    """Where a slice's first item is among all items, and its offsets counted from there."""
+    start = column.offsets[0].as_py()
+    return start, pc.subtract(column.offsets, pa.scalar(start, pa.int32()))
+
+
+def _joined(column: pa.Array, lists: pa.Array, opening: str, closing: str) -> pa.Array:
+    """The texts of each row's items, put between brackets; null stays null."""
     texts = pc.binary_join_element_wise(opening, pc.binary_join(lists, ","), closing, "")
     return pc.if_else(column.is_valid(), texts, pa.scalar(None, pa.string()))
 

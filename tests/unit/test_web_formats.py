@@ -1,0 +1,98 @@
+"""The three formats of an answer hold the same rows, and their proof."""
+
+import csv
+import io
+import json
+from decimal import Decimal
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pytest
+from web_support import trades_table
+
+from k2_streams.web import formats
+from k2_streams.web.formats import Format, meta_header, render
+
+
+class Proof(msgspec.Struct):
+    note: str = "t"
+    offsets: dict[int, int] = msgspec.field(default_factory=lambda: {0: 7})
+    gaps: list[str] = []
+    gaps_omitted: int = 0
+
+
+def rendered(rows, form):
+    return b"".join(render(rows, Proof(), form))
+
+
+@pytest.fixture(params=[0, 1, 5, 12])
+def rows(request, monkeypatch):
+    """Tables of no, one and several pieces, the last one full and not."""
+    monkeypatch.setattr(formats, "ROWS_AT_ONCE", 4)
+    return trades_table(request.param)
+
+
+def test_json_holds_every_value(rows):
+    answer = json.loads(rendered(rows, Format.JSON))
+    assert answer["meta"] == {"note": "t", "offsets": {"0": 7}, "gaps": [], "gaps_omitted": 0}
+    assert len(answer["data"]) == rows.num_rows
+    for row, found in zip(rows.to_pylist(), answer["data"], strict=True):
+        assert list(found) == rows.schema.names
+        assert Decimal(found["price"]) == row["price"]
+        assert found["exchange_time_ns"] == row["exchange_time_ns"]
+        assert found["exchange_time"] == row["exchange_time"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        assert found["trading_date"] == row["trading_date"].isoformat()
+        assert found["conditions"] == row["conditions"]
+        assert found["vendor"] == (None if row["vendor"] is None else dict(row["vendor"]))
+        for name in ("message_id", "symbol", "side", "sequence", "late", "tick_direction"):
+            assert found[name] == row[name]
+
+
+def test_csv_holds_every_value(rows):
+    lines = list(csv.DictReader(io.StringIO(rendered(rows, Format.CSV).decode(), newline="")))
+    assert len(lines) == rows.num_rows
+    for row, found in zip(rows.to_pylist(), lines, strict=True):
+        assert list(found) == rows.schema.names
+        assert Decimal(found["price"]) == row["price"]
+        assert found["symbol"] == row["symbol"]
+        assert found["side"] == (row["side"] or "")
+        assert found["late"] == str(row["late"]).lower()
+        assert json.loads(found["conditions"] or "null") == row["conditions"]
+
+
+def test_arrow_holds_the_table_and_its_proof(rows):
+    with pa.ipc.open_stream(rendered(rows, Format.ARROW)) as reader:
+        assert json.loads(reader.schema.metadata[b"k2.meta"])["note"] == "t"
+        assert reader.read_all().replace_schema_metadata().equals(rows)
+
+
+def test_another_engine_reads_arrow_and_csv():
+    rows = trades_table(1_000)
+    stream = pl.read_ipc_stream(rendered(rows, Format.ARROW))
+    text = pl.read_csv(rendered(rows, Format.CSV))
+    assert stream["price"].sum() == sum(rows["price"].to_pylist())
+    assert text["source_offset"].to_list() == rows["source_offset"].to_pylist()
+
+
+def test_csv_tells_null_from_empty_and_quotes_what_needs_it():
+    rows = pa.table({"a": ["", None, 'say "hi"', "x,y", "two\nlines", "plain"]})
+    assert rendered(rows, Format.CSV) == (
+        b'a\r\n""\r\n\r\n"say ""hi"""\r\n"x,y"\r\n"two\nlines"\r\nplain\r\n'
+    )
+
+
+def test_a_row_of_one_value_throughout():
+    rows = pa.table({"a": ["x"] * 3, "b": [1] * 3})
+    assert json.loads(rendered(rows, Format.JSON))["data"] == [{"a": "x", "b": 1}] * 3
+
+
+def test_meta_in_a_header_is_ascii_and_drops_gaps_that_do_not_fit():
+    small = meta_header(Proof(note="é\n"))
+    assert small.isascii()
+    assert small.isprintable()
+    assert json.loads(small)["note"] == "é\n"
+    large = meta_header(Proof(gaps=["g" * 100] * 100, gaps_omitted=3))
+    assert len(large) < formats.META_HEADER_BYTES
+    assert json.loads(large)["gaps"] == []
+    assert json.loads(large)["gaps_omitted"] == 103

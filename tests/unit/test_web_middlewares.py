@@ -1,0 +1,336 @@
+"""Around every view: ids, keys, limits, errors, metrics and log lines."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+from web_support import CannedQueries, FixedClock, application, services
+
+from k2_streams.query.errors import (
+    BehindError,
+    BusyError,
+    LakeUnavailable,
+    NotYetError,
+    QueryError,
+    TooMuchError,
+    UnknownSymbolError,
+)
+from k2_streams.web import security
+from k2_streams.web.correlation import is_acceptable
+from k2_streams.web.server import install
+from k2_streams.web.services import Readiness
+
+KEY = "s3cret-key-of-a-desk"
+OTHER = "another-key"
+
+
+@pytest.fixture
+async def client_of():
+    """Makes clients for applications, and closes them."""
+    clients = []
+
+    async def make(app):
+        server = TestServer(app)
+        await server.start_server(access_log=None)  # as the worker's own server has it
+        client = TestClient(server)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+async def error_of(response):
+    """The body of an error, its shape checked."""
+    assert response.headers["Content-Type"] == "application/json"
+    body = await response.json()
+    assert set(body) == {"error", "correlation_id"}
+    assert body["correlation_id"] == response.headers["X-Correlation-ID"]
+    assert {"code", "message"} <= set(body["error"]) <= {"code", "message", "field"}
+    return body["error"]
+
+
+@pytest.mark.parametrize("offered", ["a", "x" * 128, "req 7/ä"[:6], "~!@#$%^&*()"])
+async def test_a_callers_id_comes_back(client_of, offered):
+    client = await client_of(application())
+    response = await client.get("/v1/status", headers={"X-Correlation-ID": offered})
+    assert response.headers["X-Correlation-ID"] == offered
+
+
+@pytest.mark.parametrize("offered", ["", "x" * 129, "ü", "a\tb"])
+async def test_another_id_is_made_where_the_callers_cannot_be_used(client_of, offered):
+    client = await client_of(application())
+    seen = set()
+    for _ in range(2):
+        response = await client.get("/v1/status", headers={"X-Correlation-ID": offered})
+        seen.add(response.headers["X-Correlation-ID"])
+    assert len(seen) == 2
+    assert offered not in seen
+    assert all(map(is_acceptable, seen))
+
+
+@pytest.mark.parametrize("offered", ["a\nb", "a\rb", "a\x00b", "\x7f", "é", "", "x" * 129])
+def test_what_could_forge_a_log_line_is_no_id(offered):
+    assert not is_acceptable(offered)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": "wrong"},
+        {"X-API-Key": ""},
+        {"X-API-Key": KEY + "x"},
+        {"X-API-Key": KEY[:-1]},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": KEY},
+        {"X-API-Key": "wrong", "Authorization": f"Bearer {KEY}"},
+    ],
+)
+async def test_without_a_key_of_ours_401(client_of, headers):
+    queries = CannedQueries()
+    client = await client_of(application(queries, keys=(KEY, OTHER)))
+    for path in ("/v1/trades", "/v1/status", "/metrics", "/nowhere"):
+        response = await client.get(path, headers=headers)
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert (await error_of(response))["code"] == "unauthorized"
+    assert queries.asked == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-API-Key": KEY},
+        {"x-api-key": OTHER},
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": f"bearer  {OTHER}"},
+    ],
+)
+async def test_with_a_key_of_ours(client_of, headers):
+    client = await client_of(application(keys=(KEY, OTHER)))
+    for path in ("/v1/trades", "/metrics"):
+        assert (await client.get(path, headers=headers)).status == 200
+
+
+async def test_some_paths_need_no_key(client_of):
+    client = await client_of(application(keys=(KEY,)))
+    for path in ("/health/live", "/health/ready", "/", "/v1/openapi.json"):
+        assert (await client.get(path)).status == 200
+
+
+def test_every_key_is_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare(left, right):
+        compared.append((left, right))
+        return left == right
+
+    monkeypatch.setattr(security.hmac, "compare_digest", compare)
+    digests = [security._digest(key) for key in (KEY, OTHER)]
+    assert security._matching(KEY, digests)
+    assert len(compared) == 2
+    assert {len(side) for pair in compared for side in pair} == {32}
+
+
+def test_an_empty_key_is_refused():
+    with pytest.raises(ValueError, match="not empty"):
+        application(keys=("",))
+
+
+def test_keys_are_not_shown():
+    assert KEY not in repr(services(keys=(KEY,)))
+
+
+async def test_without_keys_only_loopback_names_are_answered(client_of):
+    client = await client_of(application())
+    for host in ("127.0.0.1:6066", "localhost", "[::1]:6066", "127.9.9.9"):
+        assert (await client.get("/v1/status", headers={"Host": host})).status == 200
+    for host in ("evil.example", "127.0.0.1.evil.example:6066", "10.0.0.7", "[2001:db8::1]:80"):
+        response = await client.get("/v1/status", headers={"Host": host})
+        assert response.status == 403
+        assert (await error_of(response))["code"] == "loopback_only"
+    assert (await client.get("/health/live", headers={"Host": "10.0.0.7"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        (None, True),
+        ("10.1.2.3", False),
+        ("::ffff:10.1.2.3", False),
+        ("nonsense", False),
+    ],
+)
+def test_loopback_addresses(address, expected):
+    assert security._is_loopback(address) is expected
+
+
+async def test_the_rate_of_each_key_is_limited(client_of):
+    clock = FixedClock()
+    client = await client_of(application(keys=(KEY, OTHER), rate_limit_per_s=3, clock=clock))
+
+    async def status_of(key):
+        return await client.get("/v1/status", headers={"X-API-Key": key})
+
+    assert [(await status_of(KEY)).status for _ in range(4)] == [200, 200, 200, 429]
+    response = await status_of(KEY)
+    assert response.headers["Retry-After"] == "1"
+    assert (await error_of(response))["code"] == "rate_limited"
+    assert (await status_of(OTHER)).status == 200
+    assert [(await status_of("guess")).status for _ in range(4)] == [401, 401, 401, 429]
+    clock.now_s += 1
+    assert (await status_of(KEY)).status == 200
+    assert (await client.get("/health/live")).status == 200
+
+
+async def test_without_keys_the_rate_is_the_remotes(client_of):
+    client = await client_of(application(rate_limit_per_s=2))
+    statuses = [(await client.get("/v1/status")).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+async def test_a_long_query_long_headers_and_a_body_are_refused(client_of):
+    client = await client_of(application())
+    long = "x" * (security.MAX_QUERY_LENGTH + 1)
+    response = await client.get(f"/v1/trades?symbol={long}")
+    assert response.status == 413
+    assert (await error_of(response))["code"] == "query_too_long"
+    headers = {f"X-{place}": "x" * 6_000 for place in range(3)}
+    response = await client.get("/v1/trades", headers=headers)
+    assert response.status == 413
+    assert (await error_of(response))["code"] == "headers_too_long"
+    response = await client.get("/v1/trades", data=b"{}")
+    assert response.status == 413
+    assert (await error_of(response))["code"] == "body_not_taken"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "field", "retry_after"),
+    [
+        (UnknownSymbolError(("NOPE",)), 404, "unknown_symbol", "symbol", None),
+        (TooMuchError("too much"), 413, "query_too_large", None, None),
+        (NotYetError("waited", {0: 9}, {0: 1}), 503, "not_yet", None, "1"),
+        (BehindError(0, 9, 1), 503, "lake_behind", None, "1"),
+        (LakeUnavailable("away"), 503, "lake_unavailable", None, "5"),
+        (BusyError("busy"), 503, "busy", None, "1"),
+        (QueryError("odd"), 500, "query_failed", None, None),
+        (RuntimeError(KEY), 500, "internal", None, None),
+    ],
+)
+async def test_errors_of_a_query(client_of, error, status, code, field, retry_after):
+    client = await client_of(application(CannedQueries(error=error)))
+    response = await client.get("/v1/trades")
+    assert response.status == status
+    assert response.headers.get("Retry-After") == retry_after
+    assert response.headers["Cache-Control"] == "no-store"
+    found = await error_of(response)
+    assert found["code"] == code
+    assert found.get("field") == field
+    assert KEY not in json.dumps(found)
+
+
+async def test_a_question_that_takes_too_long_is_given_up(client_of, monkeypatch):
+    class Slow(CannedQueries):
+        async def trades(self, request):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("k2_streams.web.views.ANSWER_TIMEOUT_S", 0.01)
+    client = await client_of(application(Slow()))
+    response = await client.get("/v1/trades")
+    assert response.status == 503
+    assert (await error_of(response))["code"] == "timeout"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_other_methods_405(client_of, method):
+    client = await client_of(application())
+    response = await client.request(method, "/v1/trades")
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET"
+    assert (await error_of(response))["code"] == "method_not_allowed"
+
+
+async def test_an_unknown_path_404(client_of):
+    client = await client_of(application())
+    response = await client.get("/v2/trades")
+    assert response.status == 404
+    assert (await error_of(response))["code"] == "not_found"
+
+
+async def test_not_ready_503(client_of):
+    ready = Readiness(ok=False, reason="the source is paused", retry_after_s=7)
+    client = await client_of(application(ready=lambda: ready))
+    response = await client.get("/health/ready")
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "7"
+    assert (await error_of(response))["message"] == "the source is paused"
+    assert (await client.get("/health/live")).status == 200
+
+
+async def test_requests_are_counted_without_the_callers_words(client_of):
+    registry = CollectorRegistry()
+    client = await client_of(application(metrics_registry=registry))
+    for path in ("/v1/status", "/v1/trades?symbol=A", "/random/one", "/random/two"):
+        await client.get(path)
+    text = await (await client.get("/metrics")).text()
+
+    def count(path, status):
+        labels = {"method": "GET", "path": path, "status": status}
+        return registry.get_sample_value("k2_http_requests_total", labels)
+
+    assert count("/v1/status", "200") == 1
+    assert count("/v1/trades", "200") == 1
+    assert count("unmatched", "404") == 2
+    assert "random" not in text
+    labels = {"path": "/v1/status"}
+    assert registry.get_sample_value("k2_http_request_seconds_count", labels) == 1
+
+
+async def test_no_secret_and_no_query_is_logged(client_of, caplog):
+    caplog.set_level(logging.DEBUG)
+    client = await client_of(application(CannedQueries(error=RuntimeError("boom")), keys=(KEY,)))
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        await client.get("/v1/trades?symbol=PRIVATE", headers={"X-API-Key": KEY})
+        await client.get("/v1/trades", headers={"Authorization": "Bearer guessed-key"})
+        await client.get("/v1/trades", headers={"X-API-Key": KEY, "X-Correlation-ID": "mine"})
+    said = json.dumps(logs, default=repr) + caplog.text
+    assert {line["event"] for line in logs} >= {"view failed", "answered"}
+    assert all(line["correlation_id"] for line in logs)
+    assert "mine" in {line["correlation_id"] for line in logs}
+    for secret in (KEY, "guessed-key", "PRIVATE"):
+        assert secret not in said
+
+
+async def test_answers_are_hardened(client_of):
+    client = await client_of(application())
+    for path in ("/", "/v1/status", "/nowhere"):
+        headers = (await client.get(path)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+async def test_paths_of_others_are_guarded_too(client_of):
+    async def theirs(_request):
+        return web.Response(text="theirs")
+
+    app = web.Application()
+    app.router.add_get("/theirs", theirs)
+    install(app, services(keys=(KEY,)))
+    client = await client_of(app)
+    assert (await client.get("/theirs")).status == 401
+    response = await client.get("/theirs", headers={"X-API-Key": KEY})
+    assert await response.text() == "theirs"
+    assert "X-Correlation-ID" in response.headers

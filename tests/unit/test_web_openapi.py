@@ -1,0 +1,114 @@
+"""The OpenAPI document is true: schemathesis asks a served node what the document allows.
+
+It also asks what the document forbids; nothing may answer otherwise than the document says.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from lake_rows import NOON_NS
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from web_node import served
+from web_support import application
+
+from k2_streams.query.times import parse_time
+from k2_streams.query.token import Token
+from k2_streams.web.formats import encode_json
+from k2_streams.web.openapi import document
+
+KEY = "k-schemathesis"
+NO_LIMIT_PER_S = 1e9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REQUEST_SETTINGS = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def rfc3339(seconds, offset_hours):
+    """A time as its local clock shows it."""
+    local = EPOCH + timedelta(seconds=seconds, hours=offset_hours)
+    return local.strftime("%Y-%m-%dT%H:%M:%S") + f"{offset_hours:+03}:00"
+
+
+_SECONDS = st.integers(86_400, NOON_NS // 10**9 + 60)
+schemathesis.openapi.format(
+    "k2-time",
+    st.integers(0, 2**63 - 1).map(str)
+    | st.integers(NOON_NS - 10**9, NOON_NS + 10**10).map(str)
+    | st.builds(rfc3339, _SECONDS, st.integers(-11, 13)),
+)
+schemathesis.openapi.format(
+    "k2-window", st.builds("{}{}".format, st.integers(1, 3_000), st.sampled_from("smhd"))
+)
+schemathesis.openapi.format("k2-zone", st.sampled_from(["UTC", "Australia/Sydney"]))
+schemathesis.openapi.format(
+    "k2-token",
+    st.dictionaries(st.integers(0, 1), st.integers(0, 6), min_size=2).map(
+        lambda offsets: Token("topic-1", offsets, NOON_NS).encode()
+    ),
+)
+schemathesis.openapi.format(
+    "k2-offsets", st.builds("{}:{}".format, st.integers(0, 1), st.integers(0, 999))
+)
+
+
+def breaks_a_rule_between(query):
+    """Whether parameters, each as it should be, do not go together: the descriptions say which."""
+    start, end = query.get("start"), query.get("end")
+    both_times = start is not None and end not in (None, "last")
+    return (
+        ("window" in query and "start" in query)
+        or (both_times and parse_time("start", start, None) > parse_time("end", end, None))
+        or ("min_offsets" in query and ("as_of" in query or "cursor" in query))
+        or "cursor" in query  # one that fits the question beside it, and its token
+    )
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    """The address of a server that asks for a key."""
+
+    def make(query):
+        return application(query, keys=(KEY,), rate_limit_per_s=NO_LIMIT_PER_S)
+
+    with served(tmp_path_factory.mktemp("keyed"), make) as address:
+        yield address
+
+
+described = schemathesis.openapi.from_dict(json.loads(encode_json(document(keyed=True))))
+
+
+def test_the_document_is_served(keyed):
+    assert requests.get(f"{keyed}/v1/openapi.json", timeout=10).json() == described.raw_schema
+
+
+@described.parametrize()
+@REQUEST_SETTINGS
+def test_the_document_is_true(keyed, case):
+    def refuses_by_name(_context, response, _case):
+        """A 422 names a parameter that was sent."""
+        if response.status_code == 422:
+            sent = urlsplit(response.request.url).query
+            assert response.json()["error"]["field"] in parse_qs(sent, keep_blank_values=True)
+
+    query = dict(case.query or {})
+    mode = case.meta.generation.mode if case.meta else None
+    excluded = []
+    if mode is GenerationMode.POSITIVE and breaks_a_rule_between(query):
+        excluded = [positive_data_acceptance]
+    case.call_and_validate(
+        base_url=keyed,
+        headers={"X-API-Key": KEY},
+        additional_checks=[refuses_by_name],
+        excluded_checks=excluded,
+    )
