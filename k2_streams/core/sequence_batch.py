@@ -18,7 +18,7 @@ from k2_streams.core.sequence_run import Run, alike, extended, repeated
 from k2_streams.core.sessions import DEFAULT_SESSION, SessionRule
 
 #: Up to so many scopes a sort by radix orders them: numpy has it for 16-bit integers only.
-_RADIX_SCOPES = 2**15
+_RADIX_SCOPES = 2**16
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
@@ -114,7 +114,7 @@ class _BatchStepper:
         numbered = np.flatnonzero(batch.sequence >= 0)
         scope = batch.scope[numbered]
         if len(batch.scopes) <= _RADIX_SCOPES:
-            scope = scope.astype(np.int16)
+            scope = scope.astype(np.uint16)
         return numbered[np.argsort(scope, kind="stable")]
 
     def _leave_unsequenced(self) -> None:

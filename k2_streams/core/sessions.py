@@ -137,7 +137,7 @@ def _by_time(sessions: tuple[Session, ...], dropped: int, sequence: int, time_ns
     if not sessions:
         return Place(Placing.NEW, 0, DEFAULT_SESSION)
     current = sessions[-1]
-    if time_ns > 0 and len(sessions) > 1 and time_ns < current.first_time_ns - SESSION_SLACK_NS:
+    if 0 < time_ns < current.first_time_ns - SESSION_SLACK_NS:
         return _earlier(sessions, dropped, time_ns)
     silent = 0 < current.last_time_ns < time_ns - RESET_SILENCE_NS
     if silent and fell(current, sequence):
@@ -146,7 +146,10 @@ def _by_time(sessions: tuple[Session, ...], dropped: int, sequence: int, time_ns
 
 
 def _earlier(sessions: tuple[Session, ...], dropped: int, time_ns: int) -> Place:
-    """The place of a message from before the current session: an earlier one that had begun."""
+    """The place of a message from before the current session: the one then current.
+
+    If none had begun the oldest takes it, unless the one that had may have been dropped.
+    """
     for index in range(len(sessions) - 2, -1, -1):
         if sessions[index].first_time_ns <= time_ns + SESSION_SLACK_NS:
             return Place(Placing.KNOWN, index, sessions[index].id)

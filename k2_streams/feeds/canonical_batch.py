@@ -74,10 +74,10 @@ def _joined(values: list[bytes | None], *, loosely: bool) -> list[Line[Any]] | N
     if not _is_one_object_a_value(data, ends, len(values)):
         return None
     lines = _decoded(_STRINGS, joined, len(values))
-    if lines is not None or not _is_plain_text(joined):
+    if lines is not None or not _is_plain_text(joined) or not _is_shallow(data, ends):
         return lines
     lines = _decoded(_NUMBERS, joined, len(values))
-    if lines is not None or not loosely or not _is_shallow(data, ends):
+    if lines is not None or not loosely:
         return lines
     return _loose(joined, len(values))
 
@@ -129,11 +129,11 @@ def _one(value: bytes | None) -> Line[Any] | None:
     """One value by itself; None where `read` has to look at it."""
     if value is None or len(value) > MAX_VALUE_BYTES:
         return None
-    plain = _is_plain_text(value)
+    plain = _is_plain_text(value) and not is_too_deep(value)
     try:
         return (_NUMBERS if plain else _STRINGS).decode(value)
     except _NOT_SO:
-        if not plain or is_too_deep(value):
+        if not plain:
             return None
     try:
         line = _LOOSE.decode(value)

@@ -109,6 +109,8 @@ class Sink:
         dropped = self._batches.pop(partition, [])
         self._rows -= sum(batch.rows.num_rows for batch in dropped)
         self._size_bytes -= sum(batch.size_bytes for batch in dropped)
+        if not self._rows:
+            self._rows_since_s = None
 
     def offer(self, partition: int, held: Range, batches: Sequence[LogBatch]) -> None:
         """Add the positions `held` of a partition and the records that were in them.
@@ -146,13 +148,14 @@ class Sink:
             return False
         if self._moved_since_s is None:
             self._moved_since_s = now_s
-        if self._rows and self._rows_since_s is None:
+        if not self._rows:
+            return now_s - self._moved_since_s >= EMPTY_EVERY_S
+        if self._rows_since_s is None:
             self._rows_since_s = now_s
         return (
             self._rows >= self._commit_rows
             or self._size_bytes >= COMMIT_BYTES
-            or (self._rows_since_s is not None and now_s - self._rows_since_s >= self._commit_every_s)
-            or now_s - self._moved_since_s >= EMPTY_EVERY_S
+            or now_s - self._rows_since_s >= self._commit_every_s
         )
 
     def take(self) -> Pending | None:

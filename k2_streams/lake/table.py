@@ -27,6 +27,7 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import (
     CommitUnknownError,
     LakeConfigError,
+    LakeError,
     LakeUnavailableError,
     SnapshotNotFoundError,
     TableMismatchError,
@@ -82,7 +83,7 @@ class Lake:
             LakeUnavailableError: the catalog or the store does not answer.
         """
         self._again(self._create)
-        table = self._load()
+        table = self.load()
         for what, expected, found in (
             ("columns", schema.SCHEMA, table.schema()),
             ("partitions", schema.PARTITION_SPEC, table.spec()),
@@ -98,11 +99,11 @@ class Lake:
             VectorMissingError, VectorWentBackError: the table does not say what it holds.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        return head_of(self._load().metadata)
+        return head_of(self.load().metadata)
 
     def snapshots(self) -> list[SnapshotInfo]:
         """All snapshots that have not expired, oldest first, read from the catalog now."""
-        return [info_of(snapshot) for snapshot in self._load().metadata.snapshots]
+        return [info_of(snapshot) for snapshot in self.load().metadata.snapshots]
 
     def plan(
         self,
@@ -122,10 +123,10 @@ class Lake:
             LakeUnavailableError: the catalog or the store does not answer.
         """
         wanted = Filter(symbols, exchanges, start_ns, end_ns)
-        table = self._table or self._load()
+        table = self._table or self.load()
         snapshot = table.snapshot_by_id(snapshot_id)
         if snapshot is None:  # newer than the handle
-            table = self._load()
+            table = self.load()
             snapshot = table.snapshot_by_id(snapshot_id)
         if snapshot is None:
             raise SnapshotNotFoundError(snapshot_id)
@@ -165,7 +166,7 @@ class Lake:
         _check_rows(rows, ranges)
         started_s = self._clock.monotonic()
         # 1. Read the table as it is now: a handle from before may be stale.
-        table = self._load()
+        table = self.load()
         # 2. Look for the commit id. An earlier call may have landed without our hearing of it; were
         #    the vector asked first, our own batch would look like another writer's.
         landed = find_commit(table.metadata, claim)
@@ -197,26 +198,27 @@ class Lake:
                     commit_id=claim.commit_id,
                     error=f"{type(error).__name__}: {error}",
                 )
-            # 5b. Read the table again and look for the commit id. A conflict, a timeout, a lock and
-            #     even our own "moved" may follow a commit that landed; only the table knows.
-            try:
-                table = self._again(self._load)
-            except LakeUnavailableError as error:
-                raise CommitUnknownError(claim.commit_id, refused or error) from error
+                # 5b. Read the table again. A conflict, a timeout, a lock and even our own "moved"
+                #     may follow a commit that landed; only the table knows.
+                try:
+                    table = self._again(self.load)
+                except LakeError as away:
+                    raise CommitUnknownError(claim.commit_id, error) from away
+            # 5c. Look for the commit id, in what was read or in what the catalog answered.
             landed = find_commit(table.metadata, claim)
             if landed is not None:
                 return landed, attempts
-            # 5c. It is not there. If the table moved on, no attempt of ours can land any more: each
+            # 5d. It is not there. If the table moved on, no attempt of ours can land any more: each
             #     asked for a head that is no longer the head.
             if isinstance(refused, (VectorMovedError, LakeConfigError)):
                 raise refused
-            # 5d. Try again on the new head. Safe even if an attempt is still on its way: of two
+            # 5e. Try again on the new head. Safe even if an attempt is still on its way: of two
             #     that ask for the same head one lands, and the other's next look finds it.
         if isinstance(refused, CommitFailedException):
             raise LakeUnavailableError(
                 f"commit {claim.commit_id}: other writers were first {attempts} times"
             ) from refused
-        cause = refused or LakeUnavailableError("accepted, and not there")
+        cause = refused or LakeUnavailableError("the catalog accepted it, and it is not there")
         raise CommitUnknownError(claim.commit_id, cause) from refused
 
     def _committed(
@@ -238,7 +240,13 @@ class Lake:
             attempts=attempts,
         )
 
-    def _load(self) -> Table:
+    def load(self) -> Table:
+        """The table as the catalog has it now, for this package alone.
+
+        Raises:
+            TableMissingError: `ensure` was never called.
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
         with lake_calls("load k2.trades"):
             self._table = self._open().load_table(schema.IDENTIFIER)
             return self._table

@@ -139,7 +139,7 @@ def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
         # The first condition says nothing new: it is the one that files' statistics can answer.
         where.add(f"exchange_time_ns {sign}= ?", after.exchange_time_ns)
         where.add(
-            f"({', '.join(ORDER)}) {sign}= (?, ?, ?, ?)",
+            f"({', '.join(ORDER)}) {sign} (?, ?, ?, ?)",
             after.exchange_time_ns,
             after.log_partition,
             after.log_offset,

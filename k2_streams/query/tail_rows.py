@@ -13,8 +13,9 @@ from k2_streams.core.trade_log import LogBatch, message_ids
 from k2_streams.query.selection import Selection
 from k2_streams.query.tail import TailBatch
 
-#: Rows expanded at once: text columns of a batch stay far below Arrow's 2 GiB.
+#: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
 _MAX_EXPAND_ROWS = 200_000
+_MAX_EXPAND_BYTES = 512 * 2**20
 _PLAIN = pa.schema(
     [
         field.with_type(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
@@ -24,6 +25,7 @@ _PLAIN = pa.schema(
 EMPTY = TRADES.empty_table()
 
 Indices = npt.NDArray[np.int64]
+_NONE: Indices = np.empty(0, np.int64)
 
 
 class _Hit(NamedTuple):
@@ -43,27 +45,37 @@ def select(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
         TailMovedError: a spilled batch is gone: take a new view.
     """
     hits = []
-    wanted = pa.array(selection.symbols, pa.string()), pa.array(selection.exchanges, pa.string())
+    names = [
+        (column, pc.SetLookupOptions(value_set=pa.array(wanted, pa.string())))
+        for column, wanted in (("symbol", selection.symbols), ("exchange", selection.exchanges))
+        if wanted
+    ]
     for kept in batches:
         if not kept.may_hold(selection.symbols, selection.start_ns, selection.end_ns):
             continue
         batch = kept.load()
-        rows = _matching(batch, selection, *wanted)
+        times: npt.NDArray[np.int64] = batch.rows.column("exchange_time_ns").to_numpy()
+        rows = _matching(batch, times, selection, names)
         if len(rows):
-            hits.append(_Hit(batch, rows, _int64(batch.rows, "exchange_time_ns")[rows]))
+            hits.append(_Hit(batch, rows, times[rows]))
     return _expand(_first(hits, selection))
 
 
 def _matching(
-    batch: LogBatch, selection: Selection, symbols: pa.Array, exchanges: pa.Array
+    batch: LogBatch,
+    times: npt.NDArray[np.int64],
+    selection: Selection,
+    names: list[tuple[str, pc.SetLookupOptions]],
 ) -> Indices:
     """Indices of the rows that are wanted."""
-    masks = [
-        _named(batch.rows.column(name), names)
-        for name, names in (("symbol", symbols), ("exchange", exchanges))
-        if len(names)
-    ]
-    times = _int64(batch.rows, "exchange_time_ns")
+    masks = []
+    for column, wanted in names:
+        named = batch.rows.column(column)
+        # The dictionary is asked, not each row; most batches have none of one symbol.
+        known = pc.call_function("is_in", [named.dictionary], wanted)
+        if not known.true_count:
+            return _NONE
+        masks.append(known.to_numpy(zero_copy_only=False)[named.indices.to_numpy()])
     if selection.start_ns is not None:
         masks.append(times >= selection.start_ns)
     if selection.end_ns is not None:
@@ -73,13 +85,6 @@ def _matching(
     if not masks:
         return np.arange(len(times))
     return np.flatnonzero(np.logical_and.reduce(masks))
-
-
-def _named(column: pa.DictionaryArray, names: pa.Array) -> npt.NDArray[np.bool_]:
-    """Where the column is one of the names: the dictionary is asked, not each row."""
-    known = pc.is_in(column.dictionary, value_set=names).to_numpy(zero_copy_only=False)
-    found: npt.NDArray[np.bool_] = known[column.indices.to_numpy(zero_copy_only=False)]
-    return found
 
 
 def _behind(
@@ -125,15 +130,15 @@ def _expand(hits: list[_Hit]) -> pa.Table:
     """Hits to rows; many small batches cost little more than one."""
     tables = []
     group: list[_Hit] = []
-    rows = 0
-    by_source = sorted(hits, key=lambda hit: hit.batch.source_partition)
-    for hit in by_source:
-        same = not group or hit.batch.source_partition == group[0].batch.source_partition
-        if not same or rows + len(hit.rows) > _MAX_EXPAND_ROWS:
-            tables.append(_expand_group(group))
-            group, rows = [], 0
-        group.append(hit)
+    rows = size_bytes = 0
+    for hit in sorted(hits, key=lambda hit: hit.batch.source_partition):
         rows += len(hit.rows)
+        size_bytes += hit.batch.size_bytes
+        same = not group or hit.batch.source_partition == group[0].batch.source_partition
+        if group and not (same and rows <= _MAX_EXPAND_ROWS and size_bytes <= _MAX_EXPAND_BYTES):
+            tables.append(_expand_group(group))
+            group, rows, size_bytes = [], len(hit.rows), hit.batch.size_bytes
+        group.append(hit)
     if group:
         tables.append(_expand_group(group))
     return pa.concat_tables(tables) if tables else EMPTY
@@ -142,19 +147,13 @@ def _expand(hits: list[_Hit]) -> pa.Table:
 def _expand_group(hits: list[_Hit]) -> pa.Table:
     """Rows of one source partition."""
     counts = [len(hit.rows) for hit in hits]
-    chunks = [
-        hit.batch.rows
-        if len(hit.rows) == hit.batch.rows.num_rows
-        else hit.batch.rows.take(pa.array(hit.rows))
-        for hit in hits
-    ]
-    table = pa.Table.from_batches([chunk.replace_schema_metadata(None) for chunk in chunks])
-    plain = table.cast(_PLAIN).combine_chunks()
-    rows = pa.RecordBatch.from_arrays(
-        [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-         for column in plain.columns],
-        schema=_PLAIN,
-    )  # fmt: skip
+    sizes = [hit.batch.rows.num_rows for hit in hits]
+    starts = np.cumsum(sizes) - sizes
+    places = np.concatenate([hit.rows for hit in hits]) + np.repeat(starts, counts)
+    # One look-up over all batches: a look-up in each costs four times as much.
+    table = pa.Table.from_batches([hit.batch.rows.replace_schema_metadata(None) for hit in hits])
+    taken = table.take(pa.array(places)).cast(_PLAIN)
+    rows = pa.RecordBatch.from_arrays([_joined(column) for column in taken.columns], schema=_PLAIN)
 
     def repeated(values: list[int], kind: npt.DTypeLike) -> npt.NDArray[np.int64]:
         return np.repeat(np.array(values, dtype=kind), counts)
@@ -178,6 +177,6 @@ def _expand_group(hits: list[_Hit]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=TRADES)
 
 
-def _int64(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
-    column: npt.NDArray[np.int64] = rows.column(name).to_numpy(zero_copy_only=False)
-    return column
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    joined = column.combine_chunks()
+    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined

@@ -160,6 +160,7 @@ class TradesApp(faust.App):  # type: ignore[misc]
                 ready=status.ready,
                 metrics_registry=self.metrics.registry,
                 keys=settings.api_keys,
+                rate_limit_per_s=settings.rate_limit_per_s,
                 clock=clock,
             ),
         )

@@ -33,6 +33,7 @@ class Settings:
     web_host: str = "127.0.0.1"
     web_port: int = 6066
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    rate_limit_per_s: int = 60
     check_partition: bool = True
     tail_memory_bytes: int = 256 * _MIB
     commit_every_s: float = 10.0
@@ -164,6 +165,7 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
         web_host=web_host,
         web_port=env.whole("K2_WEB_PORT", 6066, 1, 65_000) + worker_id,
         api_keys=keys,
+        rate_limit_per_s=env.whole("K2_RATE_LIMIT", 60, 1, 1_000_000),
         check_partition=env.parsed(
             "K2_CHECK_PARTITION", default=True, parse=_flag, expected="0 or 1"
         ),

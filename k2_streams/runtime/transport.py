@@ -19,13 +19,13 @@ from typing import Any, Protocol
 
 import faust
 import structlog
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import NoOffsetError, ReaderStoppedError
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher  # noqa: SLF001 - as Faust's own driver does
         if consumer._closed or fetcher._closed:  # noqa: SLF001 - as Faust's own driver does
-            raise ConsumerStoppedError
+            raise ReaderStoppedError
         try:
             with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as Faust's own driver
                 records = await fetcher.fetched_records(
@@ -112,7 +112,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     timeout=wait_s,
                     max_records=consumer._max_poll_records,  # noqa: SLF001
                 )
-        except NoOffsetForPartitionError:
+        except NoOffsetError:
             # Noticed by the fetcher between the assignment and the first seek, which answers it.
             return []
         batches = []

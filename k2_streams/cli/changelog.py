@@ -1,0 +1,136 @@
+"""`k2 changelog`: what a table's changelog topic holds, decoded."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from k2_streams.cli.errors import CannotError
+from k2_streams.cli.platform import NotReachedError, read_topic
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.sender import UNREACHABLE
+from k2_streams.kafka.topics import changelog_topic
+from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.state.codec import POSITION_KEY, StateFormatError, decode_entry
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A changelog record, decoded."""
+
+    partition: int
+    offset: int
+    time: str
+    key: str
+    value: Any  # None: the row was removed
+
+
+_EXAMPLES = """\b
+Examples:
+  k2 changelog sequence --limit 20
+  k2 changelog sequence --key SIM:S0001           every state that was kept of it
+  k2 changelog sequence --key @position           how far each checkpoint came
+  k2 changelog sequence --newest --json | jq .value
+
+Exit codes: 0 shown; 2 it could not be read."""
+
+
+@click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("table")
+@click.option("--key", help="Of this row alone; `@position` is the task's own position.")
+@click.option("--partition", type=click.IntRange(0), help="Of this partition alone.")
+@click.option("--limit", type=click.IntRange(1), help="Records shown at most.")
+@click.option("--newest", is_flag=True, help="Only the last record of each key.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a record.  [default: where the output is no terminal]",
+)
+@click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
+def changelog(
+    table: str,
+    key: str | None,
+    partition: int | None,
+    limit: int | None,
+    newest: bool,
+    as_json: bool,
+    bootstrap: str | None,
+) -> None:
+    """Show the committed records of a TABLE's changelog, oldest first."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    console = Console()
+    try:
+        settings = from_environment()
+        kafka = replace(settings.kafka, bootstrap=bootstrap) if bootstrap else settings.kafka
+        entries = asyncio.run(
+            _collect(kafka, changelog_topic(settings.app_id, table), key, partition, newest, limit)
+        )
+    except UNREACHABLE as error:
+        raise CannotError(f"no broker answers: {error}") from error
+    except (SettingsError, NotReachedError, StateFormatError) as error:
+        raise CannotError(str(error)) from error
+    if as_json or not console.is_terminal:
+        for entry in entries:
+            click.echo(msgspec.json.encode(entry))
+    else:
+        _print(console, entries)
+
+
+async def _collect(
+    kafka: KafkaConfig,
+    topic: str,
+    key: str | None,
+    partition: int | None,
+    newest: bool,
+    limit: int | None,
+) -> list[Entry]:
+    """The records asked for."""
+    found: list[Entry] = []
+    last: dict[tuple[int, str], Entry] = {}
+    async for entry in _entries(kafka, topic, key, partition):
+        if newest:
+            last[entry.partition, entry.key] = entry
+        else:
+            found.append(entry)
+            if len(found) == limit:
+                return found
+    if newest:
+        found = sorted(last.values(), key=lambda entry: (entry.partition, entry.offset))[:limit]
+    return found
+
+
+async def _entries(
+    kafka: KafkaConfig, topic: str, key: str | None, partition: int | None
+) -> AsyncIterator[Entry]:
+    wanted = None if key is None else POSITION_KEY if key == "@position" else key.encode()
+    async for number, records in read_topic(kafka, topic, partition):
+        for record in records:
+            if wanted is not None and record.key != wanted:
+                continue
+            raw = record.key or b""
+            time = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
+            yield Entry(
+                number,
+                record.offset,
+                time.isoformat(timespec="milliseconds"),
+                "@position" if raw == POSITION_KEY else raw.decode(errors="replace"),
+                msgspec.to_builtins(decode_entry(raw, record.value)),
+            )
+
+
+def _print(console: Console, entries: list[Entry]) -> None:
+    table = Table()
+    for name in ("partition", "offset", "time", "key", "value"):
+        table.add_column(name, justify="right" if name in {"partition", "offset"} else "left")
+    for entry in entries:
+        value = "removed" if entry.value is None else msgspec.json.encode(entry.value).decode()
+        table.add_row(str(entry.partition), str(entry.offset), entry.time, entry.key, value)
+    console.print(table)
+    console.print(f"{len(entries):,} records", highlight=False)

@@ -1,0 +1,229 @@
+"""Events and dead letters as the topics hold them, against the truth.
+
+Events are read as plain JSON, and compared as a multiset: their order is not part of the truth,
+their number is. Duplicates are counted per checkpoint, so they are added up first.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from k2_streams.cli.differences import Check
+from k2_streams.cli.expected import Range
+from k2_streams.cli.truth import SessionLine, Truth
+
+#: A gap of more numbers than this is a large one.
+_SMALL_GAP_MAX = 10
+
+#: An event's type and what tells it apart.
+Fact = tuple[Any, ...]
+
+
+class FoundEvents:
+    """Takes the records of `k2.sequence-events` and compares them with a truth."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._sessions = {(line.scope, line.session) for line in truth.sessions}
+        self._facts: Counter[Fact] = Counter()
+        self._duplicates: Counter[tuple[str, str]] = Counter()
+        self._repeated: dict[tuple[str, str], set[int]] = {}
+        self._unreadable: list[str] = []
+        self.others = 0
+
+    def add(self, value: bytes | None, place: str) -> None:
+        """Take a record's value; `place` says where it stands."""
+        try:
+            event = msgspec.json.decode(value or b"", type=dict[str, Any])
+            session = (event["scope"], event["session"])
+            if event["type"] == "duplicates":
+                self._take_duplicates(session, event)
+            elif self._is_ours(session, event):
+                self._facts[_fact(event)] += 1
+            else:
+                self.others += 1
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            self._unreadable.append(f"{place}: not an event: {error!r}")
+
+    def checks(self) -> list[Check]:
+        """What was compared, and how it came out."""
+        expected: Counter[Fact] = Counter()
+        for line in self._truth.sessions:
+            expected.update(_expected_facts(line))
+        found = self._facts.copy()
+        for fact in [one for one in found if one[0] == "reset" and one not in expected]:
+            # The scope had a life before the run, of which the truth knows nothing.
+            if (fact[1], fact[4]) not in self._sessions and self._begins(fact):
+                del found[fact]
+        checks = []
+        for kind in ("gap_opened", "gap_filled", "gap_abandoned", "late", "stale", "reset"):
+            wanted = Counter({fact: n for fact, n in expected.items() if fact[0] == kind})
+            there = Counter({fact: n for fact, n in found.items() if fact[0] == kind})
+            check = Check(f"events: {kind}", wanted.total(), there.total())
+            for fact, count in sorted((wanted - there).items()):
+                check.differ(f"missing {count} x {_shown(fact)}")
+            for fact, count in sorted((there - wanted).items()):
+                check.differ(f"too many {count} x {_shown(fact)}")
+            checks.append(check)
+        checks.append(self._check_duplicates())
+        unreadable = Check("events: unreadable", 0, len(self._unreadable))
+        for text in self._unreadable:
+            unreadable.differ(text)
+        return [*checks, unreadable]
+
+    @property
+    def duplicates(self) -> int:
+        """Repeated numbers of the truth's sessions, each as often as it was."""
+        return sum(self._duplicates[session] for session in self._sessions)
+
+    def _is_ours(self, session: tuple[str, str], event: dict[str, Any]) -> bool:
+        """Whether the event came of a record that the run sent.
+
+        One of the truth's sessions but from other offsets came of a later run, which began another
+        session; one of another session from our offsets is an event too many.
+        """
+        place = self._truth.positions.get(event["source_partition"])
+        within = place is not None and place.first <= event["source_offset"] < place.next
+        return within and (session in self._sessions or self._truth.alone)
+
+    def _begins(self, fact: Fact) -> bool:
+        """Whether it is the beginning of the run's first session of a scope."""
+        return any(
+            line.scope == fact[1] and line.session == fact[2] and line.reset is None
+            for line in self._truth.sessions
+        )
+
+    def _take_duplicates(self, session: tuple[str, str], event: dict[str, Any]) -> None:
+        self._duplicates[session] += event["count"]
+        if session in self._sessions:
+            numbers = self._repeated.setdefault(session, set())
+            for first, last in event["ranges"]:
+                numbers.update(range(first, last + 1))
+
+    def _check_duplicates(self) -> Check:
+        expected = sum(line.duplicate_count for line in self._truth.sessions)
+        check = Check("events: duplicates", expected, self.duplicates)
+        for line in self._truth.sessions:
+            session = (line.scope, line.session)
+            found = self._duplicates[session]
+            if found != line.duplicate_count:
+                check.differ(
+                    f"{line.scope}, session {line.session}: expected {line.duplicate_count} "
+                    f"repeated, found {found}"
+                )
+            numbers = self._repeated.get(session, set())
+            wanted = {n for first, last in line.duplicates for n in range(first, last + 1)}
+            if numbers != wanted:
+                check.differ(
+                    f"{line.scope}, session {line.session}: repeated numbers missing "
+                    f"{sorted(wanted - numbers)[:5]}, too many {sorted(numbers - wanted)[:5]}"
+                )
+        return check
+
+
+def _fact(event: dict[str, Any]) -> Fact:
+    head = (event["type"], event["scope"], event["session"])
+    match event["type"]:
+        case "gap_opened":
+            return (*head, event["first"], event["last"], event["size"])
+        case "gap_filled":
+            return (*head, event["first"], event["last"])
+        case "gap_abandoned":
+            gap = (event["gap_first"], event["gap_last"])
+            return (*head, event["first"], event["last"], *gap, event["reason"])
+        case "late" | "stale":
+            return (*head, event["sequence"])
+        case "reset":
+            return (*head, event["sequence"], event["previous"])
+        case unknown:
+            raise KeyError(unknown)
+
+
+def _expected_facts(line: SessionLine) -> Iterator[Fact]:
+    for first, last in line.opened:
+        size = "small" if last - first + 1 <= _SMALL_GAP_MAX else "large"
+        yield ("gap_opened", line.scope, line.session, first, last, size)
+    for first, last in line.filled:
+        yield ("gap_filled", line.scope, line.session, first, last)
+    for abandoned in line.abandoned:
+        yield ("gap_abandoned", line.scope, line.session, *abandoned)
+    for number in _each(line.late_events):
+        yield ("late", line.scope, line.session, number)
+    for number in line.stale:
+        yield ("stale", line.scope, line.session, number)
+    if line.reset is not None:
+        yield ("reset", line.scope, line.session, *line.reset)
+
+
+def _each(ranges: list[Range]) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last + 1)
+
+
+def _shown(fact: Fact) -> str:
+    kind, scope, session, *rest = fact
+    return f"{kind} {scope}, session {session}: {', '.join(map(str, rest))}"
+
+
+class FoundLetters:
+    """Takes the records of `k2.dead-letter` and compares them with a truth."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._reasons: Counter[str] = Counter()
+        self._places: Counter[tuple[int, int]] = Counter()
+        self._strange: list[str] = []
+        self.others = 0
+
+    def add(self, headers: Mapping[str, bytes], place: str) -> None:
+        """Take a record's headers; `place` says where it stands."""
+        try:
+            partition, offset = int(headers["k2.partition"]), int(headers["k2.offset"])
+            topic, reason = headers["k2.topic"].decode(), headers["k2.reason"].decode()
+        except (KeyError, ValueError) as error:
+            self._strange.append(f"{place}: without a reason or a position: {error!r}")
+            return
+        ours = self._truth.positions.get(partition)
+        within = ours is not None and ours.first <= offset < ours.next
+        if topic != self._truth.header.topic or not within:
+            self.others += 1
+            return
+        self._reasons[reason] += 1
+        self._places[partition, offset] += 1
+
+    def checks(self) -> list[Check]:
+        """What was compared, and how it came out."""
+        expected = self._truth.reasons
+        check = Check("dead letters, by reason", expected.total(), self._reasons.total())
+        if self._truth.alone:
+            for reason in sorted(expected.keys() | self._reasons.keys()):
+                if expected[reason] != self._reasons[reason]:
+                    check.differ(
+                        f"{reason}: expected {expected[reason]}, found {self._reasons[reason]}"
+                    )
+        else:
+            check.found = check.expected
+            check.note = "(not compared: others wrote among the run's records)"
+        once = Check("dead letters, each once", len(self._places), len(self._places))
+        for (partition, offset), count in self._places.items():
+            if count > 1:
+                once.differ(f"raw {partition}:{offset}: {count} letters")
+        for text in self._strange:
+            once.differ(text)
+        return [check, once]
+
+    @property
+    def count(self) -> int:
+        """Letters from the run's offsets."""
+        return self._reasons.total()
+
+    def positions(self) -> dict[int, npt.NDArray[np.int64]]:
+        """By raw partition the offsets of records that became dead letters."""
+        found: dict[int, list[int]] = {}
+        for partition, offset in self._places:
+            found.setdefault(partition, []).append(offset)
+        return {partition: np.array(offsets) for partition, offsets in found.items()}

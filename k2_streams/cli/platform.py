@@ -1,0 +1,263 @@
+"""What `k2 verify` asks a running platform: its HTTP answers, its lake, its topics."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from k2_streams.cli.found_rows import COLUMNS
+from k2_streams.clock import Clock
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader, Record
+from k2_streams.kafka.topics import TRADES, TopicAdmin
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.errors import LakeUnavailableError
+from k2_streams.lake.snapshots import Head
+from k2_streams.lake.table import Lake
+
+#: Nothing answered even once by then: the address is wrong, or nothing runs there.
+FIRST_ANSWER_WITHIN_S = 30.0
+#: Between two tries of whatever is not there yet.
+RETRY_EVERY_S = 0.5
+#: Rows of a page: as many as the platform gives.
+PAGE_ROWS = 100_000
+#: What `min_offsets` waits at a time: as long as the platform allows.
+_WAIT_MS = 5_000
+_BATCH_ROWS = 131_072
+_META = b"k2.meta"
+_AGAIN = {429, 503}
+
+
+class NotReachedError(Exception):
+    """The platform did not answer, or not as it should; the text says what was tried."""
+
+
+Meta = dict[str, Any]
+
+
+class HttpPlatform:
+    """The HTTP side. Use as an async context manager."""
+
+    def __init__(self, url: str, api_key: str | None, clock: Clock, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        self._clock = clock
+        self._timeout_s = timeout_s
+        headers = {"X-API-Key": api_key} if api_key else {}
+        self._session = aiohttp.ClientSession(
+            headers=headers, timeout=aiohttp.ClientTimeout(total=60.0)
+        )
+
+    async def __aenter__(self) -> Self:
+        """Nothing is asked yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        await self._session.close()
+
+    async def wait(self, ends: Mapping[int, int], tell: Callable[[int], None]) -> Meta:
+        """Wait until an answer holds all raw records below these ends; the answer's meta.
+
+        Raises:
+            NotReachedError: it does not within the time-out.
+        """
+        deadline = self._clock.monotonic() + self._timeout_s
+        first_by = self._clock.monotonic() + min(FIRST_ANSWER_WITHIN_S, self._timeout_s)
+        wanted = _held(ends)
+        question = {"limit": "1", "format": "json", "wait_ms": str(_WAIT_MS)}
+        if wanted:
+            question["min_offsets"] = wanted
+        answered = False
+        last = "no answer"
+        while True:
+            try:
+                status, body = await self._get("/v1/trades", question)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                last = str(error) or type(error).__name__
+            else:
+                answered = True
+                if status == 200:
+                    meta: Meta = msgspec.json.decode(body)["meta"]
+                    return meta
+                last = f"{status}: {body.decode(errors='replace')[:300]}"
+                if status not in _AGAIN:
+                    raise NotReachedError(f"{self._url}/v1/trades answered {last}")
+                await self._tell_watermark(ends, tell)
+            now = self._clock.monotonic()
+            if now >= deadline or (not answered and now >= first_by):
+                raise NotReachedError(
+                    f"{self._url} did not answer with raw offsets {wanted} in time; last: {last}"
+                )
+            await asyncio.sleep(RETRY_EVERY_S)
+
+    async def pages(
+        self, exchanges: list[str], ends: Mapping[int, int]
+    ) -> AsyncIterator[tuple[pa.Table, Meta]]:
+        """All trades of these exchanges, page by page, at one standing.
+
+        Raises:
+            NotReachedError: a page does not come.
+        """
+        cursor: str | None = None
+        while True:
+            question: list[tuple[str, str]] = [("limit", str(PAGE_ROWS)), ("format", "arrow")]
+            if cursor is None:
+                question += [("exchange", exchange) for exchange in exchanges]
+                question += [("min_offsets", _held(ends))] if _held(ends) else []
+            else:
+                question.append(("cursor", cursor))
+            body = await self._ask(question)
+            with pa.ipc.open_stream(body) as reader:
+                table = reader.read_all()
+            meta: Meta = msgspec.json.decode((table.schema.metadata or {})[_META])
+            yield table, meta
+            cursor = meta["next_cursor"]
+            if cursor is None:
+                return
+
+    async def _ask(self, question: list[tuple[str, str]]) -> bytes:
+        """An answer, asked for again while the platform says "later"."""
+        deadline = self._clock.monotonic() + self._timeout_s
+        while True:
+            try:
+                status, body = await self._get("/v1/trades", question)
+                if status == 200:
+                    return body
+                last = f"{status}: {body.decode(errors='replace')[:300]}"
+                if status not in _AGAIN:
+                    raise NotReachedError(f"{self._url}/v1/trades answered {last}")
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                last = str(error) or type(error).__name__
+            if self._clock.monotonic() >= deadline:
+                raise NotReachedError(f"{self._url}/v1/trades gave no page in time; last: {last}")
+            await asyncio.sleep(RETRY_EVERY_S)
+
+    async def _get(self, path: str, question: Any) -> tuple[int, bytes]:
+        async with self._session.get(self._url + path, params=question) as answer:
+            return answer.status, await answer.read()
+
+    async def _tell_watermark(
+        self, ends: Mapping[int, int], tell: Callable[[int], None]
+    ) -> None:
+        """Show how far the platform is; only for people, so no answer is no error."""
+        try:
+            status, body = await self._get("/v1/status", {})
+            marks = msgspec.json.decode(body).get("watermark", {}) if status == 200 else {}
+            tell(sum(min(marks.get(str(p)) or 0, end) for p, end in ends.items()))
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+            return
+
+
+def _held(ends: Mapping[int, int]) -> str:
+    """`min_offsets` for an answer that holds all below these ends: it names offsets, not ends."""
+    return _offsets({partition: end - 1 for partition, end in ends.items() if end})
+
+
+def _offsets(offsets: Mapping[int, int]) -> str:
+    return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+async def wait_for_lake(
+    config: LakeConfig,
+    offsets: Mapping[int, int],
+    clock: Clock,
+    timeout_s: float,
+    tell: Callable[[int], None],
+) -> Head:
+    """Wait until the lake holds at least these offsets of `k2.trades`; its head then.
+
+    Raises:
+        NotReachedError: it does not within the time-out.
+        LakeError: the lake is not what it should be.
+    """
+    deadline = clock.monotonic() + timeout_s
+    lake = Lake(config)
+    try:
+        while True:
+            found: dict[int, int] = {}
+            try:
+                head = await asyncio.to_thread(lake.head)
+                found = {p: head.vector.next_of(TRADES, p) or 0 for p in offsets}
+                if all(found[p] >= end for p, end in offsets.items()):
+                    return head
+                last = f"it holds {_offsets(found)}"
+            except LakeUnavailableError as error:
+                last = str(error)
+            tell(sum(min(found.get(p, 0), end) for p, end in offsets.items()))
+            if clock.monotonic() >= deadline:
+                raise NotReachedError(
+                    f"the lake did not hold {TRADES} up to {_offsets(offsets)} in {timeout_s:g} s; "
+                    f"{last}"
+                )
+            await asyncio.sleep(RETRY_EVERY_S)
+    finally:
+        lake.close()
+
+
+def lake_rows(config: LakeConfig, snapshot_id: int | None) -> Iterator[pa.RecordBatch]:
+    """All rows of a snapshot, read from its files by Arrow alone.
+
+    Raises:
+        LakeError: the snapshot cannot be planned.
+        OSError: a file cannot be read.
+    """
+    if snapshot_id is None:
+        return
+    lake = Lake(config)
+    try:
+        planned = lake.plan(snapshot_id)
+    finally:
+        lake.close()
+    store = _s3(config.properties) if any("://" in one.path for one in planned) else None
+    for one in planned:
+        path = one.path.partition("://")[2] or one.path
+        with pq.ParquetFile(path, filesystem=store) as file:
+            yield from file.iter_batches(_BATCH_ROWS, columns=list(COLUMNS))
+
+
+def _s3(properties: Mapping[str, str]) -> pafs.FileSystem:
+    """The object store that the catalog's own settings name."""
+    names = {
+        "s3.endpoint": "endpoint_override",
+        "s3.access-key-id": "access_key",
+        "s3.secret-access-key": "secret_key",
+        "s3.session-token": "session_token",
+        "s3.region": "region",
+    }
+    return pafs.S3FileSystem(
+        **{option: properties[name] for name, option in names.items() if name in properties}
+    )
+
+
+async def read_topic(
+    config: KafkaConfig, topic: str, only: int | None = None
+) -> AsyncIterator[tuple[int, tuple[Record, ...]]]:
+    """All committed records that a topic, or one partition of it, holds now.
+
+    Raises:
+        NotReachedError: there is no such topic or partition.
+    """
+    async with TopicAdmin(config) as admin:
+        info = (await admin.describe([topic])).get(topic)
+    if info is None:
+        raise NotReachedError(f"topic {topic}: expected to read it, found none")
+    if only is not None and only >= info.partitions:
+        raise NotReachedError(f"topic {topic}: expected partition {only}, found {info.partitions}")
+    numbers = range(info.partitions) if only is None else (only,)
+    partitions = [(topic, partition) for partition in numbers]
+    async with LogReader(config) as reader:
+        ends = await reader.end_offsets(partitions)
+        begins = await reader.begin_offsets(partitions)
+        reader.assign(begins)
+        while any(reader.position(*tp) < end for tp, end in ends.items()):
+            for chunk in await reader.poll():
+                end = ends[topic, chunk.partition]
+                yield (
+                    chunk.partition,
+                    tuple(record for record in chunk.records if record.offset < end),
+                )

@@ -1,0 +1,195 @@
+"""`k2 produce`: the load producer."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from k2_streams.cli import truth as truth_file
+from k2_streams.cli.errors import CannotError
+from k2_streams.cli.expected import Expected, SessionTruth
+from k2_streams.cli.invalid import BY_NAME
+from k2_streams.cli.messages import Encoder, Names
+from k2_streams.cli.produce_job import Job, settle
+from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share
+from k2_streams.cli.produce_report import report
+from k2_streams.cli.progress import progress
+from k2_streams.cli.recorded import READERS, Item, RecordedError, RecordedStream, edited, items
+from k2_streams.cli.sending import Outcome, send_all
+from k2_streams.cli.stream import Stream, SyntheticStream
+from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.feeds.recordings import RecordingError
+from k2_streams.feeds.recordings import read as read_recording
+from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
+from k2_streams.kafka.topics import RAW, TopicConfigurationError, TopicSpec, trade_topics
+
+EXIT_NOT_ACKNOWLEDGED = 1
+COMPRESSIONS = ("none", "lz4", "zstd", "snappy", "gzip")
+
+
+class NotSentError(click.ClickException):
+    """Something was sent and is not known to have arrived."""
+
+    exit_code = EXIT_NOT_ACKNOWLEDGED
+
+
+_SHARE = Share()
+_EXAMPLES = """\b
+Examples:
+  k2 produce --rate 1000                          until Ctrl-C, as if it were live
+  k2 produce --messages 1000000 --seed 7 --gaps 0.1% --duplicates 0.1% \\
+      --disorder 0.1% --late 0.1% --invalid 0.1% --resets 50 --truth truth.jsonl.gz
+  k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
+  k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
+
+A seed makes a run repeatable to the byte: event time then starts at 2025-06-02T09:30:00Z unless
+--start says otherwise. Without one each run is new: event time starts now, in a session of its
+own.
+
+Ctrl-C ends a run in order: all that was sent is acknowledged and stands in the truth file.
+Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin."""
+
+
+@click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Messages a second; 0: as fast as possible.",
+)
+@click.option("--messages", type=click.IntRange(1), help="How many, before repeats.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds, at most.")
+@click.option("--symbols", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
+@click.option(
+    "--skew",
+    type=click.FloatRange(0, 5),
+    default=1.0,
+    show_default=True,
+    help="Zipf's exponent over the symbols; 0: all alike.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: a new one]")
+@click.option("--start", type=Instant(), help="Event time of the first message, or `now`.")
+@click.option("--exchange", default="SIM", show_default=True)
+@click.option("--gaps", type=_SHARE, default="0", help="Where 1 to 20 numbers are never sent.")
+@click.option("--duplicates", type=_SHARE, default="0", help="Sent once more a bit later.")
+@click.option("--disorder", type=_SHARE, default="0", help="Swapped with the symbol's next.")
+@click.option("--late", type=_SHARE, default="0", help="Sent 20 to 200 of the symbol later.")
+@click.option("--invalid", type=_SHARE, default="0", help="Spoiled, for the dead letter topic.")
+@click.option("--invalid-kinds", type=Kinds(), help=f"Of {', '.join(BY_NAME)}.  [default: all]")
+@click.option("--resets", type=Resets(), default="0", help="Sessions begun anew; from 1 a number.")
+@click.option(
+    "--session",
+    type=click.Choice(["declared", "fall"]),
+    help="How a session is told: by a field, or by the number's fall and an hour's gap.",
+)
+@click.option(
+    "--feed",
+    type=click.Choice(sorted(READERS)),
+    help="Send recordings (FILES) of this feed instead.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Send all of it so many times.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write here what must come of it; gzipped if it ends in .gz.",
+)
+@click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
+@click.option("--topic", default=RAW, show_default=True)
+@click.option("--compression", type=click.Choice(COMPRESSIONS), default="none", show_default=True)
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def produce(**options: Any) -> None:
+    """Send trades to the raw topic: synthetic ones with known faults, or recordings (FILES)."""
+    # aiokafka's warnings about a broker that is away repeat what the error says.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    job = settle(options)
+    try:
+        asyncio.run(_run(job, options["truth"]))
+    except UNREACHABLE as error:
+        raise CannotError(
+            f"no broker answers at {job.settings.kafka.bootstrap} ({error}): start one with "
+            "`k2 broker start`, or name another with --bootstrap or K2_BOOTSTRAP"
+        ) from error
+    except (TopicConfigurationError, RecordedError, RecordingError) as error:
+        raise CannotError(str(error)) from error
+    except NotAcknowledgedError as error:
+        raise NotSentError(f"{error}; no truth was written") from error
+
+
+async def _run(job: Job, truth: Path | None) -> None:
+    specs = {spec.name: spec for spec in trade_topics(job.settings.app_id, job.settings.partitions)}
+    spec = TopicSpec(job.topic, job.settings.partitions, specs[RAW].config)
+    partitions = await prepare_topic(job.settings.kafka, spec, job.settings.replication)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Sender(job.settings.kafka, job.topic, partitions, job.compression) as sender:
+        stream = _stream(job, sender)
+        expected = Expected()
+        errors = Console(stderr=True)
+        with progress(errors, SYSTEM_CLOCK, "sending", stream.total, "records") as tell:
+            outcome = await send_all(
+                stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
+            )
+        sessions = list(expected.truths())
+        if truth:
+            truth_file.write(truth, _truth(job, stream, sender, expected, sessions, outcome))
+    missed = stream.resets_missed if isinstance(stream, SyntheticStream) else 0
+    report(Console(), sessions, expected, outcome, sender.sent, truth, missed)
+
+
+def _stream(job: Job, sender: Sender) -> Stream:
+    if job.plan is None:
+        return RecordedStream(job.feed, lambda: _recorded(job), sender.partition_of, job.repeat)
+    plan = job.plan
+    if sender.partitions == 1:  # there is no wrong one
+        wrong = BY_NAME["wrong-partition"]
+        plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind != wrong))
+    names = Names(job.exchange, plan.symbols, job.session)
+    encoder = Encoder(names, sender.partition_of, sender.partitions)
+    return SyntheticStream(plan, names, encoder, job.repeat)
+
+
+def _recorded(job: Job) -> Iterable[Item]:
+    records = chain.from_iterable(
+        ((one.key, one.value) for one in read_recording(job.feed, file)) for file in job.files
+    )
+    stream = edited(items(job.feed, records), job.edits)
+    return islice(stream, job.messages)
+
+
+def _truth(
+    job: Job,
+    stream: Stream,
+    sender: Sender,
+    expected: Expected,
+    sessions: list[SessionTruth],
+    outcome: Outcome,
+) -> truth_file.Truth:
+    header = truth_file.Header(
+        topic=job.topic,
+        feed=job.feed,
+        options=job.options,
+        sent=outcome.handed_over,
+        controls=expected.controls,
+    )
+    positions = {
+        partition: truth_file.Position(sent.first, sent.next, sent.count)
+        for partition, sent in sorted(sender.sent.items())
+    }
+    lines = [truth_file.session_line(session, stream.scale) for session in sessions]
+    return truth_file.Truth(header, lines, expected.reasons, positions)

@@ -1,0 +1,251 @@
+"""Recorded trades as a stream, with faults made by editing: drops, repeats, swaps, late fills.
+
+What a record says of its scope, session, number and value is read here a second time, apart from
+the feeds: a truth that came from the decoder could not find its mistakes.
+"""
+
+import decimal
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from k2_streams.cli.expected import Expected
+from k2_streams.cli.messages import Headers, Record
+from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
+
+#: Records a chunk.
+CHUNK = 8_192
+#: Decimals of price and of quantity together, at most.
+SCALE = 16
+_UNIT = Decimal(10) ** SCALE
+_EXACT = decimal.Context(prec=60, traps=[decimal.Inexact, decimal.InvalidOperation])
+
+
+class RecordedError(ValueError):
+    """A recording that cannot be sent with a truth; the text says which record and why."""
+
+
+class Trade(NamedTuple):
+    """What the model needs to know of a record that carries a trade."""
+
+    scope: str
+    session: str
+    number: int
+    value: int  # price times quantity in units of 10^-SCALE
+
+
+class Item(NamedTuple):
+    """A record, and what it says; `trade` is None where it carries none."""
+
+    key: bytes
+    value: bytes
+    trade: Trade | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Rates of the faults, as shares of the trades."""
+
+    seed: int
+    gaps: float = 0.0
+    duplicates: float = 0.0
+    disorder: float = 0.0
+    late: float = 0.0
+
+
+def worth(price: str, quantity: str) -> int:
+    """Price times quantity in units of 10^-SCALE, exactly.
+
+    Raises:
+        decimal.DecimalException: not two decimal numbers, or with more decimals than SCALE.
+    """
+    product = _EXACT.multiply(Decimal(price), Decimal(quantity))
+    return int(_EXACT.to_integral_exact(_EXACT.multiply(product, _UNIT)))
+
+
+def _binance_spot(value: bytes) -> Trade | None:
+    text = value
+    if text[:1] != b"{":
+        text = text.partition(b" ")[2]
+    message = json.loads(text)
+    data = message.get("data", message)
+    if data.get("e") != "trade":
+        return None
+    return Trade(f"BINANCE:{data['s']}", "0", int(data["t"]), worth(data["p"], data["q"]))
+
+
+def _asx_csv(value: bytes) -> Trade:
+    number, symbol, day, _, price, volume, *_ = value.decode().split(",")
+    month, day_of_month, year = day.split("/")
+    session = f"{year}-{month}-{day_of_month}"
+    return Trade(f"ASX:{symbol}", session, int(number), worth(price, volume))
+
+
+def _canonical(value: bytes) -> Trade:
+    fields = json.loads(value, parse_float=str, parse_int=str)
+    if "sequence" not in fields:
+        raise RecordedError(f"a truth needs records with a sequence: {value!r}")
+    return Trade(
+        f"{fields['exchange']}:{fields['symbol']}",
+        fields.get("session", "0"),
+        int(fields["sequence"]),
+        worth(fields["price"], fields["quantity"]),
+    )
+
+
+READERS: dict[str, Callable[[bytes], Trade | None]] = {
+    "binance.spot": _binance_spot,
+    "asx.csv": _asx_csv,
+    "canonical": _canonical,
+}
+
+
+def items(feed: str, records: Iterable[tuple[bytes, bytes]]) -> Iterator[Item]:
+    """Keys and values with what they say.
+
+    Raises:
+        RecordedError: a record does not say what the feed's records say.
+    """
+    read = READERS[feed]
+    for number, (key, value) in enumerate(records, 1):
+        try:
+            yield Item(key, value, read(value))
+        except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
+            raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
+
+
+@dataclass(slots=True)
+class _Scope:
+    session: str = ""
+    made: int = 0
+    dropping: int = 0
+    held: list[tuple[int, Item]] = field(default_factory=list)  # due, in any order
+
+
+def edited(stream: Iterable[Item], edits: Edits) -> Iterator[Item]:
+    """The stream with faults; records without a trade stay where they are.
+
+    What is held back of a session is sent before the first record of the scope's next one, or at
+    the end.
+    """
+    rng = np.random.default_rng(edits.seed)
+    scopes: dict[str, _Scope] = {}
+    for item in stream:
+        if item.trade is None:
+            yield item
+            continue
+        scope = scopes.setdefault(item.trade.scope, _Scope())
+        if scope.session != item.trade.session:
+            yield from _released(scope, None)
+            scope.session, scope.dropping = item.trade.session, 0
+        yield from _edit(scope, item, edits, rng)
+        yield from _released(scope, scope.made)
+        scope.made += 1
+    for scope in scopes.values():
+        yield from _released(scope, None)
+
+
+def _edit(scope: _Scope, item: Item, edits: Edits, rng: np.random.Generator) -> Iterator[Item]:
+    """The item now, unless it is dropped or held back; repeats are held back too."""
+    gap, again, order = rng.random(3).tolist()
+    if not scope.dropping and gap < edits.gaps:
+        scope.dropping = int(rng.integers(*GAP_NUMBERS, endpoint=True))
+    if scope.dropping:
+        scope.dropping -= 1
+        return
+    if order < edits.disorder:
+        scope.held.append((scope.made + 1, item))
+    elif order < edits.disorder + edits.late:
+        after = int(rng.integers(*LATE_AFTER, endpoint=True))
+        scope.held.append((scope.made + after, item))
+    else:
+        yield item
+    if again < edits.duplicates:
+        after = int(rng.integers(*DUPLICATE_AFTER, endpoint=True))
+        scope.held.append((scope.made + after, item))
+
+
+def _released(scope: _Scope, made: int | None) -> Iterator[Item]:
+    """What has fallen due; all of it if `made` is None."""
+    if not scope.held:
+        return
+    due = [one for one in scope.held if made is None or one[0] <= made]
+    if due:
+        scope.held = [one for one in scope.held if made is not None and one[0] > made]
+        for _, item in sorted(due, key=lambda one: one[0]):
+            yield item
+
+
+class RecordedStream:
+    """Recorded records, `repeat` times over."""
+
+    scale = SCALE
+
+    def __init__(
+        self,
+        feed: str,
+        read: Callable[[], Iterable[Item]],
+        partition_of: Callable[[bytes], int],
+        repeat: int,
+    ) -> None:
+        """Take a feed's name, a way to read the records from their beginning, and where they go."""
+        self._read = read
+        self._repeat = repeat
+        self._partitions: dict[bytes, int] = {}
+        self._partition_of = partition_of
+        self.headers: Headers = [] if feed == "canonical" else [("feed", feed.encode())]
+        self.total: int | None = None
+
+    def partition(self, key: bytes) -> int:
+        """Of a key."""
+        found = self._partitions.get(key)
+        if found is None:
+            found = self._partitions[key] = self._partition_of(key)
+        return found
+
+    def chunks(self) -> Iterator["RecordedChunk"]:
+        """All of it, once."""
+        for _ in range(self._repeat):
+            chunk: list[Item] = []
+            for item in self._read():
+                chunk.append(item)
+                if len(chunk) == CHUNK:
+                    yield RecordedChunk(self, chunk)
+                    chunk = []
+            if chunk:
+                yield RecordedChunk(self, chunk)
+
+
+class RecordedChunk:
+    """A chunk of recorded records."""
+
+    def __init__(self, stream: RecordedStream, chunk: list[Item]) -> None:
+        self._stream = stream
+        self._items = chunk
+
+    def __len__(self) -> int:
+        """How many records."""
+        return len(self._items)
+
+    def records(self, start: int, end: int) -> Iterator[tuple[int, list[Record]]]:
+        """Items [start, end) as records by partition."""
+        headers, partition = self._stream.headers, self._stream.partition
+        by_partition: dict[int, list[Record]] = {}
+        for item in self._items[start:end]:
+            by_partition.setdefault(partition(item.key), []).append((item.key, item.value, headers))
+        yield from by_partition.items()
+
+    def tell(self, expected: Expected, start: int, end: int) -> None:
+        """Tell the model that items [start, end) were sent."""
+        trades = [item.trade for item in self._items[start:end] if item.trade is not None]
+        expected.controls += end - start - len(trades)
+        expected.feed(
+            np.array([expected.group(one.scope, one.session) for one in trades], np.int64),
+            np.array([one.number for one in trades], np.int64),
+            np.ones(len(trades), np.bool_),
+            np.array([one.value for one in trades], object),
+        )

@@ -1,0 +1,101 @@
+"""The sending loop: paces a stream, hands it to the sender, and keeps the model beside it."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from k2_streams.cli.expected import Expected
+from k2_streams.cli.stream import Stream
+from k2_streams.clock import Clock
+from k2_streams.kafka.sender import Sender
+
+#: Records handed over at once: enough to fill batches, and little enough that signals, the
+#: progress and the network get their turn every few milliseconds.
+SLICE = 8_192
+#: With a rate: how often what has fallen due is sent.
+TICK_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast and how long. A rate of 0 is as fast as possible."""
+
+    rate: float = 0.0
+    duration_s: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did."""
+
+    handed_over: int = 0
+    elapsed_s: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.handed_over / self.elapsed_s if self.elapsed_s else 0.0
+
+
+async def send_all(
+    stream: Stream,
+    sender: Sender,
+    expected: Expected,
+    pace: Pace,
+    *,
+    clock: Clock,
+    stop: asyncio.Event,
+    progress: Callable[[int], None],
+) -> Outcome:
+    """Send a stream until its end, its time or `stop`; return when all of it is acknowledged.
+
+    The model has been told exactly of what was sent.
+
+    Raises:
+        NotAcknowledgedError: something was sent and is not known to have arrived.
+    """
+    outcome = Outcome()
+    began = clock.monotonic()
+    for chunk in stream.chunks():
+        at = 0
+        while at < len(chunk):
+            size = await _due(pace, outcome.handed_over, began, clock, stop)
+            if not size:
+                break
+            end = min(at + size, len(chunk))
+            timestamp_ms = clock.time_ns() // 1_000_000
+            for partition, records in chunk.records(at, end):
+                await sender.send(partition, records, timestamp_ms)
+            # Sending may not have had to wait for anything: let the network have its turn.
+            await asyncio.sleep(0)
+            outcome.handed_over += end - at
+            at = end
+            progress(outcome.handed_over)
+        chunk.tell(expected, 0, at)
+        if at < len(chunk):
+            break
+    await sender.finish()
+    outcome.elapsed_s = clock.monotonic() - began
+    return outcome
+
+
+async def _due(pace: Pace, sent: int, began: float, clock: Clock, stop: asyncio.Event) -> int:
+    """How many records may be sent now, waiting until there are some; 0 when it is over."""
+    while not stop.is_set():
+        elapsed = clock.monotonic() - began
+        if pace.duration_s is not None and elapsed >= pace.duration_s:
+            return 0
+        if not pace.rate:
+            return SLICE
+        due = math.floor(pace.rate * elapsed) + 1 - sent
+        if due > 0:
+            return min(due, SLICE)
+        left = math.inf if pace.duration_s is None else pace.duration_s - elapsed
+        wait = max((sent + 1) / pace.rate - elapsed, TICK_S)
+        try:
+            async with asyncio.timeout(min(wait, left)):
+                await stop.wait()
+        except TimeoutError:
+            continue
+    return 0

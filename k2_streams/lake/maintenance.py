@@ -1,0 +1,106 @@
+"""Keeping the table small: old snapshots go, what the table says of the log stays.
+
+Every commit writes the list of all snapshots anew, so their number is what an append costs: with
+200 of them twice as much as with none. Expiry removes entries of that list. It deletes no file.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, SetPropertiesUpdate
+
+from k2_streams.core.vector import SUMMARY_OFFSETS
+from k2_streams.lake.catalog import lake_calls
+from k2_streams.lake.claim import goes_back
+from k2_streams.lake.errors import LakeUnavailableError, VectorWentBackError
+from k2_streams.lake.snapshots import Head, head_of
+from k2_streams.lake.table import Lake
+from k2_streams.lake.vectors import ancestry, snapshot_vector
+
+log = structlog.get_logger(__name__)
+
+#: Tries against sinks that commit in between. A sink's commit every 10 s leaves room for many.
+EXPIRE_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What an expiry removed, and the head before and after it, which says the same."""
+
+    snapshot_ids: tuple[int, ...]
+    head: Head
+
+
+def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
+    """Remove snapshots older than a time (ms since 1970), but not the newest `keep`.
+
+    Kept in any case: the heads of branches, tags, and the newest snapshot that carries a vector.
+    The head and its rows do not change, and beside a sink neither sets the other back.
+
+    Raises:
+        ValueError: `keep` is less than one.
+        LakeUnavailableError: the catalog does not answer, or others commit all the time.
+        LakeConfigError: the table does not say what it holds of the log.
+    """
+    if keep < 1:
+        raise ValueError(f"expected to keep one snapshot or more, found {keep}")
+    for _ in range(EXPIRE_TRIES):
+        # 1. Read the head and its vector; a table that does not say what it holds is not touched.
+        table = lake.load()
+        head = head_of(table.metadata)
+        doomed = _doomed(table.metadata, keep, older_than_ms)
+        if not doomed:
+            return Expired((), head)
+        # 2. Remove, and mirror the vector in the same step, only if the head is still this one:
+        #    beside a sink's commit the mirror would otherwise go back.
+        try:
+            with lake_calls("expire snapshots"):
+                _remove(table, head, doomed)
+        except LakeUnavailableError as error:
+            if not isinstance(error.__cause__, CommitFailedException):
+                raise
+            continue
+        # 3. Prove it: nothing that the table says of the log or of its rows is less than before.
+        after = head_of(lake.load().metadata)
+        back = goes_back(head.vector, after.vector)
+        if back is not None or after.rows < head.rows:
+            raise VectorWentBackError(
+                f"expiry: expected {head.rows} rows or more, found {after.rows}; {back}"
+            )
+        log.info("snapshots-expired", count=len(doomed), head=after.snapshot_id)
+        return Expired(doomed, after)
+    raise LakeUnavailableError(f"expire snapshots: others were first {EXPIRE_TRIES} times")
+
+
+def _doomed(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:
+    newest_first = sorted(metadata.snapshots, key=lambda s: s.timestamp_ms, reverse=True)
+    kept = {snapshot.snapshot_id for snapshot in newest_first[:keep]}
+    kept |= {ref.snapshot_id for ref in metadata.refs.values()}
+    carrier = next((s for s in ancestry(metadata) if snapshot_vector(s) is not None), None)
+    if carrier is not None:
+        kept.add(carrier.snapshot_id)
+    return tuple(
+        snapshot.snapshot_id
+        for snapshot in reversed(newest_first)
+        if snapshot.snapshot_id not in kept and snapshot.timestamp_ms < older_than_ms
+    )
+
+
+def _remove(table: Table, head: Head, doomed: tuple[int, ...]) -> None:
+    transaction = Transaction(table)
+    transaction._apply(  # noqa: SLF001 - pyiceberg's own expiry cannot ask for a head
+        (
+            RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(doomed)}),
+            SetPropertiesUpdate(updates={SUMMARY_OFFSETS: head.vector.encode()}),
+        ),
+        (
+            AssertRefSnapshotId.model_validate(
+                {"ref": MAIN_BRANCH, "snapshot-id": head.snapshot_id}
+            ),
+        ),
+    )
+    transaction.commit_transaction()

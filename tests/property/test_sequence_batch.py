@@ -1,0 +1,206 @@
+"""A batch's verdicts, sessions, events and states are those of its messages one at a time."""
+
+from itertools import pairwise
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sequence_inputs import MINUTE_NS, SCOPES, START_NS, Folded, fold, messages, rules, to_batch
+
+from k2_streams.core import sequence, sequence_batch, sequence_run
+from k2_streams.core.sequence import Message, Verdict
+from k2_streams.core.sequence_batch import step_batch
+from k2_streams.core.sessions import SessionRule
+
+
+def step_batches(stream: list[Message], rule: SessionRule, cuts: list[int]) -> Folded:
+    """The same stream through `step_batch`, cut at these places."""
+    out = Folded()
+    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    for start, end in pairwise(edges):
+        part = stream[start:end]
+        before = dict(out.states)
+        after = step_batch(out.states.get, to_batch(part), rule)
+        changed = {message.scope for message in part if message.sequence is not None}
+        assert set(after.states) == changed
+        assert out.states == before, "states are immutable: only the result has new ones"
+        out.verdicts.extend(Verdict(verdict) for verdict in after.verdicts.tolist())
+        out.sessions.extend(after.session_names[index] for index in after.session.tolist())
+        out.events.extend(after.events)
+        out.states.update(after.states)
+        out.duplicates.update(after.duplicates)
+    return out
+
+
+def assert_same(stream: list[Message], rule: SessionRule, cuts: list[int]) -> None:
+    one_by_one = fold(stream, rule)
+    by_batch = step_batches(stream, rule, cuts)
+    assert by_batch.verdicts == one_by_one.verdicts
+    assert by_batch.sessions == one_by_one.sessions
+    assert by_batch.events == one_by_one.events
+    assert by_batch.states == one_by_one.states
+    assert by_batch.duplicates.events() == one_by_one.duplicates.events()
+    assert by_batch.duplicates.count == one_by_one.verdicts.count(Verdict.DUPLICATE)
+
+
+def assert_same_however_cut(stream: list[Message], rule: SessionRule) -> None:
+    for cut in range(len(stream) + 1):
+        assert_same(stream, rule, [cut])
+
+
+cuts = st.lists(st.integers(0, 400), max_size=8)
+
+
+def at(number: int, minutes: int, offset: int, name: str | None = None) -> Message:
+    return Message(number, name, START_NS + minutes * MINUTE_NS, SCOPES[0], 3, offset)
+
+
+def sent(numbers: range, minutes: int, name: str | None = None) -> list[Message]:
+    return [at(number, minutes, number, name) for number in numbers]
+
+
+TWO_SESSIONS = [*sent(range(20), 0), *sent(range(5), 70)]
+#: One stream for each thing that a run must look at; each names the fault that it finds.
+KNOWN = {
+    "the times of duplicates count nowhere": (
+        SessionRule.FALL,
+        [*sent(range(10), 0), *sent(range(5, 10), 50), *sent(range(10, 14), 1)],
+    ),
+    "messages of a scope keep their order": (
+        SessionRule.NEVER,
+        [*sent(range(5), 0), *sent(range(7, 9), 0), *sent(range(5, 7), 0)],
+    ),
+    "missing numbers are no duplicates": (
+        SessionRule.NEVER,
+        [*sent(range(5), 0), *sent(range(8, 12), 0), *sent(range(14), 0)],
+    ),
+    "a name says the session": (
+        SessionRule.DECLARED,
+        [*sent(range(9), 0, "a"), *sent(range(5), 0, "b"), *sent(range(5, 12), 0, "a")],
+    ),
+    "a fall and a silence begin a session": (SessionRule.FALL, TWO_SESSIONS),
+    "an early message is of an early session": (
+        SessionRule.FALL,
+        [*TWO_SESSIONS, *sent(range(5, 8), 39)],
+    ),
+}
+
+
+@settings(max_examples=250, deadline=None)
+@given(messages(), rules, cuts)
+def test_a_batch_is_the_fold_of_step(stream, rule, where):
+    assert_same(stream, rule, where)
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages(), rules, cuts)
+def test_a_batch_is_the_fold_of_step_at_the_limits(stream, rule, where):
+    """With limits of 3, ranges are abandoned and sessions dropped all the time."""
+    with (
+        mock.patch.object(sequence, "MAX_MISSING", 3),
+        mock.patch.object(sequence, "MAX_SESSIONS", 3),
+    ):
+        assert_same(stream, rule, where)
+
+
+def test_nothing_gives_nothing():
+    after = step_batch({}.get, to_batch([]), SessionRule.FALL)
+    assert (after.verdicts.tolist(), after.session_names, after.states) == ([], [], {})
+    assert (after.events, bool(after.duplicates)) == ([], False)
+
+
+def test_more_scopes_than_a_radix_sort_takes():
+    """Indexes of scopes above 65,535 are not folded onto others."""
+    names = [f"X:{number}" for number in range(2**16 + 1)]
+    stream = [
+        Message(number, None, START_NS, name, 3, 0)
+        for number in (1, 2)
+        for name in (names[0], names[2**15], names[2**16])
+    ]
+    batch = to_batch(stream)
+    batch.scope[:] = [names.index(message.scope) for message in stream]
+    batch.scopes = names
+    after = step_batch({}.get, batch, SessionRule.FALL)
+    assert {scope: state.counters.accepted for scope, state in after.states.items()} == {
+        names[0]: 2,
+        names[2**15]: 2,
+        names[2**16]: 2,
+    }
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_known_streams_in_any_two_batches(known):
+    rule, stream = KNOWN[known]
+    assert_same_however_cut(stream, rule)
+
+
+def _whole_run_times(self, run, at, whole):
+    return run.earliest_ns, run.latest_ns
+
+
+def _ignores_missing(state, rule, name, run, start):
+    same = ORIGINAL_ALIKE(state, rule, name, run, start)
+    if same is None and state.sessions:
+        first = run.sequence + start - run.start
+        session = state.sessions[-1]
+        if session.first <= first < session.expected:
+            size = min(run.end - start, session.expected - first)
+            return sequence_run.Same(len(state.sessions) - 1, Verdict.DUPLICATE, size)
+    return same
+
+
+def _always_current(state, rule, name, earliest_ns):
+    return len(state.sessions) - 1
+
+
+def _never_falls(session, sequence):
+    return False
+
+
+def _unstable_order(self):
+    return ORIGINAL_ORDER(self)[::-1]
+
+
+ORIGINAL_ALIKE = sequence_run.alike
+ORIGINAL_ORDER = sequence_batch._BatchStepper._in_scope_order
+
+
+@pytest.mark.parametrize(
+    ("known", "owner", "name", "broken"),
+    [
+        (
+            "the times of duplicates count nowhere",
+            sequence_batch._BatchStepper,
+            "_times",
+            _whole_run_times,
+        ),
+        (
+            "messages of a scope keep their order",
+            sequence_batch._BatchStepper,
+            "_in_scope_order",
+            _unstable_order,
+        ),
+        ("missing numbers are no duplicates", sequence_batch, "alike", _ignores_missing),
+        ("a name says the session", sequence_run, "_session_of", _always_current),
+        ("a fall and a silence begin a session", sequence_run, "fell", _never_falls),
+        (
+            "a fall and a silence begin a session",
+            sequence_run,
+            "RESET_SILENCE_NS",
+            2 * sequence_run.RESET_SILENCE_NS,
+        ),
+        (
+            "an early message is of an early session",
+            sequence_run,
+            "SESSION_SLACK_NS",
+            2 * sequence_run.SESSION_SLACK_NS,
+        ),
+    ],
+)
+def test_a_broken_batch_is_found(known, owner, name, broken):
+    """Each fault of the vectorised step fails its stream: the properties above can fail."""
+    rule, stream = KNOWN[known]
+    assert_same(stream, rule, [])
+    with mock.patch.object(owner, name, broken), pytest.raises(AssertionError):
+        assert_same_however_cut(stream, rule)

@@ -1,0 +1,225 @@
+"""`step` against a model that remembers every number: sets instead of ranges, nothing clever."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from unittest import mock
+
+from hypothesis import event, given, settings
+from sequence_inputs import fold, messages, rules
+
+from k2_streams.core import sequence
+from k2_streams.core.events import GapAbandoned, GapFilled, GapOpened, Late, Reset, Stale
+from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Step, Verdict, step
+from k2_streams.core.sequence_codec import decode, encode
+from k2_streams.core.sessions import UNKNOWN_SESSION, Session, SessionRule
+
+
+@dataclass
+class Numbers:
+    """Every number of one session."""
+
+    received: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
+    abandoned: set[int] = field(default_factory=set)
+    gaps: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def verdict(self, number: int) -> Verdict:
+        if self.abandoned and number <= max(self.abandoned):
+            return Verdict.STALE
+        if number in self.received:
+            return Verdict.DUPLICATE
+        return Verdict.IN_ORDER if number > max(self.received) else Verdict.LATE
+
+    def receive(self, number: int) -> tuple[int, int] | None:
+        """Take a number; returns the gap that it opens, if it opens one."""
+        opened = None
+        if number > max(self.received) + 1:
+            opened = (max(self.received) + 1, number - 1)
+        elif number < min(self.received) - 1:
+            opened = (number + 1, min(self.received) - 1)
+        if opened:
+            self.missing |= set(range(opened[0], opened[1] + 1))
+            self.gaps[opened] = "open"
+        self.received.add(number)
+        self.missing.discard(number)
+        return opened
+
+    def close_filled(self) -> list[tuple[int, int]]:
+        filled = [
+            gap
+            for gap, how in self.gaps.items()
+            if how == "open" and set(range(gap[0], gap[1] + 1)) <= self.received
+        ]
+        self.gaps.update(dict.fromkeys(filled, "filled"))
+        return filled
+
+    def abandon(self, event: GapAbandoned) -> None:
+        numbers = set(range(event.first, event.last + 1))
+        assert numbers
+        assert numbers <= self.missing, "only what is missing is abandoned"
+        assert {event.first - 1, event.last + 1}.isdisjoint(self.missing), "whole ranges"
+        gap = (event.gap_first, event.gap_last)
+        assert gap[0] <= event.first <= event.last <= gap[1]
+        assert gap in self.gaps
+        self.missing -= numbers
+        self.abandoned |= numbers
+        self.gaps[gap] = "abandoned"
+
+
+class Model:
+    """One scope: checks a step against what it remembers, and remembers it."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Numbers] = {}
+        self.current = ""
+        self.counts: Counter[str] = Counter()
+
+    def check(self, message: Message, after: Step) -> None:
+        number, name = message.sequence, after.session_id
+        assert number is not None
+        events = list(after.events)
+        for caused in events:
+            assert (caused.scope, caused.source_offset) == (message.scope, message.offset)
+            assert (caused.source_partition, caused.exchange_time_ns) == (
+                message.partition,
+                message.event_time_ns,
+            )
+        opened = filled = None
+        late = False
+        numbers = self.sessions.get(name)
+        if numbers is None:
+            self._check_begins(number, after)
+        else:
+            assert after.verdict is numbers.verdict(number)
+            if after.verdict in ACCEPTED:
+                late = after.verdict is Verdict.LATE
+                opened = numbers.receive(number)
+                filled = numbers.close_filled()
+        assert [e.sequence for e in events if isinstance(e, Late)] == [number] * late
+        stale = after.verdict is Verdict.STALE
+        assert [e.sequence for e in events if isinstance(e, Stale)] == [number] * stale
+        assert [(e.first, e.last) for e in events if isinstance(e, GapOpened)] == (
+            [opened] if opened else []
+        )
+        for e in events:
+            if isinstance(e, GapOpened):
+                assert e.size == ("small" if e.last - e.first + 1 <= 10 else "large")
+        assert [(e.first, e.last) for e in events if isinstance(e, GapFilled)] == (filled or [])
+        for e in events:
+            if isinstance(e, GapAbandoned):
+                self.sessions[e.session].abandon(e)
+        self._check_state(after.state, after)
+
+    def _check_begins(self, number: int, after: Step) -> None:
+        if after.verdict is Verdict.STALE:
+            assert self.sessions, "there is something older to be stale against"
+            return
+        assert after.session_id != UNKNOWN_SESSION
+        resets = [e for e in after.events if isinstance(e, Reset)]
+        if after.verdict is Verdict.RESET:
+            assert [(e.sequence, e.previous) for e in resets] == [(number, self.current)]
+            ended = [e for e in after.events if getattr(e, "reason", "") == "reset"]
+            assert {e.session for e in ended} <= {self.current}
+            covered = {n for e in ended for n in range(e.first, e.last + 1)}
+            assert covered == self.sessions[self.current].missing, "a reset leaves nothing open"
+        else:
+            assert after.verdict is Verdict.FIRST
+            assert not resets
+        if after.verdict is Verdict.RESET or not self.sessions:
+            self.current = after.session_id
+        self.sessions[after.session_id] = Numbers(received={number})
+
+    def _check_state(self, state: ScopeState | None, after: Step) -> None:
+        assert state is not None
+        assert decode(encode(state)) == state
+        assert len(state.sessions) <= sequence.MAX_SESSIONS
+        assert sum(len(kept.missing) for kept in state.sessions) <= sequence.MAX_MISSING
+        assert state.current is not None
+        assert state.current.id == self.current
+        kept = {session.id for session in state.sessions}
+        for name in set(self.sessions) - kept:
+            assert not self.sessions.pop(name).missing, "a session goes with nothing left open"
+        assert kept == set(self.sessions)
+        for session in state.sessions:
+            self._check_session(session, self.sessions[session.id])
+        self._check_counters(state, after)
+
+    def _check_session(self, session: Session, numbers: Numbers) -> None:
+        assert (session.first, session.expected) == (
+            min(numbers.received),
+            max(numbers.received) + 1,
+        )
+        assert session.floor == (max(numbers.abandoned) + 1 if numbers.abandoned else 0)
+        ranges = [range(part.start, part.end) for part in session.missing]
+        assert [n for part in ranges for n in part] == sorted(numbers.missing)
+        assert session.missing_numbers == len(numbers.missing)
+        for part in session.missing:
+            assert part.gap_first <= part.start < part.end <= part.gap_last + 1
+            assert (part.gap_first, part.gap_last) in numbers.gaps
+
+    def _check_counters(self, state: ScopeState, after: Step) -> None:
+        for caused in after.events:
+            self.counts[type(caused).__name__] += 1
+            if isinstance(caused, GapAbandoned):
+                self.counts["abandoned"] += caused.last - caused.first + 1
+        self.counts[after.verdict.name] += 1
+        counters = state.counters
+        assert counters.accepted == sum(self.counts[v.name] for v in ACCEPTED)
+        assert counters.duplicates == self.counts["DUPLICATE"]
+        assert counters.late == self.counts["LATE"] == self.counts["Late"]
+        assert counters.stale == self.counts["STALE"] == self.counts["Stale"]
+        assert counters.resets == self.counts["RESET"] == self.counts["Reset"]
+        assert counters.gaps_opened == self.counts["GapOpened"]
+        assert counters.gaps_filled == self.counts["GapFilled"]
+        assert counters.numbers_abandoned == self.counts["abandoned"]
+        assert state.missing_numbers == sum(len(n.missing) for n in self.sessions.values())
+
+
+def check_stream(stream, rule) -> None:
+    states: dict[str, ScopeState] = {}
+    models: dict[str, Model] = {}
+    for message in stream:
+        before = states.get(message.scope)
+        after = step(before, message, rule)
+        event(after.verdict.name)
+        if message.sequence is None:
+            assert after.verdict is Verdict.UNSEQUENCED
+            assert after.state is before
+            continue
+        models.setdefault(message.scope, Model()).check(message, after)
+        states[message.scope] = after.state
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages(huge=False), rules)
+def test_verdicts_events_and_state_are_those_of_remembering_every_number(stream, rule):
+    check_stream(stream, rule)
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages(huge=False), rules)
+def test_so_are_they_at_the_limits(stream, rule):
+    """With limits of 3, ranges are abandoned and sessions dropped all the time."""
+    with (
+        mock.patch.object(sequence, "MAX_MISSING", 3),
+        mock.patch.object(sequence, "MAX_SESSIONS", 3),
+    ):
+        check_stream(stream, rule)
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages(), rules)
+def test_the_same_stream_again_adds_no_row(stream, rule):
+    """A whole stream sent once more, at its own times: every number is known, or given up."""
+    once = fold(stream, rule)
+    states = dict(once.states)
+    for message, verdict, name in zip(stream, once.verdicts, once.sessions, strict=True):
+        if message.sequence is None or verdict not in ACCEPTED:
+            continue
+        after = step(states[message.scope], message, rule)
+        states[message.scope] = after.state
+        named = message.session is not None and rule is not SessionRule.FALL
+        if rule is not SessionRule.NEVER and not named and after.session_id != name:
+            continue  # another session may be current by now, or fit a clock that jumps about
+        assert after.session_id == name
+        assert after.verdict in {Verdict.DUPLICATE, Verdict.STALE}

@@ -1,0 +1,169 @@
+"""The files of the table: its columns, their order, one day each, and what other engines read."""
+
+import datetime as dt
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World, record, table_of
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+from k2_streams.core.schema import TRADES
+from k2_streams.core.trade_log import expand
+from k2_streams.core.vector import Range
+from k2_streams.lake.rows import gather
+from k2_streams.lake.schema import PARTITION_SPEC, SCHEMA, SORT_ORDER, file_schema
+
+SORT_KEY = ("symbol", "exchange_time_ns", "log_partition", "log_offset", "log_row")
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def commit(world, *records):
+    rows = table_of(*records)
+    partitions = {each.log_partition for each in records}
+    ranges = {p: Range(0, 1000) for p in partitions}
+    world.writer().append(rows, ranges, topic_id=TOPIC_ID, commit_id="x")
+    return rows
+
+
+def plain(rows):
+    """Rows in an order of their own, for comparison."""
+    rows = rows.select(TRADES.names).cast(TRADES)
+    return rows.sort_by([(name, "ascending") for name in SORT_KEY])
+
+
+def plainer(kind):
+    """The type that says the same: pyiceberg reads text as large text."""
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(plainer(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(plainer(kind.key_type), plainer(kind.item_type))
+    return kind
+
+
+def test_the_tables_columns_are_those_of_every_answer(world):
+    found = schema_to_pyarrow(world.table().schema(), include_field_ids=False)
+    assert [(f.name, plainer(f.type), f.nullable) for f in found] == [
+        (f.name, f.type, f.nullable) for f in TRADES
+    ]
+
+
+def test_a_new_table_has_the_field_ids_partitions_and_order_as_written_down(world):
+    table = world.table()
+    assert table.schema().fields == SCHEMA.fields
+    assert table.spec().fields == PARTITION_SPEC.fields
+    assert table.sort_order().fields == SORT_ORDER.fields
+    assert [field.field_id for field in SCHEMA.fields] == list(range(1, len(TRADES) + 1))
+
+
+def test_the_files_columns_carry_the_tables_field_ids(world):
+    commit(world, record(0, 0))
+    schema = pq.read_schema(world.data_files()[0])
+    ids = {field.name: int(field.metadata[b"PARQUET:field_id"]) for field in schema}
+    assert ids == {field.name: field.field_id for field in SCHEMA.fields}
+    assert {name: schema.field(name).type for name in ("conditions", "vendor")} == {
+        name: file_schema().field(name).type for name in ("conditions", "vendor")
+    }
+
+
+def test_gather_gives_the_rows_that_expand_gives():
+    records = [
+        record(0, 0, 7),
+        record(0, 4, 0),
+        record(1, 2, 5, symbols=("CCC", "AAA")),
+        record(0, 6, 1),
+    ]
+    rows = gather(records)
+    assert rows.cast(TRADES).equals(table_of(*records))
+    assert pa.types.is_dictionary(rows["symbol"].type)
+    assert gather([]).equals(TRADES.empty_table())
+    assert gather([record(0, 4, 0)]).equals(TRADES.empty_table())
+
+
+def test_rows_stand_by_symbol_then_time_then_place_in_the_log(world):
+    """Two records with the same times in two partitions, and symbols in no order."""
+    symbols = ("b", "A", "é~", "aa")
+    commit(
+        world,
+        record(1, 3, 40, symbols=symbols, step_ns=0),
+        record(0, 9, 40, symbols=symbols, step_ns=0),
+        record(0, 2, 40, symbols=symbols, start_ns=NOON_NS + 5, step_ns=-1_000),
+    )
+    [path] = world.data_files()
+    rows = pq.read_table(path, columns=list(SORT_KEY)).to_pylist()
+    keys = [tuple(row[name] for name in SORT_KEY) for row in rows]
+    assert keys == sorted(keys, key=lambda key: (key[0].encode(), *key[1:]))
+    assert len(keys) == 120
+
+
+def test_a_file_holds_one_day_of_event_time(world):
+    """The last nanosecond of a day, the first of the next, and a day years before."""
+    midnight = NOON_NS // DAY_NS * DAY_NS
+    commit(
+        world,
+        record(0, 0, 2, start_ns=midnight - 1, step_ns=1),
+        record(0, 1, 1, start_ns=631_152_000_000_000_000),
+    )
+    found = {
+        path.parent.name: pq.read_table(path)["exchange_time_ns"].to_pylist()
+        for path in world.data_files()
+    }
+    assert found == {
+        "exchange_time_day=1990-01-01": [631_152_000_000_000_000],
+        "exchange_time_day=2025-11-22": [midnight - 1],
+        "exchange_time_day=2025-11-23": [midnight],
+    }
+    days = sorted(task.file.partition[0] for task in world.table().scan().plan_files())
+    assert days == [
+        (dt.date.fromisoformat(name[-10:]) - dt.date(1970, 1, 1)).days for name in sorted(found)
+    ]
+
+
+def test_every_reader_finds_the_same_rows(world, monkeypatch):
+    # Its own planner is a package of its own; the files are read by polars either way.
+    monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
+    rows = commit(world, record(0, 0, 500), record(1, 3, 500))
+    expected = plain(rows)
+    files = [str(path) for path in world.data_files()]
+
+    by_pyiceberg = world.table().scan().to_arrow()
+    assert plain(by_pyiceberg.cast(TRADES)).equals(expected)
+
+    by_duckdb = duckdb.read_parquet(files, hive_partitioning=False)
+    assert plain(by_duckdb.to_arrow_table()).equals(expected)
+
+    by_polars = pl.scan_iceberg(world.table().metadata_location).collect()
+    assert by_polars.height == 1000
+    assert by_polars["price"].sum() == pc.sum(rows["price"]).as_py()
+    for name in ("message_id", "price", "quantity", "exchange_time_ns"):
+        assert sorted(by_polars[name].to_list()) == sorted(rows[name].to_pylist())
+
+
+def test_bounds_are_kept_where_they_help_to_skip_a_file(world):
+    commit(world, record(0, 0, 50))
+    [task] = world.table().scan().plan_files()
+    bounded = {SCHEMA.find_column_name(field_id) for field_id in task.file.lower_bounds}
+    assert {"symbol", "exchange", "exchange_time_ns", "log_offset"} <= bounded
+    assert not {"message_id", "price", "vendor"} & bounded
+    assert task.file.record_count == 50
+
+
+def test_row_groups_are_as_small_as_the_table_says(world):
+    with world.table().transaction() as change:
+        change.set_properties({"write.parquet.row-group-limit": "100"})
+    commit(world, record(0, 0, 250))
+    assert pq.read_metadata(world.data_files()[0]).num_row_groups == 3
+
+
+def test_expand_is_what_a_single_record_becomes():
+    one = record(0, 5, 4)
+    assert gather([one]).cast(TRADES).to_batches()[0].equals(expand(one))

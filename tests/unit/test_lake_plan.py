@@ -1,0 +1,152 @@
+"""Which files a plan names: all that can match, and none that cannot by its bounds."""
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lake_rows import NOON_NS, World, append, record, table_of
+
+from k2_streams.core.vector import Range
+from k2_streams.lake.errors import SnapshotNotFoundError, TableMismatchError
+from k2_streams.lake.plan import Filter, Planner
+
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
+STEP_NS = 3_600_000_000_000
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Twelve commits: a symbol or two each, an hour on each time, so days change on the way."""
+    world = World(tmp_path_factory.mktemp("plan"))
+    lake = world.writer()
+    for n in range(12):
+        one = record(0, n, 4, symbols=SYMBOLS[n % 3 : n % 3 + 2], start_ns=NOON_NS + n * STEP_NS)
+        lake.append(table_of(one), {0: Range(n, n + 1)}, topic_id="t", commit_id=str(n))
+    return lake
+
+
+def matching(path, symbols, exchanges, start_ns, end_ns):
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    return [
+        row["message_id"]
+        for row in rows
+        if (symbols is None or row["symbol"] in symbols)
+        and (exchanges is None or row["exchange"] in exchanges)
+        and (start_ns is None or row["exchange_time_ns"] >= start_ns)
+        and (end_ns is None or row["exchange_time_ns"] < end_ns)
+    ]
+
+
+times = st.none() | st.integers(-2, 14).map(lambda n: NOON_NS + n * STEP_NS)
+
+
+@given(
+    symbols=st.none() | st.lists(st.sampled_from([*SYMBOLS, "ZZZ", "A"]), max_size=2).map(tuple),
+    exchanges=st.sampled_from([None, ("SYN",), ("OTHER",), ("OTHER", "SYN")]),
+    start_ns=times,
+    end_ns=times,
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_matching_row_is_outside_the_plan(filled, symbols, exchanges, start_ns, end_ns):
+    head = filled.head()
+    every = filled.plan(head.snapshot_id)
+    wanted = {"symbols": symbols, "exchanges": exchanges, "start_ns": start_ns, "end_ns": end_ns}
+    planned = filled.plan(head.snapshot_id, **wanted)
+    assert set(planned) <= set(every)
+    for file in set(every) - set(planned):
+        assert matching(file.path, **wanted) == []
+
+
+def test_a_plan_leaves_out_what_its_bounds_exclude(filled):
+    head = filled.head()
+    assert len(filled.plan(head.snapshot_id)) == 12
+    assert filled.plan(head.snapshot_id, symbols=("ZZZ",)) == []
+    assert filled.plan(head.snapshot_id, symbols=()) == []
+    assert filled.plan(head.snapshot_id, exchanges=("OTHER",)) == []
+    one = filled.plan(head.snapshot_id, start_ns=NOON_NS + STEP_NS, end_ns=NOON_NS + STEP_NS + 1)
+    assert [file.rows for file in one] == [4]
+    assert filled.plan(head.snapshot_id, start_ns=NOON_NS + 12 * STEP_NS) == []
+    assert filled.plan(head.snapshot_id, end_ns=NOON_NS) == []
+
+
+def test_an_older_snapshot_plans_its_own_files(filled):
+    oldest = filled.snapshots()[0]
+    assert [file.rows for file in filled.plan(oldest.id)] == [4]
+
+
+def test_a_file_is_a_local_path_with_its_size(world):
+    lake = world.writer()
+    done = append(lake, 0, 0, 5)
+    [file] = lake.plan(done.snapshot_id)
+    [path] = world.data_files()
+    assert (file.path, file.rows, file.size_bytes) == (str(path), 3, path.stat().st_size)
+
+
+def test_a_snapshot_of_another_writer_is_found_without_asking_for_the_head(world):
+    reader = world.writer()
+    reader.head()
+    done = append(world.writer(), 0, 0, 5)
+    assert len(reader.plan(done.snapshot_id)) == 1
+
+
+def test_a_snapshot_that_is_not_there_is_named(world):
+    with pytest.raises(SnapshotNotFoundError, match="42"):
+        world.writer().plan(42)
+
+
+def test_a_manifest_is_read_once(world, monkeypatch):
+    """And what is kept is bounded, by files and by plans."""
+    lake = world.writer()
+    first = append(lake, 0, 0, 5)
+    second = append(lake, 0, 5, 9)
+    read = []
+    table = world.table()
+    snapshots = [table.snapshot_by_id(done.snapshot_id) for done in (first, second)]
+    planner = Planner(max_files=1, max_plans=1)
+    kind = type(snapshots[0].manifests(table.io)[0])
+    real = kind.fetch_manifest_entry
+
+    def fetch(self, *args, **kwargs):
+        read.append(self.manifest_path)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "fetch_manifest_entry", fetch)
+    roomy = Planner()
+    for snapshot in snapshots * 2:
+        roomy.plan(table.io, snapshot, Filter())
+    assert len(read) == len(set(read)) == 2
+    roomy.forget()
+    roomy.plan(table.io, snapshots[1], Filter())
+    assert len(read) == 4
+    for snapshot in snapshots * 2:
+        planner.plan(table.io, snapshot, Filter())
+    assert (len(planner._plans), len(planner._manifests)) == (1, 1)
+
+
+def test_delete_files_are_refused_not_ignored(world):
+    """Another engine may write them; ignoring them would show deleted rows."""
+    lake = world.writer()
+    done = append(lake, 0, 0, 5)
+    table = world.table()
+    snapshot = table.snapshot_by_id(done.snapshot_id)
+    manifest = snapshot.manifests(table.io)[0]
+
+    class WithDeletes:
+        snapshot_id = 1
+
+        def manifests(self, io):
+            return [manifest, _Deletes(manifest)]
+
+    class _Deletes:
+        def __init__(self, real):
+            self.content, self.manifest_path = 1, real.manifest_path
+
+    with pytest.raises(TableMismatchError, match="deletes"):
+        Planner().plan(table.io, WithDeletes(), Filter())

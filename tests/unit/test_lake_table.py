@@ -1,0 +1,189 @@
+"""Opening, creating and looking at the lake, and what it says when something is away."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from lake_rows import World, append
+from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import ForbiddenError, ServiceUnavailableError, UnauthorizedError
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
+
+from k2_streams.core.vector import Vector
+from k2_streams.lake import table as lake_table
+from k2_streams.lake.catalog import lake_calls
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.errors import (
+    LakeConfigError,
+    LakeUnavailableError,
+    TableMismatchError,
+    TableMissingError,
+)
+from k2_streams.lake.schema import PROPERTIES
+from k2_streams.lake.table import Lake
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake_table, "RELOAD_PAUSE_S", 0.001)
+    return World(tmp_path)
+
+
+def test_an_empty_table_has_a_head_without_snapshot(world):
+    head = world.writer().head()
+    assert (head.snapshot_id, head.rows, head.vector) == (None, 0, Vector())
+    assert world.writer().snapshots() == []
+
+
+def test_a_head_is_read_from_the_catalog_each_time(world):
+    reader = world.writer()
+    reader.head()
+    done = append(world.writer(), 0, 0, 5)
+    assert reader.head() == done.head
+    assert reader.head().timestamp_ms > 0
+
+
+def test_snapshots_tell_their_story(world):
+    lake = world.writer()
+    first = append(lake, 0, 0, 5, "a")
+    append(lake, 0, 5, 9, "b", count=0)
+    third = append(lake, 0, 9, 12, "c", count=2)
+    found = lake.snapshots()
+    assert [(s.commit_id, s.rows_added, s.rows_total, s.files) for s in found] == [
+        ("a", 3, 3, 1),
+        ("b", 0, 3, 1),
+        ("c", 2, 5, 2),
+    ]
+    assert [s.vector.next_of("k2.trades", 0) for s in found] == [5, 9, 12]
+    assert (found[0].id, found[0].parent) == (first.snapshot_id, None)
+    assert (found[2].id, found[2].parent) == (third.snapshot_id, found[1].id)
+    assert {s.operation for s in found} == {"append"}
+
+
+def test_ensure_keeps_what_is_there(world):
+    append(world.writer(), 0, 0, 5)
+    world.writer().ensure()
+    assert world.writer().head().rows == 3
+
+
+def test_many_processes_may_create_it_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake_table, "RELOAD_PAUSE_S", 0.01)
+    config = LakeConfig(f"sqlite:///{tmp_path}/deep/er/k2.db", f"{tmp_path}/warehouse")
+    errors = []
+    together = threading.Barrier(4)
+
+    def create():
+        lake = Lake(config)
+        together.wait()
+        try:
+            lake.ensure()
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert Lake(config).head().rows == 0
+
+
+def test_a_new_table_has_the_properties_that_keep_it_fast(world):
+    properties = world.table().properties
+    assert {k: properties[k] for k in PROPERTIES if k != "format-version"} == {
+        k: v for k, v in PROPERTIES.items() if k != "format-version"
+    }
+    assert world.table().metadata.format_version == 2
+
+
+def test_a_table_of_other_columns_is_refused(tmp_path):
+    config = LakeConfig(f"sqlite:///{tmp_path}/k2.db", f"{tmp_path}/warehouse")
+    catalog = load_catalog("k2", type="sql", uri=config.catalog_uri, warehouse=config.warehouse_uri)
+    catalog.create_namespace("k2")
+    catalog.create_table("k2.trades", schema=Schema(NestedField(1, "a", LongType())))
+    with pytest.raises(TableMismatchError, match="expected columns"):
+        Lake(config).ensure()
+
+
+def test_a_table_that_was_never_created_is_missing(tmp_path):
+    config = LakeConfig(f"sqlite:///{tmp_path}/k2.db", f"{tmp_path}/warehouse")
+    with pytest.raises(TableMissingError, match="trades"):
+        Lake(config).head()
+
+
+def test_an_address_that_is_none_is_a_clear_error_without_the_secret(tmp_path):
+    for uri in ("k2.db", "nosuch://user:hidden@host/db"):
+        with pytest.raises(LakeConfigError, match="K2_CATALOG_URI") as refused:
+            Lake(LakeConfig(uri, f"{tmp_path}/w")).ensure()
+        assert "hidden" not in str(refused.value)
+
+
+def test_secrets_are_not_shown():
+    assert "hidden" not in repr(LakeConfig("http://c", "w", {"token": "hidden"}))
+
+
+def test_a_rest_catalog_that_is_away_is_unavailable(tmp_path):
+    with pytest.raises(LakeUnavailableError):
+        Lake(LakeConfig("http://127.0.0.1:9", "w")).head()
+
+
+def test_a_bare_warehouse_path_becomes_a_file_uri(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert LakeConfig("sqlite:///c", "w").warehouse_uri == f"file://{tmp_path}/w"
+    assert LakeConfig("sqlite:///c", "s3://b/w").warehouse_uri == "s3://b/w"
+    assert LakeConfig("https://c", "prod").warehouse_uri == "prod"
+
+
+def test_a_locked_catalog_is_unavailable_and_then_not(tmp_path):
+    world = World(tmp_path)
+    path = Path(world.config.catalog_uri.removeprefix("sqlite:///"))
+    impatient = Lake(
+        LakeConfig(f"{world.config.catalog_uri}?timeout=0.01", f"{tmp_path}/warehouse")
+    )
+    holder = sqlite3.connect(path)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LakeUnavailableError, match="locked"):
+        impatient.head()
+    holder.rollback()
+    holder.close()
+    assert impatient.head().rows == 0
+
+
+def test_a_warehouse_that_cannot_be_written_is_unavailable_and_nothing_is_committed(world):
+    lake = world.writer()
+    append(lake, 0, 0, 5)
+    data = next(p for p in Path(world.config.warehouse).rglob("data") if p.is_dir())
+    aside = data.rename(data.with_name("aside"))
+    data.write_text("a file where a folder belongs")
+    with pytest.raises(LakeUnavailableError, match="data files"):
+        append(lake, 0, 5, 9)
+    data.unlink()
+    aside.rename(data)
+    append(lake, 0, 5, 9)
+    assert world.vector() == {0: 9}
+
+
+@pytest.mark.parametrize(
+    ("raised", "meant"),
+    [
+        (UnauthorizedError("401"), LakeConfigError),
+        (ForbiddenError("403"), LakeConfigError),
+        (ServiceUnavailableError("503"), LakeUnavailableError),
+        (ConnectionResetError("reset"), LakeUnavailableError),
+    ],
+)
+def test_an_answer_is_grouped_by_what_can_be_done(raised, meant):
+    with pytest.raises(meant, match="look"), lake_calls("look"):
+        raise raised
+
+
+def test_a_closed_lake_does_not_wait_between_tries(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake_table, "RELOAD_PAUSE_S", 3600)
+    lake = Lake(LakeConfig("http://127.0.0.1:9", "w"))
+    lake.close()
+    with pytest.raises(LakeUnavailableError):
+        lake.ensure()

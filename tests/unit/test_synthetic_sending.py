@@ -1,0 +1,133 @@
+"""The sending loop keeps its pace, ends when told to, and tells the model of what was sent alone."""
+
+import asyncio
+
+import pytest
+
+from k2_streams.cli.expected import Expected
+from k2_streams.cli.sending import SLICE, Pace, send_all
+
+
+class Chunk:
+    """Numbers, as a chunk."""
+
+    def __init__(self, size: int, told: list[int]) -> None:
+        self._size = size
+        self._told = told
+
+    def __len__(self) -> int:
+        return self._size
+
+    def records(self, start, end):
+        yield 0, [(b"key", b"%d" % number, []) for number in range(start, end)]
+
+    def tell(self, expected, start, end):
+        self._told.append(end - start)
+
+
+class Stream:
+    scale = 0
+    total = None
+
+    def __init__(self, *sizes: int) -> None:
+        self._sizes = sizes
+        self.told: list[int] = []
+
+    def chunks(self):
+        for size in self._sizes:
+            yield Chunk(size, self.told)
+
+
+class ToySender:
+    """Takes everything, and moves the clock."""
+
+    def __init__(self, clock: "ToyClock", fail_at: int | None = None) -> None:
+        self._clock = clock
+        self._fail_at = fail_at
+        self.values: list[bytes] = []
+        self.times: list[float] = []
+        self.finished = False
+
+    async def send(self, partition, records, timestamp_ms):
+        self.values += [value for _, value, _ in records]
+        self.times += [self._clock.monotonic()] * len(records)
+        self._clock.now += 0.001
+        if self._fail_at is not None and len(self.values) >= self._fail_at:
+            raise ConnectionError("gone")
+
+    async def finish(self):
+        self.finished = True
+        return {}
+
+
+class ToyClock:
+    """Moves when it is moved, and a little whenever it is read."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        self.now += 0.0001
+        return self.now
+
+    def time_ns(self) -> int:
+        return int(self.now * 1e9)
+
+
+async def sent(stream: Stream, pace: Pace, sender: ToySender, clock: ToyClock, stop=None, seen=None):
+    return await send_all(
+        stream,
+        sender,
+        Expected(),
+        pace,
+        clock=clock,
+        stop=stop or asyncio.Event(),
+        progress=seen or (lambda _: None),
+    )
+
+
+async def test_everything_is_sent_once_and_in_order():
+    clock = ToyClock()
+    sender, stream = ToySender(clock), Stream(3 * SLICE + 5, 10)
+    outcome = await sent(stream, Pace(), sender, clock)
+    numbers = [int(value) for value in sender.values]
+    assert numbers == [*range(3 * SLICE + 5), *range(10)]
+    assert outcome.handed_over == len(numbers)
+    assert stream.told == [3 * SLICE + 5, 10]
+    assert sender.finished
+
+
+async def test_a_rate_is_kept():
+    clock = ToyClock()
+    sender = ToySender(clock)
+    outcome = await sent(Stream(2_000), Pace(rate=5_000.0), sender, clock)
+    began = sender.times[0]
+    for number, time in enumerate(sender.times):
+        assert number <= 5_000 * (time - began) + 10, "sent too early"
+    assert outcome.rate == pytest.approx(5_000, rel=0.1)
+
+
+async def test_a_duration_ends_it_and_the_model_knows_what_was_sent():
+    clock = ToyClock()
+    sender, stream = ToySender(clock), Stream(10**6, 10**6)
+    await sent(stream, Pace(duration_s=0.01), sender, clock)
+    assert 0 < len(sender.values) < 10**6
+    assert stream.told == [len(sender.values)]
+    assert sender.finished
+
+
+async def test_stop_ends_it_in_order():
+    clock, stop = ToyClock(), asyncio.Event()
+    sender, stream = ToySender(clock), Stream(10**6)
+    await sent(stream, Pace(), sender, clock, stop, lambda done: done > 20_000 and stop.set())
+    assert 20_000 < len(sender.values) <= 20_000 + SLICE
+    assert stream.told == [len(sender.values)]
+    assert sender.finished
+
+
+async def test_a_failure_is_not_swallowed():
+    clock = ToyClock()
+    sender = ToySender(clock, fail_at=SLICE)
+    with pytest.raises(ConnectionError):
+        await sent(Stream(10**6), Pace(), sender, clock)
+    assert not sender.finished
