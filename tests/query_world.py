@@ -101,9 +101,7 @@ class Log:
     def append(self, partition: int, trades: Sequence[tuple[str, int]], markers: int = 1) -> None:
         """One committed record, and the transaction's marker behind it."""
         offset = self.ends.get(partition, 0)
-        batch = make_batch(
-            trades, partition=partition, offset=offset, first_sequence=self.sequence
-        )
+        batch = make_batch(trades, partition=partition, offset=offset, first_sequence=self.sequence)
         self.sequence += len(trades)
         self.records.setdefault(partition, []).append(batch)
         self.ends[partition] = offset + 1 + markers
@@ -163,6 +161,11 @@ class FileLake:
         table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
         self._snapshot([self._write(table)], old.vector, old.rows)
         for file in files:
+            Path(file).unlink()
+
+    def lose(self, snapshot_id: int) -> None:
+        """The files of a snapshot are gone."""
+        for file in self.files[snapshot_id]:
             Path(file).unlink()
 
     def head(self) -> Head:
@@ -243,9 +246,7 @@ class World:
 
     def read_tail(self, partition: int, raw_next: int | None = None) -> None:
         """The tail reads the partition to its end."""
-        range_ = Range(
-            self.tail.view().partitions[partition].end, self.log.ends.get(partition, 0)
-        )
+        range_ = Range(self.tail.view().partitions[partition].end, self.log.ends.get(partition, 0))
         batches = self.log.between(partition, range_)
         self.tail.append(partition, range_, batches, raw_next=raw_next)
 

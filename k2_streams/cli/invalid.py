@@ -134,9 +134,7 @@ KINDS: tuple[Kind, ...] = (
     _unreadable("two-values", "not-json", _value(lambda value: b"%b\n%b" % (value, value))),
     _unreadable("opened-text", "not-json", _value(lambda _: b'{"a":"x')),
     _unreadable("closed-text", "not-json", _value(lambda _: b'y"}')),
-    _unreadable(
-        "bad-utf8", "not-utf8", _value(_not_utf8)
-    ),
+    _unreadable("bad-utf8", "not-utf8", _value(_not_utf8)),
     _unreadable("empty", "empty", _value(lambda _: b"")),
     _unreadable("null", "empty", _value(lambda _: None)),
     _unreadable("null-key", "null-key", _null_key),

@@ -141,9 +141,7 @@ class HttpPlatform:
         async with self._session.get(self._url + path, params=question) as answer:
             return answer.status, await answer.read()
 
-    async def _tell_watermark(
-        self, ends: Mapping[int, int], tell: Callable[[int], None]
-    ) -> None:
+    async def _tell_watermark(self, ends: Mapping[int, int], tell: Callable[[int], None]) -> None:
         """Show how far the platform is; only for people, so no answer is no error."""
         try:
             status, body = await self._get("/v1/status", {})

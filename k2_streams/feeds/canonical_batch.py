@@ -28,6 +28,7 @@ from k2_streams.feeds.canonical_record import (
     Line,
     StrictLine,
     is_too_deep,
+    unknown_fields,
     with_unknown,
 )
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES
@@ -74,12 +75,15 @@ def _joined(values: list[bytes | None], *, loosely: bool) -> list[Line[Any]] | N
     if not _is_one_object_a_value(data, ends, len(values)):
         return None
     lines = _decoded(_STRINGS, joined, len(values))
-    if lines is not None or not _is_plain_text(joined) or not _is_shallow(data, ends):
+    if lines is not None:
         return lines
-    lines = _decoded(_NUMBERS, joined, len(values))
-    if lines is not None or not loosely:
-        return lines
-    return _loose(joined, len(values))
+    if not loosely and _decoded(_STRINGS, joined.partition(b"\n")[0], 1):
+        return None  # the first value is plain, so what failed is an exception: in its chunk
+    if _is_plain_text(joined) and _is_shallow(data, ends):
+        lines = _decoded(_NUMBERS, joined, len(values))
+        if lines is None and loosely:
+            lines = _loose(joined, len(values))
+    return lines
 
 
 def _is_one_object_a_value(
@@ -116,10 +120,15 @@ def _decoded(
 
 def _loose(joined: bytes, count: int) -> list[Line[Any]] | None:
     """Joined values whose objects have fields that K2 does not know."""
+    unknown_of: dict[tuple[str, ...], list[str]] = {}  # the records of a feed are much alike
     try:
         lines = _LOOSE.decode_lines(joined)
         for line, fields in zip(lines, _FIELDS.decode_lines(joined), strict=True):
-            line.vendor = with_unknown(fields, line.vendor)
+            names = tuple(fields)
+            unknown = unknown_of.get(names)
+            if unknown is None:
+                unknown = unknown_of[names] = unknown_fields(fields)
+            line.vendor = with_unknown(fields, unknown, line.vendor)
     except _NOT_SO:
         return None
     return lines if len(lines) == count else None
@@ -137,7 +146,8 @@ def _one(value: bytes | None) -> Line[Any] | None:
             return None
     try:
         line = _LOOSE.decode(value)
-        line.vendor = with_unknown(_FIELDS.decode(value), line.vendor)
+        fields = _FIELDS.decode(value)
+        line.vendor = with_unknown(fields, unknown_fields(fields), line.vendor)
     except _NOT_SO:
         return None
     return line

@@ -5,7 +5,7 @@ batch decoder uses it for the records that its quick way refuses, and is tested 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -132,7 +132,7 @@ def read(value: bytes | None, key: bytes | None, append_time_ms: int) -> Line[st
         session=session,
         side=side,
         conditions=conditions,
-        vendor=with_unknown(fields, vendor),
+        vendor=with_unknown(fields, unknown_fields(fields), vendor),
         receive_time_ns=receive_time_ns,
     )
 
@@ -163,7 +163,14 @@ def is_too_deep(value: bytes) -> bool:
     return False
 
 
-def with_unknown(fields: Mapping[str, Raw], vendor: dict[str, str] | None) -> dict[str, str] | None:
+def unknown_fields(fields: Iterable[str]) -> list[str]:
+    """Those of a record's fields that K2 does not know, in the record's order."""
+    return [field for field in fields if field not in FIELDS]
+
+
+def with_unknown(
+    fields: Mapping[str, Raw], unknown: list[str], vendor: dict[str, str] | None
+) -> dict[str, str] | None:
     """A record's `vendor`, with the fields that K2 does not know beside what it holds.
 
     A string is kept as itself, anything else as its JSON text. Where `vendor` has the name already
@@ -172,7 +179,6 @@ def with_unknown(fields: Mapping[str, Raw], vendor: dict[str, str] | None) -> di
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: only for bytes that are not UTF-8.
     """
-    unknown = [field for field in fields if field not in FIELDS]
     if not unknown:
         return vendor
     merged = {} if vendor is None else dict(vendor)

@@ -237,15 +237,14 @@ def _vendors(values: list[dict[str, str] | None] | None, count: int) -> pa.Array
     """A map column, laid down flat: Arrow's own conversion wants a list of pairs a row."""
     if values is None or _is_absent(values, count):
         return pa.nulls(count, VENDOR)
-    absent = np.fromiter((value is None for value in values), np.bool_, count)
-    sizes = np.fromiter((len(value) if value else 0 for value in values), np.int32, count)
+    absent = [value is None for value in values]
     offsets = np.zeros(count + 1, dtype=np.int32)
-    np.cumsum(sizes, out=offsets[1:])
+    np.cumsum([len(value) if value else 0 for value in values], out=offsets[1:])
     present = [value for value in values if value]
     return pa.MapArray.from_arrays(
         pa.array(offsets),
         pa.array(list(chain.from_iterable(present)), pa.string()),
-        pa.array(list(chain.from_iterable(value.values() for value in present)), pa.string()),
+        pa.array(list(chain.from_iterable([value.values() for value in present])), pa.string()),
         VENDOR,
         mask=pa.array(absent),
     )

@@ -24,7 +24,8 @@ BATCH_BYTES = 512 * 1024
 MAX_WAITING = 2
 #: A batch that is not acknowledged by then is an error: the broker is gone, or refuses it.
 ACKNOWLEDGED_WITHIN_S = 60.0
-REQUEST_TIMEOUT_MS = 15_000
+#: Also how long a batch waits for a broker that is away; it is sent again until then.
+REQUEST_TIMEOUT_MS = 40_000
 RETRY_BACKOFF_MS = 50
 
 #: What any client raises when no broker answers.
@@ -131,7 +132,6 @@ class Sender:
 
         Raises:
             NotAcknowledgedError: of these or of earlier records.
-            ValueError: a record is too large for a batch.
         """
         batch = self._producer.create_batch()
         append = batch.append
@@ -140,8 +140,8 @@ class Sender:
                 await self._hand_over(partition, batch)
                 batch = self._producer.create_batch()
                 append = batch.append
-                if append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
-                    raise ValueError(f"a record of {len(value or b'')} bytes is too large to send")
+                # The first of a batch is taken whatever its size; the broker says what is too much.
+                append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
         if batch.record_count():
             await self._hand_over(partition, batch)
 

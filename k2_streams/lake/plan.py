@@ -21,8 +21,8 @@ from k2_streams.lake.schema import SCHEMA
 
 T = TypeVar("T", str, int)
 
-#: Files whose bounds are kept: about 0.5 KB each, a day at one file in 10 s has 8,640.
-MAX_FILES_KEPT = 100_000
+#: Files whose bounds are kept: 0.8 KB each; a day at one file in 10 s has 8,640.
+MAX_FILES_KEPT = 50_000
 #: Plans kept: a page of an answer, its next pages and a few other queries ask for the same.
 MAX_PLANS_KEPT = 256
 

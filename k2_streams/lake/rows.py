@@ -54,7 +54,7 @@ def _message_ids(log: pa.Table, batches: list[LogBatch]) -> pa.ChunkedArray:
     start = 0
     for source_partition, run in groupby(batches, attrgetter("source_partition")):
         count = sum(batch.rows.num_rows for batch in run)
-        part = log.slice(start, count).combine_chunks().to_batches()
+        part = log.slice(start, count).to_batches()
         chunks.extend(message_ids(rows, source_partition) for rows in part)
         start += count
     return pa.chunked_array(chunks, pa.string())

@@ -77,8 +77,8 @@ SORT_ORDER = SortOrder(
     SortField(12, IdentityTransform(), SortDirection.ASC, NullOrder.NULLS_FIRST),
 )
 
-#: Columns whose bounds help to skip a file. Of the others only counts are kept: a manifest entry is
-#: then a third as large, and planning reads all of them.
+#: Columns whose bounds help to skip a file. Of the others only counts are kept: no query asks by
+#: them, and every plan reads all that a manifest says.
 _BOUNDED = (
     "exchange", "symbol", "exchange_time", "exchange_time_ns", "accepted_time", "trading_date",
     "source_partition", "source_offset", "log_partition", "log_offset",

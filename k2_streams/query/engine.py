@@ -60,7 +60,7 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def table(self, statement: Statement, tail: pa.Table | None = None) -> pa.Table:
+    def table(self, statement: Statement, tail: pa.Table) -> pa.Table:
         """The statement's rows; `tail` is what it finds under the tail's name.
 
         Raises:
@@ -68,8 +68,7 @@ class Session:
             TooMuchError: it needs more memory than it may take.
             QueryTimeoutError: it was interrupted.
         """
-        if tail is not None:
-            self._connection.register(TAIL, tail)
+        self._connection.register(TAIL, tail)
         try:
             relation = self._connection.sql(statement.sql, params=list(statement.values))
             rows: pa.Table = relation.to_arrow_table()
@@ -77,11 +76,11 @@ class Session:
             raise QueryTimeoutError("the query took longer than it may") from error
         except duckdb.OutOfMemoryException as error:
             raise TooMuchError("the query needs more memory than it may take") from error
-        except (duckdb.IOException, duckdb.HTTPException) as error:
+        except (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException) as error:
+            # The last one is what a damaged Parquet file raises; the statements are our own.
             raise FilesUnreadableError(str(error)) from error
         finally:
-            if tail is not None:
-                self._connection.unregister(TAIL)
+            self._connection.unregister(TAIL)
         return rows
 
 

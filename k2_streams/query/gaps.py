@@ -40,7 +40,12 @@ class GapsView:
         return self._ledger.forgotten
 
     def apply(self, event: AnyEvent, partition: int, position: int) -> None:
-        """Take one event in; `position` is the next offset of its partition."""
+        """Take one event in; `position` is the next offset of its partition.
+
+        An event below the position is passed over: a reader that begins again may read it again.
+        """
+        if position <= self._positions.get(partition, 0):
+            return
         self._ledger.apply(event)
         if event.scope not in self._scopes:
             self._scopes.add(event.scope)
@@ -49,17 +54,8 @@ class GapsView:
         self.advance(partition, position)
 
     def advance(self, partition: int, position: int) -> None:
-        """The partition of events has been read up to `position`.
-
-        Raises:
-            ValueError: the position would go back.
-        """
-        if position < self._positions.get(partition, 0):
-            raise ValueError(
-                f"k2.sequence-events-{partition}: position {position} is behind "
-                f"{self._positions[partition]}"
-            )
-        self._positions[partition] = position
+        """The partition of events has been read up to `position`; it never goes back."""
+        self._positions[partition] = max(position, self._positions.get(partition, 0))
 
     def cover(self, log_next: Mapping[int, int]) -> None:
         """Every event of the records of `k2.trades` below these offsets is in the view."""
@@ -70,7 +66,7 @@ class GapsView:
         """Whether the view reaches as far as an answer that ends at these offsets."""
         return all(self._covered.get(p, 0) >= offset for p, offset in log_next.items())
 
-    def find(  # noqa: PLR0913 (the parameters of a question, all named)
+    def find(
         self,
         *,
         symbols: tuple[str, ...] = (),

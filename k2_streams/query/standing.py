@@ -39,6 +39,7 @@ class Standing:
 
     view: TailView
     head: Head
+    held: dict[int, int]  # per partition the next offset that the snapshot does not hold
     cut: Cut
     topic_id: str
 
@@ -92,7 +93,7 @@ class Ground:
                 continue
             short = cut if isinstance(cut, Ahead) else self._short(view, wanted)
             if isinstance(cut, Cut) and short is None:
-                return Standing(view, head, cut, topic_id)
+                return Standing(view, head, held, cut, topic_id)
             left_s = deadline_s - self._clock.monotonic()
             if left_s <= 0 or not await self._waiting.changed(version, left_s):
                 assert short is not None  # noqa: S101 - one of the two was too short

@@ -79,39 +79,28 @@ def names(files: Sequence[str], lake_limits: Mapping[int, int], selection: Selec
 
 
 def summary(
-    files: Sequence[str],
-    lake_limits: Mapping[int, int],
-    lake_from: Mapping[int, int],
-    tail: bool,
+    files: Sequence[str], lake_limits: Mapping[int, int], lake_from: Mapping[int, int]
 ) -> Statement:
     """Per exchange and symbol: how many rows, the first and last time, and the newest row.
 
     Args:
-        files: as in `trades`.
+        files: to add up; none: `TAIL`.
         lake_limits: as in `trades`.
         lake_from: per partition the offset below which the files' rows are not wanted.
-        tail: as in `trades`.
     """
-    needed = f"exchange, symbol, price, quantity, session, sequence, {', '.join(ORDER)}"
-    parts: list[str] = []
-    values: list[Value] = []
-    if files:
-        where = wanted(Selection(), lake_limits)
-        for partition, offset in lake_from.items():
-            where.add("NOT (log_partition = ? AND log_offset < ?)", partition, offset)
-        parts.append(f"SELECT {needed} FROM {_SCAN}{where}")  # noqa: S608 (bound values)
-        values += [list(files), *where.values]
-    if tail or not files:
-        parts.append(f"SELECT {needed} FROM {TAIL}")  # noqa: S608 (no value in it)
+    where = wanted(Selection(), lake_limits)
+    for partition, offset in lake_from.items():
+        where.add("NOT (log_partition = ? AND log_offset < ?)", partition, offset)
     newest = (
         "max_by({'price': price, 'quantity': quantity, 'session': session, 'sequence': sequence, "
         "'log_partition': log_partition, 'log_offset': log_offset, 'log_row': log_row}, "
         f"({', '.join(ORDER)}))"
     )
+    source, values = (f"{_SCAN}{where}", [list(files), *where.values]) if files else (TAIL, [])
     return Statement(
-        "SELECT exchange, symbol, count(*) AS trades, min(exchange_time_ns) AS first_time_ns, "  # noqa: S608 (no value in it)
+        "SELECT exchange, symbol, count(*) AS trades, min(exchange_time_ns) AS first_time_ns, "  # noqa: S608 (bound values)
         f"max(exchange_time_ns) AS last_time_ns, {newest} AS newest "
-        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY exchange, symbol",
+        f"FROM {source} GROUP BY exchange, symbol",
         tuple(values),
     )
 

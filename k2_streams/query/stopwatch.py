@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from k2_streams.clock import Clock
+from k2_streams.clock import SYSTEM_CLOCK, Clock
 
 
 class Stopwatch:
     """Milliseconds by stage, and in all."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._start_s = clock.monotonic()
         self.stages_ms: dict[str, float] = {}

@@ -69,7 +69,15 @@ class SymbolTotals:
         self._lock = asyncio.Lock()
 
     async def at(self, standing: Standing) -> Totals:
-        """The totals of exactly the rows of a standing; not to be changed."""
+        """The totals of exactly the rows of a standing; not to be changed.
+
+        An asker who goes away leaves the scan running: the next one wants it too.
+        """
+        task = asyncio.ensure_future(self._at(standing))
+        task.add_done_callback(_seen)
+        return await asyncio.shield(task)
+
+    async def _at(self, standing: Standing) -> Totals:
         async with self._lock:
             wanted = standing.cut.next
             base, totals = self._next, self._totals
@@ -78,12 +86,18 @@ class SymbolTotals:
             if wanted == base:
                 return totals
             added = await self._add_up(standing, slice_from(standing, base))
-            merged = dict(totals)
-            for key, total in added.items():
-                merged[key] = merged[key].plus(total) if key in merged else total
+            totals = merged(totals, added)
             if standing.topic_id != self._topic_id or _reaches(wanted, self._next):
-                self._next, self._totals, self._topic_id = wanted, merged, standing.topic_id
-            return merged
+                self._next, self._totals, self._topic_id = wanted, totals, standing.topic_id
+            return totals
+
+
+def merged(totals: Totals, added: Totals) -> Totals:
+    """Of both sets of rows, which share none."""
+    both = dict(totals)
+    for key, total in added.items():
+        both[key] = both[key].plus(total) if key in both else total
+    return both
 
 
 def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
@@ -118,6 +132,12 @@ def totals_of(rows: list[dict[str, Any]]) -> Totals:
         )
         for row in rows
     }
+
+
+def _seen(task: "asyncio.Future[Totals]") -> None:
+    """Take note of an error that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _reaches(wanted: Mapping[int, int], base: Mapping[int, int]) -> bool:

@@ -34,6 +34,7 @@ class _Hit(NamedTuple):
     batch: LogBatch
     rows: Indices
     times: npt.NDArray[np.int64]  # their event times
+    size_bytes: int  # of the whole batch
 
 
 def select(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
@@ -57,7 +58,7 @@ def select(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
         times: npt.NDArray[np.int64] = batch.rows.column("exchange_time_ns").to_numpy()
         rows = _matching(batch, times, selection, names)
         if len(rows):
-            hits.append(_Hit(batch, rows, times[rows]))
+            hits.append(_Hit(batch, rows, times[rows], kept.size_bytes))
     return _expand(_first(hits, selection))
 
 
@@ -120,7 +121,7 @@ def _first(hits: list[_Hit], selection: Selection) -> list[_Hit]:
         edge = np.partition(times, at_most - 1)[at_most - 1]
         keep = [hit.times <= edge for hit in hits]
     return [
-        _Hit(hit.batch, hit.rows[mask], hit.times[mask])
+        _Hit(hit.batch, hit.rows[mask], hit.times[mask], hit.size_bytes)
         for hit, mask in zip(hits, keep, strict=True)
         if mask.any()
     ]
@@ -133,11 +134,11 @@ def _expand(hits: list[_Hit]) -> pa.Table:
     rows = size_bytes = 0
     for hit in sorted(hits, key=lambda hit: hit.batch.source_partition):
         rows += len(hit.rows)
-        size_bytes += hit.batch.size_bytes
+        size_bytes += hit.size_bytes
         same = not group or hit.batch.source_partition == group[0].batch.source_partition
         if group and not (same and rows <= _MAX_EXPAND_ROWS and size_bytes <= _MAX_EXPAND_BYTES):
             tables.append(_expand_group(group))
-            group, rows, size_bytes = [], len(hit.rows), hit.batch.size_bytes
+            group, rows, size_bytes = [], len(hit.rows), hit.size_bytes
         group.append(hit)
     if group:
         tables.append(_expand_group(group))

@@ -195,11 +195,11 @@ class Task:
         async with LogReader(self._context.kafka) as reader:
             begin = (await reader.begin_offsets([at]))[at]
             end = (await reader.end_offsets([at]))[at]
-            written = (await reader.end_offsets([out]))[out]
+            orphaned = position is None and await _holds_records(reader, out)
         if position is None:
-            if written:
+            if orphaned:
                 raise StateLostError(
-                    f"{TRADES}-{self.partition} holds {written} offsets, and the changelog no "
+                    f"{TRADES}-{self.partition} holds committed records, and the changelog no "
                     f"position: the state was lost. `k2 changelog sequence --partition "
                     f"{self.partition}` shows what is left; a new K2_APP_ID with new topics starts "
                     "afresh"
@@ -458,3 +458,13 @@ class Task:
         if state not in _TRANSITIONS[self.state]:
             raise AssertionError(f"task {self.partition}: {self.state.value} to {state.value}")
         self.state = state
+
+
+async def _holds_records(reader: LogReader, at: tuple[str, int]) -> bool:
+    """Whether a partition holds a committed record; an aborted one takes offsets too."""
+    begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
+    reader.assign({at: begin})
+    while reader.position(*at) < end:
+        if any(chunk.records for chunk in await reader.poll(max_records=1)):
+            return True
+    return False

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from query_world import T0, DictSpill, World
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
-from k2_streams.query.request import TradesRequest, parse_trades
+from k2_streams.query.request import SymbolsRequest, TradesRequest, parse_trades
 from k2_streams.query.token import Token
 
 PARTITIONS = 3
@@ -87,7 +88,9 @@ class Run:
     async def ask(self, action: tuple) -> None:
         _, symbols, descending, limit, (start_ns, end_ns), meanwhile = action
         pending = iter(meanwhile)
-        self.world.lake.meanwhile = lambda: [self.change(one) for one in itertools.islice(pending, 1)]
+        self.world.lake.meanwhile = lambda: [
+            self.change(one) for one in itertools.islice(pending, 1)
+        ]
         request = TradesRequest(
             symbols=symbols, descending=descending, limit=limit, start_ns=start_ns, end_ns=end_ns
         )
@@ -105,6 +108,7 @@ class Run:
         assert all(first.meta.offsets[p] >= range_.end for p, range_ in before.items())
         pages = await self.pages(first)
         self.check(request, first, pages)
+        await self.check_symbols()
         self.asked.append((request, first.meta.token, pages))
 
     async def pages(self, first: Answer) -> list[dict]:
@@ -130,6 +134,19 @@ class Run:
         assert rows == (truth[::-1] if request.descending else truth)
         assert answer.meta.rows_lake + answer.meta.rows_tail == answer.meta.rows
 
+    async def check_symbols(self, as_of: Token | None = None) -> None:
+        """The list of symbols counts the same rows, and shows the newest of each."""
+        answer = await self.world.query.symbols(SymbolsRequest(as_of=as_of))
+        newest, counts = {}, Counter()
+        for row in self.world.log.rows(answer.meta.offsets):
+            newest[row["symbol"]] = row
+            counts[row["symbol"]] += 1
+        assert [(row.symbol, row.trades) for row in answer.symbols] == sorted(counts.items())
+        for row in answer.symbols:
+            truth = newest[row.symbol]
+            assert (row.last_price, row.sequence) == (truth["price"], truth["sequence"])
+            assert row.last_time_ns == truth["exchange_time_ns"]
+
     async def ask_again(self) -> None:
         """Every answer given before, by its token: the same rows, whatever happened since."""
         self.world.lake.meanwhile = lambda: None
@@ -144,6 +161,7 @@ class Run:
             answer = await self.world.query.trades(pinned)
             assert answer.rows.to_pylist() == rows
             assert answer.meta.token == token
+            await self.check_symbols(pinned.as_of)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

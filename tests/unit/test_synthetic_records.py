@@ -22,7 +22,9 @@ def home(key: bytes) -> int:
 
 
 def messages(**options):
-    plan = Plan(**{"seed": 3, "start_ns": time.time_ns(), "messages": 5_000, "symbols": 12} | options)
+    plan = Plan(
+        **{"seed": 3, "start_ns": time.time_ns(), "messages": 5_000, "symbols": 12} | options
+    )
     return np.concatenate(list(Synthetic(plan).chunks()))
 
 

@@ -1,4 +1,4 @@
-"""The sending loop keeps its pace, ends when told to, and tells the model of what was sent alone."""
+"""The sending loop keeps its pace, ends when told to, and tells the model what was sent."""
 
 import asyncio
 
@@ -74,7 +74,9 @@ class ToyClock:
         return int(self.now * 1e9)
 
 
-async def sent(stream: Stream, pace: Pace, sender: ToySender, clock: ToyClock, stop=None, seen=None):
+async def sent(
+    stream: Stream, pace: Pace, sender: ToySender, clock: ToyClock, stop=None, seen=None
+):
     return await send_all(
         stream,
         sender,

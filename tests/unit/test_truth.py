@@ -29,7 +29,10 @@ def truth(scope: str = "X:A", session: str = "0", topic: str = "raw") -> Truth:
     )
     header = Header(topic=topic, feed="canonical", options={"seed": 7, "rate": 0.5}, sent=14)
     return Truth(
-        header, [session_line(one, 5)], Counter({"not-json": 1, "stale": 2}), {0: Position(0, 14, 14)}
+        header,
+        [session_line(one, 5)],
+        Counter({"not-json": 1, "stale": 2}),
+        {0: Position(0, 14, 14)},
     )
 
 
@@ -57,6 +60,15 @@ def test_a_file_cut_short_is_noticed(tmp_path):
         path.write_bytes(b"".join(lines[:count]))
         with pytest.raises(TruthError, match=r"cut short|expected a header"):
             truth_file.read(path)
+
+
+def test_a_line_that_is_gone_is_noticed(tmp_path):
+    path = tmp_path / "truth.jsonl"
+    truth_file.write(path, truth())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+    with pytest.raises(TruthError, match="cut short"):
+        truth_file.read(path)
 
 
 def test_a_packed_file_cut_short_is_noticed(tmp_path):
@@ -101,7 +113,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 def test_packed_lines_are_plain_json(tmp_path):
     path = tmp_path / "truth.jsonl.gz"
     truth_file.write(path, truth())
-    kinds = [msgspec.json.decode(line)["type"] for line in gzip.open(path)]
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    kinds = [msgspec.json.decode(line)["type"] for line in lines]
     assert kinds == ["header", "session", "letters", "positions", "end"]
 
 

@@ -111,7 +111,14 @@ def test_events_of_others_are_left_alone():
     later = {"source_partition": 0, "source_offset": 100}
     of_others = [
         ev.GapAbandoned(
-            scope="X:A", session="1", first=3, last=3, gap_first=3, gap_last=3, reason="reset", **later
+            scope="X:A",
+            session="1",
+            first=3,
+            last=3,
+            gap_first=3,
+            gap_last=3,
+            reason="reset",
+            **later,
         ),
         ev.Reset(scope="X:A", session="2", sequence=1, previous="1", **later),
         ev.Late(scope="Y:B", session="0", sequence=1, source_partition=1, source_offset=5),
@@ -174,7 +181,9 @@ def test_a_letter_twice():
 
 
 def test_a_letter_without_a_reason():
-    ((name, differences),) = letters("not-json", "empty", "not-json", "x", **{"k2.partition": b"?"})[1:]
+    ((name, differences),) = letters(
+        "not-json", "empty", "not-json", "x", **{"k2.partition": b"?"}
+    )[1:]
     assert name == "dead letters, each once"
     assert differences[0].startswith("letters 0:0: without a reason or a position")
 

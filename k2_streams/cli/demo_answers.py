@@ -1,0 +1,133 @@
+"""The demo's questions: one over lake and tail, and the same ones about the past."""
+
+import urllib.parse
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from k2_streams.cli.demo_input import QUESTION_SYMBOL
+from k2_streams.cli.differences import Check
+from k2_streams.cli.workers import LocalWorker
+
+#: As many as an answer may have: the demo's symbol has far fewer.
+LIMIT = 100_000
+SHOWN_ROWS = 3
+_SHOWN = ("exchange_time", "symbol", "sequence", "price", "quantity", "log_partition", "log_offset")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was asked, and what came."""
+
+    url: str
+    rows: list[Row]
+    meta: dict[str, Any]
+
+
+def ask(worker: LocalWorker, as_of: str | None = None) -> Answer:
+    """The demo's question: the last fifteen minutes of one symbol, now or as of a token.
+
+    Raises:
+        OSError: no answer.
+    """
+    question = {"exchange": "SIM", "symbol": QUESTION_SYMBOL, "window": "15m", "limit": str(LIMIT)}
+    if as_of is not None:
+        question["as_of"] = as_of
+    path = f"/v1/trades?{urllib.parse.urlencode(question)}"
+    body = worker.get(path)
+    return Answer(worker.url + path, body["data"], body["meta"])
+
+
+def show_answer(console: Console, answer: Answer) -> None:
+    """The answer's proof, part by part."""
+    meta = answer.meta
+    _show_curl(console, answer.url)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("rows", f"{meta['rows']:,}")
+    table.add_row("  of the lake", f"{meta['rows_lake']:,}   snapshot {meta['snapshot']}")
+    table.add_row("  of the tail", f"{meta['rows_tail']:,}   not yet in the lake")
+    ends = ", ".join(f"{p}: {end:,}" for p, end in sorted(meta["offsets"].items()))
+    table.add_row("stands for", f"k2.trades below {ends}")
+    table.add_row("token", meta["token"])
+    table.add_row("gaps in its range", _gaps(meta))
+    table.add_row("complete", "yes" if meta["complete"] else "no: something is known to be missing")
+    table.add_row("took", f"{meta['elapsed_ms']:.1f} ms")
+    console.print(table)
+    newest = Table(box=None, pad_edge=False, title="its newest rows", title_justify="left")
+    for name in _SHOWN:
+        newest.add_column(name, justify="left" if name in {"symbol", "exchange_time"} else "right")
+    for row in answer.rows[-SHOWN_ROWS:]:
+        newest.add_row(*(str(row[name]) for name in _SHOWN))
+    console.print(newest)
+
+
+def travel(console: Console, worker: LocalWorker, before: Answer) -> list[Check]:
+    """Ask of the past, and compare.
+
+    1. The question of the middle of the flow again, by its token: what was in two parts then is
+       in the lake now, and must be the same rows.
+    2. The same as of an earlier snapshot: exactly the rows that lay below its offsets, twice.
+
+    Raises:
+        OSError: no answer.
+    """
+    now = ask(worker)
+    again = ask(worker, before.meta["token"])
+    snapshots = worker.get("/v1/snapshots")["data"]
+    older = _earlier(snapshots)
+    first, second = (ask(worker, older["token"]) for _ in range(2))
+    below = [row for row in now.rows if _is_below(row, older["offsets"])]
+
+    _show_curl(console, first.url)
+    table = Table(box=None, pad_edge=False)
+    for name in ("asked", "rows", "of the lake", "of the tail"):
+        table.add_column(name, justify="left" if name == "asked" else "right")
+    for name, answer in (
+        ("then, in the middle of the flow", before),
+        ("again now, by its token", again),
+        (f"as of snapshot {older['id']}", first),
+        ("the same once more", second),
+        ("now", now),
+    ):
+        meta = answer.meta
+        numbers = (meta["rows"], meta["rows_lake"], meta["rows_tail"])
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    return [
+        _same("an answer again, by its token", before.rows, again.rows),
+        _same("rows as of an earlier snapshot", below, first.rows),
+        _same("the same asked twice", first.rows, second.rows),
+    ]
+
+
+def _earlier(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the snapshots with rows, newest first, the one in the middle."""
+    with_rows = [one for one in snapshots if one["token"] is not None and one["rows_total"]]
+    return with_rows[len(with_rows) // 2]
+
+
+def _is_below(row: Row, offsets: dict[str, int]) -> bool:
+    return bool(row["log_offset"] < offsets.get(str(row["log_partition"]), 0))
+
+
+def _same(name: str, expected: list[Row], found: list[Row]) -> Check:
+    check = Check(f"time travel: {name}", len(expected), len(found))
+    for one, other in zip(expected, found, strict=False):
+        if one != other:
+            check.differ(f"expected {one}, found {other}")
+    return check
+
+
+def _gaps(meta: dict[str, Any]) -> str:
+    states: dict[str, int] = {}
+    for gap in meta["gaps"]:
+        states[gap["state"]] = states.get(gap["state"], 0) + 1
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+
+
+def _show_curl(console: Console, url: str) -> None:
+    console.print(f"$ curl -s '{url}'", style="cyan", markup=False, soft_wrap=True)

@@ -1,0 +1,140 @@
+"""What K2 found, counted from its own answers and topics, beside what was injected."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+
+from rich.console import Console
+from rich.table import Table
+
+from k2_streams.cli.demo_input import Figures, Source, injected
+from k2_streams.cli.demo_pictures import bars
+from k2_streams.cli.demo_watch import DemoError
+from k2_streams.cli.differences import Check
+from k2_streams.cli.platform import read_topic
+from k2_streams.cli.truth import Truth
+from k2_streams.cli.workers import LocalWorker
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import DEAD_LETTER
+
+#: The events are read beside the trades: a moment later at most, but the machine may be busy.
+EVENTS_WITHIN_S = 30.0
+_RETRY_EVERY_S = 0.2
+_NAMES = {
+    "rows": "trades accepted",
+    "duplicates": "repeated numbers",
+    "late": "late numbers",
+    "stale": "stale numbers",
+    "resets": "sessions begun anew",
+    "gaps_opened": "gaps opened",
+    "gaps_filled": "gaps filled later",
+    "gaps_abandoned": "gaps given up at a reset",
+}
+
+
+def found(worker: LocalWorker, exchange: str) -> Figures:
+    """What the platform says of an exchange, once it has read its events as far as its trades.
+
+    Raises:
+        DemoError: it has not in time.
+        OSError: no answer.
+    """
+    deadline = time.monotonic() + EVENTS_WITHIN_S
+    while True:
+        answer = worker.get(f"/v1/symbols?exchange={exchange}")
+        if answer["meta"]["gaps_complete"]:
+            break
+        if time.monotonic() > deadline:
+            raise DemoError(f"the events were not read within {EVENTS_WITHIN_S:.0f} s")
+        time.sleep(_RETRY_EVERY_S)
+    figures = Figures()
+    for symbol in answer["data"]:
+        figures.rows += symbol["trades"]
+        for name in _NAMES:
+            if name != "rows":
+                setattr(figures, name, getattr(figures, name) + symbol[name])
+    return figures
+
+
+async def _letters(bootstrap: str) -> Counter[str]:
+    """The dead letters there are, by reason."""
+    reasons: Counter[str] = Counter()
+    async for _, records in read_topic(KafkaConfig(bootstrap=bootstrap), DEAD_LETTER):
+        for record in records:
+            reasons[dict(record.headers)["k2.reason"].decode()] += 1
+    return reasons
+
+
+def compare(
+    console: Console,
+    worker: LocalWorker,
+    bootstrap: str,
+    sources: Sequence[Source],
+    truths: Sequence[Truth],
+) -> list[Check]:
+    """Count both sides, show them beside each other, and draw what K2 found.
+
+    Raises:
+        DemoError: the platform has not read its own events in time.
+        OSError: no answer.
+    """
+    checks: list[Check] = []
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("injected", "K2 found", ""):
+        table.add_column(name, justify="right" if name else "left")
+
+    def add(label: str, expected: int, there: int) -> None:
+        check = Check(label, expected, there)
+        checks.append(check)
+        verdict = "[green]agrees[/]" if check.agrees else "[bold red]differs[/]"
+        table.add_row(f"  {label}", f"{expected:,}", f"{there:,}", verdict)
+
+    total = Figures()
+    for source in sources:
+        wanted, there = injected(truths, source.exchange), found(worker, source.exchange)
+        table.add_row(f"[bold]{source.exchange}[/]")
+        for name, label in _NAMES.items():
+            count = getattr(there, name)
+            add(label, getattr(wanted, name), count)
+            setattr(total, name, getattr(total, name) + count)
+    wanted_reasons = sum((truth.reasons for truth in truths), Counter[str]())
+    total.reasons = asyncio.run(_letters(bootstrap))
+    table.add_row("[bold]dead letters, by reason[/]")
+    for reason in sorted(wanted_reasons | total.reasons):
+        add(reason, wanted_reasons[reason], total.reasons[reason])
+    table.add_row("[bold]all messages[/]")
+    judged = sum(worker.get("/v1/status")["watermark"].values())
+    without_trade = judged - total.rows - total.duplicates - total.reasons.total()
+    add("judged", sum(truth.header.sent for truth in truths), judged)
+    add("without a trade: book updates", sum(one.header.controls for one in truths), without_trade)
+    console.print(table)
+    console.print()
+    _draw(console, total, judged, without_trade)
+    return checks
+
+
+def _draw(console: Console, total: Figures, judged: int, without_trade: int) -> None:
+    """What became of the messages, as bars."""
+    in_order = total.rows - total.late
+    console.print(
+        bars(
+            [
+                ("messages", judged, "white"),
+                ("book updates", without_trade, "white"),
+                ("in order", in_order, "green"),
+                ("late, accepted", total.late, "yellow"),
+                ("repeated, dropped", total.duplicates, "magenta"),
+                ("dead letters", total.reasons.total(), "red"),
+                ("gaps opened", total.gaps_opened, "cyan"),
+                ("of them filled", total.gaps_filled, "cyan"),
+                ("sessions begun anew", total.resets, "blue"),
+            ]
+        )
+    )
+    console.print("(bars on a logarithmic scale)", style="dim")
+
+
+assert {*_NAMES, "reasons"} == {one.name for one in fields(Figures)}  # noqa: S101 - each is compared

@@ -1,0 +1,178 @@
+"""The middle of the demo: watch the flow, kill the worker in it, and see it come back.
+
+flowing --kill -9--> down --ready--> answering --first new records--> flowing --all judged--> end
+"""
+
+import enum
+import subprocess
+import time
+import urllib.error
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from k2_streams.cli.demo_dial import Dial, Sample
+from k2_streams.cli.demo_input import FLOW_S
+from k2_streams.cli.workers import READY_WITHIN_S, LocalWorker, WorkerError
+
+#: Between two looks at the status: three requests each, far below the web's limit of a caller.
+LOOK_EVERY_S = 0.3
+#: Of the flow, before the worker is killed.
+KILL_AFTER_S = 0.4 * FLOW_S
+#: From the last message sent until it is judged, on a busy machine.
+JUDGED_WITHIN_S = 90.0
+
+
+class DemoError(Exception):
+    """The story cannot go on; the text says why."""
+
+
+class Phase(enum.Enum):
+    """Of the worker's life; see the drawing above."""
+
+    FLOWING = "flowing"
+    DOWN = "down"
+    ANSWERING = "answering"
+    BACK = "flowing again"
+
+
+@dataclass(slots=True)
+class Recovery:
+    """The kill, and what came after; seconds since the kill."""
+
+    at_s: float = 0.0  # of the story
+    judged: int = 0  # records that had been judged, as far as anybody could see
+    ready_s: float = 0.0  # it answers queries again
+    new_s: float = 0.0  # the first answer that holds more than before
+    backlog: int = 0  # records that waited in Kafka at most, from then on
+
+
+@dataclass(slots=True)
+class Watch:
+    """Watches until all that was sent has been judged.
+
+    Attributes:
+        samples: what was seen, in order; None where the worker did not answer.
+        recovery: of the kill.
+    """
+
+    console: Console
+    worker: LocalWorker
+    samples: list[Sample] = field(default_factory=list)
+    recovery: Recovery = field(default_factory=Recovery)
+    _phase: Phase = Phase.FLOWING
+    _began: float = field(default_factory=time.monotonic)
+    _flow_began: float | None = None
+
+    def run(
+        self,
+        producers: Sequence[subprocess.Popen[bytes]],
+        ends: Callable[[], Mapping[int, int]],
+        when_back: Callable[[], bool],
+    ) -> None:
+        """Watch, kill, and watch on.
+
+        Args:
+            producers: of the messages; each must end with 0.
+            ends: asked once they have: per raw partition the offset after the last one sent.
+            when_back: called at each look after the recovery until it gives True.
+
+        Raises:
+            DemoError: a producer failed, or not all was judged in time.
+            WorkerError: the worker ended by itself, or did not come back.
+        """
+        asked = False
+        wanted: Mapping[int, int] | None = None
+        deadline = float("inf")
+        with Dial(self.console) as dial:
+            while True:
+                sample = self._look()
+                dial.show(self.samples, self._phase.value, time.monotonic() - self._began)
+                self._step(sample, dial, sending=wanted is None)
+                if self._phase is Phase.BACK and not asked:
+                    asked = when_back()
+                if wanted is None and all(one.poll() is not None for one in producers):
+                    wanted = ends()
+                    deadline = time.monotonic() + JUDGED_WITHIN_S
+                if wanted is not None and self._phase is Phase.BACK and sample is not None:
+                    if all(sample.watermark.get(p, 0) >= end for p, end in wanted.items()):
+                        return
+                    if time.monotonic() > deadline:
+                        raise DemoError(
+                            f"expected raw offsets {dict(wanted)} to be judged within "
+                            f"{JUDGED_WITHIN_S:.0f} s, found {sample.watermark}"
+                        )
+                time.sleep(LOOK_EVERY_S)
+
+    def _look(self) -> Sample | None:
+        """What the worker says now, kept."""
+        if self.worker.process is None or self.worker.process.poll() is not None:
+            raise WorkerError(f"the worker ended by itself\n{self.worker.last_words()}")
+        at_s = time.monotonic() - self._began
+        try:
+            status = self.worker.get("/v1/status", within_s=5.0)
+            newest = self.worker.get("/v1/snapshots?limit=1", within_s=5.0)["data"]
+        except (urllib.error.URLError, OSError):
+            return None
+        sample = _sample(at_s, status, newest, self.samples[-1] if self.samples else None)
+        self.samples.append(sample)
+        if self._phase in {Phase.ANSWERING, Phase.BACK}:
+            self.recovery.backlog = max(self.recovery.backlog, sample.lag)
+        return sample
+
+    def _step(self, sample: Sample | None, dial: Dial, *, sending: bool) -> None:
+        """Go on to the next phase if it is time."""
+        now = time.monotonic()
+        since_s = now - self._began - self.recovery.at_s
+        match self._phase:
+            case Phase.FLOWING if sample is not None and sample.judged:
+                self._flow_began = self._flow_began or now
+                over = not sending or now - self._flow_began >= KILL_AFTER_S
+                if over and sample.lake_rows:
+                    self._kill(dial)
+            case Phase.DOWN:
+                if self.worker.is_ready():
+                    self.recovery.ready_s = time.monotonic() - self._began - self.recovery.at_s
+                    self._phase = Phase.ANSWERING
+                elif since_s > READY_WITHIN_S:
+                    raise WorkerError(f"not back after {since_s:.0f} s\n{self.worker.last_words()}")
+            case Phase.ANSWERING if sample is not None:
+                if sample.judged > self.recovery.judged or not (sending or sample.lag):
+                    self.recovery.new_s = since_s
+                    self._phase = Phase.BACK
+                    dial.say(
+                        f"back: queries answered after {self.recovery.ready_s:.1f} s, new records "
+                        f"judged after {self.recovery.new_s:.1f} s"
+                    )
+            case _:
+                pass
+
+    def _kill(self, dial: Dial) -> None:
+        """Power off, power on: the worker is given no chance to finish anything."""
+        pid = self.worker.process.pid if self.worker.process else 0
+        self.worker.kill()
+        self.recovery.at_s = time.monotonic() - self._began
+        self.recovery.judged = self.samples[-1].judged
+        self.worker.start()
+        self._phase = Phase.DOWN
+        dial.say(
+            f"kill -9 {pid}   with {self.recovery.judged:,} records judged; started again at once"
+        )
+
+
+def _sample(
+    at_s: float, status: dict[str, Any], newest: list[dict[str, Any]], before: Sample | None
+) -> Sample:
+    """A look as numbers. What was judged stays so, while a new process still reads up to it."""
+    known = before.watermark if before is not None else {}
+    marks = {int(p): next_offset or 0 for p, next_offset in status["watermark"].items()}
+    return Sample(
+        at_s=at_s,
+        watermark={p: max(marks.get(p, 0), known.get(p, 0)) for p in {*marks, *known}},
+        lag=status["lag_records"],
+        tail_rows=status["tail"]["rows"],
+        lake_rows=newest[0]["rows_total"] if newest else 0,
+        level=status["level"],
+    )

@@ -1,0 +1,92 @@
+"""The proof of an answer: what it stands for, and what is known to be missing."""
+
+import pyarrow as pa
+
+from k2_streams.core.gaps import FILLED
+from k2_streams.query.answer import Answer, Meta, NodeState
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.request import TradesRequest
+from k2_streams.query.result import key_of_last, rows_from_lake
+from k2_streams.query.selection import Selection
+from k2_streams.query.standing import Standing
+from k2_streams.query.stopwatch import Stopwatch
+from k2_streams.query.token import Cursor, Token
+
+#: Gaps that an answer lists; how many more there are it counts.
+MAX_META_GAPS = 100
+
+
+def answer(
+    rows: pa.Table,
+    *,
+    standing: Standing,
+    request: TradesRequest,
+    selection: Selection,
+    token: Token,
+    gaps: GapsView,
+    state: NodeState,
+    watch: Stopwatch,
+) -> Answer:
+    """A page with its proof.
+
+    Args:
+        rows: of the selection, in order; one more than the request's limit says that more follow.
+        standing: what was read.
+        request: what was asked.
+        selection: the same with its range resolved.
+        token: of the first page.
+        gaps: as known now.
+        state: of the pipeline now.
+        watch: where the time went.
+    """
+    cursor: Cursor | None = None
+    if rows.num_rows > request.limit:
+        rows = rows.slice(0, request.limit)
+        cursor = Cursor(
+            token=token,
+            after=key_of_last(rows),
+            symbols=selection.symbols,
+            exchanges=selection.exchanges,
+            start_ns=selection.start_ns,
+            end_ns=selection.end_ns,
+            descending=selection.descending,
+            limit=request.limit,
+            asked=request.asked() if request.cursor is None else request.cursor.asked,
+        )
+    found, omitted = gaps.find(
+        symbols=selection.symbols,
+        exchanges=selection.exchanges,
+        start_ns=selection.start_ns,
+        end_ns=selection.end_ns,
+        limit=MAX_META_GAPS,
+    )
+    offsets = standing.cut.next
+    gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
+    missing = omitted > 0 or any(gap.state != FILLED for gap in found)
+    from_lake = rows_from_lake(rows, standing.held)
+    meta = Meta(
+        token=token.encode(),
+        offsets=offsets,
+        snapshot=standing.head.snapshot_id,
+        pinned=request.pinned,
+        start_ns=selection.start_ns,
+        end_ns=selection.end_ns,
+        order="desc" if selection.descending else "asc",
+        limit=request.limit,
+        rows=rows.num_rows,
+        rows_lake=from_lake,
+        rows_tail=rows.num_rows - from_lake,
+        gaps=found,
+        gaps_omitted=omitted,
+        gaps_complete=gaps_complete,
+        complete=gaps_complete and not missing and state.deferred == 0,
+        deferred=state.deferred,
+        dead_letters=state.dead_letters,
+        lag_records=state.lag_records,
+        level=state.level,
+        stalled=state.stalled,
+        next_cursor=None if cursor is None else cursor.encode(),
+        elapsed_ms=watch.elapsed_ms,
+        stages_ms=dict(watch.stages_ms),
+    )
+    return Answer(rows, meta)

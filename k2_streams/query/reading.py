@@ -1,0 +1,121 @@
+"""Both parts of a standing read as one: rows, the newest of them, their symbols, their totals."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from k2_streams.core.vector import Range
+from k2_streams.query import statement
+from k2_streams.query.engine import Engine, Session
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.result import as_trades
+from k2_streams.query.selection import Selection
+from k2_streams.query.standing import Standing
+from k2_streams.query.stopwatch import Stopwatch
+from k2_streams.query.symbols import Slice, Totals, merged, totals_of
+from k2_streams.query.tail import TailBatch
+from k2_streams.query.tail_rows import EMPTY, select
+
+#: Files of one statement of totals: about 6 M rows, a second or two of two cores.
+TOTALS_FILES = 64
+#: Rows of the tail in one statement of totals: 130 MB when expanded.
+TOTALS_ROWS = 200_000
+
+
+class Reader:
+    """Reads standings. For one event loop.
+
+    Every method raises what `LakeView.files` and `Engine.run` raise, and `TailMovedError` where a
+    spilled batch was evicted meanwhile.
+    """
+
+    def __init__(self, lake: LakeView, engine: Engine) -> None:
+        self._lake = lake
+        self._engine = engine
+
+    async def rows(
+        self, standing: Standing, selection: Selection, watch: Stopwatch | None = None
+    ) -> pa.Table:
+        """The selection's rows, in order."""
+        watch = watch or Stopwatch()
+        with watch.stage("plan"):
+            files = await self._lake.files(standing.head, selection)
+        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+
+        def work(session: Session) -> pa.Table:
+            with watch.stage("tail"):
+                tail = select(standing.view.batches(ranges), selection)
+            with watch.stage("scan"):
+                asked = statement.trades(files, limits, tail.num_rows > 0, selection)
+                return as_trades(session.table(asked, tail))
+
+        with watch.stage("engine"):
+            return await self._engine.run(work)
+
+    async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
+        """The event time of the newest row of the selection's names; None: there is no row."""
+        last = Selection(selection.symbols, selection.exchanges, descending=True, at_most=1)
+        rows = await self.rows(standing, last)
+        return None if rows.num_rows == 0 else int(rows.column("exchange_time_ns")[0].as_py())
+
+    async def known(
+        self, standing: Standing, symbols: Sequence[str], exchanges: tuple[str, ...]
+    ) -> set[str]:
+        """Those of the symbols that have a row at all."""
+        asked = Selection(tuple(symbols), exchanges)
+        files = await self._lake.files(standing.head, asked)
+        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+
+        def work(session: Session) -> set[str]:
+            found = set()
+            for symbol in symbols:
+                one = replace(asked, symbols=(symbol,), at_most=1)
+                if select(standing.view.batches(ranges), one).num_rows:
+                    found.add(symbol)
+            if files and found < set(symbols):
+                names = session.table(statement.names(files, limits, asked), EMPTY)
+                found |= set(names.column("symbol").to_pylist())
+            return found
+
+        return await self._engine.run(work)
+
+    async def totals(self, standing: Standing, part: Slice) -> Totals:
+        """Totals by symbol of a slice, in steps that each fit the engine's limits."""
+        files = await self._lake.files(standing.head, Selection()) if part.lake else []
+        limits = standing.cut.lake_limits
+        totals: Totals = {}
+        for at in range(0, len(files), TOTALS_FILES):
+            some = files[at : at + TOTALS_FILES]
+            asked = statement.summary(some, limits, part.lake_from)
+
+            def of_lake(session: Session, asked: statement.Statement = asked) -> Totals:
+                return totals_of(session.table(asked, EMPTY).to_pylist())
+
+            totals = merged(totals, await self._engine.run(of_lake))
+        for batches in _by_rows(standing.view.batches(part.tail)):
+
+            def of_tail(session: Session, batches: list[TailBatch] = batches) -> Totals:
+                rows = select(batches, Selection())
+                return totals_of(session.table(statement.summary([], {}, {}), rows).to_pylist())
+
+            totals = merged(totals, await self._engine.run(of_tail))
+        return totals
+
+
+def _tail_ranges(standing: Standing) -> dict[int, Range]:
+    return {number: part.tail for number, part in standing.cut.partitions.items()}
+
+
+def _by_rows(batches: Iterator[TailBatch]) -> Iterator[list[TailBatch]]:
+    """Groups of batches of about `TOTALS_ROWS` rows."""
+    group: list[TailBatch] = []
+    rows = 0
+    for batch in batches:
+        group.append(batch)
+        rows += batch.rows
+        if rows >= TOTALS_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group

@@ -1,0 +1,173 @@
+"""The fold of the sequencer's events says what the sequencer's own state says."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k2_streams.core.events import (
+    Duplicates,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Reset,
+    Stale,
+)
+from k2_streams.core.gaps import ABANDONED, FILLED, OPEN, GapLedger, without
+from k2_streams.core.sequence import Message, ScopeState, step
+from k2_streams.core.sessions import SessionRule
+
+SCOPE = "X:A"
+HOUR_NS = 3_600_000_000_000
+
+
+def opened(first: int, last: int, time_ns: int = 5, **more) -> GapOpened:
+    size = "small" if last - first < 10 else "large"
+    return GapOpened(
+        scope=SCOPE,
+        session="0",
+        first=first,
+        last=last,
+        size=size,
+        exchange_time_ns=time_ns,
+        **more,
+    )
+
+
+def late(sequence: int) -> Late:
+    return Late(scope=SCOPE, session="0", sequence=sequence)
+
+
+def folded(*events) -> GapLedger:
+    ledger = GapLedger()
+    for event in events:
+        ledger.apply(event)
+    return ledger
+
+
+def only(ledger: GapLedger):
+    (gap,) = ledger.gaps([SCOPE])
+    return gap
+
+
+messages = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(0, 6), st.sampled_from(["a", "b", "c"])), max_size=60
+)
+
+
+@settings(max_examples=300)
+@given(messages, st.sampled_from([SessionRule.NEVER, SessionRule.FALL, SessionRule.ORDERED]))
+def test_open_gaps_miss_what_the_state_misses(script, rule):
+    ledger = GapLedger()
+    state: ScopeState | None = None
+    time_ns = 1_700_000_000_000_000_000
+    for sequence, hours, session in script:
+        time_ns += hours * HOUR_NS // 2
+        taken = step(state, Message(sequence, session, time_ns, SCOPE, 0, 0), rule)
+        state = taken.state
+        for event in taken.events:
+            ledger.apply(event)
+        truth = {
+            (kept.id, number)
+            for kept in state.sessions
+            for part in kept.missing
+            for number in range(part.start, part.end)
+        }
+        gaps = list(ledger.gaps([SCOPE]))
+        found = {
+            (gap.session, number)
+            for gap in gaps
+            for low, high in gap.missing
+            for number in range(low, high + 1)
+        }
+        assert found == truth
+        counts, counters = ledger.counts(SCOPE), state.counters
+        assert counts.missing == len(truth)
+        assert (counts.late, counts.stale, counts.resets) == (
+            counters.late,
+            counters.stale,
+            counters.resets,
+        )
+        assert (counts.gaps_opened, counts.gaps_filled) == (
+            counters.gaps_opened,
+            counters.gaps_filled,
+        )
+        assert all(gap.missing for gap in gaps if gap.state == OPEN)
+        assert all(not gap.missing and not gap.abandoned for gap in gaps if gap.state == FILLED)
+
+
+def test_a_gap_that_opens_shrinks_and_is_filled():
+    ledger = folded(opened(5, 7, source_partition=2, source_offset=9))
+    assert (only(ledger).state, only(ledger).missing) == (OPEN, ((5, 7),))
+    assert (only(ledger).exchange, only(ledger).symbol) == ("X", "A")
+    assert (only(ledger).source_partition, only(ledger).source_offset) == (2, 9)
+    ledger.apply(late(6))
+    assert only(ledger).missing == ((5, 5), (7, 7))
+    ledger.apply(late(5))
+    ledger.apply(late(7))
+    ledger.apply(GapFilled(scope=SCOPE, session="0", first=5, last=7, exchange_time_ns=11))
+    gap = only(ledger)
+    assert (gap.state, gap.missing, gap.closed_time_ns) == (FILLED, (), 11)
+
+
+def test_a_gap_given_up_in_part_stays_abandoned_and_says_which():
+    part = GapAbandoned(
+        scope=SCOPE, session="0", first=5, last=6, gap_first=5, gap_last=9, reason="limit"
+    )
+    ledger = folded(opened(5, 9), late(8), part)
+    gap = only(ledger)
+    assert (gap.state, gap.reason) == (ABANDONED, "limit")
+    assert (gap.abandoned, gap.missing) == (((5, 6),), ((7, 7), (9, 9)))
+    for number in (7, 9):
+        ledger.apply(late(number))
+    assert (only(ledger).state, only(ledger).missing) == (ABANDONED, ())
+    assert ledger.counts(SCOPE).gaps_abandoned == 1
+
+
+def test_counts_of_what_opens_no_gap():
+    ledger = folded(
+        Duplicates(scope=SCOPE, session="0", count=4, ranges=[(1, 3)]),
+        Stale(scope=SCOPE, session="0", sequence=1),
+        Reset(scope=SCOPE, session="1", sequence=1, previous="0"),
+    )
+    counts = ledger.counts(SCOPE)
+    assert (counts.duplicates, counts.stale, counts.resets) == (4, 1, 1)
+    assert list(ledger.gaps([SCOPE])) == []
+
+
+def test_events_of_gaps_never_seen_are_counted_and_harm_nothing():
+    # The log of events begins after the gap was opened.
+    ledger = folded(
+        GapFilled(scope=SCOPE, session="0", first=5, last=7),
+        GapAbandoned(
+            scope=SCOPE, session="0", first=8, last=9, gap_first=8, gap_last=9, reason="reset"
+        ),
+        late(12),
+    )
+    counts = ledger.counts(SCOPE)
+    assert (counts.gaps_filled, counts.gaps_abandoned, counts.late) == (1, 1, 1)
+    assert counts.missing == 0
+
+
+def test_above_the_limit_closed_gaps_go_first_and_it_says_so():
+    ledger = GapLedger(max_gaps=2)
+    for first in (10, 20, 30):
+        ledger.apply(opened(first, first))
+    assert len(ledger) == 3  # open ones are never forgotten
+    ledger.apply(GapFilled(scope=SCOPE, session="0", first=20, last=20))
+    ledger.apply(opened(40, 40))
+    assert [gap.first for gap in ledger.gaps([SCOPE])] == [10, 30, 40]
+    assert ledger.forgotten == 1
+    ledger.apply(late(20))
+    assert ledger.counts(SCOPE).missing == 3
+
+
+@given(st.sets(st.integers(0, 20)), st.integers(0, 20), st.integers(0, 20))
+def test_without_is_set_difference(numbers, low, high):
+    ranges = tuple((n, n) for n in sorted(numbers))
+    left = without(ranges, low, high)
+    assert {n for a, b in left for n in range(a, b + 1)} == numbers - set(range(low, high + 1))
+    assert (
+        without(((0, 20),), low, high)
+        == tuple((a, b) for a, b in ((0, low - 1), (high + 1, 20)) if a <= b)
+        or low > high
+    )

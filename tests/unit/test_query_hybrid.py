@@ -1,0 +1,436 @@
+"""The hybrid query at its seams: waiting, files that go, a lake that is away, ranges, the proof."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from query_world import T0, TOPIC, TOPIC_ID, DictSpill, World, make_batch
+
+from k2_streams.core.events import GapFilled, GapOpened
+from k2_streams.core.schema import TRADES
+from k2_streams.core.trade_log import expand
+from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.rows import gather
+from k2_streams.lake.table import Lake
+from k2_streams.query.answer import NodeState
+from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.errors import (
+    BehindError,
+    InvalidParameter,
+    LakeUnavailable,
+    NotYetError,
+    UnknownSymbolError,
+)
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.hybrid import HybridQuery
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.request import (
+    GapsRequest,
+    SnapshotsRequest,
+    SymbolsRequest,
+    TradesRequest,
+    parse_trades,
+)
+from k2_streams.query.tail import Tail
+from k2_streams.query.token import Token
+
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lake")
+    engine = Engine(EngineConfig(allowed=(str(folder),)))
+    yield engine, folder
+    engine.close()
+
+
+@pytest.fixture
+async def world(engine, tmp_path):
+    world = World(engine[1] / tmp_path.name, engine[0])
+    yield world
+    await world.view.close()
+
+
+def numbers(answer) -> list[int]:
+    return answer.rows.column("sequence").to_pylist()
+
+
+async def ask(world: World, **parameters: str):
+    return await world.query.trades(parse_trades(parameters))
+
+
+async def test_nothing_at_all_is_an_empty_answer(world):
+    answer = await ask(world)
+    assert answer.rows.num_rows == 0
+    assert answer.rows.schema == TRADES
+    assert (answer.meta.snapshot, answer.meta.offsets) == (None, {0: 0, 1: 0})
+    assert answer.meta.complete
+
+
+async def test_both_parts_are_told_apart(world):
+    world.add(0, [("A", T0), ("A", T0 + 2)])
+    world.commit()
+    await world.query.refresh()
+    world.add(0, [("A", T0 + 1)])
+    answer = await ask(world, symbol="A")
+    assert numbers(answer) == [1, 3, 2]
+    assert (answer.meta.rows, answer.meta.rows_lake, answer.meta.rows_tail) == (3, 2, 1)
+    assert answer.rows.schema == TRADES
+    assert answer.meta.offsets == {0: 4, 1: 0}
+
+
+async def test_rows_the_tail_has_not_evicted_yet_are_not_doubled(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    await world.view.refresh()  # seen, not evicted
+    assert world.tail.rows == 1
+    answer = await ask(world)
+    assert (answer.meta.rows_lake, answer.meta.rows_tail) == (1, 0)
+
+
+async def test_a_snapshot_older_than_the_tail_is_loaded_anew(world):
+    world.add(0, [("A", T0)])
+    await world.view.refresh()
+    world.commit()
+    world.tail.seek(0, 2)  # this node's tail began at a newer vector than its queries know
+    assert numbers(await ask(world)) == [1]
+
+
+async def test_no_snapshot_that_holds_what_is_gone_is_a_503_after_three_loads(world):
+    world.add(0, [("A", T0)])
+    await world.view.refresh()
+    loads = []
+    head = world.lake.head
+    world.lake.head = lambda: (loads.append(1), head())[1]
+    world.tail.seek(0, 2)
+    with pytest.raises(BehindError) as caught:
+        await ask(world)
+    assert (caught.value.evicted, caught.value.held, len(loads)) == (2, 0, 3)
+
+
+async def test_a_tail_that_is_not_ready_is_not_yet(world):
+    world.tail.seek(0, 0, ready_at=4)
+    with pytest.raises(NotYetError) as caught:
+        await ask(world)
+    assert (caught.value.wanted, caught.value.found) == ({0: 4}, {0: 0})
+    world.tail.append(0, Range(0, 4), [])
+    await ask(world)
+
+
+async def test_read_your_writes_waits_for_the_record(world):
+    world.add(0, [("A", T0)])
+    asked = asyncio.create_task(ask(world, min_offsets="0:7", wait_ms="5000"))
+    await asyncio.sleep(0.01)
+    world.log.append(0, [("A", T0 + 1)])
+    world.read_tail(0, raw_next=7)  # raw offset 7 itself is not judged yet
+    await asyncio.sleep(0.01)
+    assert not asked.done()
+    world.log.append(0, [("A", T0 + 2)])
+    world.read_tail(0, raw_next=8)
+    assert numbers(await asked) == [1, 2, 3]
+
+
+async def test_an_append_on_another_thread_wakes_who_waits(world):
+    asked = asyncio.create_task(ask(world, min_offsets="1:0", wait_ms="5000"))
+    await asyncio.sleep(0.01)
+    thread = threading.Thread(target=world.read_tail, args=(1, 1))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    await asyncio.wait_for(asked, 5)
+
+
+@pytest.mark.parametrize("partition", [0, 9])
+async def test_waiting_is_bounded(world, partition):
+    with pytest.raises(NotYetError) as caught:
+        await ask(world, min_offsets=f"{partition}:5", wait_ms="20")
+    assert caught.value.wanted == {partition: 6}
+
+
+async def test_a_token_ahead_of_this_node_waits_too(world):
+    token = Token(TOPIC_ID, {0: 4}, T0).encode()
+    with pytest.raises(NotYetError):
+        await ask(world, as_of=token)
+    asked = asyncio.create_task(ask(world, as_of=token, wait_ms="5000"))
+    await asyncio.sleep(0.01)
+    for time in range(3):
+        world.add(0, [("A", T0 + time)])
+    answer = await asked
+    assert numbers(answer) == [1, 2]
+    assert (answer.meta.pinned, answer.meta.token) == (True, token)
+
+
+async def test_a_token_of_another_log_is_refused(world):
+    with pytest.raises(InvalidParameter) as caught:
+        await ask(world, as_of=Token("another", {}, T0).encode())
+    assert caught.value.field == "as_of"
+
+
+async def test_a_lake_of_another_topic_of_the_same_name_answers_nothing(world):
+    head = world.lake.commit(world.log, {})
+    vector = Vector({TOPIC: TopicOffsets("another", {0: 3})})
+    world.lake.heads[-1] = replace(head, vector=vector)
+    with pytest.raises(LakeUnavailable, match="another"):
+        await ask(world)
+
+
+async def test_a_catalog_that_is_away_does_not_end_queries(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    await world.query.refresh()
+    world.lake.away = True
+    world.add(0, [("A", T0 + 1)])
+    assert numbers(await ask(world)) == [1, 2]
+    with pytest.raises(LakeUnavailable):
+        await world.query.refresh()
+    with pytest.raises(LakeUnavailable):
+        await world.query.snapshots(SnapshotsRequest())
+
+
+async def test_a_catalog_away_from_the_start_is_a_503(world):
+    world.lake.away = True
+    with pytest.raises(LakeUnavailable):
+        await ask(world)
+
+
+async def test_files_that_compaction_replaced_are_planned_anew(world):
+    for time in range(3):
+        world.add(0, [("A", T0 + time)])
+        world.commit()
+    await world.query.refresh()
+    files = world.lake.files[world.lake.heads[-1].snapshot_id]
+    plan = world.lake.plan
+
+    def plan_then_compact(snapshot_id: int, **wanted: object) -> list:
+        planned = plan(snapshot_id, **wanted)
+        world.lake.plan = plan
+        world.lake.compact()
+        return planned
+
+    world.lake.plan = plan_then_compact
+    assert numbers(await ask(world)) == [1, 2, 3]
+    assert not any(map(exists, files))
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+async def test_files_that_stay_away_are_a_503(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    await world.query.refresh()
+    world.lake.lose(1)
+    with pytest.raises(LakeUnavailable, match="cannot be read"):
+        await ask(world)
+
+
+async def test_batches_spilled_and_evicted_while_they_are_read_are_found_in_the_lake(
+    engine, tmp_path
+):
+    world = World(engine[1] / tmp_path.name, engine[0], memory_bytes=0, spill=DictSpill())
+    world.add(0, [("A", T0)])
+    await world.query.refresh()
+    world.commit()
+
+    def evict() -> None:
+        world.view._head = world.lake.heads[-1]
+        world.tail.evict(world.view._head.vector)
+
+    once = iter([evict])
+    files = world.view.files
+
+    async def files_while_evicting(head, selection):
+        next(once, lambda: None)()
+        return await files(head, selection)
+
+    world.view.files = files_while_evicting
+    answer = await ask(world)
+    assert (numbers(answer), answer.meta.rows_lake) == ([1], 1)
+    await world.view.close()
+
+
+async def test_an_unknown_symbol_is_told_from_an_empty_range(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    await world.query.refresh()
+    world.add(1, [("B", T0)])
+    for symbol in ("A", "B"):
+        assert (await ask(world, symbol=symbol, start=str(T0 + 5))).rows.num_rows == 0
+    with pytest.raises(UnknownSymbolError) as caught:
+        await world.query.trades(TradesRequest(symbols=("A", "Z")))
+    assert caught.value.symbols == ("Z",)
+    with pytest.raises(UnknownSymbolError):
+        await ask(world, symbol="A", exchange="Y")
+
+
+async def test_as_of_a_token_before_its_first_trade_a_symbol_is_unknown(world):
+    before = (await ask(world)).meta.token
+    world.add(0, [("A", T0)])
+    assert numbers(await ask(world, symbol="A")) == [1]
+    with pytest.raises(UnknownSymbolError):
+        await ask(world, symbol="A", as_of=before)
+
+
+async def test_hostile_symbols_are_values(world):
+    hostile = "x' OR 1=1; DROP TABLE t; --"
+    world.add(0, [("A", T0), (hostile, T0 + 1)])
+    world.commit()
+    await world.query.refresh()
+    assert numbers(await ask(world, symbol=hostile)) == [2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found", "range_"),
+    [
+        ({"window": "4s"}, [7, 8, 9], (T0 + 6 * SECOND, T0 + 10 * SECOND)),
+        ({"window": "2s", "end": str(T0 + 5 * SECOND)}, [4, 5], (T0 + 3 * SECOND, T0 + 5 * SECOND)),
+        ({"window": "2s", "end": "last"}, [8, 9], (T0 + 6 * SECOND + 1, T0 + 8 * SECOND + 1)),
+        ({"end": "last", "symbol": "B"}, [2, 4, 6, 8], (None, T0 + 7 * SECOND + 1)),
+        ({"start": str(T0 + 7 * SECOND)}, [8, 9], (T0 + 7 * SECOND, None)),
+        ({"end": str(T0 + SECOND)}, [1], (None, T0 + SECOND)),
+    ],
+)
+@pytest.mark.parametrize("committed", [False, True])
+async def test_ranges(world, parameters, found, range_, committed):
+    world.clock.now_ns = T0 + 10 * SECOND
+    for second in range(9):
+        world.add(second % 2, [("AB"[second % 2], T0 + second * SECOND)])
+        if committed and second == 6:
+            world.commit()
+            await world.query.refresh()
+    answer = await ask(world, **parameters)
+    assert numbers(answer) == found
+    assert (answer.meta.start_ns, answer.meta.end_ns) == range_
+
+
+async def test_a_window_asked_again_with_the_token_ends_where_it_ended(world):
+    world.clock.now_ns = T0 + 5
+    world.add(0, [("A", T0 + n) for n in range(10)])
+    first = await ask(world, window="3ns", limit="2")
+    world.clock.now_ns = T0 + 8
+    again = await ask(world, window="3ns", as_of=first.meta.token)
+    assert numbers(first) == [3, 4]
+    assert numbers(again) == [3, 4, 5]
+    page = await ask(world, cursor=first.meta.next_cursor)
+    assert numbers(page) == [5]
+    assert (page.meta.token, page.meta.next_cursor) == (first.meta.token, None)
+
+
+async def test_the_proof_shows_the_gaps_of_the_range(world):
+    world.add(0, [("A", T0)])
+
+    def opened(first: int, time_ns: int) -> GapOpened:
+        return GapOpened(
+            scope="X:A",
+            session="0",
+            first=first,
+            last=first,
+            size="small",
+            exchange_time_ns=time_ns,
+        )
+
+    world.gaps.apply(opened(5, T0 + 1), 0, 1)
+    world.gaps.apply(opened(9, T0 + 50), 0, 2)
+    answer = await ask(world, symbol="A", end=str(T0 + 50))
+    assert [gap.first for gap in answer.meta.gaps] == [5]
+    assert (answer.meta.gaps_complete, answer.meta.complete) == (False, False)
+    world.gaps.cover(answer.meta.offsets)
+    answer = await ask(world, symbol="A", end=str(T0 + 50))
+    assert (answer.meta.gaps_complete, answer.meta.complete) == (True, False)
+    world.gaps.apply(GapFilled(scope="X:A", session="0", first=5, last=5), 0, 3)
+    assert (await ask(world, symbol="A", end=str(T0 + 50))).meta.complete
+    world.clock.now_ns = T0 + 60
+    listed = await world.query.gaps(GapsRequest(window_ns=20))
+    assert [gap.first for gap in listed.gaps] == [9]
+    assert (listed.meta.gaps, listed.meta.positions, listed.meta.complete) == (1, {0: 3}, True)
+
+
+async def test_the_proof_says_how_the_pipeline_stands(engine, world):
+    state = NodeState(level="GRACEFUL", lag_records=3, deferred=1, dead_letters=2, stalled=True)
+    query = HybridQuery(
+        world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
+    )
+    meta = (await query.trades(TradesRequest())).meta
+    assert (meta.level, meta.lag_records, meta.deferred) == ("GRACEFUL", 3, 1)
+    assert (meta.dead_letters, meta.stalled, meta.complete) == (2, True, False)
+
+
+async def test_symbols_count_on_from_where_they_were(world):
+    world.add(0, [("A", T0), ("B", T0 + 5)])
+    first = await world.query.symbols(SymbolsRequest())
+    world.commit()
+    await world.query.refresh()  # evicts; the next count goes on in the tail
+    world.add(0, [("A", T0 + 1)])
+    again = await world.query.symbols(SymbolsRequest())
+    assert [(row.symbol, row.trades, row.sequence) for row in again.symbols] == [
+        ("A", 2, 3),
+        ("B", 1, 2),
+    ]
+    old = await world.query.symbols(SymbolsRequest(as_of=Token.decode(first.meta.token)))
+    assert old.symbols == first.symbols
+    only = await world.query.symbols(SymbolsRequest(symbols=("B",), exchanges=("X",)))
+    assert [row.symbol for row in only.symbols] == ["B"]
+    with pytest.raises(UnknownSymbolError):
+        await world.query.symbols(SymbolsRequest(symbols=("Z",)))
+
+
+async def test_an_asker_who_goes_away_leaves_the_count_running(world):
+    world.add(0, [("A", T0)])
+    asked = asyncio.create_task(world.query.symbols(SymbolsRequest()))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert [row.trades for row in (await world.query.symbols(SymbolsRequest())).symbols] == [1]
+
+
+async def test_every_type_survives_both_parts(world):
+    world.add(0, [("A", T0 + n) for n in range(12)])
+    truth = expand(world.log.records[0][0]).to_pylist()
+    assert (await ask(world)).rows.to_pylist() == truth
+    world.commit()
+    await world.query.refresh()
+    assert (await ask(world)).rows.to_pylist() == truth
+
+
+async def test_a_real_lake(engine, tmp_path):
+    """Through pyiceberg: commits, snapshots, time travel by a snapshot's own token."""
+    folder = engine[1] / tmp_path.name
+    folder.mkdir()
+    config = LakeConfig(f"sqlite:///{folder}/catalog.db", str(folder / "warehouse"))
+    sink = Lake(config)
+    sink.ensure()
+    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID)
+    tail.seek(0, 0)
+    clock = World(folder / "unused", engine[0]).clock
+    view = LakeView(lambda: Lake(config))
+    query = HybridQuery(tail, view, engine[0], GapsView(), clock=clock)
+    for number in range(4):
+        batch = make_batch(
+            [("A", T0 + number * 86_400 * SECOND), ("B", T0)],
+            partition=0,
+            offset=number,
+            first_sequence=1 + 2 * number,
+        )
+        range_ = Range(number, number + 1)
+        tail.append(0, range_, [batch])
+        if number < 3:
+            sink.append(gather([batch]), {0: range_}, topic_id=TOPIC_ID, commit_id=f"c{number}")
+    await query.refresh()
+    assert tail.rows == 2
+    answer = await query.trades(TradesRequest(symbols=("A",)))
+    assert numbers(answer) == [1, 3, 5, 7]
+    assert (answer.meta.rows_lake, answer.meta.rows_tail) == (3, 1)
+    window = await query.trades(parse_trades({"symbol": "A", "window": "1d", "end": "last"}))
+    assert numbers(window) == [7]
+    rows = await query.snapshots(SnapshotsRequest())
+    assert [row.offsets for row in rows] == [{0: 3}, {0: 2}, {0: 1}]
+    for row, found in zip(rows, ([1, 3, 5], [1, 3], [1]), strict=True):
+        past = await query.trades(TradesRequest(symbols=("A",), as_of=Token.decode(row.token)))
+        assert numbers(past) == found
+    sink.close()
+    await view.close()

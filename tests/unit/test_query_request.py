@@ -1,0 +1,188 @@
+"""Parameters of questions: what is taken, what is refused, and that the refusal names its field."""
+
+import pytest
+
+from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.request import (
+    MAX_LIMIT,
+    TradesRequest,
+    parse_gaps,
+    parse_snapshots,
+    parse_symbols,
+    parse_trades,
+)
+from k2_streams.query.token import Cursor, Key, Token
+
+TOKEN = Token("t", {0: 5, 1: 7}, 1_000)
+
+
+def cursor_of(request: TradesRequest, **changes: object) -> str:
+    fields = {
+        "token": TOKEN,
+        "after": Key(1, 0, 2, 3),
+        "symbols": request.symbols,
+        "exchanges": request.exchanges,
+        "start_ns": 10,
+        "end_ns": 20,
+        "descending": request.descending,
+        "limit": 50,
+        "asked": request.asked(),
+    }
+    return Cursor(**{**fields, **changes}).encode()
+
+
+def test_defaults():
+    assert parse_trades({}) == TradesRequest(limit=1_000)
+
+
+def test_everything_at_once():
+    request = parse_trades(
+        {
+            "symbol": ["B", "A:C", "B"],
+            "exchange": "X",
+            "end": "last",
+            "window": "15m",
+            "limit": "7",
+            "order": "desc",
+            "min_offsets": "0:5,1:7",
+            "wait_ms": "10",
+            "format": "arrow",
+        }
+    )
+    assert request == TradesRequest(
+        symbols=("A:C", "B"),
+        exchanges=("X",),
+        end_ns="last",
+        window_ns=900_000_000_000,
+        limit=7,
+        descending=True,
+        min_offsets={0: 5, 1: 7},
+        wait_ms=10,
+        format="arrow",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("0", 0),
+        ("9223372036854775807", 2**63 - 1),
+        ("2024-01-02T03:04:05Z", 1_704_164_645_000_000_000),
+        ("2024-01-02T03:04:05.123456789Z", 1_704_164_645_123_456_789),
+        ("2024-01-02T03:04:05.1+01:00", 1_704_161_045_100_000_000),
+        ("2024-01-02t03:04:05-00:30", 1_704_166_445_000_000_000),
+        ("2024-01-02T03:04Z", 1_704_164_640_000_000_000),
+    ],
+)
+def test_times(text, ns):
+    assert parse_trades({"start": text}).start_ns == ns
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "ns"),
+    [
+        ("2024-01-02T03:04:05", "UTC", 1_704_164_645_000_000_000),
+        ("2014-03-10", "Australia/Sydney", 1_394_370_000_000_000_000),
+        ("2014-03-10T10:00:00Z", "Australia/Sydney", 1_394_445_600_000_000_000),
+    ],
+)
+def test_local_times(text, zone, ns):
+    assert parse_trades({"start": text, "tz": zone}).start_ns == ns
+
+
+@pytest.mark.parametrize(
+    ("field", "parameters"),
+    [
+        ("nonsense", {"nonsense": "1"}),
+        ("symbol", {"symbol": ""}),
+        ("symbol", {"symbol": "x" * 65}),
+        ("symbol", {"symbol": "é"}),
+        ("symbol", {"symbol": "a\nb"}),
+        ("symbol", {"symbol": [f"s{n}" for n in range(51)]}),
+        ("exchange", {"exchange": "A:B"}),
+        ("exchange", {"exchange": "x" * 33}),
+        ("start", {"start": "2024-01-02T03:04:05"}),
+        ("start", {"start": "2024-13-02T03:04:05Z"}),
+        ("start", {"start": "2024-01-02T03:04:05 01:00"}),
+        ("start", {"start": "yesterday"}),
+        ("start", {"start": "9223372036854775808"}),
+        ("start", {"start": "-1"}),
+        ("start", {"start": "1.5"}),
+        ("start", {"start": "٣"}),
+        ("start", {"start": "1969-12-31T23:59:59Z"}),
+        ("start", {"start": "2300-01-01T00:00:00Z"}),
+        ("start", {"start": ["1", "2"]}),
+        ("start", {"start": "last"}),
+        ("start", {"start": "5", "end": "4"}),
+        ("start", {"start": "2024-03-31T02:30:00", "tz": "Europe/Berlin"}),
+        ("start", {"start": "2024-10-27T02:30:00", "tz": "Europe/Berlin"}),
+        ("start", {"start": "9999-12-31T23:59:59-23:59"}),
+        ("end", {"end": "LAST"}),
+        ("tz", {"tz": "Mars/Olympus"}),
+        ("tz", {"tz": "../../etc/passwd"}),
+        ("window", {"window": "15"}),
+        ("window", {"window": "0s"}),
+        ("window", {"window": "-5m"}),
+        ("window", {"window": "999999999999d"}),
+        ("window", {"window": "5m", "start": "1"}),
+        ("limit", {"limit": "0"}),
+        ("limit", {"limit": str(MAX_LIMIT + 1)}),
+        ("limit", {"limit": "1e3"}),
+        ("limit", {"limit": "²"}),
+        ("order", {"order": "up"}),
+        ("format", {"format": "xml"}),
+        ("wait_ms", {"wait_ms": "5001"}),
+        ("min_offsets", {"min_offsets": ""}),
+        ("min_offsets", {"min_offsets": "0"}),
+        ("min_offsets", {"min_offsets": "0:-1"}),
+        ("min_offsets", {"min_offsets": "0:9223372036854775808"}),
+        ("min_offsets", {"min_offsets": "0:1", "as_of": TOKEN.encode()}),
+        ("as_of", {"as_of": ""}),
+        ("as_of", {"as_of": "!!!"}),
+        ("as_of", {"as_of": TOKEN.encode()[:-3]}),
+        ("as_of", {"as_of": cursor_of(TradesRequest())}),
+        ("as_of", {"as_of": Token("t", {-1: 5}, 0).encode()}),
+        ("as_of", {"as_of": "A" * 20_000}),
+        ("cursor", {"cursor": TOKEN.encode()}),
+        ("cursor", {"cursor": cursor_of(TradesRequest(), limit=0)}),
+        ("cursor", {"cursor": cursor_of(TradesRequest()), "symbol": "A"}),
+        ("as_of", {"cursor": cursor_of(TradesRequest()), "as_of": Token("t", {}, 0).encode()}),
+    ],
+)
+def test_a_refusal_names_its_field(field, parameters):
+    with pytest.raises(InvalidParameter) as caught:
+        parse_trades(parameters)
+    assert caught.value.field == field
+
+
+def test_a_min_offset_waits_unless_told_otherwise():
+    assert parse_trades({"min_offsets": "0:1"}).wait_ms == 5_000
+    assert parse_trades({"min_offsets": "0:1", "wait_ms": "0"}).wait_ms == 0
+
+
+def test_a_cursor_alone_is_the_whole_question():
+    asked = TradesRequest(symbols=("A",), window_ns=5, descending=True)
+    request = parse_trades({"cursor": cursor_of(asked)})
+    assert (request.symbols, request.start_ns, request.end_ns) == (("A",), 10, 20)
+    assert (request.window_ns, request.descending, request.limit) == (None, True, 50)
+    assert request.as_of == TOKEN
+    assert request.pinned
+
+
+def test_a_cursor_beside_its_own_question_is_taken_with_another_limit():
+    parameters = {"symbol": "A", "window": "5ns", "order": "desc"}
+    cursor = cursor_of(parse_trades(parameters))
+    assert parse_trades({**parameters, "cursor": cursor, "limit": "3"}).limit == 3
+
+
+def test_other_paths():
+    assert parse_gaps({"state": "open,filled", "symbol": "A"}).states == ("filled", "open")
+    assert parse_symbols({"as_of": TOKEN.encode()}).as_of == TOKEN
+    assert parse_snapshots({"limit": "2"}).limit == 2
+    for parse, parameters in (
+        (parse_gaps, {"state": "shut"}),
+        (parse_symbols, {"state": "open"}),
+        (parse_snapshots, {"limit": "0"}),
+    ):
+        with pytest.raises(InvalidParameter):
+            parse(parameters)
