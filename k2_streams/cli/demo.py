@@ -187,8 +187,8 @@ def _show_recovery(console: Console, watch: Watch) -> None:
         f"killed after {recovery.at_s:.1f} s, with {recovery.judged:,} records judged\n"
         f"queries answered again after [bold]{recovery.ready_s:.1f} s[/], "
         f"new records judged after [bold]{recovery.new_s:.1f} s[/]\n"
-        f"{recovery.backlog:,} records had waited in Kafka meanwhile; what the killed worker had "
-        "not committed was worked again, and nothing else",
+        f"{recovery.backlog:,} records waited in Kafka meanwhile; what the killed worker had not "
+        "committed was worked again",
         soft_wrap=True,
     )
 

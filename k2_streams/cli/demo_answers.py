@@ -47,6 +47,8 @@ def show_answer(console: Console, answer: Answer) -> None:
     meta = answer.meta
     _show_curl(console, answer.url)
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("rows", f"{meta['rows']:,}")
     table.add_row("  of the lake", f"{meta['rows_lake']:,}   snapshot {meta['snapshot']}")
     table.add_row("  of the tail", f"{meta['rows_tail']:,}   not yet in the lake")
@@ -78,7 +80,7 @@ def travel(console: Console, worker: LocalWorker, before: Answer) -> list[Check]
     now = ask(worker)
     again = ask(worker, before.meta["token"])
     snapshots = worker.get("/v1/snapshots")["data"]
-    older = _earlier(snapshots)
+    older = _earlier(snapshots, before.meta["snapshot"])
     first, second = (ask(worker, older["token"]) for _ in range(2))
     below = [row for row in now.rows if _is_below(row, older["offsets"])]
 
@@ -104,10 +106,16 @@ def travel(console: Console, worker: LocalWorker, before: Answer) -> list[Check]
     ]
 
 
-def _earlier(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the snapshots with rows, newest first, the one in the middle."""
+def _earlier(snapshots: list[dict[str, Any]], than: int | None) -> dict[str, Any]:
+    """Of the snapshots with rows before this one, newest first, the one in the middle.
+
+    If there is none it is this one itself.
+    """
     with_rows = [one for one in snapshots if one["token"] is not None and one["rows_total"]]
-    return with_rows[len(with_rows) // 2]
+    ids = [one["id"] for one in with_rows]
+    at = ids.index(than) if than in ids else 0
+    older = with_rows[at + 1 :] or with_rows[at:]
+    return older[len(older) // 2]
 
 
 def _is_below(row: Row, offsets: dict[str, int]) -> bool:

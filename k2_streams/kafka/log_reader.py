@@ -126,6 +126,14 @@ class LogReader:
         """The next offset that a poll would give."""
         return self._positions[TopicPartition(topic, partition)]
 
+    def stable_and_end(self, topic: str, partition: int) -> tuple[int, int]:
+        """Of the last fetch: the last stable offset and the high watermark (0, 0: none yet).
+
+        Between the two lies an open transaction, and no committed reader passes it.
+        """
+        tp = TopicPartition(topic, partition)
+        return self._consumer.last_stable_offset(tp) or 0, self._consumer.highwater(tp) or 0
+
     async def end_offsets(
         self, partitions: Sequence[tuple[str, int]]
     ) -> dict[tuple[str, int], int]:

@@ -26,7 +26,8 @@ from k2_streams.kafka.topics import (
 )
 from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
-from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock
+from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
@@ -108,7 +109,8 @@ class TradesApp(faust.App):  # type: ignore[misc]
         """Take the data directory before Faust writes to it."""
         try:
             lock = DirectoryLock(self.settings.worker_dir)
-        except DirectoryHeldError as error:
+            check_port(self.settings.web_host, self.settings.web_port)
+        except (DirectoryHeldError, PortHeldError) as error:
             self._end(EXIT_CONFIGURATION, str(error))
         else:
             self._parts.callback(lock.release)
@@ -151,7 +153,10 @@ class TradesApp(faust.App):  # type: ignore[misc]
             self._resume,
         )
         status = Status(settings, self.owner, sink, self.node, self.metrics, clock)
-        watchdog = Watchdog(self.owner, status, clock, end=self._end)
+        self.gate = FlowGate(self.consumer)
+        watchdog = Watchdog(
+            self.owner, sink, status, clock, end=self._end, hold_source=self._hold_source
+        )
         install(
             self.web.web_app,
             Services(
@@ -200,11 +205,19 @@ class TradesApp(faust.App):  # type: ignore[misc]
     # -- what the parts ask of the flow ----------------------------------------------------------
 
     def _pause(self, topic: str, partitions: set[int], *, paused: bool) -> None:
-        tps = {TP(topic, partition) for partition in partitions}
+        tps = {TP(topic, partition) for partition in partitions} & self.owner.assigned
         if paused:
-            self.consumer.pause_partitions(tps)
+            self.gate.hold(tps, "busy")
         else:
-            self.consumer.resume_partitions(tps & self.owner.assigned)
+            self.gate.release(tps, "busy")
+
+    def _hold_source(self, held: bool) -> None:
+        """The log may lose what the lake does not have yet: put nothing more into it."""
+        source = {tp for tp in self.owner.assigned if tp.topic == RAW}
+        if held:
+            self.gate.hold(source, "lake far behind")
+        else:
+            self.gate.release(source, "lake far behind")
 
     async def _resume(self, starts: Mapping[TP, int]) -> None:
         await self.consumer.seek_and_resume(starts)

@@ -1,12 +1,33 @@
-"""One worker per data directory: a file lock that dies with its process."""
+"""What one worker has for itself: a data directory and a web port."""
 
 import fcntl
 import os
+import socket
 from pathlib import Path
 
 
 class DirectoryHeldError(Exception):
     """Another process works in this directory."""
+
+
+class PortHeldError(Exception):
+    """Another process listens on the port."""
+
+
+def check_port(host: str, port: int) -> None:
+    """See that the web can listen there.
+
+    Raises:
+        PortHeldError: it cannot.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortHeldError(
+                f"web port {host}:{port} cannot be used ({error.strerror}): set K2_WEB_PORT"
+            ) from None
 
 
 class DirectoryLock:

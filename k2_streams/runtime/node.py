@@ -44,7 +44,11 @@ class Node:
         self._refresher: asyncio.Task[None] | None = None
 
     def _state(self) -> NodeState:
-        return NodeState(lag_records=self._lag, dead_letters=self.reader.dead_letters)
+        return NodeState(
+            lag_records=self._lag,
+            dead_letters=self.reader.dead_letters,
+            stalled=bool(self.reader.stalled),
+        )
 
     def report_lag(self, lag_records: int) -> None:
         """What the answers say of the source: raw records not yet judged by this worker."""

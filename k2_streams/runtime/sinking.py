@@ -14,6 +14,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TRADES, WEEK_MS, TopicInfo
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
+from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.metrics import Metrics
@@ -29,6 +30,11 @@ TICK_S = 0.1
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
 #: Rows older than this share of the log's retention and not in the lake are a warning.
 WARN_AFTER_MS = WEEK_MS // 2
+#: At this share the source is paused: better late in the lake than never.
+PAUSE_AFTER_MS = WEEK_MS * 8 // 10
+#: Every commit writes the list of all snapshots anew: with 200 it takes twice as long as with none.
+EXPIRE_EVERY_COMMITS = 100
+KEEP_SNAPSHOTS = 100
 
 
 class LakeBehindError(LakeConfigError):
@@ -72,6 +78,8 @@ class SinkRunner:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._ensured = False
         self._paused = False
+        self._commits = 0
+        self._ages_ms: dict[int, int] = {}  # of the newest record read, per partition
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
         self._retry_wait_s = RETRY_S_MIN
@@ -82,6 +90,11 @@ class SinkRunner:
     def buffered_rows(self) -> int:
         """Rows read and not yet committed."""
         return self._sink.rows + (self._pending.rows if self._pending else 0)
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether rows may leave the log before they are in the lake: the source has to wait."""
+        return any(age_ms > PAUSE_AFTER_MS for age_ms in self._ages_ms.values())
 
     @property
     def positions(self) -> dict[int, int]:
@@ -101,6 +114,7 @@ class SinkRunner:
         async with self._changing:
             for partition in set(self._positions) - partitions:
                 self._sink.forget(partition)
+                self._ages_ms.pop(partition, None)
                 del self._positions[partition]
             fresh = partitions - set(self._positions)
             if fresh:
@@ -155,6 +169,7 @@ class SinkRunner:
         self._metrics.sink_rows.set(self.buffered_rows)
         if fetched.records:
             age_ms = self._clock.time_ns() // 1_000_000 - fetched.records[0].timestamp
+            self._ages_ms[partition] = age_ms
             if age_ms > WARN_AFTER_MS:
                 log.warning("lake far behind", partition=partition, age_ms=age_ms)
         if not self._paused and self._sink.full():
@@ -198,11 +213,27 @@ class SinkRunner:
             self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
             self._metrics.commit_rows.inc(pending.rows)
             self._on_committed(done.head.vector)
+            await self._expire()
             log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
         self._pending, self.retrying, self._retry_wait_s = None, None, RETRY_S_MIN
         self._metrics.sink_rows.set(self.buffered_rows)
         if self._paused and not self._sink.full():
             self._pause(paused=False)
+
+    async def _expire(self) -> None:
+        """Keep the table's metadata small. No file goes, and older tokens stay answerable."""
+        self._commits += 1
+        if self._commits % EXPIRE_EVERY_COMMITS:
+            return
+        now_ms = self._clock.time_ns() // 1_000_000
+        try:
+            gone = await self._call(
+                lambda: expire_snapshots(self._lake, keep=KEEP_SNAPSHOTS, older_than_ms=now_ms)
+            )
+        except (LakeUnavailableError, LakeConfigError) as error:
+            log.warning("snapshots not expired", error=str(error))  # tried again 100 commits later
+        else:
+            log.info("snapshots expired", count=len(gone.snapshot_ids))
 
     async def _start_again(self, partitions: set[int]) -> None:
         """Someone else committed these partitions: read them on from where the table now ends."""

@@ -4,7 +4,7 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 import structlog
@@ -13,7 +13,7 @@ from k2_streams.clock import Clock
 from k2_streams.core import events, trade_log
 from k2_streams.core.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
+from k2_streams.kafka.log_reader import Chunk, LogError, LogReader, Record
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
@@ -29,6 +29,10 @@ FETCH_MAX_WAIT_MS = 100
 #: Records a poll: bounds how long the event loop is held.
 POLL_RECORDS = 64
 POLL_EVENTS = 2_000
+#: The last stable offset may stand below the log's end for a checkpoint, not longer.
+STALLED_AFTER_S = 2.0
+#: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
+LOOK_BACK_OFFSETS = 64
 
 
 class TailReader:
@@ -45,6 +49,8 @@ class TailReader:
     ) -> None:
         self.error: str | None = "starting"
         self.dead_letters = 0
+        self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
+        self._stable: dict[int, tuple[int, float]] = {}
         self.started = asyncio.Event()
         self._kafka = kafka
         self._partitions = range(partitions)
@@ -89,9 +95,11 @@ class TailReader:
             held = self._tail.view().partitions
             if not held:
                 at = await vector()
+                begins = await reader.begin_offsets(ats)
                 for tp in ats:
                     offset = at.next_of(TRADES, tp[1]) or 0
-                    self._tail.seek(tp[1], offset, ready_at=ends[tp])
+                    raw_next = await _raw_next_below(reader, tp, offset, begins[tp])
+                    self._tail.seek(tp[1], offset, ready_at=ends[tp], raw_next=raw_next)
                 held = self._tail.view().partitions
             reader.assign({tp: held[tp[1]].end for tp in ats})
             self.error = None
@@ -101,18 +109,33 @@ class TailReader:
                     timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
                 ):
                     self._append(chunk)
+                self._watch_stalls(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
                 self._metrics.tail_bytes.set(self._tail.memory_bytes)
 
+    def _watch_stalls(self, reader: LogReader) -> None:
+        """A transaction left open holds every committed reader back, until Kafka aborts it."""
+        now_s = self._clock.monotonic()
+        for partition in self._partitions:
+            stable, end = reader.stable_and_end(TRADES, partition)
+            at, since_s = self._stable.get(partition, (-1, now_s))
+            if stable != at or stable >= end:
+                self._stable[partition] = (stable, now_s)
+                since_s = now_s
+            stalled = now_s - since_s > STALLED_AFTER_S
+            self._metrics.stalled.labels(str(partition)).set(stalled)
+            (self.stalled.add if stalled else self.stalled.discard)(partition)
+
     def _append(self, chunk: Chunk) -> None:
-        batches, raw_next = [], None
-        for record in chunk.records:
-            batches.append(trade_log.decode(record.value or b"", chunk.partition, record.offset))
-            for name, value in record.headers:
-                if name == HEADER_RAW_NEXT:
-                    raw_next = int(value)
+        batches = [
+            trade_log.decode(record.value or b"", chunk.partition, record.offset)
+            for record in chunk.records
+        ]
         self._tail.append(
-            chunk.partition, Range(chunk.start, chunk.end), batches, raw_next=raw_next
+            chunk.partition,
+            Range(chunk.start, chunk.end),
+            batches,
+            raw_next=_newest_raw_next(chunk.records),
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -159,3 +182,32 @@ class TailReader:
                 continue
             self._gaps.apply(event, chunk.partition, record.offset + 1)
         self._gaps.advance(chunk.partition, chunk.end)
+
+
+def _newest_raw_next(records: Iterable[Record]) -> int | None:
+    found = [
+        int(value)
+        for record in records
+        for name, value in record.headers
+        if name == HEADER_RAW_NEXT
+    ]
+    return max(found, default=None)
+
+
+async def _raw_next_below(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> int:
+    """How far the source had been worked in the records below `offset`; 0 where none is left.
+
+    Every checkpoint writes a record that says so; markers and aborted ones lie between.
+    """
+    span = LOOK_BACK_OFFSETS
+    while True:
+        start = max(offset - span, begin)
+        reader.assign({at: start})
+        newest = None
+        while start < offset and reader.position(*at) < offset:
+            for chunk in await reader.poll(max_records=POLL_RECORDS):
+                below = [record for record in chunk.records if record.offset < offset]
+                newest = _newest_raw_next(below) or newest
+        if newest is not None or start == begin:
+            return newest or 0
+        span *= 8

@@ -157,7 +157,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, offset in positions.items():
             self._read_offset[tp] = offset
             self._committed_offset[tp] = offset
-        self.resume_partitions({tp for tp in positions if tp in self.assignment()})
+        self.resume_partitions(
+            self.app.gate.open(tp for tp in positions if tp in self.assignment())
+        )
 
     async def getmany(
         self,

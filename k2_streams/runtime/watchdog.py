@@ -8,6 +8,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.runtime.ownership import Ownership
+from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.status import Status
 from k2_streams.runtime.task import TaskState
 
@@ -28,8 +29,18 @@ class Watchdog:
     """Looks once a second, from the loop and, at the loop itself, from a thread."""
 
     def __init__(
-        self, owner: Ownership, status: Status, clock: Clock, *, end: Callable[[int, str], None]
+        self,
+        owner: Ownership,
+        sink: SinkRunner,
+        status: Status,
+        clock: Clock,
+        *,
+        end: Callable[[int, str], None],
+        hold_source: Callable[[bool], None],
     ) -> None:
+        self._sink = sink
+        self._hold_source = hold_source
+        self._held = False
         self._owner = owner
         self._status = status
         self._clock = clock
@@ -58,6 +69,9 @@ class Watchdog:
             await asyncio.sleep(TICK_S)
             now = self._beat = self._clock.monotonic()
             self._status.tick()
+            if self._sink.is_far_behind != self._held:
+                self._held = self._sink.is_far_behind
+                self._hold_source(self._held)
             fenced = {
                 partition
                 for partition, task in self._owner.tasks.items()

@@ -74,7 +74,7 @@ _CURSOR = _parameter(
 )
 _MIN_OFFSETS = _parameter(
     "min_offsets",
-    "`PARTITION:OFFSET,...` of k2.trades.raw: wait until the answer holds what came before these, "
+    "`PARTITION:OFFSET,...` of k2.trades.raw: wait until the answer holds these records, "
     "else 503 `not_yet`. Not in a pinned answer.",
     {
         "type": "string",

@@ -1,0 +1,37 @@
+"""Which partitions are paused, and why: one resumes when nobody holds it back any more."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from faust.types import TP
+
+
+class FlowGate:
+    """Pauses and resumes partitions of a Faust consumer by named reasons.
+
+    A task that has enough to do and a lake that is far behind may hold the same partition.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._reasons: dict[TP, set[str]] = {}
+
+    def hold(self, tps: Iterable[TP], reason: str) -> None:
+        """Pause for this reason."""
+        held = set(tps)
+        for tp in held:
+            self._reasons.setdefault(tp, set()).add(reason)
+        self._consumer.pause_partitions(held)
+
+    def release(self, tps: Iterable[TP], reason: str) -> None:
+        """This reason is gone; what no other reason holds is resumed."""
+        for tp in tps:
+            reasons = self._reasons.get(tp, set())
+            reasons.discard(reason)
+            if not reasons:
+                self._reasons.pop(tp, None)
+        self._consumer.resume_partitions(self.open(tps))
+
+    def open(self, tps: Iterable[TP]) -> set[TP]:
+        """Those of the partitions that nothing holds back."""
+        return {tp for tp in tps if tp not in self._reasons}
