@@ -133,6 +133,7 @@ class FileLake:
         self._made = 0
         self.heads = [Head(None, 0, Vector(), 0, 0)]
         self.files: dict[int, list[str]] = {}
+        self._rows: dict[str, set[tuple[str, str, int]]] = {}
         self.away = False
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -181,9 +182,31 @@ class FileLake:
             for h in self.heads[1:]
         ]
 
-    def plan(self, snapshot_id: int, **_: object) -> list[PlannedFile]:
+    def plan(
+        self,
+        snapshot_id: int,
+        *,
+        symbols: tuple[str, ...] | None = None,
+        exchanges: tuple[str, ...] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[PlannedFile]:
+        """As strict as a plan may be: only files that hold a matching row."""
         self.meanwhile()
-        return [PlannedFile(file, 0, 0) for file in self.files[snapshot_id]]
+
+        def matches(symbol: str, exchange: str, time_ns: int) -> bool:
+            return (
+                (symbols is None or symbol in symbols)
+                and (exchanges is None or exchange in exchanges)
+                and (start_ns is None or time_ns >= start_ns)
+                and (end_ns is None or time_ns < end_ns)
+            )
+
+        return [
+            PlannedFile(file, 0, 0)
+            for file in self.files[snapshot_id]
+            if any(matches(*row) for row in self._rows[file])
+        ]
 
     def close(self) -> None:
         pass
@@ -192,6 +215,8 @@ class FileLake:
         self._made += 1
         path = self._folder / f"{self._made}.parquet"
         pq.write_table(table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)]), path)
+        names = ("symbol", "exchange", "exchange_time_ns")
+        self._rows[str(path)] = set(zip(*(table[n].to_pylist() for n in names), strict=True))
         return str(path)
 
     def _snapshot(self, files: list[str], vector: Vector, rows: int) -> Head:

@@ -18,11 +18,13 @@ from k2_streams.cli.demo_findings import compare
 from k2_streams.cli.demo_input import Source, sources
 from k2_streams.cli.demo_pictures import curve
 from k2_streams.cli.demo_stage import COMMIT_EVERY_S, Stage
-from k2_streams.cli.demo_watch import DemoError, Watch
+from k2_streams.cli.demo_watch import Watch
+from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.differences import Check
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.platform import NotReachedError
 from k2_streams.cli.truth import Truth
+from k2_streams.cli.up import program
 from k2_streams.cli.workers import WorkerError
 from k2_streams.kafka.broker_errors import BrokerError
 from k2_streams.kafka.sender import UNREACHABLE
@@ -149,7 +151,7 @@ def _flow(
 
     def ask_in_the_middle() -> bool:
         """The first answer with rows of both parts is the one to show."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DemoError):
             answers.append(ask(stage.worker))
         return bool(answers and answers[-1].meta["rows_lake"] and answers[-1].meta["rows_tail"])
 
@@ -220,7 +222,7 @@ def _verdict(agreed: bool, seconds: float) -> str:
 def _say_how_to_stop(console: Console, stage: Stage) -> None:
     console.print(
         f"\nStill running: {stage.worker.url}/\nTo stop it and remove its data:\n"
-        f"  K2_DATA_DIR={stage.directory} k2 down && rm -r {stage.directory}",
+        f"  K2_DATA_DIR={stage.directory} {program()} down && rm -r {stage.directory}",
         soft_wrap=True,
     )
 

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from k2_streams.cli.demo_input import QUESTION_SYMBOL
+from k2_streams.cli.demo_web import answered
 from k2_streams.cli.differences import Check
 from k2_streams.cli.workers import LocalWorker
 
 #: As many as an answer may have: the demo's symbol has far fewer.
 LIMIT = 100_000
 SHOWN_ROWS = 3
-_SHOWN = ("exchange_time", "symbol", "sequence", "price", "quantity", "log_partition", "log_offset")
 
 Row = dict[str, Any]
 
@@ -32,13 +32,14 @@ def ask(worker: LocalWorker, as_of: str | None = None) -> Answer:
     """The demo's question: the last fifteen minutes of one symbol, now or as of a token.
 
     Raises:
+        DemoError: it was refused.
         OSError: no answer.
     """
     question = {"exchange": "SIM", "symbol": QUESTION_SYMBOL, "window": "15m", "limit": str(LIMIT)}
     if as_of is not None:
         question["as_of"] = as_of
     path = f"/v1/trades?{urllib.parse.urlencode(question)}"
-    body = worker.get(path)
+    body = answered(worker, path)
     return Answer(worker.url + path, body["data"], body["meta"])
 
 
@@ -60,10 +61,15 @@ def show_answer(console: Console, answer: Answer) -> None:
     table.add_row("took", f"{meta['elapsed_ms']:.1f} ms")
     console.print(table)
     newest = Table(box=None, pad_edge=False, title="its newest rows", title_justify="left")
-    for name in _SHOWN:
-        newest.add_column(name, justify="left" if name in {"symbol", "exchange_time"} else "right")
+    newest.add_column("exchange time", no_wrap=True)
+    for name in ("sequence", "price", "quantity", "raw record", "k2.trades"):
+        newest.add_column(name, justify="right")
     for row in answer.rows[-SHOWN_ROWS:]:
-        newest.add_row(*(str(row[name]) for name in _SHOWN))
+        newest.add_row(
+            *(str(row[name]) for name in ("exchange_time", "sequence", "price", "quantity")),
+            f"{row['source_partition']}:{row['source_offset']}",
+            f"{row['log_partition']}:{row['log_offset']}:{row['log_row']}",
+        )
     console.print(newest)
 
 
@@ -75,11 +81,12 @@ def travel(console: Console, worker: LocalWorker, before: Answer) -> list[Check]
     2. The same as of an earlier snapshot: exactly the rows that lay below its offsets, twice.
 
     Raises:
+        DemoError: it was refused.
         OSError: no answer.
     """
     now = ask(worker)
     again = ask(worker, before.meta["token"])
-    snapshots = worker.get("/v1/snapshots")["data"]
+    snapshots = answered(worker, "/v1/snapshots")["data"]
     older = _earlier(snapshots, before.meta["snapshot"])
     first, second = (ask(worker, older["token"]) for _ in range(2))
     below = [row for row in now.rows if _is_below(row, older["offsets"])]

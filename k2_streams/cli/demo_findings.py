@@ -11,7 +11,7 @@ from rich.table import Table
 
 from k2_streams.cli.demo_input import Figures, Source, injected
 from k2_streams.cli.demo_pictures import bars
-from k2_streams.cli.demo_watch import DemoError
+from k2_streams.cli.demo_web import DemoError, answered
 from k2_streams.cli.differences import Check
 from k2_streams.cli.platform import read_topic
 from k2_streams.cli.truth import Truth
@@ -43,7 +43,7 @@ def found(worker: LocalWorker, exchange: str) -> Figures:
     """
     deadline = time.monotonic() + EVENTS_WITHIN_S
     while True:
-        answer = worker.get(f"/v1/symbols?exchange={exchange}")
+        answer = answered(worker, f"/v1/symbols?exchange={exchange}")
         if answer["meta"]["gaps_complete"]:
             break
         if time.monotonic() > deadline:
@@ -106,7 +106,7 @@ def compare(
     for reason in sorted(wanted_reasons | total.reasons):
         add(reason, wanted_reasons[reason], total.reasons[reason])
     table.add_row("[bold]all messages[/]")
-    judged = sum(worker.get("/v1/status")["watermark"].values())
+    judged = sum(answered(worker, "/v1/status")["watermark"].values())
     without_trade = judged - total.rows - total.duplicates - total.reasons.total()
     add("judged", sum(truth.header.sent for truth in truths), judged)
     add("without a trade: book updates", sum(one.header.controls for one in truths), without_trade)

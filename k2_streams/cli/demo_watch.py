@@ -15,6 +15,7 @@ from rich.console import Console
 
 from k2_streams.cli.demo_dial import Dial, Sample
 from k2_streams.cli.demo_input import FLOW_S
+from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.workers import READY_WITHIN_S, LocalWorker, WorkerError
 
 #: Between two looks at the status: three requests each, far below the web's limit of a caller.
@@ -23,10 +24,6 @@ LOOK_EVERY_S = 0.3
 KILL_AFTER_S = 0.4 * FLOW_S
 #: From the last message sent until it is judged, on a busy machine.
 JUDGED_WITHIN_S = 90.0
-
-
-class DemoError(Exception):
-    """The story cannot go on; the text says why."""
 
 
 class Phase(enum.Enum):
@@ -46,7 +43,7 @@ class Recovery:
     judged: int = 0  # records that had been judged, as far as anybody could see
     ready_s: float = 0.0  # it answers queries again
     new_s: float = 0.0  # the first answer that holds more than before
-    backlog: int = 0  # records that waited in Kafka at most, from then on
+    backlog: int = 0  # records that had waited in Kafka, as far as anybody could see
 
 
 @dataclass(slots=True)
@@ -141,6 +138,9 @@ class Watch:
             case Phase.ANSWERING if sample is not None:
                 if sample.judged > self.recovery.judged or not (sending or sample.lag):
                     self.recovery.new_s = since_s
+                    # A short backlog is worked before anybody sees it as lag.
+                    worked = sample.judged - self.recovery.judged
+                    self.recovery.backlog = max(self.recovery.backlog, worked + sample.lag)
                     self._phase = Phase.BACK
                     dial.say(
                         f"back: queries answered after {self.recovery.ready_s:.1f} s, new records "

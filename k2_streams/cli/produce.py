@@ -65,6 +65,11 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
     show_default=True,
     help="Messages a second; 0: as fast as possible.",
 )
+@click.option(
+    "--event-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Messages a second of event time, where it is not --rate: history made quickly.",
+)
 @click.option("--messages", type=click.IntRange(1), help="How many, before repeats.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds, at most.")
 @click.option("--symbols", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)

@@ -83,6 +83,7 @@ def _plan(
     options: dict[str, Any], seed: int, start_ns: int, session: str | None, rates: dict[str, float]
 ) -> Plan:
     messages, rate, duration = options["messages"], options["rate"], options["duration"]
+    event_rate = options["event_rate"] or rate
     if messages is None and rate and duration:
         messages = max(1, int(rate * duration))
     try:
@@ -92,7 +93,7 @@ def _plan(
             messages=messages,
             symbols=options["symbols"],
             skew=options["skew"],
-            step_ns=max(1, int(1_000_000_000 / rate)) if rate else DEFAULT_STEP_NS,
+            step_ns=max(1, int(1_000_000_000 / event_rate)) if event_rate else DEFAULT_STEP_NS,
             invalid=options["invalid"],
             resets=options["resets"],
             by_time=bool(options["resets"]) and session is None,

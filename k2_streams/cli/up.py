@@ -90,6 +90,11 @@ def down() -> None:
         up_state.forget(directory)
 
 
+def program() -> str:
+    """How the reader calls this program."""
+    return "k2" if shutil.which("k2") else sys.argv[0]
+
+
 def _settings() -> Settings:
     try:
         return from_environment()
@@ -210,7 +215,8 @@ def _go_on(settings: Settings, state: UpState) -> None:
 
 
 def _print(settings: Settings, state: UpState, said: str) -> None:
-    k2 = "k2" if shutil.which("k2") else sys.argv[0]
+    k2, data_dir = program(), os.environ.get("K2_DATA_DIR")
+    here = f"K2_DATA_DIR={data_dir} " if data_dir else ""
     to_this = "" if state.bootstrap == "127.0.0.1:9092" else f"K2_BOOTSTRAP={state.bootstrap} "
     key = " -H 'X-API-Key: ...'" if settings.api_keys else ""
     broker = "the data directory's" if state.own_broker else "K2_BOOTSTRAP's"
@@ -223,5 +229,5 @@ def _print(settings: Settings, state: UpState, said: str) -> None:
         "Thirty seconds of trades, a question, the end:\n"
         f"  {to_this}{k2} produce --rate 1000 --duration 30\n"
         f"  curl -s{key} '{state.url}/v1/trades?symbol=S0000&window=15m&order=desc&limit=3'\n"
-        f"  {k2} down"
+        f"  {here}{k2} down"
     )

@@ -117,7 +117,6 @@ def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
     above = {
         number: Range(max(part.tail.start, base.get(number, 0)), part.tail.end)
         for number, part in cut.partitions.items()
-        if base.get(number, 0) < part.tail.end
     }
     return Slice(lake=True, lake_from=dict(base), tail=above)
 

@@ -17,6 +17,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -48,6 +49,8 @@ CHECKPOINT_DEADLINE_S = 10.0
 RELEASE_WITHIN_S = 3.0
 #: Above this many fetched records waiting, the partition is paused; below half of it, resumed.
 INBOX_RECORDS_MAX = 32_768
+#: Worked on at once: holds the event loop for some 20 ms.
+WORK_RECORDS = 8_192
 
 
 class TaskState(enum.Enum):
@@ -248,11 +251,11 @@ class Task:
         try:
             while True:
                 await self._wait_for_work()
-                if self._inbox:
-                    self._work(self._inbox.popleft())
+                if self._inbox_records >= WORK_RECORDS or self._is_time():
+                    self._work()
                 if self._is_due():
                     await self._checkpoint()
-                # The loop also serves heartbeats, other tasks and queries.
+                # The loop also serves other tasks and queries.
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             raise
@@ -262,37 +265,55 @@ class Task:
             await self._end(TaskState.FAILED, error)
 
     async def _wait_for_work(self) -> None:
-        self._reap()
-        if self._inbox:
-            return
-        self._wake.clear()
-        timeout = None
-        if self._commit is None and self._epoch.position > self._sealed_position:
-            elapsed = self._context.clock.monotonic() - self._last_checkpoint
-            timeout = max(CHECKPOINT_EVERY_S - elapsed, 0.0)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        self._reap()
+        """Until there is a full batch to work on, or something and it is time for a checkpoint.
 
-    def _work(self, fetched: Fetched) -> None:
-        self._inbox_records -= len(fetched.records)
+        A batch costs about a millisecond however small it is, so small fetches are gathered: they
+        would wait for the checkpoint in any case.
+        """
+        self._reap()
+        while self._inbox_records < WORK_RECORDS and not self._is_time():
+            self._wake.clear()
+            timeout = None
+            if self._commit is None and self._has_open_work():
+                elapsed = self._context.clock.monotonic() - self._last_checkpoint
+                timeout = max(CHECKPOINT_EVERY_S - elapsed, 0.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            self._reap()
+
+    def _has_open_work(self) -> bool:
+        return bool(self._inbox) or self._epoch.position > self._sealed_position
+
+    def _is_time(self) -> bool:
+        """Whether a checkpoint may begin and there is something for it."""
+        if self._commit is not None or not self._has_open_work():
+            return False
+        return self._context.clock.monotonic() - self._last_checkpoint >= CHECKPOINT_EVERY_S
+
+    def _work(self) -> None:
+        """Process what has been fetched, as one batch of at most about `WORK_RECORDS`."""
+        records: list[Any] = []
+        while self._inbox and len(records) < WORK_RECORDS:
+            fetched = self._inbox.popleft()
+            self._inbox_records -= len(fetched.records)
+            if fetched.start != self._next:
+                # A batch before this one was lost on the way, or this one is from before a seek.
+                log.info(
+                    "batch out of chain",
+                    partition=self.partition,
+                    expected=self._next,
+                    found=fetched.start,
+                )
+                self._drop_inbox()
+                self._on_seek(self._next)
+                break
+            records += fetched.records
+            self._next = fetched.end
+            self.lag_records = max(fetched.highwater - fetched.end, 0)
+        self._sequencer.process(records, self._next, self._epoch)
         if self._paused and self._inbox_records < INBOX_RECORDS_MAX // 2:
             self._paused = False
             self._on_pause(self._paused)
-        if fetched.start != self._next:
-            # A batch before this one was lost on the way, or this one is from before a seek.
-            log.info(
-                "batch out of chain",
-                partition=self.partition,
-                expected=self._next,
-                found=fetched.start,
-            )
-            self._drop_inbox()
-            self._on_seek(self._next)
-            return
-        self._sequencer.process(fetched.records, fetched.end, self._epoch)
-        self._next = fetched.end
-        self.lag_records = max(fetched.highwater - fetched.end, 0)
         self._context.metrics.lag_records.labels(str(self.partition)).set(self.lag_records)
 
     def _drop_inbox(self) -> None:
@@ -309,10 +330,7 @@ class Task:
     def _is_due(self) -> bool:
         if self._epoch.position <= self._sealed_position:
             return False
-        if self._epoch.records >= CHECKPOINT_RECORDS:
-            return True
-        elapsed = self._context.clock.monotonic() - self._last_checkpoint
-        return elapsed >= CHECKPOINT_EVERY_S and self._commit is None
+        return self._epoch.records >= CHECKPOINT_RECORDS or self._is_time()
 
     async def _checkpoint(self) -> None:
         """Seal the epoch and start its transaction; the next epoch grows meanwhile."""

@@ -33,6 +33,9 @@ SCHEME = "k2"
 #: One call into the consumer's thread waits this long for records, and a pause or a seek waits for
 #: the call before it: short, or a resumed partition starts late.
 FETCH_WAIT_S = 0.05
+#: After a fetch of less than this many records the next one waits a little: each costs the same.
+SMALL_FETCH_RECORDS = 1_000
+SMALL_FETCH_PAUSE_S = 0.02
 #: The broker holds an empty fetch this long.
 FETCH_MAX_WAIT_MS = 250
 #: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.
@@ -174,6 +177,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             active = set(self._get_active_partitions())
             if active:
                 batches = await self._thread.fetch(active, FETCH_WAIT_S)
+                if sum(len(batch.records) for batch in batches) < SMALL_FETCH_RECORDS:
+                    await asyncio.sleep(SMALL_FETCH_PAUSE_S)
             else:
                 batches = []
                 await asyncio.sleep(FETCH_WAIT_S)

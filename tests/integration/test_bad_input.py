@@ -54,7 +54,9 @@ BAD: list[tuple[str, bytes | None, bytes | None, str | None]] = [
 ]
 
 
-async def send(bootstrap: str, records: list[tuple[bytes | None, bytes | None, str | None]]) -> None:
+async def send(
+    bootstrap: str, records: list[tuple[bytes | None, bytes | None, str | None]]
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type="zstd")
     await producer.start()
     try:

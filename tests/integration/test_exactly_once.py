@@ -130,11 +130,13 @@ def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster)
     try:
         heir.wait_ready()
         eventually(
-            lambda: sum(
-                part["state"] == "running"
-                for part in heir.get("/v1/status")["partitions"].values()
-            )
-            == 4,
+            lambda: (
+                sum(
+                    part["state"] == "running"
+                    for part in heir.get("/v1/status")["partitions"].values()
+                )
+                == 4
+            ),
             within_s=90,
             what="the heir owns all partitions",
         )

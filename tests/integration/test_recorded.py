@@ -40,7 +40,7 @@ def test_binance_spot_twice_is_once_and_midnight_is_no_reset(k2: Cluster, record
 def test_binance_with_recorded_edits_gives_exactly_their_events(
     k2: Cluster, recordings: Path
 ) -> None:
-    """Drops, repeats, swaps and late arrivals made from the recording: nothing more, nothing less."""
+    """Drops, repeats, swaps, late arrivals made from the recording: no more, no less."""
     with k2.worker() as worker:
         truth = k2.produce(
             "--feed", "binance.spot", *binance(recordings), "--seed", "3",

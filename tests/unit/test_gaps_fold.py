@@ -161,6 +161,21 @@ def test_above_the_limit_closed_gaps_go_first_and_it_says_so():
     assert ledger.counts(SCOPE).missing == 3
 
 
+def test_an_abandoned_gap_whose_rest_arrives_late_is_closed_too():
+    ledger = GapLedger(max_gaps=1)
+    ledger.apply(opened(10, 11))
+    ledger.apply(
+        GapAbandoned(
+            scope=SCOPE, session="0", first=10, last=10, gap_first=10, gap_last=11, reason="limit"
+        )
+    )
+    ledger.apply(opened(20, 20))
+    assert len(ledger) == 2  # 11 may still come
+    ledger.apply(late(11))
+    ledger.apply(opened(30, 30))
+    assert [gap.first for gap in ledger.gaps([SCOPE])] == [20, 30]
+
+
 @given(st.sets(st.integers(0, 20)), st.integers(0, 20), st.integers(0, 20))
 def test_without_is_set_difference(numbers, low, high):
     ranges = tuple((n, n) for n in sorted(numbers))

@@ -1,0 +1,1 @@
+"""Benchmarks of the whole platform. Figures are medians; comparisons are ratios within one run."""

@@ -1,0 +1,80 @@
+"""Messages already in Kafka, one worker: first record to last row committed in Iceberg.
+
+Beside it, in the same run, the ceiling: aiokafka reading the same topic and msgspec parsing each
+value, with nothing done to them.
+"""
+
+import asyncio
+import statistics
+import time
+
+import msgspec
+import psutil
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench.stage import Stage, cpu_s, peak_memory_mib, stage, wait_until
+from k2_streams.kafka.topics import RAW
+
+RUNS = 3
+
+
+class _Trade(msgspec.Struct):
+    exchange: str
+    symbol: str
+    price: str
+    quantity: str
+    exchange_time_ns: int
+    sequence: int
+
+
+async def _ceiling(bootstrap: str, messages: int, partitions: int) -> float:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(RAW, partition) for partition in range(partitions)])
+        decoder, seen, started = msgspec.json.Decoder(_Trade), 0, time.monotonic()
+        while seen < messages:
+            for records in (await consumer.getmany(timeout_ms=500, max_records=8_192)).values():
+                for record in records:
+                    decoder.decode(record.value)
+                seen += len(records)
+        return messages / (time.monotonic() - started)
+    finally:
+        await consumer.stop()
+
+
+def _once(at: Stage, messages: int) -> dict[str, float]:
+    at.produce("--messages", str(messages), "--seed", "1")
+    ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
+    worker = at.worker(K2_COMMIT_EVERY_S="2").start()
+    assert worker.process is not None  # noqa: S101 - just started
+    process = psutil.Process(worker.process.pid)
+
+    def parts() -> list[dict[str, int]]:
+        try:
+            return list(worker.get("/v1/status")["partitions"].values())
+        except OSError:
+            return []
+
+    started = wait_until(lambda: any(part["next_offset"] for part in parts()), 120, 0.02)
+    cpu_before, lake = cpu_s(process), at.lake()
+    wait_until(lambda: parts() and lake.head().rows >= messages, 600, 0.2)
+    elapsed = time.monotonic() - started
+    figures = {
+        "msg/s": messages / elapsed,
+        "of the ceiling": messages / elapsed / ceiling,
+        "ceiling msg/s": ceiling,
+        "CPU s/M": (cpu_s(process) - cpu_before) / messages * 1e6,
+        "peak MiB": peak_memory_mib(process),
+    }
+    worker.stop()
+    return figures
+
+
+def run(messages: int = 2_000_000, runs: int = RUNS) -> dict[str, float]:
+    """Medians over the runs, each on a stage of its own."""
+    found = []
+    for _ in range(runs):
+        with stage() as at:
+            found.append(_once(at, messages))
+    return {name: statistics.median(one[name] for one in found) for name in found[0]}

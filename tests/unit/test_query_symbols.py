@@ -1,0 +1,41 @@
+"""Totals that go on from where they were add up exactly the rows that are new."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k2_streams.core.union_read import Cut, cut_at, cut_now
+from k2_streams.core.vector import Range, Vector
+from k2_streams.lake.snapshots import Head
+from k2_streams.query.standing import Standing
+from k2_streams.query.symbols import slice_from
+from k2_streams.query.tail import PartitionView, TailView
+
+offset = st.integers(0, 6)
+held = st.dictionaries(st.integers(0, 1), offset)
+tails = st.dictionaries(
+    st.integers(0, 1), st.tuples(offset, offset).map(lambda p: Range(min(p), max(p)))
+)
+
+
+@given(held, tails, st.none() | held, held)
+def test_a_slice_is_what_lies_between(v, parts, wanted, base):
+    cut = cut_now(v, parts) if wanted is None else cut_at(wanted, v, parts)
+    if not isinstance(cut, Cut):
+        return
+    base = {p: min(n, cut.next.get(p, 0)) for p, n in base.items()}
+    view = TailView({p: PartitionView(r.start, r.end, 0, ()) for p, r in parts.items()})
+    standing = Standing(view, Head(1, 1, Vector(), 1, 1), v, cut, "t")
+    part = slice_from(standing, base)
+    added = []
+    if part.lake:
+        for partition, end in v.items():
+            limit = cut.lake_limits.get(partition, end)
+            start = part.lake_from.get(partition, 0)
+            added += [(partition, n) for n in range(end) if start <= n < limit]
+    for partition, range_ in part.tail.items():
+        kept = parts.get(partition, Range(0, 0))
+        added += [
+            (partition, n) for n in range(kept.start, kept.end) if range_.start <= n < range_.end
+        ]
+    truth = [(p, n) for p, end in cut.next.items() for n in range(base.get(p, 0), end)]
+    assert sorted(added) == sorted(truth)

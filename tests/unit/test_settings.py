@@ -1,0 +1,72 @@
+"""Settings: read once, checked, with the name of the one that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from k2_streams.runtime.settings import SettingsError, from_environment
+
+
+def test_defaults_are_a_worker_on_loopback() -> None:
+    """Without any setting: a local broker, a sqlite catalog in the data directory, no keys."""
+    found = from_environment({})
+    assert found.kafka.bootstrap == "127.0.0.1:9092"
+    assert found.web_host == "127.0.0.1"
+    assert found.web_port == 6066
+    assert found.lake.catalog_uri.startswith("sqlite:///")
+    assert found.member_id == "k2-0"
+
+
+def test_a_second_worker_has_its_own_port_and_folder() -> None:
+    """K2_WORKER_ID moves both, and the static member id."""
+    found = from_environment({"K2_WORKER_ID": "2", "K2_DATA_DIR": "/srv/k2"})
+    assert found.web_port == 6068
+    assert found.worker_dir == Path("/srv/k2/worker-2")
+    assert found.member_id == "k2-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("K2_WEB_PORT", "no"),
+        ("K2_WEB_PORT", "0"),
+        ("K2_PARTITIONS", "-1"),
+        ("K2_WORKER_ID", "1000"),
+        ("K2_CHECK_PARTITION", "maybe"),
+        ("K2_COMMIT_EVERY_S", "nan"),
+        ("K2_COMMIT_EVERY_S", "0"),
+        ("K2_TAIL_MEMORY", "12"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: str) -> None:
+    """The text names the setting, what was expected and what was found."""
+    with pytest.raises(SettingsError, match=f"{name}: expected .*, found"):
+        from_environment({name: value})
+
+
+def test_a_host_beyond_loopback_needs_keys() -> None:
+    """Refused without keys, taken with them."""
+    with pytest.raises(SettingsError, match="K2_API_KEYS"):
+        from_environment({"K2_WEB_HOST": "0.0.0.0"})  # noqa: S104 - the point of the test
+    found = from_environment({"K2_WEB_HOST": "0.0.0.0", "K2_API_KEYS": "a,b"})  # noqa: S104
+    assert found.api_keys == ("a", "b")
+
+
+def test_secrets_come_from_files_and_are_not_shown(tmp_path: Path) -> None:
+    """`*_FILE` names a file; no secret is part of an object's text."""
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    found = from_environment(
+        {
+            "K2_API_KEYS_FILE": str(secret),
+            "K2_KAFKA_SASL_PASSWORD_FILE": str(secret),
+            "K2_S3_SECRET_ACCESS_KEY_FILE": str(secret),
+            "K2_CATALOG_TOKEN": "hunter2",
+        }
+    )
+    assert found.api_keys == ("hunter2",)
+    assert found.kafka.sasl_password == "hunter2"  # noqa: S105 - a test's
+    assert found.lake.properties == {"s3.secret-access-key": "hunter2", "token": "hunter2"}
+    assert "hunter2" not in repr(found)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        from_environment({"K2_API_KEYS_FILE": str(tmp_path / "absent")})

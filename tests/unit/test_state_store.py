@@ -1,0 +1,196 @@
+"""The store: all or nothing, and never trusted without its count and checksum."""
+
+from pathlib import Path
+
+import pytest
+from rocksdict import Rdict
+
+from k2_streams.core import sequence_codec
+from k2_streams.core.sequence import ScopeState
+from k2_streams.state.codec import (
+    POSITION_KEY,
+    Position,
+    StateFormatError,
+    add_hash,
+    decode_entry,
+    decode_position,
+    encode_position,
+    row_hash,
+)
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreUnusableError
+from k2_streams.state.table import Table
+
+
+def position(rows: dict[bytes, bytes]) -> Position:
+    checksum = 0
+    for key, value in rows.items():
+        checksum = add_hash(checksum, new=row_hash(key, value))
+    return Position(
+        source_id="raw",
+        partitions=4,
+        next_offset=17,
+        epoch=3,
+        accepted_time_us=5,
+        rows=len(rows),
+        checksum=checksum,
+    )
+
+
+def meta(rows: dict[bytes, bytes], version: int = STATE_VERSION) -> StoreMeta:
+    return StoreMeta(version, "changelog", 99, position(rows))
+
+
+def filled(path: Path, rows: dict[bytes, bytes]) -> PartitionStore:
+    store = PartitionStore(path)
+    assert store.open() is None
+    store.write(dict(rows), meta(rows))
+    return store
+
+
+ROWS = {b"X:%d" % i: b"value-%d" % i for i in range(500)}
+
+
+def test_what_was_written_is_there_after_a_reopen(tmp_path: Path) -> None:
+    """Rows and meta record come back as they were."""
+    filled(tmp_path / "s", ROWS).close()
+    store = PartitionStore(tmp_path / "s")
+    assert store.open() == meta(ROWS)
+    assert dict(store.items()) == ROWS
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "spoil"),
+    [
+        ("a row is gone", lambda db: db.delete(b"X:7")),
+        ("a row is changed", lambda db: db.put(b"X:7", b"other")),
+        ("a row is new", lambda db: db.put(b"Y:7", b"other")),
+        ("the meta record is gone", lambda db: db.delete(b"\x00meta")),
+        ("the meta record is not one", lambda db: db.put(b"\x00meta", b"\xff")),
+    ],
+)
+def test_a_store_that_does_not_hold_what_it_should_is_unusable(
+    tmp_path: Path, what: str, spoil: object
+) -> None:
+    """Whatever is lost or changed, it is noticed at the open."""
+    filled(tmp_path / "s", ROWS).close()
+    from rocksdict import Options  # noqa: PLC0415 - used here alone
+
+    db = Rdict(str(tmp_path / "s"), Options(raw_mode=True))
+    spoil(db)  # type: ignore[operator]
+    db.close()
+    store = PartitionStore(tmp_path / "s")
+    with pytest.raises(StoreUnusableError):
+        store.open()
+    store.close()
+
+
+def test_damaged_files_are_unusable_or_whole_never_less(tmp_path: Path) -> None:
+    """Every file cut in half or overwritten: an error, or all rows; never fewer in silence."""
+    for number in range(6):
+        path = tmp_path / f"s{number}"
+        store = filled(path, ROWS)
+        store._open().flush()
+        store.close()
+        files = sorted(file for file in path.iterdir() if file.is_file() and file.stat().st_size)
+        victim = files[number % len(files)]
+        content = bytearray(victim.read_bytes())
+        content[len(content) // 2 :] = b"\x00" * (len(content) - len(content) // 2)
+        victim.write_bytes(bytes(content))
+        again = PartitionStore(path)
+        try:
+            found = again.open()
+        except StoreUnusableError:
+            continue
+        assert found is None or dict(again.items()) == ROWS, victim.name
+        again.close()
+
+
+def test_another_version_is_unusable(tmp_path: Path) -> None:
+    """A store of another version is rebuilt, not guessed at."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    store.write(dict(ROWS), meta(ROWS, STATE_VERSION + 1))
+    store.close()
+    with pytest.raises(StoreUnusableError, match="version"):
+        PartitionStore(tmp_path / "s").open()
+
+
+def test_a_wiped_store_is_new(tmp_path: Path) -> None:
+    """After a wipe nothing is left."""
+    store = filled(tmp_path / "s", ROWS)
+    store.wipe()
+    assert store.open() is None
+    assert dict(store.items()) == {}
+    store.close()
+
+
+def test_two_processes_cannot_open_the_same_store(tmp_path: Path) -> None:
+    """RocksDB's lock is held until the close."""
+    store = filled(tmp_path / "s", ROWS)
+    with pytest.raises(StoreUnusableError):
+        PartitionStore(tmp_path / "s").open()
+    store.close()
+
+
+def test_a_table_counts_and_sums_as_its_rows_say(tmp_path: Path) -> None:
+    """Count and checksum follow the rows through changes, seals and a reopen."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    expected: dict[bytes, bytes] = {}
+    for turn in range(5):
+        for number in range(turn, 20):
+            key = f"X:{number}"
+            table.get(key)
+            state = ScopeState(dropped=turn * 100 + number)
+            table.put(key, state)
+            expected[key.encode()] = sequence_codec.encode(state)
+        sealed = table.seal()
+        made = position(expected)
+        assert (sealed.count, sealed.checksum) == (made.rows, made.checksum)
+        store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", turn, made))
+        table.written()
+    assert dict(store.items()) == expected
+    fresh: Table[ScopeState] = Table(
+        store, sequence_codec.encode, sequence_codec.decode, made.rows, made.checksum
+    )
+    assert fresh.get("X:19") == ScopeState(dropped=419)
+    assert fresh.get("X:404") is None
+    store.close()
+
+
+def test_the_cache_lets_go_only_of_what_the_store_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above its limit the cache drops clean rows; a changed one stays until it is written."""
+    monkeypatch.setattr("k2_streams.state.table.CACHE_ROWS_MAX", 3)
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    for number in range(10):
+        table.put(f"X:{number}", ScopeState(dropped=number))
+    sealed = table.seal()
+    table.put("X:0", ScopeState(dropped=1000))
+    made = Position(
+        source_id="", partitions=1, next_offset=1, epoch=1, accepted_time_us=0,
+        rows=sealed.count, checksum=sealed.checksum,
+    )  # fmt: skip
+    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, made))
+    table.written()
+    assert len(table._cache) <= 4
+    assert table.get("X:0") == ScopeState(dropped=1000)
+    assert [table.get(f"X:{n}") for n in range(1, 10)] == [
+        ScopeState(dropped=n) for n in range(1, 10)
+    ]
+    store.close()
+
+
+def test_positions_are_versioned_bytes() -> None:
+    """What is written is read; anything else is an error, not a position."""
+    made = position(ROWS)
+    assert decode_position(encode_position(made)) == made
+    assert decode_entry(POSITION_KEY, encode_position(made)) == made
+    for broken in (b"", b"\x02abc", encode_position(made)[:-1]):
+        with pytest.raises(StateFormatError):
+            decode_position(broken)
