@@ -20,6 +20,8 @@ from k2_streams.query.times import parse_time
 PROBE = "PROBE"
 POLL_S = 0.01
 PROBE_EVERY_S = 0.1
+#: The stream reaches its rate, and the JVM compiles what is hot.
+WARM_UP_S = 15.0
 
 
 def _message(number: int, now_ns: int) -> bytes:
@@ -88,10 +90,14 @@ def run(rate: int = 10_000, seconds: float = 60.0) -> dict[str, float]:
     with stage() as at:
         worker = at.worker().start().wait_ready()
         producer = at.spawn_produce(
-            at.directory / "truth.jsonl.gz", "--rate", str(rate), "--duration", str(seconds + 6)
+            at.directory / "truth.jsonl.gz",
+            "--rate",
+            str(rate),
+            "--duration",
+            str(seconds + WARM_UP_S + 3),
         )
         try:
-            time.sleep(3)  # the stream reaches its rate
+            time.sleep(WARM_UP_S)
             stages = asyncio.run(_measure(at.bootstrap, worker.url, seconds))
         finally:
             producer.terminate()

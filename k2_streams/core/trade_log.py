@@ -122,9 +122,7 @@ def expand(batch: LogBatch, mask: pa.Array | None = None) -> pa.RecordBatch:
         "accepted_time": pa.repeat(pa.scalar(batch.accepted_time_us, MICROS), count),
     }
     columns = [
-        derived[field.name]
-        if field.name in derived
-        else rows.column(field.name).cast(field.type)
+        derived[field.name] if field.name in derived else rows.column(field.name).cast(field.type)
         for field in TRADES
     ]
     return pa.RecordBatch.from_arrays(columns, schema=TRADES)

@@ -133,7 +133,7 @@ def _write_file(
         with writer:
             writer.write_table(
                 rows,
-                row_group_size=int(properties.get("write.parquet.row-group-limit", "20000")),
+                row_group_size=int(properties.get("write.parquet.row-group-limit", "10000")),
             )
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=writer.writer.metadata,

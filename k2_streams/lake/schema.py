@@ -88,7 +88,7 @@ PROPERTIES = {
     "format-version": "2",  # the newest that pyiceberg writes
     "write.parquet.compression-codec": "zstd",
     "write.parquet.compression-level": "1",  # level 3 is no smaller, 6 by 2 % in twice the time
-    "write.parquet.row-group-limit": "20000",  # rows: a filter on one symbol reads few of them
+    "write.parquet.row-group-limit": "10000",  # rows: a filter on one symbol reads few of them
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in _BOUNDED},
     # Every commit writes a metadata file and a manifest; without these both only grow.

@@ -15,7 +15,7 @@ from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, totals_of
 from k2_streams.query.tail import TailBatch
-from k2_streams.query.tail_rows import EMPTY, select
+from k2_streams.query.tail_rows import EMPTY, in_order, select
 
 #: Files of one statement of totals: about 6 M rows, a second or two of two cores.
 TOTALS_FILES = 64
@@ -47,6 +47,8 @@ class Reader:
             with watch.stage("tail"):
                 tail = select(standing.view.batches(ranges), selection)
             with watch.stage("scan"):
+                if not files:
+                    return in_order(tail, selection)
                 asked = statement.trades(files, limits, tail.num_rows > 0, selection)
                 return as_trades(session.table(asked, tail))
 

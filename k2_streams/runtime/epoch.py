@@ -18,6 +18,8 @@ ROWS_PER_RECORD = 32_768
 
 HEADER_RAW_NEXT = "k2.raw-next"
 HEADER_DEFERRED_FROM = "k2.deferred-from"
+#: Events of this partition published up to and with this record's transaction.
+HEADER_EVENTS = "k2.events"
 
 
 @dataclass(slots=True)
@@ -41,21 +43,25 @@ class Epoch:
         """Trades accepted."""
         return sum(batch.num_rows for batch in self.rows)
 
-    def outputs(self, partition: int, accepted_time_us: int) -> list[Output]:
-        """The epoch as records: trades, events, dead letters.
+    def seal(self, partition: int) -> None:
+        """Nothing more is added: what was repeated becomes events."""
+        self.events += self.duplicates.events(source_partition=partition)
+
+    def outputs(self, partition: int, accepted_time_us: int, events_so_far: int) -> list[Output]:
+        """The sealed epoch as records: trades, events, dead letters.
 
         There is at least one record of trades, if of no row: readers learn from its headers how
-        far the source has been worked.
+        far the source has been worked, and how many events they must have seen.
         """
         headers = (
             (HEADER_RAW_NEXT, str(self.position).encode()),
             (HEADER_DEFERRED_FROM, b""),
+            (HEADER_EVENTS, str(events_so_far).encode()),
         )
         values = self._trades(partition, accepted_time_us)
         outputs = [Output(TRADES, None, value) for value in values[:-1]]
         outputs.append(Output(TRADES, None, values[-1], headers))
-        duplicates = self.duplicates.events(source_partition=partition)
-        for event in [*self.events, *duplicates]:
+        for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
             outputs.append(Output(EVENTS, event.scope.encode(), events.encode(stamped)))
         return outputs + self.dead_letters

@@ -4,6 +4,8 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 """
 
 import asyncio
+import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
@@ -17,7 +19,7 @@ from k2_streams.kafka.log_reader import Chunk, LogError, LogReader, Record
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.epoch import HEADER_RAW_NEXT
+from k2_streams.runtime.epoch import HEADER_EVENTS, HEADER_RAW_NEXT
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -25,10 +27,12 @@ log = structlog.get_logger(__name__)
 #: After an error the reader is built anew; the tail keeps what it holds.
 RESTART_AFTER_S = 1.0
 #: Short: a record is seen by queries at most this long after the broker gave it.
-FETCH_MAX_WAIT_MS = 100
+FETCH_MAX_WAIT_MS = 250
 #: Records a poll: bounds how long the event loop is held.
 POLL_RECORDS = 64
 POLL_EVENTS = 2_000
+#: Rows wait so long for their events; then they are shown without.
+EVENTS_WAIT_S = 0.25
 #: The last stable offset may stand below the log's end for a checkpoint, not longer.
 STALLED_AFTER_S = 2.0
 #: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
@@ -50,6 +54,9 @@ class TailReader:
         self.error: str | None = "starting"
         self.dead_letters = 0
         self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
+        self._seen: Counter[int] = Counter()  # events read, per partition
+        self._expected: dict[int, tuple[int, int]] = {}  # events up to a position of the log
+        self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
         self.started = asyncio.Event()
         self._kafka = kafka
@@ -98,7 +105,8 @@ class TailReader:
                 begins = await reader.begin_offsets(ats)
                 for tp in ats:
                     offset = at.next_of(TRADES, tp[1]) or 0
-                    raw_next = await _raw_next_below(reader, tp, offset, begins[tp])
+                    raw_next, published = await _before(reader, tp, offset, begins[tp])
+                    self._expected[tp[1]] = (published, offset)
                     self._tail.seek(tp[1], offset, ready_at=ends[tp], raw_next=raw_next)
                 held = self._tail.view().partitions
             reader.assign({tp: held[tp[1]].end for tp in ats})
@@ -108,6 +116,7 @@ class TailReader:
                 for chunk in await reader.poll(
                     timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
                 ):
+                    await self._events_of(chunk)
                     self._append(chunk)
                 self._watch_stalls(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
@@ -135,7 +144,7 @@ class TailReader:
             chunk.partition,
             Range(chunk.start, chunk.end),
             batches,
-            raw_next=_newest_raw_next(chunk.records),
+            raw_next=_newest(chunk.records, HEADER_RAW_NEXT),
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -143,20 +152,11 @@ class TailReader:
             self._metrics.freshness_seconds.observe(max(age_s, 0.0))
 
     async def _events(self) -> None:
-        topics = [(EVENTS, partition) for partition in self._partitions]
-        ats = topics + [(DEAD_LETTER, partition) for partition in self._partitions]
+        ats = [(topic, p) for topic in (EVENTS, DEAD_LETTER) for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             begins = await reader.begin_offsets(ats)
             reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
             while True:
-                # An event is in the same transaction as the rows it speaks of. So once the events
-                # have been read up to the end they had AFTER the tail was where it is, they speak
-                # of all of its rows.
-                tail = {number: part.end for number, part in self._tail.view().partitions.items()}
-                ends = await reader.end_offsets(topics)
-                while any(reader.position(*tp) < ends[tp] for tp in topics):
-                    await self._poll_events(reader)
-                self._gaps.cover(tail)
                 await self._poll_events(reader)
 
     async def _poll_events(self, reader: LogReader) -> None:
@@ -166,6 +166,32 @@ class TailReader:
             else:
                 self._fold(chunk)
             self._event_positions[chunk.topic, chunk.partition] = chunk.end
+        async with self._events_moved:
+            self._cover()
+            self._events_moved.notify_all()
+
+    async def _events_of(self, chunk: Chunk) -> None:
+        """Wait, a little, until the events of these records are in the view.
+
+        They are in the same transaction, but come by another fetch. An answer whose rows are ahead
+        of them says `gaps_complete: false`.
+        """
+        expected = _newest(chunk.records, HEADER_EVENTS)
+        if expected is None:
+            return
+        self._expected[chunk.partition] = (expected, chunk.end)
+        async with self._events_moved:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVENTS_WAIT_S):
+                    await self._events_moved.wait_for(
+                        lambda: self._seen[chunk.partition] >= expected
+                    )
+            self._cover()
+
+    def _cover(self) -> None:
+        """Say how far into the log the events reach."""
+        reached = {p: end for p, (n, end) in self._expected.items() if self._seen[p] >= n}
+        self._gaps.cover(reached)
 
     def _fold(self, chunk: Chunk) -> None:
         for record in chunk.records:
@@ -181,21 +207,22 @@ class TailReader:
                 )
                 continue
             self._gaps.apply(event, chunk.partition, record.offset + 1)
+            self._seen[chunk.partition] += 1
         self._gaps.advance(chunk.partition, chunk.end)
 
 
-def _newest_raw_next(records: Iterable[Record]) -> int | None:
-    found = [
-        int(value)
-        for record in records
-        for name, value in record.headers
-        if name == HEADER_RAW_NEXT
-    ]
+def _newest(records: Iterable[Record], header: str) -> int | None:
+    """The largest number in this header; it never goes back in a partition."""
+    found = [int(v) for record in records for name, v in record.headers if name == header]
     return max(found, default=None)
 
 
-async def _raw_next_below(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> int:
-    """How far the source had been worked in the records below `offset`; 0 where none is left.
+async def _before(
+    reader: LogReader, at: tuple[str, int], offset: int, begin: int
+) -> tuple[int, int]:
+    """Of the records below `offset`: the source's next offset, and the events published.
+
+    Both 0 where no record is left.
 
     Every checkpoint writes a record that says so; markers and aborted ones lie between.
     """
@@ -203,11 +230,12 @@ async def _raw_next_below(reader: LogReader, at: tuple[str, int], offset: int, b
     while True:
         start = max(offset - span, begin)
         reader.assign({at: start})
-        newest = None
+        raw_next = events = None
         while start < offset and reader.position(*at) < offset:
             for chunk in await reader.poll(max_records=POLL_RECORDS):
                 below = [record for record in chunk.records if record.offset < offset]
-                newest = _newest_raw_next(below) or newest
-        if newest is not None or start == begin:
-            return newest or 0
+                raw_next = _newest(below, HEADER_RAW_NEXT) or raw_next
+                events = _newest(below, HEADER_EVENTS) or events
+        if raw_next is not None or start == begin:
+            return raw_next or 0, events or 0
         span *= 8

@@ -16,8 +16,9 @@ import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -39,6 +40,8 @@ from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import SealedEpoch, Table
 
 log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
 
 #: How long a record waits for its transaction, at the most, plus the transaction itself.
 CHECKPOINT_EVERY_S = 0.2
@@ -86,6 +89,7 @@ class TaskContext:
     kafka: KafkaConfig
     clock: Clock
     metrics: Metrics
+    pool: ThreadPoolExecutor  # of one thread, which all tasks share
     raw: TopicInfo
     changelog: TopicInfo
 
@@ -119,6 +123,7 @@ class Task:
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._commit: asyncio.Task[None] | None = None
+        self._working: asyncio.Future[Any] | None = None
 
     # -- take-over ---------------------------------------------------------------------------
 
@@ -162,6 +167,7 @@ class Task:
             partitions=settings.partitions,
             next_offset=offset,
             epoch=0,
+            events=0,
             accepted_time_us=0,
             rows=0,
             checksum=0,
@@ -252,7 +258,7 @@ class Task:
             while True:
                 await self._wait_for_work()
                 if self._inbox_records >= WORK_RECORDS or self._is_time():
-                    self._work()
+                    await self._work()
                 if self._is_due():
                     await self._checkpoint()
                 # The loop also serves other tasks and queries.
@@ -290,31 +296,46 @@ class Task:
             return False
         return self._context.clock.monotonic() - self._last_checkpoint >= CHECKPOINT_EVERY_S
 
-    def _work(self) -> None:
-        """Process what has been fetched, as one batch of at most about `WORK_RECORDS`."""
+    async def _work(self) -> None:
+        """Process what has been fetched, as one batch of at most about `WORK_RECORDS`.
+
+        Off the event loop: a transaction is a dozen answers to wait for, and each would wait for
+        the batches in between as well.
+        """
         records: list[Any] = []
+        end = self._next
         while self._inbox and len(records) < WORK_RECORDS:
             fetched = self._inbox.popleft()
             self._inbox_records -= len(fetched.records)
-            if fetched.start != self._next:
+            if fetched.start != end:
                 # A batch before this one was lost on the way, or this one is from before a seek.
                 log.info(
                     "batch out of chain",
                     partition=self.partition,
-                    expected=self._next,
+                    expected=end,
                     found=fetched.start,
                 )
                 self._drop_inbox()
-                self._on_seek(self._next)
+                self._on_seek(end)
                 break
             records += fetched.records
-            self._next = fetched.end
+            end = fetched.end
             self.lag_records = max(fetched.highwater - fetched.end, 0)
-        self._sequencer.process(records, self._next, self._epoch)
+        await self._in_thread(self._process, records, end)
         if self._paused and self._inbox_records < INBOX_RECORDS_MAX // 2:
             self._paused = False
             self._on_pause(self._paused)
         self._context.metrics.lag_records.labels(str(self.partition)).set(self.lag_records)
+
+    def _process(self, records: list[Any], end: int) -> None:
+        self._sequencer.process(records, end, self._epoch)
+        self._next = end
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""
+        loop = asyncio.get_running_loop()
+        self._working = loop.run_in_executor(self._context.pool, work, *arguments)
+        return await asyncio.shield(self._working)
 
     def _drop_inbox(self) -> None:
         self._inbox.clear()
@@ -339,6 +360,7 @@ class Task:
         # 1 Stop adding to the epoch. Its changes are in memory: the store is never ahead of the
         #   changelog.
         epoch, self._epoch = self._epoch, Epoch(self._epoch.position)
+        epoch.seal(self.partition)
         sealed = self._table.seal()
         now_us = self._context.clock.time_ns() // 1000
         position = Position(
@@ -346,6 +368,7 @@ class Task:
             partitions=self.position.partitions,
             next_offset=epoch.position,
             epoch=self.position.epoch + 1,
+            events=self.position.events + len(epoch.events),
             accepted_time_us=max(now_us, self.position.accepted_time_us),
             rows=sealed.count,
             checksum=sealed.checksum,
@@ -363,9 +386,12 @@ class Task:
         assert self._producer is not None  # noqa: S101 - a running task has one
         # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
         #   one transaction. Its outcome is known, or the task ends.
+        outputs = await asyncio.get_running_loop().run_in_executor(
+            context.pool, epoch.outputs, self.partition, position.accepted_time_us, position.events
+        )
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             changelog_offset = await self._producer.commit(
-                epoch.outputs(self.partition, position.accepted_time_us),
+                outputs,
                 context.changelog.name,
                 [*sealed.rows.items(), (POSITION_KEY, encode_position(position))],
                 context.settings.app_id,
@@ -443,6 +469,8 @@ class Task:
         if runner is not None and runner is not asyncio.current_task():
             runner.cancel()
             await asyncio.wait([runner])
+        if self._working is not None:
+            await asyncio.wait([self._working])
 
     async def _end(self, state: TaskState, error: BaseException) -> None:
         self.error = error

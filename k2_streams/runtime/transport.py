@@ -37,7 +37,7 @@ FETCH_WAIT_S = 0.05
 SMALL_FETCH_RECORDS = 1_000
 SMALL_FETCH_PAUSE_S = 0.02
 #: The broker holds an empty fetch this long.
-FETCH_MAX_WAIT_MS = 250
+FETCH_MAX_WAIT_MS = 100
 #: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.
 PARTITION_FETCH_BYTES = 9 * 1024 * 1024
 

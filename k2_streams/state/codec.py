@@ -30,6 +30,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int  # of the source topic: part of the state
     next_offset: int  # of the source partition
     epoch: int  # checkpoints so far
+    events: int  # published so far: readers of the log learn from it how many they must have seen
     accepted_time_us: int  # of the last checkpoint: never goes back in a partition
     rows: int  # of the table's partition
     checksum: int  # the sum of its rows' hashes, modulo 2^64

@@ -116,6 +116,8 @@ def test_any_split_gives_the_same_rows_events_letters_and_state(raw: list[Raw], 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
     epoch = Epoch(17)
-    (only,) = epoch.outputs(2, 5)
+    epoch.seal(2)
+    (only,) = epoch.outputs(2, 5, 3)
     assert dict(only.headers)["k2.raw-next"] == b"17"
+    assert dict(only.headers)["k2.events"] == b"3"
     assert pa.ipc.open_stream(only.value).read_all().num_rows == 0

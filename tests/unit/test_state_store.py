@@ -30,6 +30,7 @@ def position(rows: dict[bytes, bytes]) -> Position:
         partitions=4,
         next_offset=17,
         epoch=3,
+        events=7,
         accepted_time_us=5,
         rows=len(rows),
         checksum=checksum,
@@ -173,7 +174,7 @@ def test_the_cache_lets_go_only_of_what_the_store_has(
     sealed = table.seal()
     table.put("X:0", ScopeState(dropped=1000))
     made = Position(
-        source_id="", partitions=1, next_offset=1, epoch=1, accepted_time_us=0,
+        source_id="", partitions=1, next_offset=1, epoch=1, events=0, accepted_time_us=0,
         rows=sealed.count, checksum=sealed.checksum,
     )  # fmt: skip
     store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, made))
