@@ -121,7 +121,7 @@ class TopicAdmin:
                 raise TopicConfigurationError(
                     f"topic {spec.name}: expected {spec.partitions} partitions (K2_PARTITIONS), "
                     f"found {found}; the number is part of the state and cannot be changed in "
-                    "place: send to new topics under another K2_APP_ID, or set K2_PARTITIONS"
+                    "place: set K2_PARTITIONS to it, or start afresh as the README says"
                 )
             if spec.config.get(_APPEND_TIME):
                 await self._check_append_time(spec.name)

@@ -210,12 +210,12 @@ class Task:
                 raise StateLostError(
                     f"{TRADES}-{self.partition} holds committed records, and the changelog no "
                     f"position: the state was lost. `k2 changelog sequence --partition "
-                    f"{self.partition}` shows what is left; a new K2_APP_ID with new topics starts "
+                    f"{self.partition}` shows what is left; the README says how to start "
                     "afresh"
                 )
             return begin
         how = (
-            "nothing is reset by itself: put the topic back, or start afresh with a new K2_APP_ID; "
+            "nothing is reset by itself: put the topic back, or start afresh as the README says; "
             f"`k2 changelog sequence --partition {self.partition}` shows the position"
         )
         if position.source_id != raw.id:

@@ -1,0 +1,192 @@
+"""From the changelog back to the store: whatever the store has become, the state is right."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
+from k2_streams.kafka.transactions import FencedError, Output, TransactionalProducer
+from k2_streams.state.codec import (
+    POSITION_KEY,
+    Position,
+    add_hash,
+    encode_position,
+    row_hash,
+)
+from k2_streams.state.recovery import StateLostError, recover
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
+
+pytestmark = pytest.mark.integration
+
+
+class Log:
+    """A changelog and an output topic of one partition, and what they hold."""
+
+    def __init__(self, config: KafkaConfig, prefix: str, topics: dict[str, TopicInfo]) -> None:
+        self.config = config
+        self.out = f"{prefix}-out"
+        self.changelog = topics[f"{prefix}-changelog"]
+        self.id = prefix
+        self.rows: dict[bytes, bytes] = {}
+        self.epoch = 0
+
+    def position(self) -> Position:
+        checksum = 0
+        for key, value in self.rows.items():
+            checksum = add_hash(checksum, new=row_hash(key, value))
+        return Position(
+            source_id="source", partitions=1, next_offset=self.epoch * 10, epoch=self.epoch,
+            events=0, accepted_time_us=0, rows=len(self.rows), checksum=checksum,
+        )  # fmt: skip
+
+    async def producer(self) -> TransactionalProducer:
+        producer = TransactionalProducer(self.config, self.id, 0)
+        await producer.start()
+        return producer
+
+    async def checkpoint(
+        self,
+        producer: TransactionalProducer,
+        rows: dict[bytes, bytes],
+        store: PartitionStore | None,
+    ) -> None:
+        self.epoch += 1
+        self.rows |= rows
+        position = self.position()
+        changelog = [*rows.items(), (POSITION_KEY, encode_position(position))]
+        offset = await producer.commit(
+            [Output(self.out, None, b"rows")],
+            self.changelog.name,
+            changelog,
+            self.id,
+            {(self.out, 0): self.epoch},
+        )
+        if store is not None:
+            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, position)
+            store.write(dict(rows), meta)
+
+    async def leave_open(self) -> None:
+        """A transaction with rows that never ends: what a killed task leaves behind."""
+        raw = AIOKafkaProducer(**self.config.options(), transactional_id=self.id)
+        await raw.start()
+        await raw.begin_transaction()
+        await raw.send_and_wait(self.changelog.name, b"never", b"X:0", partition=0)
+        raw._closed = True  # as a kill: nothing is sent any more, nothing aborted
+        await raw._sender.close()
+        await raw.client.close()
+
+
+@pytest.fixture
+async def log(broker: str, topic_prefix: str) -> Log:
+    config = KafkaConfig(bootstrap=broker)
+    specs = [TopicSpec(f"{topic_prefix}-{name}", 1, {}) for name in ("out", "changelog")]
+    return Log(config, topic_prefix, await ensure_topics(config, specs))
+
+
+def rows(start: int, end: int, text: str = "v") -> dict[bytes, bytes]:
+    return {b"X:%d" % number: f"{text}{number}".encode() for number in range(start, end)}
+
+
+async def recovered(log: Log, store: PartitionStore) -> tuple[dict[bytes, bytes], Position | None]:
+    found = await recover(log.config, log.changelog, 0, store)
+    held = dict(store.items())
+    store.close()
+    return held, found.position
+
+
+async def test_a_new_partition_has_no_position(log: Log, tmp_path: Path) -> None:
+    """Nothing was ever committed: no rows, no position."""
+    assert await recovered(log, PartitionStore(tmp_path / "s")) == ({}, None)
+
+
+@pytest.mark.parametrize("damage", ["none", "gone", "old copy", "corrupt", "another's", "CURRENT"])
+async def test_whatever_became_of_the_store_the_state_is_right(
+    log: Log, tmp_path: Path, damage: str
+) -> None:
+    """Missing, older, damaged or somebody else's files: replayed or rebuilt, never believed."""
+    path = tmp_path / "s"
+    store = PartitionStore(path)
+    store.open()
+    producer = await log.producer()
+    await log.checkpoint(producer, rows(0, 300), store)
+    store.close()
+    shutil.copytree(path, tmp_path / "old")
+    store.open()
+    await log.checkpoint(producer, rows(200, 400, "w"), store)
+    store.close()
+    await producer.stop()
+    if damage == "gone":
+        shutil.rmtree(path)
+    elif damage == "old copy":
+        shutil.rmtree(path)
+        shutil.copytree(tmp_path / "old", path)
+    elif damage == "corrupt":
+        for file in path.iterdir():
+            if file.suffix in {".sst", ".log"}:
+                file.write_bytes(file.read_bytes()[::-1])
+    elif damage == "another's":
+        store.open()
+        meta = StoreMeta(STATE_VERSION, "another topic", 1, log.position())
+        store.write({}, meta)
+        store.close()
+    elif damage == "CURRENT":
+        (path / "CURRENT").unlink()
+    held, position = await recovered(log, PartitionStore(path))
+    assert held == log.rows
+    assert position == log.position()
+
+
+async def test_a_changelog_that_ends_in_an_open_transaction_is_read_to_its_end(
+    log: Log, tmp_path: Path
+) -> None:
+    """The successor's producer aborts it; the reader's own position, not a record, is the end."""
+    producer = await log.producer()
+    await log.checkpoint(producer, rows(0, 50), None)
+    await producer.stop()
+    await log.leave_open()
+    successor = await log.producer()
+    held, position = await recovered(log, PartitionStore(tmp_path / "s"))
+    await successor.stop()
+    assert held == log.rows
+    assert position == log.position()
+
+
+async def test_a_successor_fences_the_predecessor(log: Log) -> None:
+    """What the first sends after the second has started is never committed."""
+    first = await log.producer()
+    await log.checkpoint(first, rows(0, 5), None)
+    second = await log.producer()
+    with pytest.raises(FencedError):
+        await log.checkpoint(first, rows(5, 10), None)
+    await first.stop()
+    await second.stop()
+
+
+async def test_a_garbage_record_is_not_passed_over(log: Log, tmp_path: Path) -> None:
+    """A row that nobody's checkpoint counted: refused after a rebuild, for a person to decide."""
+    producer = await log.producer()
+    await log.checkpoint(producer, rows(0, 20), None)
+    await producer.stop()
+    stranger = AIOKafkaProducer(**log.config.options())
+    await stranger.start()
+    await stranger.send_and_wait(log.changelog.name, b"garbage", b"X:3", partition=0)
+    await stranger.stop()
+    with pytest.raises(StateLostError):
+        await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "s"))
+
+
+async def test_a_changelog_created_anew_does_not_fit_an_old_store(log: Log, tmp_path: Path) -> None:
+    """Another topic id: the store is wiped, not believed."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    producer = await log.producer()
+    await log.checkpoint(producer, rows(0, 20), store)
+    await producer.stop()
+    store.close()
+    anew = TopicInfo(log.changelog.name, "00000000-0000-0000-0000-00000000beef", 1)
+    found = await recover(log.config, anew, 0, store)
+    assert found.wiped
+    store.close()
