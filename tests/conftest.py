@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from k2_streams.cli.broker import java_program
 from k2_streams.kafka.broker import LocalBroker
@@ -35,6 +36,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterat
         yield local.start()
     finally:
         local.stop()
+
+
+@pytest.fixture(autouse=True)
+def default_logs() -> None:
+    """A command that a test before this one ran has configured the logs of the whole process."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -89,10 +89,12 @@ async def _due(pace: Pace, sent: int, began: float, clock: Clock, stop: asyncio.
         if not pace.rate:
             return SLICE
         due = math.floor(pace.rate * elapsed) + 1 - sent
-        if due > 0:
+        # A tick's worth at once: records sent one by one would cost everybody a request each.
+        enough = max(1, math.floor(pace.rate * TICK_S))
+        if due >= enough:
             return min(due, SLICE)
         left = math.inf if pace.duration_s is None else pace.duration_s - elapsed
-        wait = max((sent + 1) / pace.rate - elapsed, TICK_S)
+        wait = max((sent + enough) / pace.rate - elapsed, TICK_S / 2)
         try:
             async with asyncio.timeout(min(wait, left)):
                 await stop.wait()

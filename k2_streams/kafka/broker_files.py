@@ -92,7 +92,8 @@ def java_options(heap_mb: int) -> list[str]:
     return [
         f"-Xms{heap_mb // 2}m",
         f"-Xmx{heap_mb}m",
-        "-XX:+UseG1GC",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         "-Djava.net.preferIPv4Stack=true",

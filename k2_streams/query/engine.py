@@ -8,6 +8,8 @@
 """
 
 import asyncio
+import atexit
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +33,14 @@ _INTERRUPT_EVERY_S = 0.05
 
 class FilesUnreadableError(Exception):
     """A file of the plan is gone or cannot be read."""
+
+
+def _quiet_end() -> None:
+    """DuckDB's bindings list what they did not free, forty lines, when the interpreter is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+atexit.register(_quiet_end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ SCHEME = "k2"
 FETCH_WAIT_S = 0.05
 #: After a fetch of less than this many records the next one waits a little: each costs the same.
 SMALL_FETCH_RECORDS = 1_000
-SMALL_FETCH_PAUSE_S = 0.02
+SMALL_FETCH_PAUSE_S = 0.01
 #: The broker holds an empty fetch this long.
 FETCH_MAX_WAIT_MS = 100
 #: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.

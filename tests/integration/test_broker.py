@@ -117,7 +117,9 @@ async def test_data_survive_a_stop_and_a_kill(tmp_path, kafka_jars, topic_prefix
 
         bootstrap = local.start()
         await send(bootstrap, topic_prefix, b"two")
-        psutil.Process(local.status().pid).kill()
+        victim = psutil.Process(local.status().pid)
+        victim.kill()
+        psutil.wait_procs([victim], timeout=10)  # a dying process still counts as running
         bootstrap = local.start()
         values = [record.value for record in await read(bootstrap, topic_prefix, 2)]
         assert values == [b"one", b"two"]

@@ -35,6 +35,7 @@ async def app_id(broker: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
         partitions=2,
         next_offset=9,
         epoch=1,
+        events=4,
         accepted_time_us=5,
         rows=2,
         checksum=3,

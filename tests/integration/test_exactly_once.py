@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -160,12 +161,23 @@ def test_a_stop_and_a_restart_replay_nothing(k2: Cluster) -> None:
     assert "replayed=0" in worker.last_words(200)
 
 
-def test_every_snapshot_carries_the_vector(k2: Cluster) -> None:
-    """Each snapshot's summary has the offsets it holds, and they never go back."""
+def test_snapshots_carry_the_vector_and_another_engine_reads_the_table(k2: Cluster) -> None:
+    """Each snapshot's summary has the offsets it holds, and they never go back.
+
+    polars, which shares no code with K2, reads the same count and the same exact sums.
+    """
     with k2.worker() as worker:
         truth = k2.produce("--rate", "4000", "--messages", "20000", "--seed", "8")
         k2.verify(worker, truth)
+        url = f"{worker.url}/v1/trades?limit=100000&format=arrow"
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
+            rows = pa.ipc.open_stream(answer.read()).read_all()
     lake = Lake(k2.lake)
+    files = [file.path for file in lake.plan(lake.head().snapshot_id or 0)]
+    columns = ["price", "quantity", "source_offset"]
+    read = pl.scan_parquet(files).select(columns).sum().collect().row(0)
+    assert pl.scan_parquet(files).select(pl.len()).collect().item() == rows.num_rows
+    assert read == tuple(pc.sum(rows[name]).as_py() for name in columns)
     seen: dict[int, int] = {}
     for snapshot in sorted(lake.snapshots(), key=lambda one: one.timestamp_ms):
         assert snapshot.vector is not None, SUMMARY_OFFSETS
