@@ -54,7 +54,7 @@ async def _watch(
     url: str, seconds: float, seen: dict[int, tuple[dict[str, Any], int, float]]
 ) -> None:
     end = time.monotonic() + seconds
-    question = f"{url}/v1/trades?symbol={PROBE}&order=desc&limit=20&window=10s"
+    question = f"{url}/v1/trades?symbol={PROBE}&order=desc&limit=20&window=2s"
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < end:
             started = time.monotonic()

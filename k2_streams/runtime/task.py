@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 #: How long a record waits for its transaction, at the most, plus the transaction itself.
-CHECKPOINT_EVERY_S = 0.12
+CHECKPOINT_EVERY_S = 0.15
 CHECKPOINT_RECORDS = 65_536
 #: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
 CHECKPOINT_DEADLINE_S = 10.0
