@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -32,7 +33,11 @@ def eventually(condition: Callable[[], Any], within_s: float = 60.0, what: str =
         time.sleep(0.05)
 
 
+MAY_DELETE = "K2_TESTS_MAY_DELETE_TOPICS"
+
+
 async def _reset_topics(bootstrap: str) -> None:
+    """Delete K2's topics, and make them anew; on a broker of somebody else's only if allowed."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -40,6 +45,8 @@ async def _reset_topics(bootstrap: str) -> None:
             mine = [t for t in await admin.list_topics() if t.startswith("k2")]
             if not mine:
                 break
+            if os.environ.get("K2_BOOTSTRAP") and os.environ.get(MAY_DELETE) != "1":
+                pytest.fail(f"{bootstrap} holds {sorted(mine)}: set {MAY_DELETE}=1 to delete them")
             await admin.delete_topics(mine)
             await asyncio.sleep(0.2)
     finally:
@@ -81,8 +88,6 @@ class Cluster:
         )
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        import os  # noqa: PLC0415 - the environment is read here alone
-
         return {
             **os.environ,
             "K2_BOOTSTRAP": self.bootstrap,
