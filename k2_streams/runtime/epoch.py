@@ -36,7 +36,6 @@ class Epoch:
     reasons: Counter[str] = field(default_factory=Counter)
     feeds: Counter[str] = field(default_factory=Counter)
     control: int = 0
-    newest_append_ms: int = 0
 
     @property
     def row_count(self) -> int:

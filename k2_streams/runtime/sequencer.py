@@ -73,8 +73,6 @@ class Sequencer:
                 self._bury(members, everything, epoch)
                 continue
             self._process(decoder, members, epoch)
-        if records:
-            epoch.newest_append_ms = max(epoch.newest_append_ms, records[-1].timestamp)
         epoch.records += len(records)
         epoch.position = end
 

@@ -45,7 +45,6 @@ class Table(Generic[Value]):
         self._cache: dict[str, Value] = {}
         self._hashes: dict[str, int] = {}  # of the last sealed value; 0 of a row not yet sealed
         self._dirty: dict[str, Value] = {}
-        self._sealed: SealedEpoch | None = None
 
     @property
     def count(self) -> int:
@@ -82,12 +81,10 @@ class Table(Generic[Value]):
             self._hashes[key] = new
             rows[raw_key] = raw
         self._dirty = {}
-        self._sealed = SealedEpoch(rows, self._count, self._checksum)
-        return self._sealed
+        return SealedEpoch(rows, self._count, self._checksum)
 
     def written(self) -> None:
         """The sealed epoch is in the store: its rows may now leave the cache."""
-        self._sealed = None
         excess = len(self._cache) - CACHE_ROWS_MAX
         if excess > 0:
             for key in [key for key in self._cache if key not in self._dirty][:excess]:

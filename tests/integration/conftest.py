@@ -1,7 +1,6 @@
 """A clean K2 on the session's broker: no topics of an earlier test, a folder of its own."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -154,8 +153,3 @@ def verdicts(worker: LocalWorker) -> dict[str, int]:
             name = line.split('"')[1]
             found[name] = int(float(line.rsplit(" ", 1)[1]))
     return found
-
-
-def as_json(text: str) -> Any:
-    """Parse an answer."""
-    return json.loads(text)
