@@ -79,7 +79,7 @@ class SinkRunner:
         self._ensured = False
         self._paused = False
         self._commits = 0
-        self._ages_ms: dict[int, int] = {}  # of the newest record read, per partition
+        self._ages_ms: dict[int, int] = {}  # of the newest record read and not committed
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
         self._retry_wait_s = RETRY_S_MIN
@@ -212,6 +212,7 @@ class SinkRunner:
         else:
             self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
             self._metrics.commit_rows.inc(pending.rows)
+            self._ages_ms.clear()  # of rows that now are in the lake; the next ones say theirs
             self._on_committed(done.head.vector)
             await self._expire()
             log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
