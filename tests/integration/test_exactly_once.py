@@ -2,9 +2,7 @@
 
 import random
 import signal
-import threading
 import time
-import urllib.error
 import urllib.request
 
 import polars as pl
@@ -13,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
+from bench.asker import Asking, Ledger
 from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.vector import SUMMARY_OFFSETS
 from k2_streams.lake.table import Lake
@@ -25,48 +24,8 @@ FAULTS = [
 ]  # fmt: skip
 
 
-class Asker(threading.Thread):
-    """Asks for one symbol without a pause; its sequence must be 1..n, each once, n never less."""
-
-    def __init__(self, *workers: LocalWorker) -> None:
-        super().__init__(daemon=True)
-        self.workers = workers
-        self.answers = 0
-        self.wrong: list[str] = []
-        self.end = threading.Event()
-        self._seen: dict[str, int] = {}
-
-    def run(self) -> None:
-        while not self.end.is_set():
-            for worker in self.workers:
-                self._ask(worker)
-
-    def _ask(self, worker: LocalWorker) -> None:
-        url = f"{worker.url}/v1/trades?symbol=S0000&limit=100000&format=arrow"
-        try:
-            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
-                rows = pa.ipc.open_stream(answer.read()).read_all()
-        except urllib.error.HTTPError as error:
-            if error.code not in {404, 503}:
-                self.wrong.append(f"status {error.code}: {error.read()!r}")
-        except OSError:
-            self._seen.pop(worker.url, None)  # the worker is being killed
-        else:
-            self._judge(worker.url, rows)
-
-    def _judge(self, url: str, rows: pa.Table) -> None:
-        self.answers += 1
-        numbers = pc.sort_indices(rows["sequence"]) if rows.num_rows else []
-        found = rows["sequence"].take(numbers).to_pylist() if rows.num_rows else []
-        if found != list(range(1, len(found) + 1)):
-            self.wrong.append(f"{len(found)} rows, not 1..n")
-        if len(found) < self._seen.get(url, 0):
-            self.wrong.append(f"{len(found)} rows after {self._seen[url]}")
-        self._seen[url] = len(found)
-
-
 def test_kill_minus_nine_under_load(k2: Cluster) -> None:
-    """Killed at random moments: no difference to the truth."""
+    """Killed at random moments: no difference to the truth, and no answer with a hole or double."""
     worker = k2.worker()
     worker.start().wait_ready()
     rng = random.Random(5)
@@ -75,77 +34,85 @@ def test_kill_minus_nine_under_load(k2: Cluster) -> None:
         "produce", "--rate", "4000", "--messages", "60000", "--seed", "5", "--symbols", "200",
         *FAULTS, "--truth", str(truth),
     )  # fmt: skip
-    for _ in range(3):
-        time.sleep(rng.uniform(0.3, 2.5))
-        worker.kill()
-        worker.start().wait_ready()
-    output, _ = producer.communicate(timeout=240)
-    assert producer.returncode == 0, output
-    k2.verify(worker, truth)
+    with Asking("S0002", [worker]) as answers:
+        for _ in range(3):
+            time.sleep(rng.uniform(0.3, 2.5))
+            worker.kill()
+            worker.start().wait_ready()
+        output, _ = producer.communicate(timeout=240)
+        assert producer.returncode == 0, output
+        k2.verify(worker, truth)
+    _agree(answers)
     assert worker.stop() == 0, worker.last_words()
 
 
 def test_hybrid_answers_have_no_hole_and_no_double_while_workers_die(k2: Cluster) -> None:
-    """Asked without a pause during load, commits, a take-over: every answer is exactly 1..n."""
+    """Asked without a pause during load, commits, a take-over: all answers agree."""
     first, second = k2.worker(0), k2.worker(1)
     first.start().wait_ready()
     second.start().wait_ready()
-    asker = Asker(first, second)
-    asker.start()
     truth = k2.directory / "truth.jsonl"
-    producer = k2.spawn(
-        "produce", "--rate", "3000", "--messages", "45000", "--seed", "9", "--symbols", "20",
-        "--truth", str(truth),
-    )  # fmt: skip
-    eventually(lambda: asker.answers > 10, what="answers")
-    owned = [
-        {p for p, part in w.get("/v1/status")["partitions"].items() if part["state"] == "running"}
-        for w in (first, second)
-    ]
-    assert not owned[0] & owned[1], "a partition worked twice"
-    first.kill()
-    output, _ = producer.communicate(timeout=240)
-    assert producer.returncode == 0, output
-    k2.verify(second, truth)
-    eventually(
-        lambda: len(second.get("/v1/status")["partitions"]) == 4, what="take-over by the other"
-    )
-    asker.end.set()
-    asker.join(30)
-    assert asker.answers > 30
-    assert asker.wrong == []
+    with Asking("S0000", [first, second]) as answers:
+        producer = k2.spawn(
+            "produce", "--rate", "3000", "--messages", "45000", "--seed", "9", "--symbols", "20",
+            "--truth", str(truth),
+        )  # fmt: skip
+        eventually(lambda: answers.answers > 10, what="answers")
+        owned = [
+            {p for p, at in w.get("/v1/status")["partitions"].items() if at["state"] == "running"}
+            for w in (first, second)
+        ]
+        assert not owned[0] & owned[1], "a partition worked twice"
+        first.kill()
+        output, _ = producer.communicate(timeout=240)
+        assert producer.returncode == 0, output
+        k2.verify(second, truth)
+        eventually(
+            lambda: len(second.get("/v1/status")["partitions"]) == 4, what="take-over by the other"
+        )
+    _agree(answers)
 
 
 def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster) -> None:
-    """SIGSTOP, take-over by the other, SIGCONT: the zombie is fenced, and nothing is twice."""
+    """SIGSTOP, take-over by the other, SIGCONT: the zombie is fenced, and nothing is twice.
+
+    Both are asked all the while: the zombie's answers are old when it wakes, and never wrong.
+    """
     zombie, heir = k2.worker(0), k2.worker(1)
     zombie.start().wait_ready()
     truth = k2.directory / "truth.jsonl"
-    producer = k2.spawn(
-        "produce", "--rate", "3000", "--messages", "60000", "--seed", "4", *FAULTS,
-        "--truth", str(truth),
-    )  # fmt: skip
-    eventually(lambda: zombie.get("/v1/status")["watermark"]["0"] > 0, what="work begun")
-    heir.start()
-    zombie.signal(signal.SIGSTOP)
-    try:
-        heir.wait_ready()
-        eventually(
-            lambda: (
-                sum(
-                    part["state"] == "running"
-                    for part in heir.get("/v1/status")["partitions"].values()
-                )
-                == 4
-            ),
-            within_s=90,
-            what="the heir owns all partitions",
-        )
-    finally:
-        zombie.signal(signal.SIGCONT)
-    output, _ = producer.communicate(timeout=240)
-    assert producer.returncode == 0, output
-    k2.verify(heir, truth)
+    with Asking("S0002", [zombie, heir]) as answers:
+        producer = k2.spawn(
+            "produce", "--rate", "3000", "--messages", "60000", "--seed", "4", *FAULTS,
+            "--truth", str(truth),
+        )  # fmt: skip
+        eventually(lambda: zombie.get("/v1/status")["watermark"]["0"] > 0, what="work begun")
+        heir.start()
+        zombie.signal(signal.SIGSTOP)
+        try:
+            heir.wait_ready()
+            eventually(lambda: _running(heir) == 4, within_s=90, what="the heir owns everything")
+        finally:
+            zombie.signal(signal.SIGCONT)
+        output, _ = producer.communicate(timeout=240)
+        assert producer.returncode == 0, output
+        k2.verify(heir, truth)
+        # The zombie, too, ends up with all of it.
+        k2.verify(zombie, truth)
+    _agree(answers)
+
+
+def _running(worker: LocalWorker) -> int:
+    """How many partitions it works."""
+    partitions = worker.get("/v1/status")["partitions"].values()
+    return sum(at["state"] == "running" for at in partitions)
+
+
+def _agree(answers: Ledger) -> None:
+    """Answers were got, by token too, and no two of them contradict each other."""
+    assert answers.answers > 30
+    assert answers.again > 0
+    assert answers.wrong == []
 
 
 def test_a_stop_and_a_restart_replay_nothing(k2: Cluster) -> None:

@@ -1,0 +1,151 @@
+"""Asks for one symbol without a pause, of several workers, while whatever happens to them happens.
+
+Every answer says in its proof up to which offsets of `k2.trades` it stands (its watermark). Two
+answers must agree on every row below the lower of their watermarks: a row that only one of them has
+there is a hole in the other. The truth is not needed for it, so it holds for any input; that the
+last answer is complete `k2 verify` says.
+"""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.cli.workers import LocalWorker
+from k2_streams.web.formats import META_KEY
+
+#: Every so many answers the same is asked again with the token: the same rows, whatever came since.
+AGAIN_EVERY = 5
+#: A page of it must hold the whole symbol, or the answers cannot be compared.
+LIMIT = 100_000
+ANSWER_WITHIN_S = 20.0
+#: What a node may answer while it starts or is cut off: not known yet, not ready.
+NOT_READY = frozenset({404, 503})
+
+Place = tuple[int, int]  # log_offset, log_row
+
+
+class Ledger:
+    """What all answers so far have in common; of each the place of every row, and the watermark."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.again = 0
+        self.wrong: list[str] = []
+        self._known: dict[int, tuple[int, set[Place]]] = {}  # by log partition
+        self._lock = threading.Lock()
+
+    def judge(self, who: str, rows: pa.Table, watermark: dict[int, int]) -> None:
+        """Compare an answer with those before it, of whichever worker."""
+        places = _places(rows)
+        names = ("source_partition", "source_offset", "source_index")
+        sources = set(zip(*_columns(rows, *names), strict=True))
+        with self._lock:
+            self.answers += 1
+            if len(sources) != rows.num_rows:
+                self.wrong.append(f"{who}: {rows.num_rows} rows of {len(sources)} raw records")
+            for partition, mark in watermark.items():
+                self._compare(who, partition, mark, places.get(partition, set()))
+
+    def _compare(self, who: str, partition: int, mark: int, found: set[Place]) -> None:
+        known_mark, known = self._known.get(partition, (0, set()))
+        common = min(mark, known_mark)
+        before = {place for place in known if place[0] < common}
+        now = {place for place in found if place[0] < common}
+        if before != now:
+            self.wrong.append(
+                f"{who}: below {partition}:{common} holes {sorted(before - now)[:5]}, "
+                f"rows that were not there {sorted(now - before)[:5]}"
+            )
+        if any(place[0] >= mark for place in found):
+            self.wrong.append(f"{who}: rows of {partition} at or above its own watermark {mark}")
+        if mark > known_mark:
+            self._known[partition] = (mark, found)
+
+    def judge_again(self, who: str, first: pa.Table, second: pa.Table) -> None:
+        """An answer and the one to its token are the same."""
+        with self._lock:
+            self.again += 1
+            if _places(first) != _places(second):
+                self.wrong.append(f"{who}: asked again with its token, the rows differ")
+
+
+class Asker(threading.Thread):
+    """Asks one worker until `end` is set. A worker that is away is asked again."""
+
+    def __init__(self, ledger: Ledger, worker: LocalWorker, symbol: str) -> None:
+        super().__init__(daemon=True)
+        self.end = threading.Event()
+        self._ledger = ledger
+        self._worker = worker
+        self._symbol = symbol
+
+    def run(self) -> None:
+        asked = 0
+        while not self.end.is_set():
+            asked += 1
+            found = self._ask()
+            if found is None:
+                # Nobody listens there now: not to be asked a thousand times a second.
+                self.end.wait(0.02)
+                continue
+            rows, meta = found
+            watermark = {int(p): int(offset) for p, offset in meta["offsets"].items()}
+            self._ledger.judge(self._worker.url, rows, watermark)
+            if meta["next_cursor"] is not None:
+                self._ledger.wrong.append(f"more than {LIMIT} rows: take a smaller symbol")
+            if asked % AGAIN_EVERY == 0:
+                again = self._ask(f"&as_of={meta['token']}")
+                if again is not None:
+                    self._ledger.judge_again(self._worker.url, rows, again[0])
+
+    def _ask(self, more: str = "") -> tuple[pa.Table, dict[str, Any]] | None:
+        question = f"/v1/trades?symbol={self._symbol}&limit={LIMIT}&format=arrow{more}"
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - our own loopback URL
+                self._worker.url + question, timeout=ANSWER_WITHIN_S
+            ) as answer:
+                rows = pa.ipc.open_stream(answer.read()).read_all()
+        except urllib.error.HTTPError as error:
+            if error.code not in NOT_READY:
+                self._ledger.wrong.append(f"status {error.code}: {error.read()!r}")
+            return None
+        except (OSError, pa.ArrowInvalid):
+            return None  # it was killed in the middle of the answer, or before
+        return rows, msgspec.json.decode(rows.schema.metadata[META_KEY])
+
+
+class Asking:
+    """Askers of several workers at once. Use as a context manager; then read `ledger`."""
+
+    def __init__(self, symbol: str, workers: Iterable[LocalWorker]) -> None:
+        self.ledger = Ledger()
+        self._askers = [Asker(self.ledger, worker, symbol) for worker in workers]
+
+    def __enter__(self) -> Ledger:
+        for asker in self._askers:
+            asker.start()
+        return self.ledger
+
+    def __exit__(self, *_: object) -> None:
+        for asker in self._askers:
+            asker.end.set()
+        for asker in self._askers:
+            asker.join(2 * ANSWER_WITHIN_S)
+
+
+def _columns(rows: pa.Table, *names: str) -> list[list[int]]:
+    return [rows[name].to_pylist() for name in names]
+
+
+def _places(rows: pa.Table) -> dict[int, set[Place]]:
+    places: dict[int, set[Place]] = {}
+    for partition, offset, row in zip(
+        *_columns(rows, "log_partition", "log_offset", "log_row"), strict=True
+    ):
+        places.setdefault(partition, set()).add((offset, row))
+    return places
