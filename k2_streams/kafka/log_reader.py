@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 from aiokafka.structs import TopicPartition
 
@@ -49,8 +48,7 @@ class LogReader:
     """Reads committed records from given offsets, in order, and knows its own position."""
 
     def __init__(self, config: KafkaConfig, *, max_wait_ms: int = 500) -> None:
-        self._consumer = AIOKafkaConsumer(
-            **config.options(),
+        self._consumer = config.consumer(
             enable_auto_commit=False,
             isolation_level="read_committed",
             # Nothing resets by itself: an offset out of range is an error for the caller.

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
@@ -41,8 +40,7 @@ class TransactionalProducer:
 
     def __init__(self, config: KafkaConfig, transactional_id: str, partition: int) -> None:
         self._partition = partition
-        self._producer = AIOKafkaProducer(
-            **config.options(),
+        self._producer = config.producer(
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             retry_backoff_ms=RETRY_BACKOFF_MS,

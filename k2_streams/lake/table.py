@@ -57,11 +57,22 @@ class Lake:
 
     An instance belongs to one thread at a time: a table handle is not safe to share. Nothing is
     opened before the first call, so a catalog that is away shows as `LakeUnavailableError` there.
+
+    Args:
+        config: where it is.
+        clock: times what a commit takes.
+        catalog: opens the catalog that the configuration names.
     """
 
-    def __init__(self, config: LakeConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        config: LakeConfig,
+        clock: Clock = SYSTEM_CLOCK,
+        catalog: Callable[[LakeConfig], Catalog] = open_catalog,
+    ) -> None:
         self._config = config
         self._clock = clock
+        self._open_catalog = catalog
         self._catalog: Catalog | None = None
         self._table: Table | None = None
         self._planner = Planner()
@@ -253,7 +264,7 @@ class Lake:
 
     def _open(self) -> Catalog:
         if self._catalog is None:
-            self._catalog = open_catalog(self._config)
+            self._catalog = self._open_catalog(self._config)
         return self._catalog
 
     def _create(self) -> None:

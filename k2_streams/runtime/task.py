@@ -36,6 +36,7 @@ from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
 from k2_streams.state.recovery import StateLostError, recover
+from k2_streams.state.rocks import ROCKS_DISK, Disk
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import SealedEpoch, Table
 
@@ -92,6 +93,7 @@ class TaskContext:
     pool: ThreadPoolExecutor  # of one thread, which all tasks share
     raw: TopicInfo
     changelog: TopicInfo
+    disk: Disk = ROCKS_DISK
 
 
 class Task:
@@ -116,7 +118,8 @@ class Task:
         self._on_seek = on_seek
         self._on_ended = on_ended
         self._producer: TransactionalProducer | None = None
-        self._store = PartitionStore(context.settings.worker_dir / "sequence" / str(partition))
+        path = context.settings.worker_dir / "sequence" / str(partition)
+        self._store = PartitionStore(path, context.disk)
         self._inbox: deque[Fetched] = deque()
         self._inbox_records = 0
         self._paused = False

@@ -1,24 +1,19 @@
 """One partition of a table on this machine's disk: RocksDB, opened by one process at a time."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import structlog
-from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from k2_streams.state.codec import Position, add_hash, row_hash
+from k2_streams.state.rocks import ROCKS_DISK, Database, Disk
 
 log = structlog.get_logger(__name__)
 
 #: What the bytes on disk mean. Another number: the store is wiped and rebuilt from the changelog.
 STATE_VERSION = 1
 _META_KEY = b"\x00meta"
-#: RocksDB's default of gigabytes a database would be a worker's whole budget.
-BLOCK_CACHE_BYTES = 32 * 1024 * 1024
-WRITE_BUFFER_BYTES = 8 * 1024 * 1024
-MAX_OPEN_FILES = 64
 
 
 class StoreUnusableError(Exception):
@@ -34,19 +29,6 @@ class StoreMeta(msgspec.Struct, frozen=True):
     position: Position
 
 
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)  # noqa: FBT003 - RocksDB's own names
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_open_files(MAX_OPEN_FILES)
-    options.set_keep_log_file_num(2)
-    table = BlockBasedOptions()
-    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
-    table.set_bloom_filter(10, False)  # noqa: FBT003 - 10 bits a key, the full filter
-    options.set_block_based_table_factory(table)
-    return options
-
-
 class PartitionStore:
     """Bytes to bytes, with the meta record of the last checkpoint.
 
@@ -55,9 +37,10 @@ class PartitionStore:
     of power the changelog rebuilds them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = ROCKS_DISK) -> None:
         self._path = path
-        self._db: Rdict | None = None
+        self._disk = disk
+        self._db: Database | None = None
 
     def open(self) -> StoreMeta | None:
         """Open or create the files; what the last checkpoint said, or None of a new store.
@@ -68,11 +51,8 @@ class PartitionStore:
         Raises:
             StoreUnusableError: the files cannot be opened, or do not hold what they should.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = Rdict(
-                str(self._path), options=_options(), access_type=AccessType.read_write()
-            )
+            self._db = self._disk.open(self._path)
             raw = self._db.get(_META_KEY)
             rows, checksum = self._count()
         except Exception as error:  # rocksdict raises bare Exception for every kind of damage
@@ -99,36 +79,22 @@ class PartitionStore:
 
     def get(self, key: bytes) -> bytes | None:
         """A row's value."""
-        value: bytes | None = self._open().get(key)
-        return value
+        return self._open().get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows, in the order of their keys."""
-        iterator = self._open().iter()
-        iterator.seek_to_first()
-        while iterator.valid():
-            key = iterator.key()
+        for key, value in self._open().items():
             if not key.startswith(b"\x00"):
-                yield key, iterator.value()
-            iterator.next()
+                yield key, value
 
     def write(self, rows: Mapping[bytes, bytes | None], meta: StoreMeta) -> None:
         """Rows and meta record, in ONE write batch: all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in rows.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        batch.put(_META_KEY, msgspec.msgpack.encode(meta))
-        self._open().write(batch)
+        self._open().write({**rows, _META_KEY: msgspec.msgpack.encode(meta)})
 
     def wipe(self) -> None:
         """Close, and delete the files."""
         self.close()
-        shutil.rmtree(self._path, ignore_errors=True)
-        if self._path.exists():
-            raise OSError(f"could not delete {self._path}")
+        self._disk.delete(self._path)
         log.info("store wiped", store=self._path.name)
 
     def close(self) -> None:
@@ -137,7 +103,7 @@ class PartitionStore:
         if db is not None:
             db.close()
 
-    def _open(self) -> Rdict:
+    def _open(self) -> Database:
         if self._db is None:
             raise ValueError("the store is closed")
         return self._db

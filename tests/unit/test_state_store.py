@@ -91,7 +91,7 @@ def test_damaged_files_are_unusable_or_whole_never_less(tmp_path: Path) -> None:
     for number in range(6):
         path = tmp_path / f"s{number}"
         store = filled(path, ROWS)
-        store._open().flush()
+        store._open()._db.flush()
         store.close()
         files = sorted(file for file in path.iterdir() if file.is_file() and file.stat().st_size)
         victim = files[number % len(files)]

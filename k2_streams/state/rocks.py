@@ -1,0 +1,121 @@
+"""RocksDB on this machine's disk, and what a store needs of a disk: a simulated one has it too.
+
+rocksdict raises bare `Exception` for every kind of damage.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+#: RocksDB's default of gigabytes a database would be a worker's whole budget.
+BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+MAX_OPEN_FILES = 64
+
+
+class Database(Protocol):
+    """Bytes to bytes, in the order of the keys, opened by one process at a time."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """A key's value."""
+        ...
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose keys begin so. Of a damaged file it may end early, without an error."""
+        ...
+
+    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
+        """Put entries, and delete those of None: all or nothing."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files and their lock."""
+        ...
+
+
+class Disk(Protocol):
+    """Where databases are."""
+
+    def open(self, path: Path) -> Database:
+        """Open or create the database in this folder."""
+        ...
+
+    def delete(self, path: Path) -> None:
+        """Delete the folder.
+
+        Raises:
+            OSError: it is still there.
+        """
+        ...
+
+
+class RocksDatabase:
+    """A `Database`. Writes are not synced: they survive the process's end, not the power's."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Rdict(str(path), options=_options(), access_type=AccessType.read_write())
+
+    def get(self, key: bytes) -> bytes | None:
+        """A key's value."""
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose keys begin so."""
+        iterator = self._db.iter()
+        iterator.seek(prefix)
+        while iterator.valid() and (key := iterator.key()).startswith(prefix):
+            yield key, iterator.value()
+            iterator.next()
+
+    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
+        """Put entries, and delete those of None, in ONE write batch."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in entries.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        self._db.write(batch)
+
+    def close(self) -> None:
+        """Let go of the files and their lock."""
+        self._db.close()
+
+
+class RocksDisk:
+    """The machine's own disk."""
+
+    def open(self, path: Path) -> Database:
+        """Open or create the database in this folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return RocksDatabase(path)
+
+    def delete(self, path: Path) -> None:
+        """Delete the folder.
+
+        Raises:
+            OSError: it is still there.
+        """
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            raise OSError(f"could not delete {path}")
+
+
+ROCKS_DISK = RocksDisk()
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)  # noqa: FBT003 - RocksDB's own names
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_open_files(MAX_OPEN_FILES)
+    options.set_keep_log_file_num(2)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_bloom_filter(10, False)  # noqa: FBT003 - 10 bits a key, the full filter
+    options.set_block_based_table_factory(table)
+    return options
