@@ -19,6 +19,10 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 512 * 1024
 
 
+#: Key and value of each record for a changelog; a value of None deletes the row.
+ChangelogRows = Sequence[tuple[bytes, bytes | None]]
+
+
 class FencedError(Exception):
     """Another producer with this transactional id has started: someone else owns the partition."""
 
@@ -60,14 +64,13 @@ class TransactionalProducer:
     async def commit(
         self,
         outputs: Sequence[Output],
-        changelog: str,
-        rows: Sequence[tuple[bytes, bytes | None]],
+        changelogs: Sequence[tuple[str, ChangelogRows]],
         group_id: str,
         offsets: Mapping[tuple[str, int], int],
-    ) -> int:
-        """One transaction: outputs, changelog rows in their order, the source's offsets.
+    ) -> list[int]:
+        """One transaction: outputs, each changelog's rows in their order, the source's offsets.
 
-        All records go to this task's partition. Returns the changelog's offset after the last row.
+        All records go to this task's partition. Returns each changelog's offset after its last row.
 
         Raises:
             FencedError: someone else owns the partition; nothing of this will ever be seen.
@@ -85,30 +88,34 @@ class TransactionalProducer:
                 )
                 for output in outputs
             ]
-            last_rows = await self._send_rows(changelog, rows)
-            await asyncio.gather(*sent, *last_rows)
+            batches = [await self._send_rows(topic, rows) for topic, rows in changelogs]
+            await asyncio.gather(*sent, *(future for sent in batches for future, _ in sent))
             await self._producer.send_offsets_to_transaction(
                 {TopicPartition(*tp): offset for tp, offset in offsets.items()}, group_id
             )
             await self._producer.commit_transaction()
-            return int(last_rows[-1].result().offset) + self._last_batch_rows
+            return [int(future.result().offset) + rows for future, rows in (b[-1] for b in batches)]
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 
     async def _send_rows(
-        self, topic: str, rows: Sequence[tuple[bytes, bytes | None]]
-    ) -> list[asyncio.Future[Any]]:
+        self, topic: str, rows: ChangelogRows
+    ) -> list[tuple[asyncio.Future[Any], int]]:
+        """Send rows as whole batches: each one's acknowledgement to come, and its rows."""
         sent = []
         batch, count = self._producer.create_batch(), 0
         for key, value in rows:
             if batch.append(key=key, value=value, timestamp=None) is None:
-                sent.append(
-                    await self._producer.send_batch(batch, topic, partition=self._partition)
-                )
+                sent.append((await self._send_batch(batch, topic), count))
                 batch, count = self._producer.create_batch(), 0
                 if batch.append(key=key, value=value, timestamp=None) is None:
                     raise ValueError(f"a changelog row of {len(value or b'')} bytes is too large")
             count += 1
-        sent.append(await self._producer.send_batch(batch, topic, partition=self._partition))
-        self._last_batch_rows = count
+        sent.append((await self._send_batch(batch, topic), count))
+        return sent
+
+    async def _send_batch(self, batch: Any, topic: str) -> asyncio.Future[Any]:
+        sent: asyncio.Future[Any] = await self._producer.send_batch(
+            batch, topic, partition=self._partition
+        )
         return sent

@@ -28,6 +28,7 @@ from k2_streams.kafka.topics import (
 )
 from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
+from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs
@@ -37,7 +38,7 @@ from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.status import Status
-from k2_streams.runtime.task import Task, TaskContext
+from k2_streams.runtime.task import Task
 from k2_streams.runtime.watchdog import Watchdog
 from k2_streams.web.server import install
 from k2_streams.web.services import Services

@@ -9,8 +9,9 @@ from faust.types import TP
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
+from k2_streams.runtime.resume import PositionError
 from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.task import PositionError, Task, TaskState
+from k2_streams.runtime.task import Task, TaskState
 from k2_streams.runtime.transport import Fetched, partitions_of
 from k2_streams.state.recovery import StateLostError
 

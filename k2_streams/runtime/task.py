@@ -16,39 +16,29 @@ import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
-from k2_streams.clock import Clock
 from k2_streams.core import sequence_codec
 from k2_streams.core.sequence import ScopeState
-from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.topics import RAW, TRADES, TopicInfo
+from k2_streams.kafka.topics import RAW
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
+from k2_streams.runtime.checkpoint import Checkpoints, RowTable
+from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.epoch import Epoch
-from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.resume import checked_offset
 from k2_streams.runtime.sequencer import Sequencer
-from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.transport import Fetched
-from k2_streams.state.codec import POSITION_KEY, Position, encode_position
-from k2_streams.state.recovery import StateLostError, recover
-from k2_streams.state.rocks import ROCKS_DISK, Disk
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
-from k2_streams.state.table import SealedEpoch, Table
+from k2_streams.state.codec import Position
+from k2_streams.state.recovery import recover
+from k2_streams.state.store import PartitionStore
+from k2_streams.state.table import Table
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-#: How long a record waits for its transaction, at the most, plus the transaction itself.
-CHECKPOINT_EVERY_S = 0.15
-CHECKPOINT_RECORDS = 65_536
-#: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
-CHECKPOINT_DEADLINE_S = 10.0
 #: A rebalance waits for a task this long.
 RELEASE_WITHIN_S = 3.0
 #: Above this many fetched records waiting, the partition is paused; below half of it, resumed.
@@ -78,24 +68,6 @@ _TRANSITIONS = {
 }
 
 
-class PositionError(Exception):
-    """The source is not the one the state was made from, or no longer holds what comes next."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskContext:
-    """What all tasks of a worker share."""
-
-    settings: Settings
-    kafka: KafkaConfig
-    clock: Clock
-    metrics: Metrics
-    pool: ThreadPoolExecutor  # of one thread, which all tasks share
-    raw: TopicInfo
-    changelog: TopicInfo
-    disk: Disk = ROCKS_DISK
-
-
 class Task:
     """Owns a partition of the source: its producer, its table, its position."""
 
@@ -111,7 +83,6 @@ class Task:
         self.partition = partition
         self.state = TaskState.CREATED
         self.error: BaseException | None = None
-        self.position: Position | None = None
         self.lag_records = 0
         self._context = context
         self._on_pause = on_pause
@@ -125,7 +96,7 @@ class Task:
         self._paused = False
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
-        self._commit: asyncio.Task[None] | None = None
+        self._checkpoints: Checkpoints | None = None
         self._working: asyncio.Future[Any] | None = None
 
     # -- take-over ---------------------------------------------------------------------------
@@ -164,8 +135,8 @@ class Task:
         recovered = await recover(context.kafka, context.changelog, self.partition, self._store)
         position = recovered.position
         # 4 The state says where the source is read on from. The group's offsets are for tools.
-        offset = await self._checked_offset(position)
-        self.position = position or Position(
+        offset = await checked_offset(context, self.partition, position)
+        position = position or Position(
             source_id=context.raw.id,
             partitions=settings.partitions,
             next_offset=offset,
@@ -175,68 +146,38 @@ class Task:
             rows=0,
             checksum=0,
         )
-        self._table: Table[ScopeState] = Table(
+        table: Table[ScopeState] = Table(
             self._store,
             sequence_codec.encode,
             sequence_codec.decode,
-            self.position.rows,
-            self.position.checksum,
+            position.rows,
+            position.checksum,
+        )
+        self._checkpoints = Checkpoints(
+            self.partition,
+            context,
+            self._producer,
+            [RowTable(table, self._store, context.changelog)],
+            position,
+            on_done=self._wake.set,
         )
         self._sequencer = Sequencer(
             self.partition,
             settings.partitions,
-            self._table,
+            table,
             check_partition=settings.check_partition,
         )
         self._epoch = Epoch(offset)
         self._next = offset
-        self._last_checkpoint = context.clock.monotonic()
         log.info(
             "task took over",
             partition=self.partition,
             offset=offset,
-            rows=self.position.rows,
+            rows=position.rows,
             replayed=recovered.replayed,
             wiped=recovered.wiped,
         )
         return offset
-
-    async def _checked_offset(self, position: Position | None) -> int:
-        raw, partitions = self._context.raw, self._context.settings.partitions
-        at, out = (RAW, self.partition), (TRADES, self.partition)
-        async with LogReader(self._context.kafka) as reader:
-            begin = (await reader.begin_offsets([at]))[at]
-            end = (await reader.end_offsets([at]))[at]
-            orphaned = position is None and await _holds_records(reader, out)
-        if position is None:
-            if orphaned:
-                raise StateLostError(
-                    f"{TRADES}-{self.partition} holds committed records, and the changelog no "
-                    f"position: the state was lost. `k2 changelog sequence --partition "
-                    f"{self.partition}` shows what is left; the README says how to start "
-                    "afresh"
-                )
-            return begin
-        how = (
-            "nothing is reset by itself: put the topic back, or start afresh as the README says; "
-            f"`k2 changelog sequence --partition {self.partition}` shows the position"
-        )
-        if position.source_id != raw.id:
-            raise PositionError(
-                f"{RAW}: expected topic id {position.source_id}, found {raw.id}: it was created "
-                f"anew; {how}"
-            )
-        if position.partitions != partitions:
-            raise PositionError(
-                f"{RAW}: the state was made with {position.partitions} partitions, found "
-                f"{partitions}; {how}"
-            )
-        if not begin <= position.next_offset <= end:
-            raise PositionError(
-                f"{RAW}-{self.partition}: expected offset {position.next_offset} in "
-                f"[{begin}, {end}]; {how}"
-            )
-        return position.next_offset
 
     # -- the flow ----------------------------------------------------------------------------
 
@@ -244,6 +185,11 @@ class Task:
     def next_offset(self) -> int:
         """The next source offset this task has not worked on."""
         return self._next
+
+    @property
+    def position(self) -> Position | None:
+        """Of the newest checkpoint begun; None before the take-over."""
+        return self._checkpoints.position if self._checkpoints else None
 
     def offer(self, fetched: Fetched) -> None:
         """Take records to work on. Never blocks: a task with enough to do pauses its partition."""
@@ -262,7 +208,7 @@ class Task:
                 await self._wait_for_work()
                 if self._inbox_records >= WORK_RECORDS or self._is_time():
                     await self._work()
-                if self._is_due():
+                if self._commits.is_due(self._epoch):
                     await self._checkpoint()
                 # The loop also serves other tasks and queries.
                 await asyncio.sleep(0)
@@ -279,25 +225,21 @@ class Task:
         A batch costs about a millisecond however small it is, so small fetches are gathered: they
         would wait for the checkpoint in any case.
         """
-        self._reap()
+        self._commits.reap()
         while self._inbox_records < WORK_RECORDS and not self._is_time():
             self._wake.clear()
-            timeout = None
-            if self._commit is None and self._has_open_work():
-                elapsed = self._context.clock.monotonic() - self._last_checkpoint
-                timeout = max(CHECKPOINT_EVERY_S - elapsed, 0.0)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            self._reap()
+                await asyncio.wait_for(self._wake.wait(), self._wait_s())
+            self._commits.reap()
 
-    def _has_open_work(self) -> bool:
-        return bool(self._inbox) or self._epoch.position > self._sealed_position
+    def _wait_s(self) -> float | None:
+        """How long until a checkpoint is to begin; None: nothing to commit, or one in flight."""
+        if not self._inbox and not self._commits.is_open(self._epoch):
+            return None
+        return self._commits.wait_s()
 
     def _is_time(self) -> bool:
-        """Whether a checkpoint may begin and there is something for it."""
-        if self._commit is not None or not self._has_open_work():
-            return False
-        return self._context.clock.monotonic() - self._last_checkpoint >= CHECKPOINT_EVERY_S
+        return self._wait_s() == 0
 
     async def _work(self) -> None:
         """Process what has been fetched, as one batch of at most about `WORK_RECORDS`.
@@ -344,95 +286,16 @@ class Task:
         self._inbox.clear()
         self._inbox_records = 0
 
-    # -- checkpoint --------------------------------------------------------------------------
-
     @property
-    def _sealed_position(self) -> int:
-        assert self.position is not None  # noqa: S101 - a running task has one
-        return self.position.next_offset
-
-    def _is_due(self) -> bool:
-        if self._epoch.position <= self._sealed_position:
-            return False
-        return self._epoch.records >= CHECKPOINT_RECORDS or self._is_time()
+    def _commits(self) -> Checkpoints:
+        assert self._checkpoints is not None  # noqa: S101 - a running task has them
+        return self._checkpoints
 
     async def _checkpoint(self) -> None:
-        """Seal the epoch and start its transaction; the next epoch grows meanwhile."""
-        await self._settled()
-        assert self.position is not None  # noqa: S101 - a running task has one
-        # 1 Stop adding to the epoch. Its changes are in memory: the store is never ahead of the
-        #   changelog.
+        """Commit the epoch; the next one grows meanwhile."""
+        await self._commits.settled()
         epoch, self._epoch = self._epoch, Epoch(self._epoch.position)
-        epoch.seal(self.partition)
-        sealed = self._table.seal()
-        now_us = self._context.clock.time_ns() // 1000
-        position = Position(
-            source_id=self.position.source_id,
-            partitions=self.position.partitions,
-            next_offset=epoch.position,
-            epoch=self.position.epoch + 1,
-            events=self.position.events + len(epoch.events),
-            accepted_time_us=max(now_us, self.position.accepted_time_us),
-            rows=sealed.count,
-            checksum=sealed.checksum,
-        )
-        self.position = position
-        self._last_checkpoint = self._context.clock.monotonic()
-        self._commit = asyncio.create_task(
-            self._transact(epoch, sealed, position), name=f"checkpoint-{self.partition}"
-        )
-        self._commit.add_done_callback(lambda _: self._wake.set())
-
-    async def _transact(self, epoch: Epoch, sealed: SealedEpoch, position: Position) -> None:
-        context = self._context
-        started = context.clock.monotonic()
-        assert self._producer is not None  # noqa: S101 - a running task has one
-        # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
-        #   one transaction. Its outcome is known, or the task ends.
-        outputs = await asyncio.get_running_loop().run_in_executor(
-            context.pool, epoch.outputs, self.partition, position.accepted_time_us, position.events
-        )
-        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
-            changelog_offset = await self._producer.commit(
-                outputs,
-                context.changelog.name,
-                [*sealed.rows.items(), (POSITION_KEY, encode_position(position))],
-                context.settings.app_id,
-                {(RAW, self.partition): position.next_offset},
-            )
-        # 3 Only now the store, in one write batch. Before 2 it could be ahead of the changelog
-        #   after a kill: replayed records would look like duplicates, and be lost.
-        self._store.write(
-            sealed.rows,
-            StoreMeta(STATE_VERSION, context.changelog.id, changelog_offset, position),
-        )
-        self._table.written()
-        context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
-        self._count(epoch)
-
-    def _count(self, epoch: Epoch) -> None:
-        """Metrics count what was committed, so that a replay counts once."""
-        metrics = self._context.metrics
-        for verdict, count in epoch.verdicts.items():
-            metrics.verdicts.labels(verdict).inc(count)
-        for reason, count in epoch.reasons.items():
-            metrics.dead_letters.labels(reason).inc(count)
-        for name, count in epoch.feeds.items():
-            metrics.records.labels(name).inc(count)
-        metrics.control.inc(epoch.control)
-        metrics.accepted_rows.inc(epoch.row_count)
-
-    async def _settled(self) -> None:
-        """Wait for the transaction in flight; raises what it raised."""
-        if self._commit is not None:
-            # Whoever stops waiting must not stop the transaction.
-            await asyncio.wait([self._commit])
-            self._reap()
-
-    def _reap(self) -> None:
-        if self._commit is not None and self._commit.done():
-            commit, self._commit = self._commit, None
-            commit.result()
+        self._commits.begin(epoch)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -447,10 +310,10 @@ class Task:
         await self._stop_runner()
         try:
             async with asyncio.timeout(RELEASE_WITHIN_S):
-                await self._settled()
-                if self._epoch.position > self._sealed_position:
+                await self._commits.settled()
+                if self._commits.is_open(self._epoch):
                     await self._checkpoint()
-                    await self._settled()
+                    await self._commits.settled()
         except FencedError as error:
             await self._end(TaskState.FENCED, error)
         except Exception as error:  # noqa: BLE001 - a time-out too: the outcome is unknown
@@ -490,10 +353,8 @@ class Task:
 
     async def _let_go(self) -> None:
         self._drop_inbox()
-        commit, self._commit = self._commit, None
-        if commit is not None:
-            commit.cancel()
-            await asyncio.wait([commit])
+        if self._checkpoints is not None:
+            await self._checkpoints.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
@@ -507,13 +368,3 @@ class Task:
         if state not in _TRANSITIONS[self.state]:
             raise AssertionError(f"task {self.partition}: {self.state.value} to {state.value}")
         self.state = state
-
-
-async def _holds_records(reader: LogReader, at: tuple[str, int]) -> bool:
-    """Whether a partition holds a committed record; an aborted one takes offsets too."""
-    begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
-    reader.assign({at: begin})
-    while reader.position(*at) < end:
-        if any(chunk.records for chunk in await reader.poll(max_records=1)):
-            return True
-    return False

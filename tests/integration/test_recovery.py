@@ -57,10 +57,9 @@ class Log:
         self.rows |= rows
         position = self.position()
         changelog = [*rows.items(), (POSITION_KEY, encode_position(position))]
-        offset = await producer.commit(
+        (offset,) = await producer.commit(
             [Output(self.out, None, b"rows")],
-            self.changelog.name,
-            changelog,
+            [(self.changelog.name, changelog)],
             self.id,
             {(self.out, 0): self.epoch},
         )

@@ -1,0 +1,223 @@
+"""Checkpoints: an epoch's outputs, its tables' rows and the source's position, in one transaction.
+
+    1 seal      stop adding to the epoch; what it changed is in memory
+    2 transact  outputs, each table's changelog rows and position, the group's offsets: all or none
+    3 write     each table's store, in one batch a store
+    4 count     metrics, so that a replay counts once
+
+3 before 2 would put a store ahead of its changelog after a kill: replayed records would look like
+duplicates, and be lost. On any failure the task is over, and its successor begins at the last
+position that was committed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from k2_streams.kafka.topics import RAW, TopicInfo
+from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
+from k2_streams.runtime.context import TaskContext
+from k2_streams.runtime.epoch import Epoch
+from k2_streams.state.codec import POSITION_KEY, Position, encode_position
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
+from k2_streams.state.table import Table
+
+#: How long a record waits for its transaction, at the most, plus the transaction itself.
+CHECKPOINT_EVERY_S = 0.15
+CHECKPOINT_RECORDS = 65_536
+#: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
+CHECKPOINT_DEADLINE_S = 10.0
+
+
+class SealedTable(Protocol):
+    """What an epoch changed in a table, ready to be committed."""
+
+    @property
+    def position(self) -> Position:
+        """The task's position, with this table's rows and checksum."""
+
+    @property
+    def changelog(self) -> str:
+        """The topic the rows go to."""
+
+    @property
+    def rows(self) -> ChangelogRows:
+        """Changelog records in their order; the position is the last."""
+
+    def write(self, changelog_offset: int) -> None:
+        """Write the store, in one batch; called once the transaction has been committed.
+
+        Args:
+            changelog_offset: the changelog's next record after these.
+        """
+
+
+class CheckpointedTable(Protocol):
+    """A table's side of a checkpoint."""
+
+    def seal(self, position: Position) -> SealedTable:
+        """End the epoch; the next may begin at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRows:
+    """A `SealedTable` of one changelog record a row changed."""
+
+    table: Table[Any]
+    store: PartitionStore
+    topic: TopicInfo
+    changed: Mapping[bytes, bytes | None]
+    position: Position
+
+    @property
+    def changelog(self) -> str:
+        """The topic the rows go to."""
+        return self.topic.name
+
+    @property
+    def rows(self) -> ChangelogRows:
+        """The rows changed, then the position."""
+        return [*self.changed.items(), (POSITION_KEY, encode_position(self.position))]
+
+    def write(self, changelog_offset: int) -> None:
+        """Rows, position and changelog offset, in one write batch."""
+        meta = StoreMeta(STATE_VERSION, self.topic.id, changelog_offset, self.position)
+        self.store.write(self.changed, meta)
+        self.table.written()
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """A `CheckpointedTable` of one changelog record a row changed."""
+
+    table: Table[Any]
+    store: PartitionStore
+    topic: TopicInfo
+
+    def seal(self, position: Position) -> SealedRows:
+        """End the epoch."""
+        sealed = self.table.seal()
+        own = msgspec.structs.replace(position, rows=sealed.count, checksum=sealed.checksum)
+        return SealedRows(self.table, self.store, self.topic, sealed.rows, own)
+
+
+class Checkpoints:
+    """The checkpoints of one task: one in flight at a time, while the next epoch grows.
+
+    Args:
+        tables: what is committed with the outputs; the first one's rows and checksum are those of
+            the task's own position.
+        position: of the last checkpoint.
+        on_done: called when the one in flight has ended, well or not.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        context: TaskContext,
+        producer: TransactionalProducer,
+        tables: Sequence[CheckpointedTable],
+        position: Position,
+        on_done: Callable[[], None],
+    ) -> None:
+        self.position = position  # of the newest epoch that was sealed
+        self._partition = partition
+        self._context = context
+        self._producer = producer
+        self._tables = tables
+        self._on_done = on_done
+        self._sealed_at = context.clock.monotonic()
+        self._commit: asyncio.Task[None] | None = None
+
+    def is_open(self, epoch: Epoch) -> bool:
+        """Whether there is anything to commit in an epoch."""
+        return epoch.position > self.position.next_offset
+
+    def wait_s(self) -> float | None:
+        """How long until the next one's time has come; None while one is in flight."""
+        if self._commit is not None:
+            return None
+        elapsed = self._context.clock.monotonic() - self._sealed_at
+        return max(CHECKPOINT_EVERY_S - elapsed, 0.0)
+
+    def is_due(self, epoch: Epoch) -> bool:
+        """Whether an epoch is to be committed now."""
+        if not self.is_open(epoch):
+            return False
+        return epoch.records >= CHECKPOINT_RECORDS or self.wait_s() == 0
+
+    def begin(self, epoch: Epoch) -> None:
+        """Seal the epoch and start its transaction; the one before has been `settled`."""
+        # 1 Stop adding to the epoch. Its changes are in memory: no store is ahead of a changelog.
+        epoch.seal(self._partition)
+        last, now_us = self.position, self._context.clock.time_ns() // 1000
+        position = msgspec.structs.replace(
+            last,
+            next_offset=epoch.position,
+            epoch=last.epoch + 1,
+            events=last.events + len(epoch.events),
+            accepted_time_us=max(now_us, last.accepted_time_us),
+        )
+        sealed = [table.seal(position) for table in self._tables]
+        self.position = sealed[0].position
+        self._sealed_at = self._context.clock.monotonic()
+        self._commit = asyncio.create_task(
+            self._transact(epoch, sealed), name=f"checkpoint-{self._partition}"
+        )
+        self._commit.add_done_callback(lambda _: self._on_done())
+
+    async def _transact(self, epoch: Epoch, sealed: Sequence[SealedTable]) -> None:
+        context, position = self._context, sealed[0].position
+        started = context.clock.monotonic()
+        # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
+        #   one transaction. Its outcome is known, or the task ends.
+        outputs = await asyncio.get_running_loop().run_in_executor(
+            context.pool, epoch.outputs, self._partition, position.accepted_time_us, position.events
+        )
+        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
+            changelog_ends = await self._producer.commit(
+                outputs,
+                [(table.changelog, table.rows) for table in sealed],
+                context.settings.app_id,
+                {(RAW, self._partition): position.next_offset},
+            )
+        # 3 Only now the stores.
+        for table, end in zip(sealed, changelog_ends, strict=True):
+            table.write(end)
+        # 4 Metrics count what was committed.
+        context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
+        self._count(epoch)
+
+    def _count(self, epoch: Epoch) -> None:
+        metrics = self._context.metrics
+        for verdict, count in epoch.verdicts.items():
+            metrics.verdicts.labels(verdict).inc(count)
+        for reason, count in epoch.reasons.items():
+            metrics.dead_letters.labels(reason).inc(count)
+        for name, count in epoch.feeds.items():
+            metrics.records.labels(name).inc(count)
+        metrics.control.inc(epoch.control)
+        metrics.accepted_rows.inc(epoch.row_count)
+
+    async def settled(self) -> None:
+        """Wait for the transaction in flight; raises what it raised."""
+        if self._commit is not None:
+            # Whoever stops waiting must not stop the transaction.
+            await asyncio.wait([self._commit])
+            self.reap()
+
+    def reap(self) -> None:
+        """Take the outcome of a transaction that has ended; raises what it raised."""
+        if self._commit is not None and self._commit.done():
+            commit, self._commit = self._commit, None
+            commit.result()
+
+    async def cancel(self) -> None:
+        """Give the transaction in flight up: its outcome is unknown."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            commit.cancel()
+            await asyncio.wait([commit])

@@ -1,0 +1,25 @@
+"""What all tasks of a worker share."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from k2_streams.clock import Clock
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import TopicInfo
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings import Settings
+from k2_streams.state.rocks import ROCKS_DISK, Disk
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What all tasks of a worker share."""
+
+    settings: Settings
+    kafka: KafkaConfig
+    clock: Clock
+    metrics: Metrics
+    pool: ThreadPoolExecutor  # of one thread, which all tasks share
+    raw: TopicInfo
+    changelog: TopicInfo
+    disk: Disk = ROCKS_DISK
