@@ -1,4 +1,4 @@
-"""`python -m bench [throughput] [freshness] [query] [kills]`: without a name, the first three."""
+"""`python -m bench [NAME...]`: without a name throughput, freshness and query."""
 
 import datetime as dt
 import platform
@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import freshness, kills, query, throughput
+from bench import freshness, kills, million, query, throughput
 
 BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
     "kills": kills.run,
+    "million": million.run,
 }
 DEFAULT = ("throughput", "freshness", "query")
 RESULTS = Path(__file__).parent / "results"
