@@ -221,9 +221,9 @@ class TradesApp(faust.App):  # type: ignore[misc]
     # -- what the parts ask of the flow ----------------------------------------------------------
 
     def _pause(self, topic: str, partitions: set[int], *, paused: bool) -> None:
-        tps = {TP(topic, partition) for partition in partitions} & self.owner.assigned
+        tps = {TP(topic, partition) for partition in partitions}
         if paused:
-            self.gate.hold(tps, "busy")
+            self.gate.hold(tps & self.owner.assigned, "busy")
         else:
             self.gate.release(tps, "busy")
 

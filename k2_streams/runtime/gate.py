@@ -24,13 +24,14 @@ class FlowGate:
         self._consumer.pause_partitions(held)
 
     def release(self, tps: Iterable[TP], reason: str) -> None:
-        """This reason is gone; what no other reason holds is resumed."""
-        for tp in tps:
+        """This reason is gone; what no other reason holds is resumed, if it is still assigned."""
+        released = set(tps)
+        for tp in released:
             reasons = self._reasons.get(tp, set())
             reasons.discard(reason)
             if not reasons:
                 self._reasons.pop(tp, None)
-        self._consumer.resume_partitions(self.open(tps))
+        self._consumer.resume_partitions(self.open(released) & set(self._consumer.assignment()))
 
     def open(self, tps: Iterable[TP]) -> set[TP]:
         """Those of the partitions that nothing holds back."""

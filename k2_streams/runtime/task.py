@@ -267,9 +267,7 @@ class Task:
             end = fetched.end
             self.lag_records = max(fetched.highwater - fetched.end, 0)
         await self._in_thread(self._process, records, end)
-        if self._paused and self._inbox_records < INBOX_RECORDS_MAX // 2:
-            self._paused = False
-            self._on_pause(self._paused)
+        self._resume_if_room()
         self._context.metrics.lag_records.labels(str(self.partition)).set(self.lag_records)
 
     def _process(self, records: list[Any], end: int) -> None:
@@ -285,6 +283,13 @@ class Task:
     def _drop_inbox(self) -> None:
         self._inbox.clear()
         self._inbox_records = 0
+        self._resume_if_room()
+
+    def _resume_if_room(self) -> None:
+        """A task that ends must not leave its partition paused: its successor would get nothing."""
+        if self._paused and self._inbox_records < INBOX_RECORDS_MAX // 2:
+            self._paused = False
+            self._on_pause(self._paused)
 
     @property
     def _commits(self) -> Checkpoints:
@@ -319,7 +324,6 @@ class Task:
         except Exception as error:  # noqa: BLE001 - a time-out too: the outcome is unknown
             await self._end(TaskState.FAILED, error)
         else:
-            self._paused = False
             self._runner = asyncio.create_task(self._run(), name=f"task-{self.partition}")
 
     async def close(self) -> None:

@@ -1,0 +1,53 @@
+"""A task never blocks who delivers, and never leaves its partition paused behind it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from faust.types import TP
+
+from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.kafka.topics import RAW, TopicInfo
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings import from_environment
+from k2_streams.runtime.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
+from k2_streams.runtime.transport import Fetched
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> TaskContext:
+    settings = from_environment({"K2_DATA_DIR": str(tmp_path)})
+    info = TopicInfo(RAW, "id", 4)
+    return TaskContext(
+        settings=settings,
+        kafka=settings.kafka,
+        clock=SYSTEM_CLOCK,
+        metrics=Metrics(),
+        pool=ThreadPoolExecutor(1),
+        raw=info,
+        changelog=info,
+    )
+
+
+def _more_than_enough() -> Fetched:
+    records = [Mock()] * (INBOX_RECORDS_MAX + 1)
+    return Fetched(TP(RAW, 0), 0, len(records), records, len(records))
+
+
+def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(context: TaskContext) -> None:
+    """Whoever takes the partition over would wait for records for ever."""
+    paused: list[bool] = []
+
+    async def run() -> None:
+        task = Task(
+            0, context, on_pause=paused.append, on_seek=lambda _: None, on_ended=lambda _: None
+        )
+        task.state = TaskState.RUNNING
+        task.offer(_more_than_enough())
+        assert paused == [True]
+        await task.close()
+
+    asyncio.run(run())
+    assert paused == [True, False]
