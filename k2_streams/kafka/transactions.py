@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 
 #: Committed readers wait for an open transaction, so a dead task's must end soon.
@@ -78,6 +79,7 @@ class TransactionalProducer:
         """
         try:
             await self._producer.begin_transaction()
+            await failpoint_in_loop("checkpoint.begun")
             sent = [
                 await self._producer.send(
                     output.topic,
@@ -89,10 +91,13 @@ class TransactionalProducer:
                 for output in outputs
             ]
             batches = [await self._send_rows(topic, rows) for topic, rows in changelogs]
+            await failpoint_in_loop("checkpoint.sent")
             await asyncio.gather(*sent, *(future for sent in batches for future, _ in sent))
+            await failpoint_in_loop("checkpoint.acknowledged")
             await self._producer.send_offsets_to_transaction(
                 {TopicPartition(*tp): offset for tp, offset in offsets.items()}, group_id
             )
+            await failpoint_in_loop("checkpoint.offsets-sent")
             await self._producer.commit_transaction()
             return [int(future.result().offset) + rows for future, rows in (b[-1] for b in batches)]
         except (ProducerFenced, InvalidProducerEpoch) as error:

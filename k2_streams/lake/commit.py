@@ -16,6 +16,7 @@ from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate, UpdatesAndR
 from pyiceberg.table.update.snapshot import _MergeAppendFiles
 
 from k2_streams.core.vector import SUMMARY_COMMIT_ID, SUMMARY_OFFSETS
+from k2_streams.failpoints import failpoint
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.vectors import head_vector
 
@@ -69,6 +70,7 @@ class VectorAppend(_MergeAppendFiles):
         }
         # 3. Build the snapshot on this head. Its requirement is that the head is still this one.
         updates, requirements = super()._commit()
+        failpoint("lake.manifests-written")
         # 4. The mirror in the table's properties moves in the same commit, or not at all. A retry
         #    stages it once more, behind the first: the last one counts.
         return (*updates, SetPropertiesUpdate(updates={SUMMARY_OFFSETS: vector})), requirements
@@ -95,5 +97,7 @@ def attempt(table: Table, files: list[DataFile], claim: Claim) -> int:
     for file in files:
         append.append_data_file(file)
     append.commit()
+    failpoint("lake.committing")
     transaction.commit_transaction()
+    failpoint("lake.committed")
     return append.attempts

@@ -20,6 +20,7 @@ from pyiceberg.table.snapshots import Snapshot
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.schema import TRADES
 from k2_streams.core.vector import Range
+from k2_streams.failpoints import failpoint
 from k2_streams.lake import commit, files, schema
 from k2_streams.lake.catalog import lake_calls, open_catalog
 from k2_streams.lake.claim import Claim
@@ -174,6 +175,7 @@ class Lake:
             ValueError: rows outside the ranges, other columns, or nothing to commit.
         """
         claim = Claim(topic, topic_id, ranges, commit_id)
+        failpoint("lake.taken")
         _check_rows(rows, ranges)
         started_s = self._clock.monotonic()
         # 1. Read the table as it is now: a handle from before may be stale.
@@ -185,9 +187,11 @@ class Lake:
             return self._committed(landed, [], 0, started_s, started_s)
         # 3. Refuse a batch that does not start where the table ends, before any file is written.
         claim.rebase(head_vector(table.metadata))
+        failpoint("lake.loaded")
         # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
         with lake_calls("write the data files"):
             written = files.write(table, rows)
+        failpoint("lake.files-written")
         written_s = self._clock.monotonic()
         # 5. Commit by compare-and-set, and find out what became of it.
         landed, attempts = self._commit(table, written, claim)
@@ -218,6 +222,7 @@ class Lake:
             # 5c. Look for the commit id, in what was read or in what the catalog answered.
             landed = find_commit(table.metadata, claim)
             if landed is not None:
+                failpoint("lake.acknowledged")
                 return landed, attempts
             # 5d. It is not there. If the table moved on, no attempt of ours can land any more: each
             #     asked for a head that is no longer the head.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from k2_streams.clock import Clock
 from k2_streams.core.union_read import Ahead, Behind, Cut, cut_at, cut_now
+from k2_streams.failpoints import failpoint
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.errors import BehindError, InvalidParameter, LakeUnavailable, NotYetError
 from k2_streams.query.lake_view import LakeView
@@ -60,7 +61,9 @@ class Ground:
             LakeUnavailable: the catalog does not answer.
         """
         head = await self._lake.refresh()
+        failpoint("tail.evicting")
         self._tail.evict(head.vector)
+        failpoint("tail.evicted")
         return head
 
     async def find(self, wanted: Wanted) -> Standing:

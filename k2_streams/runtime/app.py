@@ -14,6 +14,7 @@ import structlog
 from faust.types import TP
 from faust.web.base import BlueprintManager
 
+from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.log_reader import LogError
@@ -70,6 +71,7 @@ class TradesApp(faust.App):  # type: ignore[misc]
 
     def __init__(self, settings: Settings) -> None:
         transport.register()
+        failpoints.arm(settings.failpoints, settings.failpoints_record)
         self.settings = settings
         super().__init__(
             settings.app_id,

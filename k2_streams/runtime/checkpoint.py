@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
@@ -163,6 +164,7 @@ class Checkpoints:
         )
         sealed = [table.seal(position) for table in self._tables]
         self.position = sealed[0].position
+        failpoint("checkpoint.sealed")
         self._sealed_at = self._context.clock.monotonic()
         self._commit = asyncio.create_task(
             self._transact(epoch, sealed), name=f"checkpoint-{self._partition}"
@@ -178,6 +180,7 @@ class Checkpoints:
             context.pool, epoch.outputs, self._partition, position.accepted_time_us, position.events
         )
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
+            await failpoint_in_loop("checkpoint.encoded")
             changelog_ends = await self._producer.commit(
                 outputs,
                 [(table.changelog, table.rows) for table in sealed],
@@ -185,8 +188,10 @@ class Checkpoints:
                 {(RAW, self._partition): position.next_offset},
             )
         # 3 Only now the stores.
+        await failpoint_in_loop("checkpoint.committed")
         for table, end in zip(sealed, changelog_ends, strict=True):
             table.write(end)
+        await failpoint_in_loop("checkpoint.written")
         # 4 Metrics count what was committed.
         context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
         self._count(epoch)

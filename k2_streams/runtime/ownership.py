@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from faust.types import TP
 
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
@@ -45,6 +46,7 @@ class Ownership:
 
     async def take_over(self, assigned: set[TP], generation: int) -> dict[TP, int]:
         """Own these; where each is read on from. One that is left out is not read for now."""
+        await failpoint_in_loop("rebalance.assigned")
         async with self._changing:
             self.assigned, self._generation = assigned, generation
             raw, trades = partitions_of(assigned, RAW), partitions_of(assigned, TRADES)
@@ -59,20 +61,26 @@ class Ownership:
             for partition, failed in zip(sorted(fresh), outcomes, strict=True):
                 if failed:
                     self._retake_later(partition)
+            await failpoint_in_loop("rebalance.taken")
             return starts | await self._take_sink(trades)
 
     async def release(self, _revoked: set[TP]) -> None:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
+        await failpoint_in_loop("rebalance.revoked")
         async with self._changing:
             await asyncio.gather(*(task.release() for task in self.tasks.values()))
+        await failpoint_in_loop("rebalance.released")
 
     async def close(self) -> None:
         """Commit what is open and let go of everything."""
         async with self._changing:
             self._stopped = True
+            await failpoint_in_loop("shutdown.begun")
             self._cancel_retakes()
             await asyncio.gather(*(task.release() for task in self.tasks.values()))
+            await failpoint_in_loop("shutdown.released")
             await asyncio.gather(*(self._close(partition) for partition in list(self.tasks)))
+            await failpoint_in_loop("shutdown.let-go")
             await self._sink.close()
 
     def offer_raw(self, fetched: Fetched) -> None:

@@ -16,6 +16,7 @@ from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import LOG, MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, BatchStep, step_batch
+from k2_streams.failpoints import failpoint
 from k2_streams.feeds.feed import (
     CANONICAL,
     Bad,
@@ -94,6 +95,7 @@ class Sequencer:
             values=[r.value for r in records],
         )
         decoded = decoder.decode(raw)
+        failpoint("source.decoded")
         bad = list(decoded.bad)
         kind = decoded.kind
         if self._check_partition:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from k2_streams import failpoints
+from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 
@@ -39,6 +41,8 @@ class Settings:
     commit_every_s: float = 10.0
     commit_rows: int = 1_000_000
     session_timeout_s: float = 6.0
+    failpoints: tuple[Entry, ...] = ()
+    failpoints_record: Path | None = None
 
     @property
     def worker_dir(self) -> Path:
@@ -94,6 +98,12 @@ class _Environment:
             return number
 
         return self.parsed(name, default, parse, "seconds, above 0 and up to 86400")
+
+    def failpoints(self, name: str) -> tuple[Entry, ...]:
+        try:
+            return failpoints.parse(self.text(name) or "")
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from error
 
     def passed_through(self, prefix: str) -> dict[str, str]:
         """`K2_S3_ACCESS_KEY_ID=x` as `access-key-id: x`."""
@@ -154,6 +164,7 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
         warehouse=env.text("K2_WAREHOUSE") or f"file://{data_dir / 'warehouse'}",
         properties=catalog | s3,
     )
+    record = env.text("K2_FAILPOINTS_RECORD")
     return Settings(
         kafka=kafka,
         lake=lake,
@@ -173,4 +184,6 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
         commit_every_s=env.seconds("K2_COMMIT_EVERY_S", 10.0),
         commit_rows=env.whole("K2_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
         session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),
+        failpoints=env.failpoints("K2_FAILPOINTS"),
+        failpoints_record=Path(record) if record else None,
     )

@@ -10,6 +10,7 @@ import structlog
 from k2_streams.clock import Clock
 from k2_streams.core import trade_log
 from k2_streams.core.vector import Range, Vector
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TRADES, WEEK_MS, TopicInfo
@@ -227,6 +228,7 @@ class SinkRunner:
         if self._commits % EXPIRE_EVERY_COMMITS:
             return
         now_ms = self._clock.time_ns() // 1_000_000
+        await failpoint_in_loop("lake.expiring")
         try:
             gone = await self._call(
                 lambda: expire_snapshots(self._lake, keep=KEEP_SNAPSHOTS, older_than_ms=now_ms)

@@ -22,6 +22,7 @@ import structlog
 
 from k2_streams.core import sequence_codec
 from k2_streams.core.sequence import ScopeState
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.topics import RAW
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.checkpoint import Checkpoints, RowTable
@@ -125,17 +126,21 @@ class Task:
 
     async def _take_over(self) -> int:
         context, settings = self._context, self._context.settings
+        await failpoint_in_loop("take-over.begun")
         # 1 Start the producer: Kafka aborts what the predecessor left open and fences it. Before
         #   this, the changelog's committed end may still move under the replay.
         self._producer = TransactionalProducer(
             context.kafka, f"{settings.app_id}-{RAW}-{self.partition}", self.partition
         )
         await self._producer.start()
+        await failpoint_in_loop("take-over.fenced")
         # 2 Open the store, and 3 replay the changelog to its committed end.
         recovered = await recover(context.kafka, context.changelog, self.partition, self._store)
         position = recovered.position
+        await failpoint_in_loop("take-over.recovered")
         # 4 The state says where the source is read on from. The group's offsets are for tools.
         offset = await checked_offset(context, self.partition, position)
+        await failpoint_in_loop("take-over.positioned")
         position = position or Position(
             source_id=context.raw.id,
             partitions=settings.partitions,

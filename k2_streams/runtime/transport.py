@@ -24,6 +24,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import NoOffsetError, ReaderStoppedError
 
@@ -184,6 +185,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 await asyncio.sleep(FETCH_WAIT_S)
         finally:
             self.not_waiting_next_records.set()
+        if batches:
+            await failpoint_in_loop("source.fetched")
         for batch in batches:
             if self.should_stop or not self.flow_active:
                 return

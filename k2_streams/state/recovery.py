@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo
@@ -53,6 +54,7 @@ async def recover(
         while True:
             try:
                 meta = _open(store, changelog.id)
+                await failpoint_in_loop("take-over.store-opened")
                 start, end = await _span(reader, at, meta)
                 return await _replay(reader, changelog, partition, store, meta, start, end, wiped)
             except StoreUnusableError as error:
@@ -103,6 +105,7 @@ async def _replay(
     # The end is where the reader's own position is, never the last record: a transaction ends with
     # a marker that is not delivered.
     while reader.position(changelog.name, partition) < end:
+        await failpoint_in_loop("take-over.replaying")
         for chunk in await reader.poll(max_records=REBUILD_BATCH_ROWS):
             for record in chunk.records:
                 replayed += 1
@@ -128,5 +131,6 @@ async def _replay(
             f"expected {position.rows} rows with checksum {position.checksum:016x}, "
             f"found {rows} with {checksum:016x}"
         )
+    await failpoint_in_loop("take-over.replayed")
     store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, position))
     return Recovered(position, end, replayed, wiped)
