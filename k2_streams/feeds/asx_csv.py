@@ -27,6 +27,7 @@ from k2_streams.feeds.decoded import (
     refuse,
     shown,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn, agreeing
 
 EXCHANGE = "ASX"
@@ -104,8 +105,16 @@ class AsxCsv:
     """The Australian Securities Exchange, one sequence a symbol and trading day."""
 
     name = "asx.csv"
-    session_rule = SessionRule.ORDERED
-    sequenced = True
+    description = Description(
+        counts_over=CountsOver.SYMBOL,
+        number="sequence",
+        session_rule=SessionRule.ORDERED,
+        session_starts="a trading day in Sydney",
+        identity=Identity.SEQUENCE,
+        trade_id=None,
+        time="date and time",
+        time_unit=TimeUnit.LOCAL,
+    )
 
     def decode(self, batch: RawBatch) -> Decoded:
         """Decode a batch. A record's outcome does not depend on its neighbours."""

@@ -24,6 +24,7 @@ from k2_streams.feeds.decoded import (
     refuse,
     shown,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn, agreeing
 
 EXCHANGE = "BINANCE"
@@ -83,8 +84,16 @@ class BinanceSpot:
     """Binance's spot market, one sequence a symbol that never starts again."""
 
     name = "binance.spot"
-    session_rule = SessionRule.NEVER
-    sequenced = True
+    description = Description(
+        counts_over=CountsOver.SYMBOL,
+        number="t",
+        session_rule=SessionRule.NEVER,
+        session_starts="nothing: one count without an end",
+        identity=Identity.SEQUENCE,
+        trade_id="t",
+        time="T",
+        time_unit=TimeUnit.MILLISECONDS,
+    )
 
     def decode(self, batch: RawBatch) -> Decoded:
         """Decode a batch. A record's outcome does not depend on its neighbours."""

@@ -12,6 +12,7 @@ from k2_streams.feeds.canonical_batch import decode_lines
 from k2_streams.feeds.canonical_record import SESSION, Line, read
 from k2_streams.feeds.columns import TradeColumns, finish
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn
 
 
@@ -19,8 +20,16 @@ class Canonical:
     """The feed without a header. A record without a sequence is told apart by its trade id."""
 
     name = "canonical"
-    session_rule = SessionRule.DECLARED
-    sequenced = True
+    description = Description(
+        counts_over=CountsOver.SYMBOL,
+        number="sequence",
+        session_rule=SessionRule.DECLARED,
+        session_starts="`session` with a new name; without one, a fall after an hour of silence",
+        identity=Identity.SEQUENCE_ELSE_ID,
+        trade_id="trade_id",
+        time="exchange_time_ns",
+        time_unit=TimeUnit.NANOSECONDS,
+    )
 
     def decode(self, batch: RawBatch) -> Decoded:
         """Decode a batch. A record's outcome does not depend on its neighbours."""

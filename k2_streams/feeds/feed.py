@@ -2,22 +2,25 @@
 
 from typing import Protocol
 
-from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.asx_csv import AsxCsv
 from k2_streams.feeds.binance_spot import BinanceSpot
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 
 __all__ = [
     "CANONICAL",
     "FEEDS",
     "Bad",
+    "CountsOver",
     "Decoded",
+    "Description",
     "Feed",
+    "Identity",
     "Kind",
     "RawBatch",
     "Reason",
-    "SessionRule",
+    "TimeUnit",
     "UnknownFeedError",
     "feed",
 ]
@@ -37,13 +40,8 @@ class Feed(Protocol):
         ...
 
     @property
-    def session_rule(self) -> SessionRule:
-        """How its sessions begin."""
-        ...
-
-    @property
-    def sequenced(self) -> bool:
-        """Whether its messages are numbered; if not, a trade's id or position tells it apart."""
+    def description(self) -> Description:
+        """What its sequence counts, and what tells its trades apart."""
         ...
 
     def decode(self, batch: RawBatch) -> Decoded:

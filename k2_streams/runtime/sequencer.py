@@ -156,7 +156,7 @@ class Sequencer:
             offset=raw.offsets[members],
             partition=self._partition,
         )
-        return step_batch(self._table.get, batch, decoder.session_rule)
+        return step_batch(self._table.get, batch, decoder.description.session_rule)
 
     def _take(self, stepped: BatchStep, epoch: Epoch) -> None:
         for scope, state in stepped.states.items():

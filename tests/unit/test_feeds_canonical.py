@@ -244,7 +244,10 @@ def test_symbols_of_two_exchanges():
 
 def test_feeds_by_name():
     """The known ones, and a clear error for the others."""
-    rules = {name: feed(name).session_rule for name in ("canonical", "binance.spot", "asx.csv")}
+    rules = {
+        name: feed(name).description.session_rule
+        for name in ("canonical", "binance.spot", "asx.csv")
+    }
     assert rules == {
         "canonical": SessionRule.DECLARED,
         "binance.spot": SessionRule.NEVER,
