@@ -1,4 +1,7 @@
-"""`python -m bench [NAME...]`: without a name throughput, freshness and query."""
+"""`python -m bench [NAME [ARGUMENT=NUMBER...]...]`: without a name throughput, freshness, query.
+
+`python -m bench lake_away seconds=30 rate=5000`: what can be given is in each `run`.
+"""
 
 import datetime as dt
 import platform
@@ -6,14 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import freshness, kills, million, query, throughput
+from bench import freshness, kills, lake_away, million, query, throughput
 
-BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {
+BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
     "kills": kills.run,
     "million": million.run,
+    "lake_away": lake_away.run,
 }
 DEFAULT = ("throughput", "freshness", "query")
 RESULTS = Path(__file__).parent / "results"
@@ -21,14 +25,21 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(names: list[str]) -> int:
     """Run, print a table a benchmark, and keep it in bench/results/."""
-    unknown = [name for name in names if name not in BENCHMARKS]
+    asked: list[tuple[str, dict[str, int | float]]] = []
+    for word in names or DEFAULT:
+        name, given, value = word.partition("=")
+        if given and asked:
+            asked[-1][1][name] = float(value) if "." in value else int(value)
+        else:
+            asked.append((word, {}))
+    unknown = [name for name, _ in asked if name not in BENCHMARKS]
     if unknown:
         print(f"expected some of {', '.join(BENCHMARKS)}, found {', '.join(unknown)}")
         return 2
     lines = [f"# {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}"]
-    for name in names or DEFAULT:
-        print(f"{name} ...", flush=True)
-        figures = BENCHMARKS[name]()
+    for name, arguments in asked:
+        print(f"{name} {arguments or ''} ...", flush=True)
+        figures = BENCHMARKS[name](**arguments)
         table = [f"\n## {name}\n", "| figure | |", "|---|---|"]
         table += [f"| {figure} | {value:,.2f} |" for figure, value in figures.items()]
         print("\n".join(table), flush=True)

@@ -47,6 +47,11 @@ class Stage:
         self._workers.append(worker)
         return worker
 
+    def lake_rows(self, worker: LocalWorker) -> int:
+        """Rows of the newest snapshot that a worker knows."""
+        newest = worker.get("/v1/snapshots?limit=1")["data"]
+        return int(newest[0]["rows_total"]) if newest else 0
+
     def lake(self) -> Lake:
         """The lake that the workers write."""
         folder = self.directory

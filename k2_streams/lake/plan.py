@@ -5,6 +5,7 @@ snapshot reads the new manifest alone. A plan is exact about files and generous 
 query filters again.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ T = TypeVar("T", str, int)
 
 #: Files whose bounds are kept: 0.8 KB each; a day at one file in 10 s has 8,640.
 MAX_FILES_KEPT = 50_000
+#: Snapshots whose lists of manifests are kept: the newest, and those that pages are pinned to.
+MAX_SNAPSHOTS_KEPT = 64
 #: Plans kept: a page of an answer, its next pages and a few other queries ask for the same.
 MAX_PLANS_KEPT = 256
 
@@ -75,14 +78,19 @@ class _File:
 
 
 class Planner:
-    """Plans snapshots of one table. Not for several threads."""
+    """Plans snapshots of one table. Any thread may call it: what is kept is under a lock.
+
+    Two threads that lack the same read it twice; neither waits while the other reads.
+    """
 
     def __init__(self, max_files: int = MAX_FILES_KEPT, max_plans: int = MAX_PLANS_KEPT) -> None:
         self._manifests: OrderedDict[str, tuple[_File, ...]] = OrderedDict()
+        self._lists: OrderedDict[int, tuple[ManifestFile, ...]] = OrderedDict()
         self._files_kept = 0
         self._max_files = max_files
         self._plans: OrderedDict[tuple[int, Filter], tuple[PlannedFile, ...]] = OrderedDict()
         self._max_plans = max_plans
+        self._lock = threading.Lock()
 
     def plan(self, io: FileIO, snapshot: Snapshot, wanted: Filter) -> tuple[PlannedFile, ...]:
         """The files that can hold matching rows, by path.
@@ -92,42 +100,64 @@ class Planner:
             OSError: a manifest cannot be read.
         """
         key = (snapshot.snapshot_id, wanted)
-        found = self._plans.get(key)
+        with self._lock:
+            found = self._plans.get(key)
         if found is None:
             found = tuple(
                 file.planned
-                for manifest in snapshot.manifests(io)
+                for manifest in self._list(io, snapshot)
                 for file in self._files(io, manifest)
                 if file.may_match(wanted)
             )
             found = tuple(sorted(found, key=lambda file: file.path))
+        with self._lock:
             self._plans[key] = found
+            self._plans.move_to_end(key)
             if len(self._plans) > self._max_plans:
                 self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
         return found
 
     def forget(self) -> None:
         """Drop what is kept: a file that was planned is gone."""
-        self._plans.clear()
-        self._manifests.clear()
-        self._files_kept = 0
+        with self._lock:
+            self._plans.clear()
+            self._lists.clear()
+            self._manifests.clear()
+            self._files_kept = 0
+
+    def _list(self, io: FileIO, snapshot: Snapshot) -> tuple[ManifestFile, ...]:
+        with self._lock:
+            kept = self._lists.get(snapshot.snapshot_id)
+            if kept is not None:
+                self._lists.move_to_end(snapshot.snapshot_id)
+                return kept
+        read = tuple(snapshot.manifests(io))
+        with self._lock:
+            self._lists[snapshot.snapshot_id] = read
+            if len(self._lists) > MAX_SNAPSHOTS_KEPT:
+                self._lists.popitem(last=False)
+        return read
 
     def _files(self, io: FileIO, manifest: ManifestFile) -> tuple[_File, ...]:
         if manifest.content == ManifestContent.DELETES:
             raise TableMismatchError(
                 f"k2.trades: expected data files only, found deletes in {manifest.manifest_path}"
             )
-        kept = self._manifests.get(manifest.manifest_path)
-        if kept is None:
-            kept = tuple(_file(e.data_file) for e in manifest.fetch_manifest_entry(io))
-            self._manifests[manifest.manifest_path] = kept
-            self._files_kept += len(kept)
+        path = manifest.manifest_path
+        with self._lock:
+            kept = self._manifests.get(path)
+            if kept is not None:
+                self._manifests.move_to_end(path)
+                return kept
+        read = tuple(_file(e.data_file) for e in manifest.fetch_manifest_entry(io))
+        with self._lock:
+            if path not in self._manifests:
+                self._manifests[path] = read
+                self._files_kept += len(read)
             while self._files_kept > self._max_files and len(self._manifests) > 1:
                 _, dropped = self._manifests.popitem(last=False)
                 self._files_kept -= len(dropped)
-        self._manifests.move_to_end(manifest.manifest_path)
-        return kept
+        return read
 
 
 def _file(file: DataFile) -> _File:

@@ -112,6 +112,16 @@ class Sink:
         if not self._rows:
             self._rows_since_s = None
 
+    def drop_waiting(self) -> dict[int, int]:
+        """Drop all that was offered and not taken; where each partition has to be read on from."""
+        starts = {
+            p: self._ranges[p].start if p in self._ranges else e for p, e in self._ends.items()
+        }
+        for partition, start in starts.items():
+            self.seek(partition, start)
+        self._moved_since_s = None
+        return starts
+
     def offer(self, partition: int, held: Range, batches: Sequence[LogBatch]) -> None:
         """Add the positions `held` of a partition and the records that were in them.
 

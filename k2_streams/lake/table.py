@@ -56,8 +56,10 @@ T = TypeVar("T")
 class Lake:
     """The table `k2.trades` of one catalog.
 
-    An instance belongs to one thread at a time: a table handle is not safe to share. Nothing is
-    opened before the first call, so a catalog that is away shows as `LakeUnavailableError` there.
+    An instance belongs to one thread at a time: a table handle is not safe to share. `plan` alone
+    may run beside another call, and of a snapshot that was planned before it asks nobody. Nothing
+    is opened before the first call, so a catalog that is away shows as `LakeUnavailableError`
+    there.
 
     Args:
         config: where it is.

@@ -209,9 +209,7 @@ class HybridQuery:
         Raises:
             LakeUnavailable: the catalog does not answer; queries go on with the last snapshot.
         """
-        head = await self._ground.refresh()
-        # Reads the manifests that are new, so that no query has to.
-        await self._lake.files(head, Selection())
+        await self._ground.refresh()
 
     async def run(self) -> None:
         """Refresh for ever; a catalog that is away is logged when it goes and when it is back."""

@@ -1,7 +1,9 @@
-"""This node's view of the lake: the newest snapshot it has loaded, on a thread of its own.
+"""This node's view of the lake: the newest snapshot it has loaded.
 
 Queries take the head that is here, without asking the catalog: an older snapshot is as exact as a
-new one, since the tail still holds what it lacks. With the catalog away they go on so.
+new one, since the tail still holds what it lacks. With the lake away they go on so: what a plan
+needs was read before the head was taken, and plans have a thread of their own, so that no query
+waits behind a catalog that does not answer.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from k2_streams.lake.errors import LakeError
+from k2_streams.lake.guard import Guard
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.query.errors import LakeUnavailable
@@ -53,13 +56,16 @@ class LakeView:
     """The lake as queries see it. For one event loop.
 
     Args:
-        open_lake: makes a reader of its own, which only the view's thread will use.
+        open_lake: makes a reader of its own; one thread makes its plans, another all else.
+        guard: of the lake; while its breaker is open the catalog is not asked.
     """
 
-    def __init__(self, open_lake: Callable[[], LakeReader]) -> None:
+    def __init__(self, open_lake: Callable[[], LakeReader], guard: Guard | None = None) -> None:
         self._open_lake = open_lake
+        self._guard = guard or Guard()
         self._lake: LakeReader | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="k2-lake-view")
+        self._plans = ThreadPoolExecutor(1, thread_name_prefix="k2-lake-plans")
         self._head: Head | None = None
 
     @property
@@ -68,7 +74,7 @@ class LakeView:
         return self._head
 
     async def refresh(self) -> Head:
-        """Load the newest snapshot.
+        """Load the newest snapshot, and what its manifests say.
 
         A head that is older than the one already seen (another writer's clock, a stale catalog
         replica) does not replace it.
@@ -76,7 +82,15 @@ class LakeView:
         Raises:
             LakeUnavailable: the catalog does not answer, or the table does not say what it holds.
         """
-        head = await self._call(lambda lake: lake.head())
+
+        def load(lake: LakeReader) -> Head:
+            head = lake.head()
+            # Before the head is taken: with the store away later on, its files are known.
+            if head.snapshot_id is not None and head.rows:
+                lake.plan(head.snapshot_id)
+            return head
+
+        head = await self._guarded(load)
         if self._head is None or head.sequence_number >= self._head.sequence_number:
             self._head = head
         return self._head
@@ -92,13 +106,14 @@ class LakeView:
             return []
         start_ns, end_ns = _range(selection)
         planned = await self._call(
+            self._plans,
             lambda lake: lake.plan(
                 snapshot_id,
                 symbols=selection.symbols or None,
                 exchanges=selection.exchanges or None,
                 start_ns=start_ns,
                 end_ns=end_ns,
-            )
+            ),
         )
         return [file.path for file in planned]
 
@@ -108,23 +123,36 @@ class LakeView:
         Raises:
             LakeUnavailable: the catalog does not answer.
         """
-        return await self._call(lambda lake: lake.snapshots())
+        return await self._guarded(lambda lake: lake.snapshots())
 
     async def close(self) -> None:
         """Let go of the catalog and the thread."""
         lake, self._lake = self._lake, None
         if lake is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, lake.close)
-        self._thread.shutdown(wait=False)
+        for thread in (self._thread, self._plans):
+            thread.shutdown(wait=False)
 
-    async def _call(self, ask: Callable[[LakeReader], _T]) -> _T:
+    async def _guarded(self, ask: Callable[[LakeReader], _T]) -> _T:
+        """Ask the catalog, unless it is left alone for now."""
+        return await self._call(self._thread, ask, self._guard)
+
+    async def _call(
+        self,
+        thread: ThreadPoolExecutor,
+        ask: Callable[[LakeReader], _T],
+        guard: Guard | None = None,
+    ) -> _T:
         def on_thread() -> _T:
             if self._lake is None:
                 self._lake = self._open_lake()
             return ask(self._lake)
 
+        async def in_thread() -> _T:
+            return await asyncio.get_running_loop().run_in_executor(thread, on_thread)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, on_thread)
+            return await (in_thread() if guard is None else guard.call(in_thread))
         except LakeError as error:
             raise LakeUnavailable(str(error)) from error
 

@@ -25,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 #: K2_TAIL_MEMORY's default: 1.5 M rows of about 170 bytes.
 DEFAULT_MEMORY_BYTES = 256 * 2**20
+#: Of a spilled batch, what stays in memory beside its symbols' hashes.
+_SPILLED_BYTES = 400
+#: What is kept of spilled batches may take this much more, as a share of the memory.
+INDEX_SHARE = 0.25
 
 
 class SpillStore(Protocol):
@@ -64,6 +68,12 @@ class TailBatch:
     batch: LogBatch | None
     store: SpillStore | None = None
     symbols: np.ndarray | None = None  # sorted hashes of a spilled batch's symbols
+    spilled_bytes: int = 0
+
+    @property
+    def index_bytes(self) -> int:
+        """What a spilled batch still takes in memory."""
+        return 0 if self.symbols is None else _SPILLED_BYTES + int(self.symbols.nbytes)
 
     def load(self) -> LogBatch:
         """The rows.
@@ -174,7 +184,10 @@ class Tail:
         self._listeners: list[Callable[[], None]] = []
         self._rows = 0
         self._in_memory_bytes = 0
+        self._index_bytes = 0
+        self._spilled_bytes = 0
         self._version = 0
+        self.spill_limit_bytes: int | None = None  # of the disk; set by who watches it
         if spill is not None:
             spill.clear()
 
@@ -192,6 +205,30 @@ class Tail:
     def memory_bytes(self) -> int:
         """What the batches in memory take."""
         return self._in_memory_bytes
+
+    @property
+    def index_bytes(self) -> int:
+        """What is kept in memory of spilled batches."""
+        return self._index_bytes
+
+    @property
+    def spilled_bytes(self) -> int:
+        """What the spilled batches take on disk."""
+        return self._spilled_bytes
+
+    @property
+    def index_limit_bytes(self) -> int:
+        """What may be kept in memory of spilled batches."""
+        return int(INDEX_SHARE * self._memory_bytes)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for more, in memory and on disk: read no further."""
+        if self._spill is None:
+            return False
+        limit = self.spill_limit_bytes
+        on_disk = limit is not None and self._spilled_bytes >= max(limit, 1)
+        return on_disk or self._index_bytes > self.index_limit_bytes
 
     def seek(
         self, partition: int, offset: int, *, ready_at: int | None = None, raw_next: int = 0
@@ -321,6 +358,8 @@ class Tail:
             self._rows -= gone.rows
             if gone.batch is None:
                 part.spilled -= 1
+                self._index_bytes -= gone.index_bytes
+                self._spilled_bytes -= gone.spilled_bytes
             else:
                 self._in_memory_bytes -= gone.size_bytes
         if self._spill is not None and part.spilled < spilled:
@@ -337,10 +376,12 @@ class Tail:
             if part.spilled == len(part.batches):
                 return
             kept = part.batches[part.spilled]
-            part.batches[part.spilled] = _spilled(kept, self._spill)
+            left = part.batches[part.spilled] = _spilled(kept, self._spill)
             part.spilled += 1
             part.view = None
             self._in_memory_bytes -= kept.size_bytes
+            self._index_bytes += left.index_bytes
+            self._spilled_bytes += left.spilled_bytes
             if part.spilled == 1:
                 log.info("tail spills", partition=number, memory_bytes=self._in_memory_bytes)
 
@@ -374,6 +415,7 @@ def _spilled(kept: TailBatch, store: SpillStore) -> TailBatch:
         None,
         store,
         np.array(sorted(_hash(name) for name in names), dtype=np.uint32),
+        len(value),
     )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import secrets
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from faust.web.base import BlueprintManager
 
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import (
@@ -27,6 +29,7 @@ from k2_streams.kafka.topics import (
     ensure_topics,
     trade_topics,
 )
+from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
 from k2_streams.runtime.context import TaskContext
@@ -144,7 +147,21 @@ class TradesApp(faust.App):  # type: ignore[misc]
             raw=topics[RAW],
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
         )
-        self.node = Node(settings, topics[TRADES], self.metrics, clock)
+        guard = Guard(
+            settings.breaker,
+            clock,
+            chance=secrets.SystemRandom().random,
+            on_change=self._breaker_changed,
+        )
+        self._breaker_is(guard.state)
+        self.node = Node(
+            settings,
+            topics[TRADES],
+            self.metrics,
+            clock,
+            guard=guard,
+            hold_source=lambda held: self._hold_source(held, "tail full"),
+        )
         sink = SinkRunner(
             Lake(settings.lake, clock),
             settings.kafka,
@@ -156,6 +173,7 @@ class TradesApp(faust.App):  # type: ignore[misc]
             on_pause=lambda partitions, paused: self._pause(TRADES, partitions, paused=paused),
             on_seek=lambda starts: self._seek_soon(TRADES, starts),
             on_committed=self._committed,
+            guard=guard,
         )
         self.owner = Ownership(
             lambda partition: Task(
@@ -171,7 +189,12 @@ class TradesApp(faust.App):  # type: ignore[misc]
         status = Status(settings, self.owner, sink, self.node, self.metrics, clock)
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(
-            self.owner, sink, status, clock, end=self._end, hold_source=self._hold_source
+            self.owner,
+            sink,
+            status,
+            clock,
+            end=self._end,
+            hold_source=lambda held: self._hold_source(held, "lake far behind"),
         )
         install(
             self.web.web_app,
@@ -229,13 +252,25 @@ class TradesApp(faust.App):  # type: ignore[misc]
         else:
             self.gate.release(tps, "busy")
 
-    def _hold_source(self, held: bool) -> None:
-        """The log may lose what the lake does not have yet: put nothing more into it."""
-        source = {tp for tp in self.owner.assigned if tp.topic == RAW}
+    def _hold_source(self, held: bool, reason: str) -> None:
+        """What is behind the log takes nothing more: put nothing more into it, whoever owns it.
+
+        The lake may lag so far behind that the log loses what it lacks; or the tail has no room.
+        """
+        source = {TP(RAW, partition) for partition in range(self.settings.partitions)}
         if held:
-            self.gate.hold(source, "lake far behind")
+            self.gate.hold(source, reason)
         else:
-            self.gate.release(source, "lake far behind")
+            self.gate.release(source, reason)
+            self.consumer.pause_partitions({TP(RAW, p) for p in self.owner.refused})
+
+    def _breaker_changed(self, state: BreakerState) -> None:
+        self.metrics.breaker_changes.labels(state.value).inc()
+        self._breaker_is(state)
+
+    def _breaker_is(self, state: BreakerState) -> None:
+        for each in BreakerState:
+            self.metrics.breaker.labels(each.value).set(each is state)
 
     async def _resume(self, starts: Mapping[TP, int]) -> None:
         await self.consumer.seek_and_resume(starts)

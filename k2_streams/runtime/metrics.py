@@ -51,6 +51,21 @@ class Metrics:
         self.sink_rows = Gauge("k2_sink_rows", "Rows waiting for an Iceberg commit", registry=r)
         self.tail_rows = Gauge("k2_tail_rows", "Rows the tail holds", registry=r)
         self.tail_bytes = Gauge("k2_tail_bytes", "What the tail takes in memory", registry=r)
+        self.tail_spilled_bytes = Gauge(
+            "k2_tail_spilled_bytes", "What the tail takes on disk", registry=r
+        )
+        self.tail_disk_limit_bytes = Gauge(
+            "k2_tail_disk_limit_bytes", "What the tail may take on disk", registry=r
+        )
+        self.tail_held = Gauge(
+            "k2_tail_holds_source", "1 while the source waits for room in the tail", registry=r
+        )
+        self.breaker = Gauge(
+            "k2_lake_breaker", "1 for the state of the lake's breaker", ["state"], registry=r
+        )
+        self.breaker_changes = Counter(
+            "k2_lake_breaker_changes", "Changes of its state, by the new one", ["state"], registry=r
+        )
         self.stalled = Gauge(
             "k2_log_stalled",
             "1 while an open transaction holds readers back",

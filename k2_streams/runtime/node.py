@@ -1,10 +1,12 @@
 """The query side of a worker: tail, events, lake and engine, as one thing to start and stop."""
 
 import asyncio
+from collections.abc import Callable
 
 from k2_streams.clock import Clock
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.topics import TRADES, TopicInfo
+from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
@@ -14,6 +16,7 @@ from k2_streams.query.lake_view import LakeView
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.tail_room import TailRoom
 from k2_streams.runtime.tailing import TailReader
 from k2_streams.state.spill import Spill
 
@@ -22,17 +25,33 @@ class Node:
     """Answers queries; needs no other worker for it."""
 
     def __init__(
-        self, settings: Settings, trades: TopicInfo, metrics: Metrics, clock: Clock
+        self,
+        settings: Settings,
+        trades: TopicInfo,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        guard: Guard,
+        hold_source: Callable[[bool], None],
     ) -> None:
         self._lag = 0
+        spill = Spill(settings.worker_dir / "tail")
         self.tail = Tail(
             topic=TRADES,
             topic_id=trades.id,
             memory_bytes=settings.tail_memory_bytes,
-            spill=Spill(settings.worker_dir / "tail"),
+            spill=spill,
+        )
+        self.room = TailRoom(
+            self.tail,
+            spill,
+            settings.tail_disk,
+            settings.worker_dir,
+            metrics,
+            on_held=hold_source,
         )
         self.gaps = GapsView()
-        self.lake = LakeView(lambda: _open(settings, clock))
+        self.lake = LakeView(lambda: _open(settings, clock), guard)
         warehouse = settings.lake.warehouse_uri.removeprefix("file://")
         self._engine = Engine(EngineConfig(allowed=(warehouse,)), clock)
         self.query = HybridQuery(
@@ -56,6 +75,7 @@ class Node:
 
     async def start(self) -> None:
         """Begin to follow log and lake."""
+        self.room.start()
         self.reader.start(self._vector)
         self._refresher = asyncio.create_task(self.query.run(), name="lake-view")
 
@@ -65,6 +85,7 @@ class Node:
     async def close(self) -> None:
         """Stop answering."""
         await self.reader.close()
+        await self.room.close()
         if self._refresher is not None:
             self._refresher.cancel()
             await asyncio.wait([self._refresher])

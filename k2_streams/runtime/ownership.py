@@ -62,7 +62,7 @@ class Ownership:
                 if failed:
                     self._retake_later(partition)
             await failpoint_in_loop("rebalance.taken")
-            return starts | await self._take_sink(trades)
+            return starts | (await self._take_sink(trades) or {})
 
     async def release(self, _revoked: set[TP]) -> None:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
@@ -122,14 +122,16 @@ class Ownership:
             return True
         return False
 
-    async def _take_sink(self, partitions: set[int]) -> dict[TP, int]:
+    async def _take_sink(self, partitions: set[int]) -> dict[TP, int] | None:
+        """Where the sink reads on; None if the lake is away, and it is tried again."""
         try:
             starts = await self._sink.assign(partitions)
         except LakeUnavailableError as error:
             self._sink.retrying = str(error)
             log.warning("sink cannot start yet", error=str(error))
-            self._retry_sink_later()
-            return {}
+            if self._sink_retry is None and not self._stopped:
+                self._sink_retry = asyncio.create_task(self._retry_sink())
+            return None
         except LakeConfigError as error:
             self._sink.error = str(error)
             log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
@@ -172,20 +174,18 @@ class Ownership:
                     await self._resume({TP(RAW, partition): task.next_offset})
                 return
 
-    def _retry_sink_later(self) -> None:
-        if self._sink_retry is None and not self._stopped:
-            self._sink_retry = asyncio.create_task(self._retry_sink())
-
     async def _retry_sink(self) -> None:
-        wait_s, generation = 1.0, self._generation
+        attempt, generation = 0, self._generation
         while True:
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, RETAKE_WAIT_S_MAX)
+            attempt += 1
+            await asyncio.sleep(self._sink.guard.pause_s(attempt))
             async with self._changing:
                 if self._generation != generation:
-                    return
-                self._sink_retry = None
+                    return  # the group has decided anew
                 starts = await self._take_sink(partitions_of(self.assigned, TRADES))
+                if starts is None:
+                    continue
+                self._sink_retry = None
                 if starts:
                     await self._resume(starts)
                 return

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from k2_streams import failpoints
+from k2_streams.core.circuit_breaker import BreakerPolicy
+from k2_streams.core.tail_room import DiskBound
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
@@ -38,6 +40,8 @@ class Settings:
     rate_limit_per_s: int = 60
     check_partition: bool = True
     tail_memory_bytes: int = 256 * _MIB
+    tail_disk: DiskBound = field(default_factory=DiskBound)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     commit_every_s: float = 10.0
     commit_rows: int = 1_000_000
     session_timeout_s: float = 6.0
@@ -124,6 +128,19 @@ def _flag(value: str) -> bool:
         raise ValueError from None
 
 
+def _disk_bound(value: str) -> DiskBound:
+    """`50%` of the disk, or bytes."""
+    if value.endswith("%"):
+        percent = float(value.removesuffix("%"))
+        if not 0 < percent <= 100:
+            raise ValueError
+        return DiskBound(share=percent / 100)
+    size_bytes = int(value)
+    if size_bytes < _MIB:
+        raise ValueError
+    return DiskBound(size_bytes=size_bytes)
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -181,6 +198,14 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
             "K2_CHECK_PARTITION", default=True, parse=_flag, expected="0 or 1"
         ),
         tail_memory_bytes=env.whole("K2_TAIL_MEMORY", 256 * _MIB, _MIB, 1 << 40),
+        tail_disk=env.parsed(
+            "K2_TAIL_DISK", DiskBound(), _disk_bound, "bytes from 1 MiB, or a share as 50%"
+        ),
+        breaker=BreakerPolicy(
+            failures=env.whole("K2_BREAKER_FAILURES", 5, 1, 1_000),
+            open_s=env.seconds("K2_BREAKER_OPEN_S", 60.0),
+            successes=env.whole("K2_BREAKER_SUCCESSES", 2, 1, 1_000),
+        ),
         commit_every_s=env.seconds("K2_COMMIT_EVERY_S", 10.0),
         commit_rows=env.whole("K2_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
         session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),

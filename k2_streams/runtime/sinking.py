@@ -9,12 +9,14 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core import trade_log
+from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.vector import Range, Vector
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.topics import TRADES, WEEK_MS, TopicInfo
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
+from k2_streams.lake.guard import Guard, LakeLeftAloneError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
@@ -27,8 +29,6 @@ Result = TypeVar("Result")
 
 #: Between two looks at whether a commit is due.
 TICK_S = 0.1
-#: A lake that is away is asked again after 1, 2, 4 ... seconds, at the most this many apart.
-RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
 #: Rows older than this share of the log's retention and not in the lake are a warning.
 WARN_AFTER_MS = WEEK_MS // 2
 #: At this share the source is paused: better late in the lake than never.
@@ -46,9 +46,12 @@ class SinkRunner:
     """Buffers the records of this worker's partitions of `k2.trades` and commits them.
 
     One thread does everything that touches the lake: a table's handle is not shared.
+
+    While the breaker is open nothing is buffered but the batch that could not be committed: it is
+    the trial. The log keeps what comes behind it, and is read on from there once the batch is in.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
         self,
         lake: Lake,
         kafka: KafkaConfig,
@@ -61,7 +64,9 @@ class SinkRunner:
         on_pause: Callable[[set[int], bool], None],
         on_seek: Callable[[Mapping[int, int]], None],
         on_committed: Callable[[Vector], None],
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard or Guard(clock=clock)
         self.error: str | None = None
         self.retrying: str | None = None
         self._lake = lake
@@ -79,11 +84,12 @@ class SinkRunner:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._ensured = False
         self._paused = False
+        self._waits_for_lake = False
         self._commits = 0
-        self._ages_ms: dict[int, int] = {}  # of the newest record read and not committed
+        self._oldest_ms: dict[int, int] = {}  # append time of what was read after the last commit
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
-        self._retry_wait_s = RETRY_S_MIN
+        self._attempts = 0  # failed, of the pending batch
         self._runner: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
@@ -95,7 +101,8 @@ class SinkRunner:
     @property
     def is_far_behind(self) -> bool:
         """Whether rows may leave the log before they are in the lake: the source has to wait."""
-        return any(age_ms > PAUSE_AFTER_MS for age_ms in self._ages_ms.values())
+        now_ms = self._clock.time_ns() // 1_000_000
+        return any(now_ms - oldest_ms > PAUSE_AFTER_MS for oldest_ms in self._oldest_ms.values())
 
     @property
     def positions(self) -> dict[int, int]:
@@ -115,7 +122,7 @@ class SinkRunner:
         async with self._changing:
             for partition in set(self._positions) - partitions:
                 self._sink.forget(partition)
-                self._ages_ms.pop(partition, None)
+                self._oldest_ms.pop(partition, None)
                 del self._positions[partition]
             fresh = partitions - set(self._positions)
             if fresh:
@@ -157,7 +164,7 @@ class SinkRunner:
         """Take records in. A batch out of chain is dropped, and the partition sought anew."""
         partition = fetched.tp.partition
         expected = self._positions.get(partition)
-        if expected is None or self.error is not None:
+        if expected is None or self.error is not None or self._waits_for_lake:
             return
         if fetched.start != expected:
             self._on_seek({partition: expected})
@@ -169,12 +176,24 @@ class SinkRunner:
         self._positions[partition] = fetched.end
         self._metrics.sink_rows.set(self.buffered_rows)
         if fetched.records:
-            age_ms = self._clock.time_ns() // 1_000_000 - fetched.records[0].timestamp
-            self._ages_ms[partition] = age_ms
+            oldest_ms = self._oldest_ms.setdefault(partition, fetched.records[0].timestamp)
+            age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
             if age_ms > WARN_AFTER_MS:
                 log.warning("lake far behind", partition=partition, age_ms=age_ms)
         if not self._paused and self._sink.full():
             self._pause(paused=True)
+
+    def _wait_for_lake(self) -> None:
+        """The breaker is open: keep the batch on its way, and leave the rest in the log."""
+        self._waits_for_lake = True
+        self._pause(paused=True)
+        self._positions.update(self._sink.drop_waiting())
+        self._metrics.sink_rows.set(self.buffered_rows)
+
+    def _go_on(self) -> None:
+        """The lake took the batch: read on behind it."""
+        self._waits_for_lake = False
+        self._on_seek(dict(self._positions))
 
     def _pause(self, *, paused: bool) -> None:
         self._paused = paused
@@ -183,44 +202,65 @@ class SinkRunner:
     async def _run(self) -> None:
         while self.error is None:
             await asyncio.sleep(TICK_S)
-            now_s = self._clock.monotonic()
-            if self._pending is None and self._sink.due(now_s):
-                self._pending, self._retry_at_s = self._sink.take(), now_s
-            if self._pending is not None and now_s >= self._retry_at_s:
-                await self._attempt(self._pending)
+            await self.look()
+
+    async def look(self) -> None:
+        """Commit what is due, or what is to be tried again."""
+        now_s = self._clock.monotonic()
+        if self._pending is None and self._sink.due(now_s):
+            self._pending, self._retry_at_s = self._sink.take(), now_s
+        if self._pending is not None and now_s >= self._retry_at_s:
+            await self._attempt(self._pending)
 
     async def _attempt(self, pending: Pending) -> None:
         """Commit once; keep the batch for another attempt only if the lake is away."""
-        started = self._clock.monotonic()
         try:
-            done = await self._call(lambda: self._sink.commit(pending))
-        except LakeUnavailableError as error:
-            self._metrics.commit_failures.labels("unavailable").inc()
-            self.retrying = str(error)
-            log.warning("lake away", error=str(error), retry_in_s=self._retry_wait_s)
-            self._retry_at_s = self._clock.monotonic() + self._retry_wait_s
-            self._retry_wait_s = min(self._retry_wait_s * 2, RETRY_S_MAX)
+            await self._commit(pending)
+        except LakeLeftAloneError as error:
+            self._retry_later(error, at_least_s=error.retry_after_s)
             return
-        except VectorMovedError as error:
-            self._metrics.commit_failures.labels("moved").inc()
-            log.warning("lake moved, starting again at its vector", error=str(error))
-            await self._start_again(set(pending.ranges))
+        except (LakeUnavailableError, LogError, OSError) as error:
+            self._metrics.commit_failures.labels("unavailable").inc()
+            self._attempts += 1
+            self._retry_later(error)
+            return
         except LakeConfigError as error:
             self._metrics.commit_failures.labels("config").inc()
             self.error = str(error)
             log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
             return
-        else:
-            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
-            self._metrics.commit_rows.inc(pending.rows)
-            self._ages_ms.clear()  # of rows that now are in the lake; the next ones say theirs
-            self._on_committed(done.head.vector)
-            await self._expire()
-            log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
-        self._pending, self.retrying, self._retry_wait_s = None, None, RETRY_S_MIN
+        self._pending, self.retrying, self._attempts = None, None, 0
         self._metrics.sink_rows.set(self.buffered_rows)
+        if self._waits_for_lake:
+            self._go_on()
         if self._paused and not self._sink.full():
             self._pause(paused=False)
+
+    async def _commit(self, pending: Pending) -> None:
+        """Commit, or find out that someone else has and where to go on."""
+        started = self._clock.monotonic()
+        try:
+            done = await self._call(lambda: self._sink.commit(pending))
+        except VectorMovedError as error:
+            self._metrics.commit_failures.labels("moved").inc()
+            log.warning("lake moved, starting again at its vector", error=str(error))
+            await self._start_again(set(pending.ranges))
+            return
+        self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.commit_rows.inc(pending.rows)
+        self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
+        self._on_committed(done.head.vector)
+        await self._expire()
+        log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
+
+    def _retry_later(self, error: Exception, at_least_s: float = 0.0) -> None:
+        """The same batch again: its commit may have landed unheard, and only it can find out."""
+        wait_s = self.guard.pause_s(max(self._attempts, 1), at_least_s)
+        self.retrying = str(error)
+        self._retry_at_s = self._clock.monotonic() + wait_s
+        log.warning("lake away", error=str(error), retry_in_s=round(wait_s, 3))
+        if self.guard.state is BreakerState.OPEN and not self._waits_for_lake:
+            self._wait_for_lake()
 
     async def _expire(self) -> None:
         """Keep the table's metadata small. No file goes, and older tokens stay answerable."""
@@ -251,7 +291,10 @@ class SinkRunner:
                 self._ensured = True
             return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        async def in_thread() -> Result:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+        return await self.guard.call(in_thread)
 
     async def close(self) -> None:
         """Stop. What is buffered is read again later; a commit under way is waited for."""

@@ -78,9 +78,13 @@ class Status:
                 "retrying": self._sink.retrying,
                 "error": self._sink.error,
             },
+            "breaker": self._breaker_as_dict(),
             "tail": {
                 "rows": self._node.tail.rows,
-                "memory_bytes": self._node.tail.memory_bytes,
+                "memory_bytes": self._node.tail.memory_bytes + self._node.tail.index_bytes,
+                "spilled_bytes": self._node.tail.spilled_bytes,
+                "disk_limit_bytes": self._node.room.limit_bytes,
+                "holds_source": self._node.room.is_held,
                 "error": self._node.reader.error,
                 "partitions": {
                     str(p): {"evicted": part.evicted, "end": part.end, "raw_next": part.raw_next}
@@ -90,6 +94,15 @@ class Status:
             "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
             "dead_letters": self._node.reader.dead_letters,
             "dedup": "by sequence; records of feeds without a sequence are not deduplicated",
+        }
+
+    def _breaker_as_dict(self) -> dict[str, Any]:
+        guard = self._sink.guard
+        return {
+            "state": guard.state.value,
+            "since_s": round(guard.since_s, 3),
+            "failures": guard.failures,
+            "retry_after_s": round(guard.retry_after_s, 3),
         }
 
     def ready(self) -> Readiness:

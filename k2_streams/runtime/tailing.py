@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 RESTART_AFTER_S = 1.0
 #: Short: a record is seen by queries at most this long after the broker gave it.
 FETCH_MAX_WAIT_MS = 250
+#: A tail without room is looked at again after this long.
+FULL_PAUSE_S = 0.25
 #: Records a poll: bounds how long the event loop is held.
 POLL_RECORDS = 64
 POLL_EVENTS = 2_000
@@ -113,6 +115,9 @@ class TailReader:
             self.error = None
             self.started.set()
             while True:
+                if self._tail.is_full:  # answers stand still, and are as exact as ever
+                    await asyncio.sleep(FULL_PAUSE_S)
+                    continue
                 for chunk in await reader.poll(
                     timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
                 ):
@@ -120,7 +125,7 @@ class TailReader:
                     self._append(chunk)
                 self._watch_stalls(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
-                self._metrics.tail_bytes.set(self._tail.memory_bytes)
+                self._metrics.tail_bytes.set(self._tail.memory_bytes + self._tail.index_bytes)
 
     def _watch_stalls(self, reader: LogReader) -> None:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""

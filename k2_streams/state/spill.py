@@ -41,6 +41,10 @@ class Spill:
         """Drop the values of a partition below an offset."""
         self._rows().delete_range(_KEY.pack(partition, 0), _KEY.pack(partition, log_offset))
 
+    def reclaim(self) -> None:
+        """Give the disk back what was dropped: RocksDB does so only when more is written."""
+        self._rows().compact_range(None, None)
+
     def clear(self) -> None:
         """Drop everything, and the files with it."""
         self.close()

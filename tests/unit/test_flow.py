@@ -1,0 +1,205 @@
+"""Who holds the source back, and until when: gate, watchdog, the tail's room."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from faust.types import TP
+from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
+from sink_world import HandClock
+
+from k2_streams.core.tail_room import DiskBound, holds_source, used_share
+from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.query.tail import Tail
+from k2_streams.runtime import watchdog as watchdog_module
+from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.tail_room import TailRoom
+from k2_streams.runtime.task import TaskState
+from k2_streams.runtime.watchdog import EXIT_FENCED, FENCED_FOR_S_MAX, Watchdog
+
+P0, P1 = TP("raw", 0), TP("raw", 1)
+
+
+class Consumer:
+    def __init__(self, *assigned):
+        self.assigned, self.paused = set(assigned), set()
+
+    def assignment(self):
+        return self.assigned
+
+    def pause_partitions(self, tps):
+        self.paused |= set(tps)
+
+    def resume_partitions(self, tps):
+        self.paused -= set(tps)
+
+
+def test_a_partition_that_two_hold_is_resumed_when_both_let_go():
+    consumer = Consumer(P0, P1)
+    gate = FlowGate(consumer)
+    gate.hold([P0, P1], "busy")
+    gate.hold([P0], "tail full")
+    gate.release([P0, P1], "busy")
+    assert consumer.paused == {P0}
+    assert gate.open([P0, P1]) == {P1}
+    gate.release([P0], "tail full")
+    assert consumer.paused == set()
+
+
+def test_a_partition_of_someone_else_is_not_resumed():
+    consumer = Consumer(P0)
+    gate = FlowGate(consumer)
+    gate.hold([P0, P1], "tail full")
+    gate.release([P0, P1], "tail full")
+    assert consumer.paused == {P1}
+    assert gate.open([P1]) == {P1}, "whoever gets it next may read it"
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr(watchdog_module, "TICK_S", 0.001)
+    sink = SimpleNamespace(is_far_behind=False)
+    owner = SimpleNamespace(tasks={})
+    clock = HandClock()
+    said = SimpleNamespace(held=[], ended=[], sink=sink, owner=owner, clock=clock)
+    said.watchdog = Watchdog(
+        owner,
+        sink,
+        SimpleNamespace(tick=lambda: None),
+        clock,
+        end=lambda code, reason: said.ended.append(code),
+        hold_source=said.held.append,
+    )
+    return said
+
+
+async def test_the_watchdog_holds_the_source_while_the_lake_is_far_behind_and_says_so_once(watched):
+    watched.watchdog.start()
+    try:
+        for far in (True, False, True):
+            watched.sink.is_far_behind = far
+            await asyncio.sleep(0.05)
+    finally:
+        await watched.watchdog.close()
+    assert watched.held == [True, False, True]
+
+
+async def test_the_watchdog_ends_a_worker_whose_partition_stays_fenced(watched):
+    watched.watchdog.start()
+    try:
+        watched.owner.tasks[0] = SimpleNamespace(state=TaskState.FENCED)
+        await asyncio.sleep(0.05)
+        watched.clock.now_s += FENCED_FOR_S_MAX - 1
+        await asyncio.sleep(0.05)
+        assert watched.ended == []
+        watched.clock.now_s += 2
+        await asyncio.sleep(0.05)
+    finally:
+        await watched.watchdog.close()
+    assert set(watched.ended) == {EXIT_FENCED}
+
+
+ROWS = [("A", T0)] * 300
+
+
+def tail_of(memory_bytes):
+    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=DictSpill())
+    tail.seek(0, 0)
+    return tail
+
+
+def grow(tail, records=1):
+    for _ in range(records):
+        end = tail.view().partitions[0].end
+        tail.append(0, Range(end, end + 1), [make_batch(ROWS, partition=0, offset=end)])
+
+
+def room_of(tail, bound, free_bytes=10**12):
+    held = []
+    room = TailRoom(
+        tail, None, bound, Path(), Metrics(), on_held=held.append, free_bytes=lambda _: free_bytes
+    )
+    return room, held
+
+
+def vector(offset):
+    return Vector({TOPIC: TopicOffsets(TOPIC_ID, {0: offset})})
+
+
+@pytest.fixture
+def one_bytes():
+    """What one record takes in memory, and spilled."""
+    tail = tail_of(memory_bytes=1)
+    grow(tail)
+    in_memory = make_batch(ROWS, partition=0, offset=0).size_bytes
+    assert 0 < tail.spilled_bytes < in_memory
+    return in_memory, tail.spilled_bytes
+
+
+def test_the_source_is_held_before_the_disk_is_used_up_and_let_go_when_the_lake_has_the_rows(
+    one_bytes,
+):
+    in_memory, spilled = one_bytes
+    tail = tail_of(memory_bytes=in_memory)
+    room, held = room_of(tail, DiskBound(size_bytes=10 * spilled))
+    for _ in range(8):  # one in memory, seven on disk
+        grow(tail)
+        assert not room.look()
+    assert held == []
+    grow(tail)
+    room.look()
+    assert (held, room.is_held, tail.is_full) == ([True], True, False)
+    grow(tail, 2)  # what was on its way
+    room.look()
+    assert tail.is_full
+    tail.evict(vector(4))
+    room.look()
+    assert (held, tail.is_full) == ([True], False)
+    tail.evict(vector(6))
+    room.look()
+    assert held == [True, False]
+    tail.evict(vector(100))
+    assert room.look(), "the disk is given back"
+    assert (tail.spilled_bytes, tail.index_bytes) == (0, 0)
+    assert not room.look()
+
+
+def test_a_tail_whose_spilled_batches_fill_the_memory_holds_the_source_too():
+    tail = tail_of(memory_bytes=4_000)
+    room, held = room_of(tail, DiskBound())
+    grow(tail, 2)
+    room.look()
+    assert held == [True]
+    assert tail.index_bytes <= tail.index_limit_bytes
+    grow(tail)
+    assert tail.is_full
+
+
+def test_a_disk_that_others_fill_holds_the_source(one_bytes):
+    in_memory, _ = one_bytes
+    tail = tail_of(memory_bytes=in_memory)
+    room, held = room_of(tail, DiskBound(share=0.5), free_bytes=0)
+    grow(tail)
+    room.look()
+    assert held == [True], "no room at all"
+    assert not tail.is_full, "memory holds what there is"
+    grow(tail)
+    assert tail.is_full
+
+
+def test_a_share_of_the_disk_counts_what_the_tail_has_already():
+    bound = DiskBound(share=0.5)
+    assert bound.limit_bytes(free_bytes=1_000, held_bytes=0) == 500
+    assert bound.limit_bytes(free_bytes=500, held_bytes=500) == 500
+    assert bound.limit_bytes(free_bytes=0, held_bytes=500) == 250, "others filled the disk"
+    assert DiskBound(size_bytes=7).limit_bytes(0, 0) == 7
+    assert used_share(1, 0) == float("inf")
+
+
+def test_the_source_is_let_go_well_below_where_it_was_held():
+    assert not holds_source(held=False, used=0.79)
+    assert holds_source(held=False, used=0.8)
+    assert holds_source(held=True, used=0.6)
+    assert not holds_source(held=True, used=0.59)

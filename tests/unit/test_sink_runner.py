@@ -1,0 +1,131 @@
+"""The sink while the lake is away: what it keeps, what it leaves in the log, how it comes back."""
+
+import itertools
+
+import pytest
+from sink_world import SinkWorld
+
+from k2_streams.core.circuit_breaker import BreakerState
+from k2_streams.core.vector import Range
+from k2_streams.runtime.sinking import PAUSE_AFTER_MS
+
+
+@pytest.fixture
+async def world():
+    world = SinkWorld()
+    await world.start()
+    yield world
+    await world.runner.close()
+
+
+def covered(world):
+    """The committed ranges, as one if they leave no hole and overlap nowhere."""
+    ranges = [ranges[0] for ranges, _ in world.lake.commits]
+    for one, other in itertools.pairwise(ranges):
+        assert one.end == other.start
+    return Range(ranges[0].start, ranges[-1].end)
+
+
+async def test_a_lake_that_is_away_is_asked_again_with_growing_pauses(world):
+    world.runner.guard.policy = world.runner.guard.policy.__class__(failures=100)
+    world.lake.away = True
+    world.read()
+    asked_at = []
+    for _ in range(200):
+        before = world.lake.asked
+        await world.look(after_s=1.0)
+        if world.lake.asked > before:
+            asked_at.append(world.clock.now_s)
+    pauses = [b - a for a, b in itertools.pairwise(asked_at)]
+    assert pauses[:5] == [1, 2, 4, 8, 16]
+    assert set(pauses[5:]) == {30}
+    assert world.runner.retrying == "away"
+
+
+async def test_while_the_breaker_is_open_nothing_is_buffered_but_the_batch_on_its_way(world):
+    world.lake.away = True
+    await world.pass_time(60)
+    assert world.runner.guard.state is BreakerState.OPEN
+    assert world.paused
+    on_its_way = world.runner.buffered_rows
+    assert 0 < on_its_way <= 12
+    # What was fetched before the pause and comes now is not taken in either.
+    world.give(world.position)
+    assert world.runner.buffered_rows == on_its_way
+
+
+async def test_when_the_lake_is_back_everything_comes_once_and_in_order(world):
+    await world.pass_time(3)
+    world.lake.away = True
+    await world.pass_time(45)
+    world.lake.away = False
+    await world.pass_time(60)
+    assert world.runner.guard.state is BreakerState.CLOSED
+    assert not world.paused
+    assert world.runner.retrying is None
+    assert world.seeks, "the log is read on behind the batch that was on its way"
+    held = covered(world)
+    assert held.start == 0
+    assert held.end >= world.position - 1
+    assert sum(rows for _, rows in world.lake.commits) == 2 * held.end
+
+
+async def test_a_trial_that_fails_keeps_the_batch_and_the_pause(world):
+    world.lake.away = True
+    await world.pass_time(10)
+    assert world.paused
+    asked = world.lake.asked
+    await world.look(after_s=25.0)
+    assert world.lake.asked == asked + 1
+    assert world.runner.guard.state is BreakerState.OPEN
+    assert world.paused
+    assert world.lake.commits == []
+
+
+async def test_a_lake_that_goes_away_while_the_sink_looks_where_to_go_on_does_not_end_it(world):
+    world.read(3)
+    world.lake.next[0] = 2  # someone else committed
+    real = world.lake.append
+
+    def append_then_away(*args, **kwargs):
+        world.lake.append = real
+        try:
+            return real(*args, **kwargs)
+        finally:
+            world.lake.away = True
+
+    world.lake.append = append_then_away
+    await world.look()
+    await world.look(after_s=2.0)
+    assert world.runner.retrying == "away"
+    world.lake.away = False
+    await world.look(after_s=30.0)
+    assert world.runner.error is None
+    assert world.seeks[-1] == {0: 2}
+    await world.pass_time(10)
+    assert covered(world).start == 2
+
+
+async def test_rows_that_the_log_may_lose_hold_the_source_until_they_are_in_the_lake(world):
+    assert not world.runner.is_far_behind
+    world.read(age_ms=PAUSE_AFTER_MS + 1)
+    assert world.runner.is_far_behind
+    await world.look()
+    await world.look(after_s=2.0)
+    assert world.lake.commits
+    assert not world.runner.is_far_behind
+
+
+async def test_rows_grow_old_while_the_lake_is_away(world):
+    world.lake.away = True
+    await world.pass_time(10)
+    assert not world.runner.is_far_behind
+    world.clock.now_s += PAUSE_AFTER_MS / 1000
+    assert world.runner.is_far_behind
+
+
+async def test_a_batch_out_of_chain_is_sought_anew(world):
+    world.read()
+    world.give(5)
+    assert world.seeks == [{0: 1}]
+    assert world.runner.positions == {0: 1}
