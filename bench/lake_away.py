@@ -1,7 +1,7 @@
 """The lake is away for minutes under load: answers, memory, and how long until it has caught up.
 
-Asked all the time is for the last 10 s of one symbol, which is in the tail alone once the lake has
-been away that long. An answer is fresh if its newest row is.
+Asked all the time is for the last 10 s of one symbol. They are in the tail alone once the lake has
+been away that long; before, an answer may need files that cannot be read, and then says so.
 """
 
 import itertools
@@ -22,7 +22,8 @@ WARM_UP_S = 20.0
 #: The load goes on while the lake catches up.
 AFTER_S = 60.0
 ASK_EVERY_S = 0.1
-QUESTION = "/v1/trades?symbol=S0000&window=10s&order=desc&limit=100"
+WINDOW_S = 10
+QUESTION = f"/v1/trades?symbol=S0000&window={WINDOW_S}s&order=desc&limit=100"
 #: A busy machine's worst, not a figure.
 CAUGHT_UP_WITHIN_S = 600.0
 
@@ -44,7 +45,7 @@ class Asker(threading.Thread):
         super().__init__(daemon=True)
         self.end = threading.Event()
         self.phase = "before"
-        self.asked = {name: Asked() for name in ("before", "away", "after")}
+        self.asked = {name: Asked() for name in ("before", "going away", "away", "after")}
         self._worker = worker
 
     def run(self) -> None:
@@ -71,14 +72,16 @@ def run(seconds: float = 180.0, rate: float = 10_000, open_s: float = 60.0) -> d
             "--seed", "1", "--start", "now", *FAULTS,
         )  # fmt: skip
         asker = Asker(worker)
-        time.sleep(WARM_UP_S)
         asker.start()
+        time.sleep(WARM_UP_S)
         away, figures = Away(at.directory), {"rate": rate, "away s": seconds}
         wait_until(lambda: at.lake_rows(worker) > 0, 120)
         try:
             away.take()
+            asker.phase = "going away"
+            time.sleep(WINDOW_S)
             asker.phase = "away"
-            figures |= _watch(worker, seconds)
+            figures |= _watch(worker, seconds - WINDOW_S)
         finally:
             away.give_back()
         asker.phase, back = "after", time.monotonic()

@@ -105,12 +105,18 @@ class Status:
             "retry_after_s": round(guard.retry_after_s, 3),
         }
 
+    def _tail_fault(self) -> str | None:
+        if self._node.reader.error is not None:
+            return self._node.reader.error
+        if not self._node.tail.all_ready():
+            return "still reading up to the log's end"
+        return "it has no room, and the source waits" if self._node.room.is_held else None
+
     def ready(self) -> Readiness:
         """Whether this node's answers are what they should be."""
-        if self._node.reader.error is not None:
-            return Readiness(ok=False, reason=f"tail: {self._node.reader.error}")
-        if not self._node.tail.all_ready():
-            return Readiness(ok=False, reason="tail: still reading up to the log's end")
+        tail = self._tail_fault()
+        if tail is not None:
+            return Readiness(ok=False, reason=f"tail: {tail}")
         if self._owner.refused:
             partition, reason = min(self._owner.refused.items())
             return Readiness(ok=False, reason=f"partition {partition}: {reason}", retry_after_s=30)
