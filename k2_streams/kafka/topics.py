@@ -20,6 +20,7 @@ TRADES = "k2.trades"
 EVENTS = "k2.sequence-events"
 DEAD_LETTER = "k2.dead-letter"
 DEFERRED = "k2.trades.deferred"
+LEVELS = "k2.levels"
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 #: A record of `k2.trades` holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
@@ -69,7 +70,8 @@ def trade_topics(app_id: str, partitions: int) -> list[TopicSpec]:
         TopicSpec(TRADES, partitions, week | large),
         TopicSpec(EVENTS, partitions, unlimited),
         TopicSpec(DEAD_LETTER, partitions, unlimited | large),
-        TopicSpec(DEFERRED, partitions, unlimited),
+        TopicSpec(DEFERRED, partitions, unlimited | large),
+        TopicSpec(LEVELS, partitions, unlimited),
         TopicSpec(
             changelog_topic(app_id, "sequence"),
             partitions,

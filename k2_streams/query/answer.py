@@ -15,7 +15,6 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
 
     level: str = "NORMAL"
     lag_records: int = 0  # raw records not yet judged
-    deferred: int = 0  # raw records put off
     dead_letters: int = 0  # raw records that could not be used, ever
     stalled: bool = False  # the log's last stable offset stands still below its end
 
@@ -42,7 +41,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     gaps_omitted: int  # more than are listed
     gaps_complete: bool  # the events were read at least as far as the rows
     complete: bool  # nothing is known to be missing: no gap, nothing deferred, gaps_complete
-    deferred: int
+    deferred: int  # raw records put off that waited at these offsets
     dead_letters: int
     lag_records: int
     level: str

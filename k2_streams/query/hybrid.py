@@ -109,7 +109,8 @@ class HybridQuery:
                 standing=standing,
                 request=request,
                 selection=selection,
-                token=request.as_of or Token(standing.topic_id, standing.cut.next, now_ns),
+                token=request.as_of
+                or Token(standing.topic_id, standing.cut.next, now_ns, standing.view.deferred),
                 gaps=self._gaps,
                 state=self._state(),
                 watch=watch,

@@ -112,6 +112,7 @@ class PartitionView:
     end: int
     raw_next: int  # raw offsets below it have been judged, in records below `end`
     batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
+    deferred: int = 0  # raw records put off that wait, as the records below `end` say it
 
     @property
     def range(self) -> Range:
@@ -124,6 +125,11 @@ class TailView:
     """All partitions, at one moment each."""
 
     partitions: dict[int, PartitionView]
+
+    @property
+    def deferred(self) -> int:
+        """Raw records of all partitions that were put off and wait."""
+        return sum(view.deferred for view in self.partitions.values())
 
     @property
     def ranges(self) -> dict[int, Range]:
@@ -142,18 +148,21 @@ class TailView:
 class _Partition:
     """One partition's part, under the tail's lock."""
 
-    def __init__(self, offset: int, ready_at: int, raw_next: int) -> None:
+    def __init__(self, offset: int, ready_at: int, raw_next: int, deferred: int) -> None:
         self.evicted = offset
         self.end = offset
         self.ready_at = ready_at
         self.raw_next = raw_next
+        self.deferred = deferred
         self.batches: deque[TailBatch] = deque()
         self.spilled = 0  # how many of the first batches are on disk
         self.view: PartitionView | None = None
 
     def seen(self) -> PartitionView:
         if self.view is None:
-            self.view = PartitionView(self.evicted, self.end, self.raw_next, tuple(self.batches))
+            self.view = PartitionView(
+                self.evicted, self.end, self.raw_next, tuple(self.batches), self.deferred
+            )
         return self.view
 
 
@@ -231,7 +240,13 @@ class Tail:
         return on_disk or self._index_bytes > self.index_limit_bytes
 
     def seek(
-        self, partition: int, offset: int, *, ready_at: int | None = None, raw_next: int = 0
+        self,
+        partition: int,
+        offset: int,
+        *,
+        ready_at: int | None = None,
+        raw_next: int = 0,
+        deferred: int = 0,
     ) -> None:
         """Follow a partition from an offset on (the lake's vector); what was held of it goes.
 
@@ -240,13 +255,14 @@ class Tail:
             offset: the next one to be appended.
             ready_at: the partition is ready when it has been read up to here.
             raw_next: if known, raw offsets below it were judged in records before `offset`.
+            deferred: raw records that waited there.
         """
         with self._lock:
             old = self._partitions.get(partition)
             if old is not None:
                 self._drop(partition, old, old.end)
             self._partitions[partition] = _Partition(
-                offset, offset if ready_at is None else ready_at, raw_next
+                offset, offset if ready_at is None else ready_at, raw_next, deferred
             )
         self._changed()
 
@@ -257,6 +273,7 @@ class Tail:
         batches: Sequence[LogBatch],
         *,
         raw_next: int | None = None,
+        deferred: int | None = None,
     ) -> None:
         """Take the records of `range_` (of the consumer's position) in.
 
@@ -264,7 +281,8 @@ class Tail:
             partition: of the log.
             range_: starts where the last one ended.
             batches: the records in it that hold trades, by offset.
-            raw_next: the newest `k2.raw-next` among the records, if any has one.
+            raw_next: raw offsets below it are judged, if any of the records says so.
+            deferred: raw records that wait, as the last of the records that says so has it.
 
         Raises:
             ValueError: the partition is not followed, the range leaves a hole or goes back, or a
@@ -295,6 +313,7 @@ class Tail:
                     self._in_memory_bytes += batch.size_bytes
             part.end = range_.end
             part.raw_next = max(part.raw_next, raw_next or 0)
+            part.deferred = part.deferred if deferred is None else deferred
             part.view = None
             self._spill_oldest()
         self._changed()

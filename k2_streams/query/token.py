@@ -27,12 +27,13 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     """What an answer holds of the log: offsets below `next`, of the topic with this id.
 
     `at_ns` is the server's time when the answer was made: a window without an end, asked again
-    with the token, ends there.
+    with the token, ends there. `deferred` raw records waited then: their trades are not in it.
     """
 
     topic_id: str
     next: dict[int, int]
     at_ns: int
+    deferred: int = 0
 
     def encode(self) -> str:
         """The token as text."""

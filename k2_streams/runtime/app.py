@@ -21,6 +21,7 @@ from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import (
+    DEFERRED,
     RAW,
     TRADES,
     TopicConfigurationError,
@@ -34,10 +35,12 @@ from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
+from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinking import SinkRunner
@@ -138,6 +141,7 @@ class TradesApp(faust.App):  # type: ignore[misc]
         topics = await self._ensure_topics()
         pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
         self._parts.callback(pool.shutdown)
+        overload = Overload(settings.overload, clock)
         context = TaskContext(
             settings=settings,
             kafka=settings.kafka,
@@ -145,6 +149,8 @@ class TradesApp(faust.App):  # type: ignore[misc]
             metrics=self.metrics,
             pool=pool,
             raw=topics[RAW],
+            deferred=topics[DEFERRED],
+            overload=overload,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
         )
         guard = Guard(
@@ -186,7 +192,16 @@ class TradesApp(faust.App):  # type: ignore[misc]
             sink,
             self._resume,
         )
-        status = Status(settings, self.owner, sink, self.node, self.metrics, clock)
+        load = LoadMonitor(
+            settings,
+            self.owner,
+            overload,
+            self.metrics,
+            clock,
+            downstream_full=lambda: self.node.room.is_held or sink.is_far_behind,
+            hold_source=lambda held: self._hold_source(held, "circuit break"),
+        )
+        status = Status(settings, self.owner, sink, self.node, load, overload, self.metrics, clock)
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(
             self.owner,
@@ -213,6 +228,8 @@ class TradesApp(faust.App):  # type: ignore[misc]
         self._parts.push_async_callback(self.owner.close)
         gc.collect()
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
+        load.start()
+        self._parts.push_async_callback(load.close)
         watchdog.start()
         self._parts.push_async_callback(watchdog.close)
         await super().on_start()
@@ -253,9 +270,10 @@ class TradesApp(faust.App):  # type: ignore[misc]
             self.gate.release(tps, "busy")
 
     def _hold_source(self, held: bool, reason: str) -> None:
-        """What is behind the log takes nothing more: put nothing more into it, whoever owns it.
+        """Put nothing more into the log, whoever owns the source's partitions.
 
-        The lake may lag so far behind that the log loses what it lacks; or the tail has no room.
+        The lake may lag so far behind that the log loses what it lacks; the tail may have no room;
+        the process may take too much memory.
         """
         source = {TP(RAW, partition) for partition in range(self.settings.partitions)}
         if held:

@@ -21,6 +21,7 @@ from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
+from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.epoch import Epoch
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
@@ -72,6 +73,7 @@ class SealedRows:
     topic: TopicInfo
     changed: Mapping[bytes, bytes | None]
     position: Position
+    deferral: Deferral
 
     @property
     def changelog(self) -> str:
@@ -88,21 +90,23 @@ class SealedRows:
         meta = StoreMeta(STATE_VERSION, self.topic.id, changelog_offset, self.position)
         self.store.write(self.changed, meta)
         self.table.written()
+        self.deferral.committed()
 
 
 @dataclass(frozen=True, slots=True)
 class RowTable:
-    """A `CheckpointedTable` of one changelog record a row changed."""
+    """A `CheckpointedTable` of one changelog record a row changed, with the counts of deferral."""
 
     table: Table[Any]
     store: PartitionStore
     topic: TopicInfo
+    deferral: Deferral
 
     def seal(self, position: Position) -> SealedRows:
         """End the epoch."""
-        sealed = self.table.seal()
+        sealed = self.deferral.seal(self.table.seal())
         own = msgspec.structs.replace(position, rows=sealed.count, checksum=sealed.checksum)
-        return SealedRows(self.table, self.store, self.topic, sealed.rows, own)
+        return SealedRows(self.table, self.store, self.topic, sealed.rows, own, self.deferral)
 
 
 class Checkpoints:
@@ -135,7 +139,7 @@ class Checkpoints:
 
     def is_open(self, epoch: Epoch) -> bool:
         """Whether there is anything to commit in an epoch."""
-        return epoch.position > self.position.next_offset
+        return epoch.position > self.position.next_offset or epoch.drained > 0
 
     def wait_s(self) -> float | None:
         """How long until the next one's time has come; None while one is in flight."""
@@ -161,6 +165,9 @@ class Checkpoints:
             epoch=last.epoch + 1,
             events=last.events + len(epoch.events),
             accepted_time_us=max(now_us, last.accepted_time_us),
+            deferred_next=epoch.deferred_next,
+            deferred_records=epoch.deferred,
+            deferred_from=epoch.deferred_from,
         )
         sealed = [table.seal(position) for table in self._tables]
         self.position = sealed[0].position
@@ -186,6 +193,7 @@ class Checkpoints:
                 [(table.changelog, table.rows) for table in sealed],
                 context.settings.app_id,
                 {(RAW, self._partition): position.next_offset},
+                epoch.put_off,
             )
         # 3 Only now the stores.
         await failpoint_in_loop("checkpoint.committed")
@@ -205,6 +213,8 @@ class Checkpoints:
         for name, count in epoch.feeds.items():
             metrics.records.labels(name).inc(count)
         metrics.control.inc(epoch.control)
+        metrics.deferred.inc(len(epoch.put_off))
+        metrics.drained.inc(epoch.drained)
         metrics.accepted_rows.inc(epoch.row_count)
 
     async def settled(self) -> None:

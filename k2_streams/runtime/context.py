@@ -7,6 +7,7 @@ from k2_streams.clock import Clock
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.settings import Settings
 from k2_streams.state.rocks import ROCKS_DISK, Disk
 
@@ -21,5 +22,7 @@ class TaskContext:
     metrics: Metrics
     pool: ThreadPoolExecutor  # of one thread, which all tasks share
     raw: TopicInfo
+    deferred: TopicInfo
     changelog: TopicInfo
+    overload: Overload
     disk: Disk = ROCKS_DISK

@@ -17,7 +17,10 @@ from k2_streams.kafka.transactions import Output
 ROWS_PER_RECORD = 32_768
 
 HEADER_RAW_NEXT = "k2.raw-next"
+#: No raw record below this offset waits among those put off; empty: none waits at all.
 HEADER_DEFERRED_FROM = "k2.deferred-from"
+#: Raw records put off that wait.
+HEADER_DEFERRED = "k2.deferred"
 #: Events of this partition published up to and with this record's transaction.
 HEADER_EVENTS = "k2.events"
 
@@ -36,6 +39,12 @@ class Epoch:
     reasons: Counter[str] = field(default_factory=Counter)
     feeds: Counter[str] = field(default_factory=Counter)
     control: int = 0
+    put_off: list[Output] = field(default_factory=list)
+    drained: int = 0
+    # What is said of the backlog when the epoch is sealed.
+    deferred: int = 0  # records that wait
+    deferred_from: int | None = None  # none waits below this offset of the source
+    deferred_next: int = 0  # the next offset of `k2.trades.deferred` to be drained
 
     @property
     def row_count(self) -> int:
@@ -54,7 +63,11 @@ class Epoch:
         """
         headers = (
             (HEADER_RAW_NEXT, str(self.position).encode()),
-            (HEADER_DEFERRED_FROM, b""),
+            (
+                HEADER_DEFERRED_FROM,
+                b"" if self.deferred_from is None else b"%d" % self.deferred_from,
+            ),
+            (HEADER_DEFERRED, b"%d" % self.deferred),
             (HEADER_EVENTS, str(events_so_far).encode()),
         )
         values = self._trades(partition, accepted_time_us)

@@ -37,6 +37,19 @@ class Metrics:
         self.lag_records = Gauge(
             "k2_lag_records", "Raw records not yet read", ["partition"], registry=r
         )
+        self.deferred = Counter("k2_deferred_records", "Raw records put off", registry=r)
+        self.drained = Counter("k2_drained_records", "Raw records drained", registry=r)
+        self.waiting = Gauge("k2_deferred_waiting", "Raw records that wait", registry=r)
+        self.level = Gauge("k2_level", "0 NORMAL to 4 CIRCUIT_BREAK", registry=r)
+        self.level_changes = Counter(
+            "k2_level_changes", "Changes of the level, by the new one", ["level"], registry=r
+        )
+        self.lag_seconds = Gauge(
+            "k2_lag_seconds", "What waits, over the rate of the last 10 s; 0 if little", registry=r
+        )
+        self.memory_share = Gauge(
+            "k2_memory_share", "Resident memory, of what the process may take", registry=r
+        )
         self.tasks = Gauge("k2_tasks", "Tasks of this worker, by state", ["state"], registry=r)
         self.commit_seconds = Histogram(
             "k2_lake_commit_seconds",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from k2_streams.clock import Clock
+from k2_streams.core.degradation import Level
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.guard import Guard
@@ -34,7 +35,8 @@ class Node:
         guard: Guard,
         hold_source: Callable[[bool], None],
     ) -> None:
-        self._lag = 0
+        self._lag_records = 0
+        self._level = Level.NORMAL.name
         spill = Spill(settings.worker_dir / "tail")
         self.tail = Tail(
             topic=TRADES,
@@ -64,14 +66,16 @@ class Node:
 
     def _state(self) -> NodeState:
         return NodeState(
-            lag_records=self._lag,
+            level=self._level,
+            lag_records=self._lag_records,
             dead_letters=self.reader.dead_letters,
             stalled=bool(self.reader.stalled),
         )
 
-    def report_lag(self, lag_records: int) -> None:
-        """What the answers say of the source: raw records not yet judged by this worker."""
-        self._lag = lag_records
+    def report(self, lag_records: int, level: str) -> None:
+        """What the answers say of this worker: raw records not yet worked or put off; its level."""
+        self._lag_records = lag_records
+        self._level = level
 
     async def start(self) -> None:
         """Begin to follow log and lake."""

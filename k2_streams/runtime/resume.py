@@ -1,7 +1,7 @@
-"""Where a task reads its source on from, and when it must not."""
+"""Where a task reads its source, and what it put off, on from, and when it must not."""
 
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.topics import RAW, TRADES
+from k2_streams.kafka.topics import DEFERRED, RAW, TRADES
 from k2_streams.runtime.context import TaskContext
 from k2_streams.state.codec import Position
 from k2_streams.state.recovery import StateLostError
@@ -11,18 +11,21 @@ class PositionError(Exception):
     """The source is not the one the state was made from, or no longer holds what comes next."""
 
 
-async def checked_offset(context: TaskContext, partition: int, position: Position | None) -> int:
-    """Where the source is to be read on from: what the state says, if the source still fits it.
+async def checked_offsets(
+    context: TaskContext, partition: int, position: Position | None
+) -> tuple[int, int]:
+    """Where the source, and what waits, are to be read on from: what the state says, if it fits.
 
     Raises:
-        PositionError: the source was created anew, re-partitioned, or does not hold that offset.
+        PositionError: a topic was created anew, re-partitioned, or does not hold that offset.
         StateLostError: records were committed, and no position is left.
     """
     raw, partitions = context.raw, context.settings.partitions
-    at, out = (RAW, partition), (TRADES, partition)
+    at, out, late = ((topic, partition) for topic in (RAW, TRADES, DEFERRED))
     async with LogReader(context.kafka) as reader:
-        begin = (await reader.begin_offsets([at]))[at]
-        end = (await reader.end_offsets([at]))[at]
+        begins = await reader.begin_offsets([at, late])
+        ends = await reader.end_offsets([at, late])
+        begin, end = begins[at], ends[at]
         orphaned = position is None and await _holds_records(reader, out)
     if position is None:
         if orphaned:
@@ -32,7 +35,7 @@ async def checked_offset(context: TaskContext, partition: int, position: Positio
                 f"{partition}` shows what is left; the README says how to start "
                 "afresh"
             )
-        return begin
+        return begin, ends[late]
     how = (
         "nothing is reset by itself: put the topic back, or start afresh as the README says; "
         f"`k2 changelog sequence --partition {partition}` shows the position"
@@ -51,7 +54,19 @@ async def checked_offset(context: TaskContext, partition: int, position: Positio
         raise PositionError(
             f"{RAW}-{partition}: expected offset {position.next_offset} in [{begin}, {end}]; {how}"
         )
-    return position.next_offset
+    if not position.deferred_records:
+        return position.next_offset, ends[late]
+    if position.deferred_id != context.deferred.id:
+        raise PositionError(
+            f"{DEFERRED}: {position.deferred_records} records wait in topic id "
+            f"{position.deferred_id}, found {context.deferred.id}: it was created anew; {how}"
+        )
+    if not begins[late] <= position.deferred_next <= ends[late]:
+        raise PositionError(
+            f"{DEFERRED}-{partition}: {position.deferred_records} records wait from offset "
+            f"{position.deferred_next}, found [{begins[late]}, {ends[late]}]; {how}"
+        )
+    return position.next_offset, position.deferred_next
 
 
 async def _holds_records(reader: LogReader, at: tuple[str, int]) -> bool:

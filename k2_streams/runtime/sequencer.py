@@ -62,7 +62,7 @@ class Sequencer:
         self._at_home: dict[str, bool] = {}
 
     def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
-        """Add records, in the order of their offsets, to the epoch; `end` is the next position."""
+        """Add records to the epoch, in the order of each scope; `end` is the next position."""
         for name, members in self._by_feed(records):
             epoch.feeds[name] += len(members)
             try:

@@ -2,13 +2,14 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from k2_streams import failpoints
 from k2_streams.core.circuit_breaker import BreakerPolicy
+from k2_streams.core.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.tail_room import DiskBound
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
@@ -21,6 +22,17 @@ _MIB = 1024 * 1024
 
 class SettingsError(ValueError):
     """A setting cannot be used; the text names it and says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadSettings:
+    """What a worker does when more comes than it can do."""
+
+    enabled: bool = True  # False: the level is always NORMAL
+    max_rate: int | None = None  # parsed records a second; None: what the machine can
+    memory_limit_bytes: int | None = None  # None: the cgroup's, else the machine's
+    tiers_file: Path | None = None  # None: the ASX 20 are tier 1
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class Settings:
     session_timeout_s: float = 6.0
     failpoints: tuple[Entry, ...] = ()
     failpoints_record: Path | None = None
+    overload: OverloadSettings = field(default_factory=OverloadSettings)
 
     @property
     def worker_dir(self) -> Path:
@@ -109,6 +122,20 @@ class _Environment:
         except ValueError as error:
             raise SettingsError(f"{name}: {error}") from error
 
+    def rising(self, name: str, defaults: Sequence[float], most: float) -> list[float]:
+        """Numbers by comma, as many as the defaults, none below the one before."""
+
+        def parse(value: str) -> list[float]:
+            numbers = [float(part) for part in value.split(",")]
+            if len(numbers) != len(defaults) or numbers != sorted(numbers):
+                raise ValueError
+            if not all(0 < number <= most for number in numbers):
+                raise ValueError
+            return numbers
+
+        expected = f"{len(defaults)} numbers by comma, rising, above 0 and up to {most:g}"
+        return self.parsed(name, list(defaults), parse, expected)
+
     def passed_through(self, prefix: str) -> dict[str, str]:
         """`K2_S3_ACCESS_KEY_ID=x` as `access-key-id: x`."""
         found = {}
@@ -148,6 +175,26 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _overload(env: _Environment) -> OverloadSettings:
+    levels, by_lag = list(DEFAULT_TRIGGERS), list(DEFAULT_TRIGGERS)[:3]
+    defaults = DEFAULT_TRIGGERS
+    memory = env.rising("K2_MEMORY_TRIGGERS", [defaults[lv].memory_share for lv in levels], 10.0)
+    lag = env.rising("K2_LAG_TRIGGERS", [defaults[lv].lag_records or 0 for lv in by_lag], 1e12)
+    lag_s = env.rising("K2_LAG_S_TRIGGERS", [defaults[lv].lag_s or 0 for lv in by_lag], 86_400)
+    triggers = {Level.CIRCUIT_BREAK: Trigger(memory[-1])}
+    for level, *trigger in zip(by_lag, memory, lag, lag_s, strict=False):
+        triggers[level] = Trigger(*trigger)
+    max_rate = env.whole("K2_MAX_RATE", 0, 0, 100_000_000) or None
+    tiers_file = env.text("K2_TIERS_FILE")
+    return OverloadSettings(
+        enabled=env.parsed("K2_OVERLOAD", default=True, parse=_flag, expected="0 or 1"),
+        max_rate=max_rate,
+        memory_limit_bytes=env.whole("K2_MEMORY_LIMIT", 0, 0, 1 << 50) or None,
+        tiers_file=Path(tiers_file).absolute() if tiers_file else None,
+        policy=Policy(triggers, env.seconds("K2_COOL_DOWN_S", 30.0)).scaled(max_rate),
+    )
 
 
 def from_environment(values: Mapping[str, str] | None = None) -> Settings:
@@ -211,4 +258,5 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
         session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),
         failpoints=env.failpoints("K2_FAILPOINTS"),
         failpoints_record=Path(record) if record else None,
+        overload=_overload(env),
     )

@@ -2,20 +2,21 @@
 
 from typing import Any
 
-import psutil
-
 from k2_streams.clock import Clock
+from k2_streams.core.degradation import Level
+from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
+from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.task import TaskState
+from k2_streams.runtime.task import Task, TaskState
 from k2_streams.web.services import Readiness
 
 
 class Status:
-    """Reads the parts; holds nothing of its own but the last look at the process."""
+    """Reads the parts; holds nothing of its own."""
 
     def __init__(
         self,
@@ -23,6 +24,8 @@ class Status:
         owner: Ownership,
         sink: SinkRunner,
         node: Node,
+        load: LoadMonitor,
+        overload: Overload,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -30,23 +33,22 @@ class Status:
         self._owner = owner
         self._sink = sink
         self._node = node
+        self._load = load
+        self._overload = overload
         self._metrics = metrics
         self._clock = clock
-        self._process = psutil.Process()
         self._started = clock.monotonic()
-        self._rss_bytes = 0
 
     def tick(self) -> None:
-        """Once a second: what is read from the system, and the gauges of the whole worker."""
-        self._rss_bytes = self._process.memory_info().rss
+        """Once a second: the gauges of the whole worker, and what its answers say of it."""
         for state in TaskState:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.tasks.labels(state.value).set(count)
-        self._node.report_lag(self.lag_records)
+        self._node.report(self.lag_records, self._load.level.name)
 
     @property
     def lag_records(self) -> int:
-        """Raw records of this worker's partitions not yet worked."""
+        """Raw records of this worker's partitions, neither worked nor put off yet."""
         return sum(task.lag_records for task in self._owner.tasks.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,18 +57,20 @@ class Status:
         return {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
-            "level": "NORMAL",
+            "level": self._load.level.name,
             "ready": self.ready().ok,
             "lag_records": self.lag_records,
-            "memory_bytes": self._rss_bytes,
+            "memory_bytes": self._load.memory.used_bytes,
+            "load": self._load_as_dict(),
             "partitions": {
                 str(partition): {
                     "state": task.state.value,
                     "next_offset": task.next_offset if task.position else None,
                     "committed_offset": task.position.next_offset if task.position else None,
                     "checkpoints": task.position.epoch if task.position else 0,
-                    "scopes": task.position.rows if task.position else 0,
+                    "scopes": _scopes(task),
                     "lag_records": task.lag_records,
+                    "deferred_records": task.deferred_records,
                     "error": str(task.error) if task.error else None,
                 }
                 for partition, task in sorted(self._owner.tasks.items())
@@ -112,17 +116,47 @@ class Status:
             return "still reading up to the log's end"
         return "it has no room, and the source waits" if self._node.room.is_held else None
 
+    def _load_as_dict(self) -> dict[str, Any]:
+        signals, tiers = self._load.signals, self._overload.tiers
+        lag_s = signals.lag_s
+        return {
+            "lag_records": signals.lag_records,
+            "lag_s": None if lag_s is None or lag_s == float("inf") else round(lag_s, 3),
+            "memory_share": round(signals.memory_share, 4),
+            "memory_limit_bytes": self._load.memory.limit_bytes,
+            "max_rate": self._settings.overload.max_rate,
+            "worked_records": self._overload.worked,
+            "deferred_records": sum(t.deferred_records for t in self._owner.tasks.values()),
+            "deferred_scopes": sum(_deferred_scopes(t) for t in self._owner.tasks.values()),
+            "tier_patterns": len(tiers.table),
+            "tiers_error": tiers.error,
+        }
+
     def ready(self) -> Readiness:
         """Whether this node's answers are what they should be."""
+        found = self._why_not()
+        return Readiness(ok=True) if found is None else Readiness(False, *found)  # noqa: FBT003 - its first field
+
+    def _why_not(self) -> tuple[str, int] | None:
+        """What is wrong, and after how many seconds it is worth asking again."""
         tail = self._tail_fault()
         if tail is not None:
-            return Readiness(ok=False, reason=f"tail: {tail}")
+            return f"tail: {tail}", 1
+        if self._load.level is Level.CIRCUIT_BREAK:
+            return "level CIRCUIT_BREAK: the source is paused", self._load.retry_after_s
         if self._owner.refused:
             partition, reason = min(self._owner.refused.items())
-            return Readiness(ok=False, reason=f"partition {partition}: {reason}", retry_after_s=30)
+            return f"partition {partition}: {reason}", 30
         if self._sink.error is not None:
-            return Readiness(ok=False, reason=f"sink: {self._sink.error}", retry_after_s=30)
+            return f"sink: {self._sink.error}", 30
         ended = [p for p, task in self._owner.tasks.items() if task.state is not TaskState.RUNNING]
-        if ended:
-            return Readiness(ok=False, reason=f"partitions being taken over: {sorted(ended)}")
-        return Readiness(ok=True)
+        return (f"partitions being taken over: {sorted(ended)}", 1) if ended else None
+
+
+def _deferred_scopes(task: Task) -> int:
+    return task.deferral.backlog.keys if task.deferral else 0
+
+
+def _scopes(task: Task) -> int:
+    """Rows of the state less those that count what waits, as of the last checkpoint."""
+    return max(task.position.rows - _deferred_scopes(task), 0) if task.position else 0

@@ -6,7 +6,8 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -19,7 +20,12 @@ from k2_streams.kafka.log_reader import Chunk, LogError, LogReader, Record
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.epoch import HEADER_EVENTS, HEADER_RAW_NEXT
+from k2_streams.runtime.epoch import (
+    HEADER_DEFERRED,
+    HEADER_DEFERRED_FROM,
+    HEADER_EVENTS,
+    HEADER_RAW_NEXT,
+)
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -107,9 +113,15 @@ class TailReader:
                 begins = await reader.begin_offsets(ats)
                 for tp in ats:
                     offset = at.next_of(TRADES, tp[1]) or 0
-                    raw_next, published = await _before(reader, tp, offset, begins[tp])
-                    self._expected[tp[1]] = (published, offset)
-                    self._tail.seek(tp[1], offset, ready_at=ends[tp], raw_next=raw_next)
+                    said = await _before(reader, tp, offset, begins[tp])
+                    self._expected[tp[1]] = (said.events, offset)
+                    self._tail.seek(
+                        tp[1],
+                        offset,
+                        ready_at=ends[tp],
+                        raw_next=said.raw_next,
+                        deferred=said.deferred,
+                    )
                 held = self._tail.view().partitions
             reader.assign({tp: held[tp[1]].end for tp in ats})
             self.error = None
@@ -149,7 +161,8 @@ class TailReader:
             chunk.partition,
             Range(chunk.start, chunk.end),
             batches,
-            raw_next=_newest(chunk.records, HEADER_RAW_NEXT),
+            raw_next=_judged(chunk.records),
+            deferred=_last(chunk.records, HEADER_DEFERRED),
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -216,18 +229,43 @@ class TailReader:
         self._gaps.advance(chunk.partition, chunk.end)
 
 
+class _Said(NamedTuple):
+    """What the newest record of a partition says of its checkpoint; 0: there is none."""
+
+    raw_next: int = 0
+    events: int = 0
+    deferred: int = 0
+
+
+def _numbers(records: Iterable[Record], header: str) -> Iterator[int]:
+    """What the records say in this header, in their order."""
+    return (int(v) for record in records for name, v in record.headers if name == header and v)
+
+
 def _newest(records: Iterable[Record], header: str) -> int | None:
     """The largest number in this header; it never goes back in a partition."""
-    found = [int(v) for record in records for name, v in record.headers if name == header]
-    return max(found, default=None)
+    return max(_numbers(records, header), default=None)
 
 
-async def _before(
-    reader: LogReader, at: tuple[str, int], offset: int, begin: int
-) -> tuple[int, int]:
-    """Of the records below `offset`: the source's next offset, and the events published.
+def _last(records: Iterable[Record], header: str) -> int | None:
+    """The last number in this header."""
+    return next(_numbers(reversed(list(records)), header), None)
 
-    Both 0 where no record is left.
+
+def _judged(records: Iterable[Record]) -> int | None:
+    """The largest offset of the source below which all is judged: nothing there waits."""
+    return max(
+        (
+            min((raw_next, *_numbers([record], HEADER_DEFERRED_FROM)))
+            for record in records
+            for raw_next in _numbers([record], HEADER_RAW_NEXT)
+        ),
+        default=None,
+    )
+
+
+async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
+    """What the newest of the records below `offset` says.
 
     Every checkpoint writes a record that says so; markers and aborted ones lie between.
     """
@@ -235,12 +273,17 @@ async def _before(
     while True:
         start = max(offset - span, begin)
         reader.assign({at: start})
-        raw_next = events = None
+        said: _Said | None = None
         while start < offset and reader.position(*at) < offset:
             for chunk in await reader.poll(max_records=POLL_RECORDS):
                 below = [record for record in chunk.records if record.offset < offset]
-                raw_next = _newest(below, HEADER_RAW_NEXT) or raw_next
-                events = _newest(below, HEADER_EVENTS) or events
-        if raw_next is not None or start == begin:
-            return raw_next or 0, events or 0
+                judged = _judged(below)
+                if judged is not None:
+                    said = _Said(
+                        judged,
+                        _newest(below, HEADER_EVENTS) or 0,
+                        _last(below, HEADER_DEFERRED) or 0,
+                    )
+        if said is not None or start == begin:
+            return said or _Said()
         span *= 8

@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
+from faust.types import TP
 
 from k2_streams.core import sequence_codec
 from k2_streams.core.sequence import ScopeState
@@ -27,8 +29,10 @@ from k2_streams.kafka.topics import RAW
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.checkpoint import Checkpoints, RowTable
 from k2_streams.runtime.context import TaskContext
+from k2_streams.runtime.deferral import Deferral
+from k2_streams.runtime.deferred import Restored
 from k2_streams.runtime.epoch import Epoch
-from k2_streams.runtime.resume import checked_offset
+from k2_streams.runtime.resume import checked_offsets
 from k2_streams.runtime.sequencer import Sequencer
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import Position
@@ -44,8 +48,14 @@ Result = TypeVar("Result")
 RELEASE_WITHIN_S = 3.0
 #: Above this many fetched records waiting, the partition is paused; below half of it, resumed.
 INBOX_RECORDS_MAX = 32_768
-#: Worked on at once: holds the event loop for some 20 ms.
+#: Worked on at once: some 20 ms of the tasks' thread.
 WORK_RECORDS = 8_192
+#: Of what waits, less at once: the sources of all partitions come first.
+DRAIN_RECORDS = 2_048
+#: While the source has more than a batch, every so many batches one of what waits.
+DRAIN_EVERY_TURNS = 8
+#: Under K2_MAX_RATE: without a token a task looks again after this long.
+STARVED_WAIT_S = 0.01
 
 
 class TaskState(enum.Enum):
@@ -84,7 +94,9 @@ class Task:
         self.partition = partition
         self.state = TaskState.CREATED
         self.error: BaseException | None = None
-        self.lag_records = 0
+        self.deferral: Deferral | None = None
+        self.end_offset = 0  # of the source, as last seen
+        self._next = 0
         self._context = context
         self._on_pause = on_pause
         self._on_seek = on_seek
@@ -95,6 +107,7 @@ class Task:
         self._inbox: deque[Fetched] = deque()
         self._inbox_records = 0
         self._paused = False
+        self._turns = 0
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._checkpoints: Checkpoints | None = None
@@ -138,8 +151,9 @@ class Task:
         recovered = await recover(context.kafka, context.changelog, self.partition, self._store)
         position = recovered.position
         await failpoint_in_loop("take-over.recovered")
-        # 4 The state says where the source is read on from. The group's offsets are for tools.
-        offset = await checked_offset(context, self.partition, position)
+        # 4 The state says where the source, and what waits, are read on from. The group's offsets
+        #   are for tools.
+        offset, drain_from = await checked_offsets(context, self.partition, position)
         await failpoint_in_loop("take-over.positioned")
         position = position or Position(
             source_id=context.raw.id,
@@ -151,6 +165,9 @@ class Task:
             rows=0,
             checksum=0,
         )
+        position = msgspec.structs.replace(
+            position, deferred_id=context.deferred.id, deferred_next=drain_from
+        )
         table: Table[ScopeState] = Table(
             self._store,
             sequence_codec.encode,
@@ -158,11 +175,19 @@ class Task:
             position.rows,
             position.checksum,
         )
+        self.deferral = self._deferral = Deferral(
+            self.partition,
+            position,
+            self._store,
+            context.overload,
+            context.kafka,
+            self._wake.set,
+        )
         self._checkpoints = Checkpoints(
             self.partition,
             context,
             self._producer,
-            [RowTable(table, self._store, context.changelog)],
+            [RowTable(table, self._store, context.changelog, self.deferral)],
             position,
             on_done=self._wake.set,
         )
@@ -179,6 +204,7 @@ class Task:
             partition=self.partition,
             offset=offset,
             rows=position.rows,
+            deferred=position.deferred_records,
             replayed=recovered.replayed,
             wiped=recovered.wiped,
         )
@@ -192,6 +218,20 @@ class Task:
         return self._next
 
     @property
+    def lag_records(self) -> int:
+        """Records of the source that this task has neither worked nor put off."""
+        return max(self.end_offset - self._next, 0)
+
+    @property
+    def deferred_records(self) -> int:
+        """Records that were put off and wait."""
+        return self.deferral.backlog.records if self.deferral else 0
+
+    def wake(self) -> None:
+        """The level is another one: look again at what is to be done."""
+        self._wake.set()
+
+    @property
     def position(self) -> Position | None:
         """Of the newest checkpoint begun; None before the take-over."""
         return self._checkpoints.position if self._checkpoints else None
@@ -202,6 +242,7 @@ class Task:
             return  # whoever takes the partition over seeks to where this task really was
         self._inbox.append(fetched)
         self._inbox_records += len(fetched.records)
+        self.end_offset = max(self.end_offset, fetched.highwater)
         if not self._paused and self._inbox_records > INBOX_RECORDS_MAX:
             self._paused = True
             self._on_pause(self._paused)
@@ -211,12 +252,14 @@ class Task:
         try:
             while True:
                 await self._wait_for_work()
-                if self._inbox_records >= WORK_RECORDS or self._is_time():
-                    await self._work()
+                moved = self._has_batch() and await self._work()
+                if self._may_drain():
+                    moved |= await self._drain()
                 if self._commits.is_due(self._epoch):
                     await self._checkpoint()
+                    moved = True
                 # The loop also serves other tasks and queries.
-                await asyncio.sleep(0)
+                await asyncio.sleep(0 if moved else STARVED_WAIT_S)
         except asyncio.CancelledError:
             raise
         except FencedError as error:
@@ -231,7 +274,7 @@ class Task:
         would wait for the checkpoint in any case.
         """
         self._commits.reap()
-        while self._inbox_records < WORK_RECORDS and not self._is_time():
+        while not (self._has_batch() or self._deferral.is_ready() or self._is_time()):
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._wait_s())
@@ -239,19 +282,54 @@ class Task:
 
     def _wait_s(self) -> float | None:
         """How long until a checkpoint is to begin; None: nothing to commit, or one in flight."""
-        if not self._inbox and not self._commits.is_open(self._epoch):
+        has_source = bool(self._inbox) and not self._deferral.holds_source()
+        if not has_source and not self._commits.is_open(self._epoch):
             return None
         return self._commits.wait_s()
 
     def _is_time(self) -> bool:
         return self._wait_s() == 0
 
-    async def _work(self) -> None:
+    def _has_batch(self) -> bool:
+        """Whether the source's records are to be worked now."""
+        if not self._inbox or self._deferral.holds_source():
+            return False
+        if self._context.overload.is_capped:
+            return True  # the tokens decide how much
+        return self._inbox_records >= WORK_RECORDS or self._is_time()
+
+    def _may_drain(self) -> bool:
+        """Whether a batch of what waits is to be worked now: the source comes first."""
+        if not self._deferral.is_ready():
+            return False
+        if self._deferral.holds_source():
+            return True
+        self._turns += 1
+        return self._inbox_records < WORK_RECORDS or self._turns % DRAIN_EVERY_TURNS == 0
+
+    async def _work(self) -> bool:
         """Process what has been fetched, as one batch of at most about `WORK_RECORDS`.
 
         Off the event loop: a transaction is a dozen answers to wait for, and each would wait for
-        the batches in between as well.
+        the batches in between as well. False: nothing of it may be worked yet.
         """
+        overload = self._context.overload
+        records, end = self._gather()
+        budget = overload.tokens(len(records))
+        taken, worked = await self._in_thread(self._process, records, end, budget)
+        overload.give_back(budget - worked)
+        if taken < len(records):
+            self._inbox.appendleft(
+                Fetched(TP(RAW, self.partition), self._next, end, records[taken:], self.end_offset)
+            )
+            self._inbox_records += len(records) - taken
+        overload.worked += worked
+        self._resume_if_room()
+        self._context.metrics.lag_records.labels(str(self.partition)).set(self.lag_records)
+        return taken > 0
+
+    def _gather(self) -> tuple[list[Any], int]:
+        """The next records of the inbox, and the position behind them."""
         records: list[Any] = []
         end = self._next
         while self._inbox and len(records) < WORK_RECORDS:
@@ -270,14 +348,33 @@ class Task:
                 break
             records += fetched.records
             end = fetched.end
-            self.lag_records = max(fetched.highwater - fetched.end, 0)
-        await self._in_thread(self._process, records, end)
-        self._resume_if_room()
-        self._context.metrics.lag_records.labels(str(self.partition)).set(self.lag_records)
+        return records, end
 
-    def _process(self, records: list[Any], end: int) -> None:
-        self._sequencer.process(records, end, self._epoch)
+    def _process(self, records: list[Any], end: int, budget: int) -> tuple[int, int]:
+        """Put off what has to wait, work the rest within the budget; both counted."""
+        found = self._deferral.triage(records, self._epoch, budget)
+        if found.taken < len(records):
+            end = records[found.taken].offset
+        self._sequencer.process(found.now, end, self._epoch)
         self._next = end
+        return found.taken, len(found.now)
+
+    async def _drain(self) -> bool:
+        """Process a batch of what waits. False: none of it may be worked yet."""
+        overload = self._context.overload
+        # While the source is held for the last of the backlog, nothing of it needs a reserve.
+        budget = overload.tokens(DRAIN_RECORDS, drain=not self._deferral.holds_source())
+        if not budget:
+            return False
+        records, end = self._deferral.take(budget)
+        overload.give_back(budget - len(records))
+        await self._in_thread(self._process_drained, records, end)
+        overload.worked += len(records)
+        return True
+
+    def _process_drained(self, records: list[Restored | None], end: int) -> None:
+        waited = self._deferral.drained(records, end, self._epoch)
+        self._sequencer.process(waited, self._epoch.position, self._epoch)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""
@@ -305,7 +402,9 @@ class Task:
         """Commit the epoch; the next one grows meanwhile."""
         await self._commits.settled()
         epoch, self._epoch = self._epoch, Epoch(self._epoch.position)
+        self._deferral.end(epoch)
         self._commits.begin(epoch)
+        await self._deferral.rest()
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -371,6 +470,8 @@ class Task:
                     await producer.stop()
             except Exception as error:  # noqa: BLE001 - the broker aborts what is left open
                 log.warning("producer did not stop", partition=self.partition, error=str(error))
+        if self.deferral is not None:
+            await self.deferral.close()
         self._store.close()
 
     def _to(self, state: TaskState) -> None:

@@ -1,7 +1,8 @@
 """The bytes of a changelog: a row a key, and one position record a checkpoint.
 
 A row's key is its key in the table (UTF-8), its value the table's own codec's. The position
-record's key starts with a zero byte, which no row's key does.
+record's key starts with a zero byte, which no row's key does. Rows that count what is put off
+start with `COUNT_PREFIX`.
 """
 
 from typing import Any
@@ -12,6 +13,8 @@ import msgspec
 from k2_streams.core import sequence_codec
 
 POSITION_KEY = b"\x00position"
+#: No scope's key begins with it: those are printable.
+COUNT_PREFIX = b"\x01"
 _VERSION = b"\x01"
 _MASK = (1 << 64) - 1
 
@@ -34,6 +37,11 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     accepted_time_us: int  # of the last checkpoint: never goes back in a partition
     rows: int  # of the table's partition
     checksum: int  # the sum of its rows' hashes, modulo 2^64
+    # Of what was put off; a position written before K2 could do so has none of it.
+    deferred_id: str = ""  # of the topic `k2.trades.deferred`
+    deferred_next: int = 0  # of its partition: the next offset to be drained
+    deferred_records: int = 0  # that wait
+    deferred_from: int | None = None  # no record of the source below this offset waits
 
 
 def row_hash(key: bytes, value: bytes) -> int:
@@ -79,4 +87,6 @@ def decode_entry(key: bytes, value: bytes | None) -> Any:
         return decode_position(value or b"")
     if value is None:
         return None
+    if key.startswith(COUNT_PREFIX):
+        return int(value)
     return sequence_codec.decode(value)

@@ -81,9 +81,9 @@ class PartitionStore:
         """A row's value."""
         return self._open().get(key)
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All rows, in the order of their keys."""
-        for key, value in self._open().items():
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All rows whose keys begin so, in the order of their keys."""
+        for key, value in self._open().items(prefix):
             if not key.startswith(b"\x00"):
                 yield key, value
 

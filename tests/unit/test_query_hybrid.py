@@ -366,13 +366,28 @@ async def test_the_proof_shows_the_gaps_of_the_range(world):
 
 
 async def test_the_proof_says_how_the_pipeline_stands(engine, world):
-    state = NodeState(level="GRACEFUL", lag_records=3, deferred=1, dead_letters=2, stalled=True)
+    state = NodeState(level="GRACEFUL", lag_records=3, dead_letters=2, stalled=True)
     query = HybridQuery(
         world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
     )
     meta = (await query.trades(TradesRequest())).meta
-    assert (meta.level, meta.lag_records, meta.deferred) == ("GRACEFUL", 3, 1)
-    assert (meta.dead_letters, meta.stalled, meta.complete) == (2, True, False)
+    assert (meta.level, meta.lag_records) == ("GRACEFUL", 3)
+    assert (meta.dead_letters, meta.stalled) == (2, True)
+
+
+async def test_an_answer_says_what_waited_at_its_offsets(world):
+    """Not what waits now: what was put off then is not in it, nor in an answer pinned there."""
+    world.log.append(0, [("A", T0)])
+    world.read_tail(0, raw_next=1, deferred=3)
+    world.gaps.cover({0: 99, 1: 99})
+    first = (await ask(world)).meta
+    assert (first.deferred, first.complete) == (3, False)
+    world.log.append(0, [("A", T0 + 1)])
+    world.read_tail(0, raw_next=5, deferred=0)
+    now = (await ask(world)).meta
+    assert (now.deferred, now.complete) == (0, True)
+    pinned = (await ask(world, as_of=first.token)).meta
+    assert (pinned.deferred, pinned.complete, pinned.rows) == (3, False, 1)
 
 
 async def test_symbols_count_on_from_where_they_were(world):

@@ -42,4 +42,9 @@ def test_no_text_does_worse_than_a_token_error(text):
 
 def test_the_bytes_stay_what_they_are():
     token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000)
-    assert token.encode() == "AVSTpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAM_aFRk"
+    assert token.encode() == "AVSUpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAAADhDRg"
+
+
+def test_a_token_from_before_deferral_is_read():
+    old = Token.decode("AVSTpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAM_aFRk")
+    assert old == Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000, 0)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from k2_streams.core.degradation import Level, Policy, Trigger
 from k2_streams.runtime.settings import SettingsError, from_environment
 
 
@@ -36,6 +37,12 @@ def test_a_second_worker_has_its_own_port_and_folder() -> None:
         ("K2_COMMIT_EVERY_S", "nan"),
         ("K2_COMMIT_EVERY_S", "0"),
         ("K2_TAIL_MEMORY", "12"),
+        ("K2_MAX_RATE", "-1"),
+        ("K2_LAG_TRIGGERS", "1,2"),
+        ("K2_LAG_TRIGGERS", "3,2,4"),
+        ("K2_LAG_S_TRIGGERS", "0,1,2"),
+        ("K2_MEMORY_TRIGGERS", "0.1,0.2,0.3,x"),
+        ("K2_OVERLOAD", "perhaps"),
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: str) -> None:
@@ -70,3 +77,27 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in repr(found)
     with pytest.raises(SettingsError, match="cannot be read"):
         from_environment({"K2_API_KEYS_FILE": str(tmp_path / "absent")})
+
+
+def test_triggers_of_the_levels_are_settings_and_scale_with_the_capped_rate() -> None:
+    """A fiftieth of the reference rate: a fiftieth of the records, the same seconds and shares."""
+    found = from_environment(
+        {
+            "K2_MAX_RATE": "2000",
+            "K2_LAG_TRIGGERS": "100,200,300",
+            "K2_LAG_S_TRIGGERS": "1,2,3",
+            "K2_MEMORY_TRIGGERS": "0.1,0.2,0.3,0.4",
+            "K2_COOL_DOWN_S": "5",
+        }
+    ).overload
+    assert found.max_rate == 2_000
+    assert found.policy == Policy(
+        {
+            Level.SOFT: Trigger(0.1, 2.0, 1.0),
+            Level.GRACEFUL: Trigger(0.2, 4.0, 2.0),
+            Level.AGGRESSIVE: Trigger(0.3, 6.0, 3.0),
+            Level.CIRCUIT_BREAK: Trigger(0.4),
+        },
+        5.0,
+    )
+    assert from_environment({}).overload.policy == Policy()

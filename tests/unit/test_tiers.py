@@ -1,0 +1,57 @@
+"""The table of tiers: what a pattern fits, and what a bad line is answered with."""
+
+import pytest
+
+from k2_streams.core.tiers import DEFAULT_TABLE, TierTableError, parse
+
+
+def test_the_longest_pattern_that_fits_counts() -> None:
+    """A whole key before all, then the longest beginning, then tier 3."""
+    table = parse("# ours\nX:A,1\nX:A*,2\nX:*,3 # the rest\nX:AB*,1\n\nY:*,2\n")
+    assert [table.tier_of(key) for key in ("X:A", "X:AA", "X:ABC", "X:AB", "X:B")] == [
+        1,
+        2,
+        1,
+        1,
+        3,
+    ]
+    assert (table.tier_of("Y:anything"), table.tier_of("Z:A"), table.tier_of("Y")) == (2, 3, 3)
+    assert len(table) == 5
+
+
+def test_a_star_alone_is_the_tier_of_everything_else() -> None:
+    """A table may say what is not listed."""
+    table = parse("*,2\nX:A,1")
+    assert (table.tier_of("X:A"), table.tier_of("X:AB"), table.tier_of("")) == (1, 2, 2)
+
+
+def test_a_symbol_with_a_comma_can_be_named() -> None:
+    """The tier is what stands behind the last comma."""
+    assert parse("X:A,B,1").tier_of("X:A,B") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("X:A", "line 1: expected PATTERN,TIER"),
+        ("\nX:A,4", "line 2: expected PATTERN,TIER"),
+        (",1", "line 1: expected PATTERN,TIER"),
+        ("X:*A,1", "stands at the end alone"),
+        ("X:A,1\nX:A,2", "line 2: 'X:A' stands there twice"),
+    ],
+)
+def test_a_bad_line_is_named(text: str, said: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(TierTableError, match=said):
+        parse(text)
+
+
+def test_by_default_the_asx_20_are_tier_1_and_all_else_tier_3() -> None:
+    """Twenty keys."""
+    table = parse(DEFAULT_TABLE)
+    assert len(table) == 20
+    assert (table.tier_of("ASX:BHP"), table.tier_of("ASX:XYZ"), table.tier_of("SIM:BHP")) == (
+        1,
+        3,
+        3,
+    )
