@@ -11,6 +11,7 @@ from faust.types import TP
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.settings import from_environment
 from k2_streams.runtime.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
 from k2_streams.runtime.transport import Fetched
@@ -27,7 +28,9 @@ def context(tmp_path: Path) -> TaskContext:
         metrics=Metrics(),
         pool=ThreadPoolExecutor(1),
         raw=info,
+        deferred=info,
         changelog=info,
+        overload=Overload(settings.overload, SYSTEM_CLOCK),
     )
 
 
