@@ -70,7 +70,7 @@ def make_batch(
         "sequence": list(number),
         "late": [False] * count,
         "ingest_time": [time // 1000 for _, time in trades],
-        "notional": [None] * count,
+        "notional": [f"0.{100 + n:018d}" for n in number],  # rounded half to even
         "tick_direction": [None] * count,
         "source_offset": list(number),
         "source_index": [0] * count,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from k2_streams.core.enrichment import filled
 from k2_streams.core.vector import Range
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, Session
@@ -48,9 +49,9 @@ class Reader:
                 tail = select(standing.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
-                    return in_order(tail, selection)
+                    return filled(in_order(tail, selection))
                 asked = statement.trades(files, limits, tail.num_rows > 0, selection)
-                return as_trades(session.table(asked, tail))
+                return filled(as_trades(session.table(asked, tail)))
 
         with watch.stage("engine"):
             return await self._engine.run(work)

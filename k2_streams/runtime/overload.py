@@ -30,10 +30,16 @@ class Overload:
         self.level = Level.NORMAL
         self.worked = 0  # records judged so far
         self.tiers = Tiers(settings)
+        self._enrich = settings.enrich
         self._clock = clock
         self._bucket = (
             TokenBucket(settings.max_rate, clock.monotonic()) if settings.max_rate else None
         )
+
+    @property
+    def enriches(self) -> bool:
+        """Whether rows are enriched as they are made."""
+        return self._enrich and self.level < Level.SOFT
 
     @property
     def is_capped(self) -> bool:

@@ -3,7 +3,7 @@
 No I/O here: what is read comes as arguments, what is to be sent grows in the epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core.enrichment import notional
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import LOG, MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
@@ -53,12 +54,19 @@ class Sequencer:
     """The decisions of one source partition's task."""
 
     def __init__(
-        self, partition: int, partitions: int, table: Table[ScopeState], *, check_partition: bool
+        self,
+        partition: int,
+        partitions: int,
+        table: Table[ScopeState],
+        *,
+        check_partition: bool,
+        enriches: Callable[[], bool] = lambda: True,
     ) -> None:
         self._partition = partition
         self._partitions = partitions
         self._table = table
         self._check_partition = check_partition
+        self._enriches = enriches
         self._at_home: dict[str, bool] = {}
 
     def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
@@ -196,12 +204,7 @@ class Sequencer:
             "ingest_time": pc.multiply(pa.array(raw.append_time_ms[message]), 1000).cast(MICROS),
             "source_offset": pa.array(raw.offsets[message]),
         }
-        # Enrichment is not computed yet: a query sees null.
-        nulls = {
-            name: pa.nulls(rows.num_rows, LOG.field(name).type)
-            for name in ("notional", "tick_direction")
-        }
-        columns = derived | nulls
+        columns = derived | self._enriched(rows)
         epoch.rows.append(
             pa.RecordBatch.from_arrays(
                 [
@@ -211,6 +214,16 @@ class Sequencer:
                 schema=LOG,
             )
         )
+
+    def _enriched(self, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+        """What a worker under load leaves out: a query computes it then, by the same function."""
+        nulls = {
+            name: pa.nulls(rows.num_rows, LOG.field(name).type)
+            for name in ("notional", "tick_direction")
+        }
+        if not self._enriches():
+            return nulls
+        return nulls | {"notional": notional(rows.column("price"), rows.column("quantity"))}
 
     def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
         for entry in sorted(bad, key=lambda found: found.message):

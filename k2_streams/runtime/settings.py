@@ -29,6 +29,7 @@ class OverloadSettings:
     """What a worker does when more comes than it can do."""
 
     enabled: bool = True  # False: the level is always NORMAL
+    enrich: bool = True  # False: a query computes what is null
     max_rate: int | None = None  # parsed records a second; None: what the machine can
     memory_limit_bytes: int | None = None  # None: the cgroup's, else the machine's
     tiers_file: Path | None = None  # None: the ASX 20 are tier 1
@@ -190,6 +191,7 @@ def _overload(env: _Environment) -> OverloadSettings:
     tiers_file = env.text("K2_TIERS_FILE")
     return OverloadSettings(
         enabled=env.parsed("K2_OVERLOAD", default=True, parse=_flag, expected="0 or 1"),
+        enrich=env.parsed("K2_ENRICH", default=True, parse=_flag, expected="0 or 1"),
         max_rate=max_rate,
         memory_limit_bytes=env.whole("K2_MEMORY_LIMIT", 0, 0, 1 << 50) or None,
         tiers_file=Path(tiers_file).absolute() if tiers_file else None,

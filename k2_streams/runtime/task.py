@@ -196,6 +196,7 @@ class Task:
             settings.partitions,
             table,
             check_partition=settings.check_partition,
+            enriches=lambda: context.overload.enriches,
         )
         self._epoch = Epoch(offset)
         self._next = offset

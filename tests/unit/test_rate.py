@@ -24,14 +24,16 @@ def test_a_steady_asker_gets_the_whole_rate() -> None:
 
 
 def test_a_reserve_is_left_for_the_first() -> None:
-    """The second one takes what lies above it."""
+    """The second one takes what lies above it, whole or not at all."""
     bucket = TokenBucket(1_000, 0.0)  # of 100
-    assert bucket.take(1_000, 0.0, reserve=0.5) == 50
-    assert bucket.take(1_000, 0.0, reserve=0.5) == 0
+    assert bucket.take(1_000, 0.0, share=0.25, reserve=0.5) == 25
+    assert bucket.take(1_000, 0.0, share=0.25, reserve=0.5) == 25
+    assert bucket.take(1_000, 0.0, share=0.25, reserve=0.5) == 0
     assert bucket.take(1_000, 0.0, share=0.25) == 25
     bucket.give_back(10)
-    assert bucket.take(1_000, 0.0) == 35
-    assert bucket.take(1_000, 0.0) == 0
+    assert bucket.take(1_000, 0.0) == 0, "a few at a time are not given"
+    assert bucket.take(35, 0.0) == 35
+    assert bucket.take(1, 0.0) == 0
 
 
 def test_a_rate_below_one_bucket_still_gives() -> None:
