@@ -12,23 +12,18 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.columns import TradeColumns, finish
 from k2_streams.feeds.decoded import (
     MAX_INT64,
     Decoded,
     RawBatch,
     Reason,
-    Refusal,
-    RefusedError,
-    readable,
     refuse,
     shown,
 )
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import KeyColumn, agreeing
+from k2_streams.feeds.keys import agreeing
+from k2_streams.feeds.messages import Message, Trade, collect
 
 EXCHANGE = "ASX"
 _SYDNEY = ZoneInfo("Australia/Sydney")
@@ -89,18 +84,6 @@ def event_time_ns(day: TradingDay, text: str) -> int | None:
     return (int(local.timestamp()) * 1_000 + ms) * 1_000_000
 
 
-class _Trade(NamedTuple):
-    """A trade, its numbers still text."""
-
-    price: str
-    quantity: str
-    time_ns: int
-    sequence: int
-    day: TradingDay
-    conditions: list[str] | None
-    vendor: dict[str, str] | None
-
-
 class AsxCsv:
     """The Australian Securities Exchange, one sequence a symbol and trading day."""
 
@@ -118,31 +101,10 @@ class AsxCsv:
 
     def decode(self, batch: RawBatch) -> Decoded:
         """Decode a batch. A record's outcome does not depend on its neighbours."""
-        messages: list[int] = []
-        trades: list[_Trade] = []
-        refused: dict[int, Refusal] = {}
-        for message, value in enumerate(batch.values):
-            try:
-                trades.append(_read(readable(value), batch.keys[message]))
-                messages.append(message)
-            except RefusedError as error:
-                refused[message] = error.refusal
-        columns = TradeColumns(
-            message=np.array(messages, dtype=np.int32),
-            prices=[trade.price for trade in trades],
-            quantities=[trade.quantity for trade in trades],
-            event_time_ns=np.array([trade.time_ns for trade in trades], dtype=np.int64),
-            sequence=np.array([trade.sequence for trade in trades], dtype=np.int64),
-            conditions=[trade.conditions for trade in trades],
-            vendors=[trade.vendor for trade in trades],
-            sessions=[trade.day.name for trade in trades],
-            trading_days=np.array([trade.day.number for trade in trades], dtype=np.int32),
-            names=("price", "volume", "time"),
-        )
-        return finish(batch, KeyColumn.of(batch.keys), columns, refused)
+        return collect(batch, _read, ("price", "volume", "time"))
 
 
-def _read(value: bytes, key: bytes | None) -> _Trade:
+def _read(value: bytes, key: bytes | None) -> Message:
     """One record."""
     parts = value.decode().split(",")
     if len(parts) != len(_COLUMNS):
@@ -162,4 +124,12 @@ def _read(value: bytes, key: bytes | None) -> _Trade:
         raise refuse(Reason.BAD_TIME, "time", detail, int(number), day.name)
     vendor = {name: text for name, text in (("venue", venue), ("buyer", buyer)) if text}
     conditions = qualifiers.split() or None
-    return _Trade(price, volume, time_ns, int(number), day, conditions, vendor or None)
+    trade = Trade(
+        price,
+        volume,
+        time_ns,
+        conditions=conditions,
+        vendor=vendor or None,
+        trading_day=day.number,
+    )
+    return Message([trade], int(number), day.name)

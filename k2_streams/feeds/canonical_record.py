@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
+import numpy as np
 from msgspec import Meta, Raw
 
 from k2_streams.feeds import decimals, keys
@@ -64,6 +65,9 @@ _TEXT_MAP: msgspec.json.Decoder[dict[str, str]] = msgspec.json.Decoder(dict[str,
 _INTEGER = re.compile(rb"-?[0-9]+")
 #: 2^63 has 19 digits; a longer run of them need not be made a number to be refused.
 _MAX_INTEGER_CHARS = 20
+#: A bracket as what it does to the depth: +1, or -1 in a signed byte.
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -153,6 +157,10 @@ def is_too_deep(value: bytes) -> bool:
     """Whether a value nests deeper than `MAX_DEPTH`."""
     if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
         return False
+    if b"\\" not in value:  # so every quotation mark begins or ends a string
+        steps = b"".join(value.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)
+        depths = np.frombuffer(steps, np.int8).cumsum(dtype=np.int32)
+        return bool(depths.max(initial=0) > MAX_DEPTH)
     depth = 0
     for match in _NESTING.finditer(value):
         first = match.group()[:1]

@@ -19,6 +19,7 @@ from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
     MIN_EVENT_TIME_NS,
     Bad,
+    Control,
     Decoded,
     Kind,
     RawBatch,
@@ -34,7 +35,7 @@ _CONDITIONS = pa.list_(pa.string())
 
 @dataclass(slots=True)
 class TradeColumns:
-    """The trades of a batch, one a message, in message order. None: the feed has no such column."""
+    """The trades of a batch in message order. None: the feed has no such column."""
 
     message: npt.NDArray[np.int32]
     prices: list[Any]
@@ -48,6 +49,8 @@ class TradeColumns:
     vendors: list[dict[str, str] | None] | None = None
     sessions: list[str | None] | None = None
     trading_days: npt.NDArray[np.int32] | None = None  # None: the UTC day of the event time
+    symbols: list[str | None] | None = None  # None: the key's
+    source_index: npt.NDArray[np.int32] | None = None  # None: one trade a message
     binary_numbers: bool = False  # prices and quantities are bytes
     names: tuple[str, str, str] = ("price", "quantity", "exchange_time_ns")  # as the feed has them
 
@@ -64,7 +67,7 @@ def finish(
     refused: Mapping[int, Refusal],
     *,
     wrong: npt.NDArray[np.bool_] | None = None,
-    control: Mapping[int, int] | None = None,
+    control: Mapping[int, Control] | None = None,
     explain: Explain | None = None,
 ) -> Decoded:
     """Check what all feeds check alike, and lay the batch down as columns.
@@ -72,11 +75,12 @@ def finish(
     Args:
         batch: the records.
         keys: their keys. Those of `trades` agree with their values, except where `wrong`.
-        trades: every message that is not refused and not control.
+        trades: of every message that is not refused and not control; one with a trade at fault is
+            refused whole.
         refused: by message; why it is refused.
         wrong: of each trade, whether the feed's check over the whole column found a fault;
             `explain` must then be given.
-        control: by message, its event time (0 if unknown).
+        control: by message, what is known of it.
         explain: says what is wrong with a message that the common checks refuse.
     """
     prices, price_faults = decimals.column(trades.prices, binary=trades.binary_numbers)
@@ -90,10 +94,14 @@ def finish(
     everything = dict(refused)
     for place in np.flatnonzero(faulty).tolist():
         message = int(trades.message[place])
+        if message in everything:
+            continue
         found = _common_fault(trades, place, price_faults, quantity_faults)
         everything[message] = explain(message, found) if explain else found
     rows = _rows(keys, trades, prices, quantities)
     if faulty.any():
+        if trades.source_index is not None:
+            faulty = np.isin(trades.message, trades.message[faulty])
         rows = rows.filter(pa.array(~faulty))
     return _decoded(batch, keys, trades, everything, control or {}, rows)
 
@@ -121,7 +129,7 @@ def _decoded(
     keys: KeyColumn,
     trades: TradeColumns,
     refused: Mapping[int, Refusal],
-    control: Mapping[int, int],
+    control: Mapping[int, Control],
     rows: pa.RecordBatch,
 ) -> Decoded:
     """The batch's columns, one entry a record."""
@@ -133,14 +141,20 @@ def _decoded(
     event_time_ns = np.zeros(count, dtype=np.int64)
     sessions: dict[str, int] = {}
     sequence[trades.message] = trades.sequence
-    event_time_ns[trades.message] = trades.event_time_ns
+    if trades.source_index is None:
+        event_time_ns[trades.message] = trades.event_time_ns
+    else:
+        np.maximum.at(event_time_ns, trades.message, trades.event_time_ns)
     if trades.sessions is not None and not _is_absent(trades.sessions, len(trades.message)):
         named = pa.array(trades.sessions, pa.string()).dictionary_encode()
         sessions = {name: place for place, name in enumerate(named.dictionary.to_pylist())}
         session[trades.message] = named.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    for message, time_ns in control.items():
+    for message, known in control.items():
         kind[message] = Kind.CONTROL
-        event_time_ns[message] = time_ns
+        sequence[message] = known.sequence
+        event_time_ns[message] = known.time_ns
+        if known.session is not None:
+            session[message] = sessions.setdefault(known.session, len(sessions))
     bad = []
     for message in sorted(refused):
         refusal = refused[message]
@@ -177,9 +191,11 @@ def _rows(
         days = (trades.event_time_ns // _DAY_NS).astype(np.int32)
     columns = [
         pa.array(trades.message),
-        pa.array(np.zeros(count, dtype=np.int32)),
+        pa.array(np.zeros(count, np.int32) if trades.source_index is None else trades.source_index),
         _names([part.exchange for part in keys.parts], scope),
-        _names([part.symbol for part in keys.parts], scope),
+        _names([part.symbol for part in keys.parts], scope)
+        if trades.symbols is None
+        else _dictionary(trades.symbols, count),
         _texts(trades.trade_ids, count),
         prices,
         quantities,

@@ -89,6 +89,14 @@ class Refusal(NamedTuple):
     event_time_ns: int = 0
 
 
+class Control(NamedTuple):
+    """What is known of a message without a trade; its number counts as any other's."""
+
+    sequence: int = -1  # -1: none
+    session: str | None = None
+    time_ns: int = 0  # 0: not known
+
+
 class RefusedError(ValueError):
     """A record is refused."""
 

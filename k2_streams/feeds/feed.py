@@ -3,10 +3,15 @@
 from typing import Protocol
 
 from k2_streams.feeds.asx_csv import AsxCsv
-from k2_streams.feeds.binance_spot import BinanceSpot
+from k2_streams.feeds.binance import Binance
+from k2_streams.feeds.bybit import BybitV5
 from k2_streams.feeds.canonical import Canonical
+from k2_streams.feeds.coinbase_advanced import CoinbaseAdvanced
+from k2_streams.feeds.coinbase_exchange import CoinbaseExchange
 from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
+from k2_streams.feeds.hitbtc import HitbtcV2
+from k2_streams.feeds.kraken import KrakenV1
 
 __all__ = [
     "CANONICAL",
@@ -59,7 +64,19 @@ class UnknownFeedError(LookupError):
 
 #: The feed of a record without the header `feed`.
 CANONICAL = "canonical"
-FEEDS: dict[str, Feed] = {known.name: known for known in (Canonical(), BinanceSpot(), AsxCsv())}
+_BUILT_IN: tuple[Feed, ...] = (
+    Canonical(),
+    AsxCsv(),
+    Binance("binance.spot"),
+    Binance("binance.usdm", "usdm"),
+    Binance("binance.coinm", "coinm"),
+    BybitV5(),
+    CoinbaseAdvanced(),
+    CoinbaseExchange(),
+    HitbtcV2(),
+    KrakenV1(),
+)
+FEEDS: dict[str, Feed] = {known.name: known for known in _BUILT_IN}
 
 
 def feed(name: str) -> Feed:

@@ -15,6 +15,10 @@ from k2_streams.feeds.decoded import Reason, refuse, shown
 EXCHANGE = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
 #: Printable ASCII, blank included: option symbols hold blanks.
 SYMBOL = re.compile(r"[\x20-\x7e]{1,64}")
+#: Begins the name of a connection: `EXCHANGE:@CONNECTION`.
+CONNECTION = "@"
+#: Stands between a symbol and the channel that is counted apart: `EXCHANGE:SYMBOL@CHANNEL`.
+CHANNEL = "@"
 #: Keys that a process remembers in parsed form: every symbol of a large venue, some 20 MB.
 _REMEMBERED_KEYS = 65_536
 

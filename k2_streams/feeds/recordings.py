@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
-from k2_streams.feeds import asx_csv, binance_spot, canonical
+from k2_streams.feeds import asx_csv, binance, canonical
 
 
 class Recorded(NamedTuple):
@@ -89,7 +89,7 @@ def _binance_spot(path: Path) -> Iterator[Recorded]:
                 raise RecordingError(f"{path}:{number}: expected `<receive ns> <json>`")
             received = int(start.group(1))
             symbol = _BINANCE_SYMBOL.search(value)
-            key = b"%s:%s" % (binance_spot.EXCHANGE.encode(), symbol.group(1) if symbol else own)
+            key = b"%s:%s" % (binance.EXCHANGE.encode(), symbol.group(1) if symbol else own)
             time = _BINANCE_TIME_MS.search(value) or _BINANCE_EVENT_TIME_MS.search(value)
             event_time_ns = int(time.group(1)) * 1_000_000 if time else received
             yield Recorded(key, value, received, event_time_ns)
@@ -134,6 +134,6 @@ def _company_symbol(path: Path) -> str:
 
 _LOADERS: dict[str, Callable[[Path], Iterator[Recorded]]] = {
     canonical.Canonical.name: _canonical,
-    binance_spot.BinanceSpot.name: _binance_spot,
+    "binance.spot": _binance_spot,
     asx_csv.AsxCsv.name: _asx_csv,
 }

@@ -1,0 +1,181 @@
+"""What the feeds of venues' native messages share: reading a field, a time, a recorder's stamp.
+
+A value is the venue's text as it came, or the same behind the stamp of whoever recorded it:
+`<receive time ns> <text>`, or `<receive time ns> <connection's begin ns> <text>` where the venue
+counts over a connection.
+"""
+
+import datetime as dt
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from k2_streams.feeds.canonical_record import MAX_DEPTH, MAX_TRADE_ID_CHARS, is_too_deep
+from k2_streams.feeds.decoded import (
+    MAX_INT64,
+    Reason,
+    refuse,
+    shown,
+)
+from k2_streams.feeds.keys import SYMBOL
+
+MS_NS = 1_000_000
+_SECOND_NS = 1_000_000_000
+_DIGITS = b"0123456789"
+_MAX_TIME_DIGITS = 19  # of 2^63 - 1
+_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?[Zz]", re.ASCII)
+_DECIMAL_SECONDS = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
+#: Seconds whose parsed form is kept: messages come in the order of time, so a few would do.
+_REMEMBERED_SECONDS = 4_096
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_Kind = TypeVar("_Kind")
+_Parsed = TypeVar("_Parsed")
+
+
+class Known(NamedTuple):
+    """What of a message's sequence could be read before a fault was found."""
+
+    sequence: int = -1
+    session: str | None = None
+    time_ns: int = 0
+
+
+NOTHING = Known()
+
+
+class Stamped(NamedTuple):
+    """A message, and what its recorder knew of it."""
+
+    text: bytes
+    receive_time_ns: int | None
+    connected_ns: int | None  # when the connection began
+
+
+def stamped(value: bytes) -> Stamped:
+    """Take the recorder's stamp off.
+
+    Raises:
+        RefusedError: what stands before the message is no stamp.
+    """
+    times: list[int] = []
+    text = value
+    while text[:1] in _DIGITS and text and len(times) < 2:
+        head, _, text = text.partition(b" ")
+        if not head.isdigit() or len(head) > _MAX_TIME_DIGITS or int(head) > MAX_INT64:
+            detail = f"expected a time in ns before the message, found {shown(head)}"
+            raise refuse(Reason.NOT_JSON, None, detail)
+        times.append(int(head))
+    return Stamped(text, times[0] if times else None, times[1] if len(times) > 1 else None)
+
+
+def parse(decoder: "msgspec.json.Decoder[_Parsed]", text: bytes) -> _Parsed:
+    """A message's JSON.
+
+    Raises:
+        RefusedError: it is none, too deep, or not of the shape asked for.
+    """
+    if is_too_deep(text):
+        raise refuse(Reason.TOO_DEEP, None, f"expected at most {MAX_DEPTH} levels, found more")
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise refuse(Reason.WRONG_TYPE, None, f"expected a message: {error}") from None
+    except msgspec.DecodeError as error:
+        raise refuse(Reason.NOT_JSON, None, f"expected JSON: {error}") from None
+
+
+def typed(field: str, found: Any, kind: type[_Kind], known: Known = NOTHING) -> _Kind:
+    """A field that must be there and of exactly this type (so a bool is no int)."""
+    if found is None:
+        raise refuse(Reason.MISSING_FIELD, field, f"expected {kind.__name__}, found none", *known)
+    if type(found) is not kind:
+        detail = f"expected {kind.__name__}, found {shown(found)}"
+        raise refuse(Reason.WRONG_TYPE, field, detail, *known)
+    return found
+
+
+def number(field: str, found: Any) -> int:
+    """A number that counts."""
+    value = typed(field, found, int)
+    if not 0 <= value <= MAX_INT64:
+        detail = f"expected 0 to 2^63 - 1, found {shown(value)}"
+        raise refuse(Reason.SEQUENCE_RANGE, field, detail)
+    return value
+
+
+def one_of(field: str, found: Any, meanings: dict[str, str], known: Known = NOTHING) -> str:
+    """What one of a few words means."""
+    word = typed(field, found, str, known)
+    if word not in meanings:
+        detail = f"expected one of {', '.join(meanings)}, found {shown(word)}"
+        raise refuse(Reason.BAD_SIDE, field, detail, *known)
+    return meanings[word]
+
+
+def trade_id(field: str, found: Any, known: Known = NOTHING) -> str:
+    """A trade's id as text; venues write numbers or strings."""
+    if type(found) is int and 0 <= found <= MAX_INT64:
+        return str(found)
+    text = typed(field, found, str, known)
+    if not 0 < len(text) <= MAX_TRADE_ID_CHARS:
+        detail = f"expected 1 to {MAX_TRADE_ID_CHARS} characters, found {shown(text)}"
+        raise refuse(Reason.BAD_TRADE_ID, field, detail, *known)
+    return text
+
+
+def symbol(field: str, found: Any, known: Known = NOTHING) -> str:
+    """A symbol that the key does not name."""
+    text = typed(field, found, str, known)
+    if not SYMBOL.fullmatch(text):
+        detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
+        raise refuse(Reason.BAD_SYMBOL, field, detail, *known)
+    return text
+
+
+def from_ms(found: Any) -> int:
+    """A time in ms since 1970 as ns; 0 if it is none."""
+    return found * MS_NS if type(found) is int and 0 <= found <= MAX_INT64 // MS_NS else 0
+
+
+def time_ms(field: str, found: Any, known: Known = NOTHING) -> int:
+    """A time in ms since 1970 as ns; one out of range is 0, which the common checks refuse."""
+    typed(field, found, int, known)
+    return from_ms(found)
+
+
+def rfc_3339(field: str, found: Any, known: Known = NOTHING) -> int:
+    """A time in UTC as RFC 3339 has it, with up to nine decimals, as ns."""
+    text = typed(field, found, str, known)
+    match = _RFC_3339.fullmatch(text)
+    second = _second(match[1].upper()) if match else None
+    if match is None or second is None:
+        detail = f"expected YYYY-MM-DDTHH:MM:SS.sssZ, found {shown(text)}"
+        raise refuse(Reason.BAD_TIME, field, detail, *known)
+    return second * _SECOND_NS + _fraction_ns(match[2])
+
+
+def decimal_seconds(field: str, found: Any, known: Known = NOTHING) -> int:
+    """A time in seconds since 1970 with up to nine decimals, as ns."""
+    text = typed(field, found, str, known)
+    match = _DECIMAL_SECONDS.fullmatch(text)
+    if match is None:
+        detail = f"expected seconds since 1970, found {shown(text)}"
+        raise refuse(Reason.BAD_TIME, field, detail, *known)
+    return min(int(match[1]) * _SECOND_NS + _fraction_ns(match[2]), MAX_INT64)
+
+
+@lru_cache(maxsize=_REMEMBERED_SECONDS)
+def _second(text: str) -> int | None:
+    """Seconds since 1970 of a date and time of day; None if the calendar has none such."""
+    try:
+        moment = dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
+    seconds = (moment - _EPOCH) // dt.timedelta(seconds=1)
+    return seconds if 0 <= seconds <= MAX_INT64 // _SECOND_NS - 1 else None
+
+
+def _fraction_ns(digits: str | None) -> int:
+    return int(digits.ljust(9, "0")) if digits else 0
