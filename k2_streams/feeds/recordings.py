@@ -1,19 +1,25 @@
 """Recorded files, as the records of `k2.trades.raw` that they would have been.
 
-The only module of the feeds that reads files. Lines come in file order, as they stand.
+The only modules of the feeds that read files are this one and `captures`. Messages come in file
+order, as they stand; their keys are made here as a collector makes them.
 """
 
 import csv
-import gzip
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
-from k2_streams.feeds import asx_csv, binance, canonical
+from k2_streams.feeds import asx_csv, binance, bybit, coinbase_advanced, hitbtc, kraken
+from k2_streams.feeds.captures import Captured, RecordingError, captured, lines
+from k2_streams.feeds.coinbase_exchange import EXCHANGE as COINBASE
+from k2_streams.feeds.decoded import MAX_VALUE_BYTES
+from k2_streams.feeds.keys import CHANNEL, CONNECTION
+
+__all__ = ["FEEDS", "Recorded", "RecordingError", "read"]
 
 
 class Recorded(NamedTuple):
@@ -22,35 +28,28 @@ class Recorded(NamedTuple):
     key: bytes
     value: bytes
     receive_time_ns: int | None  # the recorder's
-    event_time_ns: int  # the venue's; the recorder's where a message has none
-
-
-class RecordingError(ValueError):
-    """A file that is not the recording it should be: use another file or another feed."""
+    event_time_ns: int  # the venue's, or the recorder's where that is near it
 
 
 def read(feed_name: str, path: Path) -> Iterator[Recorded]:
     """The records of a recording.
 
     Args:
-        feed_name: `canonical` (one JSON object a line), `binance.spot` (`<receive ns> <json>`), or
-            `asx.csv` (`<company id>.csv` with `reference-data/company_info.csv` beside its folder).
-        path: of the file; `.gz` is unpacked.
+        feed_name: `canonical` (one JSON object a line), `asx.csv` (`<company id>.csv` with
+            `reference-data/company_info.csv` beside its folder), or a venue's whose messages were
+            recorded in one of the ways that `captures` reads.
+        path: of the file; `.gz` and `.zst` are unpacked.
 
     Raises:
         RecordingError: there is no such loader, or a line is not of its kind.
         OSError: the file cannot be read.
     """
     try:
-        loader = _LOADERS[feed_name]
+        loader = FEEDS[feed_name]
     except KeyError:
-        expected = ", ".join(_LOADERS)
+        expected = ", ".join(FEEDS)
         raise RecordingError(f"expected a feed of {expected}, found {feed_name!r}") from None
     return loader(path)
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 class _CanonicalHead(msgspec.Struct):
@@ -62,64 +61,142 @@ class _CanonicalHead(msgspec.Struct):
 
 def _canonical(path: Path) -> Iterator[Recorded]:
     decoder = msgspec.json.Decoder(_CanonicalHead)
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            value = line.rstrip(b"\r\n")
-            try:
-                head = decoder.decode(value)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise RecordingError(f"{path}:{number}: expected a trade: {error}") from error
-            key = f"{head.exchange}:{head.symbol}".encode()
-            yield Recorded(key, value, head.receive_time_ns, head.exchange_time_ns)
+    for number, value in lines(path):
+        try:
+            head = decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordingError(f"{path}:{number}: expected a trade: {error}") from error
+        key = f"{head.exchange}:{head.symbol}".encode()
+        yield Recorded(key, value, head.receive_time_ns, head.exchange_time_ns)
 
 
 _BINANCE_SYMBOL = re.compile(rb'"s":"([^"\\]+)"')
 _BINANCE_TIME_MS = re.compile(rb'"T":(\d+)')
 _BINANCE_EVENT_TIME_MS = re.compile(rb'"E":(\d+)')
-_BINANCE_LINE = re.compile(rb"(\d{1,19}) \{")
+_BINANCE_AGGREGATE = b'"e":"aggTrade"'
 
 
-def _binance_spot(path: Path) -> Iterator[Recorded]:
-    own = _file_symbol(path)
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            value = line.rstrip(b"\r\n")
-            start = _BINANCE_LINE.match(value)
-            if start is None:
-                raise RecordingError(f"{path}:{number}: expected `<receive ns> <json>`")
-            received = int(start.group(1))
-            symbol = _BINANCE_SYMBOL.search(value)
-            key = b"%s:%s" % (binance.EXCHANGE.encode(), symbol.group(1) if symbol else own)
-            time = _BINANCE_TIME_MS.search(value) or _BINANCE_EVENT_TIME_MS.search(value)
-            event_time_ns = int(time.group(1)) * 1_000_000 if time else received
-            yield Recorded(key, value, received, event_time_ns)
+def _binance(market: str) -> "Callable[[Path], Iterator[Recorded]]":
+    """The loader of one of Binance's markets; aggregate trades are kept apart from trades."""
+    prefix = f"{binance.EXCHANGE}:{market}".encode()
+
+    def load(path: Path) -> Iterator[Recorded]:
+        own = _file_symbol(path)
+        for message in captured(path):
+            text = message.text
+            found = _BINANCE_SYMBOL.search(text)
+            key = prefix + (found[1] if found else own)
+            if _BINANCE_AGGREGATE in text:
+                key += binance.AGGREGATES.encode()
+            time = _BINANCE_TIME_MS.search(text) or _BINANCE_EVENT_TIME_MS.search(text)
+            event_time_ns = int(time[1]) * 1_000_000 if time else message.receive_time_ns
+            yield Recorded(key, _stamped(message), message.receive_time_ns, event_time_ns)
+
+    return load
 
 
 def _file_symbol(path: Path) -> bytes:
     """The symbol of a file's first message that names one; a book's snapshot names none."""
-    with _open(path) as file:
-        for line in file:
-            symbol = _BINANCE_SYMBOL.search(line)
-            if symbol:
-                return symbol.group(1)
+    for message in captured(path):
+        symbol = _BINANCE_SYMBOL.search(message.text)
+        if symbol:
+            return symbol[1]
     raise RecordingError(f"{path}: expected messages that name a symbol, found none")
+
+
+def _stamped(message: Captured) -> bytes:
+    return b"%d %s" % (message.receive_time_ns, message.text)
+
+
+#: What stands behind the exchange in a message's key; None: the name of its connection.
+_Scope = Callable[[Any, Captured], Any]
+
+
+def _native(exchange: str, scope: _Scope) -> "Callable[[Path], Iterator[Recorded]]":
+    """The loader of a venue whose messages say where they belong."""
+
+    def load(path: Path) -> Iterator[Recorded]:
+        for message in captured(path):
+            try:
+                found = scope(msgspec.json.decode(message.text), message)
+            except (msgspec.DecodeError, AttributeError, LookupError, TypeError) as error:
+                where = f"{path}:{message.number}"
+                raise RecordingError(f"{where}: expected {exchange}'s: {error!r}") from error
+            name = f"{CONNECTION}{message.connection.name}" if found is None else found
+            key = f"{exchange}:{name}".encode()
+            received = message.receive_time_ns
+            yield Recorded(key, _stamped(message), received, received)
+
+    return load
+
+
+def _coinbase_exchange(message: Any, _: Captured) -> Any:
+    return message.get("product_id")
+
+
+def _kraken(message: Any, _: Captured) -> Any:
+    return message.get("pair") if isinstance(message, dict) else message[-1]
+
+
+def _bybit(message: Any, at: Captured) -> str | None:
+    """The market is the last part of the connection's address."""
+    if "topic" not in message:
+        return None
+    channel, _, symbol = message["topic"].rpartition(".")
+    market = at.connection.address.rpartition("/")[2]
+    if market not in bybit.MARKETS:
+        raise LookupError(f"the address of {at.connection.name!r} names no market")
+    counted = f"{CHANNEL}{channel}" if channel.startswith(bybit.BOOK) else ""
+    return f"{market}:{symbol}{counted}"
+
+
+def _hitbtc(message: Any, _: Captured) -> Any:
+    return message["params"]["symbol"] if "method" in message else None
+
+
+class _AdvancedHead(msgspec.Struct):
+    channel: str
+    timestamp: str
+    sequence_num: int
+
+
+def _coinbase_advanced(path: Path) -> Iterator[Recorded]:
+    """Messages with their connection's begin. Books too large for a record lose their levels.
+
+    A snapshot of an order book takes megabytes; its number counts, and K2 keeps no books.
+    """
+    decoder = msgspec.json.Decoder(_AdvancedHead)
+    for message in captured(path):
+        try:
+            head = decoder.decode(message.text)
+        except msgspec.DecodeError as error:
+            where = f"{path}:{message.number}"
+            raise RecordingError(f"{where}: expected a channel's message: {error}") from error
+        text = message.text
+        if len(text) > MAX_VALUE_BYTES // 2 and head.channel != coinbase_advanced.TRADES:
+            text = msgspec.json.encode(msgspec.structs.asdict(head) | {"events": []})
+        received, connection = message.receive_time_ns, message.connection
+        if not connection.opened_ns:
+            raise RecordingError(f"{path}: expected when {connection.name} was opened")
+        value = b"%d %d %s" % (received, connection.opened_ns, text)
+        key = f"{coinbase_advanced.EXCHANGE}:{CONNECTION}{connection.name}".encode()
+        yield Recorded(key, value, received, received)
 
 
 def _asx_csv(path: Path) -> Iterator[Recorded]:
     symbol = _company_symbol(path)
     key = f"{asx_csv.EXCHANGE}:{symbol}".encode()
     rows_of_day: Counter[str] = Counter()
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            text = line.decode().rstrip("\r\n")
-            date, time, *_ = [*text.split(","), "", ""]
-            day = asx_csv.trading_day(date)
-            event_time_ns = day and asx_csv.event_time_ns(day, time)
-            if not event_time_ns:
-                raise RecordingError(f"{path}:{number}: expected MM/DD/YYYY,HH:MM:SS.mmm,...")
-            rows_of_day[date] += 1
-            value = f"{rows_of_day[date]},{symbol},{text}".encode()
-            yield Recorded(key, value, None, event_time_ns)
+    for number, line in lines(path):
+        text = line.decode()
+        date, time, *_ = [*text.split(","), "", ""]
+        day = asx_csv.trading_day(date)
+        event_time_ns = day and asx_csv.event_time_ns(day, time)
+        if not event_time_ns:
+            raise RecordingError(f"{path}:{number}: expected MM/DD/YYYY,HH:MM:SS.mmm,...")
+        rows_of_day[date] += 1
+        value = f"{rows_of_day[date]},{symbol},{text}".encode()
+        yield Recorded(key, value, None, event_time_ns)
 
 
 def _company_symbol(path: Path) -> str:
@@ -132,8 +209,16 @@ def _company_symbol(path: Path) -> str:
     raise RecordingError(f"{companies}: expected the company id of {path.name}, found none")
 
 
-_LOADERS: dict[str, Callable[[Path], Iterator[Recorded]]] = {
-    canonical.Canonical.name: _canonical,
-    "binance.spot": _binance_spot,
-    asx_csv.AsxCsv.name: _asx_csv,
+#: The loaders by feed.
+FEEDS: dict[str, Callable[[Path], Iterator[Recorded]]] = {
+    "canonical": _canonical,
+    "asx.csv": _asx_csv,
+    "binance.spot": _binance(""),
+    "binance.usdm": _binance("usdm:"),
+    "binance.coinm": _binance("coinm:"),
+    "bybit.v5": _native(bybit.EXCHANGE, _bybit),
+    "coinbase.advanced": _coinbase_advanced,
+    "coinbase.exchange": _native(COINBASE, _coinbase_exchange),
+    "hitbtc.v2": _native(hitbtc.EXCHANGE, _hitbtc),
+    "kraken.v1": _native(kraken.EXCHANGE, _kraken),
 }
