@@ -12,6 +12,7 @@ passed over.
 """
 
 import gzip
+import io
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -65,7 +66,7 @@ def open_recording(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        return cast("BinaryIO", pa.input_stream(str(path), compression="zstd"))
+        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
     return path.open("rb")
 
 
