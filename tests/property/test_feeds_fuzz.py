@@ -1,0 +1,242 @@
+"""Fuzzing of every decoder: recorded and hand-made messages, spoiled in many ways.
+
+No decoder raises; a record's outcome is its own, whatever stands beside it; and what is accepted is
+in the message: an independent reader finds every price, quantity and id in its text.
+
+`K2_FUZZ_SECONDS` is how long each decoder is fuzzed (`make check-long`); else it is a few examples.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from itertools import islice
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from venue_records import CONTROL, RECORDED, TRADES, decode
+
+from k2_streams.feeds.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
+from k2_streams.feeds.feed import FEEDS
+from k2_streams.feeds.keys import SYMBOL
+from k2_streams.feeds.recordings import read
+
+log = logging.getLogger(__name__)
+SECONDS = float(os.environ.get("K2_FUZZ_SECONDS", "0"))
+EXAMPLES = 200 if SECONDS else 40
+#: Of a recording so many messages of each shape are seeds, none longer than this.
+SEEDS_OF_A_SHAPE = 4
+READ_RECORDS = 6_000
+SEED_MAX_BYTES = 4_096
+
+HOSTILE = [
+    b"NaN", b"null", b"true", b"-1", b"0", b"1e400", b"1.5", b"[]", b"{}", b'""', b'"NaN"',
+    b'"-0"', b'"1e-19"', b'"' + b"9" * 40 + b'"', b"9" * 30, b"9223372036854775808",
+    b'"\\u0000"', b'"\\ud800"', b'"0x10"', b'" 1"', b'"1_000"', b'"\xef\xbc\x91"', b"[[[[",
+    b"1786310000000", b'"2026-02-30T00:00:00Z"', b'"9999-12-31T23:59:59.999999999Z"', b"\x00",
+    b"\xff", b",", b":", b"}", b'"', b"\\", b"[" * 80 + b"]" * 80,
+]  # fmt: skip
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|true|false|null|[^,]+')
+
+
+def shape(value: bytes) -> bytes:
+    """What a message looks like without its numbers and texts."""
+    return re.sub(rb'"[^"]*"(?!:)|\d+(\.\d+)?', b"", value)[:200]
+
+
+@cache
+def seeds(name: str) -> list[tuple[bytes, bytes]]:
+    """Messages to start from; the recorded ones where there are recordings."""
+    found = [tuple(TRADES[name])] + [(key, value) for key, value, _ in CONTROL.get(name, [])]
+    shapes: dict[bytes, int] = {}
+    for path in RECORDED.get(name, []):
+        if not path.exists():
+            continue
+        for one in islice(read(name, path), READ_RECORDS):
+            if len(one.value) <= SEED_MAX_BYTES:
+                like = shape(one.value)
+                shapes[like] = shapes.get(like, 0) + 1
+                if shapes[like] <= SEEDS_OF_A_SHAPE:
+                    found.append((one.key, one.value))
+    return found
+
+
+def _hostile_token(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    tokens = list(_TOKEN.finditer(value))
+    if not tokens:
+        return value
+    token = draw(st.sampled_from(tokens))
+    return value[: token.start()] + draw(st.sampled_from(HOSTILE)) + value[token.end() :]
+
+
+def _swapped_tokens(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    tokens = list(_TOKEN.finditer(value))
+    if len(tokens) < 2:
+        return value
+    first = draw(st.integers(0, len(tokens) - 2))
+    a, b = tokens[first], tokens[draw(st.integers(first + 1, len(tokens) - 1))]
+    return value[: a.start()] + b[0] + value[a.end() : b.start()] + a[0] + value[b.end() :]
+
+
+def _inserted(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    at = draw(st.integers(0, len(value)))
+    return value[:at] + draw(st.sampled_from(HOSTILE)) + value[at:]
+
+
+def _cut(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    at = draw(st.integers(0, len(value)))
+    return value[:at] + value[at + draw(st.integers(1, 40)) :]
+
+
+def _flipped(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    at = draw(st.integers(0, len(value)))
+    return value[:at] + draw(st.binary(min_size=1, max_size=8)) + value[at + 1 :]
+
+
+def _spliced(draw: st.DrawFn, value: bytes, name: str) -> bytes:
+    _, other = draw(st.sampled_from(seeds(name)))
+    at = draw(st.integers(0, len(value)))
+    return value[:at] + other[draw(st.integers(0, len(other))) :]
+
+
+def _repeated(draw: st.DrawFn, value: bytes, _: str) -> bytes:
+    at = draw(st.integers(0, len(value)))
+    return value[:at] + value[max(0, at - draw(st.integers(1, 60))) :]
+
+
+WAYS = [_hostile_token, _swapped_tokens, _inserted, _cut, _flipped, _spliced, _repeated]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, name: str) -> tuple[bytes | None, bytes | None]:
+    """A seed, with none or some of it changed."""
+    key, value = draw(st.sampled_from(seeds(name)))
+    for way in draw(st.lists(st.sampled_from(WAYS), max_size=3)):
+        value = way(draw, value, name)
+    if draw(st.integers(0, 9)) == 0:
+        other, _ = draw(st.sampled_from(seeds(name)))
+        key = draw(st.sampled_from([None, b"", other, key + b"X", key[:-1], b"X" + key]))
+    return key, None if draw(st.integers(0, 99)) == 0 else value
+
+
+def outcome(decoded: Decoded, at: int) -> tuple:
+    """All that was decoded of one record, without its place."""
+    scope, session = int(decoded.scope[at]), int(decoded.session[at])
+    rows = [row for row in decoded.rows.to_pylist() if row.pop("message") == at]
+    bad = [(bad.reason, bad.field, bad.detail) for bad in decoded.bad if bad.message == at]
+    return (
+        int(decoded.kind[at]),
+        decoded.scopes[scope] if scope >= 0 else None,
+        int(decoded.sequence[at]),
+        decoded.sessions[session] if session >= 0 else None,
+        int(decoded.event_time_ns[at]),
+        rows,
+        bad,
+    )
+
+
+def leaves(found: object) -> list[object]:
+    """Every text and number of a JSON value."""
+    if isinstance(found, dict):
+        return [leaf for part in found.values() for leaf in leaves(part)]
+    if isinstance(found, list):
+        return [leaf for part in found for leaf in leaves(part)]
+    return [found]
+
+
+def spoken(name: str, value: bytes) -> tuple[set[Decimal], set[str]]:
+    """The numbers and the texts of a message, by another reader than K2's."""
+    text = value.decode()
+    if name == "asx.csv":
+        said = text.split(",")
+    else:
+        while text[:1].isdigit():
+            text = text.partition(" ")[2]
+        said = leaves(json.loads(text, parse_float=str, parse_int=str))
+    numbers = set()
+    for one in said:
+        try:
+            numbers.add(Decimal(one) if isinstance(one, str) else Decimal(-1))
+        except InvalidOperation:
+            continue
+    return numbers, {one for one in said if isinstance(one, str)}
+
+
+def check(name: str, key: bytes | None, value: bytes | None, found: tuple) -> None:
+    """What must hold of any outcome."""
+    kind, scope, sequence, _, time_ns, rows, bad = found
+    assert (kind == Kind.BAD) == (len(bad) == 1)
+    assert (kind == Kind.TRADE) == bool(rows)
+    assert -1 <= sequence <= MAX_INT64
+    assert 0 <= time_ns <= MAX_INT64
+    if kind == Kind.BAD:
+        assert (scope is None) == (sequence < 0)
+        return
+    assert key is not None
+    assert value is not None
+    assert scope == key.decode()
+    numbers, texts = spoken(name, value)
+    if sequence >= 0:
+        assert Decimal(sequence) in numbers
+    assert [row["source_index"] for row in rows] == list(range(len(rows)))
+    for row in rows:
+        assert row["price"] > 0
+        assert row["price"] in numbers
+        assert row["quantity"] > 0
+        assert row["quantity"] in numbers
+        assert row["exchange_time_ns"] >= MIN_EVENT_TIME_NS
+        assert row["side"] in {None, "buy", "sell", "unknown"}
+        assert row["exchange"] == scope.partition(":")[0]
+        assert SYMBOL.fullmatch(row["symbol"])
+        assert row["trade_id"] is None or row["trade_id"] in texts
+        if row["receive_time_ns"] is not None:
+            assert 0 <= row["receive_time_ns"] <= MAX_INT64
+
+
+def fuzz(name: str) -> None:
+    """One round of examples."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=not SECONDS,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(spoiled(name), min_size=1, max_size=6))
+    def examples(messages: list[tuple[bytes | None, bytes | None]]) -> None:
+        together = decode(name, messages)
+        for at, (key, value) in enumerate(messages):
+            found = outcome(together, at)
+            check(name, key, value, found)
+            assert found == outcome(decode(name, [(key, value)]), 0)
+
+    examples()
+
+
+@pytest.mark.parametrize("name", sorted(FEEDS))
+def test_fuzz(name: str) -> None:
+    """Nothing raises, nothing depends on a neighbour, nothing accepted is nonsense."""
+    ends = time.monotonic() + SECONDS
+    rounds = 1
+    fuzz(name)
+    while time.monotonic() < ends:
+        fuzz(name)
+        rounds += 1
+    log.info("%s: %d seeds, %d times %d examples", name, len(seeds(name)), rounds, EXAMPLES)
+
+
+def test_the_check_finds_nonsense() -> None:
+    """A price that the message does not hold, and a number for a record without a scope."""
+    key, value = TRADES["kraken.v1"]
+    found = outcome(decode("kraken.v1", [(key, value)]), 0)
+    check("kraken.v1", key, value, found)
+    with pytest.raises(AssertionError):
+        check("kraken.v1", key, value.replace(b"1.5", b"1.6", 1), found)
+    with pytest.raises(AssertionError):
+        check("kraken.v1", key, value, (Kind.BAD, None, 5, None, 0, [], [("x", None, "y")]))
