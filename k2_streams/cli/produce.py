@@ -16,9 +16,10 @@ from k2_streams.cli import truth as truth_file
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.invalid import BY_NAME
+from k2_streams.cli.load_watch import watching
 from k2_streams.cli.messages import Encoder, Names
 from k2_streams.cli.produce_job import Job, settle
-from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share
+from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
 from k2_streams.cli.recorded import READERS, Item, RecordedError, RecordedStream, edited, items
@@ -46,6 +47,8 @@ Examples:
   k2 produce --rate 1000                          until Ctrl-C, as if it were live
   k2 produce --messages 1000000 --seed 7 --gaps 0.1% --duplicates 0.1% \\
       --disorder 0.1% --late 0.1% --invalid 0.1% --resets 50 --truth truth.jsonl.gz
+  K2_MAX_RATE=1000 k2 produce --rate 0.5x:10,10x:60,0.1x:300 --tiers 20:5%,180:25% \\
+      --tiers-file tiers.csv --watch http://127.0.0.1:6066
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
   k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
 
@@ -60,10 +63,10 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--rate",
-    type=click.FloatRange(0),
-    default=0.0,
+    default="0",
     show_default=True,
-    help="Messages a second; 0: as fast as possible.",
+    help="Messages a second; 0: as fast as possible. 10x: ten times K2_MAX_RATE. "
+    "Steps RATE:SECONDS by comma, FROM..TO:SECONDS is a ramp.",
 )
 @click.option(
     "--event-rate",
@@ -80,6 +83,17 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
     show_default=True,
     help="Zipf's exponent over the symbols; 0: all alike.",
 )
+@click.option(
+    "--tiers",
+    type=Tiers(),
+    help="Symbols and their share of the messages, of tiers 1 and 2: 20:5%,180:25%.",
+)
+@click.option(
+    "--tiers-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table of these tiers here, for K2_TIERS_FILE.",
+)
+@click.option("--watch", help="A worker's address: show its lag, level and freshness by tier.")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: a new one]")
 @click.option("--start", type=Instant(), help="Event time of the first message, or `now`.")
 @click.option("--exchange", default="SIM", show_default=True)
@@ -146,7 +160,10 @@ async def _run(job: Job, truth: Path | None) -> None:
         stream = _stream(job, sender)
         expected = Expected()
         errors = Console(stderr=True)
-        with progress(errors, SYSTEM_CLOCK, "sending", stream.total, "records") as tell:
+        with (
+            watching(job.watch, errors) as seen,
+            progress(errors, SYSTEM_CLOCK, "sending", stream.total, "records", seen) as tell,
+        ):
             outcome = await send_all(
                 stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
             )
@@ -165,6 +182,8 @@ def _stream(job: Job, sender: Sender) -> Stream:
         wrong = BY_NAME["wrong-partition"]
         plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind != wrong))
     names = Names(job.exchange, plan.symbols, job.session)
+    if job.tiers_file is not None and plan.tiers is not None:
+        plan.tiers.write(job.tiers_file, names.scopes)
     encoder = Encoder(names, sender.partition_of, sender.partitions)
     return SyntheticStream(plan, names, encoder, job.repeat)
 

@@ -1,7 +1,8 @@
 """The options of `k2 produce`, settled into one job."""
 
+import math
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import click
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.invalid import KINDS
+from k2_streams.cli.load_watch import TIERS, Watched
+from k2_streams.cli.messages import Names
+from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
 from k2_streams.cli.produce_options import whole_second
 from k2_streams.cli.recorded import Edits
-from k2_streams.cli.sending import Pace
+from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
@@ -37,6 +41,8 @@ class Job:
     repeat: int
     messages: int | None
     compression: str | None
+    tiers_file: Path | None
+    watch: Watched | None
     options: dict[str, Any]  # for the truth's header
 
 
@@ -47,6 +53,7 @@ def settle(options: dict[str, Any]) -> Job:
         CannotError: they contradict each other.
     """
     settings = _settings(options)
+    pace = _pace(options, settings)
     files = options["files"]
     seeded = options["seed"] is not None
     seed = options["seed"] if seeded else secrets.randbelow(2**32)
@@ -60,32 +67,73 @@ def settle(options: dict[str, Any]) -> Job:
         session = f"seed-{seed}" if seeded else f"{start // 1_000_000_000}-{seed}"
     rates = {name: options[name] for name in ("gaps", "duplicates", "disorder", "late")}
     shown = options | {"seed": seed, "start": start, "files": [str(file) for file in files]}
+    shown["tiers"] = None if options["tiers"] is None else asdict(options["tiers"])
     shown["invalid_kinds"] = [KINDS[index].name for index in options["invalid_kinds"] or ()]
-    del shown["truth"], shown["bootstrap"]
+    for name in ("truth", "bootstrap", "tiers_file", "watch"):
+        del shown[name]
     return Job(
         settings=settings,
         topic=options["topic"],
-        plan=None if files else _plan(options, seed, start, session, rates),
+        plan=None if files else _plan(options, pace, seed, start, session, rates),
         exchange=options["exchange"],
         session=session,
         feed=options["feed"] or "canonical",
         files=files,
         edits=Edits(seed=seed, **rates),
-        pace=Pace(options["rate"], options["duration"]),
+        pace=pace,
         repeat=options["repeat"],
         messages=options["messages"],
         compression=None if options["compression"] == "none" else options["compression"],
+        tiers_file=options["tiers_file"],
+        watch=_watched(options),
         options=shown,
     )
 
 
+def _watched(options: dict[str, Any]) -> Watched | None:
+    """Of each tier its first symbol, or the first symbol for all."""
+    if options["watch"] is None:
+        return None
+    if options["files"]:
+        raise click.UsageError("--watch looks at synthetic symbols, not at recorded ones")
+    tiers: SymbolTiers | None = options["tiers"]
+    names = Names(options["exchange"], options["symbols"], None)
+    first = {tier: 0 if tiers is None else tiers.first_of(tier) for tier in TIERS}
+    symbols = {tier: names.symbols[place] for tier, place in first.items()}
+    return Watched(options["watch"].rstrip("/"), options["exchange"], symbols)
+
+
+def _pace(options: dict[str, Any], settings: Settings) -> Pace:
+    try:
+        return parse(options["rate"], settings.overload.max_rate, options["duration"])
+    except NoCapacityError as error:
+        raise click.UsageError(
+            f"--rate {error}: expected a capacity in K2_MAX_RATE, of which it is a multiple"
+        ) from error
+    except ValueError as error:
+        raise click.UsageError(
+            f"--rate {options['rate']}: expected a number, 10x, or steps as 1x:10,1x..10x:20,10x:30"
+        ) from error
+
+
+def _moments(pace: Pace) -> tuple[tuple[float, float], ...]:
+    """When each message is due, as a line through points a tenth of a second apart."""
+    points = int(pace.length_s / LOOK_AGAIN_S) + 2
+    return tuple((pace.owed(point * LOOK_AGAIN_S), point * LOOK_AGAIN_S) for point in range(points))
+
+
 def _plan(
-    options: dict[str, Any], seed: int, start_ns: int, session: str | None, rates: dict[str, float]
+    options: dict[str, Any],
+    pace: Pace,
+    seed: int,
+    start_ns: int,
+    session: str | None,
+    rates: dict[str, float],
 ) -> Plan:
-    messages, rate, duration = options["messages"], options["rate"], options["duration"]
+    rate = pace.steps[0].first if pace.steps else 0.0
     event_rate = options["event_rate"] or rate
-    if messages is None and rate and duration:
-        messages = max(1, int(rate * duration))
+    messages = options["messages"] or pace.messages
+    varies = len(pace.steps) > 0 and not math.isinf(pace.steps[0].seconds)
     try:
         return Plan(
             seed=seed,
@@ -93,6 +141,8 @@ def _plan(
             messages=messages,
             symbols=options["symbols"],
             skew=options["skew"],
+            moments=_moments(pace) if varies and not options["event_rate"] else (),
+            tiers=options["tiers"],
             step_ns=max(1, int(1_000_000_000 / event_rate)) if event_rate else DEFAULT_STEP_NS,
             invalid=options["invalid"],
             resets=options["resets"],
@@ -112,6 +162,10 @@ def _settings(options: dict[str, Any]) -> Settings:
         raise CannotError(str(error)) from error
     if bool(options["feed"]) != bool(options["files"]):
         raise click.UsageError("recordings need both --feed and at least one file")
+    if options["files"] and (options["tiers"] or options["tiers_file"]):
+        raise click.UsageError("--tiers are of synthetic trades, not of recorded ones")
+    if options["tiers_file"] and not options["tiers"]:
+        raise click.UsageError("--tiers-file is where --tiers are written: give both")
     if options["files"] and (options["invalid"] or options["resets"]):
         raise click.UsageError("--invalid and --resets make synthetic trades, not recorded ones")
     truth: Path | None = options["truth"]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from k2_streams.cli.invalid import BY_NAME
+from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 
 
@@ -25,7 +26,7 @@ class Share(click.ParamType):
         """A number from 0 to 0.5."""
         text = str(value).strip()
         try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            share = _share(text)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 0.5:
@@ -33,6 +34,31 @@ class Share(click.ParamType):
                 f"expected a share from 0 to 0.5, as 0.001 or 0.1%, found {value!r}", param, ctx
             )
         return share
+
+
+class Tiers(click.ParamType):
+    """`20:5%,180:25%`: symbols and their share of the messages, of tier 1 and of tier 2."""
+
+    name = "tiers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> SymbolTiers:
+        """What the symbols' tiers are."""
+        if isinstance(value, SymbolTiers):
+            return value
+        try:
+            parts = [part.partition(":") for part in str(value).split(",")]
+            (one, one_share), (two, two_share) = (
+                (int(number), _share(share)) for number, _, share in parts
+            )
+        except ValueError:
+            self.fail(f"expected 20:5%,180:25% or the like, found {value!r}", param, ctx)
+        return SymbolTiers((one, two), (one_share, two_share))
+
+
+def _share(text: str) -> float:
+    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
 class Resets(click.ParamType):

@@ -16,9 +16,17 @@ _DRAW_EVERY_S = 0.1
 
 @contextmanager
 def progress(
-    console: Console, clock: Clock, title: str, total: int | None, unit: str
+    console: Console,
+    clock: Clock,
+    title: str,
+    total: int | None,
+    unit: str,
+    beside: Callable[[], str] = lambda: "",
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function that takes how much is done so far, as often as one likes."""
+    """Give a function that takes how much is done so far, as often as one likes.
+
+    What `beside` says stands behind the bar.
+    """
     began = clock.monotonic()
     shown = began
 
@@ -43,14 +51,15 @@ def progress(
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[beside]}"),
     )
     with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(title, total=total, rate="")
+        task = bars.add_task(title, total=total, rate="", beside="")
 
         def draw(done: int) -> None:
             nonlocal shown
             if clock.monotonic() - shown >= _DRAW_EVERY_S:
                 shown = clock.monotonic()
-                bars.update(task, completed=done, rate=rate(done))
+                bars.update(task, completed=done, rate=rate(done), beside=beside())
 
         yield draw

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from k2_streams.cli.expected import Expected
+from k2_streams.cli.pace import LOOK_AGAIN_S, Pace
 from k2_streams.cli.stream import Stream
 from k2_streams.clock import Clock
 from k2_streams.kafka.sender import Sender
@@ -15,14 +16,6 @@ from k2_streams.kafka.sender import Sender
 SLICE = 8_192
 #: With a rate: how often what has fallen due is sent.
 TICK_S = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast and how long. A rate of 0 is as fast as possible."""
-
-    rate: float = 0.0
-    duration_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -84,17 +77,20 @@ async def _due(pace: Pace, sent: int, began: float, clock: Clock, stop: asyncio.
     """How many records may be sent now, waiting until there are some; 0 when it is over."""
     while not stop.is_set():
         elapsed = clock.monotonic() - began
-        if pace.duration_s is not None and elapsed >= pace.duration_s:
+        if elapsed >= pace.length_s:
             return 0
-        if not pace.rate:
+        if not pace.steps:
             return SLICE
-        due = math.floor(pace.rate * elapsed) + 1 - sent
+        rate, owed = pace.rate(elapsed), pace.owed(elapsed)
+        due = math.floor(owed) + 1 - sent
         # A tick's worth at once: records sent one by one would cost everybody a request each.
-        enough = max(1, math.floor(pace.rate * TICK_S))
+        enough = max(1, math.floor(rate * TICK_S))
         if due >= enough:
             return min(due, SLICE)
-        left = math.inf if pace.duration_s is None else pace.duration_s - elapsed
-        wait = max((sent + enough) / pace.rate - elapsed, TICK_S / 2)
+        left = pace.length_s - elapsed
+        wait = max((sent + enough - owed) / rate, TICK_S / 2) if rate else LOOK_AGAIN_S
+        if len(pace.steps) > 1:
+            wait = min(wait, LOOK_AGAIN_S)
         try:
             async with asyncio.timeout(min(wait, left)):
                 await stop.wait()

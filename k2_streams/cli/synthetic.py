@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from k2_streams.cli.invalid import KINDS
+from k2_streams.cli.symbol_tiers import SymbolTiers
 
 #: Messages made at once: numpy's cost a call is spread over these, 6 MB of them.
 CHUNK = 65_536
@@ -71,6 +72,9 @@ class Plan:
         symbols: how many.
         skew: exponent of Zipf's law over the symbols; 0 is even.
         step_ns: event time between two messages.
+        moments: instead of `step_ns`: (messages, seconds) pairs, both rising, between which event
+            time runs evenly. It ends where they end.
+        tiers: of the symbols, each with its share of the messages; None: the skew alone decides.
         resets: how many in all, if 1 or more (needs `messages`); else a rate.
         by_time: sessions are told apart by event time alone. Every symbol then begins so far in
             the past that its last session does not pass the present.
@@ -83,6 +87,8 @@ class Plan:
     symbols: int = 1000
     skew: float = 1.0
     step_ns: int = DEFAULT_STEP_NS
+    moments: tuple[tuple[float, float], ...] = ()
+    tiers: SymbolTiers | None = None
     gaps: float = 0.0
     duplicates: float = 0.0
     disorder: float = 0.0
@@ -108,6 +114,8 @@ class Plan:
             raise ValueError("resets: a number of resets needs a number of messages")
         if self.symbols < 1:
             raise ValueError(f"symbols: expected 1 or more, found {self.symbols}")
+        if self.tiers is not None:
+            self.tiers.check(self.symbols)
         if self.invalid and not self.kinds:
             raise ValueError("invalid: no kind of invalid record is left to draw from")
 
@@ -120,6 +128,8 @@ class Synthetic:
         self.made = 0
         self.resets_made = 0
         weights = np.arange(1, plan.symbols + 1, dtype=np.float64) ** -plan.skew
+        if plan.tiers is not None:
+            weights = plan.tiers.weights(weights)
         self._cumulative = np.cumsum(weights / weights.sum())
         self._rng = np.random.default_rng(plan.seed)
         self._count: _Ints = np.zeros(plan.symbols, np.int64)  # messages made
@@ -225,8 +235,12 @@ class Synthetic:
         """Times that only grow, prices around each symbol's own, quantities, sides."""
         rng, plan = self._rng, self.plan
         place = np.arange(self.made, self.made + size, dtype=np.int64)
-        jitter = rng.integers(0, plan.step_ns, size) if plan.step_ns > 0 else 0
-        time_ns = plan.start_ns + place * plan.step_ns + jitter
+        if plan.moments:
+            counts, seconds = zip(*plan.moments, strict=True)
+            time_ns = plan.start_ns + (np.interp(place, counts, seconds) * 1e9).astype(np.int64)
+        else:
+            jitter = rng.integers(0, plan.step_ns, size) if plan.step_ns > 0 else 0
+            time_ns = plan.start_ns + place * plan.step_ns + jitter
         if plan.by_time:
             time_ns += (messages["session"].astype(np.int64) - MAX_RESETS) * SESSION_JUMP_NS
         messages["time_ns"] = time_ns

@@ -33,6 +33,19 @@ def free_port() -> int:
         return port
 
 
+def fetch_json(url: str, within_s: float) -> Any:
+    """An answer's JSON.
+
+    Raises:
+        urllib.error.HTTPError: the answer's status is not 200.
+        OSError: no answer.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"expected the address of a worker, found {url}")
+    with urllib.request.urlopen(url, timeout=within_s) as answer:  # noqa: S310 - checked above
+        return json.load(answer)
+
+
 class LocalWorker:
     """`faust -A topologies.trades worker`, on a port of its own.
 
@@ -115,8 +128,7 @@ class LocalWorker:
             urllib.error.HTTPError: the answer's status is not 200.
             OSError: no answer.
         """
-        with urllib.request.urlopen(self.url + path, timeout=within_s) as answer:  # noqa: S310 - our own loopback URL
-            return json.load(answer)
+        return fetch_json(self.url + path, within_s)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""

@@ -3,9 +3,12 @@
 import asyncio
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from k2_streams.cli.expected import Expected
-from k2_streams.cli.sending import SLICE, TICK_S, Pace, send_all
+from k2_streams.cli.pace import NoCapacityError, Pace, parse, steady
+from k2_streams.cli.sending import SLICE, TICK_S, send_all
 
 
 class Chunk:
@@ -74,6 +77,20 @@ class ToyClock:
         return int(self.now * 1e9)
 
 
+class ToyStop:
+    """Never set; who waits for it lets time pass."""
+
+    def __init__(self, clock: ToyClock) -> None:
+        self._clock = clock
+
+    def is_set(self) -> bool:
+        return False
+
+    async def wait(self) -> None:
+        self._clock.now += TICK_S / 2
+        raise TimeoutError
+
+
 async def sent(
     stream: Stream, pace: Pace, sender: ToySender, clock: ToyClock, stop=None, seen=None
 ):
@@ -102,7 +119,7 @@ async def test_everything_is_sent_once_and_in_order():
 async def test_a_rate_is_kept():
     clock = ToyClock()
     sender = ToySender(clock)
-    outcome = await sent(Stream(2_000), Pace(rate=5_000.0), sender, clock)
+    outcome = await sent(Stream(2_000), steady(5_000.0), sender, clock)
     began = sender.times[0]
     for number, time in enumerate(sender.times):
         assert number <= 5_000 * (time - began + TICK_S), "sent too early"
@@ -133,3 +150,45 @@ async def test_a_failure_is_not_swallowed():
     with pytest.raises(ConnectionError):
         await sent(Stream(10**6), Pace(), sender, clock)
     assert not sender.finished
+
+
+async def test_steps_and_ramps_are_kept():
+    clock = ToyClock()
+    sender = ToySender(clock)
+    pace = parse("100:1,100..3000:2,0:1,5x:1", 400)
+    await sent(Stream(10**6), pace, sender, clock, ToyStop(clock))
+    began = sender.times[0]
+    for number, time in enumerate(sender.times):
+        assert number <= pace.owed(time - began + 2 * TICK_S) + 1, "sent too early"
+    assert len(sender.times) == pytest.approx(100 + 3_100 + 2_000, rel=0.02)
+    assert not [time for time in sender.times if 3.2 < time - began < 3.9], "a rate of 0 is a pause"
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 50), st.floats(0, 1e4), st.floats(0, 1e4)), min_size=1, max_size=5
+    ),
+    st.floats(0, 300),
+)
+def test_what_is_owed_is_the_rates_sum(parts, elapsed_s):
+    text = ",".join(f"{first}..{last}:{seconds}" for seconds, first, last in parts)
+    assume(any(first or last for _, first, last in parts))
+    pace = parse(text, None)
+    steps = 20_000
+    step_s = min(elapsed_s, pace.length_s) / steps
+    added = sum(pace.rate((n + 0.5) * step_s) for n in range(steps)) * step_s
+    assert pace.owed(elapsed_s) == pytest.approx(added, rel=2e-3, abs=5)
+    assert pace.messages == max(1, int(pace.owed(pace.length_s)))
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1:0", "1:inf", "1:", "0:5", "1..2", "nan", "1;2", ""])
+def test_what_is_no_pace_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - click's message is the caller's
+        parse(text, 100)
+
+
+def test_a_multiple_needs_a_capacity():
+    assert parse("10x", 1_000) == steady(10_000.0)
+    with pytest.raises(NoCapacityError):
+        parse("10x", None)
+    assert parse("0", None) == Pace()
