@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import freshness, kills, lake_away, million, query, throughput
+from bench import freshness, kills, lake_away, million, overload_kills, query, throughput
 
 BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "kills": kills.run,
     "million": million.run,
     "lake_away": lake_away.run,
+    "overload_kills": overload_kills.run,
 }
 DEFAULT = ("throughput", "freshness", "query")
 RESULTS = Path(__file__).parent / "results"

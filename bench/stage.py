@@ -66,10 +66,13 @@ class Stage:
         subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL)
         return truth
 
-    def spawn_produce(self, truth: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    def spawn_produce(
+        self, truth: Path, *arguments: str, **settings: str
+    ) -> subprocess.Popen[bytes]:
         """Send, beside what comes next."""
         command = [*K2, "produce", *arguments, "--truth", str(truth)]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
+        environment = {**self.environment, **settings}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
     def verify(self, worker: LocalWorker, *truths: Path) -> int:
         """The verifier's exit code; it prints its table."""

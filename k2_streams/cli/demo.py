@@ -1,12 +1,9 @@
 """`k2 demo`: a story to follow in a terminal. What flows, what goes wrong, what K2 makes of it."""
 
 import contextlib
-import signal
 import subprocess
 import time
-import types
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -15,6 +12,15 @@ from rich.text import Text
 from k2_streams.cli import truth as truth_file
 from k2_streams.cli.demo_answers import Answer, ask, show_answer, travel
 from k2_streams.cli.demo_findings import compare
+from k2_streams.cli.demo_frame import (
+    EXIT_DIFFERENT,
+    EXIT_SIGNALLED,
+    Stopped,
+    chapter,
+    ignore_signals,
+    stoppable,
+    verdict,
+)
 from k2_streams.cli.demo_input import Source, sources
 from k2_streams.cli.demo_pictures import curve
 from k2_streams.cli.demo_stage import COMMIT_EVERY_S, Stage
@@ -29,9 +35,6 @@ from k2_streams.cli.workers import WorkerError
 from k2_streams.kafka.broker_errors import BrokerError
 from k2_streams.kafka.sender import UNREACHABLE
 
-EXIT_DIFFERENT = 1
-#: What a shell says of a command that a signal ended: this and the signal's number.
-EXIT_SIGNALLED = 128
 #: Below, a few faults have no place; above, an answer of one symbol takes long to print.
 MESSAGES_MIN, MESSAGES_MAX = 5_000, 2_000_000
 
@@ -45,14 +48,6 @@ It has a Kafka, ports and a directory of its own; settings (K2_...) of the envir
 matter to it, but K2_KAFKA_JARS. Ctrl-C ends it at any time, and all that it started.
 
 Exit codes: 0 every number agrees; 1 one does not, or the story broke off; 2 it could not begin."""
-
-
-class Stopped(BaseException):
-    """A signal asks for the end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,8 +66,8 @@ def demo(context: click.Context, messages: int, seed: int, keep: bool) -> None:
     console = Console(highlight=False)
     began = time.monotonic()
     try:
-        with _stoppable(), Stage() as stage, contextlib.ExitStack() as last:
-            last.callback(_ignore_signals)
+        with stoppable(), Stage() as stage, contextlib.ExitStack() as last:
+            last.callback(ignore_signals)
             agreed = _tell(console, stage, messages, seed)
             if keep:
                 stage.keep()
@@ -86,16 +81,16 @@ def demo(context: click.Context, messages: int, seed: int, keep: bool) -> None:
         raise CannotError(str(error)) from error
     except (DemoError, WorkerError, NotReachedError, truth_file.TruthError, *UNREACHABLE) as error:
         raise click.ClickException(f"the story broke off: {error}") from error
-    console.print(_verdict(agreed, time.monotonic() - began))
+    console.print(verdict(agreed, time.monotonic() - began))
     context.exit(0 if agreed else EXIT_DIFFERENT)
 
 
 def _tell(console: Console, stage: Stage, messages: int, seed: int) -> bool:
     """The chapters, in order; whether every number agrees."""
-    _chapter(console, 1, "A Kafka and a worker")
+    chapter(console, 1, "A Kafka and a worker")
     _start(console, stage)
 
-    _chapter(console, 2, "Trades flow, with known faults")
+    chapter(console, 2, "Trades flow, with known faults")
     flow = sources(stage.directory, messages, seed)
     for source in flow:
         console.print(f"{source.exchange:8} {source.about}", soft_wrap=True)
@@ -104,20 +99,20 @@ def _tell(console: Console, stage: Stage, messages: int, seed: int) -> bool:
     console.print("In the middle of it the worker is killed.\n")
     watch, answer, truths = _flow(console, stage, flow)
 
-    _chapter(console, 3, "kill -9, and back")
+    chapter(console, 3, "kill -9, and back")
     _show_recovery(console, watch)
 
-    _chapter(console, 4, "What K2 found")
+    chapter(console, 4, "What K2 found")
     checks = compare(console, stage.worker, stage.bootstrap, flow, truths)
 
-    _chapter(console, 5, "One answer of two parts, asked while the trades flowed")
+    chapter(console, 5, "One answer of two parts, asked while the trades flowed")
     show_answer(console, answer)
 
-    _chapter(console, 6, "The same question about the past")
+    chapter(console, 6, "The same question about the past")
     checks += travel(console, stage.worker, answer)
     _show_checks(console, checks)
 
-    _chapter(console, 7, "Every id, every value, every event against the truth: k2 verify")
+    chapter(console, 7, "Every id, every value, every event against the truth: k2 verify")
     named = [part for source in flow for part in ("--truth", str(source.truth))]
     code = stage.run("verify", *named, "--url", stage.worker.url)
     return code == 0 and all(check.agrees for check in checks)
@@ -205,48 +200,9 @@ def _show_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(f"\n{len(checks) - len(wrong)} of {len(checks)} figures and answers agree so far")
 
 
-def _chapter(console: Console, number: int, title: str) -> None:
-    console.print()
-    console.rule(f"[bold]{number}  {title}[/]", align="left")
-
-
-def _verdict(agreed: bool, seconds: float) -> str:
-    verdict = (
-        "[bold green]Every number agrees with the truth.[/]"
-        if agreed
-        else "[bold red]Not every number agrees with the truth.[/]"
-    )
-    return f"\n{verdict}  ({seconds:.0f} s)"
-
-
 def _say_how_to_stop(console: Console, stage: Stage) -> None:
     console.print(
         f"\nStill running: {stage.worker.url}/\nTo stop it and remove its data:\n"
         f"  K2_DATA_DIR={stage.directory} {program()} down && rm -r {stage.directory}",
         soft_wrap=True,
     )
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C and the like end the story in order: once, so that the order is kept."""
-
-    def stop(number: int, _frame: types.FrameType | None) -> NoReturn:
-        _ignore_signals()
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _ignore_signals() -> None:
-    """From here on everything is being stopped already."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

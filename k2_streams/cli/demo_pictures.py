@@ -41,6 +41,32 @@ def curve(points: Sequence[tuple[float, float]], width: int = CURVE_WIDTH) -> st
     return "".join(_STEPS[math.ceil(last * rate / most)] for rate in rates)
 
 
+def levels_line(points: Sequence[tuple[float, float]], width: int = CURVE_WIDTH) -> str:
+    """What was highest in each of `width` equal parts of the time, as one line of blocks.
+
+    A part in which nothing was seen shows what was so before.
+
+    Args:
+        points: (time, value of 0 or more), times rising.
+        width: of the line, in characters.
+    """
+    if not points:
+        return ""
+    begin, end = points[0][0], points[-1][0]
+    step = (end - begin) / width or 1.0
+    parts: list[float | None] = [None] * width
+    for time, value in points:
+        place = min(int((time - begin) / step), width - 1)
+        parts[place] = max(parts[place] or 0.0, value)
+    most = max(value for _, value in points) or 1.0
+    shown, last = "", len(_STEPS) - 1
+    before = 0.0
+    for part in parts:
+        before = before if part is None else part
+        shown += _STEPS[math.ceil(last * before / most)]
+    return shown
+
+
 def slopes(points: Sequence[tuple[float, float]], width: int) -> list[float]:
     """Growth a unit of time in each of `width` equal parts of the time."""
     if len(points) < 2 or points[-1][0] <= points[0][0]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,23 +54,28 @@ class Stage:
         self.bootstrap = self.broker.start()
         return self.bootstrap
 
-    def start_worker(self) -> LocalWorker:
+    def start_worker(self, settings: Mapping[str, str] | None = None) -> LocalWorker:
         """Start a worker, and wait until it answers.
+
+        Args:
+            settings: of it, beside where things are.
 
         Raises:
             WorkerError: it does not.
         """
-        settings = {"K2_COMMIT_EVERY_S": str(COMMIT_EVERY_S)}
+        settings = {"K2_COMMIT_EVERY_S": str(COMMIT_EVERY_S), **(settings or {})}
         self.worker = LocalWorker(self.directory, self.bootstrap, settings=settings)
         self._undo.callback(self.worker.stop)
         return self.worker.start().wait_ready()
 
-    def spawn(self, log_file: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, log_file: Path, *arguments: str, settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A `k2` command beside the demo, what it prints in a file."""
         with log_file.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 self._command(arguments),
-                env=self._environment(),
+                env={**self._environment(), **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

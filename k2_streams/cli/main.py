@@ -26,6 +26,9 @@ _COMMANDS = {
         "k2_streams.cli.changelog:changelog", "Show what a table's changelog holds."
     ),
     "demo": _Entry("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
+    "demo-overload": _Entry(
+        "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."
+    ),
 }
 
 

@@ -47,6 +47,7 @@ HOME_OF = {
     "psutil": ("kafka/broker.py", "runtime", "cli"),
     "click": ("cli",),
     "rich": ("cli",),
+    "matplotlib": ("cli/load_picture.py",),
 }
 #: What makes a run differ from the next: the world's time, chance, the environment.
 ONLY_IN = {

@@ -1,0 +1,56 @@
+"""How long each row took from the broker's append to the checkpoint that accepted it, by tier.
+
+Not a sample: every row of some symbols, as the platform holds them at the end.
+"""
+
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from k2_streams.cli.load_watch import Watched
+from k2_streams.web.formats import META_KEY
+
+#: Rows of an answer.
+PAGE = 50_000
+ANSWER_WITHIN_S = 60.0
+
+
+def waits_s(
+    watched: Watched, symbols: Sequence[str], begin_s: float, end_s: float
+) -> npt.NDArray[np.float64]:
+    """Of each row of these symbols that was sent between two moments (seconds since 1970).
+
+    Raises:
+        OSError: no answer.
+    """
+    query = {
+        "symbol": ",".join(symbols),
+        "exchange": watched.exchange,
+        "start": _moment(begin_s),
+        "end": _moment(end_s),
+        "limit": str(PAGE),
+        "format": "arrow",
+    }
+    parts = []
+    while True:
+        url = f"{watched.url}/v1/trades?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310 - of the watched worker
+            rows = pa.ipc.open_stream(answer.read()).read_all()
+        micros = [
+            rows[name].cast(pa.int64()).to_numpy() for name in ("accepted_time", "ingest_time")
+        ]
+        parts.append((micros[0] - micros[1]) / 1e6)
+        cursor = msgspec.json.decode(rows.schema.metadata[META_KEY])["next_cursor"]
+        if cursor is None:
+            return np.concatenate(parts)
+        query["cursor"] = cursor
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
