@@ -6,10 +6,12 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from k2_streams.cli.demo_pictures import CURVE_WIDTH, levels_line, slopes
+from k2_streams.cli.demo_pictures import levels_line, slopes
 from k2_streams.cli.load_watch import TIERS
 from k2_streams.cli.overload_run import LEVELS, OverloadRun
 
+#: Of a line in a terminal of 80 characters, with a name before it and the most behind it.
+WIDTH = 40
 #: Below it everything is at once, on a logarithmic scale.
 FRESH_FLOOR_S = 0.1
 _TIER_COLOURS = {1: "#1a7f37", 2: "#bf8700", 3: "#cf222e"}
@@ -28,9 +30,9 @@ def for_terminal(run: OverloadRun) -> Table:
         table.add_column()
 
     def line(name: str, values: Sequence[tuple[float, float]], top: str, style: str) -> None:
-        table.add_row(name, Text(levels_line(values), style=style), top)
+        table.add_row(name, Text(levels_line(values, WIDTH), style=style), top)
 
-    sent = slopes([(at, float(sample.sent)) for at, sample in points], CURVE_WIDTH)
+    sent = slopes([(at, float(sample.sent)) for at, sample in points], WIDTH)
     steps = _even(points[0][0], points[-1][0])
     line("sent a second", list(zip(steps, sent, strict=True)), f"up to {max(sent):,.0f}", "cyan")
     waiting = [(at, float(sample.waiting)) for at, sample in points]
@@ -45,10 +47,10 @@ def for_terminal(run: OverloadRun) -> Table:
             oldest = max(value for _, value in values)
             line(f"tier {tier}: age", values, f"up to {oldest:,.1f} s", _TIER_STYLES[tier])
     begin, end = points[0][0], points[-1][0]
-    marks = [" "] * CURVE_WIDTH
+    marks = [" "] * WIDTH
     for at, mark in zip(run.overload, "[]", strict=True):
-        place = round((CURVE_WIDTH - 1) * (at - begin) / max(end - begin, 1.0))
-        marks[min(max(place, 0), CURVE_WIDTH - 1)] = mark
+        place = round((WIDTH - 1) * (at - begin) / max(end - begin, 1.0))
+        marks[min(max(place, 0), WIDTH - 1)] = mark
     table.add_row("too much", Text("".join(marks)), f"{run.load.overload_s:.0f} s of {end:.0f} s")
     return table
 
@@ -74,12 +76,10 @@ def draw(run: OverloadRun, file: Path) -> None:
     )
 
     steps = _even(times[0], times[-1])
-    sent = slopes(
-        [(at, float(s.sent)) for at, s in zip(times, run.samples, strict=True)], CURVE_WIDTH
-    )
+    sent = slopes([(at, float(s.sent)) for at, s in zip(times, run.samples, strict=True)], WIDTH)
     judged = [(at, float(s.sent - s.waiting)) for at, s in zip(times, run.samples, strict=True)]
     rate.step(steps, sent, where="mid", label="sent", color="#0969da")
-    rate.step(steps, slopes(judged, CURVE_WIDTH), where="mid", label="judged", color="#1a7f37")
+    rate.step(steps, slopes(judged, WIDTH), where="mid", label="judged", color="#1a7f37")
     rate.axhline(run.load.capacity, linestyle=":", color="#57606a", label="capacity")
     rate.set_ylabel("records a second")
     rate.set_yscale("symlog", linthresh=run.load.capacity / 10)
@@ -119,5 +119,5 @@ def draw(run: OverloadRun, file: Path) -> None:
 
 def _even(begin: float, end: float) -> list[float]:
     """The middles of as many equal parts of the time as a line has places."""
-    width = (end - begin) / CURVE_WIDTH
-    return [begin + width * (place + 0.5) for place in range(CURVE_WIDTH)]
+    width = (end - begin) / WIDTH
+    return [begin + width * (place + 0.5) for place in range(WIDTH)]

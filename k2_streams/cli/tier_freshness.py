@@ -6,7 +6,6 @@ Not a sample: every row of some symbols, as the platform holds them at the end.
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -29,28 +28,25 @@ def waits_s(
     Raises:
         OSError: no answer.
     """
-    query = {
-        "symbol": ",".join(symbols),
-        "exchange": watched.exchange,
-        "start": _moment(begin_s),
-        "end": _moment(end_s),
-        "limit": str(PAGE),
-        "format": "arrow",
-    }
+    query = [
+        *(("symbol", symbol) for symbol in symbols),
+        ("exchange", watched.exchange),
+        ("start", str(int(begin_s * 1e9))),
+        ("end", str(int(end_s * 1e9))),
+        ("limit", str(PAGE)),
+        ("format", "arrow"),
+    ]
+    cursor: list[tuple[str, str]] = []
     parts = []
     while True:
-        url = f"{watched.url}/v1/trades?{urllib.parse.urlencode(query)}"
+        url = f"{watched.url}/v1/trades?{urllib.parse.urlencode(query + cursor)}"
         with urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310 - of the watched worker
             rows = pa.ipc.open_stream(answer.read()).read_all()
         micros = [
             rows[name].cast(pa.int64()).to_numpy() for name in ("accepted_time", "ingest_time")
         ]
         parts.append((micros[0] - micros[1]) / 1e6)
-        cursor = msgspec.json.decode(rows.schema.metadata[META_KEY])["next_cursor"]
-        if cursor is None:
+        following = msgspec.json.decode(rows.schema.metadata[META_KEY])["next_cursor"]
+        if following is None:
             return np.concatenate(parts)
-        query["cursor"] = cursor
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+        cursor = [("cursor", following)]
