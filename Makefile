@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.k2-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
-SOURCES := k2_streams topologies tests bench
+SOURCES := k2_streams topologies tests bench faults
 FAST := $(wildcard tests/architecture tests/unit tests/property)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -22,7 +22,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check demo demo-overload bench up down lock clean
+.PHONY: help doctor setup jars test lint check demo demo-overload bench rest-jars faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,18 @@ demo-overload: setup ## Show K2 under ten times its load: put off, never lost (a
 
 bench: setup ## Run the benchmarks and write a table
 	$(BIN)/python -m bench $(ARGS)
+
+rest-jars: $(INSTALLED) ## Fetch a REST catalog's jars into .cache, for faults-long
+	@rm -rf .cache/rest-catalog/lib && mkdir -p .cache/rest-catalog/lib
+	mvn -q -B -C -Dstyle.color=never -f deploy/rest-catalog/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory='$(CURDIR)/.cache/rest-catalog/lib' </dev/null
+
+faults: setup ## Kill, stop and break what runs, and compare what came of it with the truth
+	$(BIN)/python -m faults $(ARGS)
+
+faults-long: setup rest-jars ## The same for an hour or so: 200 kills, 30 stops, 30 dead brokers, 50 rebalances
+	$(BIN)/python -m faults --plan long $(ARGS)
+	$(BIN)/python -m faults.acknowledgements
 
 up: setup ## Start a local Kafka and a worker to play with
 	$(BIN)/k2 up

@@ -1,10 +1,14 @@
 """What was compared, and what differed: collected without a bound on the count, but on the text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
+ROWS_LOST, ROWS_TWICE = "sql: rows lost", "sql: rows twice"
 #: Differences kept of a check; how many more there were is counted.
 MAX_KEPT = 200
 
@@ -30,6 +34,28 @@ class Check:
     def agrees(self) -> bool:
         """Whether nothing differs."""
         return not self.count and self.expected == self.found
+
+
+def write_report(path: Path, sent: int, checks: Sequence[Check]) -> None:
+    """The checks as JSON, for programs: how many records, what differs, rows lost and doubled."""
+    found = {check.name: check.found for check in checks}
+    report = {
+        "sent": sent,
+        "agrees": all(check.agrees for check in checks),
+        "lost": found.get(ROWS_LOST),
+        "doubled": found.get(ROWS_TWICE),
+        "checks": [
+            {
+                "name": check.name,
+                "agrees": check.agrees,
+                "expected": check.expected,
+                "found": check.found,
+                "differences": check.differences,
+            }
+            for check in checks
+        ],
+    }
+    path.write_bytes(msgspec.json.encode(report))
 
 
 def show(console: Console, checks: list[Check], limit: int) -> bool:

@@ -1,7 +1,7 @@
 """What `k2 verify` asks a running platform: its HTTP answers, its lake, its topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import aiohttp
@@ -197,7 +197,9 @@ async def wait_for_lake(
         lake.close()
 
 
-def lake_rows(config: LakeConfig, snapshot_id: int | None) -> Iterator[pa.RecordBatch]:
+def lake_rows(
+    config: LakeConfig, snapshot_id: int | None, columns: Sequence[str] = COLUMNS
+) -> Iterator[pa.RecordBatch]:
     """All rows of a snapshot, read from its files by Arrow alone.
 
     Raises:
@@ -215,7 +217,7 @@ def lake_rows(config: LakeConfig, snapshot_id: int | None) -> Iterator[pa.Record
     for one in planned:
         path = one.path.partition("://")[2] or one.path
         with pq.ParquetFile(path, filesystem=store) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=list(COLUMNS))
+            yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
 
 
 def _s3(properties: Mapping[str, str]) -> pafs.FileSystem:

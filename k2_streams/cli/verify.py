@@ -10,10 +10,11 @@ import numpy as np
 from rich.console import Console
 
 from k2_streams.cli import truth as truth_file
-from k2_streams.cli.differences import Check, show
+from k2_streams.cli.differences import Check, show, write_report
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.found_events import FoundEvents, FoundLetters
 from k2_streams.cli.found_rows import FoundRows
+from k2_streams.cli.oracle import deep_checks
 from k2_streams.cli.platform import (
     HttpPlatform,
     Meta,
@@ -44,6 +45,7 @@ class _Job:
     parts: frozenset[str]
     timeout_s: float
     lake_timeout_s: float
+    deep: tuple[Path, ...]  # truth files for the deep checks; none: not asked for
 
 
 _EXAMPLES = """\b
@@ -51,6 +53,7 @@ Examples:
   k2 verify --truth truth.jsonl.gz
   k2 verify --truth a.jsonl --truth b.jsonl       two runs of different symbols or sessions
   k2 verify --truth truth.jsonl --only http --only events
+  k2 verify --truth truth.jsonl --deep            state, lake, log and group against each other too
 
 It first waits until the platform has worked all that the run sent, and for the rows until the
 lake holds them. The lake is found as the worker finds it: K2_DATA_DIR, K2_CATALOG_URI,
@@ -92,6 +95,17 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     help="Compare this alone; may be given again.  [default: all]",
 )
 @click.option(
+    "--deep",
+    is_flag=True,
+    help="Also recompute the state from the raw log, look for open transactions and lag, hold the "
+    "lake against the log, and compare once more in plain SQL. Reads everything there is.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the checks here, as JSON.",
+)
+@click.option(
     "--show",
     "limit",
     type=click.IntRange(0),
@@ -100,7 +114,7 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     help="Differences printed at most.",
 )
 @click.pass_context
-def verify(
+def verify(  # noqa: PLR0917 - click passes options by name
     context: click.Context,
     truths: tuple[Path, ...],
     url: str | None,
@@ -108,6 +122,8 @@ def verify(
     timeout: float,
     lake_timeout: float,
     parts: tuple[str, ...],
+    deep: bool,
+    report: Path | None,
     limit: int,
 ) -> None:
     """Compare the lake, the HTTP answers, the events and the dead letters with truth files."""
@@ -124,12 +140,15 @@ def verify(
             parts=frozenset(parts or PARTS),
             timeout_s=timeout,
             lake_timeout_s=lake_timeout,
+            deep=truths if deep else (),
         )
         checks = asyncio.run(_compare(job))
     except UNREACHABLE as error:
         raise CannotError(f"no broker answers, or a file cannot be read: {error}") from error
     except (SettingsError, truth_file.TruthError, NotReachedError, LakeError) as error:
         raise CannotError(str(error)) from error
+    if report:
+        write_report(report, job.truth.header.sent, checks)
     if not show(Console(), checks, limit):
         context.exit(EXIT_DIFFERENT)
 
@@ -147,21 +166,31 @@ async def _compare(job: _Job) -> list[Check]:
             checks += await _http_rows(job, http, rows, offsets)
     events, letters = FoundEvents(truth), FoundLetters(truth)
     if "events" in job.parts:
-        async for partition, records in read_topic(job.settings.kafka, EVENTS):
-            for record in records:
-                events.add(record.value, f"{EVENTS} {partition}:{record.offset}")
-        checks += events.checks()
+        checks += await _events(job, events)
     if "letters" in job.parts:
-        async for partition, records in read_topic(job.settings.kafka, DEAD_LETTER):
-            for record in records:
-                letters.add(dict(record.headers), f"{DEAD_LETTER} {partition}:{record.offset}")
-        checks += letters.checks()
+        checks += await _letters(job, letters)
     if "lake" in job.parts:
         rows = FoundRows(truth)
         checks += await _lake_rows(job, rows, meta)
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
+    if job.deep:
+        checks += await deep_checks(job.settings, job.deep)
     return checks
+
+
+async def _events(job: _Job, events: FoundEvents) -> list[Check]:
+    async for partition, records in read_topic(job.settings.kafka, EVENTS):
+        for record in records:
+            events.add(record.value, f"{EVENTS} {partition}:{record.offset}")
+    return events.checks()
+
+
+async def _letters(job: _Job, letters: FoundLetters) -> list[Check]:
+    async for partition, records in read_topic(job.settings.kafka, DEAD_LETTER):
+        for record in records:
+            letters.add(dict(record.headers), f"{DEAD_LETTER} {partition}:{record.offset}")
+    return letters.checks()
 
 
 async def _http_rows(

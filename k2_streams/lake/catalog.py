@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, TableMissingError
+from k2_streams.lake.rest import BoundedRestCatalog
 
 CATALOG = "k2"
 
@@ -62,15 +63,14 @@ def open_catalog(config: LakeConfig) -> Catalog:
                 Path(config.warehouse_uri.removeprefix("file://")).mkdir(
                     parents=True, exist_ok=True
                 )
-            return load_catalog(
-                CATALOG,
-                **{
-                    **config.properties,
-                    "type": "rest" if config.is_rest else "sql",
-                    "uri": config.catalog_uri,
-                    "warehouse": config.warehouse_uri,
-                },
-            )
+            properties = {
+                **config.properties,
+                "uri": config.catalog_uri,
+                "warehouse": config.warehouse_uri,
+            }
+            if config.is_rest:
+                return BoundedRestCatalog(CATALOG, **properties)
+            return load_catalog(CATALOG, **{**properties, "type": "sql"})
         except (ArgumentError, NoSuchModuleError) as error:
             # The address may hold a password: it is not repeated.
             raise LakeConfigError(

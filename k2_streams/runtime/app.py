@@ -249,7 +249,8 @@ class TradesApp(faust.App):  # type: ignore[misc]
         timer.start()
         await self._parts.aclose()
         await super().on_stop()
-        timer.cancel()
+        # The timer goes on: what Faust stops after this has no bound of its own. A consumer that
+        # was about to join its group waited for ever.
 
     async def _ensure_topics(self) -> dict[str, TopicInfo]:
         settings = self.settings

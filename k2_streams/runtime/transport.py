@@ -13,7 +13,7 @@ the range of positions they stand for. Faust takes neither acknowledgements nor 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,6 +96,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if tp in self.assignment():
                 consumer.seek(tp, offset)
                 self._chain[tp] = offset
+
+    async def give_back(self, batches: Sequence[Fetched]) -> None:
+        """Batches that nobody was handed: they are fetched again.
+
+        A fetch that was asked for before a rebalance may answer after the seek that followed it.
+        Dropped, it would leave the chain ahead of its owner, who notices with the next batch: where
+        no more records come, never.
+        """
+        await self.call_thread(self._give_back, batches)
+
+    async def _give_back(self, batches: Sequence[Fetched]) -> None:
+        for batch in batches:
+            if self._chain.get(batch.tp) == batch.end:  # else somebody has sought since
+                await self._seek_chain({batch.tp: batch.start})
 
     async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
         """What has come of the active partitions."""
@@ -187,10 +201,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self.not_waiting_next_records.set()
         if batches:
             await failpoint_in_loop("source.fetched")
-        for batch in batches:
-            if self.should_stop or not self.flow_active:
-                return
-            if self.app.consumer_generation_id != generation:
+        for number, batch in enumerate(batches):
+            moved = self.app.consumer_generation_id != generation
+            if self.should_stop or not self.flow_active or moved:
+                await self._thread.give_back(batches[number:])
                 return
             last = batch.records[-1]
             self._read_offset[batch.tp] = last.offset

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import structlog
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+log = structlog.get_logger(__name__)
 
 #: RocksDB's default of gigabytes a database would be a worker's whole budget.
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
@@ -82,8 +85,15 @@ class RocksDatabase:
         self._db.write(batch)
 
     def close(self) -> None:
-        """Let go of the files and their lock."""
-        self._db.close()
+        """Let go of the files and their lock.
+
+        After a write that failed (a full disk) RocksDB says so once more, and lets go all the same.
+        What it could not flush was committed before, and is in the changelog.
+        """
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - as the module says
+            log.warning("store closed with an error", error=str(error))
 
 
 class RocksDisk:

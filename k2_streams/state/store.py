@@ -20,6 +20,22 @@ class StoreUnusableError(Exception):
     """The files are not what the checkpoint said: wipe and rebuild from the changelog."""
 
 
+class StoreUnavailableError(Exception):
+    """The disk cannot be used now: nothing is said of the files, and later they may open."""
+
+
+#: What an open fails with where the files are not at fault. Wiping them would help nobody: a store
+#: that cannot be written cannot be rebuilt either, and the partition would count as lost.
+_OF_THE_DISK = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Too many open files",
+    "lock hold by current process",
+    "While lock file",
+)
+
+
 class StoreMeta(msgspec.Struct, frozen=True):
     """What the store knows of itself, written in one batch with the rows."""
 
@@ -50,6 +66,7 @@ class PartitionStore:
 
         Raises:
             StoreUnusableError: the files cannot be opened, or do not hold what they should.
+            StoreUnavailableError: the disk is full, or somebody else has the files open.
         """
         try:
             self._db = self._disk.open(self._path)
@@ -57,6 +74,8 @@ class PartitionStore:
             rows, checksum = self._count()
         except Exception as error:  # rocksdict raises bare Exception for every kind of damage
             self.close()
+            if any(reason in str(error) for reason in _OF_THE_DISK):
+                raise StoreUnavailableError(f"{self._path.name}: {error}") from error
             raise StoreUnusableError(f"{self._path.name}: {error}") from error
         if raw is None:
             if rows:

@@ -17,7 +17,14 @@ from k2_streams.state.codec import (
     encode_position,
     row_hash,
 )
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreUnusableError
+from k2_streams.state.rocks import RocksDatabase, RocksDisk
+from k2_streams.state.store import (
+    STATE_VERSION,
+    PartitionStore,
+    StoreMeta,
+    StoreUnavailableError,
+    StoreUnusableError,
+)
 from k2_streams.state.table import Table
 
 
@@ -129,7 +136,7 @@ def test_a_wiped_store_is_new(tmp_path: Path) -> None:
 def test_two_processes_cannot_open_the_same_store(tmp_path: Path) -> None:
     """RocksDB's lock is held until the close."""
     store = filled(tmp_path / "s", ROWS)
-    with pytest.raises(StoreUnusableError):
+    with pytest.raises(StoreUnavailableError):
         PartitionStore(tmp_path / "s").open()
     store.close()
 
@@ -195,3 +202,36 @@ def test_positions_are_versioned_bytes() -> None:
     for broken in (b"", b"\x02abc", encode_position(made)[:-1]):
         with pytest.raises(StateFormatError):
             decode_position(broken)
+
+
+class FullDisk(RocksDisk):
+    """Nothing can be opened: what RocksDB says of a full disk, word for word."""
+
+    def open(self, path: Path) -> RocksDatabase:
+        raise Exception(  # noqa: TRY002 - as rocksdict does
+            f"IO error: No space left on device: While appending to file: {path}/000009.sst: "
+            "No space left on device"
+        )
+
+
+def test_a_full_disk_says_nothing_of_the_files(tmp_path: Path) -> None:
+    """Wiped, they could not be rebuilt either, and the partition would count as lost."""
+    filled(tmp_path / "s", ROWS).close()
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        PartitionStore(tmp_path / "s", FullDisk()).open()
+    store = PartitionStore(tmp_path / "s")
+    assert store.open() == meta(ROWS)
+    store.close()
+
+
+def test_a_store_that_could_not_be_written_can_be_closed(tmp_path: Path) -> None:
+    """RocksDB raises at the close after a failed write; the task that ends must go on ending."""
+
+    class Failed:
+        def close(self) -> None:
+            raise Exception("IO error: Writer has previous error.")  # noqa: TRY002 - as above
+
+    database = RocksDatabase(tmp_path / "s")
+    database._db.close()
+    database._db = Failed()
+    database.close()

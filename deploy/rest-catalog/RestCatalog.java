@@ -1,0 +1,31 @@
+import java.net.InetSocketAddress;
+import java.util.Map;
+import org.apache.iceberg.jdbc.JdbcCatalog;
+import org.apache.iceberg.rest.RESTCatalogAdapter;
+import org.apache.iceberg.rest.RESTCatalogServlet;
+import org.eclipse.jetty.server.Server;
+import org.eclipse.jetty.servlet.ServletContextHandler;
+import org.eclipse.jetty.servlet.ServletHolder;
+
+/** Iceberg's REST catalog over a sqlite file, on a loopback port: PORT DATABASE WAREHOUSE. */
+public class RestCatalog {
+    public static void main(String[] arguments) throws Exception {
+        JdbcCatalog catalog = new JdbcCatalog();
+        catalog.setConf(new org.apache.hadoop.conf.Configuration());
+        catalog.initialize(
+            "rest",
+            Map.of(
+                "uri", "jdbc:sqlite:" + arguments[1],
+                "warehouse", arguments[2],
+                "jdbc.schema-version", "V1",
+                "clients", "1"));
+        ServletContextHandler handler = new ServletContextHandler();
+        handler.addServlet(
+            new ServletHolder(new RESTCatalogServlet(new RESTCatalogAdapter(catalog))), "/*");
+        Server server =
+            new Server(new InetSocketAddress("127.0.0.1", Integer.parseInt(arguments[0])));
+        server.setHandler(handler);
+        server.start();
+        server.join();
+    }
+}

@@ -1,0 +1,44 @@
+"""What came of a run: `k2 verify --deep` in a process of its own, and its report in numbers."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.stage import K2, Stage
+from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the oracle found."""
+
+    records: int  # sent and compared
+    lost: int
+    doubled: int
+    wrong: int  # checks that differ, apart from the two
+    text: str
+
+
+def judge(stage: Stage, *truths: Path) -> Outcome:
+    """Compare everything with these truths."""
+    worker = min(stage.workers)
+    report = stage.directory / "verify.json"
+    report.unlink(missing_ok=True)
+    command = [
+        *K2, "verify", "--deep", "--report", str(report), "--url", stage.workers[worker].url,
+        "--timeout", "180", "--lake-timeout", "150",
+    ]  # fmt: skip
+    for truth in truths:
+        command += ["--truth", str(truth)]
+    done = subprocess.run(
+        command, env=stage.environment(), check=False, capture_output=True, text=True
+    )
+    if not report.exists():
+        return Outcome(0, 0, 0, 1, f"exit {done.returncode}\n{done.stdout}{done.stderr[-2000:]}")
+    found = json.loads(report.read_text())
+    differing = {check["name"] for check in found["checks"] if not check["agrees"]}
+    rows = {ROWS_LOST, ROWS_TWICE}
+    return Outcome(
+        found["sent"], found["lost"], found["doubled"], len(differing - rows), done.stdout
+    )

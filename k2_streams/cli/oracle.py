@@ -1,0 +1,150 @@
+"""What else must be true of a platform that has worked all it was sent: `k2 verify --deep`.
+
+Lake, log, group and state against each other, where the plain comparison holds each against the
+truth.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.cli.differences import Check
+from k2_streams.cli.platform import RETRY_EVERY_S, lake_rows, read_topic
+from k2_streams.cli.recomputed import recomputed
+from k2_streams.cli.second_opinion import second_opinion
+from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core import trade_log
+from k2_streams.core.vector import Vector
+from k2_streams.kafka.standings import end_offsets, group_offsets, open_transactions
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES, changelog_topic
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.snapshots import Head
+from k2_streams.lake.table import Lake
+from k2_streams.runtime.settings import Settings
+
+#: A dead task's transaction ends by time-out after 15 s, and the next checkpoint moves the group.
+SETTLED_WITHIN_S = 60.0
+
+
+async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]:
+    """All of them.
+
+    Raises:
+        NotReachedError, LakeError: broker or lake cannot be read.
+    """
+    partitions = settings.partitions
+    changelog = changelog_topic(settings.app_id, "sequence")
+    checks = [
+        await _no_open_transaction(settings, changelog),
+        await _no_lag(settings),
+        *await recomputed(settings.kafka, changelog, partitions),
+    ]
+    head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake)
+    checks += lake_checks
+    checks.append(await _as_the_vector_says(settings, head))
+    checks += await asyncio.to_thread(second_opinion, truths, files)
+    return checks
+
+
+async def _no_open_transaction(settings: Settings, changelog: str) -> Check:
+    """A committed reader must be able to read every topic to its end."""
+    topics = (TRADES, EVENTS, DEAD_LETTER, changelog)
+    places = [(topic, p) for topic in topics for p in range(settings.partitions)]
+    deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
+    check = Check("log: partitions without an open transaction", len(places), 0)
+    while True:
+        left = await open_transactions(settings.kafka, places)
+        if not left or SYSTEM_CLOCK.monotonic() > deadline:
+            break
+        await asyncio.sleep(RETRY_EVERY_S)
+    check.found = len(places) - len(left)
+    for (topic, partition), behind in sorted(left.items()):
+        check.differ(f"{topic}-{partition}: {behind} offsets behind an open transaction")
+    return check
+
+
+async def _no_lag(settings: Settings) -> Check:
+    """The group's offsets, which lag tools read, reach the raw log's end."""
+    places = [(RAW, partition) for partition in range(settings.partitions)]
+    ends = await end_offsets(settings.kafka, places)
+    deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
+    check = Check("group: offsets at the raw log's end", sum(ends.values()), 0)
+    while True:
+        found = await group_offsets(settings.kafka, settings.app_id)
+        behind = {place: end for place, end in ends.items() if end and found.get(place) != end}
+        if not behind or SYSTEM_CLOCK.monotonic() > deadline:
+            break
+        await asyncio.sleep(RETRY_EVERY_S)
+    check.found = sum(found.get(place, 0) for place in places)
+    for (topic, partition), end in sorted(behind.items()):
+        check.differ(f"{topic}-{partition}: expected {end}, found {found.get((topic, partition))}")
+    return check
+
+
+def _lake(config: LakeConfig) -> tuple[Head, list[str], list[Check]]:
+    """The head, its files, and what the lake says of itself."""
+    lake = Lake(config)
+    try:
+        head = lake.head()
+        planned = lake.plan(head.snapshot_id) if head.snapshot_id is not None else []
+        vectors = Check("lake: snapshots whose vector does not go back", 0, 0)
+        seen: dict[int, int] = {}
+        for snapshot in sorted(lake.snapshots(), key=lambda one: one.timestamp_ms):
+            vectors.expected += 1
+            back = _goes_back(seen, snapshot.vector)
+            vectors.found += back is None
+            if back is not None:
+                vectors.differ(f"snapshot {snapshot.id}: {back}")
+    finally:
+        lake.close()
+    paths = [one.path for one in planned]
+    once = Check("lake: data files, each named once", len(paths), len(set(paths)))
+    for path, times in Counter(paths).items():
+        if times > 1:
+            once.differ(f"{path}: {times} times")
+    return head, sorted(set(paths)), [vectors, once]
+
+
+def _goes_back(seen: dict[int, int], vector: Vector | None) -> str | None:
+    """Where a snapshot's vector is behind the one before; `seen` moves on with it."""
+    if vector is None:
+        return "no vector"
+    held = vector.topics.get(TRADES)
+    for partition, end in (held.next if held else {}).items():
+        if end < seen.get(partition, 0):
+            return f"{TRADES}-{partition}: {end} after {seen[partition]}"
+        seen[partition] = end
+    return None
+
+
+async def _as_the_vector_says(settings: Settings, head: Head) -> Check:
+    """Rows of the log below the vector, partition by partition, are the rows of the lake."""
+    expected: Counter[int] = Counter()
+    async for partition, records in read_topic(settings.kafka, TRADES):
+        end = head.vector.next_of(TRADES, partition) or 0
+        for record in records:
+            if record.offset < end:
+                batch = trade_log.decode(record.value or b"", partition, record.offset)
+                expected[partition] += batch.rows.num_rows
+    found = await asyncio.to_thread(_rows_by_partition, settings.lake, head.snapshot_id)
+    check = Check("lake: rows as the log holds below the vector", expected.total(), found.total())
+    for partition in sorted(expected.keys() | found.keys()):
+        if expected[partition] != found[partition]:
+            check.differ(
+                f"{TRADES}-{partition}: expected {expected[partition]} rows, "
+                f"found {found[partition]}"
+            )
+    return check
+
+
+def _rows_by_partition(config: LakeConfig, snapshot_id: int | None) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for batch in lake_rows(config, snapshot_id, ("log_partition",)):
+        counted: pa.StructArray = pc.value_counts(batch.column("log_partition"))
+        for one in counted.to_pylist():
+            found[one["values"]] += one["counts"]
+    return found

@@ -1,0 +1,140 @@
+"""The state as the raw log makes it, message by message, against what the changelog holds.
+
+The worker judges whole batches; here `step` judges one message after the other, from the first
+record on, and the result must be the same bytes.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from k2_streams.cli.differences import Check
+from k2_streams.cli.platform import read_topic
+from k2_streams.core import sequence_codec
+from k2_streams.core.partitioner import partition_of
+from k2_streams.core.sequence import Message, ScopeState, step
+from k2_streams.feeds.feed import CANONICAL, RawBatch, UnknownFeedError, feed
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import Record
+from k2_streams.kafka.topics import RAW
+from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+
+
+class _Partition:
+    """One partition's states, as far as its records have come."""
+
+    def __init__(self, number: int, partitions: int) -> None:
+        self._number = number
+        self._partitions = partitions
+        self.states: dict[str, ScopeState] = {}
+        self.next = 0
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Judge records, one by one."""
+        for name, members in groupby(records, _feed_of):
+            self._judge(name, list(members))
+        if records:
+            self.next = records[-1].offset + 1
+
+    def _judge(self, name: str, records: Sequence[Record]) -> None:
+        try:
+            decoder = feed(name)
+        except UnknownFeedError:
+            return
+        decoded = decoder.decode(
+            RawBatch(
+                self._number,
+                np.array([record.offset for record in records]),
+                np.array([record.timestamp_ms for record in records]),
+                [record.key for record in records],
+                [record.value for record in records],
+            )
+        )
+        home = [partition_of(one.encode(), self._partitions) for one in decoded.scopes]
+        columns = (decoded.scope, decoded.sequence, decoded.session, decoded.event_time_ns)
+        for record, scope, sequence, session, time_ns in zip(
+            records, *(column.tolist() for column in columns), strict=True
+        ):
+            if scope < 0 or sequence < 0 or home[scope] != self._number:
+                continue
+            named = decoded.sessions[session] if session >= 0 else None
+            key = decoded.scopes[scope]
+            message = Message(sequence, named, time_ns, key, self._number, record.offset)
+            after = step(self.states.get(key), message, decoder.description.session_rule)
+            if after.state is not None:
+                self.states[key] = after.state
+
+
+def _feed_of(record: Record) -> str:
+    named = dict(record.headers).get("feed")
+    return named.decode(errors="replace") if named else CANONICAL
+
+
+async def recomputed(config: KafkaConfig, changelog: str, partitions: int) -> list[Check]:
+    """Rows of the changelog, its position records and checksums, against the raw log.
+
+    Raises:
+        NotReachedError: there is no such topic.
+    """
+    made = {number: _Partition(number, partitions) for number in range(partitions)}
+    async for number, records in read_topic(config, RAW):
+        made[number].take(records)
+    held: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}
+    positions: dict[int, Position] = {}
+    async for number, records in read_topic(config, changelog):
+        for record in records:
+            if record.key == POSITION_KEY:
+                positions[number] = decode_position(record.value or b"")
+            elif record.value is None:
+                held[number].pop(record.key or b"", None)
+            else:
+                held[number][record.key or b""] = record.value
+    rows = Check("state: rows as recomputed", 0, 0)
+    places = Check("state: positions at the raw log's end", 0, 0)
+    for number, partition in made.items():
+        _compare(rows, number, partition, held[number])
+        _check_position(places, number, partition, held[number], positions.get(number))
+    return [rows, places]
+
+
+def _compare(check: Check, number: int, made: _Partition, held: dict[bytes, bytes]) -> None:
+    expected = {
+        scope.encode(): sequence_codec.encode(state) for scope, state in made.states.items()
+    }
+    check.expected += len(expected)
+    check.found += sum(held.get(key) == value for key, value in expected.items())
+    for key in sorted(expected.keys() | held.keys()):
+        if expected.get(key) != held.get(key):
+            check.differ(f"partition {number}, {key.decode()}: {_shown(expected, held, key)}")
+
+
+def _shown(expected: dict[bytes, bytes], held: dict[bytes, bytes], key: bytes) -> str:
+    sides: list[Any] = [
+        sequence_codec.decode(side[key]) if key in side else None for side in (expected, held)
+    ]
+    return f"expected {sides[0]}, found {sides[1]}"
+
+
+def _check_position(
+    check: Check,
+    number: int,
+    made: _Partition,
+    held: dict[bytes, bytes],
+    position: Position | None,
+) -> None:
+    if position is None:
+        if made.next:
+            check.differ(f"partition {number}: expected a position, found none")
+        return
+    check.expected += made.next
+    check.found += position.next_offset
+    checksum = 0
+    for key, value in held.items():
+        checksum = add_hash(checksum, new=row_hash(key, value))
+    if (position.rows, position.checksum) != (len(held), checksum):
+        check.differ(
+            f"partition {number}: its position says {position.rows} rows with checksum "
+            f"{position.checksum:016x}, its changelog holds {len(held)} with {checksum:016x}"
+        )

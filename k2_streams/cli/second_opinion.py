@@ -1,0 +1,86 @@
+"""The truth against the lake's files in plain SQL: a second check that shares no code with K2.
+
+DuckDB reads the truth files as JSON and the data files as Parquet; what is lost is in the one and
+not in the other, and what is doubled is there more often than once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE, Check
+
+_TABLES = """
+CREATE TEMP TABLE expected AS
+SELECT scope, session, unnest(range(span[1], span[2] + 1)) AS sequence
+FROM (
+    SELECT scope, session, unnest(rows) AS span
+    FROM read_json($truths, format = 'newline_delimited', columns = {
+        type: 'VARCHAR', scope: 'VARCHAR', session: 'VARCHAR', rows: 'BIGINT[][]'})
+    WHERE type = 'session'
+);
+CREATE TEMP TABLE found AS
+SELECT exchange || ':' || symbol AS scope, session, sequence, message_id,
+    source_partition, source_offset, source_index, log_partition, log_offset, log_row
+FROM read_parquet($files)
+WHERE exchange IN (SELECT DISTINCT split_part(scope, ':', 1) FROM expected);
+"""
+_COMPARED = """
+SELECT
+    count(*) FILTER (one.times IS NULL),
+    coalesce(sum(one.times - 1), 0),
+    count(*) FILTER (expected.sequence IS NULL)
+FROM expected
+FULL JOIN (
+    SELECT scope, session, sequence, count(*) AS times FROM found GROUP BY ALL
+) AS one USING (scope, session, sequence)
+"""
+_PLACES = """
+SELECT
+    count(*) - count(DISTINCT (source_partition, source_offset, source_index)),
+    count(*) - count(DISTINCT (log_partition, log_offset, log_row)),
+    count(*) - count(DISTINCT message_id)
+FROM found
+"""
+_ORDER = """
+SELECT count(*) FROM (
+    SELECT
+        (source_offset, source_index) AS here,
+        lag((source_offset, source_index))
+            OVER (PARTITION BY scope ORDER BY log_offset, log_row) AS before
+    FROM found
+) WHERE before >= here
+"""
+_NAMES = (
+    ROWS_LOST,
+    ROWS_TWICE,
+    "sql: rows of nobody",
+    "sql: raw positions twice",
+    "sql: places in the log twice",
+    "sql: message ids twice",
+    "sql: rows before an earlier one of their symbol",
+)
+
+
+def second_opinion(truths: Sequence[Path], files: Sequence[str]) -> list[Check]:
+    """What differs, in numbers: every figure is expected to be 0.
+
+    Args:
+        truths: as `k2 produce` wrote them.
+        files: the data files of one snapshot, each once.
+    """
+    if not files:
+        return [Check(_NAMES[0], 0, 0, note="no files")]
+    with duckdb.connect() as sql:
+        for statement in filter(str.strip, _TABLES.split(";")):
+            named = {"truths": [str(path) for path in truths], "files": list(files)}
+            sql.execute(statement, {k: v for k, v in named.items() if f"${k}" in statement})
+        figures = [*_row(sql, _COMPARED), *_row(sql, _PLACES), *_row(sql, _ORDER)]
+    return [Check(name, 0, int(found)) for name, found in zip(_NAMES, figures, strict=True)]
+
+
+def _row(sql: duckdb.DuckDBPyConnection, question: str) -> tuple[Any, ...]:
+    answer = sql.execute(question).fetchone()
+    return tuple(answer or ())

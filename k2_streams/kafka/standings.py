@@ -1,0 +1,47 @@
+"""Where logs and groups stand: ends, open transactions, committed positions."""
+
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
+
+from k2_streams.kafka.client import KafkaConfig
+
+Place = tuple[str, int]  # topic, partition
+
+
+async def open_transactions(config: KafkaConfig, places: Iterable[Place]) -> dict[Place, int]:
+    """Of partitions that a committed reader cannot read to their end: how many offsets it lacks."""
+    tps = [TopicPartition(*place) for place in places]
+    ends = []
+    for isolation in ("read_committed", "read_uncommitted"):
+        consumer = config.consumer(isolation_level=isolation, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            ends.append(await consumer.end_offsets(tps))
+        finally:
+            await consumer.stop()
+    stable, all_of_it = ends
+    return {(tp[0], tp[1]): end - stable[tp] for tp, end in all_of_it.items() if end > stable[tp]}
+
+
+async def end_offsets(config: KafkaConfig, places: Iterable[Place]) -> dict[Place, int]:
+    """The next offset of each partition."""
+    consumer = config.consumer(enable_auto_commit=False)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(*place) for place in places])
+    finally:
+        await consumer.stop()
+    return {(tp[0], tp[1]): end for tp, end in ends.items()}
+
+
+async def group_offsets(config: KafkaConfig, group_id: str) -> dict[Place, int]:
+    """What a group has committed: what lag tools show."""
+    admin = AIOKafkaAdminClient(**config.options())
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group_id)
+    finally:
+        await admin.close()
+    return {(tp.topic, tp.partition): one.offset for tp, one in found.items()}

@@ -1,0 +1,203 @@
+"""Faults of what a worker stands on: each ends in a clear refusal or in exact answers."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+
+from k2_streams.cli.broker import java_program
+from k2_streams.kafka.broker import LocalBroker
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import RAW, ensure_topics, trade_topics
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path, kafka_jars: Path) -> Iterator[LocalBroker]:
+    """A broker that a test may stop and kill."""
+    local = LocalBroker(tmp_path / "kafka", kafka_jars, port=23_719, java=java_program())
+    yield local
+    pid = local.status().pid
+    if pid is not None:
+        psutil.Process(pid).resume()
+    local.stop()
+
+
+def test_a_short_selection_of_faults_loses_and_doubles_nothing() -> None:
+    """kill -9, a stop past the session, a dead broker, a storm: `make faults` in little."""
+    done = subprocess.run(
+        [sys.executable, "-m", "faults", "--plan", "short", "--seed", "7"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| all of it together |" in done.stdout
+
+
+def test_a_stop_ends_while_the_broker_stands_still(own_broker: LocalBroker, tmp_path: Path) -> None:
+    """What Faust stops has no bound of its own: a consumer about to join waits for its answer."""
+    cluster = Cluster(own_broker.start(), tmp_path / "data")
+    worker = cluster.worker()
+    try:
+        worker.start().wait_ready()
+        pid = own_broker.status().pid
+        assert pid is not None
+        psutil.Process(pid).suspend()
+        assert worker.stop() in {0, 70}, worker.last_words()
+    finally:
+        cluster.close()
+
+
+def test_a_broker_that_comes_late_is_waited_for(own_broker: LocalBroker, tmp_path: Path) -> None:
+    """A worker started first is ready once the broker is."""
+    own_broker.start()
+    own_broker.stop()
+    cluster = Cluster("127.0.0.1:23719", tmp_path / "data")
+    worker = cluster.worker()
+    try:
+        worker.start()
+        eventually(lambda: "broker away" in worker.last_words(200), what="the broker is missed")
+        own_broker.start()
+        worker.wait_ready()
+    finally:
+        cluster.close()
+
+
+def test_a_source_created_anew_is_refused(k2: Cluster) -> None:
+    """Its offsets mean other records: nothing is skipped, and the error says what was found."""
+    worker = k2.worker()
+    with worker:
+        k2.verify(worker, k2.produce("--messages", "5000", "--seed", "1"))
+
+    async def recreate() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_topics([RAW])
+            while RAW in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
+        await ensure_topics(KafkaConfig(bootstrap=k2.bootstrap), trade_topics("k2", PARTITIONS))
+
+    asyncio.run(recreate())
+    k2.produce("--messages", "5000", "--seed", "2")
+    worker.start()
+    refused = eventually(
+        lambda: refusals(worker) if len(refusals(worker)) == PARTITIONS else None,
+        what="all partitions refused",
+    )
+    assert all("created anew" in reason for reason in refused.values())
+    assert all("k2 changelog" in reason for reason in refused.values())
+    assert not worker.is_ready()
+    worker.stop()
+
+
+def test_a_source_that_no_longer_holds_what_comes_next_is_refused(k2: Cluster) -> None:
+    """Records were removed before they were read: refused, never passed over."""
+    worker = k2.worker()
+    with worker:
+        k2.verify(worker, k2.produce("--messages", "4000", "--seed", "1"))
+    k2.produce("--messages", "4000", "--seed", "2", "--exchange", "LATER")
+
+    async def remove() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
+        await admin.start()
+        try:
+            everything = RecordsToDelete(before_offset=-1)
+            await admin.delete_records(
+                {TopicPartition(RAW, partition): everything for partition in range(PARTITIONS)}
+            )
+        finally:
+            await admin.close()
+
+    asyncio.run(remove())
+    worker.start()
+    refused = eventually(
+        lambda: refusals(worker) if len(refusals(worker)) == PARTITIONS else None,
+        what="all partitions refused",
+    )
+    assert all("expected offset" in reason for reason in refused.values())
+    worker.stop()
+
+
+def refusals(worker: object) -> dict[str, str]:
+    try:
+        found: dict[str, str] = worker.get("/v1/status")["refused"]  # type: ignore[attr-defined]
+    except OSError:
+        return {}
+    return found
+
+
+def test_a_locked_catalog_delays_the_lake_and_loses_nothing(k2: Cluster) -> None:
+    """Somebody holds the catalog's lock for longer than one attempt waits."""
+    worker = k2.worker()
+    worker.start().wait_ready()
+    k2.verify(worker, k2.produce("--messages", "2000", "--seed", "1"))
+    locked, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sqlite3.connect(k2.directory / "catalog.db", isolation_level=None) as catalog:
+            catalog.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            free.wait(60)
+            catalog.execute("ROLLBACK")
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(60)
+    truth = k2.produce("--messages", "4000", "--seed", "2", "--exchange", "LOCKED")
+    eventually(lambda: worker.get("/v1/status")["sink"]["retrying"], within_s=120, what="retrying")
+    free.set()
+    holder.join()
+    k2.verify(worker, truth)
+    assert worker.stop() == 0, worker.last_words()
+
+
+def test_a_zombie_that_wakes_in_mid_commit_lands_nothing_twice(k2: Cluster) -> None:
+    """SIGSTOP between its manifests and the catalog's answer; the heir commits the same rows."""
+    record = k2.directory / "failpoints"
+    zombie = k2.worker(0, K2_FAILPOINTS="lake.committing=stop@2", K2_FAILPOINTS_RECORD=str(record))
+    heir = k2.worker(1)
+    zombie.start().wait_ready()
+    heir.start().wait_ready()
+    truth = k2.directory / "truth.jsonl"
+    producer = k2.spawn(
+        "produce", "--rate", "2000", "--messages", "30000", "--seed", "6", "--truth", str(truth)
+    )
+    eventually(lambda: record.exists() and "stop" in record.read_text(), 120, "stopped")
+    try:
+        eventually(
+            lambda: (
+                sum(
+                    part["state"] == "running"
+                    for part in heir.get("/v1/status")["partitions"].values()
+                )
+                == PARTITIONS
+            ),
+            within_s=120,
+            what="the heir owns all partitions",
+        )
+        time.sleep(3.0)  # the heir commits what the zombie holds
+    finally:
+        zombie.signal(signal.SIGCONT)
+    output, _ = producer.communicate(timeout=240)
+    assert producer.returncode == 0, output
+    k2.verify(heir, truth)

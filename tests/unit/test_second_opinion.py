@@ -1,0 +1,97 @@
+"""The second check, in SQL: it must see what is lost, twice, of nobody, or out of order."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from k2_streams.cli.second_opinion import second_opinion
+
+Row = dict[str, Any]
+
+
+def row(symbol: str, sequence: int) -> Row:
+    return {
+        "exchange": "X", "symbol": symbol, "session": "0", "sequence": sequence,
+        "message_id": f"X|{symbol}|0|s:{sequence}", "source_partition": 0,
+        "source_offset": sequence * 2 + (symbol == "B"), "source_index": 0,
+        "log_partition": 0, "log_offset": sequence, "log_row": int(symbol == "B"),
+    }  # fmt: skip
+
+
+def opinion(folder: Path, rows: list[Row]) -> dict[str, int]:
+    """Of a truth of 1 to 5 and 8 to 9 of A, and 1 to 3 of B."""
+    truth = folder / "truth.jsonl"
+    lines = [
+        {"type": "header", "version": 1},
+        {"type": "session", "scope": "X:A", "session": "0", "rows": [[1, 5], [8, 9]]},
+        {"type": "session", "scope": "X:B", "session": "0", "rows": [[1, 3]]},
+    ]
+    truth.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stranger = {**row("A", 1), "exchange": "OTHER"}
+    pq.write_table(pa.Table.from_pylist([*rows, stranger]), folder / "a.parquet")
+    checks = second_opinion([truth], [str(folder / "a.parquet")])
+    return {check.name.removeprefix("sql: "): check.found for check in checks if check.found}
+
+
+def good() -> list[Row]:
+    a = [row("A", n) for n in (1, 2, 3, 4, 5, 8, 9)]
+    return [*a, *(row("B", n) for n in (1, 2, 3))]
+
+
+def test_what_agrees_differs_in_nothing(tmp_path: Path) -> None:
+    """Rows of another exchange are nobody's business."""
+    assert opinion(tmp_path, good()) == {}
+
+
+def lose(rows: list[Row]) -> None:
+    del rows[2:4]
+
+
+def double(rows: list[Row]) -> None:
+    again = {**rows[3], "log_offset": 50, "source_offset": 400}
+    rows.append(again)
+
+
+def read_twice(rows: list[Row]) -> None:
+    rows.append({**rows[3]})
+
+
+def invent(rows: list[Row]) -> None:
+    rows.append({**row("A", 6), "source_offset": 900, "log_offset": 90})
+
+
+def swap(rows: list[Row]) -> None:
+    rows[1]["log_offset"], rows[2]["log_offset"] = 3, 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lose, {"rows lost": 2}),
+        (double, {"rows twice": 1, "message ids twice": 1}),
+        (
+            read_twice,
+            {
+                "rows twice": 1,
+                "message ids twice": 1,
+                "raw positions twice": 1,
+                "places in the log twice": 1,
+                "rows before an earlier one of their symbol": 1,
+            },
+        ),
+        (invent, {"rows of nobody": 1}),
+        (swap, {"rows before an earlier one of their symbol": 1}),
+    ],
+)
+def test_damage_is_seen(
+    tmp_path: Path, damage: Callable[[list[Row]], None], expected: dict[str, int]
+) -> None:
+    """Each kind, and how much of it."""
+    rows = good()
+    damage(rows)
+    assert opinion(tmp_path, rows) == expected

@@ -1,0 +1,84 @@
+"""What a fetch gave is delivered, or fetched again: nothing in between."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+
+from k2_streams.kafka.topics import TRADES
+from k2_streams.runtime.transport import BatchConsumer, BatchConsumerThread, Fetched
+
+AT, OTHER = TP(TRADES, 2), TP(TRADES, 3)
+RECORD = SimpleNamespace(offset=8, timestamp=0, timestamp_type=1)
+
+
+class Thread(BatchConsumerThread):
+    """The consumer's thread as far as seeks and chains go."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._chain = {AT: 10, OTHER: 40}
+        self.sought: list[tuple[TP, int]] = []
+        self._group = consumer
+        self.batches = [Fetched(AT, 8, 10, [RECORD], 10), Fetched(OTHER, 30, 40, [RECORD], 40)]
+
+    async def call_thread(self, work: Any, *arguments: Any) -> Any:
+        return await work(*arguments)
+
+    def assignment(self) -> set[TP]:
+        return {AT, OTHER}
+
+    def _ensure_consumer(self) -> Any:
+        return SimpleNamespace(seek=lambda tp, offset: self.sought.append((tp, offset)))
+
+    async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+        self._group.during_the_fetch()
+        return self.batches
+
+
+def consumer(during_the_fetch: Any) -> Any:
+    made = SimpleNamespace(
+        flow_active=True,
+        should_stop=False,
+        app=SimpleNamespace(consumer_generation_id=4),
+        not_waiting_next_records=SimpleNamespace(clear=lambda: None, set=lambda: None),
+        _get_active_partitions=lambda: {AT, OTHER},
+        _read_offset={},
+    )
+    made.during_the_fetch = lambda: during_the_fetch(made)
+    made._thread = Thread(made)
+    return made
+
+
+async def delivered(made: Any) -> list[TP]:
+    return [tp async for tp, _ in BatchConsumer.getmany(made, 1.0)]
+
+
+async def test_batches_are_delivered() -> None:
+    """One message a partition, and nothing is sought."""
+    made = consumer(lambda _: None)
+    assert await delivered(made) == [AT, OTHER]
+    assert made._thread.sought == []
+
+
+async def test_a_fetch_that_a_rebalance_overtook_is_fetched_again() -> None:
+    """It may be the last for hours: without a next batch nobody would see the break."""
+
+    def rebalance(made: Any) -> None:
+        made.app.consumer_generation_id = 5
+
+    made = consumer(rebalance)
+    assert await delivered(made) == []
+    assert made._thread.sought == [(AT, 8), (OTHER, 30)]
+    assert made._thread._chain == {AT: 8, OTHER: 30}
+
+
+async def test_a_partition_that_was_sought_since_is_left_alone() -> None:
+    """The seek knows better where its owner is."""
+
+    def rebalance(made: Any) -> None:
+        made.app.consumer_generation_id = 5
+        made._thread._chain[AT] = 4
+
+    made = consumer(rebalance)
+    assert await delivered(made) == []
+    assert made._thread.sought == [(OTHER, 30)]
