@@ -68,6 +68,7 @@ class CheckpointedTable(Protocol):
 class SealedRows:
     """A `SealedTable` of one changelog record a row changed."""
 
+    partition: int
     table: Table[Any]
     store: PartitionStore
     topic: TopicInfo
@@ -87,7 +88,9 @@ class SealedRows:
 
     def write(self, changelog_offset: int) -> None:
         """Rows, position and changelog offset, in one write batch."""
-        meta = StoreMeta(STATE_VERSION, self.topic.id, changelog_offset, self.position)
+        meta = StoreMeta(
+            STATE_VERSION, self.topic.id, changelog_offset, self.position, self.partition
+        )
         self.store.write(self.changed, meta)
         self.table.written()
         self.deferral.committed()
@@ -97,6 +100,7 @@ class SealedRows:
 class RowTable:
     """A `CheckpointedTable` of one changelog record a row changed, with the counts of deferral."""
 
+    partition: int
     table: Table[Any]
     store: PartitionStore
     topic: TopicInfo
@@ -106,7 +110,9 @@ class RowTable:
         """End the epoch."""
         sealed = self.deferral.seal(self.table.seal())
         own = msgspec.structs.replace(position, rows=sealed.count, checksum=sealed.checksum)
-        return SealedRows(self.table, self.store, self.topic, sealed.rows, own, self.deferral)
+        return SealedRows(
+            self.partition, self.table, self.store, self.topic, sealed.rows, own, self.deferral
+        )
 
 
 class Checkpoints:

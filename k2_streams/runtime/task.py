@@ -187,7 +187,7 @@ class Task:
             self.partition,
             context,
             self._producer,
-            [RowTable(table, self._store, context.changelog, self.deferral)],
+            [RowTable(self.partition, table, self._store, context.changelog, self.deferral)],
             position,
             on_done=self._wake.set,
         )

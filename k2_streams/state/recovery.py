@@ -53,7 +53,7 @@ async def recover(
         at = (changelog.name, partition)
         while True:
             try:
-                meta = _open(store, changelog.id)
+                meta = _open(store, changelog.id, partition)
                 await failpoint_in_loop("take-over.store-opened")
                 start, end = await _span(reader, at, meta)
                 return await _replay(reader, changelog, partition, store, meta, start, end, wiped)
@@ -68,12 +68,15 @@ async def recover(
                 wiped = True
 
 
-def _open(store: PartitionStore, changelog_id: str) -> StoreMeta | None:
+def _open(store: PartitionStore, changelog_id: str, partition: int) -> StoreMeta | None:
     meta = store.open()
     if meta is not None and meta.changelog_id != changelog_id:
         raise StoreUnusableError(
             f"expected changelog topic id {changelog_id}, found {meta.changelog_id}"
         )
+    if meta is not None and meta.partition != partition:
+        # Whole, and at the end of a changelog of the same length, it would fit in all else.
+        raise StoreUnusableError(f"expected partition {partition}, found {meta.partition}")
     return meta
 
 
@@ -132,5 +135,5 @@ async def _replay(
             f"found {rows} with {checksum:016x}"
         )
     await failpoint_in_loop("take-over.replayed")
-    store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, position))
+    store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, position, partition))
     return Recovered(position, end, replayed, wiped)

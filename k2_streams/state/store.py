@@ -43,6 +43,7 @@ class StoreMeta(msgspec.Struct, frozen=True):
     changelog_id: str  # of the changelog topic
     changelog_offset: int  # the next changelog record not in the store
     position: Position
+    partition: int = -1  # of the changelog; -1: not said, which fits none
 
 
 class PartitionStore:

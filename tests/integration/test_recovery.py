@@ -7,6 +7,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import FencedError, Output, TransactionalProducer
 from k2_streams.state.codec import (
@@ -64,7 +65,7 @@ class Log:
             {(self.out, 0): self.epoch},
         )
         if store is not None:
-            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, position)
+            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, position, 0)
             store.write(dict(rows), meta)
 
     async def leave_open(self) -> None:
@@ -101,7 +102,59 @@ async def test_a_new_partition_has_no_position(log: Log, tmp_path: Path) -> None
     assert await recovered(log, PartitionStore(tmp_path / "s")) == ({}, None)
 
 
-@pytest.mark.parametrize("damage", ["none", "gone", "old copy", "corrupt", "another's", "CURRENT"])
+async def put_another_partition(log: Log, path: Path) -> None:
+    """Files that are whole, and whose changelog happens to end at the same offset."""
+    shutil.rmtree(path)
+    theirs = Log(log.config, log.id, {f"{log.id}-changelog": log.changelog})
+    theirs.rows = rows(900, 950, "theirs")
+    async with LogReader(log.config) as reader:
+        ((_, end),) = (await reader.end_offsets([(log.changelog.name, 0)])).items()
+    store = PartitionStore(path)
+    store.open()
+    meta = StoreMeta(STATE_VERSION, log.changelog.id, end, theirs.position(), 1)
+    store.write(dict(theirs.rows), meta)
+    store.close()
+
+
+async def spoil(log: Log, path: Path, damage: str) -> None:
+    """Make the store what the damage says; `path`'s first state is beside it, in `old`."""
+    if damage == "gone":
+        shutil.rmtree(path)
+    elif damage == "old copy":
+        shutil.rmtree(path)
+        shutil.copytree(path.with_name("old"), path)
+    elif damage == "corrupt":
+        turn_round(path)
+    elif damage == "another topic's":
+        store = PartitionStore(path)
+        store.open()
+        meta = StoreMeta(STATE_VERSION, "another topic", 1, log.position(), 0)
+        store.write({}, meta)
+        store.close()
+    elif damage == "another partition's":
+        await put_another_partition(log, path)
+    elif damage in {"CURRENT", "MANIFEST"}:
+        lose(path, damage)
+
+
+def turn_round(path: Path) -> None:
+    for file in path.iterdir():
+        if file.suffix in {".sst", ".log"}:
+            file.write_bytes(file.read_bytes()[::-1])
+
+
+def lose(path: Path, name: str) -> None:
+    for file in path.glob(f"{name}*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "none", "gone", "old copy", "corrupt", "another topic's", "another partition's", "CURRENT",
+        "MANIFEST",
+    ],
+)  # fmt: skip
 async def test_whatever_became_of_the_store_the_state_is_right(
     log: Log, tmp_path: Path, damage: str
 ) -> None:
@@ -117,22 +170,7 @@ async def test_whatever_became_of_the_store_the_state_is_right(
     await log.checkpoint(producer, rows(200, 400, "w"), store)
     store.close()
     await producer.stop()
-    if damage == "gone":
-        shutil.rmtree(path)
-    elif damage == "old copy":
-        shutil.rmtree(path)
-        shutil.copytree(tmp_path / "old", path)
-    elif damage == "corrupt":
-        for file in path.iterdir():
-            if file.suffix in {".sst", ".log"}:
-                file.write_bytes(file.read_bytes()[::-1])
-    elif damage == "another's":
-        store.open()
-        meta = StoreMeta(STATE_VERSION, "another topic", 1, log.position())
-        store.write({}, meta)
-        store.close()
-    elif damage == "CURRENT":
-        (path / "CURRENT").unlink()
+    await spoil(log, path, damage)
     held, position = await recovered(log, PartitionStore(path))
     assert held == log.rows
     assert position == log.position()
