@@ -6,6 +6,7 @@ After each segment the oracle compares what that segment sent; at the end, all o
 
 import argparse
 import datetime as dt
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, help="for all segments; then fewer of each")
     parser.add_argument("--keep", type=Path, help="a folder to leave everything in")
     chosen = parser.parse_args(arguments)
+    # Whoever ends the run ends what it started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder:
         stage = Stage(chosen.keep or Path(folder), chosen.seed)
         try:

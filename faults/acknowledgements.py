@@ -5,6 +5,7 @@ client something else: a conflict, an error, nothing at all.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--times", type=int, default=10, help="of each kind")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder:
         stage = Stage(Path(folder), chosen.seed)
         catalog = RestCatalog(Path(folder) / "rest", stage.port())
