@@ -10,9 +10,12 @@ from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core import events, sequence_codec
 from k2_streams.core.degradation import Level
 from k2_streams.core.sequence import ScopeState
+from k2_streams.core.stream import TRADES
 from k2_streams.core.tiers import parse
+from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
+from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import Output
 from k2_streams.runtime import deferred
 from k2_streams.runtime.deferral import Deferral
@@ -24,6 +27,7 @@ from k2_streams.state.codec import Position
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
+DEFERRED = TopicInfo(TRADES.deferred, "deferred", 1)
 TIERS = "X:A,1\nX:B,2\n*,3"
 
 
@@ -94,11 +98,17 @@ class World:
             self.position.rows,
             self.position.checksum,
         )
-        self.sequencer = Sequencer(0, 1, self.table, check_partition=True)
+        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, check_partition=True)
         self.deferral = Deferral(
-            0, self.position, self.store, self.overload, KafkaConfig("nowhere"), lambda: None
+            DEFERRED,
+            0,
+            self.position,
+            self.store,
+            self.overload,
+            KafkaConfig("nowhere"),
+            lambda: None,
         )
-        self.epoch = Epoch(self.position.next_offset)
+        self.epoch = Epoch(TRADES, self.position.next_offset)
 
     def work(self, level: Level, at_most: int, budget: int) -> int:
         """Work some of the source; how many records were taken."""
@@ -125,7 +135,7 @@ class World:
 
     def commit(self) -> None:
         """One transaction, and the store behind it."""
-        epoch, self.epoch = self.epoch, Epoch(self.epoch.position)
+        epoch, self.epoch = self.epoch, Epoch(TRADES, self.epoch.position)
         self.deferral.end(epoch)
         epoch.seal(0)
         sealed = self.deferral.seal(self.table.seal())

@@ -10,22 +10,23 @@ faust -A topologies.trades worker -l info
 
 from collections.abc import AsyncIterator
 
-from k2_streams.kafka.topics import RAW, TRADES
-from k2_streams.runtime.app import trades_app
+from k2_streams.core.stream import TRADES
+from k2_streams.feeds.feed import FEEDS
+from k2_streams.runtime.app import stream_app
 from k2_streams.runtime.transport import Fetched
 
-app = trades_app()
+app = stream_app(TRADES, FEEDS)
 
 
-@app.batch_agent(RAW)
+@app.batch_agent(TRADES.raw)
 async def sequencer(batches: AsyncIterator[Fetched]) -> None:
     """Decode, validate, sequence: one task a partition, one transaction a checkpoint."""
     async for fetched in batches:
         app.owner.offer_raw(fetched)
 
 
-@app.batch_agent(TRADES)
+@app.batch_agent(TRADES.log)
 async def sink(batches: AsyncIterator[Fetched]) -> None:
     """Batches to Parquet to Iceberg: a commit is a compare-and-set on the offset vector."""
     async for fetched in batches:
-        app.owner.offer_trades(fetched)
+        app.owner.offer_log(fetched)

@@ -26,10 +26,11 @@ from k2_streams.cli.recorded import READERS, Item, RecordedError, RecordedStream
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.stream import TRADES
 from k2_streams.feeds.recordings import RecordingError
 from k2_streams.feeds.recordings import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
-from k2_streams.kafka.topics import RAW, TopicConfigurationError, TopicSpec, trade_topics
+from k2_streams.kafka.topics import RAW, TopicConfigurationError, TopicSpec, stream_topics
 
 EXIT_NOT_ACKNOWLEDGED = 1
 COMPRESSIONS = ("none", "lz4", "zstd", "snappy", "gzip")
@@ -149,7 +150,10 @@ def produce(**options: Any) -> None:
 
 
 async def _run(job: Job, truth: Path | None) -> None:
-    specs = {spec.name: spec for spec in trade_topics(job.settings.app_id, job.settings.partitions)}
+    specs = {
+        spec.name: spec
+        for spec in stream_topics(TRADES, job.settings.app_id, job.settings.partitions)
+    }
     spec = TopicSpec(job.topic, job.settings.partitions, specs[RAW].config)
     partitions = await prepare_topic(job.settings.kafka, spec, job.settings.replication)
     stop = asyncio.Event()

@@ -47,8 +47,10 @@ def notional(price: pa.Array, quantity: pa.Array, multiplier: pa.Array | None = 
 
 
 def filled(rows: pa.Table) -> pa.Table:
-    """Rows in `TRADES`' columns with what was left out when they were made."""
+    """An answer's rows with what was left out when they were made; of quotes nothing is."""
     at = rows.schema.get_field_index("notional")
+    if at < 0:
+        return rows
     column = rows.column(at)
     if not column.null_count:
         return rows

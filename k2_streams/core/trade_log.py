@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import LOG, MICROS, TRADES
+from k2_streams.core.schema import MICROS, TRADES
 
 VERSION = b"1"
 _VERSION_KEY = b"k2.version"
@@ -43,8 +43,8 @@ class LogBatch:
 
 
 def encode(rows: pa.RecordBatch, source_partition: int, accepted_time_us: int) -> bytes:
-    """Rows in `LOG`'s columns to a record's value."""
-    schema = LOG.with_metadata(
+    """Rows in the columns of a stream's log to a record's value."""
+    schema = rows.schema.with_metadata(
         {
             _VERSION_KEY: VERSION,
             _PARTITION_KEY: str(source_partition).encode(),
@@ -53,7 +53,7 @@ def encode(rows: pa.RecordBatch, source_partition: int, accepted_time_us: int) -
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=_WRITE_OPTIONS) as writer:
-        writer.write_batch(rows.cast(schema))
+        writer.write_batch(rows.replace_schema_metadata(schema.metadata))
     value: bytes = sink.getvalue().to_pybytes()
     return value
 
@@ -69,7 +69,7 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
             metadata = reader.schema.metadata or {}
             if metadata.get(_VERSION_KEY) != VERSION:
                 raise LogFormatError(
-                    f"k2.trades {log_partition}:{log_offset}: expected version "
+                    f"log {log_partition}:{log_offset}: expected version "
                     f"{VERSION.decode()}, found {metadata.get(_VERSION_KEY, b'none').decode()}"
                 )
             rows = reader.read_next_batch()
@@ -81,7 +81,7 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
             log_offset,
         )
     except (pa.ArrowInvalid, KeyError, StopIteration) as error:
-        raise LogFormatError(f"k2.trades {log_partition}:{log_offset}: {error}") from error
+        raise LogFormatError(f"log {log_partition}:{log_offset}: {error}") from error
 
 
 def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:

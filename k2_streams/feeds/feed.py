@@ -1,5 +1,6 @@
 """Feeds by name: which decoder reads a record's value, and how its sequence counts."""
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from k2_streams.feeds.asx_csv import AsxCsv
@@ -21,6 +22,7 @@ __all__ = [
     "Decoded",
     "Description",
     "Feed",
+    "Feeds",
     "Identity",
     "Kind",
     "RawBatch",
@@ -28,6 +30,7 @@ __all__ = [
     "TimeUnit",
     "UnknownFeedError",
     "feed",
+    "feeds_of",
 ]
 
 
@@ -57,14 +60,24 @@ class Feed(Protocol):
 class UnknownFeedError(LookupError):
     """A name that no feed has: fix the header, or use a K2 that knows the feed."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"expected one of {', '.join(FEEDS)}, found {name!r}")
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"expected one of {', '.join(known)}, found {name!r}")
         self.name = name
 
 
 #: The feed of a record without the header `feed`.
 CANONICAL = "canonical"
-_BUILT_IN: tuple[Feed, ...] = (
+#: The feeds of a stream, by name.
+Feeds = Mapping[str, Feed]
+
+
+def feeds_of(*feeds: Feed) -> Feeds:
+    """These feeds by their names."""
+    return {known.name: known for known in feeds}
+
+
+#: The feeds of trades.
+FEEDS = feeds_of(
     Canonical(),
     AsxCsv(),
     Binance("binance.spot"),
@@ -76,16 +89,15 @@ _BUILT_IN: tuple[Feed, ...] = (
     HitbtcV2(),
     KrakenV1(),
 )
-FEEDS: dict[str, Feed] = {known.name: known for known in _BUILT_IN}
 
 
-def feed(name: str) -> Feed:
+def feed(name: str, feeds: Feeds = FEEDS) -> Feed:
     """The feed of this name.
 
     Raises:
         UnknownFeedError: there is none.
     """
     try:
-        return FEEDS[name]
+        return feeds[name]
     except KeyError:
-        raise UnknownFeedError(name) from None
+        raise UnknownFeedError(name, feeds) from None

@@ -10,20 +10,20 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
+from k2_streams.core import stream
+from k2_streams.core.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
 
 log = structlog.get_logger(__name__)
 
-RAW = "k2.trades.raw"
-TRADES = "k2.trades"
-EVENTS = "k2.sequence-events"
-DEAD_LETTER = "k2.dead-letter"
-DEFERRED = "k2.trades.deferred"
-LEVELS = "k2.levels"
+RAW = stream.TRADES.raw
+TRADES = stream.TRADES.log
+EVENTS = stream.TRADES.events
+DEAD_LETTER = stream.TRADES.dead_letter
 
 WEEK_MS = 7 * 24 * 3600 * 1000
-#: A record of `k2.trades` holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
+#: A record of a log holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 #: How long a new topic may take until every broker knows its leader.
 CREATED_WITHIN_S = 30.0
@@ -59,19 +59,19 @@ def changelog_topic(app_id: str, table: str) -> str:
     return f"{app_id}-{table}-changelog"
 
 
-def trade_topics(app_id: str, partitions: int) -> list[TopicSpec]:
-    """The topics of the trades topology."""
+def stream_topics(of: Stream, app_id: str, partitions: int) -> list[TopicSpec]:
+    """The topics of a stream's topology."""
     append_time = {_APPEND_TIME: "LogAppendTime"}
     large = {"max.message.bytes": str(MAX_RECORD_BYTES)}
     week = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS)}
     unlimited = {"cleanup.policy": "delete", "retention.ms": "-1"}
     return [
-        TopicSpec(RAW, partitions, append_time | week),
-        TopicSpec(TRADES, partitions, week | large),
-        TopicSpec(EVENTS, partitions, unlimited),
-        TopicSpec(DEAD_LETTER, partitions, unlimited | large),
-        TopicSpec(DEFERRED, partitions, unlimited | large),
-        TopicSpec(LEVELS, partitions, unlimited),
+        TopicSpec(of.raw, partitions, append_time | week),
+        TopicSpec(of.log, partitions, week | large),
+        TopicSpec(of.events, partitions, unlimited),
+        TopicSpec(of.dead_letter, partitions, unlimited | large),
+        TopicSpec(of.deferred, partitions, unlimited | large),
+        TopicSpec(of.levels, partitions, unlimited),
         TopicSpec(
             changelog_topic(app_id, "sequence"),
             partitions,

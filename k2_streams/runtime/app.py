@@ -18,17 +18,16 @@ from faust.web.base import BlueprintManager
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.circuit_breaker import BreakerState
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
+from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import (
-    DEFERRED,
-    RAW,
-    TRADES,
     TopicConfigurationError,
     TopicInfo,
     changelog_topic,
     ensure_topics,
-    trade_topics,
+    stream_topics,
 )
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
@@ -72,12 +71,14 @@ SWITCH_INTERVAL_S = 0.001
 WEB_HEADER_BYTES = 16_384
 
 
-class TradesApp(faust.App):  # type: ignore[misc]
+class StreamApp(faust.App):  # type: ignore[misc]
     """Wires the worker: topics, ownership, sink, query node, web, watchdog."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, stream: Stream, feeds: Feeds, settings: Settings) -> None:
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
+        self._stream = stream
+        self._feeds = feeds
         self.settings = settings
         super().__init__(
             settings.app_id,
@@ -137,19 +138,21 @@ class TradesApp(faust.App):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         """Check what the worker stands on, then wire it."""
-        settings, clock = self.settings, SYSTEM_CLOCK
+        stream, settings, clock = self._stream, self.settings, SYSTEM_CLOCK
         topics = await self._ensure_topics()
         pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
         self._parts.callback(pool.shutdown)
         overload = Overload(settings.overload, clock)
         context = TaskContext(
+            stream=stream,
+            feeds=self._feeds,
             settings=settings,
             kafka=settings.kafka,
             clock=clock,
             metrics=self.metrics,
             pool=pool,
-            raw=topics[RAW],
-            deferred=topics[DEFERRED],
+            raw=topics[stream.raw],
+            deferred=topics[stream.deferred],
             overload=overload,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
         )
@@ -161,8 +164,9 @@ class TradesApp(faust.App):  # type: ignore[misc]
         )
         self._breaker_is(guard.state)
         self.node = Node(
+            stream,
             settings,
-            topics[TRADES],
+            topics[stream.log],
             self.metrics,
             clock,
             guard=guard,
@@ -171,28 +175,30 @@ class TradesApp(faust.App):  # type: ignore[misc]
         sink = SinkRunner(
             Lake(settings.lake, clock),
             settings.kafka,
-            topics[TRADES],
+            topics[stream.log],
             self.metrics,
             clock,
             commit_every_s=settings.commit_every_s,
             commit_rows=settings.commit_rows,
-            on_pause=lambda partitions, paused: self._pause(TRADES, partitions, paused=paused),
-            on_seek=lambda starts: self._seek_soon(TRADES, starts),
+            on_pause=lambda partitions, paused: self._pause(stream.log, partitions, paused=paused),
+            on_seek=lambda starts: self._seek_soon(stream.log, starts),
             on_committed=self._committed,
             guard=guard,
         )
         self.owner = Ownership(
+            stream,
             lambda partition: Task(
                 partition,
                 context,
-                on_pause=lambda paused: self._pause(RAW, {partition}, paused=paused),
-                on_seek=lambda offset: self._seek_soon(RAW, {partition: offset}),
+                on_pause=lambda paused: self._pause(stream.raw, {partition}, paused=paused),
+                on_seek=lambda offset: self._seek_soon(stream.raw, {partition: offset}),
                 on_ended=self._task_ended,
             ),
             sink,
             self._resume,
         )
         load = LoadMonitor(
+            stream,
             settings,
             self.owner,
             overload,
@@ -254,7 +260,7 @@ class TradesApp(faust.App):  # type: ignore[misc]
 
     async def _ensure_topics(self) -> dict[str, TopicInfo]:
         settings = self.settings
-        specs = trade_topics(settings.app_id, settings.partitions)
+        specs = stream_topics(self._stream, settings.app_id, settings.partitions)
         try:
             return await ensure_topics(settings.kafka, specs, replication=settings.replication)
         except (TopicConfigurationError, LogError, OSError) as error:
@@ -276,12 +282,12 @@ class TradesApp(faust.App):  # type: ignore[misc]
         The lake may lag so far behind that the log loses what it lacks; the tail may have no room;
         the process may take too much memory.
         """
-        source = {TP(RAW, partition) for partition in range(self.settings.partitions)}
+        source = {TP(self._stream.raw, partition) for partition in range(self.settings.partitions)}
         if held:
             self.gate.hold(source, reason)
         else:
             self.gate.release(source, reason)
-            self.consumer.pause_partitions({TP(RAW, p) for p in self.owner.refused})
+            self.consumer.pause_partitions({TP(self._stream.raw, p) for p in self.owner.refused})
 
     def _breaker_changed(self, state: BreakerState) -> None:
         self.metrics.breaker_changes.labels(state.value).inc()
@@ -313,11 +319,11 @@ class TradesApp(faust.App):  # type: ignore[misc]
         os._exit(code)
 
 
-def trades_app() -> TradesApp:
-    """The app, from the environment's settings. A bad setting ends the process with its name."""
+def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
+    """A topology's app, by the environment's settings; a bad one ends the process with its name."""
     configure_logs()
     try:
-        return TradesApp(from_environment())
+        return StreamApp(stream, feeds, from_environment())
     except SettingsError as error:
         sys.stderr.write(f"k2: {error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from k2_streams.failpoints import failpoint, failpoint_in_loop
-from k2_streams.kafka.topics import RAW, TopicInfo
+from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
@@ -198,7 +198,7 @@ class Checkpoints:
                 outputs,
                 [(table.changelog, table.rows) for table in sealed],
                 context.settings.app_id,
-                {(RAW, self._partition): position.next_offset},
+                {(context.raw.name, self._partition): position.next_offset},
                 epoch.put_off,
             )
         # 3 Only now the stores.

@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from k2_streams.clock import Clock
+from k2_streams.core.stream import Stream
+from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.metrics import Metrics
@@ -16,6 +18,8 @@ from k2_streams.state.rocks import ROCKS_DISK, Disk
 class TaskContext:
     """What all tasks of a worker share."""
 
+    stream: Stream
+    feeds: Feeds
     settings: Settings
     kafka: KafkaConfig
     clock: Clock

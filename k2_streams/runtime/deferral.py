@@ -11,6 +11,7 @@ from typing import Any
 from k2_streams.core.deferral import Backlog, Split, split
 from k2_streams.core.degradation import Level
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime import deferred
 from k2_streams.runtime.draining import DrainReader
 from k2_streams.runtime.epoch import Epoch
@@ -32,6 +33,7 @@ class Deferral:
 
     def __init__(
         self,
+        topic: TopicInfo,
         partition: int,
         position: Position,
         store: PartitionStore,
@@ -43,6 +45,7 @@ class Deferral:
         self.backlog = Backlog(counts, position.deferred_from)
         self.next_offset = position.deferred_next
         self._topic_id = position.deferred_id
+        self._topic = topic.name
         self._partition = partition
         self._counts = Counts(counts)
         self._overload = overload
@@ -59,7 +62,9 @@ class Deferral:
         """Put off what has to wait, and say what is to be worked now, within the budget."""
         overload = self._overload
         found = split(records, self.backlog, overload.level, overload.tiers.of_record, budget)
-        epoch.put_off += [deferred.encode(record, self._partition) for record in found.put_off]
+        epoch.put_off += [
+            deferred.encode(self._topic, record, self._partition) for record in found.put_off
+        ]
         epoch.records += len(found.put_off)
         self._uncommitted += len(found.put_off)
         return found
@@ -87,7 +92,7 @@ class Deferral:
             return False
         if self._reader is None and self.backlog.records > self._uncommitted:
             self._reader = DrainReader(
-                self._kafka, self._partition, self.next_offset, self._on_ready
+                self._kafka, self._topic, self._partition, self.next_offset, self._on_ready
             )
         return self._reader is not None and self._reader.is_ready()
 

@@ -1,4 +1,4 @@
-"""A record of `k2.trades.deferred`: a raw record as it came, and in headers where it came from.
+"""A record of a deferred topic: a raw record as it came, and in headers where it came from.
 
 Its key, value and headers are the raw record's; three headers stand behind them. What is read back
 is worked as if it came from the source: its place and the broker's time are the original's.
@@ -7,7 +7,6 @@ is worked as if it came from the source: its place and the broker's time are the
 from typing import Any, NamedTuple
 
 from k2_streams.kafka.log_reader import Record
-from k2_streams.kafka.topics import DEFERRED
 from k2_streams.kafka.transactions import Output
 
 _OFFSET = "k2.offset"
@@ -26,10 +25,10 @@ class Restored(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-def encode(record: Any, partition: int) -> Output:
-    """A record of the source, to be put off."""
+def encode(topic: str, record: Any, partition: int) -> Output:
+    """A record of the source, to be put off in this topic."""
     return Output(
-        DEFERRED,
+        topic,
         record.key,
         record.value,
         (

@@ -1,4 +1,4 @@
-"""Reads what was put off: one partition of `k2.trades.deferred`, from where it was drained to."""
+"""Reads what was put off: one partition of the deferred topic, from where it was drained to."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogReader, Record
-from k2_streams.kafka.topics import DEFERRED
 
 #: Records held ready: two batches of work, 1 MiB of a usual feed.
 BUFFER_RECORDS_MAX = 4_096
@@ -19,15 +18,22 @@ class DrainReader:
 
     Args:
         kafka: the cluster.
+        topic: of what was put off.
         partition: of the task.
         start: the first offset that has not been drained.
         on_ready: called when there is something to take, or an error.
     """
 
     def __init__(
-        self, kafka: KafkaConfig, partition: int, start: int, on_ready: Callable[[], None]
+        self,
+        kafka: KafkaConfig,
+        topic: str,
+        partition: int,
+        start: int,
+        on_ready: Callable[[], None],
     ) -> None:
         self._kafka = kafka
+        self._topic = topic
         self._partition = partition
         self._start = start
         self._on_ready = on_ready
@@ -66,7 +72,7 @@ class DrainReader:
 
     async def _read(self) -> None:
         async with LogReader(self._kafka) as reader:
-            reader.assign({(DEFERRED, self._partition): self._start})
+            reader.assign({(self._topic, self._partition): self._start})
             while True:
                 for chunk in await reader.poll(POLL_WAIT_MS, max_records=POLL_RECORDS):
                     self._chunks.append(chunk)

@@ -9,11 +9,10 @@ import pyarrow as pa
 from k2_streams.core import events, trade_log
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
-from k2_streams.core.schema import LOG
-from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
+from k2_streams.core.stream import Stream
 from k2_streams.kafka.transactions import Output
 
-#: Rows in one record of `k2.trades`: about 2 MiB, far below the topic's limit of 8 MiB.
+#: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.
 ROWS_PER_RECORD = 32_768
 
 HEADER_RAW_NEXT = "k2.raw-next"
@@ -29,6 +28,7 @@ HEADER_EVENTS = "k2.events"
 class Epoch:
     """Grows while records are processed; sealed once, by a checkpoint."""
 
+    stream: Stream
     position: int  # the next source offset
     records: int = 0
     rows: list[pa.RecordBatch] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Epoch:
 
     @property
     def row_count(self) -> int:
-        """Trades accepted."""
+        """Rows accepted."""
         return sum(batch.num_rows for batch in self.rows)
 
     def seal(self, partition: int) -> None:
@@ -56,9 +56,9 @@ class Epoch:
         self.events += self.duplicates.events(source_partition=partition)
 
     def outputs(self, partition: int, accepted_time_us: int, events_so_far: int) -> list[Output]:
-        """The sealed epoch as records: trades, events, dead letters.
+        """The sealed epoch as records: of the log, events, dead letters.
 
-        There is at least one record of trades, if of no row: readers learn from its headers how
+        There is at least one record of the log, if of no row: readers learn from its headers how
         far the source has been worked, and how many events they must have seen.
         """
         headers = (
@@ -70,19 +70,19 @@ class Epoch:
             (HEADER_DEFERRED, b"%d" % self.deferred),
             (HEADER_EVENTS, str(events_so_far).encode()),
         )
-        values = self._trades(partition, accepted_time_us)
-        outputs = [Output(TRADES, None, value) for value in values[:-1]]
-        outputs.append(Output(TRADES, None, values[-1], headers))
+        values = self._log(partition, accepted_time_us)
+        outputs = [Output(self.stream.log, None, value) for value in values[:-1]]
+        outputs.append(Output(self.stream.log, None, values[-1], headers))
         for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
-            outputs.append(Output(EVENTS, event.scope.encode(), events.encode(stamped)))
+            outputs.append(Output(self.stream.events, event.scope.encode(), events.encode(stamped)))
         return outputs + self.dead_letters
 
-    def _trades(self, partition: int, accepted_time_us: int) -> list[bytes]:
+    def _log(self, partition: int, accepted_time_us: int) -> list[bytes]:
         if self.rows:
             merged = pa.concat_batches(self.rows)
         else:
-            merged = pa.RecordBatch.from_pylist([], schema=LOG)
+            merged = pa.RecordBatch.from_pylist([], schema=self.stream.log_schema)
         return [
             trade_log.encode(merged.slice(start, ROWS_PER_RECORD), partition, accepted_time_us)
             for start in range(0, max(merged.num_rows, 1), ROWS_PER_RECORD)
@@ -91,7 +91,7 @@ class Epoch:
 
 def dead_letter(
     *,
-    topic: str,
+    stream: Stream,
     partition: int,
     offset: int,
     key: bytes | None,
@@ -108,12 +108,12 @@ def dead_letter(
         ("k2.reason", reason.encode()),
         ("k2.field", (field_name or "").encode()),
         ("k2.detail", detail.encode(errors="replace")[:512]),
-        ("k2.topic", topic.encode()),
+        ("k2.topic", stream.raw.encode()),
         ("k2.partition", str(partition).encode()),
         ("k2.offset", str(offset).encode()),
         ("k2.append-time", appended.isoformat().encode()),
     ]
     if key is None and value is None:
         # Kafka has records of neither, its clients refuse to send one.
-        return Output(DEAD_LETTER, None, b"", (*headers, *why, ("k2.null", b"key,value")))
-    return Output(DEAD_LETTER, key, value, (*headers, *why))
+        return Output(stream.dead_letter, None, b"", (*headers, *why, ("k2.null", b"key,value")))
+    return Output(stream.dead_letter, key, value, (*headers, *why))

@@ -27,10 +27,10 @@ from k2_streams.core.degradation import (
     reason,
     step,
 )
+from k2_streams.core.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher
-from k2_streams.kafka.topics import LEVELS, RAW
 from k2_streams.runtime.memory import Memory
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
@@ -61,6 +61,7 @@ class LoadMonitor:
 
     def __init__(
         self,
+        stream: Stream,
         settings: Settings,
         owner: Ownership,
         overload: Overload,
@@ -72,6 +73,7 @@ class LoadMonitor:
     ) -> None:
         self.memory = Memory(settings.overload.memory_limit_bytes)
         self.signals = Signals()
+        self._stream = stream
         self._settings = settings
         self._policy = settings.overload.policy
         self._owner = owner
@@ -83,7 +85,7 @@ class LoadMonitor:
         self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
         soft = self._policy.triggers[Level.SOFT].lag_records or 0
         self._lag_clock = LagClock(LAG_FLOOR * soft)
-        self._ends = _Ends(settings.kafka)
+        self._ends = _Ends(settings.kafka, stream.raw)
         self._publisher = Publisher(settings.kafka)
         self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
         self._trimmed_s = 0.0
@@ -189,7 +191,7 @@ class LoadMonitor:
             change = self._unpublished[0]
             try:
                 await self._publisher.publish(
-                    LEVELS, change.worker.encode(), level_changes.encode(change)
+                    self._stream.levels, change.worker.encode(), level_changes.encode(change)
                 )
             except NotPublishedError as error:
                 log.warning("level change not published yet", error=str(error))
@@ -200,8 +202,9 @@ class LoadMonitor:
 class _Ends:
     """The source's ends, asked of the broker; a broker that is away leaves the last ones known."""
 
-    def __init__(self, kafka: KafkaConfig) -> None:
+    def __init__(self, kafka: KafkaConfig, topic: str) -> None:
         self._kafka = kafka
+        self._topic = topic
         self._reader: LogReader | None = None
 
     async def of(self, partitions: list[int]) -> dict[int, int]:
@@ -212,7 +215,7 @@ class _Ends:
             async with asyncio.timeout(ENDS_WITHIN_S):
                 if self._reader is None:
                     self._reader = await LogReader(self._kafka).__aenter__()
-                ends = await self._reader.end_offsets([(RAW, p) for p in partitions])
+                ends = await self._reader.end_offsets([(self._topic, p) for p in partitions])
         except (LogError, OSError, TimeoutError) as error:
             log.warning("source's ends not known", error=str(error) or type(error).__name__)
             await self.close()

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
-from k2_streams.kafka.topics import TRADES, TopicInfo
+from k2_streams.kafka.topics import TopicInfo
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
@@ -27,8 +28,9 @@ class Node:
 
     def __init__(
         self,
+        stream: Stream,
         settings: Settings,
-        trades: TopicInfo,
+        topic: TopicInfo,
         metrics: Metrics,
         clock: Clock,
         *,
@@ -39,8 +41,8 @@ class Node:
         self._level = Level.NORMAL.name
         spill = Spill(settings.worker_dir / "tail")
         self.tail = Tail(
-            topic=TRADES,
-            topic_id=trades.id,
+            topic=topic.name,
+            topic_id=topic.id,
             memory_bytes=settings.tail_memory_bytes,
             spill=spill,
         )
@@ -60,7 +62,7 @@ class Node:
             self.tail, self.lake, self._engine, self.gaps, clock=clock, state=self._state
         )
         self.reader = TailReader(
-            settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
+            stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
         )
         self._refresher: asyncio.Task[None] | None = None
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from faust.types import TP
 
+from k2_streams.core.stream import Stream
 from k2_streams.failpoints import failpoint_in_loop
-from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError
@@ -31,7 +31,10 @@ class Ownership:
     One change at a time: an assignment, a release and the replacement of a task exclude each other.
     """
 
-    def __init__(self, new_task: Callable[[int], Task], sink: SinkRunner, resume: Resume) -> None:
+    def __init__(
+        self, stream: Stream, new_task: Callable[[int], Task], sink: SinkRunner, resume: Resume
+    ) -> None:
+        self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
         self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
         self.assigned: set[TP] = set()
@@ -49,7 +52,7 @@ class Ownership:
         await failpoint_in_loop("rebalance.assigned")
         async with self._changing:
             self.assigned, self._generation = assigned, generation
-            raw, trades = partitions_of(assigned, RAW), partitions_of(assigned, TRADES)
+            raw, log_ = partitions_of(assigned, self._raw), partitions_of(assigned, self._log)
             # A task that was fenced or failed is replaced now: this is a new assignment.
             gone = [p for p, task in self.tasks.items() if p not in raw or not _runs(task)]
             await asyncio.gather(*(self._close(partition) for partition in gone))
@@ -57,12 +60,14 @@ class Ownership:
             self.refused = {}
             fresh = raw - set(self.tasks)
             outcomes = await asyncio.gather(*(self._take(partition) for partition in sorted(fresh)))
-            starts = {TP(RAW, p): task.next_offset for p, task in self.tasks.items() if _runs(task)}
+            starts = {
+                TP(self._raw, p): task.next_offset for p, task in self.tasks.items() if _runs(task)
+            }
             for partition, failed in zip(sorted(fresh), outcomes, strict=True):
                 if failed:
                     self._retake_later(partition)
             await failpoint_in_loop("rebalance.taken")
-            return starts | (await self._take_sink(trades) or {})
+            return starts | (await self._take_sink(log_) or {})
 
     async def release(self, _revoked: set[TP]) -> None:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
@@ -89,7 +94,7 @@ class Ownership:
         if task is not None:
             task.offer(fetched)
 
-    def offer_trades(self, fetched: Fetched) -> None:
+    def offer_log(self, fetched: Fetched) -> None:
         """Records of the log, to the sink."""
         self._sink.offer(fetched)
 
@@ -137,7 +142,7 @@ class Ownership:
             log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
             return {}
         self._sink.retrying = None
-        return {TP(TRADES, partition): offset for partition, offset in starts.items()}
+        return {TP(self._log, partition): offset for partition, offset in starts.items()}
 
     async def _close(self, partition: int) -> None:
         await self.tasks.pop(partition).close()
@@ -162,7 +167,7 @@ class Ownership:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RETAKE_WAIT_S_MAX)
             async with self._changing:
-                if self._generation != generation or TP(RAW, partition) not in self.assigned:
+                if self._generation != generation or TP(self._raw, partition) not in self.assigned:
                     return  # the group has decided anew
                 if partition in self.tasks:
                     await self._close(partition)
@@ -171,7 +176,7 @@ class Ownership:
                 self._retakes.pop(partition, None)
                 task = self.tasks[partition]
                 if _runs(task):
-                    await self._resume({TP(RAW, partition): task.next_offset})
+                    await self._resume({TP(self._raw, partition): task.next_offset})
                 return
 
     async def _retry_sink(self) -> None:
@@ -182,7 +187,7 @@ class Ownership:
             async with self._changing:
                 if self._generation != generation:
                     return  # the group has decided anew
-                starts = await self._take_sink(partitions_of(self.assigned, TRADES))
+                starts = await self._take_sink(partitions_of(self.assigned, self._log))
                 if starts is None:
                     continue
                 self._sink_retry = None

@@ -1,7 +1,6 @@
 """Where a task reads its source, and what it put off, on from, and when it must not."""
 
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.topics import DEFERRED, RAW, TRADES
 from k2_streams.runtime.context import TaskContext
 from k2_streams.state.codec import Position
 from k2_streams.state.recovery import StateLostError
@@ -21,7 +20,8 @@ async def checked_offsets(
         StateLostError: records were committed, and no position is left.
     """
     raw, partitions = context.raw, context.settings.partitions
-    at, out, late = ((topic, partition) for topic in (RAW, TRADES, DEFERRED))
+    topics = (raw.name, context.stream.log, context.deferred.name)
+    at, out, late = ((topic, partition) for topic in topics)
     async with LogReader(context.kafka) as reader:
         begins = await reader.begin_offsets([at, late])
         ends = await reader.end_offsets([at, late])
@@ -30,7 +30,7 @@ async def checked_offsets(
     if position is None:
         if orphaned:
             raise StateLostError(
-                f"{TRADES}-{partition} holds committed records, and the changelog no "
+                f"{out[0]}-{partition} holds committed records, and the changelog no "
                 f"position: the state was lost. `k2 changelog sequence --partition "
                 f"{partition}` shows what is left; the README says how to start "
                 "afresh"
@@ -42,28 +42,29 @@ async def checked_offsets(
     )
     if position.source_id != raw.id:
         raise PositionError(
-            f"{RAW}: expected topic id {position.source_id}, found {raw.id}: it was created "
+            f"{raw.name}: expected topic id {position.source_id}, found {raw.id}: it was created "
             f"anew; {how}"
         )
     if position.partitions != partitions:
         raise PositionError(
-            f"{RAW}: the state was made with {position.partitions} partitions, found "
+            f"{raw.name}: the state was made with {position.partitions} partitions, found "
             f"{partitions}; {how}"
         )
     if not begin <= position.next_offset <= end:
         raise PositionError(
-            f"{RAW}-{partition}: expected offset {position.next_offset} in [{begin}, {end}]; {how}"
+            f"{raw.name}-{partition}: expected offset {position.next_offset} in "
+            f"[{begin}, {end}]; {how}"
         )
     if not position.deferred_records:
         return position.next_offset, ends[late]
     if position.deferred_id != context.deferred.id:
         raise PositionError(
-            f"{DEFERRED}: {position.deferred_records} records wait in topic id "
+            f"{late[0]}: {position.deferred_records} records wait in topic id "
             f"{position.deferred_id}, found {context.deferred.id}: it was created anew; {how}"
         )
     if not begins[late] <= position.deferred_next <= ends[late]:
         raise PositionError(
-            f"{DEFERRED}-{partition}: {position.deferred_records} records wait from offset "
+            f"{late[0]}-{partition}: {position.deferred_records} records wait from offset "
             f"{position.deferred_next}, found [{begins[late]}, {ends[late]}]; {how}"
         )
     return position.next_offset, position.deferred_next

@@ -14,21 +14,22 @@ import pyarrow.compute as pc
 
 from k2_streams.core.enrichment import notional
 from k2_streams.core.partitioner import partition_of
-from k2_streams.core.schema import LOG, MICROS
+from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, BatchStep, step_batch
+from k2_streams.core.stream import Stream
 from k2_streams.failpoints import failpoint
 from k2_streams.feeds.feed import (
     CANONICAL,
     Bad,
     Decoded,
     Feed,
+    Feeds,
     Kind,
     RawBatch,
     UnknownFeedError,
     feed,
 )
-from k2_streams.kafka.topics import RAW
 from k2_streams.runtime.epoch import Epoch, dead_letter
 from k2_streams.state.table import Table
 
@@ -55,6 +56,8 @@ class Sequencer:
 
     def __init__(
         self,
+        stream: Stream,
+        feeds: Feeds,
         partition: int,
         partitions: int,
         table: Table[ScopeState],
@@ -62,6 +65,8 @@ class Sequencer:
         check_partition: bool,
         enriches: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._stream = stream
+        self._feeds = feeds
         self._partition = partition
         self._partitions = partitions
         self._table = table
@@ -74,7 +79,7 @@ class Sequencer:
         for name, members in self._by_feed(records):
             epoch.feeds[name] += len(members)
             try:
-                decoder = feed(name)
+                decoder = feed(name, self._feeds)
             except UnknownFeedError as error:
                 everything = [
                     Bad(i, "unknown-feed", "feed", str(error)) for i in range(len(members))
@@ -204,26 +209,27 @@ class Sequencer:
             "ingest_time": pc.multiply(pa.array(raw.append_time_ms[message]), 1000).cast(MICROS),
             "source_offset": pa.array(raw.offsets[message]),
         }
-        columns = derived | self._enriched(rows)
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True)) | derived
+        columns |= self._enriched(rows)
+        log = self._stream.log_schema
         epoch.rows.append(
             pa.RecordBatch.from_arrays(
                 [
-                    columns[field.name] if field.name in columns else rows.column(field.name)
-                    for field in LOG
+                    # What neither the venue said nor the sequencer found (enrichment) is null.
+                    columns[field.name]
+                    if field.name in columns
+                    else pa.nulls(rows.num_rows, field.type)
+                    for field in log
                 ],
-                schema=LOG,
+                schema=log,
             )
         )
 
     def _enriched(self, rows: pa.RecordBatch) -> dict[str, pa.Array]:
         """What a worker under load leaves out: a query computes it then, by the same function."""
-        nulls = {
-            name: pa.nulls(rows.num_rows, LOG.field(name).type)
-            for name in ("notional", "tick_direction")
-        }
-        if not self._enriches():
-            return nulls
-        return nulls | {"notional": notional(rows.column("price"), rows.column("quantity"))}
+        if "notional" not in self._stream.log_schema.names or not self._enriches():
+            return {}
+        return {"notional": notional(rows.column("price"), rows.column("quantity"))}
 
     def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
         for entry in sorted(bad, key=lambda found: found.message):
@@ -231,7 +237,7 @@ class Sequencer:
             epoch.reasons[entry.reason] += 1
             epoch.dead_letters.append(
                 dead_letter(
-                    topic=RAW,
+                    stream=self._stream,
                     partition=self._partition,
                     offset=record.offset,
                     key=record.key,

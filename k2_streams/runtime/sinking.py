@@ -14,7 +14,7 @@ from k2_streams.core.vector import Range, Vector
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
-from k2_streams.kafka.topics import TRADES, WEEK_MS, TopicInfo
+from k2_streams.kafka.topics import WEEK_MS, TopicInfo
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
 from k2_streams.lake.guard import Guard, LakeLeftAloneError
 from k2_streams.lake.maintenance import expire_snapshots
@@ -43,7 +43,7 @@ class LakeBehindError(LakeConfigError):
 
 
 class SinkRunner:
-    """Buffers the records of this worker's partitions of `k2.trades` and commits them.
+    """Buffers the records of this worker's partitions of the log and commits them.
 
     One thread does everything that touches the lake: a table's handle is not shared.
 
@@ -55,7 +55,7 @@ class SinkRunner:
         self,
         lake: Lake,
         kafka: KafkaConfig,
-        trades: TopicInfo,
+        topic: TopicInfo,
         metrics: Metrics,
         clock: Clock,
         *,
@@ -71,14 +71,14 @@ class SinkRunner:
         self.retrying: str | None = None
         self._lake = lake
         self._kafka = kafka
-        self._trades = trades
+        self._topic = topic
         self._metrics = metrics
         self._clock = clock
         self._on_pause = on_pause
         self._on_seek = on_seek
         self._on_committed = on_committed
         self._sink = Sink(
-            lake, TRADES, trades.id, commit_every_s=commit_every_s, commit_rows=commit_rows
+            lake, topic.name, topic.id, commit_every_s=commit_every_s, commit_rows=commit_rows
         )
         self._positions: dict[int, int] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
@@ -139,22 +139,23 @@ class SinkRunner:
     async def _checked(self, partitions: set[int]) -> dict[int, int]:
         """Where the table ends in these partitions, if the log can go on from there."""
         vector = (await self._call(self._lake.head)).vector
-        found = vector.id_of(TRADES)
-        if found not in (None, self._trades.id):
+        topic = self._topic
+        found = vector.id_of(topic.name)
+        if found not in (None, topic.id):
             raise LakeBehindError(
-                f"{TRADES}: the lake holds offsets of topic id {found}, the broker has "
-                f"{self._trades.id}: it was created anew; put it back, or use a new warehouse"
+                f"{topic.name}: the lake holds offsets of topic id {found}, the broker has "
+                f"{topic.id}: it was created anew; put it back, or use a new warehouse"
             )
-        ats = [(TRADES, partition) for partition in sorted(partitions)]
+        ats = [(topic.name, partition) for partition in sorted(partitions)]
         async with LogReader(self._kafka) as reader:
             begins = await reader.begin_offsets(ats)
             ends = await reader.end_offsets(ats)
         starts = {}
         for at in ats:
-            start = vector.next_of(TRADES, at[1]) or 0
+            start = vector.next_of(topic.name, at[1]) or 0
             if not begins[at] <= start <= ends[at]:
                 raise LakeBehindError(
-                    f"{TRADES}-{at[1]}: the lake goes on at offset {start}, the log holds "
+                    f"{topic.name}-{at[1]}: the lake goes on at offset {start}, the log holds "
                     f"[{begins[at]}, {ends[at]}]; nothing is skipped by itself"
                 )
             starts[at[1]] = start

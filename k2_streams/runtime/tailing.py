@@ -1,4 +1,4 @@
-"""What a query node reads for itself: all of `k2.trades` not yet in the lake, and the events.
+"""What a query node reads for itself: all of the log not yet in the lake, and the events.
 
 With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
 """
@@ -14,10 +14,10 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core import events, trade_log
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader, Record
-from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.epoch import (
@@ -48,10 +48,11 @@ LOOK_BACK_OFFSETS = 64
 
 
 class TailReader:
-    """Follows `k2.trades` from the lake's vector, and the events from their start."""
+    """Follows the log from the lake's vector, and the events from their start."""
 
     def __init__(
         self,
+        stream: Stream,
         kafka: KafkaConfig,
         partitions: int,
         tail: Tail,
@@ -67,6 +68,7 @@ class TailReader:
         self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
         self.started = asyncio.Event()
+        self._stream = stream
         self._kafka = kafka
         self._partitions = range(partitions)
         self._tail = tail
@@ -79,7 +81,7 @@ class TailReader:
     def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
         """Begin to read; `vector` says where the lake ends."""
         self._tasks = [
-            asyncio.create_task(self._forever(lambda: self._trades(vector)), name="tail"),
+            asyncio.create_task(self._forever(lambda: self._log(vector)), name="tail"),
             asyncio.create_task(self._forever(self._events), name="events"),
         ]
 
@@ -103,8 +105,8 @@ class TailReader:
                 log.exception("tail reader failed", error=self.error)
             await asyncio.sleep(RESTART_AFTER_S)
 
-    async def _trades(self, vector: Callable[[], Awaitable[Vector]]) -> None:
-        ats = [(TRADES, partition) for partition in self._partitions]
+    async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+        ats = [(self._stream.log, partition) for partition in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             ends = await reader.end_offsets(ats)
             held = self._tail.view().partitions
@@ -112,7 +114,7 @@ class TailReader:
                 at = await vector()
                 begins = await reader.begin_offsets(ats)
                 for tp in ats:
-                    offset = at.next_of(TRADES, tp[1]) or 0
+                    offset = at.next_of(tp[0], tp[1]) or 0
                     said = await _before(reader, tp, offset, begins[tp])
                     self._expected[tp[1]] = (said.events, offset)
                     self._tail.seek(
@@ -143,7 +145,7 @@ class TailReader:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
         now_s = self._clock.monotonic()
         for partition in self._partitions:
-            stable, end = reader.stable_and_end(TRADES, partition)
+            stable, end = reader.stable_and_end(self._stream.log, partition)
             at, since_s = self._stable.get(partition, (-1, now_s))
             if stable != at or stable >= end:
                 self._stable[partition] = (stable, now_s)
@@ -170,7 +172,8 @@ class TailReader:
             self._metrics.freshness_seconds.observe(max(age_s, 0.0))
 
     async def _events(self) -> None:
-        ats = [(topic, p) for topic in (EVENTS, DEAD_LETTER) for p in self._partitions]
+        topics = (self._stream.events, self._stream.dead_letter)
+        ats = [(topic, partition) for topic in topics for partition in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             begins = await reader.begin_offsets(ats)
             reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
@@ -179,7 +182,7 @@ class TailReader:
 
     async def _poll_events(self, reader: LogReader) -> None:
         for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
-            if chunk.topic == DEAD_LETTER:
+            if chunk.topic == self._stream.dead_letter:
                 self.dead_letters += len(chunk.records)
             else:
                 self._fold(chunk)

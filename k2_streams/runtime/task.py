@@ -25,7 +25,6 @@ from faust.types import TP
 from k2_streams.core import sequence_codec
 from k2_streams.core.sequence import ScopeState
 from k2_streams.failpoints import failpoint_in_loop
-from k2_streams.kafka.topics import RAW
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.checkpoint import Checkpoints, RowTable
 from k2_streams.runtime.context import TaskContext
@@ -143,7 +142,7 @@ class Task:
         # 1 Start the producer: Kafka aborts what the predecessor left open and fences it. Before
         #   this, the changelog's committed end may still move under the replay.
         self._producer = TransactionalProducer(
-            context.kafka, f"{settings.app_id}-{RAW}-{self.partition}", self.partition
+            context.kafka, f"{settings.app_id}-{context.raw.name}-{self.partition}", self.partition
         )
         await self._producer.start()
         await failpoint_in_loop("take-over.fenced")
@@ -176,6 +175,7 @@ class Task:
             position.checksum,
         )
         self.deferral = self._deferral = Deferral(
+            context.deferred,
             self.partition,
             position,
             self._store,
@@ -192,13 +192,15 @@ class Task:
             on_done=self._wake.set,
         )
         self._sequencer = Sequencer(
+            context.stream,
+            context.feeds,
             self.partition,
             settings.partitions,
             table,
             check_partition=settings.check_partition,
             enriches=lambda: context.overload.enriches,
         )
-        self._epoch = Epoch(offset)
+        self._epoch = Epoch(context.stream, offset)
         self._next = offset
         log.info(
             "task took over",
@@ -320,9 +322,8 @@ class Task:
         taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
         if taken < len(records):
-            self._inbox.appendleft(
-                Fetched(TP(RAW, self.partition), self._next, end, records[taken:], self.end_offset)
-            )
+            tp = TP(self._context.raw.name, self.partition)
+            self._inbox.appendleft(Fetched(tp, self._next, end, records[taken:], self.end_offset))
             self._inbox_records += len(records) - taken
         overload.worked += worked
         self._resume_if_room()
@@ -402,7 +403,7 @@ class Task:
     async def _checkpoint(self) -> None:
         """Commit the epoch; the next one grows meanwhile."""
         await self._commits.settled()
-        epoch, self._epoch = self._epoch, Epoch(self._epoch.position)
+        epoch, self._epoch = self._epoch, Epoch(self._context.stream, self._epoch.position)
         self._deferral.end(epoch)
         self._commits.begin(epoch)
         await self._deferral.rest()

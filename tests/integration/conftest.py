@@ -13,8 +13,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from k2_streams.cli.workers import LocalWorker
+from k2_streams.core.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.topics import ensure_topics, trade_topics
+from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
 
 PARTITIONS = 4
@@ -50,7 +51,7 @@ async def _reset_topics(bootstrap: str) -> None:
             await asyncio.sleep(0.2)
     finally:
         await admin.close()
-    await ensure_topics(KafkaConfig(bootstrap=bootstrap), trade_topics("k2", PARTITIONS))
+    await ensure_topics(KafkaConfig(bootstrap=bootstrap), stream_topics(TRADES, "k2", PARTITIONS))
 
 
 class Cluster:

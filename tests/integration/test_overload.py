@@ -11,9 +11,9 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.degradation import TRANSITIONS, Level
 from k2_streams.core.level_changes import LevelChanged, decode
+from k2_streams.core.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.topics import LEVELS
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ def is_calm(worker: LocalWorker) -> bool:
 
 
 async def _levels(bootstrap: str) -> list[LevelChanged]:
-    ats = [(LEVELS, partition) for partition in range(PARTITIONS)]
+    ats = [(TRADES.levels, partition) for partition in range(PARTITIONS)]
     found = []
     async with LogReader(KafkaConfig(bootstrap)) as reader:
         ends = await reader.end_offsets(ats)

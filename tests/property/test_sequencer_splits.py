@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from k2_streams.core import events, sequence_codec
 from k2_streams.core.sequence import ScopeState
+from k2_streams.core.stream import TRADES
+from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.epoch import Epoch
 from k2_streams.runtime.sequencer import Sequencer
 from k2_streams.state.store import PartitionStore
@@ -78,15 +80,15 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
         store = PartitionStore(Path(folder) / "s")
         store.open()
         table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
-        sequencer = Sequencer(0, 1, table, check_partition=True)
-        epochs, start = [Epoch(0)], 0
+        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, check_partition=True)
+        epochs, start = [Epoch(TRADES, 0)], 0
         sealed = table.seal()
         for end in sorted({*cuts, *seals, len(raw)} - {0}):
             sequencer.process(raw[start:end], end, epochs[-1])
             start = end
             if end in seals or end == len(raw):
                 sealed = table.seal()
-                epochs.append(Epoch(end))
+                epochs.append(Epoch(TRADES, end))
         store.close()
     rows = [row for epoch in epochs for batch in epoch.rows for row in batch.to_pylist()]
     return {
@@ -115,7 +117,7 @@ def test_any_split_gives_the_same_rows_events_letters_and_state(raw: list[Raw], 
 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
-    epoch = Epoch(17)
+    epoch = Epoch(TRADES, 17)
     epoch.seal(2)
     (only,) = epoch.outputs(2, 5, 3)
     assert dict(only.headers)["k2.raw-next"] == b"17"

@@ -9,6 +9,8 @@ import pytest
 from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.stream import TRADES
+from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
@@ -22,6 +24,8 @@ def context(tmp_path: Path) -> TaskContext:
     settings = from_environment({"K2_DATA_DIR": str(tmp_path)})
     info = TopicInfo(RAW, "id", 4)
     return TaskContext(
+        stream=TRADES,
+        feeds=FEEDS,
         settings=settings,
         kafka=settings.kafka,
         clock=SYSTEM_CLOCK,
