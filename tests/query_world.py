@@ -10,11 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from k2_streams.core import stream
 from k2_streams.core.schema import LOG, TRADES
 from k2_streams.core.trade_log import LogBatch, decode, encode, expand
 from k2_streams.core.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.plan import PlannedFile
+from k2_streams.lake.schema import description_of
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.query.engine import Engine
 from k2_streams.query.gaps import GapsView
@@ -160,6 +162,7 @@ class FileLake:
         if not files:
             return
         table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+        table = table.cast(TRADES)
         self._snapshot([self._write(table)], old.vector, old.rows)
         for file in files:
             Path(file).unlink()
@@ -214,7 +217,8 @@ class FileLake:
     def _write(self, table: pa.Table) -> str:
         self._made += 1
         path = self._folder / f"{self._made}.parquet"
-        pq.write_table(table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)]), path)
+        ordered = table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)])
+        pq.write_table(ordered.cast(description_of(stream.TRADES).file_schema), path)
         names = ("symbol", "exchange", "exchange_time_ns")
         self._rows[str(path)] = set(zip(*(table[n].to_pylist() for n in names), strict=True))
         return str(path)

@@ -25,6 +25,7 @@ class Stream:
         row_schema: what a feed's decoder gives.
         log_schema: what a record of the log holds.
         table_schema: what the table and every answer show, in this order.
+        last: columns that `/v1/symbols` shows of a symbol's newest row, as `last_<column>`.
         added: columns that a table made by an earlier version lacks, in the order they were added;
             the last of `table_schema`, and nullable.
     """
@@ -38,6 +39,7 @@ class Stream:
     row_schema: pa.Schema
     log_schema: pa.Schema
     table_schema: pa.Schema
+    last: tuple[str, ...]
     added: tuple[str, ...] = ()
 
     @property
@@ -66,4 +68,5 @@ TRADES = Stream(
     row_schema=schema.ROWS,
     log_schema=schema.LOG,
     table_schema=schema.TRADES,
+    last=("price", "quantity"),
 )

@@ -1,4 +1,4 @@
-"""What a record of `k2.trades` is: one Arrow IPC batch of accepted trades, compressed with lz4.
+"""What a record of a log is: one Arrow IPC batch of accepted rows, compressed with lz4.
 
 A record is written by a task in its checkpoint's transaction and read by every sink and tail. Its
 place in the log (`log_partition`, `log_offset`, `log_row`) is known only to the reader, and what
@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import MICROS, TRADES
+from k2_streams.core.schema import MICROS
+from k2_streams.core.stream import TRADES, Stream
 
 VERSION = b"1"
 _VERSION_KEY = b"k2.version"
@@ -23,14 +24,14 @@ _READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 class LogFormatError(ValueError):
-    """A record of `k2.trades` that this version cannot read: its writer is newer, or not K2."""
+    """A record of a log that this version cannot read: its writer is newer, or not K2."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
-    """The rows of one record of `k2.trades`, immutable, with its place in the log."""
+    """The rows of one record of a log, immutable, with its place in the log."""
 
-    rows: pa.RecordBatch  # in LOG's columns
+    rows: pa.RecordBatch  # in the log's columns, as the version that wrote them had it
     source_partition: int
     accepted_time_us: int
     log_partition: int
@@ -93,7 +94,9 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
     def text(name: str) -> pa.Array:
         return rows.column(name).cast(pa.string())
 
-    tail = pc.binary_join_element_wise("t:", rows.column("trade_id"), "")
+    tail = pa.nulls(rows.num_rows, pa.string())
+    if "trade_id" in rows.schema.names:
+        tail = pc.binary_join_element_wise("t:", rows.column("trade_id"), "")
     if tail.null_count:
         by_sequence = pc.binary_join_element_wise("s:", text("sequence"), "")
         tail = pc.coalesce(tail, by_sequence)
@@ -105,9 +108,24 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
     return pc.binary_join_element_wise(text("exchange"), text("symbol"), text("session"), tail, "|")
 
 
-def expand(batch: LogBatch, mask: pa.Array | None = None) -> pa.RecordBatch:
-    """Rows in `TRADES`' columns; with a boolean `mask`, only those where it is true."""
-    rows = batch.rows
+def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of a record in the columns of a log today; those an earlier version lacked are null."""
+    schema = stream.log_schema
+    if rows.schema.names == schema.names:
+        return rows.replace_schema_metadata(None)
+    there = set(rows.schema.names)
+    columns = [
+        rows.column(field.name) if field.name in there else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def expand(
+    batch: LogBatch, mask: pa.Array | None = None, stream: Stream = TRADES
+) -> pa.RecordBatch:
+    """Rows in the table's columns; with a boolean `mask`, only those where it is true."""
+    rows = in_log_columns(stream, batch.rows)
     log_row = pa.array(np.arange(rows.num_rows, dtype=np.int32))
     if mask is not None:
         rows, log_row = rows.filter(mask), log_row.filter(mask)
@@ -123,6 +141,6 @@ def expand(batch: LogBatch, mask: pa.Array | None = None) -> pa.RecordBatch:
     }
     columns = [
         derived[field.name] if field.name in derived else rows.column(field.name).cast(field.type)
-        for field in TRADES
+        for field in stream.table_schema
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=TRADES)
+    return pa.RecordBatch.from_arrays(columns, schema=stream.table_schema)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class LakeConfig:
-    """Of one catalog and the table `k2.trades` in it.
+    """Of one catalog and the tables in it.
 
     Attributes:
         catalog_uri: `sqlite:///path` (or another SQL database), or `http(s)://` of a REST catalog.

@@ -23,10 +23,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 
-from k2_streams.lake.schema import file_schema
-
 _DAY_NS = 86_400_000_000_000
-_FILE_SCHEMA = file_schema()
 
 #: Times and counters: small steps once sorted. `message_id` repeats its neighbour's beginning.
 _ENCODINGS = {
@@ -65,10 +62,15 @@ def sort_order(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return order, days[order]
 
 
-def write(table: Table, rows: pa.Table) -> list[DataFile]:
-    """Write the rows (`TRADES`' columns; names may be dictionaries) as files of the table.
+def write(table: Table, rows: pa.Table, columns: pa.Schema) -> list[DataFile]:
+    """Write the rows as files of the table.
 
     Nothing refers to the files until a commit does.
+
+    Args:
+        table: where they will belong.
+        rows: in the columns of the table; names may be dictionaries.
+        columns: the same with their field ids.
 
     Raises:
         OSError: the store refused.
@@ -76,7 +78,7 @@ def write(table: Table, rows: pa.Table) -> list[DataFile]:
     if rows.num_rows == 0:
         return []
     order, days = sort_order(rows)
-    ordered = _take(rows, order)
+    ordered = _take(rows, order, columns)
     write_id = uuid.uuid4()
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
     files = []
@@ -100,16 +102,16 @@ def _symbol_ranks(symbols: pa.ChunkedArray) -> np.ndarray:
     return places
 
 
-def _take(rows: pa.Table, order: np.ndarray) -> pa.Table:
+def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     """The rows in that order, in the columns of a file, a column at a time to spare memory."""
     indices = pa.array(order)
     columns = []
-    for field in _FILE_SCHEMA:
+    for field in schema:
         column = rows[field.name].take(indices)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         columns.append(column.cast(field.type))
-    return pa.Table.from_arrays(columns, schema=_FILE_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _write_file(
@@ -126,8 +128,8 @@ def _write_file(
             rows.schema,
             compression=properties.get("write.parquet.compression-codec", "zstd"),
             compression_level=int(properties.get("write.parquet.compression-level", "1")),
-            use_dictionary=_DICTIONARY,
-            column_encoding=_ENCODINGS,
+            use_dictionary=[n for n in _DICTIONARY if n.partition(".")[0] in rows.schema.names],
+            column_encoding={n: e for n, e in _ENCODINGS.items() if n in rows.schema.names},
             store_schema=False,
         )
         with writer:

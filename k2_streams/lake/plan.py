@@ -14,11 +14,12 @@ from typing import Any, Generic, TypeVar
 from pyiceberg.conversions import from_bytes
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
+from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import PrimitiveType
 
 from k2_streams.lake.errors import TableMismatchError
-from k2_streams.lake.schema import SCHEMA
+from k2_streams.lake.schema import TableDescription
 
 T = TypeVar("T", str, int)
 
@@ -83,7 +84,13 @@ class Planner:
     Two threads that lack the same read it twice; neither waits while the other reads.
     """
 
-    def __init__(self, max_files: int = MAX_FILES_KEPT, max_plans: int = MAX_PLANS_KEPT) -> None:
+    def __init__(
+        self,
+        table: TableDescription,
+        max_files: int = MAX_FILES_KEPT,
+        max_plans: int = MAX_PLANS_KEPT,
+    ) -> None:
+        self._table = table
         self._manifests: OrderedDict[str, tuple[_File, ...]] = OrderedDict()
         self._lists: OrderedDict[int, tuple[ManifestFile, ...]] = OrderedDict()
         self._files_kept = 0
@@ -141,7 +148,8 @@ class Planner:
     def _files(self, io: FileIO, manifest: ManifestFile) -> tuple[_File, ...]:
         if manifest.content == ManifestContent.DELETES:
             raise TableMismatchError(
-                f"k2.trades: expected data files only, found deletes in {manifest.manifest_path}"
+                f"{self._table.stream.log}: expected data files only, found deletes in "
+                f"{manifest.manifest_path}"
             )
         path = manifest.manifest_path
         with self._lock:
@@ -149,7 +157,8 @@ class Planner:
             if kept is not None:
                 self._manifests.move_to_end(path)
                 return kept
-        read = tuple(_file(e.data_file) for e in manifest.fetch_manifest_entry(io))
+        schema = self._table.schema
+        read = tuple(_file(schema, e.data_file) for e in manifest.fetch_manifest_entry(io))
         with self._lock:
             if path not in self._manifests:
                 self._manifests[path] = read
@@ -160,20 +169,20 @@ class Planner:
         return read
 
 
-def _file(file: DataFile) -> _File:
+def _file(schema: Schema, file: DataFile) -> _File:
     return _File(
         PlannedFile(
             file.file_path.removeprefix("file://"), file.record_count, file.file_size_in_bytes
         ),
-        symbol=_Bounds(*_bounds(file, "symbol")),
-        exchange=_Bounds(*_bounds(file, "exchange")),
-        time_ns=_Bounds(*_bounds(file, "exchange_time_ns")),
+        symbol=_Bounds(*_bounds(schema, file, "symbol")),
+        exchange=_Bounds(*_bounds(schema, file, "exchange")),
+        time_ns=_Bounds(*_bounds(schema, file, "exchange_time_ns")),
     )
 
 
-def _bounds(file: DataFile, name: str) -> Iterator[Any]:
-    field = SCHEMA.find_field(name)
-    kind = SCHEMA.find_type(name)
+def _bounds(schema: Schema, file: DataFile, name: str) -> Iterator[Any]:
+    field = schema.find_field(name)
+    kind = schema.find_type(name)
     assert isinstance(kind, PrimitiveType)  # noqa: S101 - the three columns asked for are
     for bounds in (file.lower_bounds, file.upper_bounds):
         raw = (bounds or {}).get(field.field_id)

@@ -1,4 +1,4 @@
-"""Records of `k2.trades` to rows of the table, many records at a time.
+"""Records of a log to rows of the table, many records at a time.
 
 The same rows as `core.trade_log.expand` gives of each record, with text columns that are still
 dictionaries: a commit of a million rows takes a third of the CPU so.
@@ -12,16 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import LOG, MICROS, TRADES
-from k2_streams.core.trade_log import LogBatch, message_ids
+from k2_streams.core.schema import MICROS
+from k2_streams.core.stream import Stream
+from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids
 
 
-def gather(batches: Sequence[LogBatch]) -> pa.Table:
-    """The rows of the records, in their order, in `TRADES`' columns."""
+def gather(stream: Stream, batches: Sequence[LogBatch]) -> pa.Table:
+    """The rows of the records, in their order, in the table's columns."""
     filled = [batch for batch in batches if batch.rows.num_rows]
     if not filled:
-        return TRADES.empty_table()
-    log = pa.Table.from_batches([batch.rows for batch in filled]).select(LOG.names)
+        return stream.table_schema.empty_table()
+    log = pa.Table.from_batches([in_log_columns(stream, batch.rows) for batch in filled])
     log = log.unify_dictionaries().combine_chunks()
     counts = np.fromiter((batch.rows.num_rows for batch in filled), np.int64, len(filled))
     starts = np.cumsum(counts) - counts
@@ -40,12 +41,11 @@ def gather(batches: Sequence[LogBatch]) -> pa.Table:
         "accepted_time": accepted.cast(MICROS),
     }
     return pa.table(
-        {field.name: derived.get(field.name, _column(log, field.name)) for field in TRADES}
+        {
+            name: derived[name] if name in derived else log[name]
+            for name in stream.table_schema.names
+        }
     )
-
-
-def _column(log: pa.Table, name: str) -> pa.ChunkedArray | None:
-    return log[name] if name in log.schema.names else None
 
 
 def _message_ids(log: pa.Table, batches: list[LogBatch]) -> pa.ChunkedArray:

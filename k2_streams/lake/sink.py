@@ -190,7 +190,7 @@ class Sink:
             LakeUnavailableError, VectorMovedError, LakeConfigError: as `Lake.append`.
         """
         return self._lake.append(
-            gather(pending.batches),
+            gather(self._lake.stream, pending.batches),
             pending.ranges,
             topic=self._topic,
             topic_id=self._topic_id,

@@ -1,4 +1,4 @@
-"""The lake: one table, appended to exactly once, read by snapshot. Everything here blocks."""
+"""The lake: a stream's table, appended to exactly once, read by snapshot. All of it blocks."""
 
 import threading
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.schema import TRADES
+from k2_streams.core.stream import TRADES, Stream
 from k2_streams.core.vector import Range
 from k2_streams.failpoints import failpoint
-from k2_streams.lake import commit, files, schema
+from k2_streams.lake import commit, files
 from k2_streams.lake.catalog import lake_calls, open_catalog
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.config import LakeConfig
@@ -35,6 +35,7 @@ from k2_streams.lake.errors import (
     VectorMovedError,
 )
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
+from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
 from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, info_of
 from k2_streams.lake.vectors import find_commit, head_vector
 
@@ -48,13 +49,11 @@ COMMIT_TRIES = 3
 RELOAD_TRIES = 5
 RELOAD_PAUSE_S = 0.1
 
-TRADES_TOPIC = "k2.trades"
-
 T = TypeVar("T")
 
 
 class Lake:
-    """The table `k2.trades` of one catalog.
+    """The table of a stream in one catalog.
 
     An instance belongs to one thread at a time: a table handle is not safe to share. `plan` alone
     may run beside another call, and of a snapshot that was planned before it asks nobody. Nothing
@@ -65,6 +64,7 @@ class Lake:
         config: where it is.
         clock: times what a commit takes.
         catalog: opens the catalog that the configuration names.
+        stream: whose table it is.
     """
 
     def __init__(
@@ -72,13 +72,17 @@ class Lake:
         config: LakeConfig,
         clock: Clock = SYSTEM_CLOCK,
         catalog: Callable[[LakeConfig], Catalog] = open_catalog,
+        *,
+        stream: Stream = TRADES,
     ) -> None:
+        self.stream = stream
+        self._description = description_of(stream)
         self._config = config
         self._clock = clock
         self._open_catalog = catalog
         self._catalog: Catalog | None = None
         self._table: Table | None = None
-        self._planner = Planner()
+        self._planner = Planner(self._description)
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -90,6 +94,8 @@ class Lake:
     def ensure(self) -> None:
         """Create catalog, namespace and table as far as they are missing; check the table.
 
+        A table that an earlier version made gets the columns that were added since.
+
         Safe beside other processes that do the same.
 
         Raises:
@@ -97,14 +103,17 @@ class Lake:
             LakeUnavailableError: the catalog or the store does not answer.
         """
         self._again(self._create)
-        table = self.load()
+        self._again(self._grow)
+        table, described = self.load(), self._description
         for what, expected, found in (
-            ("columns", schema.SCHEMA, table.schema()),
-            ("partitions", schema.PARTITION_SPEC, table.spec()),
+            ("columns", described.schema, table.schema()),
+            ("partitions", described.partition_spec, table.spec()),
         ):
             same = expected.fields == found.fields
             if not same:
-                raise TableMismatchError(f"k2.trades: expected {what} {expected}, found {found}")
+                raise TableMismatchError(
+                    f"{self.stream.log}: expected {what} {expected}, found {found}"
+                )
 
     def head(self) -> Head:
         """The newest snapshot, read from the catalog now.
@@ -154,7 +163,7 @@ class Lake:
         *,
         topic_id: str,
         commit_id: str,
-        topic: str = TRADES_TOPIC,
+        topic: str | None = None,
     ) -> Committed:
         """Append the rows of these ranges of the log, once, and move the vector with them.
 
@@ -163,11 +172,11 @@ class Lake:
         ranges without a row the vector moves by an empty snapshot.
 
         Args:
-            rows: in `TRADES`' columns; text columns may be dictionaries.
+            rows: in the table's columns; text columns may be dictionaries.
             ranges: per partition of the topic the positions read: `[start, end)`.
             topic_id: of the topic that the ranges count in.
             commit_id: names this batch and no other.
-            topic: the log that the rows come from.
+            topic: the log that the rows come from; None: the stream's.
 
         Raises:
             VectorMovedError: the table does not end where the batch starts; nothing was appended.
@@ -176,9 +185,9 @@ class Lake:
             LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
             ValueError: rows outside the ranges, other columns, or nothing to commit.
         """
-        claim = Claim(topic, topic_id, ranges, commit_id)
+        claim = Claim(topic or self.stream.log, topic_id, ranges, commit_id)
         failpoint("lake.taken")
-        _check_rows(rows, ranges)
+        _check_rows(rows, ranges, self.stream)
         started_s = self._clock.monotonic()
         # 1. Read the table as it is now: a handle from before may be stale.
         table = self.load()
@@ -192,7 +201,7 @@ class Lake:
         failpoint("lake.loaded")
         # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
         with lake_calls("write the data files"):
-            written = files.write(table, rows)
+            written = files.write(table, rows, self._description.file_schema)
         failpoint("lake.files-written")
         written_s = self._clock.monotonic()
         # 5. Commit by compare-and-set, and find out what became of it.
@@ -265,8 +274,8 @@ class Lake:
             TableMissingError: `ensure` was never called.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        with lake_calls("load k2.trades"):
-            self._table = self._open().load_table(schema.IDENTIFIER)
+        with lake_calls(f"load {self.stream.log}"):
+            self._table = self._open().load_table(self._description.identifier)
             return self._table
 
     def _open(self) -> Catalog:
@@ -275,20 +284,36 @@ class Lake:
         return self._catalog
 
     def _create(self) -> None:
-        with lake_calls("create k2.trades"):
-            catalog = self._open()
+        with lake_calls(f"create {self.stream.log}"):
+            catalog, described = self._open(), self._description
             try:
-                catalog.create_namespace_if_not_exists(schema.IDENTIFIER[:1])
-                if not catalog.table_exists(schema.IDENTIFIER):
+                catalog.create_namespace_if_not_exists(NAMESPACE)
+                if not catalog.table_exists(described.identifier):
                     catalog.create_table(
-                        schema.IDENTIFIER,
-                        schema=schema.SCHEMA,
-                        partition_spec=schema.PARTITION_SPEC,
-                        sort_order=schema.SORT_ORDER,
-                        properties=schema.PROPERTIES,
+                        described.identifier,
+                        schema=described.created,
+                        partition_spec=described.partition_spec,
+                        sort_order=described.sort_order,
+                        properties=PROPERTIES,
                     )
             except (NamespaceAlreadyExistsError, TableAlreadyExistsError) as error:
-                raise LakeUnavailableError("another process creates k2.trades") from error
+                raise LakeUnavailableError(f"another process creates {self.stream.log}") from error
+
+    def _grow(self) -> None:
+        """Add the columns that the table lacks, in order; another process may do so as well."""
+        with lake_calls(f"add columns to {self.stream.log}"):
+            table = self.load()
+            lacking = [
+                field
+                for field in self._description.added
+                if field.name not in table.schema().column_names
+            ]
+            if not lacking:
+                return
+            with table.update_schema() as update:
+                for field in lacking:
+                    update.add_column(field.name, field.field_type)
+            log.info("columns added", table=self.stream.log, columns=[f.name for f in lacking])
 
     def _again(self, call: Callable[[], T]) -> T:
         """The call's answer, tried again with growing pauses while the lake is unavailable."""
@@ -304,10 +329,11 @@ class Lake:
         return call()
 
 
-def _check_rows(rows: pa.Table, ranges: dict[int, Range]) -> None:
+def _check_rows(rows: pa.Table, ranges: dict[int, Range], stream: Stream) -> None:
     """A batch that says one thing of its offsets and holds another would break exactly-once."""
-    if rows.schema.names != TRADES.names:
-        raise ValueError(f"expected columns {TRADES.names}, found {rows.schema.names}")
+    expected = stream.table_schema.names
+    if rows.schema.names != expected:
+        raise ValueError(f"expected columns {expected}, found {rows.schema.names}")
     if all(held.start == held.end for held in ranges.values()):
         raise ValueError(f"nothing to commit: {ranges}")
     partitions = rows["log_partition"].to_numpy()

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
 
 from k2_streams.core.gaps import Gap, ScopeCounts
+from k2_streams.core.stream import Stream
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     token: str
-    offsets: dict[int, int]  # of k2.trades: per partition the next offset that is not in the answer
+    offsets: dict[int, int]  # of the log: per partition the next offset that is not in the answer
     snapshot: int | None  # of the lake; None: the lake had none
     pinned: bool  # asked with a token or a cursor: the same rows for ever
     start_ns: int | None  # the range as it was resolved: start inclusive, end exclusive
@@ -53,25 +55,41 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Rows in `core.schema.TRADES`' columns, in the order asked for, with their proof."""
+    """Rows in the table's columns, in the order asked for, with their proof."""
 
     rows: pa.Table
     meta: Meta
 
 
-class SymbolRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a symbol on an exchange."""
+@lru_cache
+def symbol_row(stream: Stream) -> type[msgspec.Struct]:
+    """What is known of a symbol on an exchange, of one stream.
 
-    exchange: str
-    symbol: str
-    trades: int
-    first_time_ns: int  # event times of its trades
-    last_time_ns: int
-    last_price: Decimal  # of the newest trade, in the order of every answer
-    last_quantity: Decimal
-    session: str  # of the newest trade
-    sequence: int | None  # of the newest trade
-    counts: ScopeCounts  # what the sequencer found
+    How many rows it has (under the stream's name), the first and last event time, what its newest
+    row (in the order of every answer) holds, and what the sequencer found.
+    """
+    last = [(f"last_{name}", _python_type(stream.table_schema.field(name))) for name in stream.last]
+    return msgspec.defstruct(
+        f"{stream.name.capitalize()}SymbolRow",
+        [
+            ("exchange", str),
+            ("symbol", str),
+            (stream.name, int),
+            ("first_time_ns", int),
+            ("last_time_ns", int),
+            *last,
+            ("session", str),
+            ("sequence", int | None),
+            ("counts", ScopeCounts),
+        ],
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _python_type(field: pa.Field) -> Any:
+    kind = Decimal if pa.types.is_decimal(field.type) else bool
+    return kind | None if field.nullable else kind
 
 
 class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +107,7 @@ class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
 class SymbolsAnswer:
     """Symbols, sorted by exchange and symbol, with their proof."""
 
-    symbols: list[SymbolRow]
+    symbols: list[msgspec.Struct]  # `symbol_row`
     meta: SymbolsMeta
 
 

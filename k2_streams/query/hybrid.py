@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
 from k2_streams.clock import Clock
+from k2_streams.core.stream import TRADES, Stream
 from k2_streams.query import proof
 from k2_streams.query.answer import (
     Answer,
@@ -21,9 +23,9 @@ from k2_streams.query.answer import (
     GapsMeta,
     NodeState,
     SnapshotRow,
-    SymbolRow,
     SymbolsAnswer,
     SymbolsMeta,
+    symbol_row,
 )
 from k2_streams.query.engine import Engine, FilesUnreadableError
 from k2_streams.query.errors import LakeUnavailable, RetryLaterError, UnknownSymbolError
@@ -32,9 +34,9 @@ from k2_streams.query.lake_view import LakeView
 from k2_streams.query.reading import Reader
 from k2_streams.query.request import (
     GapsRequest,
+    RowsRequest,
     SnapshotsRequest,
     SymbolsRequest,
-    TradesRequest,
 )
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Ground, Standing, Wanted
@@ -66,6 +68,7 @@ class HybridQuery:
         gaps: of this node; its reader feeds it.
         clock: the server's time, where a window has no end.
         state: how the pipeline stands now; every answer says it.
+        stream: what the answers are about.
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class HybridQuery:
         *,
         clock: Clock,
         state: Callable[[], NodeState] = NodeState,
+        stream: Stream = TRADES,
     ) -> None:
+        self.stream = stream
         self._tail = tail
         self._lake = lake
         self._engine = engine
@@ -85,12 +90,12 @@ class HybridQuery:
         self._clock = clock
         self._state = state
         self._ground = Ground(tail, lake, clock)
-        self._reader = Reader(lake, engine)
+        self._reader = Reader(stream, lake, engine)
         self._totals = SymbolTotals(self._reader.totals)
         self._known: set[tuple[str, tuple[str, ...]]] = set()
 
-    async def trades(self, request: TradesRequest) -> Answer:
-        """Trades of both parts, in order, with their proof.
+    async def rows(self, request: RowsRequest) -> Answer:
+        """Rows of both parts, in order, with their proof.
 
         Raises:
             QueryError: see its kinds in `query.errors`.
@@ -136,7 +141,7 @@ class HybridQuery:
                 if (not request.exchanges or key[0] in request.exchanges)
                 and (not request.symbols or key[1] in request.symbols)
             ]
-            missing = set(request.symbols) - {row.symbol for row in rows}
+            missing = set(request.symbols) - {symbol for _, symbol in totals}
             if missing:
                 raise UnknownSymbolError(tuple(sorted(missing)))
             offsets = standing.cut.next
@@ -253,7 +258,7 @@ class HybridQuery:
                 await self._ground.refresh()
         raise LakeUnavailable(f"files of the lake cannot be read: {unreadable}") from unreadable
 
-    async def _resolve(self, standing: Standing, request: TradesRequest, now_ns: int) -> Selection:
+    async def _resolve(self, standing: Standing, request: RowsRequest, now_ns: int) -> Selection:
         """What is wanted, its range as two times, and one row more than a page."""
         selection = Selection(
             request.symbols,
@@ -272,10 +277,8 @@ class HybridQuery:
             start_ns = max(0, end_ns - request.window_ns)
         return replace(selection, start_ns=start_ns, end_ns=end_ns)
 
-    async def _check_known(
-        self, standing: Standing, request: TradesRequest, rows: pa.Table
-    ) -> None:
-        """Refuse symbols of which no trade was accepted, as far as the standing reaches."""
+    async def _check_known(self, standing: Standing, request: RowsRequest, rows: pa.Table) -> None:
+        """Refuse symbols of which no row was accepted, as far as the standing reaches."""
         shown = pc.unique(rows.column("symbol")).to_pylist() if request.symbols else ()
         missing = [
             symbol
@@ -292,17 +295,17 @@ class HybridQuery:
         if len(found) < len(missing):
             raise UnknownSymbolError(tuple(name for name in missing if name not in found))
 
-    def _symbol_row(self, exchange: str, symbol: str, total: Total) -> SymbolRow:
+    def _symbol_row(self, exchange: str, symbol: str, total: Total) -> msgspec.Struct:
         newest = total.newest
-        return SymbolRow(
+        stream = self.stream
+        return symbol_row(stream)(
             exchange=exchange,
             symbol=symbol,
-            trades=total.trades,
+            **{stream.name: total.rows},
             first_time_ns=total.first_time_ns,
             last_time_ns=newest.exchange_time_ns,
-            last_price=newest.price,
-            last_quantity=newest.quantity,
-            session=newest.session,
-            sequence=newest.sequence,
+            **{f"last_{name}": newest.values[name] for name in stream.last},
+            session=newest.values["session"],
+            sequence=newest.values["sequence"],
             counts=self._gaps.counts(exchange, symbol),
         )

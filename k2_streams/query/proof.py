@@ -5,7 +5,7 @@ import pyarrow as pa
 from k2_streams.core.gaps import FILLED
 from k2_streams.query.answer import Answer, Meta, NodeState
 from k2_streams.query.gaps import GapsView
-from k2_streams.query.request import TradesRequest
+from k2_streams.query.request import RowsRequest
 from k2_streams.query.result import key_of_last, rows_from_lake
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing
@@ -20,7 +20,7 @@ def answer(
     rows: pa.Table,
     *,
     standing: Standing,
-    request: TradesRequest,
+    request: RowsRequest,
     selection: Selection,
     token: Token,
     gaps: GapsView,

@@ -6,17 +6,19 @@ from dataclasses import replace
 import pyarrow as pa
 
 from k2_streams.core.enrichment import filled
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range
+from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, Session
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.result import as_trades
+from k2_streams.query.result import as_rows
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
-from k2_streams.query.symbols import Slice, Totals, merged, totals_of
+from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
 from k2_streams.query.tail import TailBatch
-from k2_streams.query.tail_rows import EMPTY, in_order, select
+from k2_streams.query.tail_rows import in_order, select
 
 #: Files of one statement of totals: about 6 M rows, a second or two of two cores.
 TOTALS_FILES = 64
@@ -31,7 +33,10 @@ class Reader:
     spilled batch was evicted meanwhile.
     """
 
-    def __init__(self, lake: LakeView, engine: Engine) -> None:
+    def __init__(self, stream: Stream, lake: LakeView, engine: Engine) -> None:
+        self._stream = stream
+        self._empty = stream.table_schema.empty_table()
+        self._scan = statement.scan_of(stream, field_ids(stream), newest_columns(stream))
         self._lake = lake
         self._engine = engine
 
@@ -46,12 +51,12 @@ class Reader:
 
         def work(session: Session) -> pa.Table:
             with watch.stage("tail"):
-                tail = select(standing.view.batches(ranges), selection)
+                tail = select(self._stream, standing.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
                     return filled(in_order(tail, selection))
-                asked = statement.trades(files, limits, tail.num_rows > 0, selection)
-                return filled(as_trades(session.table(asked, tail)))
+                asked = statement.rows(self._scan, files, limits, tail.num_rows > 0, selection)
+                return filled(as_rows(self._stream, session.table(asked, tail)))
 
         with watch.stage("engine"):
             return await self._engine.run(work)
@@ -74,10 +79,12 @@ class Reader:
             found = set()
             for symbol in symbols:
                 one = replace(asked, symbols=(symbol,), at_most=1)
-                if select(standing.view.batches(ranges), one).num_rows:
+                if select(self._stream, standing.view.batches(ranges), one).num_rows:
                     found.add(symbol)
             if files and found < set(symbols):
-                names = session.table(statement.names(files, limits, asked), EMPTY)
+                names = session.table(
+                    statement.names(self._scan, files, limits, asked), self._empty
+                )
                 found |= set(names.column("symbol").to_pylist())
             return found
 
@@ -90,17 +97,22 @@ class Reader:
         totals: Totals = {}
         for at in range(0, len(files), TOTALS_FILES):
             some = files[at : at + TOTALS_FILES]
-            asked = statement.summary(some, limits, part.lake_from)
+            asked = statement.summary(self._scan, some, limits, part.lake_from)
 
             def of_lake(session: Session, asked: statement.Statement = asked) -> Totals:
-                return totals_of(session.table(asked, EMPTY).to_pylist())
+                return totals_of(session.table(asked, self._empty).to_pylist())
 
             totals = merged(totals, await self._engine.run(of_lake))
         for batches in _by_rows(standing.view.batches(part.tail)):
 
             def of_tail(session: Session, batches: list[TailBatch] = batches) -> Totals:
-                rows = select(batches, Selection())
-                return totals_of(session.table(statement.summary([], {}, {}), rows).to_pylist())
+                rows = select(self._stream, batches, Selection())
+                return totals_of(
+                    session.table(
+                        statement.summary(self._scan, [], {}, {}),
+                        rows,
+                    ).to_pylist()
+                )
 
             totals = merged(totals, await self._engine.run(of_tail))
         return totals

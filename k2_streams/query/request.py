@@ -35,7 +35,7 @@ GAP_STATES = ("open", "filled", "abandoned")
 _SELECTION = frozenset({"symbol", "exchange", "format"})
 _RANGE = frozenset({"start", "end", "window", "tz"})
 _PINNING = frozenset({"as_of", "min_offsets", "wait_ms"})
-TRADES_PARAMETERS = _SELECTION | _RANGE | _PINNING | {"limit", "order", "cursor"}
+ROWS_PARAMETERS = _SELECTION | _RANGE | _PINNING | {"limit", "order", "cursor"}
 GAPS_PARAMETERS = _SELECTION | _RANGE | {"limit", "state"}
 SYMBOLS_PARAMETERS = _SELECTION | _PINNING
 SNAPSHOTS_PARAMETERS = frozenset({"limit", "format"})
@@ -44,7 +44,7 @@ SNAPSHOTS_PARAMETERS = frozenset({"limit", "format"})
 Parameters = Mapping[str, str | Sequence[str]]
 
 
-class TradesRequest(msgspec.Struct, frozen=True, kw_only=True):
+class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/trades`, validated."""
 
     symbols: tuple[str, ...] = ()
@@ -109,16 +109,16 @@ class SnapshotsRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: Format | None = None
 
 
-def parse_trades(parameters: Parameters) -> TradesRequest:
+def parse_rows(parameters: Parameters) -> RowsRequest:
     """The parameters of `GET /v1/trades`.
 
     Raises:
         InvalidParameter: with the name of the first one that is wrong.
     """
-    given = _Given(parameters, TRADES_PARAMETERS)
+    given = _Given(parameters, ROWS_PARAMETERS)
     zone = parse_zone(given.one("tz"))
     cursor = given.cursor()
-    request = TradesRequest(
+    request = RowsRequest(
         symbols=given.symbols(),
         exchanges=given.exchanges(),
         start_ns=parse_time("start", given.one("start"), zone),
@@ -335,11 +335,11 @@ __all__ = [
     "LAST",
     "GapsRequest",
     "InvalidParameter",
+    "RowsRequest",
     "SnapshotsRequest",
     "SymbolsRequest",
-    "TradesRequest",
     "parse_gaps",
+    "parse_rows",
     "parse_snapshots",
     "parse_symbols",
-    "parse_trades",
 ]

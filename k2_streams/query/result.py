@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from k2_streams.core.schema import TRADES
+from k2_streams.core.stream import Stream
 from k2_streams.query.token import Key
 
 
-def as_trades(table: pa.Table) -> pa.Table:
-    """The engine's rows in `TRADES`' exact types, which it knows but for names and nullability."""
-    return table.cast(TRADES)
+def as_rows(stream: Stream, table: pa.Table) -> pa.Table:
+    """The engine's rows in the exact types, which it knows but for names and nullability."""
+    return table.cast(stream.table_schema)
 
 
 def key_of_last(rows: pa.Table) -> Key:

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 from k2_streams.query.token import Key
 
+#: Of every answer; ties end at the row's place in the log, so it is total.
+ORDER = ("exchange_time_ns", "log_partition", "log_offset", "log_row")
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Rows by name and time; empty names mean all, None no bound.
 
-    Order: exchange_time_ns, log_partition, log_offset, log_row; no two rows are equal in it.
+    In `ORDER`; no two rows are equal in it.
     """
 
     symbols: tuple[str, ...] = ()

@@ -1,19 +1,31 @@
 """The one statement of an answer: planned files and the tail's rows, filtered, ordered, limited.
 
-Values are bound, never written into the text; what is written comes from `core.schema` alone.
+Values are bound, never written into the text; what is written comes from the stream's own columns.
+A file's columns are found by their field ids, so that one written before a column was added gives
+null for it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from k2_streams.core.schema import TRADES
-from k2_streams.query.selection import Selection
+import pyarrow as pa
+
+from k2_streams.core.schema import DECIMAL, MICROS
+from k2_streams.core.stream import Stream
+from k2_streams.query.selection import ORDER, Selection
 
 #: The name that the tail's rows have in a statement.
 TAIL = "tail_rows"
-COLUMNS = ", ".join(field.name for field in TRADES)
-#: The order of every answer.
-ORDER = ("exchange_time_ns", "log_partition", "log_offset", "log_row")
+
+_TYPES: dict[pa.DataType, str] = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    MICROS: "TIMESTAMP WITH TIME ZONE",
+    DECIMAL: "DECIMAL(38, 18)",
+}
 
 Value = str | int | list[str]
 
@@ -41,12 +53,52 @@ class _Where:
         return f" WHERE {' AND '.join(self.terms)}" if self.terms else ""
 
 
-def trades(
-    files: Sequence[str], lake_limits: Mapping[int, int], tail: bool, selection: Selection
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How the files of a stream's table are read.
+
+    Attributes:
+        columns: of an answer.
+        source: a table function whose one value is the list of files.
+        newest: the columns that a symbol shows of its newest row.
+    """
+
+    columns: str
+    source: str
+    newest: tuple[str, ...]
+
+
+def scan_of(stream: Stream, field_ids: Mapping[str, int], newest: tuple[str, ...]) -> Scan:
+    """The scan of a stream's files, whose columns have these field ids."""
+    columns = ", ".join(
+        f"{field_ids[field.name]}: {{'name': '{field.name}', 'type': '{_type(field.type)}', "
+        "'default_value': NULL}"
+        for field in stream.table_schema
+    )
+    source = f"read_parquet(?, hive_partitioning = false, schema = MAP {{{columns}}})"
+    return Scan(", ".join(stream.table_schema.names), source, newest)
+
+
+def _type(kind: pa.DataType) -> str:
+    """DuckDB's name of a column's type."""
+    if pa.types.is_list(kind):
+        return f"{_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"MAP({_type(kind.key_type)}, {_type(kind.item_type)})"
+    return _TYPES[kind]
+
+
+def rows(
+    scan: Scan,
+    files: Sequence[str],
+    lake_limits: Mapping[int, int],
+    tail: bool,
+    selection: Selection,
 ) -> Statement:
     """The rows of a selection.
 
     Args:
+        scan: how the files are read.
         files: that may hold rows of it; may be empty if `tail` is true.
         lake_limits: per partition the offset from which on the files' rows are not wanted.
         tail: whether `TAIL` has rows; they are those of the selection already.
@@ -56,10 +108,10 @@ def trades(
     values: list[Value] = []
     if files:
         where = wanted(selection, lake_limits)
-        parts.append(f"SELECT {COLUMNS} FROM {_SCAN}{where}")  # noqa: S608 (bound values)
+        parts.append(f"SELECT {scan.columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
         values += [list(files), *where.values]
     if tail or not files:
-        parts.append(f"SELECT {COLUMNS} FROM {TAIL}")  # noqa: S608 (no value in it)
+        parts.append(f"SELECT {scan.columns} FROM {TAIL}")  # noqa: S608 (no value in it)
     direction = "DESC" if selection.descending else "ASC"
     order = ", ".join(f"{column} {direction}" for column in ORDER)
     sql = f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"  # noqa: S608 (no value)
@@ -69,43 +121,45 @@ def trades(
     return Statement(sql, tuple(values))
 
 
-def names(files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection) -> Statement:
+def names(
+    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+) -> Statement:
     """Which exchanges and symbols the files hold rows of."""
     where = wanted(selection, lake_limits)
     return Statement(
-        f"SELECT DISTINCT exchange, symbol FROM {_SCAN}{where}",  # noqa: S608 (bound values)
+        f"SELECT DISTINCT exchange, symbol FROM {scan.source}{where}",  # noqa: S608 (bound values)
         (list(files), *where.values),
     )
 
 
 def summary(
-    files: Sequence[str], lake_limits: Mapping[int, int], lake_from: Mapping[int, int]
+    scan: Scan,
+    files: Sequence[str],
+    lake_limits: Mapping[int, int],
+    lake_from: Mapping[int, int],
 ) -> Statement:
     """Per exchange and symbol: how many rows, the first and last time, and the newest row.
 
     Args:
+        scan: how the files are read.
         files: to add up; none: `TAIL`.
-        lake_limits: as in `trades`.
+        lake_limits: as in `rows`.
         lake_from: per partition the offset below which the files' rows are not wanted.
     """
     where = wanted(Selection(), lake_limits)
     for partition, offset in lake_from.items():
         where.add("NOT (log_partition = ? AND log_offset < ?)", partition, offset)
-    newest = (
-        "max_by({'price': price, 'quantity': quantity, 'session': session, 'sequence': sequence, "
-        "'log_partition': log_partition, 'log_offset': log_offset, 'log_row': log_row}, "
-        f"({', '.join(ORDER)}))"
+    given = ", ".join(f"'{name}': {name}" for name in (*scan.newest, *ORDER[1:]))
+    last = f"max_by({{{given}}}, ({', '.join(ORDER)}))"
+    source, values = (
+        (f"{scan.source}{where}", [list(files), *where.values]) if files else (TAIL, [])
     )
-    source, values = (f"{_SCAN}{where}", [list(files), *where.values]) if files else (TAIL, [])
     return Statement(
-        "SELECT exchange, symbol, count(*) AS trades, min(exchange_time_ns) AS first_time_ns, "  # noqa: S608 (bound values)
-        f"max(exchange_time_ns) AS last_time_ns, {newest} AS newest "
+        "SELECT exchange, symbol, count(*) AS rows, min(exchange_time_ns) AS first_time_ns, "  # noqa: S608 (bound values)
+        f"max(exchange_time_ns) AS last_time_ns, {last} AS newest "
         f"FROM {source} GROUP BY exchange, symbol",
         tuple(values),
     )
-
-
-_SCAN = "read_parquet(?, hive_partitioning = false, union_by_name = false)"
 
 
 def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple
 
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range
+from k2_streams.query.selection import ORDER
 from k2_streams.query.standing import Standing
 
 
@@ -16,10 +17,7 @@ class Newest(NamedTuple):
     log_partition: int
     log_offset: int
     log_row: int
-    price: Decimal
-    quantity: Decimal
-    session: str
-    sequence: int | None
+    values: dict[str, Any]  # of `newest_columns`
 
     @property
     def key(self) -> tuple[int, int, int, int]:
@@ -30,14 +28,14 @@ class Newest(NamedTuple):
 class Total(NamedTuple):
     """Of one exchange and symbol."""
 
-    trades: int
+    rows: int
     first_time_ns: int
     newest: Newest
 
     def plus(self, other: "Total") -> "Total":
         """Of both sets of rows, which share none."""
         return Total(
-            self.trades + other.trades,
+            self.rows + other.rows,
             min(self.first_time_ns, other.first_time_ns),
             max(self.newest, other.newest, key=lambda newest: newest.key),
         )
@@ -121,16 +119,26 @@ def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
     return Slice(lake=True, lake_from=dict(base), tail=above)
 
 
+def newest_columns(stream: Stream) -> tuple[str, ...]:
+    """The columns that a symbol shows of its newest row."""
+    return (*stream.last, "session", "sequence")
+
+
 def totals_of(rows: list[dict[str, Any]]) -> Totals:
     """The engine's groups as totals."""
     return {
         (row["exchange"], row["symbol"]): Total(
-            row["trades"],
+            row["rows"],
             row["first_time_ns"],
-            Newest(row["last_time_ns"], **row["newest"]),
+            _newest(row["last_time_ns"], row["newest"]),
         )
         for row in rows
     }
+
+
+def _newest(time_ns: int, row: dict[str, Any]) -> Newest:
+    partition, offset, place = (row.pop(name) for name in ORDER[1:])
+    return Newest(time_ns, partition, offset, place, row)
 
 
 def _seen(task: "asyncio.Future[Totals]") -> None:

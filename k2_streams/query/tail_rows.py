@@ -1,6 +1,7 @@
 """The tail's rows of a selection, in the table's columns; other rows are not touched."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -8,23 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import LOG, MICROS, TRADES
-from k2_streams.core.trade_log import LogBatch, message_ids
-from k2_streams.query.selection import Selection
+from k2_streams.core.schema import MICROS
+from k2_streams.core.stream import Stream
+from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids
+from k2_streams.query.selection import ORDER, Selection
 from k2_streams.query.tail import TailBatch
 
 #: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
 _MAX_EXPAND_ROWS = 200_000
 _MAX_EXPAND_BYTES = 512 * 2**20
-_PLAIN = pa.schema(
-    [
-        field.with_type(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-        for field in LOG
-    ]
-)
-EMPTY = TRADES.empty_table()
-#: Of every answer; ties end at the row's place in the log, so it is total.
-ORDER = ("exchange_time_ns", "log_partition", "log_offset", "log_row")
 
 Indices = npt.NDArray[np.int64]
 _NONE: Indices = np.empty(0, np.int64)
@@ -39,8 +32,8 @@ class _Hit(NamedTuple):
     size_bytes: int  # of the whole batch
 
 
-def select(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
-    """The rows of a selection, unordered, as `TRADES`.
+def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
+    """The rows of a selection, unordered, in the table's columns.
 
     With `at_most`, only rows that can be among the first of the order are given (at least those).
 
@@ -61,7 +54,7 @@ def select(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
         rows = _matching(batch, times, selection, names)
         if len(rows):
             hits.append(_Hit(batch, rows, times[rows], kept.size_bytes))
-    return _expand(_first(hits, selection))
+    return _expand(stream, _first(hits, selection))
 
 
 def in_order(rows: pa.Table, selection: Selection) -> pa.Table:
@@ -137,7 +130,7 @@ def _first(hits: list[_Hit], selection: Selection) -> list[_Hit]:
     ]
 
 
-def _expand(hits: list[_Hit]) -> pa.Table:
+def _expand(stream: Stream, hits: list[_Hit]) -> pa.Table:
     """Hits to rows; many small batches cost little more than one."""
     tables = []
     group: list[_Hit] = []
@@ -147,24 +140,25 @@ def _expand(hits: list[_Hit]) -> pa.Table:
         size_bytes += hit.size_bytes
         same = not group or hit.batch.source_partition == group[0].batch.source_partition
         if group and not (same and rows <= _MAX_EXPAND_ROWS and size_bytes <= _MAX_EXPAND_BYTES):
-            tables.append(_expand_group(group))
+            tables.append(_expand_group(stream, group))
             group, rows, size_bytes = [], len(hit.rows), hit.size_bytes
         group.append(hit)
     if group:
-        tables.append(_expand_group(group))
-    return pa.concat_tables(tables) if tables else EMPTY
+        tables.append(_expand_group(stream, group))
+    return pa.concat_tables(tables) if tables else stream.table_schema.empty_table()
 
 
-def _expand_group(hits: list[_Hit]) -> pa.Table:
+def _expand_group(stream: Stream, hits: list[_Hit]) -> pa.Table:
     """Rows of one source partition."""
     counts = [len(hit.rows) for hit in hits]
     sizes = [hit.batch.rows.num_rows for hit in hits]
     starts = np.cumsum(sizes) - sizes
     places = np.concatenate([hit.rows for hit in hits]) + np.repeat(starts, counts)
     # One look-up over all batches: a look-up in each costs four times as much.
-    table = pa.Table.from_batches([hit.batch.rows.replace_schema_metadata(None) for hit in hits])
-    taken = table.take(pa.array(places)).cast(_PLAIN)
-    rows = pa.RecordBatch.from_arrays([_joined(column) for column in taken.columns], schema=_PLAIN)
+    table = pa.Table.from_batches([in_log_columns(stream, hit.batch.rows) for hit in hits])
+    plain = _plain(stream)
+    taken = table.take(pa.array(places)).cast(plain)
+    rows = pa.RecordBatch.from_arrays([_joined(column) for column in taken.columns], schema=plain)
 
     def repeated(values: list[int], kind: npt.DTypeLike) -> npt.NDArray[np.int64]:
         return np.repeat(np.array(values, dtype=kind), counts)
@@ -183,9 +177,18 @@ def _expand_group(hits: list[_Hit]) -> pa.Table:
         pa.array(derived[field.name], type=None).cast(field.type)
         if field.name in derived
         else rows.column(field.name)
-        for field in TRADES
+        for field in stream.table_schema
     ]
-    return pa.Table.from_arrays(columns, schema=TRADES)
+    return pa.Table.from_arrays(columns, schema=stream.table_schema)
+
+
+@lru_cache
+def _plain(stream: Stream) -> pa.Schema:
+    """The log's columns, text as text."""
+    return pa.schema(
+        field.with_type(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+        for field in stream.log_schema
+    )
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

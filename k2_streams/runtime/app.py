@@ -173,7 +173,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             hold_source=lambda held: self._hold_source(held, "tail full"),
         )
         sink = SinkRunner(
-            Lake(settings.lake, clock),
+            Lake(settings.lake, clock, stream=stream),
             settings.kafka,
             topics[stream.log],
             self.metrics,
@@ -220,6 +220,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         install(
             self.web.web_app,
             Services(
+                stream=stream,
                 query=self.node.query,
                 status=status.as_dict,
                 ready=status.ready,

@@ -55,11 +55,17 @@ class Node:
             on_held=hold_source,
         )
         self.gaps = GapsView()
-        self.lake = LakeView(lambda: _open(settings, clock), guard)
+        self.lake = LakeView(lambda: _open(stream, settings, clock), guard)
         warehouse = settings.lake.warehouse_uri.removeprefix("file://")
         self._engine = Engine(EngineConfig(allowed=(warehouse,)), clock)
         self.query = HybridQuery(
-            self.tail, self.lake, self._engine, self.gaps, clock=clock, state=self._state
+            self.tail,
+            self.lake,
+            self._engine,
+            self.gaps,
+            clock=clock,
+            state=self._state,
+            stream=stream,
         )
         self.reader = TailReader(
             stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
@@ -98,7 +104,7 @@ class Node:
         await self.query.close()
 
 
-def _open(settings: Settings, clock: Clock) -> Lake:
-    lake = Lake(settings.lake, clock)
+def _open(stream: Stream, settings: Settings, clock: Clock) -> Lake:
+    lake = Lake(settings.lake, clock, stream=stream)
     lake.ensure()
     return lake

@@ -9,8 +9,8 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.core.gaps import Gap
-from k2_streams.core.schema import TRADES
-from k2_streams.query.answer import GapsMeta, Meta, SnapshotRow, SymbolRow, SymbolsMeta
+from k2_streams.core.stream import Stream
+from k2_streams.query.answer import GapsMeta, Meta, SnapshotRow, SymbolsMeta, symbol_row
 from k2_streams.web import correlation, parameters
 from k2_streams.web.errors import ErrorBody
 from k2_streams.web.formats import META_HEADER, Format
@@ -20,7 +20,7 @@ from k2_streams.web.views import Health, SnapshotsMeta
 
 #: Of the contract, not of the program: it changes with what callers build on.
 API_VERSION = "1.0.0"
-_DESCRIPTION = """Market trades, the last second's and the whole history's in one answer, with the
+_DESCRIPTION = """Market {name}, the last second's and the whole history's in one answer, with the
 proof of what the answer stands for.
 
 Decimals are strings. Fields that end in `_ns` are integers of nanoseconds since 1970 UTC, beyond
@@ -31,7 +31,7 @@ _WHY = {
     "304": "The caller's copy of a pinned answer still stands.",
     "401": "No API key, or not one of ours.",
     "403": "Without API keys this machine alone is answered.",
-    "404": "No trade of this symbol was ever accepted.",
+    "404": "Nothing of this symbol was ever accepted.",
     "405": "The path takes GET alone.",
     "413": "The request is too long, or the answer would be too large.",
     "422": "A parameter is not as described; `field` names it.",
@@ -45,25 +45,25 @@ _STATUS = {
 }
 
 
-def document(*, keyed: bool) -> dict[str, Any]:
-    """The document of a server that asks for an API key (`keyed`), or does not."""
+def document(stream: Stream, *, keyed: bool) -> dict[str, Any]:
+    """The document of a stream's server that asks for an API key (`keyed`), or does not."""
     metas, components = msgspec.json.schema_components(
         [Meta, GapsMeta, SymbolsMeta, SnapshotsMeta, ErrorBody, Health],
         ref_template="#/components/schemas/{name}",
     )
     meta, gaps_meta, symbols_meta, snapshots_meta, error, health = metas
     tables = {
-        "Trade": _row_schema(TRADES),
+        "Row": _row_schema(stream.table_schema),
         "GapRow": _row_schema(schema_of(Gap)),
-        "SymbolRow": _row_schema(schema_of(SymbolRow)),
+        "SymbolRow": _row_schema(schema_of(symbol_row(stream))),
         "SnapshotRow": _row_schema(schema_of(SnapshotRow)),
     }
     builder = _Builder(error, keyed=keyed)
     paths = {
-        "/v1/trades": builder.table(
-            "Trades of the lake and the tail as one.",
-            parameters.TRADES,
-            "Trade",
+        f"/v1/{stream.name}": builder.table(
+            f"{stream.name.capitalize()} of the lake and the tail as one.",
+            parameters.ROWS,
+            "Row",
             meta,
             more=("304", "404", "413"),
         ),
@@ -71,7 +71,7 @@ def document(*, keyed: bool) -> dict[str, Any]:
             "What was passed over, and what became of it.", parameters.GAPS, "GapRow", gaps_meta
         ),
         "/v1/symbols": builder.table(
-            "Symbols with their last trade and what the sequencer found.",
+            "Symbols with the last of each and what the sequencer found.",
             parameters.SYMBOLS,
             "SymbolRow",
             symbols_meta,
@@ -94,7 +94,11 @@ def document(*, keyed: bool) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "K2 Streams", "version": API_VERSION, "description": _DESCRIPTION},
+        "info": {
+            "title": "K2 Streams",
+            "version": API_VERSION,
+            "description": _DESCRIPTION.format(name=stream.name),
+        },
         "paths": paths,
         "components": {
             "schemas": {**components, **tables},

@@ -40,7 +40,7 @@ _START = _parameter("start", f"Inclusive. {_TIME}", _TIME_TEXT)
 _END = _parameter("end", f"Exclusive. {_TIME}", _TIME_TEXT)
 _LAST_END = _parameter(
     "end",
-    f"Exclusive. {_TIME} `last`: just after the newest trade of the selection.",
+    f"Exclusive. {_TIME} `last`: just after the newest row of the selection.",
     {"anyOf": [{"type": "string", "const": "last"}, _TIME_TEXT]},
 )
 _WINDOW = _parameter(
@@ -74,7 +74,7 @@ _CURSOR = _parameter(
 )
 _MIN_OFFSETS = _parameter(
     "min_offsets",
-    "`PARTITION:OFFSET,...` of k2.trades.raw: wait until the answer holds these records, "
+    "`PARTITION:OFFSET,...` of the raw topic: wait until the answer holds these records, "
     "else 503 `not_yet`. Not in a pinned answer.",
     {
         "type": "string",
@@ -111,7 +111,7 @@ def _limit(default: int, most: int) -> dict[str, Any]:
     return _parameter("limit", "Rows at most.", schema)
 
 
-TRADES = [
+ROWS = [
     _SYMBOL,
     _EXCHANGE,
     _START,

@@ -42,11 +42,11 @@ def install(app: web.Application, services: Services) -> None:
     app.on_response_prepare.append(name_response)
     app.on_response_prepare.append(_harden)
     app.on_cleanup.append(_closing(sender))
-    described = encode_json(document(keyed=bool(services.keys)))
+    described = encode_json(document(services.stream, keyed=bool(services.keys)))
     for path, view in {
         "/": page.view,
         "/v1/openapi.json": _constant(described),
-        "/v1/trades": views.trades,
+        f"/v1/{services.stream.name}": views.rows,
         "/v1/gaps": views.gaps,
         "/v1/symbols": views.symbols,
         "/v1/snapshots": views.snapshots,

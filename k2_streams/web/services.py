@@ -8,12 +8,13 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core.stream import Stream
 from k2_streams.query.answer import Answer, GapsAnswer, SnapshotRow, SymbolsAnswer
 from k2_streams.query.request import (
     GapsRequest,
+    RowsRequest,
     SnapshotsRequest,
     SymbolsRequest,
-    TradesRequest,
 )
 
 #: Requests a second for each caller.
@@ -31,7 +32,7 @@ class Readiness(msgspec.Struct, frozen=True):
 class Queries(Protocol):
     """The questions that the views ask: `k2_streams.query.hybrid.HybridQuery` answers them."""
 
-    async def trades(self, request: TradesRequest) -> Answer:
+    async def rows(self, request: RowsRequest) -> Answer:
         """Lake and tail as one."""
         ...
 
@@ -56,6 +57,7 @@ class Services:
     beyond `install`, which keeps their hashes; they are not shown in this object's text.
     """
 
+    stream: Stream
     query: Queries
     status: Callable[[], dict[str, Any]]
     ready: Callable[[], Readiness]

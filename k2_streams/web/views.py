@@ -11,12 +11,12 @@ from multidict import MultiMapping
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k2_streams.core.gaps import Gap
-from k2_streams.query.answer import SnapshotRow, SymbolRow
+from k2_streams.query.answer import SnapshotRow, symbol_row
 from k2_streams.query.request import (
     parse_gaps,
+    parse_rows,
     parse_snapshots,
     parse_symbols,
-    parse_trades,
 )
 from k2_streams.web.answers import Sender, is_known, pinned_headers
 from k2_streams.web.errors import bad_parameter, unavailable
@@ -51,10 +51,10 @@ class Views:
         self._services = services
         self._sender = sender
 
-    async def trades(self, request: web.Request) -> web.StreamResponse:
-        """`GET /v1/trades`."""
-        asked = _parsed(request.query, parse_trades)
-        answer = await _bounded(self._services.query.trades(asked))
+    async def rows(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/trades`, or whatever the stream is called."""
+        asked = _parsed(request.query, parse_rows)
+        answer = await _bounded(self._services.query.rows(asked))
         form = choose(asked.format, request.headers.get("Accept", ""))
         headers = NO_STORE
         if answer.meta.pinned:
@@ -76,7 +76,7 @@ class Views:
         """`GET /v1/symbols`."""
         asked = _parsed(request.query, parse_symbols)
         answer = await _bounded(self._services.query.symbols(asked))
-        rows = table_of(answer.symbols, SymbolRow)
+        rows = table_of(answer.symbols, symbol_row(self._services.stream))
         return await self._fresh(request, rows, answer.meta, asked.format)
 
     async def snapshots(self, request: web.Request) -> web.StreamResponse:

@@ -15,7 +15,7 @@ from query_world import T0, DictSpill, World
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
-from k2_streams.query.request import SymbolsRequest, TradesRequest, parse_trades
+from k2_streams.query.request import RowsRequest, SymbolsRequest, parse_rows
 from k2_streams.query.token import Token
 
 PARTITIONS = 3
@@ -57,7 +57,7 @@ class Run:
         self.world = World(
             folder, engine, partitions=PARTITIONS, memory_bytes=memory_bytes, spill=DictSpill()
         )
-        self.asked: list[tuple[TradesRequest, str, list[dict]]] = []
+        self.asked: list[tuple[RowsRequest, str, list[dict]]] = []
 
     def change(self, action: tuple) -> None:
         world = self.world
@@ -91,12 +91,12 @@ class Run:
         self.world.lake.meanwhile = lambda: [
             self.change(one) for one in itertools.islice(pending, 1)
         ]
-        request = TradesRequest(
+        request = RowsRequest(
             symbols=symbols, descending=descending, limit=limit, start_ns=start_ns, end_ns=end_ns
         )
         before = self.world.tail.view().ranges
         try:
-            first = await self.world.query.trades(request)
+            first = await self.world.query.rows(request)
         except UnknownSymbolError:
             held = self.world.lake.heads[-1].vector.topics
             seen = held["k2.trades"].next if held else {}
@@ -114,14 +114,14 @@ class Run:
     async def pages(self, first: Answer) -> list[dict]:
         rows, page = first.rows.to_pylist(), first
         while page.meta.next_cursor is not None:
-            request = parse_trades({"cursor": page.meta.next_cursor})
-            page = await self.world.query.trades(request)
+            request = parse_rows({"cursor": page.meta.next_cursor})
+            page = await self.world.query.rows(request)
             assert page.meta.token == first.meta.token
             assert 1 <= page.meta.rows <= request.limit
             rows += page.rows.to_pylist()
         return rows
 
-    def check(self, request: TradesRequest, answer: Answer, rows: list[dict]) -> None:
+    def check(self, request: RowsRequest, answer: Answer, rows: list[dict]) -> None:
         def keep(row: dict) -> bool:
             time = row["exchange_time_ns"]
             return (
@@ -151,14 +151,14 @@ class Run:
         """Every answer given before, by its token: the same rows, whatever happened since."""
         self.world.lake.meanwhile = lambda: None
         for request, token, rows in self.asked:
-            pinned = TradesRequest(
+            pinned = RowsRequest(
                 symbols=request.symbols,
                 descending=request.descending,
                 start_ns=request.start_ns,
                 end_ns=request.end_ns,
                 as_of=Token.decode(token),
             )
-            answer = await self.world.query.trades(pinned)
+            answer = await self.world.query.rows(pinned)
             assert answer.rows.to_pylist() == rows
             assert answer.meta.token == token
             await self.check_symbols(pinned.as_of)

@@ -11,12 +11,15 @@ import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World, record, table_of
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
+from k2_streams.core import stream
 from k2_streams.core.schema import TRADES
 from k2_streams.core.trade_log import expand
 from k2_streams.core.vector import Range
 from k2_streams.lake.rows import gather
-from k2_streams.lake.schema import PARTITION_SPEC, SCHEMA, SORT_ORDER, file_schema
+from k2_streams.lake.schema import description_of
 
+TABLE = description_of(stream.TRADES)
+SCHEMA = TABLE.schema
 SORT_KEY = ("symbol", "exchange_time_ns", "log_partition", "log_offset", "log_row")
 
 
@@ -60,8 +63,8 @@ def test_the_tables_columns_are_those_of_every_answer(world):
 def test_a_new_table_has_the_field_ids_partitions_and_order_as_written_down(world):
     table = world.table()
     assert table.schema().fields == SCHEMA.fields
-    assert table.spec().fields == PARTITION_SPEC.fields
-    assert table.sort_order().fields == SORT_ORDER.fields
+    assert table.spec().fields == TABLE.partition_spec.fields
+    assert table.sort_order().fields == TABLE.sort_order.fields
     assert [field.field_id for field in SCHEMA.fields] == list(range(1, len(TRADES) + 1))
 
 
@@ -71,7 +74,7 @@ def test_the_files_columns_carry_the_tables_field_ids(world):
     ids = {field.name: int(field.metadata[b"PARQUET:field_id"]) for field in schema}
     assert ids == {field.name: field.field_id for field in SCHEMA.fields}
     assert {name: schema.field(name).type for name in ("conditions", "vendor")} == {
-        name: file_schema().field(name).type for name in ("conditions", "vendor")
+        name: TABLE.file_schema.field(name).type for name in ("conditions", "vendor")
     }
 
 
@@ -82,11 +85,11 @@ def test_gather_gives_the_rows_that_expand_gives():
         record(1, 2, 5, symbols=("CCC", "AAA")),
         record(0, 6, 1),
     ]
-    rows = gather(records)
+    rows = gather(stream.TRADES, records)
     assert rows.cast(TRADES).equals(table_of(*records))
     assert pa.types.is_dictionary(rows["symbol"].type)
-    assert gather([]).equals(TRADES.empty_table())
-    assert gather([record(0, 4, 0)]).equals(TRADES.empty_table())
+    assert gather(stream.TRADES, []).equals(TRADES.empty_table())
+    assert gather(stream.TRADES, [record(0, 4, 0)]).equals(TRADES.empty_table())
 
 
 def test_rows_stand_by_symbol_then_time_then_place_in_the_log(world):
@@ -166,4 +169,4 @@ def test_row_groups_are_as_small_as_the_table_says(world):
 
 def test_expand_is_what_a_single_record_becomes():
     one = record(0, 5, 4)
-    assert gather([one]).cast(TRADES).to_batches()[0].equals(expand(one))
+    assert gather(stream.TRADES, [one]).cast(TRADES).to_batches()[0].equals(expand(one))

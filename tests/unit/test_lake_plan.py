@@ -6,10 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import NOON_NS, World, append, record, table_of
 
+from k2_streams.core.stream import TRADES
 from k2_streams.core.vector import Range
 from k2_streams.lake.errors import SnapshotNotFoundError, TableMismatchError
 from k2_streams.lake.plan import Filter, Planner
+from k2_streams.lake.schema import description_of
 
+TABLE = description_of(TRADES)
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 STEP_NS = 3_600_000_000_000
 
@@ -109,7 +112,7 @@ def test_a_manifest_is_read_once(world, monkeypatch):
     read = []
     table = world.table()
     snapshots = [table.snapshot_by_id(done.snapshot_id) for done in (first, second)]
-    planner = Planner(max_files=1, max_plans=1)
+    planner = Planner(TABLE, max_files=1, max_plans=1)
     kind = type(snapshots[0].manifests(table.io)[0])
     real = kind.fetch_manifest_entry
 
@@ -118,7 +121,7 @@ def test_a_manifest_is_read_once(world, monkeypatch):
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(kind, "fetch_manifest_entry", fetch)
-    roomy = Planner()
+    roomy = Planner(TABLE)
     for snapshot in snapshots * 2:
         roomy.plan(table.io, snapshot, Filter())
     assert len(read) == len(set(read)) == 2
@@ -149,4 +152,4 @@ def test_delete_files_are_refused_not_ignored(world):
             self.content, self.manifest_path = 1, real.manifest_path
 
     with pytest.raises(TableMismatchError, match="deletes"):
-        Planner().plan(table.io, WithDeletes(), Filter())
+        Planner(TABLE).plan(table.io, WithDeletes(), Filter())

@@ -10,8 +10,8 @@ import pytest
 from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError, Session
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import Statement
-from k2_streams.query.tail_rows import EMPTY
 
+EMPTY = pa.table({"n": pa.array([], pa.int64())})
 FOREVER = "SELECT count(*) FROM range(1000000000000) a, range(1000000) b"
 
 

@@ -29,10 +29,10 @@ from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.request import (
     GapsRequest,
+    RowsRequest,
     SnapshotsRequest,
     SymbolsRequest,
-    TradesRequest,
-    parse_trades,
+    parse_rows,
 )
 from k2_streams.query.tail import Tail
 from k2_streams.query.token import Token
@@ -60,7 +60,7 @@ def numbers(answer) -> list[int]:
 
 
 async def ask(world: World, **parameters: str):
-    return await world.query.trades(parse_trades(parameters))
+    return await world.query.rows(parse_rows(parameters))
 
 
 async def test_nothing_at_all_is_an_empty_answer(world):
@@ -261,7 +261,7 @@ async def test_an_unknown_symbol_is_told_from_an_empty_range(world):
     for symbol in ("A", "B"):
         assert (await ask(world, symbol=symbol, start=str(T0 + 5))).rows.num_rows == 0
     with pytest.raises(UnknownSymbolError) as caught:
-        await world.query.trades(TradesRequest(symbols=("A", "Z")))
+        await world.query.rows(RowsRequest(symbols=("A", "Z")))
     assert caught.value.symbols == ("Z",)
     with pytest.raises(UnknownSymbolError):
         await ask(world, symbol="A", exchange="Y")
@@ -370,7 +370,7 @@ async def test_the_proof_says_how_the_pipeline_stands(engine, world):
     query = HybridQuery(
         world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
     )
-    meta = (await query.trades(TradesRequest())).meta
+    meta = (await query.rows(RowsRequest())).meta
     assert (meta.level, meta.lag_records) == ("GRACEFUL", 3)
     assert (meta.dead_letters, meta.stalled) == (2, True)
 
@@ -450,18 +450,20 @@ async def test_a_real_lake(engine, tmp_path):
         range_ = Range(number, number + 1)
         tail.append(0, range_, [batch])
         if number < 3:
-            sink.append(gather([batch]), {0: range_}, topic_id=TOPIC_ID, commit_id=f"c{number}")
+            sink.append(
+                gather(sink.stream, [batch]), {0: range_}, topic_id=TOPIC_ID, commit_id=f"c{number}"
+            )
     await query.refresh()
     assert tail.rows == 2
-    answer = await query.trades(TradesRequest(symbols=("A",)))
+    answer = await query.rows(RowsRequest(symbols=("A",)))
     assert numbers(answer) == [1, 3, 5, 7]
     assert (answer.meta.rows_lake, answer.meta.rows_tail) == (3, 1)
-    window = await query.trades(parse_trades({"symbol": "A", "window": "1d", "end": "last"}))
+    window = await query.rows(parse_rows({"symbol": "A", "window": "1d", "end": "last"}))
     assert numbers(window) == [7]
     rows = await query.snapshots(SnapshotsRequest())
     assert [row.offsets for row in rows] == [{0: 3}, {0: 2}, {0: 1}]
     for row, found in zip(rows, ([1, 3, 5], [1, 3], [1]), strict=True):
-        past = await query.trades(TradesRequest(symbols=("A",), as_of=Token.decode(row.token)))
+        past = await query.rows(RowsRequest(symbols=("A",), as_of=Token.decode(row.token)))
         assert numbers(past) == found
     sink.close()
     await view.close()

@@ -5,18 +5,18 @@ import pytest
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.request import (
     MAX_LIMIT,
-    TradesRequest,
+    RowsRequest,
     parse_gaps,
+    parse_rows,
     parse_snapshots,
     parse_symbols,
-    parse_trades,
 )
 from k2_streams.query.token import Cursor, Key, Token
 
 TOKEN = Token("t", {0: 5, 1: 7}, 1_000)
 
 
-def cursor_of(request: TradesRequest, **changes: object) -> str:
+def cursor_of(request: RowsRequest, **changes: object) -> str:
     fields = {
         "token": TOKEN,
         "after": Key(1, 0, 2, 3),
@@ -32,11 +32,11 @@ def cursor_of(request: TradesRequest, **changes: object) -> str:
 
 
 def test_defaults():
-    assert parse_trades({}) == TradesRequest(limit=1_000)
+    assert parse_rows({}) == RowsRequest(limit=1_000)
 
 
 def test_everything_at_once():
-    request = parse_trades(
+    request = parse_rows(
         {
             "symbol": ["B", "A:C", "B"],
             "exchange": "X",
@@ -49,7 +49,7 @@ def test_everything_at_once():
             "format": "arrow",
         }
     )
-    assert request == TradesRequest(
+    assert request == RowsRequest(
         symbols=("A:C", "B"),
         exchanges=("X",),
         end_ns="last",
@@ -75,7 +75,7 @@ def test_everything_at_once():
     ],
 )
 def test_times(text, ns):
-    assert parse_trades({"start": text}).start_ns == ns
+    assert parse_rows({"start": text}).start_ns == ns
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_times(text, ns):
     ],
 )
 def test_local_times(text, zone, ns):
-    assert parse_trades({"start": text, "tz": zone}).start_ns == ns
+    assert parse_rows({"start": text, "tz": zone}).start_ns == ns
 
 
 @pytest.mark.parametrize(
@@ -140,29 +140,29 @@ def test_local_times(text, zone, ns):
         ("as_of", {"as_of": ""}),
         ("as_of", {"as_of": "!!!"}),
         ("as_of", {"as_of": TOKEN.encode()[:-3]}),
-        ("as_of", {"as_of": cursor_of(TradesRequest())}),
+        ("as_of", {"as_of": cursor_of(RowsRequest())}),
         ("as_of", {"as_of": Token("t", {-1: 5}, 0).encode()}),
         ("as_of", {"as_of": "A" * 20_000}),
         ("cursor", {"cursor": TOKEN.encode()}),
-        ("cursor", {"cursor": cursor_of(TradesRequest(), limit=0)}),
-        ("cursor", {"cursor": cursor_of(TradesRequest()), "symbol": "A"}),
-        ("as_of", {"cursor": cursor_of(TradesRequest()), "as_of": Token("t", {}, 0).encode()}),
+        ("cursor", {"cursor": cursor_of(RowsRequest(), limit=0)}),
+        ("cursor", {"cursor": cursor_of(RowsRequest()), "symbol": "A"}),
+        ("as_of", {"cursor": cursor_of(RowsRequest()), "as_of": Token("t", {}, 0).encode()}),
     ],
 )
 def test_a_refusal_names_its_field(field, parameters):
     with pytest.raises(InvalidParameter) as caught:
-        parse_trades(parameters)
+        parse_rows(parameters)
     assert caught.value.field == field
 
 
 def test_a_min_offset_waits_unless_told_otherwise():
-    assert parse_trades({"min_offsets": "0:1"}).wait_ms == 5_000
-    assert parse_trades({"min_offsets": "0:1", "wait_ms": "0"}).wait_ms == 0
+    assert parse_rows({"min_offsets": "0:1"}).wait_ms == 5_000
+    assert parse_rows({"min_offsets": "0:1", "wait_ms": "0"}).wait_ms == 0
 
 
 def test_a_cursor_alone_is_the_whole_question():
-    asked = TradesRequest(symbols=("A",), window_ns=5, descending=True)
-    request = parse_trades({"cursor": cursor_of(asked)})
+    asked = RowsRequest(symbols=("A",), window_ns=5, descending=True)
+    request = parse_rows({"cursor": cursor_of(asked)})
     assert (request.symbols, request.start_ns, request.end_ns) == (("A",), 10, 20)
     assert (request.window_ns, request.descending, request.limit) == (None, True, 50)
     assert request.as_of == TOKEN
@@ -171,8 +171,8 @@ def test_a_cursor_alone_is_the_whole_question():
 
 def test_a_cursor_beside_its_own_question_is_taken_with_another_limit():
     parameters = {"symbol": "A", "window": "5ns", "order": "desc"}
-    cursor = cursor_of(parse_trades(parameters))
-    assert parse_trades({**parameters, "cursor": cursor, "limit": "3"}).limit == 3
+    cursor = cursor_of(parse_rows(parameters))
+    assert parse_rows({**parameters, "cursor": cursor, "limit": "3"}).limit == 3
 
 
 def test_other_paths():

@@ -3,6 +3,7 @@
 import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 
+from k2_streams.core import stream
 from k2_streams.core.schema import TRADES
 from k2_streams.core.trade_log import expand
 from k2_streams.core.vector import Range, TopicOffsets, Vector
@@ -94,7 +95,7 @@ def test_a_view_keeps_what_it_saw():
     tail = filled()
     view = tail.view()
     tail.evict(vector({0: 8}))
-    assert select(view.batches(view.ranges), Selection()).num_rows == 12
+    assert select(stream.TRADES, view.batches(view.ranges), Selection()).num_rows == 12
     assert tail.view().partitions[0].batches == ()
 
 
@@ -173,7 +174,7 @@ def test_a_new_tail_begins_with_an_empty_spill_store(spill):
 
 
 def rows_of(view, selection: Selection) -> list[dict]:
-    return select(view.batches(view.ranges), selection).to_pylist()
+    return select(stream.TRADES, view.batches(view.ranges), selection).to_pylist()
 
 
 def rows(tail: Tail, selection: Selection) -> list[dict]:
@@ -208,8 +209,8 @@ def test_selected_rows_are_the_expanded_ones(selection, keep):
 def test_columns_are_the_tables():
     tail = filled()
     view = tail.view()
-    assert select(view.batches(view.ranges), Selection()).schema == TRADES
-    assert select([], Selection()).schema == TRADES
+    assert select(stream.TRADES, view.batches(view.ranges), Selection()).schema == TRADES
+    assert select(stream.TRADES, [], Selection()).schema == TRADES
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -242,7 +242,7 @@ async def test_errors_of_a_query(client_of, error, status, code, field, retry_af
 
 async def test_a_question_that_takes_too_long_is_given_up(client_of, monkeypatch):
     class Slow(CannedQueries):
-        async def trades(self, request):
+        async def rows(self, request):
             await asyncio.Event().wait()
 
     monkeypatch.setattr("k2_streams.web.views.ANSWER_TIMEOUT_S", 0.01)

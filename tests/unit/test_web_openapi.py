@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from web_node import served
 from web_support import application
 
+from k2_streams.core.stream import TRADES
 from k2_streams.query.times import parse_time
 from k2_streams.query.token import Token
 from k2_streams.web.formats import encode_json
@@ -85,7 +86,7 @@ def keyed(tmp_path_factory):
         yield address
 
 
-described = schemathesis.openapi.from_dict(json.loads(encode_json(document(keyed=True))))
+described = schemathesis.openapi.from_dict(json.loads(encode_json(document(TRADES, keyed=True))))
 
 
 def test_the_document_is_served(keyed):

@@ -8,6 +8,7 @@ import pyarrow as pa
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from k2_streams.core import stream
 from k2_streams.core.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
 from k2_streams.web.server import install
@@ -98,14 +99,14 @@ META = Meta(
 class CannedQueries:
     """Answers as told, for what the web does around them."""
 
-    rows: pa.Table = field(default_factory=lambda: trades_table(3))
+    table: pa.Table = field(default_factory=lambda: trades_table(3))
     meta: Meta = META
     error: Exception | None = None
     asked: list = field(default_factory=list)
 
-    async def trades(self, request):
+    async def rows(self, request):
         self._ask(request)
-        return Answer(self.rows, self.meta)
+        return Answer(self.table, self.meta)
 
     async def gaps(self, request):
         self._ask(request)
@@ -136,6 +137,7 @@ class CannedQueries:
 def services(query=None, **changes):
     """Services around `query`, with what a test changes."""
     given = {
+        "stream": stream.TRADES,
         "query": query or CannedQueries(),
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
         "ready": lambda: Readiness(ok=True),
