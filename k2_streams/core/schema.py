@@ -1,7 +1,8 @@
-"""The shapes a trade takes on its way: decoded rows, a record of `k2.trades`, the lake's table.
+"""The shapes that data take on their way: decoded rows, a record of the log, the lake's table.
 
 `ROWS` is what a feed's decoder gives, `LOG` what a record of `k2.trades` holds, `TRADES` what a
-query and the Iceberg table show. The order of the columns is part of the contract.
+query and the Iceberg table show; the same of quotes. The order of the columns is part of the
+contract.
 """
 
 import pyarrow as pa
@@ -13,74 +14,102 @@ NAME = pa.dictionary(pa.int32(), pa.string())
 MICROS = pa.timestamp("us", tz="UTC")
 VENDOR = pa.map_(pa.string(), pa.string())
 
-_WHAT_THE_VENUE_SAID = [
+#: Where a row was in its batch: `message` is the index of the record, `source_index` the place of
+#: the row inside that record (0 where a message carries one).
+_SOURCE = [
+    pa.field("message", pa.int32(), nullable=False),
+    pa.field("source_index", pa.int32(), nullable=False),
+]
+_INSTRUMENT = [
     pa.field("exchange", NAME, nullable=False),
     pa.field("symbol", NAME, nullable=False),
-    pa.field("trade_id", pa.string()),
-    pa.field("price", DECIMAL, nullable=False),
-    pa.field("quantity", DECIMAL, nullable=False),
-    pa.field("side", NAME),
+]
+_WHEN = [
     pa.field("conditions", pa.list_(pa.string())),
     pa.field("exchange_time_ns", pa.int64(), nullable=False),
     pa.field("receive_time_ns", pa.int64()),
     pa.field("trading_date", pa.date32(), nullable=False),
     pa.field("vendor", VENDOR),
 ]
+#: What the sequencer found, and where the record lies in the raw topic.
+_JUDGED = [
+    pa.field("session", NAME, nullable=False),
+    pa.field("sequence", pa.int64()),
+    pa.field("late", pa.bool_(), nullable=False),
+    pa.field("ingest_time", MICROS, nullable=False),
+]
+_RAW_PLACE = [
+    pa.field("source_offset", pa.int64(), nullable=False),
+    pa.field("source_index", pa.int32(), nullable=False),
+]
 
-#: What a feed's decoder gives: `message` is the index of the record in its batch, `source_index`
-#: the place of the trade inside that record (0 where a message carries one trade).
-ROWS = pa.schema(
-    [
-        pa.field("message", pa.int32(), nullable=False),
-        pa.field("source_index", pa.int32(), nullable=False),
-        *_WHAT_THE_VENUE_SAID,
-    ]
-)
+#: The columns of every table: who and which, when, and where it lies.
+_IDENTITY = [
+    pa.field("message_id", pa.string(), nullable=False),
+    pa.field("exchange", pa.string(), nullable=False),
+    pa.field("symbol", pa.string(), nullable=False),
+    pa.field("session", pa.string(), nullable=False),
+    pa.field("sequence", pa.int64()),
+]
+_TIMES = [
+    pa.field("conditions", pa.list_(pa.string())),
+    pa.field("exchange_time", MICROS, nullable=False),
+    pa.field("exchange_time_ns", pa.int64(), nullable=False),
+    pa.field("ingest_time", MICROS, nullable=False),
+    pa.field("late", pa.bool_(), nullable=False),
+]
+_PLACE = [
+    pa.field("source_partition", pa.int32(), nullable=False),
+    pa.field("source_offset", pa.int64(), nullable=False),
+    pa.field("source_index", pa.int32(), nullable=False),
+    pa.field("log_partition", pa.int32(), nullable=False),
+    pa.field("log_offset", pa.int64(), nullable=False),
+    pa.field("log_row", pa.int32(), nullable=False),
+    pa.field("receive_time_ns", pa.int64()),
+    pa.field("accepted_time", MICROS, nullable=False),
+    pa.field("trading_date", pa.date32(), nullable=False),
+    pa.field("vendor", VENDOR),
+]
+
+_TRADE = [
+    pa.field("trade_id", pa.string()),
+    pa.field("price", DECIMAL, nullable=False),
+    pa.field("quantity", DECIMAL, nullable=False),
+    pa.field("side", NAME),
+]
+_ENRICHED = [
+    pa.field("notional", DECIMAL),
+    pa.field("tick_direction", pa.string()),
+]
+
+
+def _texts(fields: list[pa.Field]) -> list[pa.Field]:
+    """The fields as a table has them: names are plain text."""
+    return [field.with_type(pa.string()) if field.type == NAME else field for field in fields]
+
+
+#: What a feed's decoder gives of trades.
+ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_TRADE, *_WHEN])
 
 #: One record of `k2.trades`. What is the same for a whole record (source partition, accepted time)
 #: is in the schema's metadata; what follows from other columns (message_id) is not sent at all.
-LOG = pa.schema(
-    [
-        *_WHAT_THE_VENUE_SAID,
-        pa.field("session", NAME, nullable=False),
-        pa.field("sequence", pa.int64()),
-        pa.field("late", pa.bool_(), nullable=False),
-        pa.field("ingest_time", MICROS, nullable=False),
-        pa.field("notional", DECIMAL),
-        pa.field("tick_direction", pa.string()),
-        pa.field("source_offset", pa.int64(), nullable=False),
-        pa.field("source_index", pa.int32(), nullable=False),
-    ]
-)
+LOG = pa.schema([*_INSTRUMENT, *_TRADE, *_WHEN, *_JUDGED, *_ENRICHED, *_RAW_PLACE])
 
 #: The Iceberg table `k2.trades` and every answer about trades.
-TRADES = pa.schema(
-    [
-        pa.field("message_id", pa.string(), nullable=False),
-        pa.field("exchange", pa.string(), nullable=False),
-        pa.field("symbol", pa.string(), nullable=False),
-        pa.field("session", pa.string(), nullable=False),
-        pa.field("sequence", pa.int64()),
-        pa.field("trade_id", pa.string()),
-        pa.field("price", DECIMAL, nullable=False),
-        pa.field("quantity", DECIMAL, nullable=False),
-        pa.field("side", pa.string()),
-        pa.field("conditions", pa.list_(pa.string())),
-        pa.field("exchange_time", MICROS, nullable=False),
-        pa.field("exchange_time_ns", pa.int64(), nullable=False),
-        pa.field("ingest_time", MICROS, nullable=False),
-        pa.field("late", pa.bool_(), nullable=False),
-        pa.field("notional", DECIMAL),
-        pa.field("tick_direction", pa.string()),
-        pa.field("source_partition", pa.int32(), nullable=False),
-        pa.field("source_offset", pa.int64(), nullable=False),
-        pa.field("source_index", pa.int32(), nullable=False),
-        pa.field("log_partition", pa.int32(), nullable=False),
-        pa.field("log_offset", pa.int64(), nullable=False),
-        pa.field("log_row", pa.int32(), nullable=False),
-        pa.field("receive_time_ns", pa.int64()),
-        pa.field("accepted_time", MICROS, nullable=False),
-        pa.field("trading_date", pa.date32(), nullable=False),
-        pa.field("vendor", VENDOR),
-    ]
-)
+TRADES = pa.schema([*_IDENTITY, *_texts(_TRADE), *_TIMES, *_ENRICHED, *_PLACE])
+
+#: The best bid and offer. A side without a price is null: nobody quotes it.
+_QUOTE = [
+    pa.field("bid_price", DECIMAL),
+    pa.field("bid_quantity", DECIMAL),
+    pa.field("ask_price", DECIMAL),
+    pa.field("ask_quantity", DECIMAL),
+    pa.field("crossed", pa.bool_(), nullable=False),  # bid above ask
+    pa.field("locked", pa.bool_(), nullable=False),  # bid equals ask
+    pa.field("one_sided", pa.bool_(), nullable=False),  # one side alone is quoted
+]
+
+#: The same three shapes of quotes.
+QUOTE_ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_QUOTE, *_WHEN])
+QUOTE_LOG = pa.schema([*_INSTRUMENT, *_QUOTE, *_WHEN, *_JUDGED, *_RAW_PLACE])
+QUOTES = pa.schema([*_IDENTITY, *_QUOTE, *_TIMES, *_PLACE])

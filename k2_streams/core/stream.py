@@ -26,6 +26,7 @@ class Stream:
         log_schema: what a record of the log holds.
         table_schema: what the table and every answer show, in this order.
         last: columns that `/v1/symbols` shows of a symbol's newest row, as `last_<column>`.
+        folder: stem of the folder of a worker's own state, below the data directory.
         added: columns that a table made by an earlier version lacks, in the order they were added;
             the last of `table_schema`, and nullable.
     """
@@ -40,6 +41,7 @@ class Stream:
     log_schema: pa.Schema
     table_schema: pa.Schema
     last: tuple[str, ...]
+    folder: str = "worker"
     added: tuple[str, ...] = ()
 
     @property
@@ -69,4 +71,18 @@ TRADES = Stream(
     log_schema=schema.LOG,
     table_schema=schema.TRADES,
     last=("price", "quantity"),
+)
+
+QUOTES = Stream(
+    name="quotes",
+    app_id="k2-quotes",
+    web_port=6166,
+    events="k2.quotes.sequence-events",
+    dead_letter="k2.quotes.dead-letter",
+    levels="k2.quotes.levels",
+    row_schema=schema.QUOTE_ROWS,
+    log_schema=schema.QUOTE_LOG,
+    table_schema=schema.QUOTES,
+    last=("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
+    folder="quotes-worker",
 )

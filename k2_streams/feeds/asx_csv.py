@@ -84,6 +84,14 @@ def event_time_ns(day: TradingDay, text: str) -> int | None:
     return (int(local.timestamp()) * 1_000 + ms) * 1_000_000
 
 
+class Stamp(NamedTuple):
+    """What every line of the exchange's files begins with."""
+
+    sequence: int
+    day: TradingDay
+    time_ns: int
+
+
 class AsxCsv:
     """The Australian Securities Exchange, one sequence a symbol and trading day."""
 
@@ -104,13 +112,25 @@ class AsxCsv:
         return collect(batch, _read, ("price", "volume", "time"))
 
 
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
+def split(value: bytes, columns: tuple[str, ...]) -> list[str]:
+    """The columns of a line.
+
+    Raises:
+        RefusedError: there are more or less of them.
+    """
     parts = value.decode().split(",")
-    if len(parts) != len(_COLUMNS):
-        detail = f"expected {len(_COLUMNS)} columns ({','.join(_COLUMNS)}), found {len(parts)}"
+    if len(parts) != len(columns):
+        detail = f"expected {len(columns)} columns ({','.join(columns)}), found {len(parts)}"
         raise refuse(Reason.WRONG_COLUMNS, None, detail)
-    number, symbol, date, time, price, volume, qualifiers, venue, buyer = parts
+    return parts
+
+
+def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -> Stamp:
+    """The number and time of a line of this symbol's.
+
+    Raises:
+        RefusedError: one of them is none, or the key names another symbol.
+    """
     agreeing(key, EXCHANGE, symbol)
     if not _NUMBER.fullmatch(number) or int(number) > MAX_INT64:
         detail = f"expected 0 to 2^63 - 1, found {shown(number)}"
@@ -122,14 +142,22 @@ def _read(value: bytes, key: bytes | None) -> Message:
     if time_ns is None:
         detail = f"expected HH:MM:SS.mmm in Sydney, found {shown(time)}"
         raise refuse(Reason.BAD_TIME, "time", detail, int(number), day.name)
+    return Stamp(int(number), day, time_ns)
+
+
+def _read(value: bytes, key: bytes | None) -> Message:
+    """One record."""
+    parts = split(value, _COLUMNS)
+    number, symbol, date, time, price, volume, qualifiers, venue, buyer = parts
+    stamp = stamped(key, number, symbol, date, time)
     vendor = {name: text for name, text in (("venue", venue), ("buyer", buyer)) if text}
     conditions = qualifiers.split() or None
     trade = Trade(
         price,
         volume,
-        time_ns,
+        stamp.time_ns,
         conditions=conditions,
         vendor=vendor or None,
-        trading_day=day.number,
+        trading_day=stamp.day.number,
     )
-    return Message([trade], int(number), day.name)
+    return Message([trade], stamp.sequence, stamp.day.name)

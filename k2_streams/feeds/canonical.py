@@ -1,6 +1,8 @@
-"""K2's own format: one JSON object a record, as the contract of `k2.trades.raw` has it."""
+"""K2's own format of trades: one JSON object a record, as `k2.trades.raw`'s contract has it."""
 
-from typing import Any
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +11,15 @@ import pyarrow.compute as pc
 
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.canonical_batch import decode_lines
-from k2_streams.feeds.canonical_record import SESSION, Line, read
-from k2_streams.feeds.columns import TradeColumns, finish
+from k2_streams.feeds.canonical_record import SESSION, TRADE, Kind, Line, Record, Shape, read
+from k2_streams.feeds.columns import Explain, TradeColumns, finish
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn
 
 
-class Canonical:
-    """The feed without a header. A record without a sequence is told apart by its trade id."""
+class CanonicalFeed(Generic[Kind]):
+    """The feed without a header, of records of one shape."""
 
     name = "canonical"
     description = Description(
@@ -31,39 +33,89 @@ class Canonical:
         time_unit=TimeUnit.NANOSECONDS,
     )
 
+    def __init__(self, shape: Shape[Kind], finish: "Finish[Kind]") -> None:
+        self._shape = shape
+        self._finish = finish
+
     def decode(self, batch: RawBatch) -> Decoded:
         """Decode a batch. A record's outcome does not depend on its neighbours."""
         keys = KeyColumn.of(batch.keys)
-        lines, left = decode_lines(batch.values)
+        lines, left = decode_lines(self._shape, batch.values)
         messages = np.arange(len(batch.values), dtype=np.int32)
         refused: dict[int, Refusal] = {}
         if left:
-            messages, lines = _with_the_rest(batch, messages, lines, left, refused)
-        trades = _columns(messages, lines)
-        wrong = _disagree(keys, messages, lines) | _bad_sessions(trades.sessions, len(lines))
+            messages, lines = _with_the_rest(self._shape, batch, messages, lines, left, refused)
+        wrong = _disagree(keys, messages, lines) | _bad_sessions(lines)
 
         def explain(message: int, found: Refusal) -> Refusal:
-            outcome = _read(batch, message)
+            outcome = _read(self._shape, batch, message)
             return outcome if isinstance(outcome, Refusal) else found
 
-        return finish(batch, keys, trades, refused, wrong=wrong, explain=explain)
+        return self._finish(batch, keys, messages, lines, refused, wrong, explain)
 
 
-def _read(batch: RawBatch, message: int) -> Line[str] | Refusal:
-    return read(batch.values[message], batch.keys[message], int(batch.append_time_ms[message]))
+class Finish(Protocol[Kind]):
+    """Lays records of one shape down as columns, and checks them like any other feed's."""
+
+    def __call__(
+        self,
+        batch: RawBatch,
+        keys: KeyColumn,
+        messages: npt.NDArray[np.int32],
+        lines: list[Kind],
+        refused: dict[int, Refusal],
+        wrong: npt.NDArray[np.bool_],
+        explain: Explain,
+    ) -> Decoded:
+        """Of these messages, which have been read."""
+        ...
+
+
+def _finish_trades(
+    batch: RawBatch,
+    keys: KeyColumn,
+    messages: npt.NDArray[np.int32],
+    lines: list[Line[Any]],
+    refused: dict[int, Refusal],
+    wrong: npt.NDArray[np.bool_],
+    explain: Explain,
+) -> Decoded:
+    (prices, quantities), binary = number_texts(lines, "price", "quantity")
+    trades = TradeColumns(
+        **said(messages, lines),
+        prices=prices,
+        quantities=quantities,
+        binary_numbers=binary,
+        trade_ids=[line.trade_id for line in lines],
+        sides=[line.side for line in lines],
+    )
+    return finish(batch, keys, trades, refused, wrong=wrong, explain=explain)
+
+
+class Canonical(CanonicalFeed[Line[Any]]):
+    """The feed of trades without a header. One without a sequence is told apart by its trade id."""
+
+    def __init__(self) -> None:
+        super().__init__(TRADE, _finish_trades)
+
+
+def _read(shape: Shape[Kind], batch: RawBatch, message: int) -> Kind | Refusal:
+    value, key = batch.values[message], batch.keys[message]
+    return read(shape, value, key, int(batch.append_time_ms[message]))
 
 
 def _with_the_rest(
+    shape: Shape[Kind],
     batch: RawBatch,
     messages: npt.NDArray[np.int32],
-    lines: list[Line[Any]],
+    lines: list[Kind],
     left: list[int],
     refused: dict[int, Refusal],
-) -> tuple[npt.NDArray[np.int32], list[Line[Any]]]:
+) -> tuple[npt.NDArray[np.int32], list[Kind]]:
     """Read the records that no quick way took: into `lines` in their order, or into `refused`."""
-    slow: dict[int, Line[str]] = {}
+    slow: dict[int, Kind] = {}
     for message in left:
-        outcome = _read(batch, message)
+        outcome = _read(shape, batch, message)
         if isinstance(outcome, Refusal):
             refused[message] = outcome
         else:
@@ -75,33 +127,36 @@ def _with_the_rest(
     return kept, [slow[place] if place in slow else next(quick) for place in kept.tolist()]
 
 
-def _columns(messages: npt.NDArray[np.int32], lines: list[Line[Any]]) -> TradeColumns:
-    """The records' fields as columns."""
-    prices = [line.price for line in lines]
-    quantities = [line.quantity for line in lines]
-    binary = not set(map(type, prices)) <= {str}
+def said(messages: npt.NDArray[np.int32], lines: Sequence[Record]) -> dict[str, Any]:
+    """The columns that records of every shape have."""
+    return {
+        "message": messages,
+        "event_time_ns": np.array([line.exchange_time_ns for line in lines], dtype=np.int64),
+        "sequence": _with_minus_one([line.sequence for line in lines]),
+        "conditions": [line.conditions for line in lines],
+        "receive_times_ns": [line.receive_time_ns for line in lines],
+        "vendors": [line.vendor for line in lines],
+        "sessions": [line.session for line in lines],
+    }
+
+
+def number_texts(lines: Sequence[Record], *names: str) -> tuple[list[list[Any]], bool]:
+    """The texts of numbers that are strings or JSON, a column a name; whether some are bytes.
+
+    A JSON string stands without its quotation marks, null as None.
+    """
+    columns = [[getattr(line, name) for line in lines] for name in names]
+    binary = any(not set(map(type, numbers)) <= {str, NoneType} for numbers in columns)
     if binary:
-        prices, quantities = _number_texts(prices), _number_texts(quantities)
-    sequences = [line.sequence for line in lines]
-    return TradeColumns(
-        message=messages,
-        prices=prices,
-        quantities=quantities,
-        event_time_ns=np.array([line.exchange_time_ns for line in lines], dtype=np.int64),
-        sequence=_with_minus_one(sequences),
-        trade_ids=[line.trade_id for line in lines],
-        sides=[line.side for line in lines],
-        conditions=[line.conditions for line in lines],
-        receive_times_ns=[line.receive_time_ns for line in lines],
-        vendors=[line.vendor for line in lines],
-        sessions=[line.session for line in lines],
-        binary_numbers=binary,
-    )
+        columns = [[_number_text(number) for number in numbers] for numbers in columns]
+    return columns, binary
 
 
-def _number_texts(numbers: list[Any]) -> list[Any]:
-    """The text of numbers that are strings or JSON; a JSON string without its quotation marks."""
-    return [number if type(number) is str else bytes(number).strip(b'"') for number in numbers]
+def _number_text(number: Any) -> Any:
+    if number is None or type(number) is str:
+        return number
+    text = bytes(number)
+    return None if text == b"null" else text.strip(b'"')
 
 
 def _with_minus_one(numbers: list[int | None]) -> npt.NDArray[np.int64]:
@@ -114,7 +169,7 @@ def _with_minus_one(numbers: list[int | None]) -> npt.NDArray[np.int64]:
 
 
 def _disagree(
-    keys: KeyColumn, messages: npt.NDArray[np.int32], lines: list[Line[Any]]
+    keys: KeyColumn, messages: npt.NDArray[np.int32], lines: Sequence[Record]
 ) -> npt.NDArray[np.bool_]:
     """Of each record, whether its key is not its exchange and symbol."""
     scope = keys.index[messages]
@@ -131,10 +186,10 @@ def _disagree(
     return ~agree
 
 
-def _bad_sessions(sessions: list[str | None] | None, count: int) -> npt.NDArray[np.bool_]:
+def _bad_sessions(lines: Sequence[Record]) -> npt.NDArray[np.bool_]:
     """Of each record, whether it names a session with characters that are not printable ASCII."""
-    names = set(sessions or ()) - {None}
+    names = {line.session for line in lines}
     bad = {name for name in names if name is not None and not SESSION.fullmatch(name)}
-    if not bad or sessions is None:
-        return np.zeros(count, dtype=np.bool_)
-    return np.array([name in bad for name in sessions], dtype=np.bool_)
+    if not bad:
+        return np.zeros(len(lines), dtype=np.bool_)
+    return np.array([line.session in bad for line in lines], dtype=np.bool_)

@@ -16,21 +16,12 @@ lies within one value, and as many objects as values means one each. (Without it
 `{"a":` and `3}` are three values and, joined, three other objects.)
 """
 
-from typing import Any
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical_record import (
-    MAX_DEPTH,
-    Line,
-    StrictLine,
-    is_too_deep,
-    unknown_fields,
-    with_unknown,
-)
+from k2_streams.feeds.canonical_record import MAX_DEPTH, Kind, Shape, is_too_deep, with_unknown
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES
 
 #: Small enough that a record in a thousand leaves most chunks clean, large enough that the cost of
@@ -38,33 +29,30 @@ from k2_streams.feeds.decoded import MAX_VALUE_BYTES
 CHUNK = 128
 _NEWLINE, _OPEN, _CLOSE, _OPEN_LIST = b"\n{}["
 
-_STRINGS: msgspec.json.Decoder[Line[Any]] = msgspec.json.Decoder(StrictLine[str])
-_NUMBERS: msgspec.json.Decoder[Line[Any]] = msgspec.json.Decoder(StrictLine[Raw])
-_LOOSE: msgspec.json.Decoder[Line[Any]] = msgspec.json.Decoder(Line[Raw])
 _FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 #: What msgspec raises for bytes that are not what was asked for.
 _NOT_SO = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode_lines(values: list[bytes | None]) -> tuple[list[Line[Any]], list[int]]:
+def decode_lines(shape: Shape[Kind], values: list[bytes | None]) -> tuple[list[Kind], list[int]]:
     """The records that a quick way takes, in order, and the indices of the others.
 
-    A record's `price` and `quantity` are strings, or `Raw` JSON text without escapes. It is right
+    A record's numbers are strings, or `Raw` JSON text without escapes. It is right
     in shape alone: the values of its numbers, its key and its session are not looked at here.
     """
-    whole = _joined(values, loosely=False)
+    whole = _joined(shape, values, loosely=False)
     if whole is not None:
         return whole, []
-    lines: list[Line[Any] | None] = []
+    lines: list[Kind | None] = []
     for first in range(0, len(values), CHUNK):
         chunk = values[first : first + CHUNK]
-        together = _joined(chunk, loosely=True)
-        lines += [_one(value) for value in chunk] if together is None else together
+        together = _joined(shape, chunk, loosely=True)
+        lines += [_one(shape, value) for value in chunk] if together is None else together
     left = [index for index, line in enumerate(lines) if line is None]
     return [line for line in lines if line is not None], left
 
 
-def _joined(values: list[bytes | None], *, loosely: bool) -> list[Line[Any]] | None:
+def _joined(shape: Shape[Kind], values: list[bytes | None], *, loosely: bool) -> list[Kind] | None:
     """All values at once; None if they cannot be trusted together, or one of them is refused."""
     try:
         joined = b"\n".join(values)  # type: ignore[arg-type]  # a null value raises TypeError
@@ -74,15 +62,15 @@ def _joined(values: list[bytes | None], *, loosely: bool) -> list[Line[Any]] | N
     ends = np.flatnonzero(data == _NEWLINE)
     if not _is_one_object_a_value(data, ends, len(values)):
         return None
-    lines = _decoded(_STRINGS, joined, len(values))
+    lines = _decoded(shape.strict, joined, len(values))
     if lines is not None:
         return lines
-    if not loosely and _decoded(_STRINGS, joined.partition(b"\n")[0], 1):
+    if not loosely and _decoded(shape.strict, joined.partition(b"\n")[0], 1):
         return None  # the first value is plain, so what failed is an exception: in its chunk
     if _is_plain_text(joined) and _is_shallow(data, ends):
-        lines = _decoded(_NUMBERS, joined, len(values))
+        lines = _decoded(shape.strict_raw, joined, len(values))
         if lines is None and loosely:
-            lines = _loose(joined, len(values))
+            lines = _loose(shape, joined, len(values))
     return lines
 
 
@@ -107,9 +95,7 @@ def _is_shallow(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.intp]) -> bool
     return bool(np.diff(passed, prepend=0, append=opens.size).max() <= MAX_DEPTH)
 
 
-def _decoded(
-    decoder: "msgspec.json.Decoder[Line[Any]]", joined: bytes, count: int
-) -> list[Line[Any]] | None:
+def _decoded(decoder: "msgspec.json.Decoder[Kind]", joined: bytes, count: int) -> list[Kind] | None:
     """The objects of joined values, if all are right and they are as many as the values."""
     try:
         lines = decoder.decode_lines(joined)
@@ -118,36 +104,36 @@ def _decoded(
     return lines if len(lines) == count else None
 
 
-def _loose(joined: bytes, count: int) -> list[Line[Any]] | None:
+def _loose(shape: Shape[Kind], joined: bytes, count: int) -> list[Kind] | None:
     """Joined values whose objects have fields that K2 does not know."""
     unknown_of: dict[tuple[str, ...], list[str]] = {}  # the records of a feed are much alike
     try:
-        lines = _LOOSE.decode_lines(joined)
+        lines = shape.loose.decode_lines(joined)
         for line, fields in zip(lines, _FIELDS.decode_lines(joined), strict=True):
             names = tuple(fields)
             unknown = unknown_of.get(names)
             if unknown is None:
-                unknown = unknown_of[names] = unknown_fields(fields)
+                unknown = unknown_of[names] = shape.unknown(fields)
             line.vendor = with_unknown(fields, unknown, line.vendor)
     except _NOT_SO:
         return None
     return lines if len(lines) == count else None
 
 
-def _one(value: bytes | None) -> Line[Any] | None:
+def _one(shape: Shape[Kind], value: bytes | None) -> Kind | None:
     """One value by itself; None where `read` has to look at it."""
     if value is None or len(value) > MAX_VALUE_BYTES:
         return None
     plain = _is_plain_text(value) and not is_too_deep(value)
     try:
-        return (_NUMBERS if plain else _STRINGS).decode(value)
+        return (shape.strict_raw if plain else shape.strict).decode(value)
     except _NOT_SO:
         if not plain:
             return None
     try:
-        line = _LOOSE.decode(value)
+        line = shape.loose.decode(value)
         fields = _FIELDS.decode(value)
-        line.vendor = with_unknown(fields, unknown_fields(fields), line.vendor)
+        line.vendor = with_unknown(fields, shape.unknown(fields), line.vendor)
     except _NOT_SO:
         return None
     return line

@@ -1,11 +1,14 @@
-"""One canonical record at a time: the decoder that defines what the format means.
+"""One canonical record at a time: the decoder that defines what a format means.
 
-`read` looks at every field by itself, so that it can say which one is at fault. It is slow; the
-batch decoder uses it for the records that its quick way refuses, and is tested against it.
+A `Shape` says which fields a record has; trades and quotes have one each. `read` looks at every
+field by itself, so that it can say which one is at fault. It is slow; the batch decoder uses it for
+the records that its quick way refuses, and is tested against it.
 """
 
+import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -35,28 +38,74 @@ Number = TypeVar("Number")  # str where prices are decimal strings; Raw for the 
 Side = Literal["buy", "sell", "unknown"]
 
 
-class Line(msgspec.Struct, Generic[Number], gc=False):
-    """A canonical record as it stands, fields that K2 does not know left out."""
+class Record(msgspec.Struct, kw_only=True, gc=False):
+    """What every canonical record says, whatever its shape."""
 
     exchange: str
     symbol: str
-    price: Number
-    quantity: Number
     exchange_time_ns: Annotated[int, Meta(ge=MIN_EVENT_TIME_NS, le=MAX_INT64)]
     sequence: Annotated[int, Meta(ge=0, le=MAX_INT64)] | None = None
-    trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
     session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    side: Side | None = None
     conditions: list[str] | None = None
     vendor: dict[str, str] | None = None
     receive_time_ns: Annotated[int, Meta(ge=0, le=MAX_INT64)] | None = None
 
 
-class StrictLine(Line[Number], Generic[Number], forbid_unknown_fields=True, gc=False):
-    """A canonical record that has no field that K2 does not know."""
+class Line(Record, Generic[Number], kw_only=True, gc=False):
+    """A canonical trade as it stands, fields that K2 does not know left out."""
+
+    price: Number
+    quantity: Number
+    trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
+    side: Side | None = None
 
 
-FIELDS = frozenset(Line.__struct_fields__)
+class StrictLine(Line[Number], Generic[Number], forbid_unknown_fields=True, kw_only=True, gc=False):
+    """A canonical trade that has no field that K2 does not know."""
+
+
+class Need(enum.Enum):
+    """Whether a field must be there."""
+
+    VALUE = "a value"
+    FIELD = "the field; null is a value"
+    NONE = "nothing"
+
+
+Check = Callable[[Raw], Any]
+Kind = TypeVar("Kind", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape(Generic[Kind]):
+    """The fields of a kind of record.
+
+    Attributes:
+        record: what `read` gives.
+        fields: the fields of its own and what checks each, in the order of the contract; those that
+            stand before the event time, and those behind the sequence.
+        strict: decodes a record with no other fields whose numbers are strings.
+        strict_raw: the same whose numbers may be JSON numbers, kept as their text.
+        loose: the same with other fields.
+    """
+
+    record: type[Kind]
+    before: Mapping[str, tuple[Check, Need]]
+    behind: Mapping[str, tuple[Check, Need]]
+    strict: "msgspec.json.Decoder[Kind]"
+    strict_raw: "msgspec.json.Decoder[Kind]"
+    loose: "msgspec.json.Decoder[Kind]"
+    known: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Collect the names."""
+        object.__setattr__(self, "known", frozenset(self.record.__struct_fields__))
+
+    def unknown(self, fields: Iterable[str]) -> list[str]:
+        """Those of a record's fields that K2 does not know, in the record's order."""
+        return [name for name in fields if name not in self.known]
+
+
 _SIDES = get_args(Side)
 _ANY_FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
@@ -80,7 +129,9 @@ class _FaultError(ValueError):
         self.detail = detail
 
 
-def read(value: bytes | None, key: bytes | None, append_time_ms: int) -> Line[str] | Refusal:
+def read(
+    shape: Shape[Kind], value: bytes | None, key: bytes | None, append_time_ms: int
+) -> Kind | Refusal:
     """Decode one record.
 
     Returns:
@@ -94,51 +145,49 @@ def read(value: bytes | None, key: bytes | None, append_time_ms: int) -> Line[st
         return error.refusal
     if key is None:
         return Refusal(Reason.NULL_KEY, "key", "expected EXCHANGE:SYMBOL, found none")
-    faults: dict[str, _FaultError] = {}
-
-    def take(name: str, check: Callable[[Raw], Any], *, required: bool = False) -> Any:
-        raw = fields.get(name)
-        try:
-            if raw is not None and bytes(raw) != b"null":
-                return check(raw)
-        except _FaultError as fault:
-            faults[name] = fault
-        else:
-            if required:
-                faults[name] = _FaultError(Reason.MISSING_FIELD, "expected the field, found none")
-        return None
-
-    exchange = take("exchange", _exchange, required=True)
-    symbol = take("symbol", _symbol, required=True)
+    found = _Found(fields)
+    take, faults = found.take, found.faults
+    exchange = take("exchange", _exchange, Need.VALUE)
+    symbol = take("symbol", _symbol, Need.VALUE)
     agrees = _agrees(key, exchange, symbol, faults)
-    price = take("price", _decimal, required=True)
-    quantity = take("quantity", _decimal, required=True)
-    time_ns = take("exchange_time_ns", _event_time(append_time_ms), required=True)
+    for name, (check, need) in shape.before.items():
+        take(name, check, need)
+    time_ns = take("exchange_time_ns", _event_time(append_time_ms), Need.VALUE)
     sequence = take("sequence", _sequence)
-    trade_id = take("trade_id", _trade_id)
     session = take("session", _session)
-    side = take("side", _side)
-    conditions = take("conditions", _typed(_TEXTS, "a list of strings"))
-    vendor = take("vendor", _typed(_TEXT_MAP, "an object of strings"))
-    receive_time_ns = take("receive_time_ns", _receive_time)
+    for name, (check, need) in shape.behind.items():
+        take(name, check, need)
+    take("conditions", _CONDITIONS)
+    vendor = take("vendor", _VENDOR)
+    take("receive_time_ns", _receive_time)
     for name, fault in faults.items():
         if not agrees or sequence is None or "session" in faults:
             return Refusal(fault.reason, name, fault.detail)
         return Refusal(fault.reason, name, fault.detail, sequence, session, time_ns or 0)
-    return Line(
-        exchange=exchange,
-        symbol=symbol,
-        price=price,
-        quantity=quantity,
-        exchange_time_ns=time_ns,
-        sequence=sequence,
-        trade_id=trade_id,
-        session=session,
-        side=side,
-        conditions=conditions,
-        vendor=with_unknown(fields, unknown_fields(fields), vendor),
-        receive_time_ns=receive_time_ns,
-    )
+    found.values["vendor"] = with_unknown(fields, shape.unknown(fields), vendor)
+    return shape.record(**found.values)
+
+
+class _Found:
+    """What was found of a record so far: values, and faults by field."""
+
+    def __init__(self, fields: Mapping[str, Raw]) -> None:
+        self._fields = fields
+        self.values: dict[str, Any] = {}
+        self.faults: dict[str, _FaultError] = {}
+
+    def take(self, name: str, check: Check, need: Need = Need.NONE) -> Any:
+        """A field's value; None where there is none, or it is at fault."""
+        raw = self._fields.get(name)
+        self.values[name] = None
+        try:
+            if raw is not None and bytes(raw) != b"null":
+                self.values[name] = check(raw)
+            elif need is Need.VALUE or (need is Need.FIELD and raw is None):
+                raise _FaultError(Reason.MISSING_FIELD, "expected the field, found none")  # noqa: TRY301 - one place keeps faults
+        except _FaultError as fault:
+            self.faults[name] = fault
+        return self.values[name]
 
 
 def _parse(value: bytes) -> dict[str, Raw]:
@@ -171,11 +220,6 @@ def is_too_deep(value: bytes) -> bool:
     return False
 
 
-def unknown_fields(fields: Iterable[str]) -> list[str]:
-    """Those of a record's fields that K2 does not know, in the record's order."""
-    return [field for field in fields if field not in FIELDS]
-
-
 def with_unknown(
     fields: Mapping[str, Raw], unknown: list[str], vendor: dict[str, str] | None
 ) -> dict[str, str] | None:
@@ -190,9 +234,9 @@ def with_unknown(
     if not unknown:
         return vendor
     merged = {} if vendor is None else dict(vendor)
-    for field in unknown:
-        text = bytes(fields[field])
-        name = field
+    for unknown_name in unknown:
+        text = bytes(fields[unknown_name])
+        name = unknown_name
         while name in merged:
             name = f"$.{name}"
         if text[:1] != b'"':
@@ -240,6 +284,8 @@ def _typed(decoder: "msgspec.json.Decoder[Any]", expected: str) -> Callable[[Raw
 
 
 _text = _typed(_TEXT, "a string")
+_CONDITIONS = _typed(_TEXTS, "a list of strings")
+_VENDOR = _typed(_TEXT_MAP, "an object of strings")
 
 
 def _exchange(raw: Raw) -> str:
@@ -258,17 +304,27 @@ def _symbol(raw: Raw) -> str:
     return text
 
 
-def _decimal(raw: Raw) -> str:
-    text = bytes(raw).decode()
-    if text[0] == '"':
-        text = _text(raw)
-    elif text[0] not in "-0123456789":
-        detail = f"expected a decimal string or a number, found {shown(text)}"
-        raise _FaultError(Reason.WRONG_TYPE, detail)
+def above_zero(raw: Raw) -> str:
+    """A decimal above zero, as its shortest plain text."""
     try:
-        return decimals.plain_text(decimals.positive(text))
+        return decimals.plain_text(decimals.positive(_number_text(raw)))
     except decimals.DecimalTextError as error:
         raise _FaultError(error.reason, error.detail) from None
+
+
+def above_zero_or_none(raw: Raw) -> str | None:
+    """The same; None of a zero."""
+    return None if decimals.is_zero(_number_text(raw)) else above_zero(raw)
+
+
+def _number_text(raw: Raw) -> str:
+    text = bytes(raw).decode()
+    if text[0] == '"':
+        return str(_text(raw))
+    if text[0] not in "-0123456789":
+        detail = f"expected a decimal string or a number, found {shown(text)}"
+        raise _FaultError(Reason.WRONG_TYPE, detail)
+    return text
 
 
 def _integer(raw: Raw) -> int | None:
@@ -330,3 +386,14 @@ def _side(raw: Raw) -> str:
     if text not in _SIDES:
         raise _FaultError(Reason.BAD_SIDE, f"expected {', '.join(_SIDES)}, found {shown(text)}")
     return text
+
+
+#: A trade, as the contract of `k2.trades.raw` has it.
+TRADE: Shape[Line[Any]] = Shape(
+    Line,
+    before={"price": (above_zero, Need.VALUE), "quantity": (above_zero, Need.VALUE)},
+    behind={"trade_id": (_trade_id, Need.NONE), "side": (_side, Need.NONE)},
+    strict=msgspec.json.Decoder(StrictLine[str]),
+    strict_raw=msgspec.json.Decoder(StrictLine[Raw]),
+    loose=msgspec.json.Decoder(Line[Raw]),
+)

@@ -1,7 +1,8 @@
 """From the columns that a feed collected to a `Decoded` batch: what all feeds check alike.
 
 A feed collects `TradeColumns`; `finish` turns prices and quantities into decimals, bounds event
-times, takes out the messages that fail, and lays the rest down as Arrow columns.
+times, takes out the messages that fail, and lays the rest down as Arrow columns. `settle` is what
+it shares with other kinds of rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,17 +34,13 @@ _MS_NS = 1_000_000
 _CONDITIONS = pa.list_(pa.string())
 
 
-@dataclass(slots=True)
-class TradeColumns:
-    """The trades of a batch in message order. None: the feed has no such column."""
+@dataclass(slots=True, kw_only=True)
+class RowColumns:
+    """The rows of a batch in message order. None: the feed has no such column."""
 
     message: npt.NDArray[np.int32]
-    prices: list[Any]
-    quantities: list[Any]
     event_time_ns: npt.NDArray[np.int64]
     sequence: npt.NDArray[np.int64]  # -1: none
-    trade_ids: list[str | None] | None = None
-    sides: list[str | None] | None = None
     conditions: list[list[str] | None] | None = None
     receive_times_ns: list[int | None] | None = None
     vendors: list[dict[str, str] | None] | None = None
@@ -52,9 +49,21 @@ class TradeColumns:
     symbols: list[str | None] | None = None  # None: the key's
     source_index: npt.NDArray[np.int32] | None = None  # None: one trade a message
     binary_numbers: bool = False  # prices and quantities are bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class TradeColumns(RowColumns):
+    """The trades of a batch."""
+
+    prices: list[Any]
+    quantities: list[Any]
+    trade_ids: list[str | None] | None = None
+    sides: list[str | None] | None = None
     names: tuple[str, str, str] = ("price", "quantity", "exchange_time_ns")  # as the feed has them
 
 
+#: By the name of a field, what is wrong with it, by place.
+Faults = Mapping[str, Mapping[int, decimals.DecimalTextError]]
 #: Says precisely what is wrong with the message of this index. The common check's own words, which
 #: it is given, are good enough where a feed has no order of its own among a message's faults.
 Explain = Callable[[int, Refusal], Refusal]
@@ -70,7 +79,7 @@ def finish(
     control: Mapping[int, Control] | None = None,
     explain: Explain | None = None,
 ) -> Decoded:
-    """Check what all feeds check alike, and lay the batch down as columns.
+    """Check what all feeds of trades check alike, and lay the batch down as columns.
 
     Args:
         batch: the records.
@@ -83,42 +92,83 @@ def finish(
         control: by message, what is known of it.
         explain: says what is wrong with a message that the common checks refuse.
     """
+    count, (price, quantity, event_time) = len(trades.message), trades.names
     prices, price_faults = decimals.column(trades.prices, binary=trades.binary_numbers)
     quantities, quantity_faults = decimals.column(trades.quantities, binary=trades.binary_numbers)
-    latest = batch.append_time_ms[trades.message] * _MS_NS + MAX_AHEAD_NS
-    times = trades.event_time_ns
+    values = {
+        "trade_id": _texts(trades.trade_ids, count),
+        "price": prices,
+        "quantity": quantities,
+        "side": _dictionary(trades.sides, count),
+    }
+    return settle(
+        batch,
+        keys,
+        trades,
+        refused,
+        rows=laid_down(ROWS, keys, trades, values),
+        faults={price: price_faults, quantity: quantity_faults},
+        event_time=event_time,
+        wrong=wrong,
+        control=control,
+        explain=explain,
+    )
+
+
+def settle(
+    batch: RawBatch,
+    keys: KeyColumn,
+    columns: RowColumns,
+    refused: Mapping[int, Refusal],
+    *,
+    rows: pa.RecordBatch,
+    faults: Faults,
+    event_time: str,
+    wrong: npt.NDArray[np.bool_] | None = None,
+    control: Mapping[int, Control] | None = None,
+    explain: Explain | None = None,
+) -> Decoded:
+    """Check times, take out the rows that fail, and say of each message what it is.
+
+    Args:
+        batch: the records.
+        keys: their keys.
+        columns: every message that is not refused and not control.
+        refused: by message; why it is refused.
+        rows: of `columns`, faulty ones included.
+        faults: what is wrong with numbers, in the order in which fields are to be blamed.
+        event_time: what the feed calls the event time.
+        wrong: as in `finish`.
+        control: as in `finish`.
+        explain: as in `finish`.
+    """
+    latest = batch.append_time_ms[columns.message] * _MS_NS + MAX_AHEAD_NS
+    times = columns.event_time_ns
     untimely = (times < MIN_EVENT_TIME_NS) | (times > latest)
     faulty = untimely if wrong is None else untimely | wrong
-    faulty[list(price_faults)] = True
-    faulty[list(quantity_faults)] = True
+    for places in faults.values():
+        faulty[list(places)] = True
     everything = dict(refused)
     for place in np.flatnonzero(faulty).tolist():
-        message = int(trades.message[place])
+        message = int(columns.message[place])
         if message in everything:
             continue
-        found = _common_fault(trades, place, price_faults, quantity_faults)
+        found = _common_fault(columns, place, faults, event_time)
         everything[message] = explain(message, found) if explain else found
-    rows = _rows(keys, trades, prices, quantities)
     if faulty.any():
-        if trades.source_index is not None:
-            faulty = np.isin(trades.message, trades.message[faulty])
+        if columns.source_index is not None:
+            faulty = np.isin(columns.message, columns.message[faulty])
         rows = rows.filter(pa.array(~faulty))
-    return _decoded(batch, keys, trades, everything, control or {}, rows)
+    return _decoded(batch, keys, columns, everything, control or {}, rows)
 
 
-def _common_fault(
-    trades: TradeColumns,
-    place: int,
-    price_faults: Mapping[int, decimals.DecimalTextError],
-    quantity_faults: Mapping[int, decimals.DecimalTextError],
-) -> Refusal:
-    """What the common checks found wrong with a trade."""
-    session = trades.sessions[place] if trades.sessions else None
-    sequence, time_ns = int(trades.sequence[place]), int(trades.event_time_ns[place])
-    price, quantity, event_time = trades.names
-    for field, faults in ((price, price_faults), (quantity, quantity_faults)):
-        if place in faults:
-            fault = faults[place]
+def _common_fault(columns: RowColumns, place: int, faults: Faults, event_time: str) -> Refusal:
+    """What the common checks found wrong with a row."""
+    session = columns.sessions[place] if columns.sessions else None
+    sequence, time_ns = int(columns.sequence[place]), int(columns.event_time_ns[place])
+    for field, places in faults.items():
+        if place in places:
+            fault = places[place]
             return Refusal(fault.reason, field, fault.detail, sequence, session, time_ns)
     detail = f"expected 1990-01-01 to a day after the broker's time, found {time_ns} ns"
     return Refusal(Reason.BAD_TIME, event_time, detail, sequence, session)
@@ -127,7 +177,7 @@ def _common_fault(
 def _decoded(
     batch: RawBatch,
     keys: KeyColumn,
-    trades: TradeColumns,
+    columns: RowColumns,
     refused: Mapping[int, Refusal],
     control: Mapping[int, Control],
     rows: pa.RecordBatch,
@@ -140,15 +190,15 @@ def _decoded(
     session = np.full(count, -1, dtype=np.int32)
     event_time_ns = np.zeros(count, dtype=np.int64)
     sessions: dict[str, int] = {}
-    sequence[trades.message] = trades.sequence
-    if trades.source_index is None:
-        event_time_ns[trades.message] = trades.event_time_ns
+    sequence[columns.message] = columns.sequence
+    if columns.source_index is None:
+        event_time_ns[columns.message] = columns.event_time_ns
     else:
-        np.maximum.at(event_time_ns, trades.message, trades.event_time_ns)
-    if trades.sessions is not None and not _is_absent(trades.sessions, len(trades.message)):
-        named = pa.array(trades.sessions, pa.string()).dictionary_encode()
+        np.maximum.at(event_time_ns, columns.message, columns.event_time_ns)
+    if columns.sessions is not None and not _is_absent(columns.sessions, len(columns.message)):
+        named = pa.array(columns.sessions, pa.string()).dictionary_encode()
         sessions = {name: place for place, name in enumerate(named.dictionary.to_pylist())}
-        session[trades.message] = named.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        session[columns.message] = named.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     for message, known in control.items():
         kind[message] = Kind.CONTROL
         sequence[message] = known.sequence
@@ -180,37 +230,35 @@ def _decoded(
     )
 
 
-def _rows(
-    keys: KeyColumn, trades: TradeColumns, prices: pa.Array, quantities: pa.Array
+def laid_down(
+    schema: pa.Schema, keys: KeyColumn, columns: RowColumns, values: Mapping[str, pa.Array]
 ) -> pa.RecordBatch:
-    """The trades in `ROWS`' columns. A trade whose key is unreadable has null names."""
-    count = len(trades.message)
-    scope = keys.index[trades.message]
-    days = trades.trading_days
+    """The rows in a stream's columns, `values` among them; of an unreadable key names are null."""
+    count = len(columns.message)
+    scope = keys.index[columns.message]
+    days = columns.trading_days
     if days is None:
-        days = (trades.event_time_ns // _DAY_NS).astype(np.int32)
-    columns = [
-        pa.array(trades.message),
-        pa.array(np.zeros(count, np.int32) if trades.source_index is None else trades.source_index),
-        _names([part.exchange for part in keys.parts], scope),
-        _names([part.symbol for part in keys.parts], scope)
-        if trades.symbols is None
-        else _dictionary(trades.symbols, count),
-        _texts(trades.trade_ids, count),
-        prices,
-        quantities,
-        _dictionary(trades.sides, count),
-        _conditions(trades.conditions, count),
-        pa.array(trades.event_time_ns),
-        _integers(trades.receive_times_ns, count),
-        pa.array(days).view(pa.date32()),
-        _vendors(trades.vendors, count),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=ROWS)
+        days = (columns.event_time_ns // _DAY_NS).astype(np.int32)
+    places, symbols = columns.source_index, columns.symbols
+    arrays = {
+        "message": pa.array(columns.message),
+        "source_index": pa.array(np.zeros(count, np.int32) if places is None else places),
+        "exchange": _names([part.exchange for part in keys.parts], scope),
+        "symbol": _names([part.symbol for part in keys.parts], scope)
+        if symbols is None
+        else _dictionary(symbols, count),
+        "conditions": _conditions(columns.conditions, count),
+        "exchange_time_ns": pa.array(columns.event_time_ns),
+        "receive_time_ns": _integers(columns.receive_times_ns, count),
+        "trading_date": pa.array(days).view(pa.date32()),
+        "vendor": _vendors(columns.vendors, count),
+        **values,
+    }
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
 def _names(of_scope: list[str], scope: npt.NDArray[np.int32]) -> pa.Array:
-    """A dictionary column with, for each trade, the name that its scope has."""
+    """A dictionary column with, for each row, the name that its scope has."""
     distinct: dict[str, int] = {}
     place = np.array(
         [distinct.setdefault(name, len(distinct)) for name in of_scope] + [-1], dtype=np.int32

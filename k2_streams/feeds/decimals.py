@@ -28,6 +28,7 @@ _DECIMAL_TEXT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.
 _NOT_FINITE = re.compile(r"[+-]?(?:inf(?:inity)?|s?nan)", re.ASCII | re.IGNORECASE)
 #: Raises rather than rounds.
 _EXACT = decimal.Context(prec=38, traps=[decimal.Inexact, decimal.InvalidOperation])
+_ZERO_TEXT = re.compile(r"0+(?:\.0*)?|\.0+", re.ASCII)
 _SMALLEST = Decimal("1e-18")
 _ZERO = pa.scalar(Decimal(0), DECIMAL)
 
@@ -77,6 +78,11 @@ def positive(text: str) -> Decimal:
         ) from None
 
 
+def is_zero(text: str) -> bool:
+    """Whether a decimal text is a zero without sign and exponent."""
+    return bool(_ZERO_TEXT.fullmatch(text))
+
+
 def plain_text(value: Decimal) -> str:
     """A value that `positive` gave, as the shortest text without an exponent."""
     return f"{value:f}".rstrip("0").rstrip(".")
@@ -88,7 +94,7 @@ def column(
     """Decimal texts to a decimal(38,18) column.
 
     Args:
-        texts: strings; with `binary` also bytes, which need not be UTF-8.
+        texts: strings; with `binary` also bytes, which need not be UTF-8. None is no number.
         binary: as said.
 
     Returns:
@@ -108,11 +114,29 @@ def column(
     for index in np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist():
         text = texts[index]
         try:
-            judged.append(positive(text if isinstance(text, str) else text.decode("latin-1")))
+            judged.append(positive("" if text is None else _as_text(text)))
         except DecimalTextError as error:
             judged.append(None)
             problems[index] = error
     return pc.replace_with_mask(values, odd, pa.array(judged, DECIMAL)), problems
+
+
+def optional_column(
+    texts: list[Any], *, binary: bool = False
+) -> tuple[pa.Array, dict[int, DecimalTextError]]:
+    """The same, where a text that is absent or zero is null and no fault."""
+    absent = np.array([text is None or is_zero(_as_text(text)) for text in texts], dtype=np.bool_)
+    places = np.flatnonzero(~absent)
+    values, problems = column([texts[place] for place in places.tolist()], binary=binary)
+    found = {int(places[index]): problem for index, problem in problems.items()}
+    if len(places) == len(texts):
+        return values, found
+    index = np.cumsum(~absent) - 1
+    return values.take(pa.array(index, mask=absent)), found
+
+
+def _as_text(text: Any) -> str:
+    return text if isinstance(text, str) else text.decode("latin-1")
 
 
 def _at_once(array: pa.Array) -> pa.Array | None:

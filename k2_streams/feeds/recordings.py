@@ -35,8 +35,8 @@ def read(feed_name: str, path: Path) -> Iterator[Recorded]:
     """The records of a recording.
 
     Args:
-        feed_name: `canonical` (one JSON object a line), `asx.csv` (`<company id>.csv` with
-            `reference-data/company_info.csv` beside its folder), or a venue's whose messages were
+        feed_name: `canonical` (one JSON object a line), `asx.csv` or `asx.quotes.csv`
+            (`<company id>.csv` with `reference-data/company_info.csv` beside its folder), or a venue's whose messages were
             recorded in one of the ways that `captures` reads.
         path: of the file; `.gz` and `.zst` are unpacked.
 
@@ -213,6 +213,7 @@ def _company_symbol(path: Path) -> str:
 FEEDS: dict[str, Callable[[Path], Iterator[Recorded]]] = {
     "canonical": _canonical,
     "asx.csv": _asx_csv,
+    "asx.quotes.csv": _asx_csv,
     "binance.spot": _binance(""),
     "binance.usdm": _binance("usdm:"),
     "binance.coinm": _binance("coinm:"),

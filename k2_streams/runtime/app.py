@@ -324,7 +324,7 @@ def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
     """A topology's app, by the environment's settings; a bad one ends the process with its name."""
     configure_logs()
     try:
-        return StreamApp(stream, feeds, from_environment())
+        return StreamApp(stream, feeds, from_environment(stream=stream))
     except SettingsError as error:
         sys.stderr.write(f"k2: {error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None

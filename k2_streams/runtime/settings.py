@@ -10,6 +10,7 @@ from typing import TypeVar
 from k2_streams import failpoints
 from k2_streams.core.circuit_breaker import BreakerPolicy
 from k2_streams.core.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
+from k2_streams.core.stream import TRADES, Stream
 from k2_streams.core.tail_room import DiskBound
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
@@ -45,6 +46,7 @@ class Settings:
     app_id: str = "k2"
     worker_id: int = 0
     data_dir: Path = Path(".k2")
+    folder: str = "worker"
     partitions: int = 4
     replication: int = 1
     web_host: str = "127.0.0.1"
@@ -65,7 +67,7 @@ class Settings:
     @property
     def worker_dir(self) -> Path:
         """This worker's own state."""
-        return self.data_dir / f"worker-{self.worker_id}"
+        return self.data_dir / f"{self.folder}-{self.worker_id}"
 
     @property
     def member_id(self) -> str:
@@ -199,8 +201,8 @@ def _overload(env: _Environment) -> OverloadSettings:
     )
 
 
-def from_environment(values: Mapping[str, str] | None = None) -> Settings:
-    """All settings, checked.
+def from_environment(values: Mapping[str, str] | None = None, stream: Stream = TRADES) -> Settings:
+    """All settings, checked; some have a default of each stream's own.
 
     Raises:
         SettingsError: one cannot be used.
@@ -234,13 +236,14 @@ def from_environment(values: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         kafka=kafka,
         lake=lake,
-        app_id=env.text("K2_APP_ID", "k2") or "k2",
+        app_id=env.text("K2_APP_ID") or stream.app_id,
         worker_id=worker_id,
         data_dir=data_dir,
+        folder=stream.folder,
         partitions=env.whole("K2_PARTITIONS", 4, 1, 1_000),
         replication=env.whole("K2_REPLICATION", 1, 1, 9),
         web_host=web_host,
-        web_port=env.whole("K2_WEB_PORT", 6066, 1, 65_000) + worker_id,
+        web_port=env.whole("K2_WEB_PORT", stream.web_port, 1, 65_000) + worker_id,
         api_keys=keys,
         rate_limit_per_s=env.whole("K2_RATE_LIMIT", 60, 1, 1_000_000),
         check_partition=env.parsed(

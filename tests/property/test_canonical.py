@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from k2_streams.feeds import canonical_batch
 from k2_streams.feeds.canonical import Canonical
-from k2_streams.feeds.canonical_record import Line, read
+from k2_streams.feeds.canonical_record import TRADE, Line, read
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch, Refusal
 
 APPEND_MS = 1_723_161_255_342
@@ -165,7 +165,7 @@ def check(values, keys, decoded: Decoded):
     for column, field in zip(decoded.rows.columns, decoded.rows.schema, strict=True):
         assert field.nullable or column.null_count == 0, field.name
     for message, (value, key) in enumerate(zip(values, keys, strict=True)):
-        outcome = read(value, key, APPEND_MS)
+        outcome = read(TRADE, value, key, APPEND_MS)
         scope = decoded.scopes[decoded.scope[message]] if decoded.scope[message] >= 0 else None
         session = (
             decoded.sessions[decoded.session[message]] if decoded.session[message] >= 0 else None
@@ -351,7 +351,7 @@ def test_record_by_record_equals_the_standard_library(batch):
     for value, key in zip(*batch, strict=True):
         if value is not None and b"[" * 65 in value:
             continue
-        outcome = read(value, key, APPEND_MS)
+        outcome = read(TRADE, value, key, APPEND_MS)
         expected = by_the_book(value, key)
         assert isinstance(outcome, Refusal) == (expected is None), (value, outcome)
         if expected is not None:

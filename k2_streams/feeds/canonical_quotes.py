@@ -1,0 +1,76 @@
+"""K2's own format of quotes: one JSON object a record, as `k2.quotes.raw`'s contract has it."""
+
+from dataclasses import replace
+from typing import Any, Generic
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Raw
+
+from k2_streams.feeds.canonical import CanonicalFeed, number_texts, said
+from k2_streams.feeds.canonical_record import (
+    Need,
+    Number,
+    Record,
+    Shape,
+    above_zero_or_none,
+)
+from k2_streams.feeds.columns import Explain
+from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.description import Identity
+from k2_streams.feeds.keys import KeyColumn
+from k2_streams.feeds.quote_columns import NUMBERS, QuoteColumns, finish_quotes
+
+
+class QuoteLine(Record, Generic[Number], kw_only=True, gc=False):
+    """A canonical quote as it stands. Both prices must be named: null or zero is no such side."""
+
+    bid_price: Number | None
+    ask_price: Number | None
+    bid_quantity: Number | None = None
+    ask_quantity: Number | None = None
+
+
+class StrictQuoteLine(
+    QuoteLine[Number], Generic[Number], forbid_unknown_fields=True, kw_only=True, gc=False
+):
+    """A canonical quote that has no field that K2 does not know."""
+
+
+QUOTE: Shape[QuoteLine[Any]] = Shape(
+    QuoteLine,
+    before={
+        "bid_price": (above_zero_or_none, Need.FIELD),
+        "bid_quantity": (above_zero_or_none, Need.NONE),
+        "ask_price": (above_zero_or_none, Need.FIELD),
+        "ask_quantity": (above_zero_or_none, Need.NONE),
+    },
+    behind={},
+    strict=msgspec.json.Decoder(StrictQuoteLine[str]),
+    strict_raw=msgspec.json.Decoder(StrictQuoteLine[Raw]),
+    loose=msgspec.json.Decoder(QuoteLine[Raw]),
+)
+
+
+def _finish(
+    batch: RawBatch,
+    keys: KeyColumn,
+    messages: npt.NDArray[np.int32],
+    lines: list[QuoteLine[Any]],
+    refused: dict[int, Refusal],
+    wrong: npt.NDArray[np.bool_],
+    explain: Explain,
+) -> Decoded:
+    numbers, binary = number_texts(lines, *NUMBERS)
+    quotes = QuoteColumns(**said(messages, lines), numbers=numbers, binary_numbers=binary)
+    return finish_quotes(batch, keys, quotes, refused, wrong=wrong, explain=explain)
+
+
+class CanonicalQuotes(CanonicalFeed[QuoteLine[Any]]):
+    """The feed of quotes without a header."""
+
+    description = replace(CanonicalFeed.description, identity=Identity.SEQUENCE, trade_id=None)
+
+    def __init__(self) -> None:
+        super().__init__(QUOTE, _finish)
