@@ -6,6 +6,7 @@ comparison knows nothing of how the rows were made.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,22 @@ import pyarrow.compute as pc
 
 from k2_streams.cli.differences import Check
 from k2_streams.cli.expected import Range, ranges_of
+from k2_streams.cli.streams import PRODUCTS
 from k2_streams.cli.truth import SessionLine, Truth, exact_text
+from k2_streams.core.stream import Stream
 
-#: What a comparison reads of a row.
-COLUMNS = (
-    "message_id", "exchange", "symbol", "session", "sequence", "trade_id", "price", "quantity",
+_COLUMNS = (
+    "message_id", "exchange", "symbol", "session", "sequence",
     "source_partition", "source_offset", "source_index", "late",
 )  # fmt: skip
+
+
+def columns_of(stream: Stream) -> list[str]:
+    """What a comparison reads of a row."""
+    names = [*_COLUMNS, *(name for pair in PRODUCTS[stream.name] for name in pair)]
+    return [*names, "trade_id"] if "trade_id" in stream.table_schema.names else names
+
+
 #: Prices and quantities have 18 decimals, their products 36.
 _DECIMALS = 18
 _PRODUCT = 2 * _DECIMALS
@@ -60,7 +70,7 @@ class FoundRows:
         self.others = 0  # of somebody else
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take rows; `COLUMNS` must be among the batch's."""
+        """Take rows; `columns_of` must be among the batch's."""
         if not batch.num_rows:
             return
         code = self._code(batch)
@@ -131,8 +141,10 @@ class FoundRows:
         return within
 
     def _sum(self, code: npt.NDArray[np.int32], batch: pa.RecordBatch) -> None:
-        """Add price times quantity, exactly, to each session's sum."""
-        products = _units(batch.column("price")) * _units(batch.column("quantity"))
+        """Add what the rows are worth, exactly, to each session's sum."""
+        products: npt.NDArray[np.object_] = np.zeros(batch.num_rows, object)
+        for price, quantity in PRODUCTS[self._truth.header.stream]:
+            products = products + _units(batch.column(price)) * _units(batch.column(quantity))
         order = np.argsort(code, kind="stable")
         grouped = code[order]
         begins = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
@@ -143,7 +155,9 @@ class FoundRows:
     def _check_ids(self, batch: pa.RecordBatch) -> None:
         """`message_id` must follow from the row."""
         texts = [batch.column(name).cast(pa.string()) for name in ("exchange", "symbol", "session")]
-        trade_id = batch.column("trade_id").cast(pa.string())
+        trade_id = pa.nulls(batch.num_rows, pa.string())
+        if "trade_id" in batch.schema.names:
+            trade_id = batch.column("trade_id").cast(pa.string())
         by_trade = pc.binary_join_element_wise("t:", trade_id, "")
         by_number = pc.binary_join_element_wise(
             "s:", batch.column("sequence").cast(pa.string()), ""
@@ -249,7 +263,9 @@ def _dictionary(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _units(column: pa.Array) -> npt.NDArray[np.object_]:
-    """decimal128 of 18 decimals as Python's integers, in units of 10^-18."""
+    """decimal128 of 18 decimals as Python's integers, in units of 10^-18; null is zero."""
+    if column.null_count:
+        column = column.fill_null(Decimal(0))
     words = np.frombuffer(column.buffers()[1], np.int64)
     words = words.reshape(-1, 2)[column.offset : column.offset + len(column)]
     low = words[:, 0].view(np.uint64) if words.flags.c_contiguous else words[:, 0].astype(np.uint64)

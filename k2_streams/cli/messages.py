@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from k2_streams.cli.invalid import KINDS, Good, Sent
 from k2_streams.cli.synthetic import PRICE_DECIMALS, QUANTITY_DECIMALS, Messages
@@ -10,6 +11,13 @@ from k2_streams.cli.synthetic import PRICE_DECIMALS, QUANTITY_DECIMALS, Messages
 _SIDES = (b"buy", b"sell")
 _PRICE_UNIT = 10**PRICE_DECIMALS
 _QUANTITY_UNIT = 10**QUANTITY_DECIMALS
+
+_PRICE = b'"%%d.%%0%dd"' % PRICE_DECIMALS
+_QUANTITY = b'"%%d.%%0%dd"' % QUANTITY_DECIMALS
+_TRADE = b'"price":%s,"quantity":%s,' % (_PRICE, _QUANTITY)
+_QUOTE = b'"bid_price":%s,"bid_quantity":%s,"ask_price":%s,"ask_quantity":%s,' % (
+    (_PRICE, _QUANTITY) * 2
+)
 
 Headers = list[tuple[str, bytes]]
 
@@ -50,9 +58,14 @@ class Encoder:
     """Turns messages into records."""
 
     def __init__(
-        self, names: Names, partition_of: Callable[[bytes], int], partition_count: int
+        self,
+        names: Names,
+        partition_of: Callable[[bytes], int],
+        partition_count: int,
+        stream: str = "trades",
     ) -> None:
-        """Take names, the partition of a key, and how many partitions there are."""
+        """Take names, the partition of a key, how many partitions there are, and what is sent."""
+        self._quotes = stream == "quotes"
         self._names = names
         self._partition_of = partition_of
         self._partition_count = partition_count
@@ -60,10 +73,10 @@ class Encoder:
         session = b',"session":"%s"' if names.declared else b"%s"
         self._templates = [
             b'{"exchange":"%s","symbol":"%s",' % (names.exchange.encode(), symbol.encode())
-            + b'"price":"%%d.%%0%dd","quantity":"%%d.%%0%dd",' % (PRICE_DECIMALS, QUANTITY_DECIMALS)
+            + (_QUOTE if self._quotes else _TRADE)
             + b'"exchange_time_ns":%d,"sequence":%d'
             + session
-            + b',"side":"%s"}'
+            + (b"}" if self._quotes else b',"side":"%s"}')
             for symbol in names.symbols
         ]
         self._sessions: list[bytes] = []
@@ -86,6 +99,14 @@ class Encoder:
                 del records[at]
             yield partition, records
 
+    def worth(self, messages: Messages) -> npt.NDArray[np.int64]:
+        """What each row is worth in a truth; an offer is a tick above its bid."""
+        price = messages["price"]
+        if self._quotes:
+            price = 2 * price + 1
+        worth: npt.NDArray[np.int64] = price * messages["quantity"]
+        return worth
+
     def _partition_of_sent(self, sent: Sent, home: int) -> int:
         """Where a spoiled record goes: to its key's partition, unless being elsewhere is its fault.
 
@@ -96,17 +117,16 @@ class Encoder:
 
     def _records(self, messages: Messages) -> list[Record]:
         symbols = messages["symbol"].tolist()
-        price, price_rest = np.divmod(messages["price"], _PRICE_UNIT)
-        quantity, quantity_rest = np.divmod(messages["quantity"], _QUANTITY_UNIT)
+        quantity = np.divmod(messages["quantity"], _QUANTITY_UNIT)
+        numbers: list[npt.NDArray[np.int64]] = []
+        for side in range(2 if self._quotes else 1):
+            numbers += [*np.divmod(messages["price"] + side, _PRICE_UNIT), *quantity]
         fields = zip(
-            price.tolist(),
-            price_rest.tolist(),
-            quantity.tolist(),
-            quantity_rest.tolist(),
+            *(column.tolist() for column in numbers),
             messages["time_ns"].tolist(),
             messages["sequence"].tolist(),
             self._session_texts(messages),
-            [_SIDES[side] for side in messages["side"].tolist()],
+            *([] if self._quotes else [[_SIDES[side] for side in messages["side"].tolist()]]),
             strict=True,
         )
         keys, templates, none = self._names.keys, self._templates, _NO_HEADERS

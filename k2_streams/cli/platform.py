@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from k2_streams.cli.found_rows import COLUMNS
+from k2_streams.cli.found_rows import columns_of
 from k2_streams.clock import Clock
+from k2_streams.core.stream import TRADES, Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
-from k2_streams.kafka.topics import TRADES, TopicAdmin
+from k2_streams.kafka.topics import TopicAdmin
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.snapshots import Head
@@ -43,7 +44,15 @@ Meta = dict[str, Any]
 class HttpPlatform:
     """The HTTP side. Use as an async context manager."""
 
-    def __init__(self, url: str, api_key: str | None, clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        clock: Clock,
+        timeout_s: float,
+        stream: Stream = TRADES,
+    ) -> None:
+        self._path = f"/v1/{stream.name}"
         self._url = url.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
@@ -76,7 +85,7 @@ class HttpPlatform:
         last = "no answer"
         while True:
             try:
-                status, body = await self._get("/v1/trades", question)
+                status, body = await self._get(self._path, question)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 last = str(error) or type(error).__name__
             else:
@@ -86,7 +95,7 @@ class HttpPlatform:
                     return meta
                 last = f"{status}: {body.decode(errors='replace')[:300]}"
                 if status not in _AGAIN:
-                    raise NotReachedError(f"{self._url}/v1/trades answered {last}")
+                    raise NotReachedError(f"{self._url}{self._path} answered {last}")
                 await self._tell_watermark(ends, tell)
             now = self._clock.monotonic()
             if now >= deadline or (not answered and now >= first_by):
@@ -98,7 +107,7 @@ class HttpPlatform:
     async def pages(
         self, exchanges: list[str], ends: Mapping[int, int]
     ) -> AsyncIterator[tuple[pa.Table, Meta]]:
-        """All trades of these exchanges, page by page, at one standing.
+        """All rows of these exchanges, page by page, at one standing.
 
         Raises:
             NotReachedError: a page does not come.
@@ -125,16 +134,16 @@ class HttpPlatform:
         deadline = self._clock.monotonic() + self._timeout_s
         while True:
             try:
-                status, body = await self._get("/v1/trades", question)
+                status, body = await self._get(self._path, question)
                 if status == 200:
                     return body
                 last = f"{status}: {body.decode(errors='replace')[:300]}"
                 if status not in _AGAIN:
-                    raise NotReachedError(f"{self._url}/v1/trades answered {last}")
+                    raise NotReachedError(f"{self._url}{self._path} answered {last}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 last = str(error) or type(error).__name__
             if self._clock.monotonic() >= deadline:
-                raise NotReachedError(f"{self._url}/v1/trades gave no page in time; last: {last}")
+                raise NotReachedError(f"{self._url}{self._path} gave no page in time; last: {last}")
             await asyncio.sleep(RETRY_EVERY_S)
 
     async def _get(self, path: str, question: Any) -> tuple[int, bytes]:
@@ -166,21 +175,22 @@ async def wait_for_lake(
     clock: Clock,
     timeout_s: float,
     tell: Callable[[int], None],
+    stream: Stream = TRADES,
 ) -> Head:
-    """Wait until the lake holds at least these offsets of `k2.trades`; its head then.
+    """Wait until the lake holds at least these offsets of the stream's log; its head then.
 
     Raises:
         NotReachedError: it does not within the time-out.
         LakeError: the lake is not what it should be.
     """
     deadline = clock.monotonic() + timeout_s
-    lake = Lake(config)
+    lake = Lake(config, stream=stream)
     try:
         while True:
             found: dict[int, int] = {}
             try:
                 head = await asyncio.to_thread(lake.head)
-                found = {p: head.vector.next_of(TRADES, p) or 0 for p in offsets}
+                found = {p: head.vector.next_of(stream.log, p) or 0 for p in offsets}
                 if all(found[p] >= end for p, end in offsets.items()):
                     return head
                 last = f"it holds {_offsets(found)}"
@@ -189,8 +199,8 @@ async def wait_for_lake(
             tell(sum(min(found.get(p, 0), end) for p, end in offsets.items()))
             if clock.monotonic() >= deadline:
                 raise NotReachedError(
-                    f"the lake did not hold {TRADES} up to {_offsets(offsets)} in {timeout_s:g} s; "
-                    f"{last}"
+                    f"the lake did not hold {stream.log} up to {_offsets(offsets)} "
+                    f"in {timeout_s:g} s; {last}"
                 )
             await asyncio.sleep(RETRY_EVERY_S)
     finally:
@@ -198,7 +208,10 @@ async def wait_for_lake(
 
 
 def lake_rows(
-    config: LakeConfig, snapshot_id: int | None, columns: Sequence[str] = COLUMNS
+    config: LakeConfig,
+    snapshot_id: int | None,
+    columns: Sequence[str] | None = None,
+    stream: Stream = TRADES,
 ) -> Iterator[pa.RecordBatch]:
     """All rows of a snapshot, read from its files by Arrow alone.
 
@@ -208,7 +221,7 @@ def lake_rows(
     """
     if snapshot_id is None:
         return
-    lake = Lake(config)
+    lake = Lake(config, stream=stream)
     try:
         planned = lake.plan(snapshot_id)
     finally:
@@ -217,7 +230,7 @@ def lake_rows(
     for one in planned:
         path = one.path.partition("://")[2] or one.path
         with pq.ParquetFile(path, filesystem=store) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+            yield from file.iter_batches(_BATCH_ROWS, columns=list(columns or columns_of(stream)))
 
 
 def _s3(properties: Mapping[str, str]) -> pafs.FileSystem:

@@ -25,12 +25,12 @@ from k2_streams.cli.progress import progress
 from k2_streams.cli.recorded import READERS, Item, RecordedError, RecordedStream, edited, items
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
+from k2_streams.cli.streams import BY_NAME as STREAMS
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import TRADES
 from k2_streams.feeds.recordings import RecordingError
 from k2_streams.feeds.recordings import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
-from k2_streams.kafka.topics import RAW, TopicConfigurationError, TopicSpec, stream_topics
+from k2_streams.kafka.topics import TopicConfigurationError, TopicSpec, stream_topics
 
 EXIT_NOT_ACKNOWLEDGED = 1
 COMPRESSIONS = ("none", "lz4", "zstd", "snappy", "gzip")
@@ -51,6 +51,7 @@ Examples:
   K2_MAX_RATE=1000 k2 produce --rate 0.5x:10,10x:60,0.1x:300 --tiers 20:5%,180:25% \\
       --tiers-file tiers.csv --watch http://127.0.0.1:6066
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
+  k2 produce --stream quotes --feed asx.quotes.csv 7078.csv --truth quotes.jsonl
   k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
 
 A seed makes a run repeatable to the byte: event time then starts at 2025-06-02T09:30:00Z unless
@@ -112,7 +113,7 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 )
 @click.option(
     "--feed",
-    type=click.Choice(sorted(READERS)),
+    type=click.Choice(sorted({feed for feeds in READERS.values() for feed in feeds})),
     help="Send recordings (FILES) of this feed instead.",
 )
 @click.option(
@@ -128,11 +129,18 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
     help="Write here what must come of it; gzipped if it ends in .gz.",
 )
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
-@click.option("--topic", default=RAW, show_default=True)
+@click.option(
+    "--stream",
+    type=click.Choice(list(STREAMS)),
+    default="trades",
+    show_default=True,
+    help="What is sent.",
+)
+@click.option("--topic", help="Where to.  [default: the stream's raw topic]")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), default="none", show_default=True)
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def produce(**options: Any) -> None:
-    """Send trades to the raw topic: synthetic ones with known faults, or recordings (FILES)."""
+    """Send trades or quotes: synthetic ones with known faults, or recordings (FILES)."""
     # aiokafka's warnings about a broker that is away repeat what the error says.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     job = settle(options)
@@ -152,9 +160,9 @@ def produce(**options: Any) -> None:
 async def _run(job: Job, truth: Path | None) -> None:
     specs = {
         spec.name: spec
-        for spec in stream_topics(TRADES, job.settings.app_id, job.settings.partitions)
+        for spec in stream_topics(job.stream, job.settings.app_id, job.settings.partitions)
     }
-    spec = TopicSpec(job.topic, job.settings.partitions, specs[RAW].config)
+    spec = TopicSpec(job.topic, job.settings.partitions, specs[job.stream.raw].config)
     partitions = await prepare_topic(job.settings.kafka, spec, job.settings.replication)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -188,7 +196,7 @@ def _stream(job: Job, sender: Sender) -> Stream:
     names = Names(job.exchange, plan.symbols, job.session)
     if job.tiers_file is not None and plan.tiers is not None:
         plan.tiers.write(job.tiers_file, names.scopes)
-    encoder = Encoder(names, sender.partition_of, sender.partitions)
+    encoder = Encoder(names, sender.partition_of, sender.partitions, job.stream.name)
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 
@@ -196,7 +204,7 @@ def _recorded(job: Job) -> Iterable[Item]:
     records = chain.from_iterable(
         ((one.key, one.value) for one in read_recording(job.feed, file)) for file in job.files
     )
-    stream = edited(items(job.feed, records), job.edits)
+    stream = edited(items(job.stream.name, job.feed, records), job.edits)
     return islice(stream, job.messages)
 
 
@@ -210,6 +218,7 @@ def _truth(
 ) -> truth_file.Truth:
     header = truth_file.Header(
         topic=job.topic,
+        stream=job.stream.name,
         feed=job.feed,
         options=job.options,
         sent=outcome.handed_over,

@@ -15,10 +15,12 @@ from k2_streams.cli.load_watch import TIERS, Watched
 from k2_streams.cli.messages import Names
 from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
 from k2_streams.cli.produce_options import whole_second
-from k2_streams.cli.recorded import Edits
+from k2_streams.cli.recorded import READERS, Edits
+from k2_streams.cli.streams import BY_NAME
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.stream import Stream
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
 #: Event time of the first message of a seeded run: the same messages whenever it is made.
@@ -30,6 +32,7 @@ class Job:
     """What one call is to do, all options settled."""
 
     settings: Settings
+    stream: Stream
     topic: str
     plan: Plan | None  # None: recorded
     exchange: str
@@ -54,6 +57,7 @@ def settle(options: dict[str, Any]) -> Job:
     """
     settings = _settings(options)
     pace = _pace(options, settings)
+    stream = BY_NAME[options["stream"]]
     files = options["files"]
     seeded = options["seed"] is not None
     seed = options["seed"] if seeded else secrets.randbelow(2**32)
@@ -73,7 +77,8 @@ def settle(options: dict[str, Any]) -> Job:
         del shown[name]
     return Job(
         settings=settings,
-        topic=options["topic"],
+        stream=stream,
+        topic=options["topic"] or stream.raw,
         plan=None if files else _plan(options, pace, seed, start, session, rates),
         exchange=options["exchange"],
         session=session,
@@ -157,7 +162,7 @@ def _plan(
 def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
-        settings = from_environment()
+        settings = from_environment(stream=BY_NAME[options["stream"]])
     except SettingsError as error:
         raise CannotError(str(error)) from error
     if bool(options["feed"]) != bool(options["files"]):
@@ -168,6 +173,11 @@ def _settings(options: dict[str, Any]) -> Settings:
         raise click.UsageError("--tiers-file is where --tiers are written: give both")
     if options["files"] and (options["invalid"] or options["resets"]):
         raise click.UsageError("--invalid and --resets make synthetic trades, not recorded ones")
+    if options["feed"] and options["feed"] not in READERS[options["stream"]]:
+        known = ", ".join(READERS[options["stream"]])
+        raise click.UsageError(f"--stream {options['stream']} has the feeds {known}")
+    if options["invalid"] and options["stream"] != "trades":
+        raise click.UsageError("--invalid makes spoiled trades alone")
     truth: Path | None = options["truth"]
     if truth and not truth.parent.is_dir():
         raise CannotError(f"--truth {truth}: expected a folder {truth.parent}, found none")

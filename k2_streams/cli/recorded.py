@@ -1,4 +1,4 @@
-"""Recorded trades as a stream, with faults made by editing: drops, repeats, swaps, late fills.
+"""Recorded messages as a stream, with faults made by editing: drops, repeats, swaps, late fills.
 
 What a record says of its scope, session, number and value is read here a second time, apart from
 the feeds: a truth that came from the decoder could not find its mistakes.
@@ -8,21 +8,18 @@ import decimal
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from k2_streams.cli.expected import Expected
 from k2_streams.cli.messages import Headers, Record
+from k2_streams.cli.streams import SCALE, worth
 from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
 
 #: Records a chunk.
 CHUNK = 8_192
-#: Decimals of price and of quantity together, at most.
-SCALE = 16
-_UNIT = Decimal(10) ** SCALE
-_EXACT = decimal.Context(prec=60, traps=[decimal.Inexact, decimal.InvalidOperation])
 
 
 class RecordedError(ValueError):
@@ -30,12 +27,12 @@ class RecordedError(ValueError):
 
 
 class Trade(NamedTuple):
-    """What the model needs to know of a record that carries a trade."""
+    """What the model needs to know of a record that carries a trade, or a quote."""
 
     scope: str
     session: str
     number: int
-    value: int  # price times quantity in units of 10^-SCALE
+    value: int  # what it is worth
 
 
 class Item(NamedTuple):
@@ -57,16 +54,6 @@ class Edits:
     late: float = 0.0
 
 
-def worth(price: str, quantity: str) -> int:
-    """Price times quantity in units of 10^-SCALE, exactly.
-
-    Raises:
-        decimal.DecimalException: not two decimal numbers, or with more decimals than SCALE.
-    """
-    product = _EXACT.multiply(Decimal(price), Decimal(quantity))
-    return int(_EXACT.to_integral_exact(_EXACT.multiply(product, _UNIT)))
-
-
 def _binance_spot(value: bytes) -> Trade | None:
     text = value
     if text[:1] != b"{":
@@ -75,17 +62,32 @@ def _binance_spot(value: bytes) -> Trade | None:
     data = message.get("data", message)
     if data.get("e") != "trade":
         return None
-    return Trade(f"BINANCE:{data['s']}", "0", int(data["t"]), worth(data["p"], data["q"]))
+    return Trade(f"BINANCE:{data['s']}", "0", int(data["t"]), _worth(data["p"], data["q"]))
 
 
 def _asx_csv(value: bytes) -> Trade:
     number, symbol, day, _, price, volume, *_ = value.decode().split(",")
+    return Trade(f"ASX:{symbol}", _asx_session(day), int(number), _worth(price, volume))
+
+
+def _asx_quotes_csv(value: bytes) -> Trade:
+    number, symbol, day, _, bid, ask, bid_volume, ask_volume = value.decode().split(",")
+    numbers = {
+        "bid_price": bid, "bid_quantity": bid_volume, "ask_price": ask, "ask_quantity": ask_volume,
+    }  # fmt: skip
+    return Trade(f"ASX:{symbol}", _asx_session(day), int(number), worth("quotes", numbers))
+
+
+def _asx_session(day: str) -> str:
     month, day_of_month, year = day.split("/")
-    session = f"{year}-{month}-{day_of_month}"
-    return Trade(f"ASX:{symbol}", session, int(number), worth(price, volume))
+    return f"{year}-{month}-{day_of_month}"
 
 
-def _canonical(value: bytes) -> Trade:
+def _worth(price: str, quantity: str) -> int:
+    return worth("trades", {"price": price, "quantity": quantity})
+
+
+def _canonical(stream: str, value: bytes) -> Trade:
     fields = json.loads(value, parse_float=str, parse_int=str)
     if "sequence" not in fields:
         raise RecordedError(f"a truth needs records with a sequence: {value!r}")
@@ -93,24 +95,30 @@ def _canonical(value: bytes) -> Trade:
         f"{fields['exchange']}:{fields['symbol']}",
         fields.get("session", "0"),
         int(fields["sequence"]),
-        worth(fields["price"], fields["quantity"]),
+        worth(stream, fields),
     )
 
 
-READERS: dict[str, Callable[[bytes], Trade | None]] = {
-    "binance.spot": _binance_spot,
-    "asx.csv": _asx_csv,
-    "canonical": _canonical,
+READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
+    "trades": {
+        "binance.spot": _binance_spot,
+        "asx.csv": _asx_csv,
+        "canonical": partial(_canonical, "trades"),
+    },
+    "quotes": {
+        "asx.quotes.csv": _asx_quotes_csv,
+        "canonical": partial(_canonical, "quotes"),
+    },
 }
 
 
-def items(feed: str, records: Iterable[tuple[bytes, bytes]]) -> Iterator[Item]:
+def items(stream: str, feed: str, records: Iterable[tuple[bytes, bytes]]) -> Iterator[Item]:
     """Keys and values with what they say.
 
     Raises:
         RecordedError: a record does not say what the feed's records say.
     """
-    read = READERS[feed]
+    read = READERS[stream][feed]
     for number, (key, value) in enumerate(records, 1):
         try:
             yield Item(key, value, read(value))

@@ -107,5 +107,5 @@ class SyntheticChunk:
             stream.groups[keys],
             messages["sequence"],
             messages["bad"] < 0,
-            messages["price"] * messages["quantity"],
+            stream.encoder.worth(messages),
         )

@@ -36,6 +36,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="h
 
     version: int = VERSION
     topic: str
+    stream: str = "trades"
     feed: str
     options: dict[str, str | int | float | bool | list[str] | None]
     sent: int  # records, all kinds

@@ -24,9 +24,10 @@ from k2_streams.cli.platform import (
     wait_for_lake,
 )
 from k2_streams.cli.progress import progress
+from k2_streams.cli.streams import BY_NAME
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.stream import Stream
 from k2_streams.kafka.sender import UNREACHABLE
-from k2_streams.kafka.topics import DEAD_LETTER, EVENTS
 from k2_streams.lake.errors import LakeError
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
@@ -39,6 +40,7 @@ class _Job:
     """What one call is to compare."""
 
     settings: Settings
+    stream: Stream
     truth: truth_file.Truth
     url: str
     api_key: str | None
@@ -71,7 +73,9 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     required=True,
     help="As `k2 produce` wrote it; may be given again.",
 )
-@click.option("--url", help="The platform.  [default: http://127.0.0.1 and $K2_WEB_PORT or 6066]")
+@click.option(
+    "--url", help="The platform.  [default: http://127.0.0.1 and $K2_WEB_PORT or the stream's own]"
+)
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
 @click.option(
     "--timeout",
@@ -129,12 +133,15 @@ def verify(  # noqa: PLR0917 - click passes options by name
     """Compare the lake, the HTTP answers, the events and the dead letters with truth files."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        settings = from_environment()
+        truth = truth_file.merge(map(truth_file.read, truths))
+        stream = BY_NAME[truth.header.stream]
+        settings = from_environment(stream=stream)
         if bootstrap:
             settings = replace(settings, kafka=replace(settings.kafka, bootstrap=bootstrap))
         job = _Job(
             settings=settings,
-            truth=truth_file.merge(map(truth_file.read, truths)),
+            stream=stream,
+            truth=truth,
             url=url or f"http://127.0.0.1:{settings.web_port}",
             api_key=settings.api_keys[0] if settings.api_keys else None,
             parts=frozenset(parts or PARTS),
@@ -157,7 +164,7 @@ async def _compare(job: _Job) -> list[Check]:
     truth, errors = job.truth, Console(stderr=True)
     offsets = {partition: place.next for partition, place in truth.positions.items()}
     checks: list[Check] = []
-    async with HttpPlatform(job.url, job.api_key, SYSTEM_CLOCK, job.timeout_s) as http:
+    async with HttpPlatform(job.url, job.api_key, SYSTEM_CLOCK, job.timeout_s, job.stream) as http:
         with progress(errors, SYSTEM_CLOCK, "waiting", sum(offsets.values()), "offsets") as tell:
             meta = await http.wait(offsets, tell)
         rows: FoundRows | None = None
@@ -180,16 +187,18 @@ async def _compare(job: _Job) -> list[Check]:
 
 
 async def _events(job: _Job, events: FoundEvents) -> list[Check]:
-    async for partition, records in read_topic(job.settings.kafka, EVENTS):
+    topic = job.stream.events
+    async for partition, records in read_topic(job.settings.kafka, topic):
         for record in records:
-            events.add(record.value, f"{EVENTS} {partition}:{record.offset}")
+            events.add(record.value, f"{topic} {partition}:{record.offset}")
     return events.checks()
 
 
 async def _letters(job: _Job, letters: FoundLetters) -> list[Check]:
-    async for partition, records in read_topic(job.settings.kafka, DEAD_LETTER):
+    topic = job.stream.dead_letter
+    async for partition, records in read_topic(job.settings.kafka, topic):
         for record in records:
-            letters.add(dict(record.headers), f"{DEAD_LETTER} {partition}:{record.offset}")
+            letters.add(dict(record.headers), f"{topic} {partition}:{record.offset}")
     return letters.checks()
 
 
@@ -221,11 +230,11 @@ async def _lake_rows(job: _Job, rows: FoundRows, meta: Meta) -> list[Check]:
     errors = Console(stderr=True)
     with progress(errors, SYSTEM_CLOCK, "lake", sum(offsets.values()), "offsets") as tell:
         head = await wait_for_lake(
-            job.settings.lake, offsets, SYSTEM_CLOCK, job.lake_timeout_s, tell
+            job.settings.lake, offsets, SYSTEM_CLOCK, job.lake_timeout_s, tell, job.stream
         )
     count = Check("lake: rows that the snapshot says it holds", head.rows, 0)
     with progress(errors, SYSTEM_CLOCK, "reading", head.rows, "rows") as tell:
-        for batch in lake_rows(job.settings.lake, head.snapshot_id):
+        for batch in lake_rows(job.settings.lake, head.snapshot_id, stream=job.stream):
             rows.add(batch)
             count.found += batch.num_rows
             tell(count.found)

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from k2_streams.cli.streams import BY_NAME
+
 #: From the start of the process to answering queries, on a busy machine.
 READY_WITHIN_S = 90.0
 #: A worker ends by itself within 20 s of a signal; then it is killed.
@@ -47,13 +49,15 @@ def fetch_json(url: str, within_s: float) -> Any:
 
 
 class LocalWorker:
-    """`faust -A topologies.trades worker`, on a port of its own.
+    """`faust -A topologies.<topology> worker`, on a port of its own.
 
     Args:
         directory: data of all workers (`K2_DATA_DIR`); logs go there too.
         bootstrap: the broker.
         worker_id: `K2_WORKER_ID`.
         settings: more of the environment.
+        port: of its web; None: a free one.
+        topology: which.
     """
 
     def __init__(
@@ -63,11 +67,13 @@ class LocalWorker:
         worker_id: int = 0,
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
+        topology: str = "trades",
     ) -> None:
+        self._topology = topology
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.directory = directory
-        self.log_file = directory / f"worker-{worker_id}.log"
+        self.log_file = directory / f"{BY_NAME[topology].folder}-{worker_id}.log"
         self._environment = {
             **os.environ,
             "K2_BOOTSTRAP": bootstrap,
@@ -85,7 +91,7 @@ class LocalWorker:
         faust = Path(sys.executable).parent / "faust"
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                [str(faust), "-A", "topologies.trades", "worker", "-l", "info"],
+                [str(faust), "-A", f"topologies.{self._topology}", "worker", "-l", "info"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -13,7 +13,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.stream import TRADES
+from k2_streams.core.stream import QUOTES, TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
@@ -51,7 +51,9 @@ async def _reset_topics(bootstrap: str) -> None:
             await asyncio.sleep(0.2)
     finally:
         await admin.close()
-    await ensure_topics(KafkaConfig(bootstrap=bootstrap), stream_topics(TRADES, "k2", PARTITIONS))
+    for stream in (TRADES, QUOTES):
+        specs = stream_topics(stream, stream.app_id, PARTITIONS)
+        await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
 
 
 class Cluster:
@@ -69,10 +71,13 @@ class Cluster:
             f"sqlite:///{self.directory / 'catalog.db'}", f"file://{self.directory / 'warehouse'}"
         )
 
-    def worker(self, worker_id: int = 0, **settings: str) -> LocalWorker:
+    def worker(self, worker_id: int = 0, topology: str = "trades", **settings: str) -> LocalWorker:
         """A worker, not started."""
-        defaults = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000", "K2_APP_ID": "k2"}
-        worker = LocalWorker(self.directory, self.bootstrap, worker_id, {**defaults, **settings})
+        defaults = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000"}
+        environment = {**defaults, **settings}
+        worker = LocalWorker(
+            self.directory, self.bootstrap, worker_id, environment, topology=topology
+        )
         self.workers.append(worker)
         return worker
 

@@ -17,8 +17,8 @@ from k2_streams.cli.recorded import (
     Trade,
     edited,
     items,
-    worth,
 )
+from k2_streams.cli.streams import worth
 from k2_streams.feeds.recordings import read
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -95,18 +95,22 @@ def test_nothing_crosses_a_session():
     ],
 )
 def test_worth_is_exact(price, quantity, units):
-    assert worth(price, quantity) == units
+    assert worth("trades", {"price": price, "quantity": quantity}) == units
 
 
 def test_a_value_that_does_not_fit_is_refused():
     with pytest.raises(RecordedError, match="record 1"):
         list(
-            items("asx.csv", [(b"ASX:A", b"1,A,03/10/2014,10:00:00.000,0.0000000000000001,0.1,,,")])
+            items(
+                "trades",
+                "asx.csv",
+                [(b"ASX:A", b"1,A,03/10/2014,10:00:00.000,0.0000000000000001,0.1,,,")],
+            )
         )
 
 
 def trade_of(feed: str, value: bytes) -> Trade | None:
-    (item,) = items(feed, [(b"key", value)])
+    (item,) = items("trades", feed, [(b"key", value)])
     return item.trade
 
 
@@ -157,7 +161,7 @@ def test_a_stream_is_repeated_and_told():
 def truth_of(feed: str, *paths: Path) -> Expected:
     def recorded():
         pairs = ((one.key, one.value) for path in paths for one in read(feed, path))
-        return items(feed, pairs)
+        return items("trades", feed, pairs)
 
     records = RecordedStream(feed, recorded, lambda _: 0, repeat=1)
     expected = Expected()

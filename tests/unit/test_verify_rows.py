@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from k2_streams.cli.expected import Expected
-from k2_streams.cli.found_rows import COLUMNS, FoundRows
+from k2_streams.cli.found_rows import FoundRows, columns_of
 from k2_streams.cli.truth import Header, Position, Truth, session_line
+from k2_streams.core import stream
 from k2_streams.core.schema import TRADES
 
-SCHEMA = pa.schema([TRADES.field(name) for name in COLUMNS])
+SCHEMA = pa.schema([TRADES.field(name) for name in columns_of(stream.TRADES)])
 
 
 def row(scope: str, session: str, number: int, offset: int, **fields) -> dict:
