@@ -52,8 +52,12 @@ def make_batch(
     offset: int,
     exchange: str = "X",
     first_sequence: int = 1,
+    more: dict[str, list] | None = None,
 ) -> LogBatch:
-    """A record of the log with these (symbol, event time) as a reader of the log gets it."""
+    """A record of the log with these (symbol, event time) as a reader of the log gets it.
+
+    `more` are columns in place of those that are made.
+    """
     count = len(trades)
     number = range(first_sequence, first_sequence + count)
     values = {
@@ -76,8 +80,10 @@ def make_batch(
         "tick_direction": [None] * count,
         "source_offset": list(number),
         "source_index": [0] * count,
-    }
-    rows = pa.RecordBatch.from_arrays([_column(f, values[f.name]) for f in LOG], schema=LOG)
+    } | (more or {})
+    rows = pa.RecordBatch.from_arrays(
+        [_column(f, values.get(f.name, [None] * count)) for f in LOG], schema=LOG
+    )
     return decode(encode(rows, partition, 1_000_000 + offset), partition, offset)
 
 
@@ -100,10 +106,22 @@ class Log:
     ends: dict[int, int] = field(default_factory=dict)
     sequence: int = 1
 
-    def append(self, partition: int, trades: Sequence[tuple[str, int]], markers: int = 1) -> None:
+    def append(
+        self,
+        partition: int,
+        trades: Sequence[tuple[str, int]],
+        markers: int = 1,
+        more: dict[str, list] | None = None,
+    ) -> None:
         """One committed record, and the transaction's marker behind it."""
         offset = self.ends.get(partition, 0)
-        batch = make_batch(trades, partition=partition, offset=offset, first_sequence=self.sequence)
+        batch = make_batch(
+            trades,
+            partition=partition,
+            offset=offset,
+            first_sequence=self.sequence,
+            more=more,
+        )
         self.sequence += len(trades)
         self.records.setdefault(partition, []).append(batch)
         self.ends[partition] = offset + 1 + markers
@@ -193,6 +211,7 @@ class FileLake:
         exchanges: tuple[str, ...] | None = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
+        corrections: bool = False,
     ) -> list[PlannedFile]:
         """As strict as a plan may be: only files that hold a matching row."""
         self.meanwhile()

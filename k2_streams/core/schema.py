@@ -77,6 +77,12 @@ _TRADE = [
     pa.field("quantity", DECIMAL, nullable=False),
     pa.field("side", NAME),
 ]
+#: What a cancel or a correction says of the trade it changes; all null of a new trade.
+_CORRECTION = [
+    pa.field("action", NAME),
+    pa.field("ref_trade_id", pa.string()),
+    pa.field("ref_session", pa.string()),
+]
 _ENRICHED = [
     pa.field("notional", DECIMAL),
     pa.field("tick_direction", pa.string()),
@@ -89,14 +95,24 @@ def _texts(fields: list[pa.Field]) -> list[pa.Field]:
 
 
 #: What a feed's decoder gives of trades.
-ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_TRADE, *_WHEN])
+ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_TRADE, *_WHEN, *_CORRECTION])
 
 #: One record of `k2.trades`. What is the same for a whole record (source partition, accepted time)
 #: is in the schema's metadata; what follows from other columns (message_id) is not sent at all.
-LOG = pa.schema([*_INSTRUMENT, *_TRADE, *_WHEN, *_JUDGED, *_ENRICHED, *_RAW_PLACE])
+LOG = pa.schema([*_INSTRUMENT, *_TRADE, *_WHEN, *_JUDGED, *_ENRICHED, *_RAW_PLACE, *_CORRECTION])
 
 #: The Iceberg table `k2.trades` and every answer about trades.
-TRADES = pa.schema([*_IDENTITY, *_texts(_TRADE), *_TIMES, *_ENRICHED, *_PLACE])
+TRADES = pa.schema(
+    [
+        *_IDENTITY,
+        *_texts(_TRADE),
+        *_TIMES,
+        *_ENRICHED,
+        *_PLACE,
+        pa.field("action", pa.string()),
+        pa.field("ref_message_id", pa.string()),
+    ]
+)
 
 #: The best bid and offer. A side without a price is null: nobody quotes it.
 _QUOTE = [

@@ -45,6 +45,11 @@ class Stream:
     added: tuple[str, ...] = ()
 
     @property
+    def is_corrected(self) -> bool:
+        """Whether rows may refer to rows that they correct."""
+        return "ref_message_id" in self.table_schema.names
+
+    @property
     def raw(self) -> str:
         """The topic of what venues send."""
         return f"{self.log}.raw"
@@ -71,6 +76,7 @@ TRADES = Stream(
     log_schema=schema.LOG,
     table_schema=schema.TRADES,
     last=("price", "quantity"),
+    added=("action", "ref_message_id"),
 )
 
 QUOTES = Stream(

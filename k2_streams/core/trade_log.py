@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from k2_streams.core.schema import MICROS
 from k2_streams.core.stream import TRADES, Stream
 
-VERSION = b"1"
+#: 2 since rows may correct others: who cannot read that must not pass over it.
+VERSION = b"2"
+READABLE = frozenset({b"1", VERSION})
 _VERSION_KEY = b"k2.version"
 _PARTITION_KEY = b"k2.source-partition"
 _ACCEPTED_KEY = b"k2.accepted-time-us"
@@ -68,10 +70,11 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
     try:
         with pa.ipc.open_stream(value, options=_READ_OPTIONS) as reader:
             metadata = reader.schema.metadata or {}
-            if metadata.get(_VERSION_KEY) != VERSION:
+            if metadata.get(_VERSION_KEY) not in READABLE:
+                found = metadata.get(_VERSION_KEY, b"none").decode()
                 raise LogFormatError(
-                    f"log {log_partition}:{log_offset}: expected version "
-                    f"{VERSION.decode()}, found {metadata.get(_VERSION_KEY, b'none').decode()}"
+                    f"log {log_partition}:{log_offset}: expected version {VERSION.decode()} or "
+                    f"less, found {found}"
                 )
             rows = reader.read_next_batch()
         return LogBatch(
@@ -89,6 +92,7 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
     """`EXCHANGE|SYMBOL|SESSION|` then `t:<trade_id>`, else `s:<sequence>`, else the raw position.
 
     Made from the data, never at random: the same trade has the same id whenever it is read again.
+    A correction that repeats the id of the trade it changes is not that trade: its id is not used.
     """
 
     def text(name: str) -> pa.Array:
@@ -96,7 +100,11 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
 
     tail = pa.nulls(rows.num_rows, pa.string())
     if "trade_id" in rows.schema.names:
-        tail = pc.binary_join_element_wise("t:", rows.column("trade_id"), "")
+        trade_id = rows.column("trade_id")
+        if _corrects(rows):
+            repeats = pc.equal(trade_id, rows.column("ref_trade_id")).fill_null(fill_value=False)
+            trade_id = pc.if_else(repeats, pa.scalar(None, pa.string()), trade_id)
+        tail = pc.binary_join_element_wise("t:", trade_id, "")
     if tail.null_count:
         by_sequence = pc.binary_join_element_wise("s:", text("sequence"), "")
         tail = pc.coalesce(tail, by_sequence)
@@ -106,6 +114,26 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
         )
         tail = pc.coalesce(tail, by_position)
     return pc.binary_join_element_wise(text("exchange"), text("symbol"), text("session"), tail, "|")
+
+
+def ref_message_ids(rows: pa.RecordBatch) -> pa.Array:
+    """The `message_id` of the trade that a row changes; null of a row that changes none.
+
+    A trade is referred to by its id, in the session that the row names, else in the row's own.
+    """
+    if not _corrects(rows):
+        return pa.nulls(rows.num_rows, pa.string())
+    tail = pc.binary_join_element_wise("t:", rows.column("ref_trade_id"), "")
+    session = pc.coalesce(rows.column("ref_session"), rows.column("session").cast(pa.string()))
+    names = [rows.column(name).cast(pa.string()) for name in ("exchange", "symbol")]
+    return pc.binary_join_element_wise(*names, session, tail, "|")
+
+
+def _corrects(rows: pa.RecordBatch) -> bool:
+    """Whether a row changes another."""
+    if "ref_trade_id" not in rows.schema.names:
+        return False
+    return bool(rows.column("ref_trade_id").null_count < rows.num_rows)
 
 
 def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -132,6 +160,7 @@ def expand(
     count = rows.num_rows
     derived = {
         "message_id": message_ids(rows, batch.source_partition),
+        "ref_message_id": ref_message_ids(rows),
         "exchange_time": pc.divide(rows.column("exchange_time_ns"), 1000).cast(MICROS),
         "source_partition": pa.repeat(pa.scalar(batch.source_partition, pa.int32()), count),
         "log_partition": pa.repeat(pa.scalar(batch.log_partition, pa.int32()), count),

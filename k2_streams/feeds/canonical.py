@@ -89,7 +89,22 @@ def _finish_trades(
         trade_ids=[line.trade_id for line in lines],
         sides=[line.side for line in lines],
     )
+    actions = [line.action for line in lines]
+    refs = [line.ref_trade_id for line in lines]
+    sessions = [line.ref_session for line in lines]
+    if actions.count(None) + refs.count(None) + sessions.count(None) < 3 * len(lines):
+        trades.actions = [line.action if line.corrects else None for line in lines]
+        trades.ref_trade_ids, trades.ref_sessions = refs, sessions
+        wrong = wrong | np.array([_misrefers(line) for line in lines], dtype=np.bool_)
     return finish(batch, keys, trades, refused, wrong=wrong, explain=explain)
+
+
+def _misrefers(line: Line[Any]) -> bool:
+    """Whether `read` will find fault with what it says of another trade."""
+    if line.corrects:
+        named = line.ref_session is not None and not SESSION.fullmatch(line.ref_session)
+        return line.ref_trade_id is None or named
+    return line.ref_trade_id is not None or line.ref_session is not None
 
 
 class Canonical(CanonicalFeed[Line[Any]]):

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
+from k2_streams.core.corrections import CANCEL, CORRECT
 from k2_streams.feeds import decimals, keys
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
@@ -36,6 +37,8 @@ SESSION = re.compile(r"[\x20-\x7e]{1,64}")
 
 Number = TypeVar("Number")  # str where prices are decimal strings; Raw for the JSON text itself
 Side = Literal["buy", "sell", "unknown"]
+Action = Literal["new", "cancel", "correct"]
+CORRECTIONS = frozenset({CANCEL, CORRECT})
 
 
 class Record(msgspec.Struct, kw_only=True, gc=False):
@@ -58,6 +61,14 @@ class Line(Record, Generic[Number], kw_only=True, gc=False):
     quantity: Number
     trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
     side: Side | None = None
+    action: Action | None = None
+    ref_trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
+    ref_session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """Whether it changes another trade."""
+        return self.action in CORRECTIONS
 
 
 class StrictLine(Line[Number], Generic[Number], forbid_unknown_fields=True, kw_only=True, gc=False):
@@ -87,6 +98,7 @@ class Shape(Generic[Kind]):
         strict: decodes a record with no other fields whose numbers are strings.
         strict_raw: the same whose numbers may be JSON numbers, kept as their text.
         loose: the same with other fields.
+        together: what is wrong with fields that are right one by one, and which is to blame.
     """
 
     record: type[Kind]
@@ -95,6 +107,7 @@ class Shape(Generic[Kind]):
     strict: "msgspec.json.Decoder[Kind]"
     strict_raw: "msgspec.json.Decoder[Kind]"
     loose: "msgspec.json.Decoder[Kind]"
+    together: "Callable[[Mapping[str, Any]], tuple[str, _FaultError] | None]" = lambda _: None
     known: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +119,7 @@ class Shape(Generic[Kind]):
         return [name for name in fields if name not in self.known]
 
 
-_SIDES = get_args(Side)
+_SIDES, _ACTIONS = get_args(Side), get_args(Action)
 _ANY_FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _TEXTS: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
@@ -160,6 +173,9 @@ def read(
     take("conditions", _CONDITIONS)
     vendor = take("vendor", _VENDOR)
     take("receive_time_ns", _receive_time)
+    wrong = None if faults else shape.together(found.values)
+    if wrong is not None:
+        faults[wrong[0]] = wrong[1]
     for name, fault in faults.items():
         if not agrees or sequence is None or "session" in faults:
             return Refusal(fault.reason, name, fault.detail)
@@ -381,6 +397,28 @@ def _session(raw: Raw) -> str:
     return text
 
 
+def _action(raw: Raw) -> str:
+    text: str = _text(raw)
+    if text not in _ACTIONS:
+        expected = ", ".join(_ACTIONS)
+        raise _FaultError(Reason.BAD_ACTION, f"expected {expected}, found {shown(text)}")
+    return text
+
+
+def _reference_fault(values: Mapping[str, Any]) -> tuple[str, _FaultError] | None:
+    """A correction names the trade it changes, and nothing else names one."""
+    if values["action"] in CORRECTIONS:
+        if values["ref_trade_id"] is None:
+            detail = f"expected the id of the trade to {values['action']}, found none"
+            return "ref_trade_id", _FaultError(Reason.MISSING_FIELD, detail)
+        return None
+    for name in ("ref_trade_id", "ref_session"):
+        if values[name] is not None:
+            detail = "expected beside the action cancel or correct alone"
+            return name, _FaultError(Reason.BAD_ACTION, detail)
+    return None
+
+
 def _side(raw: Raw) -> str:
     text: str = _text(raw)
     if text not in _SIDES:
@@ -392,7 +430,14 @@ def _side(raw: Raw) -> str:
 TRADE: Shape[Line[Any]] = Shape(
     Line,
     before={"price": (above_zero, Need.VALUE), "quantity": (above_zero, Need.VALUE)},
-    behind={"trade_id": (_trade_id, Need.NONE), "side": (_side, Need.NONE)},
+    behind={
+        "trade_id": (_trade_id, Need.NONE),
+        "side": (_side, Need.NONE),
+        "action": (_action, Need.NONE),
+        "ref_trade_id": (_trade_id, Need.NONE),
+        "ref_session": (_session, Need.NONE),
+    },
+    together=_reference_fault,
     strict=msgspec.json.Decoder(StrictLine[str]),
     strict_raw=msgspec.json.Decoder(StrictLine[Raw]),
     loose=msgspec.json.Decoder(Line[Raw]),

@@ -59,6 +59,9 @@ class TradeColumns(RowColumns):
     quantities: list[Any]
     trade_ids: list[str | None] | None = None
     sides: list[str | None] | None = None
+    actions: list[str | None] | None = None  # of corrections alone: a new trade has none
+    ref_trade_ids: list[str | None] | None = None
+    ref_sessions: list[str | None] | None = None
     names: tuple[str, str, str] = ("price", "quantity", "exchange_time_ns")  # as the feed has them
 
 
@@ -100,6 +103,9 @@ def finish(
         "price": prices,
         "quantity": quantities,
         "side": _dictionary(trades.sides, count),
+        "action": _dictionary(trades.actions, count),
+        "ref_trade_id": _texts(trades.ref_trade_ids, count),
+        "ref_session": _texts(trades.ref_sessions, count),
     }
     return settle(
         batch,

@@ -55,6 +55,7 @@ class Reason(enum.StrEnum):
     BAD_SESSION = "bad-session"
     BAD_TRADE_ID = "bad-trade-id"
     BAD_SIDE = "bad-side"
+    BAD_ACTION = "bad-action"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ def read(feed_name: str, path: Path) -> Iterator[Recorded]:
 
     Args:
         feed_name: `canonical` (one JSON object a line), `asx.csv` or `asx.quotes.csv`
-            (`<company id>.csv` with `reference-data/company_info.csv` beside its folder), or a venue's whose messages were
-            recorded in one of the ways that `captures` reads.
+            (`<company id>.csv` with `reference-data/company_info.csv` beside its folder), or a
+            venue's whose messages were recorded in one of the ways that `captures` reads.
         path: of the file; `.gz` and `.zst` are unpacked.
 
     Raises:

@@ -48,6 +48,7 @@ class Filter:
     exchanges: tuple[str, ...] | None = None
     start_ns: int | None = None
     end_ns: int | None = None
+    corrections: bool = False  # rows that refer to another alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,15 @@ class _File:
     symbol: _Bounds[str]
     exchange: _Bounds[str]
     time_ns: _Bounds[int]
+    corrects: bool  # whether a row may refer to another
 
     def may_match(self, wanted: Filter) -> bool:
         """Whether a row of the file can match."""
         if wanted.symbols is not None and not any(map(self.symbol.may_hold, wanted.symbols)):
             return False
         if wanted.exchanges is not None and not any(map(self.exchange.may_hold, wanted.exchanges)):
+            return False
+        if wanted.corrections and not self.corrects:
             return False
         low, high = self.time_ns.low, self.time_ns.high
         if wanted.start_ns is not None and high is not None and high < wanted.start_ns:
@@ -177,7 +181,17 @@ def _file(schema: Schema, file: DataFile) -> _File:
         symbol=_Bounds(*_bounds(schema, file, "symbol")),
         exchange=_Bounds(*_bounds(schema, file, "exchange")),
         time_ns=_Bounds(*_bounds(schema, file, "exchange_time_ns")),
+        corrects=_may_hold_values(schema, file, "ref_message_id"),
     )
+
+
+def _may_hold_values(schema: Schema, file: DataFile, name: str) -> bool:
+    """False only if the file says that the column has nulls alone."""
+    if name not in schema.column_names:
+        return False
+    field_id = schema.find_field(name).field_id
+    values, nulls = file.value_counts or {}, file.null_value_counts or {}
+    return field_id not in values or nulls.get(field_id) != values[field_id]
 
 
 def _bounds(schema: Schema, file: DataFile, name: str) -> Iterator[Any]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from k2_streams.core.schema import MICROS
 from k2_streams.core.stream import Stream
-from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids
+from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids, ref_message_ids
 
 
 def gather(stream: Stream, batches: Sequence[LogBatch]) -> pa.Table:
@@ -33,6 +33,7 @@ def gather(stream: Stream, batches: Sequence[LogBatch]) -> pa.Table:
     accepted = of_batch((batch.accepted_time_us for batch in filled), np.int64)
     derived = {
         "message_id": _message_ids(log, filled),
+        "ref_message_id": _ref_message_ids(log),
         "exchange_time": pc.divide(log["exchange_time_ns"], 1000).cast(MICROS),
         "source_partition": of_batch((b.source_partition for b in filled), np.int32),
         "log_partition": of_batch((b.log_partition for b in filled), np.int32),
@@ -46,6 +47,10 @@ def gather(stream: Stream, batches: Sequence[LogBatch]) -> pa.Table:
             for name in stream.table_schema.names
         }
     )
+
+
+def _ref_message_ids(log: pa.Table) -> pa.ChunkedArray:
+    return pa.chunked_array([ref_message_ids(rows) for rows in log.to_batches()], pa.string())
 
 
 def _message_ids(log: pa.Table, batches: list[LogBatch]) -> pa.ChunkedArray:

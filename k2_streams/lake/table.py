@@ -136,16 +136,18 @@ class Lake:
         exchanges: tuple[str, ...] | None = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
+        corrections: bool = False,
     ) -> list[PlannedFile]:
         """The files of a snapshot that can hold rows of these symbols, exchanges and times.
 
-        Every matching row is in one of them; rows that do not match may be too.
+        Every matching row is in one of them; rows that do not match may be too. With `corrections`
+        those rows alone are wanted that refer to another.
 
         Raises:
             SnapshotNotFoundError: it has expired, or never was.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        wanted = Filter(symbols, exchanges, start_ns, end_ns)
+        wanted = Filter(symbols, exchanges, start_ns, end_ns, corrections)
         table = self._table or self.load()
         snapshot = table.snapshot_by_id(snapshot_id)
         if snapshot is None:  # newer than the handle

@@ -36,6 +36,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None
     order: Literal["asc", "desc"]
     limit: int
+    view: Literal["reported", "corrected"] = "reported"
     rows: int
     rows_lake: int
     rows_tail: int

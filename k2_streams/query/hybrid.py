@@ -28,7 +28,12 @@ from k2_streams.query.answer import (
     symbol_row,
 )
 from k2_streams.query.engine import Engine, FilesUnreadableError
-from k2_streams.query.errors import LakeUnavailable, RetryLaterError, UnknownSymbolError
+from k2_streams.query.errors import (
+    InvalidParameter,
+    LakeUnavailable,
+    RetryLaterError,
+    UnknownSymbolError,
+)
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.reading import Reader
@@ -267,6 +272,10 @@ class HybridQuery:
             descending=request.descending,
             at_most=request.limit + 1,
         )
+        if request.view == "corrected":
+            if not self.stream.is_corrected:
+                raise InvalidParameter("view", f"{self.stream.name} are not corrected")
+            selection = await self._reader.corrected(standing, selection)
         start_ns, end_ns = request.start_ns, request.end_ns
         if end_ns == LAST:
             newest_ns = await self._reader.newest_ns(standing, selection)

@@ -43,6 +43,7 @@ class LakeReader(Protocol):
         exchanges: tuple[str, ...] | None = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
+        corrections: bool = False,
     ) -> Sequence[PlannedFile]:
         """The files of a snapshot that can hold such rows."""
         ...
@@ -113,6 +114,7 @@ class LakeView:
                 exchanges=selection.exchanges or None,
                 start_ns=start_ns,
                 end_ns=end_ns,
+                corrections=selection.view == "corrections",
             ),
         )
         return [file.path for file in planned]

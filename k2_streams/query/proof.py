@@ -52,6 +52,7 @@ def answer(
             descending=selection.descending,
             limit=request.limit,
             asked=request.asked() if request.cursor is None else request.cursor.asked,
+            view=request.view,
         )
     found, omitted = gaps.find(
         symbols=selection.symbols,
@@ -73,6 +74,7 @@ def answer(
         end_ns=selection.end_ns,
         order="desc" if selection.descending else "asc",
         limit=request.limit,
+        view=request.view,
         rows=rows.num_rows,
         rows_lake=from_lake,
         rows_tail=rows.num_rows - from_lake,

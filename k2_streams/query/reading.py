@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from k2_streams.core.corrections import Correction, superseded
 from k2_streams.core.enrichment import filled
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, Session
+from k2_streams.query.errors import TooMuchError
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.result import as_rows
-from k2_streams.query.selection import Selection
+from k2_streams.query.selection import ORDER, Selection
 from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
@@ -24,6 +26,9 @@ from k2_streams.query.tail_rows import in_order, select
 TOTALS_FILES = 64
 #: Rows of the tail in one statement of totals: 130 MB when expanded.
 TOTALS_ROWS = 200_000
+#: Corrections that one answer applies: 50 MB while they are read. Venues correct a few trades in a
+#: hundred thousand.
+MAX_CORRECTIONS = 100_000
 
 
 class Reader:
@@ -63,9 +68,36 @@ class Reader:
 
     async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
         """The event time of the newest row of the selection's names; None: there is no row."""
-        last = Selection(selection.symbols, selection.exchanges, descending=True, at_most=1)
+        last = Selection(
+            selection.symbols,
+            selection.exchanges,
+            descending=True,
+            at_most=1,
+            view=selection.view,
+            superseded=selection.superseded,
+        )
         rows = await self.rows(standing, last)
         return None if rows.num_rows == 0 else int(rows.column("exchange_time_ns")[0].as_py())
+
+    async def corrected(self, standing: Standing, selection: Selection) -> Selection:
+        """The selection as corrected by all corrections that the standing holds of its names.
+
+        Raises:
+            TooMuchError: there are more corrections than an answer may apply.
+        """
+        asked = Selection(
+            selection.symbols, selection.exchanges, view="corrections", at_most=MAX_CORRECTIONS + 1
+        )
+        rows = await self.rows(standing, asked)
+        if rows.num_rows > MAX_CORRECTIONS:
+            raise TooMuchError(
+                f"more than {MAX_CORRECTIONS} corrections: ask for fewer symbols at once"
+            )
+        places = zip(*(rows.column(name).to_pylist() for name in ORDER[1:]), strict=True)
+        names = ("message_id", "ref_message_id", "action", "session", "sequence")
+        found = zip(*(rows.column(name).to_pylist() for name in names), places, strict=True)
+        gone = superseded(map(Correction._make, found))
+        return replace(selection, view="corrected", superseded=frozenset(gone))
 
     async def known(
         self, standing: Standing, symbols: Sequence[str], exchanges: tuple[str, ...]

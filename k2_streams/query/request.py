@@ -29,13 +29,15 @@ MAX_GAPS = 10_000
 
 FORMATS = ("json", "arrow", "csv")
 Format = Literal["json", "arrow", "csv"]
+VIEWS = ("reported", "corrected")
+RowsView = Literal["reported", "corrected"]
 GAP_STATES = ("open", "filled", "abandoned")
 
 #: What `GET /v1/trades`, `/v1/gaps`, `/v1/symbols` and `/v1/snapshots` take.
 _SELECTION = frozenset({"symbol", "exchange", "format"})
 _RANGE = frozenset({"start", "end", "window", "tz"})
 _PINNING = frozenset({"as_of", "min_offsets", "wait_ms"})
-ROWS_PARAMETERS = _SELECTION | _RANGE | _PINNING | {"limit", "order", "cursor"}
+ROWS_PARAMETERS = _SELECTION | _RANGE | _PINNING | {"limit", "order", "cursor", "view"}
 GAPS_PARAMETERS = _SELECTION | _RANGE | {"limit", "state"}
 SYMBOLS_PARAMETERS = _SELECTION | _PINNING
 SNAPSHOTS_PARAMETERS = frozenset({"limit", "format"})
@@ -58,6 +60,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     as_of: Token | None = None
     min_offsets: dict[int, int] = {}  # raw offsets that must have been judged, per raw partition
     wait_ms: int = 0
+    view: RowsView = "reported"
     format: Format | None = None
 
     @property
@@ -67,7 +70,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def asked(self) -> int:
         """A checksum of what was asked, for a cursor to know its question again."""
-        question = (
+        question: tuple[object, ...] = (
             self.symbols,
             self.exchanges,
             self.start_ns,
@@ -75,6 +78,8 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
             self.window_ns,
             self.descending,
         )
+        if self.view != "reported":
+            question = (*question, self.view)
         return zlib.crc32(msgspec.json.encode(question))
 
 
@@ -130,6 +135,7 @@ def parse_rows(parameters: Parameters) -> RowsRequest:
         as_of=given.token(),
         min_offsets=given.offsets("min_offsets"),
         wait_ms=given.wait_ms(),
+        view="corrected" if given.word("view", VIEWS) == "corrected" else "reported",
         format=given.format(),
     )
     _check_range(request.start_ns, request.end_ns, request.window_ns)
@@ -150,6 +156,7 @@ def parse_rows(parameters: Parameters) -> RowsRequest:
         window_ns=None,
         descending=cursor.descending,
         as_of=cursor.token,
+        view=cursor.view,
     )
 
 
@@ -239,7 +246,8 @@ class _Given:
     def asks(self) -> bool:
         """Whether anything that makes a question stands beside a cursor."""
         return any(
-            self.many(name) for name in ("symbol", "exchange", "start", "end", "window", "order")
+            self.many(name)
+            for name in ("symbol", "exchange", "start", "end", "window", "order", "view")
         )
 
     def symbols(self) -> tuple[str, ...]:

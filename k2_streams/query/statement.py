@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from k2_streams.core.corrections import CANCEL
 from k2_streams.core.schema import DECIMAL, MICROS
 from k2_streams.core.stream import Stream
 from k2_streams.query.selection import ORDER, Selection
@@ -176,6 +177,7 @@ def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
         where.add("exchange_time_ns < ?", selection.end_ns)
     for partition, offset in lake_limits.items():
         where.add("NOT (log_partition = ? AND log_offset >= ?)", partition, offset)
+    _in_view(where, selection)
     if selection.after is not None:
         after = selection.after
         sign = "<" if selection.descending else ">"
@@ -189,3 +191,13 @@ def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
             after.log_row,
         )
     return where
+
+
+def _in_view(where: _Where, selection: Selection) -> None:
+    """The conditions of the view."""
+    if selection.view == "corrections":
+        where.add("ref_message_id IS NOT NULL")
+    elif selection.view == "corrected":
+        where.add("action IS DISTINCT FROM ?", CANCEL)
+    if selection.superseded:
+        where.add("message_id NOT IN (SELECT unnest(?))", sorted(selection.superseded))

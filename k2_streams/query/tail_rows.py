@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core.corrections import CANCEL
 from k2_streams.core.schema import MICROS
 from k2_streams.core.stream import Stream
-from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids
-from k2_streams.query.selection import ORDER, Selection
+from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids, ref_message_ids
+from k2_streams.query.selection import ORDER, REPORTED, Selection, View
 from k2_streams.query.tail import TailBatch
 
 #: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
@@ -54,7 +55,11 @@ def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -
         rows = _matching(batch, times, selection, names)
         if len(rows):
             hits.append(_Hit(batch, rows, times[rows], kept.size_bytes))
-    return _expand(stream, _first(hits, selection))
+    rows = _expand(stream, _first(hits, selection))
+    if selection.superseded and rows.num_rows:
+        gone = pa.array(sorted(selection.superseded), pa.string())
+        rows = rows.filter(pc.invert(pc.is_in(rows.column("message_id"), value_set=gone)))
+    return rows
 
 
 def in_order(rows: pa.Table, selection: Selection) -> pa.Table:
@@ -86,9 +91,23 @@ def _matching(
         masks.append(times < selection.end_ns)
     if selection.after is not None:
         masks.append(_behind(batch, times, selection))
+    if selection.view != REPORTED:
+        masks.append(_in_view(batch, selection.view))
     if not masks:
         return np.arange(len(times))
     return np.flatnonzero(np.logical_and.reduce(masks))
+
+
+def _in_view(batch: LogBatch, view: View) -> npt.NDArray[np.bool_]:
+    """Where a row belongs to the view, as far as it says so itself."""
+    rows = batch.rows
+    if "action" not in rows.schema.names:  # an earlier version's: all are new trades
+        return np.full(rows.num_rows, view == "corrected")
+    action = rows.column("action").cast(pa.string())
+    if view == "corrections":
+        return np.asarray(pc.is_valid(action).to_numpy(zero_copy_only=False))
+    cancels = pc.fill_null(pc.equal(action, CANCEL), fill_value=False)
+    return np.asarray(pc.invert(cancels).to_numpy(zero_copy_only=False))
 
 
 def _behind(
@@ -113,8 +132,11 @@ def _behind(
 def _first(hits: list[_Hit], selection: Selection) -> list[_Hit]:
     """Less hits, if only the first rows of the order are wanted; ties in time all stay."""
     count = sum(len(hit.rows) for hit in hits)
-    at_most = selection.at_most
-    if at_most is None or count <= at_most:
+    if selection.at_most is None:
+        return hits
+    # Those that are superseded are taken out later, by their ids.
+    at_most = selection.at_most + len(selection.superseded)
+    if count <= at_most:
         return hits
     times = np.concatenate([hit.times for hit in hits])
     if selection.descending:
@@ -166,6 +188,7 @@ def _expand_group(stream: Stream, hits: list[_Hit]) -> pa.Table:
     source = hits[0].batch.source_partition
     derived = {
         "message_id": message_ids(rows, source),
+        "ref_message_id": ref_message_ids(rows),
         "exchange_time": pc.divide(rows.column("exchange_time_ns"), 1000).cast(MICROS),
         "source_partition": np.full(rows.num_rows, source, np.int32),
         "log_partition": repeated([hit.batch.log_partition for hit in hits], np.int32),

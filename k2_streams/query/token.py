@@ -9,7 +9,7 @@ place of the last row given, and the question itself.
 import base64
 import binascii
 import zlib
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -72,6 +72,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     descending: bool
     limit: int
     asked: int  # a checksum of the parameters of the first page
+    view: Literal["reported", "corrected"] = "reported"
 
     def encode(self) -> str:
         """The cursor as text."""

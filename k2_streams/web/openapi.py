@@ -62,7 +62,7 @@ def document(stream: Stream, *, keyed: bool) -> dict[str, Any]:
     paths = {
         f"/v1/{stream.name}": builder.table(
             f"{stream.name.capitalize()} of the lake and the tail as one.",
-            parameters.ROWS,
+            parameters.CORRECTED_ROWS if stream.is_corrected else parameters.ROWS,
             "Row",
             meta,
             more=("304", "404", "413"),

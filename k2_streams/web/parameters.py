@@ -13,6 +13,7 @@ from k2_streams.query.request import (
     MAX_SYMBOL_LENGTH,
     MAX_SYMBOLS,
     MAX_WAIT_MS,
+    VIEWS,
 )
 from k2_streams.web import correlation
 
@@ -106,6 +107,13 @@ _STATE = {
 }
 
 
+_VIEW = _parameter(
+    "view",
+    "As reported, corrections as rows of their own; or what stands after cancels and corrections.",
+    {"type": "string", "enum": list(VIEWS), "default": "reported"},
+)
+
+
 def _limit(default: int, most: int) -> dict[str, Any]:
     schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
     return _parameter("limit", "Rows at most.", schema)
@@ -126,6 +134,8 @@ ROWS = [
     _ZONE,
     _FORMAT,
 ]
+#: The same of a stream whose rows may be corrected.
+CORRECTED_ROWS = [*ROWS, _VIEW]
 GAPS = [
     _SYMBOL,
     _EXCHANGE,

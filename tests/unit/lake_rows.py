@@ -58,7 +58,7 @@ def record(
     }
     arrays = []
     for field in LOG:
-        values = columns[field.name]
+        values = columns.get(field.name, [None] * count)
         if not isinstance(values, pa.Array):
             plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             values = pa.array(values, plain)

@@ -60,6 +60,8 @@ def trades_table(count):
             "log_row": i % 4,
             "receive_time_ns": None,
             "accepted_time": START,
+            "action": [None, "cancel"][i % 2],
+            "ref_message_id": [None, f"X|A B|0|t:{i - 1}"][i % 2],
             "trading_date": START.date(),
             "vendor": [None, [("k", "v\n")]][i % 2],
         }
