@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from faust.types import TP
 from lake_rows import record
 
+from k2_streams.core import stream as streams
 from k2_streams.core import trade_log
 from k2_streams.core.circuit_breaker import BreakerPolicy
 from k2_streams.core.vector import TopicOffsets, Vector
@@ -37,6 +38,8 @@ class HandClock:
 
 class FakeLake:
     """The vector alone; away for as long as the test says."""
+
+    stream = streams.TRADES
 
     def __init__(self):
         self.next = {}
