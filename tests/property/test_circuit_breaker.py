@@ -125,7 +125,9 @@ def test_who_finds_a_trial_under_way_comes_back_soon():
     policy = BreakerPolicy(failures=1, open_s=5.0)
     breaker = answered(Breaker(), 0, Outcome.FAILURE, 0.0, policy)
     assert retry_after_s(breaker, 2.0, policy) == 3.0
-    breaker, _ = ask(breaker, 5.0, policy)
+    breaker, allowed = ask(breaker, 5.0, policy)
+    assert allowed
+    assert ask(breaker, 5.0, policy) == (breaker, False)
     assert retry_after_s(breaker, 5.0, policy) == TRIAL_AGAIN_S
 
 
