@@ -219,9 +219,10 @@ class _Dial:
 
 def freshness(run: OverloadRun) -> Table:
     """What an asker saw, and what each row took; of all of it, and once AGGRESSIVE was reached."""
-    table = Table(title="seconds, of the load that was too much", title_justify="left")
-    for name in ("", "newest row's age, p50", "p99", "rows", "append to accepted, p50", "p99"):
-        table.add_column(name, justify="right")
+    title = "seconds: seen is the age of the newest row of an answer, took from append to accepted"
+    table = Table(title=title, title_justify="left")
+    for name in ("too much", "seen, p50", "p99", "rows", "took, p50", "p99"):
+        table.add_column(name, justify="right", no_wrap=True)
     begin, end = run.overload
     reached = next((at for at, level in run.levels if level == "AGGRESSIVE"), end)
     for name, since in (("", begin), (", AGGRESSIVE", reached)):

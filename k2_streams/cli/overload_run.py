@@ -16,6 +16,7 @@ from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.load_watch import LOOK_EVERY_S, TIERS, LoadSample, Watched
 from k2_streams.cli.messages import Names
 from k2_streams.cli.symbol_tiers import SymbolTiers
+from k2_streams.clock import SYSTEM_CLOCK, Clock
 
 EXCHANGE = "SIM"
 #: Looks in a row that must find the worker at ease: one may fall between two bursts.
@@ -85,12 +86,11 @@ class Load:
             f"{self.normal:g}x:{self.normal_s:g},{self.times:g}x:{self.overload_s:g},"
             f"{self.little:g}x:{self.drain_within_s:g}"
         )
-        (one, two), (one_share, two_share) = self.tiers.symbols, self.tiers.shares
         faults = [part for fault in FAULTS.items() for part in fault]
         return (
             *("--rate", rate, "--start", "now", "--seed", str(self.seed)),
             *("--symbols", str(self.symbols), "--exchange", EXCHANGE),
-            *("--tiers", f"{one}:{one_share},{two}:{two_share}", "--tiers-file", str(tiers_file)),
+            *("--tiers", self.tiers.text, "--tiers-file", str(tiers_file)),
             *faults,
         )
 
@@ -127,6 +127,8 @@ class OverloadRun:
     load: Load
     watched: Watched
     producer: "subprocess.Popen[bytes]"
+    clock: Clock = SYSTEM_CLOCK
+    sleep: Callable[[float], None] = time.sleep
     samples: list[LoadSample] = field(default_factory=list)
     levels: list[tuple[float, str]] = field(default_factory=list)
     phase: Phase = Phase.NORMAL
@@ -149,27 +151,27 @@ class OverloadRun:
         calm = 0
         deadline = float("inf")
         while calm < CALM_LOOKS:
-            time.sleep(LOOK_EVERY_S)
+            self.sleep(LOOK_EVERY_S)
             sample = self._look()
             see(self, sample)
             if self.producer.poll() is not None:
                 raise DemoError(f"k2 produce ended early, with {self.producer.returncode}")
             if self.phase is Phase.DRAIN:
-                deadline = min(deadline, time.monotonic() + self.load.drain_within_s)
+                deadline = min(deadline, self.clock.monotonic() + self.load.drain_within_s)
                 if sample is not None:
                     waits = sample.level != "NORMAL" or sample.waiting > self.load.capacity
                     calm = 0 if waits else calm + 1
-            if time.monotonic() > deadline:
+            if self.clock.monotonic() > deadline:
                 raise DemoError(f"not at ease after {self.load.drain_within_s:.0f} s: {sample}")
         self.phase = Phase.OVER
         self.producer.terminate()
         if self.producer.wait() != 0:
             raise DemoError(f"k2 produce ended with {self.producer.returncode}")
-        deadline = time.monotonic() + JUDGED_WITHIN_S
+        deadline = self.clock.monotonic() + JUDGED_WITHIN_S
         while (sample := self._look()) is None or sample.waiting:
-            if time.monotonic() > deadline:
+            if self.clock.monotonic() > deadline:
                 raise DemoError(f"records wait {JUDGED_WITHIN_S:.0f} s after the last: {sample}")
-            time.sleep(LOOK_EVERY_S)
+            self.sleep(LOOK_EVERY_S)
 
     def at_s(self, sample: LoadSample) -> float:
         """When, in seconds since the first message."""

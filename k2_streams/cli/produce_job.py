@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def settle(options: dict[str, Any]) -> Job:
         session = f"seed-{seed}" if seeded else f"{start // 1_000_000_000}-{seed}"
     rates = {name: options[name] for name in ("gaps", "duplicates", "disorder", "late")}
     shown = options | {"seed": seed, "start": start, "files": [str(file) for file in files]}
-    shown["tiers"] = None if options["tiers"] is None else asdict(options["tiers"])
+    shown["tiers"] = None if options["tiers"] is None else options["tiers"].text
     shown["invalid_kinds"] = [KINDS[index].name for index in options["invalid_kinds"] or ()]
     for name in ("truth", "bootstrap", "tiers_file", "watch"):
         del shown[name]

@@ -19,6 +19,12 @@ class SymbolTiers:
     symbols: tuple[int, int] = (20, 180)
     shares: tuple[float, float] = (0.05, 0.25)
 
+    @property
+    def text(self) -> str:
+        """As `k2 produce` takes it."""
+        pairs = zip(self.symbols, self.shares, strict=True)
+        return ",".join(f"{symbols}:{share:g}" for symbols, share in pairs)
+
     def check(self, symbols: int) -> None:
         """Refuse tiers that this many symbols cannot have.
 

@@ -18,12 +18,14 @@ from k2_streams.web.formats import META_KEY
 #: Rows of an answer.
 PAGE = 50_000
 ANSWER_WITHIN_S = 60.0
+#: Event time and the broker's differ by what a producer takes to start, and by late records.
+MARGIN_S = 120.0
 
 
 def waits_s(
     watched: Watched, symbols: Sequence[str], begin_s: float, end_s: float
 ) -> npt.NDArray[np.float64]:
-    """Of each row of these symbols that was sent between two moments (seconds since 1970).
+    """Of each row of these symbols that was appended between two moments (seconds since 1970).
 
     Raises:
         OSError: no answer.
@@ -31,8 +33,8 @@ def waits_s(
     query = [
         *(("symbol", symbol) for symbol in symbols),
         ("exchange", watched.exchange),
-        ("start", str(int(begin_s * 1e9))),
-        ("end", str(int(end_s * 1e9))),
+        ("start", str(int((begin_s - MARGIN_S) * 1e9))),
+        ("end", str(int((end_s + MARGIN_S) * 1e9))),
         ("limit", str(PAGE)),
         ("format", "arrow"),
     ]
@@ -45,7 +47,8 @@ def waits_s(
         micros = [
             rows[name].cast(pa.int64()).to_numpy() for name in ("accepted_time", "ingest_time")
         ]
-        parts.append((micros[0] - micros[1]) / 1e6)
+        inside = (micros[1] >= begin_s * 1e6) & (micros[1] < end_s * 1e6)
+        parts.append((micros[0] - micros[1])[inside] / 1e6)
         following = msgspec.json.decode(rows.schema.metadata[META_KEY])["next_cursor"]
         if following is None:
             return np.concatenate(parts)

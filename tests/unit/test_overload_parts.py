@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from k2_streams.cli import overload_run
 from k2_streams.cli.demo_pictures import levels_line
 from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.load_picture import WIDTH, draw, for_terminal
@@ -39,15 +38,19 @@ class Producer:
 class World:
     """A worker that judges so many a second, told of once a second, and the world's time."""
 
-    def __init__(self, monkeypatch, judges=100.0, level_of=None):
+    def __init__(self, judges=100.0, level_of=None):
         self.at_s = self.now_s = 1_000_000.0
         self.sent = self.judged = 0.0
         self.judges = judges
         self.producer = Producer()
         self._pace = parse(LOAD.arguments(__file__)[1], 100)
         self._level_of = level_of or (lambda waiting: "AGGRESSIVE" if waiting > 500 else "NORMAL")
-        monkeypatch.setattr(overload_run.time, "sleep", self.sleep)
-        monkeypatch.setattr(overload_run.time, "monotonic", lambda: self.now_s)
+
+    def time_ns(self):
+        return int(self.now_s * 1e9)
+
+    def monotonic(self):
+        return self.now_s
 
     def sleep(self, seconds):
         self.now_s += seconds
@@ -72,12 +75,12 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch):
-    return World(monkeypatch)
+def world():
+    return World()
 
 
 def followed(world):
-    run, seen = OverloadRun(LOAD, world, world.producer), []
+    run, seen = OverloadRun(LOAD, world, world.producer, world, world.sleep), []
     run.follow(lambda run, _: seen.append(run.phase))
     return run, [phase for phase, _ in itertools.groupby(seen)]
 
@@ -95,21 +98,21 @@ def test_it_is_over_when_the_worker_is_at_ease_and_all_is_judged(world):
     assert max(run.fresh(2, begin, end)) > 10 * max(run.fresh(1, begin, end))
 
 
-def test_a_look_without_an_answer_is_passed_over(world, monkeypatch):
+def test_a_look_without_an_answer_is_passed_over(world):
     real, looks = world.look, itertools.count()
     world.look = lambda: None if next(looks) % 3 == 1 else real()
     run, _ = followed(world)
     assert run.phase is Phase.OVER
 
 
-def test_a_worker_that_never_comes_to_ease_breaks_it_off(monkeypatch):
-    world = World(monkeypatch, level_of=lambda _: "SOFT")
+def test_a_worker_that_never_comes_to_ease_breaks_it_off():
+    world = World(level_of=lambda _: "SOFT")
     with pytest.raises(DemoError, match="not at ease"):
         followed(world)
 
 
-def test_records_that_are_never_judged_break_it_off(monkeypatch):
-    world = World(monkeypatch, level_of=lambda _: "NORMAL")
+def test_records_that_are_never_judged_break_it_off():
+    world = World(level_of=lambda _: "NORMAL")
     real = world.look
 
     def one_waits():

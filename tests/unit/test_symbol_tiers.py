@@ -1,14 +1,20 @@
 """Symbols in tiers: each tier has its share of the messages, and a worker sees the same tiers."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from k2_streams.cli import truth
 from k2_streams.cli.load_watch import LoadSample
 from k2_streams.cli.messages import Names
 from k2_streams.cli.pace import parse
-from k2_streams.cli.produce_job import _moments
+from k2_streams.cli.produce import produce
+from k2_streams.cli.produce_job import _moments, settle
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import Plan, Synthetic
+from k2_streams.cli.truth import Header, Truth
 from k2_streams.core.tiers import parse as tier_table
 
 TIERS = SymbolTiers((5, 20), (0.05, 0.25))
@@ -65,6 +71,36 @@ def test_the_table_says_the_same(tmp_path):
 def test_tiers_that_cannot_be_are_refused(tiers):
     with pytest.raises(ValueError, match="tiers: expected"):
         Plan(seed=1, start_ns=0, symbols=100, tiers=tiers)
+
+
+def test_a_truth_says_what_was_asked_for_and_can_be_read_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("K2_MAX_RATE", "100")
+    context = produce.make_context(
+        "produce", ["--rate", "1x:1,2x:1", "--tiers", "5:5%,20:0.25", "--symbols", "100"]
+    )
+    job = settle(context.params)
+    assert job.plan.tiers == TIERS
+    assert job.plan.messages == 300
+    header = Header(topic="t", feed="canonical", options=job.options, sent=1)
+    truth.write(tmp_path / "truth", Truth(header, [], Counter(), {}))
+    assert truth.read(tmp_path / "truth").header.options["tiers"] == TIERS.text == "5:0.05,20:0.25"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rate", "10x"], "K2_MAX_RATE"),
+        (["--rate", "fast"], "expected a number, 10x, or steps"),
+        (["--tiers", "5:5%"], "expected 20:5%"),
+        (["--tiers-file", "x"], "give both"),
+        (["--tiers", "5:5%,5:5%", "--symbols", "10"], "tiers: expected some symbols"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(arguments, said, monkeypatch):
+    monkeypatch.delenv("K2_MAX_RATE", raising=False)
+    found = CliRunner().invoke(produce, arguments)
+    assert found.exit_code == 2
+    assert said in found.output
 
 
 def test_event_time_follows_the_pace():
