@@ -5,13 +5,14 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 20000
 
 BIN := .venv/bin
 INSTALLED := .venv/.k2-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 SOURCES := k2_streams topologies tests bench faults
-FAST := $(wildcard tests/architecture tests/unit tests/property)
+FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -22,7 +23,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check demo demo-overload bench rest-jars faults faults-long up down lock clean
+.PHONY: help doctor setup jars test lint check simulate mutants demo demo-overload bench rest-jars faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,9 @@ lint: $(INSTALLED) ## Check format, lint and types
 check: lint ## Check format, lint, types, architecture and the fast tests
 	$(BIN)/python -m pytest -q -m "not integration" $(FAST)
 
+mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
+	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
+
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)
 
@@ -86,6 +90,9 @@ faults: setup ## Kill, stop and break what runs, and compare what came of it wit
 faults-long: setup rest-jars ## The same for an hour or so: 200 kills, 30 stops, 30 dead brokers, 50 rebalances
 	$(BIN)/python -m faults --plan long $(ARGS)
 	$(BIN)/python -m faults.acknowledgements
+
+simulate: $(INSTALLED) ## Run the simulation, SEEDS=20000 of them
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) $(ARGS)
 
 up: setup ## Start a local Kafka and a worker to play with
 	$(BIN)/k2 up

@@ -8,6 +8,7 @@ from faust.types import TP
 
 from k2_streams.core.stream import Stream
 from k2_streams.failpoints import failpoint_in_loop
+from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError
@@ -131,9 +132,9 @@ class Ownership:
         """Where the sink reads on; None if the lake is away, and it is tried again."""
         try:
             starts = await self._sink.assign(partitions)
-        except LakeUnavailableError as error:
-            self._sink.retrying = str(error)
-            log.warning("sink cannot start yet", error=str(error))
+        except (LakeUnavailableError, LogError, OSError) as error:
+            self._sink.retrying = f"{type(error).__name__}: {error}"
+            log.warning("sink cannot start yet", error=self._sink.retrying)
             if self._sink_retry is None and not self._stopped:
                 self._sink_retry = asyncio.create_task(self._retry_sink())
             return None

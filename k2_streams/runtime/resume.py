@@ -1,6 +1,7 @@
 """Where a task reads its source, and what it put off, on from, and when it must not."""
 
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.transactions import FencedError
 from k2_streams.runtime.context import TaskContext
 from k2_streams.state.codec import Position
 from k2_streams.state.recovery import StateLostError
@@ -18,15 +19,19 @@ async def checked_offsets(
     Raises:
         PositionError: a topic was created anew, re-partitioned, or does not hold that offset.
         StateLostError: records were committed, and no position is left.
+        FencedError: someone else took the partition over, and commits.
     """
     raw, partitions = context.raw, context.settings.partitions
-    topics = (raw.name, context.stream.log, context.deferred.name)
-    at, out, late = ((topic, partition) for topic in topics)
+    names = (raw.name, context.stream.log, context.deferred.name, context.changelog.name)
+    at, out, late, changelog = ((topic, partition) for topic in names)
     async with LogReader(context.kafka) as reader:
         begins = await reader.begin_offsets([at, late])
         ends = await reader.end_offsets([at, late])
         begin, end = begins[at], ends[at]
         orphaned = position is None and await _holds_records(reader, out)
+        # Records that a successor committed since the changelog was read have a position there.
+        if orphaned and await _holds_records(reader, changelog):
+            raise FencedError(f"{changelog[0]}-{partition}: someone else has begun to commit")
     if position is None:
         if orphaned:
             raise StateLostError(

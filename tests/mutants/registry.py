@@ -1,0 +1,281 @@
+"""Broken builds: what is broken in each, by which change of the source, and the test that notices.
+
+A change replaces a text that stands exactly once in its file. One that no longer applies is an
+error: the source has moved on, and the mutant must follow it.
+"""
+
+from dataclasses import dataclass
+
+SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_violated"
+COMMIT = "tests/unit/test_lake_commit.py::"
+TAKE_OVER = "tests/simulation/test_take_over.py::"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Of one file of `k2_streams`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A build in which one guarantee is broken."""
+
+    name: str
+    broken: str
+    caught_by: str  # a test's id, or the beginning of one with parameters
+    changes: tuple[Change, ...]
+
+
+def _mutant(name: str, broken: str, caught_by: str, *changes: tuple[str, str, str]) -> Mutant:
+    return Mutant(name, broken, caught_by, tuple(Change(*change) for change in changes))
+
+
+MUTANTS = (
+    _mutant(
+        "store-before-changelog",
+        "RocksDB is written before the transaction is committed",
+        SIMULATION,
+        (
+            "runtime/checkpoint.py",
+            "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
+            "        for table in sealed:\n            table.write(0)\n"
+            "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
+        ),
+    ),
+    _mutant(
+        "position-before-outputs",
+        "state and position are committed in a transaction before the outputs'",
+        SIMULATION,
+        (
+            "kafka/transactions.py",
+            '            await failpoint_in_loop("checkpoint.begun")\n',
+            "            early = [await self._send_rows(topic, [(*row, ()) for row in rows])"
+            " for topic, rows in changelogs]\n"
+            "            await asyncio.gather(*(future for sent in early for future, _ in sent))\n"
+            "            await self._producer.commit_transaction()\n"
+            "            await self._producer.begin_transaction()\n",
+        ),
+    ),
+    _mutant(
+        "no-fence",
+        "each worker's producer has a transactional id of its own",
+        SIMULATION,
+        (
+            "runtime/task.py",
+            'f"{settings.app_id}-{context.raw.name}-{self.partition}"',
+            'f"{settings.member_id}-{context.raw.name}-{self.partition}"',
+        ),
+    ),
+    _mutant(
+        "uncommitted-reads",
+        "the log's readers deliver open and aborted transactions",
+        SIMULATION,
+        (
+            "kafka/log_reader.py",
+            'isolation_level="read_committed"',
+            'isolation_level="read_uncommitted"',
+        ),
+    ),
+    _mutant(
+        "replay-beyond-the-end",
+        "a recovery applies what somebody else commits meanwhile",
+        f"{TAKE_OVER}test_a_recovery_applies_nothing_beyond_the_end_it_saw",
+        ("state/recovery.py", "if record.offset >= end:", "if record.offset < 0:"),
+    ),
+    _mutant(
+        "recovery-skips-an-error",
+        "a store whose rows do not have their checksum is used",
+        "tests/unit/test_state_store.py::",
+        (
+            "state/store.py",
+            "        if (rows, checksum) != (meta.position.rows, meta.position.checksum):\n",
+            "        if meta.version < 0:\n",
+        ),
+    ),
+    _mutant(
+        "lost-for-fenced",
+        "a position committed since the recovery is not looked for",
+        f"{TAKE_OVER}test_a_position_committed_since_the_recovery_means_fenced_not_lost",
+        (
+            "runtime/resume.py",
+            "if orphaned and await _holds_records(reader, changelog):",
+            "if orphaned and partition < 0:",
+        ),
+    ),
+    _mutant(
+        "broken-chain-accepted",
+        "a task works on whatever batch comes, also behind a hole",
+        SIMULATION,
+        ("runtime/task.py", "if fetched.start != end:", "if fetched.start < 0:"),
+    ),
+    _mutant(
+        "sink-chain-accepted",
+        "the sink takes whatever batch comes, also behind a hole",
+        "tests/unit/test_lake_sink.py::test_a_hole_or_an_overlap_is_refused",
+        (
+            "runtime/sinking.py",
+            "        if fetched.start != expected:\n",
+            "        if fetched.start < 0:\n",
+        ),
+        (
+            "lake/sink.py",
+            "        if end is not None and held.start != end:\n",
+            "        if held.start < 0:\n",
+        ),
+    ),
+    _mutant(
+        "accepted-time-goes-back",
+        "the checkpoint's time is the worker's clock, wherever that jumps",
+        SIMULATION,
+        (
+            "runtime/checkpoint.py",
+            "accepted_time_us=max(now_us, last.accepted_time_us)",
+            "accepted_time_us=now_us",
+        ),
+    ),
+    _mutant(
+        "no-vector-check",
+        "a batch is appended wherever the table ends",
+        f"{COMMIT}test_a_stale_writer_is_refused",
+        ("lake/claim.py", "        if moved:\n", "        if moved and not self.ranges:\n"),
+        (
+            "core/vector.py",
+            "            if end < found.next.get(partition, 0):\n",
+            "            if end < 0:\n",
+        ),
+    ),
+    _mutant(
+        "vector-check-on-retry-only",
+        "the vector is checked when the catalog has refused an attempt, not before",
+        f"{COMMIT}test_a_stale_writer_is_refused",
+        (
+            "lake/table.py",
+            "        claim.rebase(head_vector(table.metadata))\n",
+            "        head_vector(table.metadata)\n",
+        ),
+        (
+            "lake/commit.py",
+            "        vector = self._claim.rebase(head).encode()\n",
+            "        vector = (self._claim.rebase(head) if self.attempts > 1 else head.with_next("
+            "self._claim.topic, self._claim.topic_id, "
+            "{p: held.end for p, held in self._claim.ranges.items()})).encode()\n",
+        ),
+    ),
+    _mutant(
+        "blind-re-append",
+        "after an error the batch is appended again without a look at the table",
+        f"{COMMIT}test_a_lost_acknowledgement_is_found_to_have_landed",
+        (
+            "lake/table.py",
+            "            landed = find_commit(table.metadata, claim)\n            if landed",
+            "            landed = None if refused else find_commit(table.metadata, claim)\n"
+            "            if landed",
+        ),
+    ),
+    _mutant(
+        "unheard-commit-forgotten",
+        "a batch tried again later is not looked for in the table",
+        f"{COMMIT}test_an_unknown_commit_is_resolved_by_the_same_call_later",
+        (
+            "lake/table.py",
+            "        landed = find_commit(table.metadata, claim)\n        if landed",
+            "        landed = None\n        if landed",
+        ),
+    ),
+    _mutant(
+        "vector-of-the-first-attempt",
+        "a retry writes the vector that the first attempt made: other writers are set back",
+        f"{COMMIT}test_two_stale_writers_of_disjoint_partitions_both_land",
+        (
+            "lake/commit.py",
+            "        vector = self._claim.rebase(head).encode()\n",
+            "        self.first = getattr(self, 'first', head)\n"
+            "        vector = self._claim.rebase(self.first).encode()\n",
+        ),
+    ),
+    _mutant(
+        "refused-files-deleted",
+        "pyiceberg deletes the manifests of a commit that is said to have failed",
+        f"{COMMIT}test_a_lost_acknowledgement_at_the_last_retry_leaves_the_table_readable",
+        ("lake/commit.py", "def _clean_all_uncommitted(", "def _keep_all_uncommitted("),
+    ),
+    _mutant(
+        "commit-id-believed-alone",
+        "a snapshot with the commit's id is taken for the commit, wherever it ends",
+        f"{COMMIT}test_a_commit_id_used_twice_hides_no_rows",
+        (
+            "lake/claim.py",
+            "            and all(vector.next_of(self.topic, p) == held.end"
+            " for p, held in self.ranges.items())\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "expiry-drops-the-vector",
+        "expiry keeps neither the newest snapshot with a vector nor the mirror of it",
+        "tests/unit/test_lake_maintenance.py::",
+        (
+            "lake/maintenance.py",
+            "        kept.add(carrier.snapshot_id)\n",
+            "        kept.discard(-1)\n",
+        ),
+        (
+            "lake/maintenance.py",
+            "            SetPropertiesUpdate(updates={SUMMARY_OFFSETS: head.vector.encode()}),\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "evicted-before-seen",
+        "the tail lets rows go before the snapshot that holds them is what queries take",
+        "tests/unit/test_query_hybrid.py::",
+        (
+            "core/union_read.py",
+            "        if v < part.start:\n            return B",
+            "        if v < 0:\n            return B",
+        ),
+    ),
+    _mutant(
+        "off-by-one-in-a-range",
+        "the tail's part of an answer starts one offset behind the lake's",
+        "tests/unit/test_union_read.py::",
+        (
+            "core/union_read.py",
+            "PartitionCut(None, Range(v, end), end)",
+            "PartitionCut(None, Range(min(v + 1, end), end), end)",
+        ),
+    ),
+    _mutant(
+        "batch-boundary-in-a-verdict",
+        "a run's event times are those of its whole batch",
+        "tests/property/test_sequence_batch.py::",
+        ("core/sequence_batch.py", "        if whole:\n", "        if whole or at:\n"),
+    ),
+    _mutant(
+        "received-taken-for-missing",
+        "the number behind a missing range counts as missing: a repeat becomes a row",
+        "tests/property/test_sequence_model.py::",
+        (
+            "core/sequence.py",
+            "missing[index].end <= sequence:",
+            "missing[index].end < sequence:",
+        ),
+    ),
+    _mutant(
+        "stale-taken-for-late",
+        "a number below what was abandoned is accepted, though it may have been received",
+        "tests/property/test_sequence_model.py::",
+        ("core/sequence.py", "elif sequence < session.floor:", "elif sequence < -1:"),
+    ),
+    _mutant(
+        "empty-checkpoint-writes-nothing",
+        "an epoch without rows says nowhere how far the source was worked",
+        "tests/property/test_sequencer_splits.py::"
+        "test_an_epoch_without_rows_still_says_how_far_it_came",
+        ("runtime/epoch.py", "max(merged.num_rows, 1)", "merged.num_rows"),
+    ),
+)

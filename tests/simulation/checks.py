@@ -1,0 +1,254 @@
+"""What must hold, at every moment and in the end."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from k2_streams.core import events, trade_log
+from k2_streams.core.vector import Vector
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES, changelog_topic
+from k2_streams.lake.claim import goes_back
+from k2_streams.lake.vectors import head_vector
+from k2_streams.query.selection import Selection
+from k2_streams.query.standing import Standing, Wanted
+from k2_streams.runtime.epoch import HEADER_RAW_NEXT
+from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+from k2_streams.state.store import StoreMeta
+from simulation.catalog import Place, Service, manifests_of
+from simulation.log import Cluster
+from simulation.venue import Venue, plain, split
+from simulation.worker import APP, Worker
+
+CHANGELOG = changelog_topic(APP, "sequence")
+Row = tuple[Place, tuple[int, int, str]]
+
+
+class ViolationError(Exception):
+    """Something that must hold does not."""
+
+
+def require(holds: bool, what: str, *found: Any) -> None:
+    """Raise if it does not hold.
+
+    Raises:
+        ViolationError: with what was found.
+    """
+    if not holds:
+        raise ViolationError(": ".join([what, *map(str, found)]))
+
+
+class Log:
+    """The committed rows of `k2.trades`, decoded once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._decoded: dict[tuple[int, int], list[Row]] = {}
+
+    def rows(self, partition: int, end: int) -> list[Row]:
+        """Of each committed row below an offset its places and its id."""
+        found: list[Row] = []
+        for record in self._cluster.partitions[TRADES, partition].committed(end):
+            key = (partition, record.offset)
+            if key not in self._decoded:
+                batch = trade_log.decode(record.value or b"", partition, record.offset)
+                self._decoded[key] = rows_of(batch)
+            found += self._decoded[key]
+        return found
+
+
+def rows_of(batch: trade_log.LogBatch) -> list[Row]:
+    """Of each row of a record its place in the log, its place in the source and its id."""
+    if not batch.rows.num_rows:
+        return []
+    ids = trade_log.message_ids(batch.rows, batch.source_partition).to_pylist()
+    offsets = batch.rows.column("source_offset").to_pylist()
+    return [
+        ((batch.log_partition, batch.log_offset, i), (batch.source_partition, offset, name))
+        for i, (offset, name) in enumerate(zip(offsets, ids, strict=True))
+    ]
+
+
+def changelog_state(
+    cluster: Cluster, partition: int, end: int | None = None
+) -> tuple[dict[bytes, bytes], Position | None]:
+    """What the committed changelog says below an offset."""
+    rows: dict[bytes, bytes] = {}
+    position = None
+    for record in cluster.partitions[CHANGELOG, partition].committed(end):
+        assert record.key is not None
+        if record.key == POSITION_KEY:
+            position = decode_position(record.value or b"")
+        elif record.value is None:
+            rows.pop(record.key, None)
+        else:
+            rows[record.key] = record.value
+    return rows, position
+
+
+def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> None:
+    """A store was written: it is what the committed changelog says, never more, never less."""
+    partition = int(path.name)
+    meta = msgspec.msgpack.decode(rows[b"\x00meta"], type=StoreMeta)
+    stable = cluster.partitions[CHANGELOG, partition].stable
+    require(meta.changelog_offset <= stable, "store ahead of the changelog", meta, stable)
+    expected, position = changelog_state(cluster, partition, meta.changelog_offset)
+    held = {key: value for key, value in rows.items() if not key.startswith(b"\x00")}
+    require(
+        held == expected,
+        "store differs from the changelog",
+        f"partition {partition} at {meta.changelog_offset}",
+        f"expected {sorted(expected)}, found {sorted(held)}",
+    )
+    require(position == meta.position, "store's position is not the changelog's", position, meta)
+
+
+def lake_moved(service: Service) -> None:
+    """The table has a new head: its vector went nowhere back."""
+    if len(service.history) < 2:
+        return
+    before, after = (vector_of(metadata) for metadata in service.history[-2:])
+    back = goes_back(before, after)
+    require(back is None, "the vector went back", back)
+
+
+def vector_of(metadata: Any) -> Vector:
+    """What the table says, by production's own reading."""
+    return head_vector(metadata)
+
+
+async def answer_is_whole(worker: Worker, service: Service, log: Log) -> int:
+    """An answer asked for now holds exactly the committed rows below its offsets; their number."""
+    standing: Standing = await worker.query._ground.find(Wanted())
+    paths = await worker.query._lake.files(standing.head, Selection())
+    limits = standing.cut.lake_limits
+    found: list[Row] = []
+    for path in paths:
+        for row in service.store.rows(path):
+            below = limits.get(row[0][0])
+            if below is None or row[0][1] < below:
+                found.append(row)
+    ranges = {number: part.tail for number, part in standing.cut.partitions.items()}
+    for batch in standing.view.batches(ranges):
+        found += rows_of(batch.load())
+    expected = [row for p, end in standing.cut.next.items() for row in log.rows(p, end)]
+    require(
+        Counter(found) == Counter(expected),
+        "an answer is not the committed rows",
+        standing.cut,
+        f"too many {sorted((Counter(found) - Counter(expected)).elements())[:5]}",
+        f"missing {sorted((Counter(expected) - Counter(found)).elements())[:5]}",
+    )
+    return len(found)
+
+
+def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
+    """Everything committed of a partition is what the fold says, once; the number of rows."""
+    truth = venue.truth(partition)
+    records = cluster.partitions[TRADES, partition].committed()
+    batches = [trade_log.decode(r.value or b"", partition, r.offset) for r in records]
+    rows = [
+        (row["source_offset"], _scope(row), row["session"], row["sequence"], row["late"])
+        for batch in batches
+        for row in batch.rows.to_pylist()
+    ]
+    # What was put off stands behind what was not; of a scope nothing changes places.
+    rows = sorted(rows, key=_by_scope)
+    expected_rows = sorted(truth.rows, key=_by_scope)
+    require(rows == expected_rows, "rows are not the fold's", _difference(rows, expected_rows))
+    accepted = [batch.accepted_time_us for batch in batches]
+    require(accepted == sorted(accepted), "accepted_time goes back", partition, accepted)
+    worked = [int(v) for r in records for name, v in r.headers if name == HEADER_RAW_NEXT]
+    require(worked == sorted(worked), "the source was worked again", worked)
+    letters = sorted(
+        int(dict(record.headers)["k2.offset"])
+        for record in cluster.partitions[DEAD_LETTER, partition].committed()
+    )
+    expected = [offset for offset, _ in truth.letters]
+    require(letters == expected, "dead letters are not the fold's", _difference(letters, expected))
+    published = [
+        events.decode(record.value or b"")
+        for record in cluster.partitions[EVENTS, partition].committed()
+    ]
+    others, duplicates = split(published)
+    said = [plain(event) for event in sorted(others, key=_scope_of)]
+    folded = [plain(event) for event in sorted(truth.events, key=_scope_of)]
+    require(said == folded, "events are not the fold's", _difference(said, folded))
+    require(duplicates == truth.duplicates, "duplicates", duplicates, truth.duplicates)
+    state, position = changelog_state(cluster, partition)
+    require(state == truth.encoded(), "the table is not the fold's", partition)
+    if venue.sent:
+        assert position is not None
+        require(position.next_offset > venue.sent[-1].offset, "source not worked", position)
+        checksum = 0
+        for key, value in state.items():
+            checksum = add_hash(checksum, new=row_hash(key, value))
+        require(
+            (position.rows, position.checksum) == (len(state), checksum),
+            "the position's count or checksum",
+            position,
+        )
+    return len(rows)
+
+
+def lake_is_whole(service: Service, log: Log, partitions: int) -> int:
+    """Every snapshot's rows are those below its vector; the head has all; each file stands once."""
+    metadata = service.table
+    assert metadata is not None
+    files = list(manifests_of(service.store, metadata))
+    require(len(files) == len({path for path, _ in files}), "a file is referred to twice", files)
+    found = [row for path, _ in files for row in service.store.rows(path)]
+    offsets = vector_of(metadata).topics[TRADES].next
+    expected = [row for p in range(partitions) for row in log.rows(p, offsets.get(p, 0))]
+    require(
+        Counter(found) == Counter(expected),
+        "the lake is not the rows below its vector",
+        offsets,
+        f"too many {sorted((Counter(found) - Counter(expected)).elements())[:5]}",
+        f"missing {sorted((Counter(expected) - Counter(found)).elements())[:5]}",
+    )
+    return len(found)
+
+
+def source_is_worked(cluster: Cluster, partition: int, venue: Venue) -> bool:
+    """Whether everything sent was judged and committed."""
+    if not venue.sent:
+        return True
+    for record in reversed(cluster.partitions[CHANGELOG, partition].committed()):
+        if record.key == POSITION_KEY:
+            position = decode_position(record.value or b"")
+            return position.next_offset > venue.sent[-1].offset and not position.deferred_records
+    return False
+
+
+def lake_has_all(cluster: Cluster, service: Service, partitions: int) -> bool:
+    """Whether every committed record of the log is below the table's vector."""
+    if service.table is None:
+        return False
+    vector = vector_of(service.table)
+    for partition in range(partitions):
+        records = cluster.partitions[TRADES, partition].committed()
+        if records and (vector.next_of(TRADES, partition) or 0) <= records[-1].offset:
+            return False
+    return True
+
+
+def _scope(row: dict[str, Any]) -> str:
+    return f"{row['exchange']}:{row['symbol']}"
+
+
+def _by_scope(row: tuple[Any, ...]) -> str:
+    return str(row[1])
+
+
+def _scope_of(event: events.Event) -> str:
+    return event.scope
+
+
+def _difference(found: list[Any], expected: list[Any]) -> str:
+    """Where two lists first differ."""
+    for at, (one, other) in enumerate(zip(found, expected, strict=False)):
+        if one != other:
+            return f"at {at}: expected {other}, found {one}"
+    return f"expected {len(expected)}, found {len(found)}"

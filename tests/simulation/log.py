@@ -1,0 +1,481 @@
+"""A simulated Kafka: partitions, transactions with fencing and time-outs, and its two clients.
+
+`SimKafka` stands where `KafkaConfig` does and makes clients with the methods of aiokafka's that
+`LogReader` and `TransactionalProducer` call; those run unchanged on top of it. A request arrives
+after a while, or not at all; so does its answer. A request of a killed process still arrives.
+
+Of Kafka it keeps: offsets taken by markers, the last stable offset, aborted records that take
+offsets and are not delivered, epochs that fence, a coordinator that aborts what is open too long,
+and of one producer the order within a partition, not across partitions.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidTxnState,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+)
+from aiokafka.structs import TopicPartition
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import TopicInfo
+from simulation.chaos import Chaos
+from simulation.loop import Loop
+
+Result = TypeVar("Result")
+At = tuple[str, int]
+
+#: 2025-11-23 12:00 UTC: where the brokers' calendar begins.
+BEGIN_MS = 1_763_899_200_000
+#: How often the coordinator looks for transactions that are open too long.
+EXPIRE_EVERY_S = 1.0
+#: A client gives a request up after this.
+REQUEST_TIMEOUT_S = 6.0
+#: Records of a batch of the changelog: small, so that a checkpoint needs several.
+BATCH_ROWS = 3
+
+
+class Record(NamedTuple):
+    """As aiokafka gives it, as far as K2 reads it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(slots=True)
+class Entry:
+    """What an offset holds."""
+
+    record: Record | None  # None: a marker
+    transaction: "Transaction | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One transaction of a producer, and what became of it."""
+
+    begun_s: float
+    partitions: dict[At, int] = field(default_factory=dict)  # the first offset in each
+    committed: bool | None = None  # None: open
+
+
+@dataclass(slots=True)
+class Producer:
+    """What the coordinator knows of a transactional id."""
+
+    epoch: int = -1
+    timeout_s: float = 15.0
+    open: Transaction | None = None
+    last: Transaction | None = None
+
+
+class Partition:
+    """One partition's log."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.open: dict[Transaction, int] = {}
+        self.watchers: list[asyncio.Future[None]] = []
+
+    @property
+    def end(self) -> int:
+        """The high watermark."""
+        return len(self.entries)
+
+    @property
+    def stable(self) -> int:
+        """The last stable offset: no committed reader passes it."""
+        return min(self.open.values(), default=self.end)
+
+    def append(self, entry: Entry) -> int:
+        """The entry's offset."""
+        self.entries.append(entry)
+        for watcher in self.watchers:
+            _answer(watcher, None)
+        self.watchers.clear()
+        return len(self.entries) - 1
+
+    def read(self, start: int, most: int, *, committed: bool = True) -> tuple[list[Record], int]:
+        """Records from an offset on, and the position behind them."""
+        found: list[Record] = []
+        at, end = start, self.stable if committed else self.end
+        while at < end and len(found) < most:
+            entry = self.entries[at]
+            at += 1
+            if entry.record is None:
+                continue
+            if committed and entry.transaction is not None and not entry.transaction.committed:
+                continue
+            found.append(entry.record)
+        return found, at
+
+    def committed(self, end: int | None = None) -> list[Record]:
+        """All committed records below an offset."""
+        entries = self.entries[: self.stable if end is None else end]
+        return [
+            entry.record
+            for entry in entries
+            if entry.record is not None
+            and (entry.transaction is None or entry.transaction.committed)
+        ]
+
+
+class Cluster:
+    """The brokers: everything here happens at once, at the moment a request arrives."""
+
+    def __init__(self, loop: Loop, topics: Mapping[str, int]) -> None:
+        self._loop = loop
+        self.topics = {name: TopicInfo(name, f"id-of-{name}", n) for name, n in topics.items()}
+        self.partitions: dict[At, Partition] = {
+            (name, number): Partition() for name, count in topics.items() for number in range(count)
+        }
+        self._producers: dict[str, Producer] = {}
+        self.fenced = 0
+        loop.later(EXPIRE_EVERY_S, self._expire)
+
+    @property
+    def now_ms(self) -> int:
+        """The brokers' calendar."""
+        return BEGIN_MS + int(self._loop.time() * 1000)
+
+    def append(
+        self,
+        at: At,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes], ...] = (),
+        transaction: Transaction | None = None,
+    ) -> int:
+        """A record; its offset."""
+        partition = self.partitions[at]
+        offset = partition.end
+        record = Record(offset, self.now_ms, key, value, headers)
+        return partition.append(Entry(record, transaction))
+
+    def marker(self, at: At) -> None:
+        """An offset that no reader is given."""
+        self.partitions[at].append(Entry(None))
+
+    # -- transactions ------------------------------------------------------------------------
+
+    def start_producer(self, name: str, timeout_s: float) -> int:
+        """Abort what the predecessor left open, and fence it; the new epoch."""
+        producer = self._producers.setdefault(name, Producer())
+        self._finish(producer, committed=False)
+        producer.epoch += 1
+        producer.timeout_s = timeout_s
+        return producer.epoch
+
+    def produce(
+        self,
+        name: str,
+        epoch: int,
+        at: At,
+        records: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]],
+    ) -> int:
+        """Append to the open transaction; the first record's offset."""
+        producer = self._of(name, epoch, InvalidProducerEpoch)
+        if producer.open is None:
+            producer.open = Transaction(self._loop.time())
+        transaction = producer.open
+        first = self.partitions[at].end
+        if at not in transaction.partitions:
+            transaction.partitions[at] = first
+            self.partitions[at].open[transaction] = first
+        for key, value, headers in records:
+            self.append(at, key, value, headers, transaction)
+        return first
+
+    def add_offsets(self, name: str, epoch: int) -> None:
+        """The group's offsets: nobody reads them, but they are a request of the transaction."""
+        producer = self._of(name, epoch, ProducerFenced)
+        if producer.open is None:
+            producer.open = Transaction(self._loop.time())
+
+    def commit(self, name: str, epoch: int) -> None:
+        """End the transaction; the same request again is answered the same."""
+        producer = self._of(name, epoch, ProducerFenced)
+        if producer.open is None:
+            if producer.last is None or not producer.last.committed:
+                raise InvalidTxnState
+            return
+        self._finish(producer, committed=True)
+
+    def _of(self, name: str, epoch: int, refusal: type[Exception]) -> Producer:
+        producer = self._producers[name]
+        if epoch != producer.epoch:
+            self.fenced += 1
+            raise refusal
+        return producer
+
+    def _finish(self, producer: Producer, *, committed: bool) -> None:
+        transaction, producer.open = producer.open, None
+        if transaction is None:
+            return
+        transaction.committed = committed
+        producer.last = transaction
+        for at in transaction.partitions:
+            partition = self.partitions[at]
+            del partition.open[transaction]
+            partition.append(Entry(None))
+
+    def _expire(self) -> None:
+        now_s = self._loop.time()
+        for producer in self._producers.values():
+            if producer.open and now_s - producer.open.begun_s > producer.timeout_s:
+                self._finish(producer, committed=False)
+                producer.epoch += 1
+        self._loop.later(EXPIRE_EVERY_S, self._expire)
+
+
+class Network:
+    """Between a client and the brokers."""
+
+    def __init__(self, loop: Loop, chaos: Chaos) -> None:
+        self._loop = loop
+        self._chaos = chaos
+
+    async def ask(self, arrive: Callable[[], Result], not_before_s: float = 0.0) -> Result:
+        """A request and its answer.
+
+        Raises:
+            KafkaConnectionError, KafkaTimeoutError: it may have arrived.
+        """
+        future, _ = self.send(arrive, not_before_s)
+        return await future
+
+    def send(
+        self, arrive: Callable[[], Result], not_before_s: float = 0.0
+    ) -> "tuple[asyncio.Future[Result], float]":
+        """The answer to come, and when the request arrives."""
+        loop, chaos = self._loop, self._chaos
+        future: asyncio.Future[Result] = loop.create_future()
+        if chaos.happens("lost_request"):
+            wait_s = chaos.chance.choice([0.05, REQUEST_TIMEOUT_S])
+            loop.later(wait_s, _fail, future, KafkaTimeoutError())
+            return future, not_before_s
+        arrives_s = max(loop.time() + chaos.one_way_s(), not_before_s + 1e-6)  # never a tie
+        loop.call_at(arrives_s, self._arrived, arrive, future, context=loop.outside)
+        return future, arrives_s
+
+    def _arrived(self, arrive: Callable[[], Result], future: "asyncio.Future[Result]") -> None:
+        back_s = self._chaos.one_way_s()
+        lost = self._chaos.happens("lost_answer")
+        try:
+            result = arrive()
+        except Exception as error:  # noqa: BLE001 - the broker's refusal
+            self._loop.later(back_s, _fail, future, error)
+        else:
+            if lost:
+                self._loop.later(back_s, _fail, future, KafkaConnectionError())
+            else:
+                self._loop.later(back_s, _answer, future, result)
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever was to wait may be gone
+
+
+def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+class Batch:
+    """A batch of records that a producer sends as one."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def append(
+        self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any = ()
+    ) -> object | None:
+        """None: it is full."""
+        if len(self.records) >= BATCH_ROWS:
+            return None
+        self.records.append((key, value, tuple(headers)))
+        return self
+
+
+class Sent(NamedTuple):
+    """What a producer is told of a batch."""
+
+    offset: int
+
+
+class SimProducer:
+    """aiokafka's transactional producer, as far as `TransactionalProducer` calls it."""
+
+    def __init__(
+        self, cluster: Cluster, network: Network, transactional_id: str, timeout_s: float
+    ) -> None:
+        self._cluster = cluster
+        self._network = network
+        self._id = transactional_id
+        self._timeout_s = timeout_s
+        self._epoch = -1
+        self._last_s: dict[At, float] = {}
+
+    async def start(self) -> None:
+        self._epoch = await self._network.ask(
+            lambda: self._cluster.start_producer(self._id, self._timeout_s)
+        )
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+
+    async def begin_transaction(self) -> None:
+        """A transaction begins with its first record."""
+
+    async def send(
+        self, topic: str, *, value: Any, key: Any, partition: int, headers: Any
+    ) -> "asyncio.Future[Sent]":
+        return self._send((topic, partition), [(key, value, tuple(headers))])
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(
+        self, batch: Batch, topic: str, *, partition: int
+    ) -> "asyncio.Future[Sent]":
+        return self._send((topic, partition), list(batch.records))
+
+    def _send(self, at: At, records: list[Any]) -> "asyncio.Future[Sent]":
+        epoch = self._epoch
+        future, self._last_s[at] = self._network.send(
+            lambda: Sent(self._cluster.produce(self._id, epoch, at, records)),
+            self._last_s.get(at, 0.0),
+        )
+        return future
+
+    async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
+        await self._network.ask(lambda: self._cluster.add_offsets(self._id, self._epoch))
+
+    async def commit_transaction(self) -> None:
+        await self._network.ask(lambda: self._cluster.commit(self._id, self._epoch))
+
+
+class SimConsumer:
+    """aiokafka's consumer with committed reads and partitions assigned by hand."""
+
+    def __init__(self, cluster: Cluster, network: Network, *, committed: bool) -> None:
+        self._cluster = cluster
+        self._network = network
+        self._committed = committed
+        self._positions: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None:
+        await self._network.ask(lambda: None)
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._positions = dict.fromkeys(partitions, 0)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._positions[partition] = offset
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self._positions[partition]
+
+    def last_stable_offset(self, partition: TopicPartition) -> int:
+        return self._cluster.partitions[partition].stable
+
+    def highwater(self, partition: TopicPartition) -> int:
+        return self._cluster.partitions[partition].end
+
+    async def beginning_offsets(self, partitions: list[Any]) -> dict[TopicPartition, int]:
+        return await self._network.ask(lambda: {TopicPartition(*tp): 0 for tp in partitions})
+
+    async def end_offsets(self, partitions: list[Any]) -> dict[TopicPartition, int]:
+        return await self._network.ask(
+            lambda: {TopicPartition(*tp): self._cluster.partitions[tp].stable for tp in partitions}
+        )
+
+    async def getmany(
+        self, *, timeout_ms: int, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Record]]:
+        """What there is; where there is nothing, what comes within the time."""
+        if not any(self._readable(tp, at) for tp, at in self._positions.items()):
+            partitions = [self._cluster.partitions[tp] for tp in self._positions]
+            await grown(partitions, timeout_ms / 1000)
+        asked = dict(self._positions)
+        found = await self._network.ask(lambda: self._read(asked, max_records or 500))
+        records: dict[TopicPartition, list[Record]] = {}
+        for tp, (some, position) in found.items():
+            if self._positions.get(tp) == asked[tp]:  # not sought meanwhile
+                self._positions[tp] = position
+                if some:
+                    records[tp] = some
+        return records
+
+    def _readable(self, tp: TopicPartition, position: int) -> bool:
+        log = self._cluster.partitions[tp]
+        return position != (log.stable if self._committed else log.end)
+
+    def _read(
+        self, asked: Mapping[TopicPartition, int], most: int
+    ) -> dict[TopicPartition, tuple[list[Record], int]]:
+        found = {}
+        for tp, start in asked.items():
+            partition = self._cluster.partitions[tp]
+            if start > partition.end:
+                raise OffsetOutOfRangeError(tp)
+            found[tp] = partition.read(start, most, committed=self._committed)
+        return found
+
+
+async def grown(partitions: list[Partition], timeout_s: float) -> None:
+    """Until something was appended to one of the logs, or the time is over."""
+    loop = asyncio.get_running_loop()
+    watcher: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(timeout_s, _answer, watcher, None)
+    for partition in partitions:
+        partition.watchers.append(watcher)
+    try:
+        await watcher
+    finally:
+        timer.cancel()
+        for partition in partitions:
+            if watcher in partition.watchers:
+                partition.watchers.remove(watcher)
+
+
+class SimKafka(KafkaConfig):
+    """The configuration of a simulated cluster: its clients are simulated."""
+
+    def __init__(self, cluster: Cluster, network: Network) -> None:
+        super().__init__("simulated:0")
+        object.__setattr__(self, "cluster", cluster)
+        object.__setattr__(self, "network", network)
+
+    def producer(self, **options: Any) -> Any:
+        return SimProducer(
+            self.cluster,
+            self.network,
+            options["transactional_id"],
+            options["transaction_timeout_ms"] / 1000,
+        )
+
+    def consumer(self, **options: Any) -> Any:
+        committed = options["isolation_level"] == "read_committed"
+        return SimConsumer(self.cluster, self.network, committed=committed)
+
+
+def seeded(seed: int, what: str) -> random.Random:
+    """Chance of its own for a part of a run: more of one part leaves the others as they were."""
+    return random.Random(f"{seed}:{what}")

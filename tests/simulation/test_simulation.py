@@ -1,0 +1,56 @@
+"""Production's tasks, sinks, tails and lake on a simulated log, catalog, disk and clock.
+
+A few seeds here; `make simulate` runs as many as asked for. A seed that fails prints its trace.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from simulation.world import run
+
+met: Counter[str] = Counter()  # what happened in the seeds of this module
+ROOT = Path(__file__).resolve().parents[2]
+#: Seeds of the fast tests, in groups so that a failure is found soon.
+GROUPS, GROUP_SEEDS = 10, 4
+#: Seeds whose traces are compared: with kills, stops, late commits, lost answers.
+COMPARED = (9,)
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_nothing_is_violated(group):
+    for seed in range(group * GROUP_SEEDS, (group + 1) * GROUP_SEEDS):
+        outcome = run(seed)
+        assert outcome.violation is None, outcome.text
+        met.update(outcome.counts)
+
+
+def test_the_same_seed_gives_the_same_trace_byte_for_byte():
+    """In this process, and in one that orders its sets and dictionaries' hashes differently."""
+    for seed in COMPARED:
+        here = run(seed).text
+        assert run(seed).text == here
+        there = subprocess.run(
+            [sys.executable, "-m", "simulation", "--trace", str(seed)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": "tests", "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert there.stdout == here
+
+
+def test_the_seeds_met_every_kind_of_fault():
+    """A simulation in which nothing goes wrong proves nothing."""
+    if not met:
+        pytest.skip("the seeds were not run")
+    wanted = {
+        *("kill", "stop", "rebalance", "slow", "lost_request", "lost_answer", "lost_batch"),
+        *("catalog_away", "clock", "load", "fenced", "answers"),
+    }
+    assert {kind for kind in wanted if not met[kind]} == set()

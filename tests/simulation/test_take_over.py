@@ -1,0 +1,158 @@
+"""Take-overs that overlap, as the simulation found them: each case alone, on the simulated log."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from faust.types import TP
+
+from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.topics import RAW, TRADES
+from k2_streams.kafka.transactions import FencedError, TransactionalProducer
+from k2_streams.lake.guard import Guard
+from k2_streams.runtime.ownership import Ownership
+from k2_streams.runtime.resume import checked_offsets
+from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
+from k2_streams.state.recovery import StateLostError, recover
+from k2_streams.state.store import PartitionStore
+from simulation.chaos import Chaos, Rates
+from simulation.checks import CHANGELOG
+from simulation.disk import SimDisk
+from simulation.log import Cluster, Network, SimKafka, seeded
+from simulation.loop import Loop
+
+ROW = (b"X:A", b"one")
+
+
+def position(rows: int, checksum: int) -> Position:
+    return Position(
+        source_id="raw",
+        partitions=1,
+        next_offset=5,
+        epoch=1,
+        events=0,
+        accepted_time_us=0,
+        rows=rows,
+        checksum=checksum,
+    )
+
+
+class Place:
+    """A cluster of one partition, with nothing going wrong."""
+
+    def __init__(self) -> None:
+        self.loop = Loop(seeded(0, "threads"))
+        chaos = Chaos(seeded(0, "chaos"))
+        chaos.rates = Rates()
+        self.cluster = Cluster(
+            self.loop, dict.fromkeys([RAW, TRADES, STREAM.deferred, CHANGELOG], 1)
+        )
+        self.kafka = SimKafka(self.cluster, Network(self.loop, chaos))
+        self.context: Any = SimpleNamespace(
+            stream=STREAM,
+            kafka=self.kafka,
+            raw=self.cluster.topics[RAW],
+            deferred=self.cluster.topics[STREAM.deferred],
+            changelog=self.cluster.topics[CHANGELOG],
+            settings=SimpleNamespace(partitions=1),
+        )
+
+    def run(self, main: Any) -> Any:
+        try:
+            return self.loop.run_until_complete(main)
+        finally:
+            self.loop.abandon()
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+def commit_rows(cluster: Cluster, rows: list[tuple[bytes, bytes]]) -> None:
+    """Rows and their position, as one transaction of somebody's."""
+    epoch = cluster.start_producer("other", 15.0)
+    checksum = sum(row_hash(*row) for row in dict(rows).items()) % 2**64
+    last = (POSITION_KEY, encode_position(position(len(dict(rows)), checksum)))
+    for key, value in [*rows, last]:
+        cluster.produce("other", epoch, (CHANGELOG, 0), [(key, value, ())])
+    cluster.commit("other", epoch)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_a_recovery_applies_nothing_beyond_the_end_it_saw(place, monkeypatch, at_once):
+    """A successor commits between the look at the end and the read; half of it may be read."""
+    cluster = place.cluster
+    commit_rows(cluster, [ROW])
+    end = cluster.partitions[CHANGELOG, 0].stable
+    asked = LogReader.end_offsets
+
+    async def end_offsets(self, partitions):
+        found = await asked(self, partitions)
+        commit_rows(cluster, [(b"X:A", b"two"), (b"X:B", b"three")])
+        return found
+
+    monkeypatch.setattr(LogReader, "end_offsets", end_offsets)
+    monkeypatch.setattr("k2_streams.state.recovery.REBUILD_BATCH_ROWS", at_once)
+    store = PartitionStore(Path("/s/0"), SimDisk(lambda path, rows: None))
+    recovered = place.run(recover(place.kafka, cluster.topics[CHANGELOG], 0, store))
+    assert (recovered.changelog_offset, recovered.wiped) == (end, False)
+    assert list(store.items()) == [ROW]
+
+
+def test_a_position_committed_since_the_recovery_means_fenced_not_lost(place):
+    place.cluster.append((TRADES, 0), None, b"rows")
+    commit_rows(place.cluster, [ROW])
+    with pytest.raises(FencedError):
+        place.run(checked_offsets(place.context, 0, None))
+
+
+def test_records_without_any_position_are_a_state_that_was_lost(place):
+    place.cluster.append((TRADES, 0), None, b"rows")
+    with pytest.raises(StateLostError):
+        place.run(checked_offsets(place.context, 0, None))
+
+
+def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
+    """The task's partitions are read meanwhile, and the sink's as soon as the broker is back."""
+    tp, resumed, answers = TP(TRADES, 0), [], [KafkaConnectionError(), KafkaConnectionError(), 7]
+
+    class SinkOfOne:
+        retrying = error = None
+        guard = Guard()
+
+        async def assign(self, partitions):
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return {0: answer}
+
+    async def resume(starts):
+        resumed.append(dict(starts))
+
+    async def main() -> None:
+        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume)
+        assert await owner.take_over({tp}, 1) == {}
+        await asyncio.sleep(60.0)
+
+    place.run(main())
+    assert resumed == [{tp: 7}]
+
+
+def test_a_fenced_producer_commits_nothing_and_says_so(place):
+    """Of two producers of one name only the one that started last can commit."""
+
+    async def main() -> None:
+        zombie, owner = (TransactionalProducer(place.kafka, "t", 0) for _ in range(2))
+        await zombie.start()
+        await owner.start()
+        with pytest.raises(FencedError):
+            await zombie.commit([], [(CHANGELOG, [ROW])], "k2", {})
+        await owner.commit([], [(CHANGELOG, [ROW])], "k2", {})
+
+    place.run(main())
+    assert len(place.cluster.partitions[CHANGELOG, 0].committed()) == 1

@@ -1,0 +1,391 @@
+"""One run of the simulation: a seed, a world, a trace, and what was violated in it, if anything."""
+
+import asyncio
+import contextlib
+import random
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import structlog
+from faust.types import TP
+from pyiceberg import table as pyiceberg_table
+from pyiceberg.manifest import clear_manifest_cache
+
+from k2_streams.core import sequence, sessions
+from k2_streams.core.degradation import Level
+from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
+from k2_streams.query.errors import QueryError
+from k2_streams.runtime import checkpoint, epoch, sinking, tailing, task
+from k2_streams.state import table
+from simulation import checks
+from simulation.catalog import Service, shortcuts
+from simulation.chaos import Chaos
+from simulation.checks import Log, ViolationError
+from simulation.disk import Rows, SimDisk
+from simulation.group import SESSION_S, Group
+from simulation.log import Cluster, Network, seeded
+from simulation.loop import PROCESS, Loop, ProcessState, StuckError, pause
+from simulation.venue import Venue
+from simulation.worker import SimClock, Worker
+
+PARTITIONS = 2
+#: For so long records come and faults happen.
+FAULTS_S = 14.0
+#: Without faults everything must be judged, committed and in the lake within this.
+CALM_S = 150.0
+#: A killed worker comes back after this, or only when its session is over.
+RESTART_S = (0.3, 2.0)
+
+#: Limits of production, made so small that a run of a hundred records meets them.
+TUNED: list[tuple[Any, str, Any]] = [
+    (task, "WORK_RECORDS", 8),
+    (task, "INBOX_RECORDS_MAX", 24),
+    (checkpoint, "CHECKPOINT_RECORDS", 20),
+    (epoch, "ROWS_PER_RECORD", 5),
+    (table, "CACHE_ROWS_MAX", 2),
+    (sequence, "MAX_MISSING", 4),
+    (sessions, "MAX_SESSIONS", 3),
+    (sequence, "MAX_SESSIONS", 3),
+    (sinking, "EXPIRE_EVERY_COMMITS", 3),
+    (sinking, "KEEP_SNAPSHOTS", 2),
+    (tailing, "FETCH_MAX_WAIT_MS", 2_000),
+]
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    seed: int
+    violation: str | None = None
+    trace: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The trace, and the violation, as they are printed."""
+        last = "no violation" if self.violation is None else f"VIOLATION: {self.violation}"
+        return "\n".join([f"seed {self.seed}", *self.trace, last]) + "\n"
+
+
+class World:
+    """Everything of a run."""
+
+    def __init__(self, seed: int) -> None:
+        self.outcome = Outcome(seed)
+        self.loop = Loop(seeded(seed, "threads"))
+        self.chaos = Chaos(seeded(seed, "chaos"))
+        self._fate = seeded(seed, "fate")
+        changelog = checks.CHANGELOG
+        topics = dict.fromkeys(
+            [RAW, TRADES, EVENTS, DEAD_LETTER, STREAM.deferred, changelog], PARTITIONS
+        )
+        self.cluster = Cluster(self.loop, topics)
+        self.network = Network(self.loop, self.chaos)
+        self.service = Service(self.loop, self.chaos, self._lake_moved)
+        tps = [TP(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
+        self.group = Group(self.loop, tps)
+        self.log = Log(self.cluster)
+        self.venues = [
+            Venue(self.cluster, p, PARTITIONS, seeded(seed, f"venue {p}"))
+            for p in range(PARTITIONS)
+        ]
+        workers = self._fate.choice([1, 2, 2, 3])
+        self.disks = [SimDisk(self._store_written) for _ in range(workers)]
+        self.clocks = [SimClock(self.loop) for _ in range(workers)]
+        self.workers = [self._new_worker(number) for number in range(workers)]
+        self.loop.set_exception_handler(self._unheard)
+        self._calm = False
+        self.is_over = False
+
+    # -- what happens ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The whole run.
+
+        Raises:
+            ViolationError: something that must hold does not.
+        """
+        for worker in self.workers:
+            worker.start()
+        acts = [
+            asyncio.create_task(act)
+            for act in (self._send(), self._spoil(), self._ask(), self._watch())
+        ]
+        try:
+            await asyncio.sleep(FAULTS_S)
+            self._come_to_rest()
+            for _ in range(int(CALM_S / 0.25)):
+                await asyncio.sleep(0.25)
+                self._check_now()
+                if self._is_done():
+                    break
+            else:
+                raise ViolationError(
+                    f"not done after {CALM_S:.0f} s without a fault: {self._where()}"
+                )
+        finally:
+            for act in acts:
+                act.cancel()
+        await self._check_the_end()
+
+    async def _send(self) -> None:
+        for _ in range(self._fate.randrange(4, 11)):
+            await asyncio.sleep(self._fate.uniform(0, FAULTS_S / 6))
+            self._fate.choice(self.venues).burst()
+
+    async def _spoil(self) -> None:
+        """Kills, stops, rebalances, jumps of a clock."""
+        while not self._calm:
+            await asyncio.sleep(1.0)
+            for number, worker in enumerate(self.workers):
+                if worker.process.state is not ProcessState.RUNNING:
+                    continue
+                if self.chaos.happens("kill"):
+                    self.kill(worker, "kill -9")
+                elif self.chaos.happens("stop"):
+                    self._stop(worker)
+                elif self.chaos.happens("clock"):
+                    self.clocks[number].skew_s = self._fate.choice([-3600.0, -1.5, 0.0, 3600.0])
+                    self.trace(f"{worker.name} clock {self.clocks[number].skew_s:+.1f} s")
+                if worker.is_wired and self.chaos.happens("load"):
+                    self._load(worker, self._fate.choice(list(Level)))
+            if self.chaos.happens("rebalance"):
+                self.trace("rebalance")
+                self.group.rebalance()
+
+    def kill(self, worker: Worker, why: str) -> None:
+        """End a worker at once; it comes back later, on the disk as it then is."""
+        if worker.process.state is ProcessState.KILLED:
+            return
+        worker.process.kill()
+        disk = self.disks[worker.number]
+        disk.crash()
+        spoilt = f", disk: {disk.spoil(self.chaos)}" if self.chaos.happens("disk") else ""
+        self.trace(f"{worker.name} dies: {why}{spoilt}")
+        away_s = self._fate.uniform(*RESTART_S)
+        if self._fate.random() < 0.3:
+            away_s += SESSION_S
+        self.loop.later(away_s, self._restart, worker.number)
+
+    def _restart(self, number: int) -> None:
+        self.trace(f"worker-{number} starts")
+        self.workers[number] = self._new_worker(number)
+        self.workers[number].start()
+
+    def _stop(self, worker: Worker) -> None:
+        worker.process.stop()
+        stopped_s = self._fate.uniform(0.5, 3 * SESSION_S)
+        self.trace(f"{worker.name} stopped for {stopped_s:.3f} s")
+        self.loop.later(stopped_s, self._go_on, worker)
+
+    def _go_on(self, worker: Worker) -> None:
+        if worker.process.state is ProcessState.STOPPED:
+            self.trace(f"{worker.name} goes on")
+            worker.process.go_on()
+
+    def _load(self, worker: Worker, level: Level) -> None:
+        """As the monitor does when it sees another level."""
+        if worker.overload.level is not level:
+            self.trace(f"{worker.name} level {level.name}")
+            worker.overload.level = level
+            for task in worker.owner.tasks.values():
+                task.wake()
+
+    def _come_to_rest(self) -> None:
+        self._calm = True
+        self.trace("calm")
+        self.chaos.calm()
+        for worker in self.workers:
+            self._go_on(worker)
+            if worker.is_wired:
+                self._load(worker, Level.NORMAL)
+        for venue in self.venues:
+            venue.burst()  # a batch that was lost shows when the next one comes
+
+    def _new_worker(self, number: int) -> Worker:
+        return Worker(
+            number,
+            loop=self.loop,
+            chaos=self.chaos,
+            cluster=self.cluster,
+            network=self.network,
+            service=self.service,
+            group=self.group,
+            disk=self.disks[number],
+            clock=self.clocks[number],
+            partitions=PARTITIONS,
+            died=self.kill,
+        )
+
+    # -- what must hold ----------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        while True:
+            await asyncio.sleep(self._fate.uniform(0.2, 2.0))
+            worker = self._fate.choice(self.workers)
+            if worker.process.state is ProcessState.RUNNING and worker.is_wired:
+                worker.process.start(self._answer(worker))
+
+    async def _answer(self, worker: Worker) -> None:
+        try:
+            rows = await checks.answer_is_whole(worker, self.service, self.log)
+        except QueryError as error:
+            self.trace(f"{worker.name} answers: {type(error).__name__}")
+        except ViolationError as violation:
+            self._violated(violation)
+        else:
+            self.trace(f"{worker.name} answers {rows} rows")
+            self.chaos.count("answers")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            for worker in self.workers:
+                if not worker.is_wired or worker.process.state is not ProcessState.RUNNING:
+                    continue
+                if worker.sink.error is not None:
+                    self._violated(ViolationError(f"{worker.name} sink: {worker.sink.error}"))
+                for run, what in ((worker.main, "worker"), (worker.sink._runner, "sink")):
+                    if run is not None and run.done():
+                        ended = f"{worker.name}: its {what} ended: {run.exception()!r}"
+                        self._violated(ViolationError(ended))
+
+    def _store_written(self, path: Path, rows: Rows) -> None:
+        try:
+            checks.store_written(self.cluster, path, rows)
+        except ViolationError as violation:
+            self._violated(violation)
+
+    def _lake_moved(self) -> None:
+        metadata = self.service.table
+        assert metadata is not None
+        try:
+            checks.lake_moved(self.service)
+        except Exception as error:  # noqa: BLE001 - production's own reading may refuse it
+            self._violated(error)
+        offsets = checks.vector_of(metadata).topics.get(TRADES)
+        self.trace(f"lake at {dict(offsets.next) if offsets else {}}")
+
+    def _violated(self, violation: Exception) -> None:
+        """The first one counts; production would catch it where it was found."""
+        if self.outcome.violation is None:
+            self.outcome.violation = f"{violation}"
+            self.loop.stop()
+
+    def _unheard(self, _loop: Any, context: dict[str, Any]) -> None:
+        """A task of production ended with an error that nobody was told of."""
+        if not self.is_over:
+            error = context.get("exception")
+            self._violated(ViolationError(f"{context['message']}: {type(error).__name__}: {error}"))
+
+    def _check_now(self) -> None:
+        for worker in self.workers:
+            if worker.is_wired and worker.owner.refused:
+                raise ViolationError(f"{worker.name} refuses {worker.owner.refused}")
+
+    def _is_done(self) -> bool:
+        running = all(w.process.state is ProcessState.RUNNING for w in self.workers)
+        return (
+            running
+            and all(
+                checks.source_is_worked(self.cluster, p, venue)
+                for p, venue in enumerate(self.venues)
+            )
+            and checks.lake_has_all(self.cluster, self.service, PARTITIONS)
+        )
+
+    async def _check_the_end(self) -> None:
+        rows = sum(
+            checks.partition_is_true(self.cluster, p, venue) for p, venue in enumerate(self.venues)
+        )
+        found = checks.lake_is_whole(self.service, self.log, PARTITIONS)
+        checks.require(found == rows, "the lake has not every row", found, rows)
+        for worker in self.workers:
+            if worker.is_wired:
+                await worker.process.start(self._answer(worker))
+        self.outcome.counts = {
+            **self.chaos.counts,
+            "rows": rows,
+            "fenced": self.cluster.fenced,
+            "snapshots": len(self.service.history),
+            "generations": self.group.generation,
+        }
+
+    def _where(self) -> str:
+        parts = [f"generation {self.group.generation}"]
+        for worker in self.workers:
+            if worker.is_wired:
+                tasks = {p: t.state.value for p, t in worker.owner.tasks.items()}
+                parts.append(
+                    f"{worker.name} {worker.process.state.value} tasks {tasks} "
+                    f"sink {worker.sink.positions} {worker.sink.retrying}"
+                )
+        return ", ".join(parts)
+
+    def trace(self, line: str) -> None:
+        """A line of the trace."""
+        self.outcome.trace.append(f"{self.loop.time():10.6f} {line}")
+
+    def log_line(self, _logger: Any, level: str, event: dict[str, Any]) -> Any:
+        """What production logs, into the trace."""
+        if self.is_over:
+            raise structlog.DropEvent
+        process = PROCESS.get()
+        said = " ".join(f"{key}={value}" for key, value in event.items() if key != "event")
+        self.trace(f"{process.name if process else '-'} {event.get('event')} {said}".rstrip())
+        raise structlog.DropEvent
+
+
+def run(seed: int) -> Outcome:
+    """Run a seed, on this thread; the same seed gives the same outcome, trace and all."""
+    world = World(seed)
+    with _surroundings(world):
+        try:
+            world.loop.run_until_complete(world.run())
+        except (ViolationError, StuckError) as violation:
+            world.outcome.violation = world.outcome.violation or str(violation)
+        except RuntimeError:
+            if world.outcome.violation is None:  # else the loop was stopped because of it
+                raise
+        finally:
+            world.is_over = True
+            world.loop.abandon()
+    return world.outcome
+
+
+@contextlib.contextmanager
+def _surroundings(world: World) -> Iterator[None]:
+    """What is drawn or read without a seam in libraries: ids, pauses, threads; and the limits."""
+    ids = seeded(world.outcome.seed, "ids")
+    state = random.getstate()
+    random.seed(world.outcome.seed)  # pyiceberg's jitter
+    ticks = SimpleNamespace(sleep=pause, monotonic=world.loop.time, time=time.time)
+    changes = [
+        *TUNED,
+        (uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4)),
+        (pyiceberg_table, "time", ticks),
+        *shortcuts(),
+        (sys, "unraisablehook", lambda _: None),  # what a killed process would have done in its end
+    ]
+    kept = [(owner, name, owner.__dict__[name]) for owner, name, _ in changes]
+    structlog.configure(processors=[world.log_line])
+    clear_manifest_cache()
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in kept:
+            setattr(owner, name, value)
+        structlog.reset_defaults()
+        random.setstate(state)
