@@ -9,13 +9,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import freshness, kills, lake_away, million, overload_kills, query, throughput
+from bench import (
+    freshness,
+    kills,
+    lake_away,
+    million,
+    overload_cost,
+    overload_kills,
+    query,
+    throughput,
+)
 
 BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
     "kills": kills.run,
+    "overload_cost": overload_cost.run,
     "million": million.run,
     "lake_away": lake_away.run,
     "overload_kills": overload_kills.run,

@@ -43,10 +43,11 @@ async def _ceiling(bootstrap: str, messages: int, partitions: int) -> float:
         await consumer.stop()
 
 
-def _once(at: Stage, messages: int) -> dict[str, float]:
+def once(at: Stage, messages: int, **settings: str) -> dict[str, float]:
+    """One run, with these settings beside the usual ones."""
     at.produce("--messages", str(messages), "--seed", "1")
     ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
-    worker = at.worker(K2_COMMIT_EVERY_S="2").start()
+    worker = at.worker(K2_COMMIT_EVERY_S="2", **settings).start()
     assert worker.process is not None  # noqa: S101 - just started
     process = psutil.Process(worker.process.pid)
 
@@ -76,5 +77,5 @@ def run(messages: int = 2_000_000, runs: int = RUNS) -> dict[str, float]:
     found = []
     for _ in range(runs):
         with stage() as at:
-            found.append(_once(at, messages))
+            found.append(once(at, messages))
     return {name: statistics.median(one[name] for one in found) for name in found[0]}

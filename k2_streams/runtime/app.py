@@ -204,6 +204,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             overload,
             self.metrics,
             clock,
+            pool,
             downstream_full=lambda: self.node.room.is_held or sink.is_far_behind,
             hold_source=lambda held: self._hold_source(held, "circuit break"),
         )

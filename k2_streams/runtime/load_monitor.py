@@ -5,7 +5,9 @@
 2. The process's memory is measured against its limit.
 3. `core.degradation.step` decides. A change is set for the tasks, then said: log, metric, record of
    `k2.levels`.
-4. In CIRCUIT_BREAK the source is held, and memory that nobody needs goes back to the system.
+4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
+   hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
+   is paused would never come back.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import ctypes
 import gc
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import structlog
@@ -55,6 +58,12 @@ class LoadMonitor:
     """Owns the worker's level.
 
     Args:
+        settings: of the worker.
+        owner: of the tasks whose backlog counts.
+        overload: what the tasks read.
+        metrics: of the worker.
+        clock: for the cool-down.
+        pool: the tasks' thread.
         downstream_full: whether what comes behind the log takes nothing more.
         hold_source: pause and resume the source.
     """
@@ -67,6 +76,7 @@ class LoadMonitor:
         overload: Overload,
         metrics: Metrics,
         clock: Clock,
+        pool: ThreadPoolExecutor,
         *,
         downstream_full: Callable[[], bool],
         hold_source: Callable[[bool], None],
@@ -80,6 +90,7 @@ class LoadMonitor:
         self._overload = overload
         self._metrics = metrics
         self._clock = clock
+        self._pool = pool
         self._downstream_full = downstream_full
         self._hold_source = hold_source
         self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
@@ -153,9 +164,16 @@ class LoadMonitor:
             after = step(self._state, signals, now_s, self._policy)
             if after is not self._state:
                 self._change(after, signals)
-        if self._state.level is Level.CIRCUIT_BREAK and now_s - self._trimmed_s >= TRIM_EVERY_S:
-            self._trimmed_s = now_s
-            await asyncio.get_running_loop().run_in_executor(None, give_memory_back)
+        await self._trim(now_s)
+
+    async def _trim(self, now_s: float) -> None:
+        tight = self.signals.memory_share >= self._policy.triggers[Level.SOFT].memory_share
+        if not tight or now_s - self._trimmed_s < TRIM_EVERY_S:
+            return
+        self._trimmed_s = now_s
+        # Arrow's allocator keeps a heap a thread: those of the two that make most of the batches.
+        pa.default_memory_pool().release_unused()
+        await asyncio.get_running_loop().run_in_executor(self._pool, give_memory_back)
 
     def _change(self, after: Degradation, signals: Signals) -> None:
         before, self._state = self._state, after

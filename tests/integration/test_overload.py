@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
@@ -130,3 +132,42 @@ def _put_off(k2: Cluster) -> set[bytes]:
         return found
 
     return asyncio.run(keys())
+
+
+def test_too_little_memory_pauses_the_source_and_comes_back(k2: Cluster) -> None:
+    """CIRCUIT_BREAK: 503 with Retry-After, queries go on, it resumes by itself, no difference.
+
+    All is of tier 1, so nothing can be put off, and rows wait long for the lake: memory fills.
+    """
+    tiers = k2.directory / "tiers.csv"
+    tiers.write_text("*,1\n")
+    worker = k2.worker(
+        K2_MEMORY_LIMIT=str(540 * 2**20),
+        K2_COOL_DOWN_S="1",
+        K2_COMMIT_EVERY_S="30",
+        K2_TIERS_FILE=str(tiers),
+    )
+    worker.start().wait_ready()
+    truth = k2.directory / "truth.jsonl"
+    producer = k2.spawn(
+        "produce", "--rate", "60000", "--messages", "700000", "--seed", "3", "--truth", str(truth)
+    )
+    broken = eventually(lambda: _not_ready(worker), within_s=240, what="a break")
+    assert int(broken["Retry-After"]) >= 1
+    answer = worker.get("/v1/trades?limit=1")
+    assert answer["data"], "queries go on"
+    output, _ = producer.communicate(timeout=240)
+    assert producer.returncode == 0, output
+    k2.verify(worker, truth)
+    changes = asyncio.run(_levels(k2.bootstrap))
+    assert any(c.level == "CIRCUIT_BREAK" and c.reason == "memory" for c in changes)
+    assert any(c.previous == "CIRCUIT_BREAK" for c in changes)
+
+
+def _not_ready(worker: LocalWorker) -> Any:
+    """The headers of a 503 because of the level."""
+    try:
+        with urllib.request.urlopen(worker.url + "/health/ready", timeout=20):  # noqa: S310 - loopback
+            return None
+    except urllib.error.HTTPError as error:
+        return error.headers if b"CIRCUIT_BREAK" in error.read() else None
