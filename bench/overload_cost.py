@@ -1,7 +1,8 @@
 """What levels, tiers, deferral and enrichment cost while nothing is put off: on and off by turns.
 
-On: the defaults, with a table of tiers. Off: `K2_OVERLOAD=0` and `K2_ENRICH=0`. Each run has a stage of
-its own, on and off take turns, and the ratio is of the medians of one call.
+On: levels, a table of tiers and enrichment, with triggers that the backlog does not reach. Off:
+`K2_OVERLOAD=0` and `K2_ENRICH=0`. Each run has a stage of its own, on and off take turns, and the
+ratio is of the medians of one call.
 """
 
 import statistics

@@ -5,7 +5,7 @@ import random
 import time
 import urllib.request
 
-from bench.stage import percentile, stage, wait_until
+from bench.stage import STAYS_NORMAL, percentile, stage, wait_until
 
 MESSAGES = 9_000_000
 MINUTES = 15
@@ -17,7 +17,7 @@ def run(messages: int = MESSAGES, questions: int = QUESTIONS) -> dict[str, float
     start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=MINUTES)
     rate = messages / (MINUTES * 60)
     with stage() as at:
-        worker = at.worker().start().wait_ready()
+        worker = at.worker(**STAYS_NORMAL).start().wait_ready()
         at.produce(
             "--messages", str(messages), "--seed", "1",
             "--start", start.isoformat(), "--event-rate", str(rate),

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.stage import Stage, cpu_s, peak_memory_mib, stage, wait_until
+from bench.stage import STAYS_NORMAL, Stage, cpu_s, peak_memory_mib, stage, wait_until
 from k2_streams.kafka.topics import RAW
 
 RUNS = 3
@@ -47,7 +47,7 @@ def once(at: Stage, messages: int, **settings: str) -> dict[str, float]:
     """One run, with these settings beside the usual ones."""
     at.produce("--messages", str(messages), "--seed", "1")
     ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
-    worker = at.worker(K2_COMMIT_EVERY_S="2", **settings).start()
+    worker = at.worker(K2_COMMIT_EVERY_S="2", **STAYS_NORMAL, **settings).start()
     assert worker.process is not None  # noqa: S101 - just started
     process = psutil.Process(worker.process.pid)
 
