@@ -18,7 +18,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.runtime.settings import SettingsError, from_environment
-from k2_streams.state.codec import POSITION_KEY, StateFormatError, decode_entry
+from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ Examples:
   k2 changelog sequence --limit 20
   k2 changelog sequence --key SIM:S0001           every state that was kept of it
   k2 changelog sequence --key @position           how far each checkpoint came
+  k2 changelog sequence --key @deferred:SIM:S0001 how many of its records waited
   k2 changelog sequence --newest --json | jq .value
 
 Exit codes: 0 shown; 2 it could not be read."""
@@ -109,20 +110,28 @@ async def _collect(
 async def _entries(
     kafka: KafkaConfig, topic: str, key: str | None, partition: int | None
 ) -> AsyncIterator[Entry]:
-    wanted = None if key is None else POSITION_KEY if key == "@position" else key.encode()
     async for number, records in read_topic(kafka, topic, partition):
         for record in records:
-            if wanted is not None and record.key != wanted:
-                continue
             raw = record.key or b""
+            if key is not None and _name(raw) != key:
+                continue
             time = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
             yield Entry(
                 number,
                 record.offset,
                 time.isoformat(timespec="milliseconds"),
-                "@position" if raw == POSITION_KEY else raw.decode(errors="replace"),
+                _name(raw),
                 msgspec.to_builtins(decode_entry(raw, record.value)),
             )
+
+
+def _name(key: bytes) -> str:
+    """A row's key as people write it."""
+    if key == POSITION_KEY:
+        return "@position"
+    if key.startswith(COUNT_PREFIX):
+        return "@deferred:" + key.removeprefix(COUNT_PREFIX).decode(errors="replace")
+    return key.decode(errors="replace")
 
 
 def _print(console: Console, entries: list[Entry]) -> None:

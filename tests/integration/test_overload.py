@@ -80,6 +80,9 @@ def test_ten_times_too_much_and_kills_in_deferral_and_drain(k2: Cluster) -> None
     output, _ = producer.communicate(timeout=240)
     assert producer.returncode == 0, output
     assert waiting > 1_000
+    counts = k2.k2("changelog", "sequence", "--key", "@deferred:SIM:S0000", "--json")
+    assert counts.returncode == 0, counts.stderr
+    assert '"key":"@deferred:SIM:S0000"' in counts.stdout
     answer = worker.get("/v1/trades?symbol=S0000&limit=1")["meta"]
     assert (answer["complete"], answer["deferred"] > 0) == (False, True)
     k2.verify(worker, truth)
