@@ -79,10 +79,11 @@ def test_the_breaker_does_what_its_history_says(policy, walk):
         if move[0] == "wait":
             now_s += move[1]
         elif move[0] == "call":
-            refused_until = now_s + retry_after_s(breaker, now_s, policy)
+            # Not as a sum: a wait below the last digit of `now_s` would be lost in it.
+            refused_for_s = retry_after_s(breaker, now_s, policy)
             breaker, allowed = ask(breaker, now_s, policy)
             assert allowed == model.call(now_s)
-            assert allowed == (refused_until <= now_s)
+            assert allowed == (refused_for_s <= 0)
             if allowed:
                 made += 1
                 out.append((made, breaker.period))
