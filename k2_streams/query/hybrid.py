@@ -59,8 +59,9 @@ _T = TypeVar("_T")
 REFRESH_EVERY_S = 5.0
 #: Symbols remembered as known, so that an empty answer needs no second look.
 MAX_KNOWN = 100_000
-#: A view can lose spilled batches once, a snapshot its files once; more often something is wrong.
-MAX_ATTEMPTS = 4
+#: A view can lose spilled batches once, and a snapshot its files to each compaction meanwhile; more
+#: often something is wrong.
+MAX_ATTEMPTS = 5
 
 
 class HybridQuery:
@@ -246,7 +247,7 @@ class HybridQuery:
         self, wanted: Wanted, watch: Stopwatch, ask: Callable[[Standing], Awaitable[_T]]
     ) -> _T:
         """Ask on a standing; on a new one if its parts went away meanwhile."""
-        unreadable: FilesUnreadableError | None = None
+        unreadable: dict[int | None, FilesUnreadableError] = {}  # by snapshot
         for _ in range(MAX_ATTEMPTS):
             with watch.stage("standing"):
                 standing = await self._ground.find(wanted)
@@ -255,13 +256,15 @@ class HybridQuery:
             except TailMovedError:
                 continue
             except FilesUnreadableError as error:
-                if unreadable is not None:
+                again = standing.head.snapshot_id in unreadable
+                unreadable[standing.head.snapshot_id] = error
+                if again:
                     break
-                unreadable = error
                 # Compaction may have replaced the file: a newer snapshot then names others.
                 log.warning("lake file unreadable", error=str(error))
                 await self._ground.refresh()
-        raise LakeUnavailable(f"files of the lake cannot be read: {unreadable}") from unreadable
+        last = next(reversed(unreadable.values()), None)
+        raise LakeUnavailable(f"files of the lake cannot be read: {last}") from last
 
     async def _resolve(self, standing: Standing, request: RowsRequest, now_ns: int) -> Selection:
         """What is wanted, its range as two times, and one row more than a page."""
