@@ -61,10 +61,16 @@ class Stale(Event, frozen=True, kw_only=True, tag="stale"):
 
 
 class Duplicates(Event, frozen=True, kw_only=True, tag="duplicates"):
-    """Numbers seen before, of one scope and session in one checkpoint; their trades are dropped."""
+    """Messages seen before, of one scope and session in one checkpoint; their trades are dropped.
+
+    What tells them apart is a number, or an id where the feed has no number. Copies that came by a
+    redundant line are counted by line.
+    """
 
     count: int
     ranges: list[tuple[int, int]]  # inclusive, sorted, merged; a number repeated twice counts twice
+    by: str = "sequence"  # or "id": there are no ranges then
+    line: str | None = None
 
 
 class Reset(Event, frozen=True, kw_only=True, tag="reset"):

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import msgspec
 
 from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened
+from k2_streams.core.line_state import Lines
 from k2_streams.core.sequence_events import MessageEvents
 from k2_streams.core.sessions import (
     DEFAULT_SESSION,
@@ -95,6 +96,7 @@ class ScopeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sessions: tuple[Session, ...] = ()  # oldest first, at most MAX_SESSIONS; the last is current
     dropped: int = 0  # sessions kept once and not any more
     counters: Counters = Counters()
+    lines: Lines | None = None  # of a scope whose messages come by redundant lines
 
     @property
     def current(self) -> Session | None:
@@ -168,7 +170,8 @@ def step(state: ScopeState | None, message: Message, rule: SessionRule) -> Step:
         sessions = _bounded(sessions, about)
     events = tuple(about.events)
     counters = counted(before.counters, verdict, events, message.event_time_ns)
-    return Step(ScopeState(sessions, dropped, counters), verdict, where.id, events)
+    made = ScopeState(sessions, dropped, counters, before.lines)
+    return Step(made, verdict, where.id, events)
 
 
 def counted(

@@ -7,12 +7,16 @@ In-order traffic so costs one state a scope and batch, whatever the number of me
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
+from k2_streams.core.line_stats import LineStats
+from k2_streams.core.lines_batch import Alive, Lined, ScopePart, stats_of, step_scope
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.core.sequence_run import Run, alike, extended, repeated
 from k2_streams.core.sessions import DEFAULT_SESSION, SessionRule
@@ -37,6 +41,7 @@ class Batch:
     event_time_ns: Int64s  # 0 or less: not known
     offset: Int64s
     partition: int
+    lined: Lined | None = None  # where messages may come by redundant lines
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class BatchStep:
     states: dict[str, ScopeState]  # of the scopes that changed
     events: list[Event]  # in the order of the messages that caused them
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
+    line_stats: list[LineStats] = field(default_factory=list)
 
 
 def step_batch(
@@ -80,9 +86,10 @@ class _BatchStepper:
             np.full(count, Verdict.UNSEQUENCED, np.int8), np.zeros(count, np.int32), [], {}, []
         )
         self._numbered = self._in_scope_order()
+        self._by_lines = _ByLines(batch) if batch.lined is not None else None
         # What consecutive messages, in the order of scopes, have in common.
         self._sizes: list[int] = []
-        self._verdicts: list[Verdict] = []
+        self._verdicts: list[int] = []
         self._sessions: list[int] = []
         self._events: list[tuple[int, tuple[Event, ...]]] = []
 
@@ -90,22 +97,23 @@ class _BatchStepper:
         """The whole batch, scope by scope."""
         result, batch = self._result, self._batch
         self._leave_unsequenced()
-        scope = -1
-        state: ScopeState | None = None
-        for run in self._runs():
-            if run.scope != scope:
-                if state is not None:
-                    result.states[batch.scopes[scope]] = state
-                scope = run.scope
-                state = states(batch.scopes[scope])
-            state = self._take(state, run)
-        if state is not None:
-            result.states[batch.scopes[scope]] = state
+        for scope, group in groupby(self._runs(), key=attrgetter("scope")):
+            state = states(batch.scopes[scope])
+            if self._by_lines is not None and self._by_lines.concern(scope, state):
+                *_, last = runs = list(group)
+                state = self._take_lined(self._by_lines, state, scope, runs[0].start, last.end)
+            else:
+                for run in group:
+                    state = self._take(state, run)
+            if state is not None:
+                result.states[batch.scopes[scope]] = state
         result.verdicts[self._numbered] = np.repeat(np.array(self._verdicts, np.int8), self._sizes)
         result.session[self._numbered] = np.repeat(np.array(self._sessions, np.int32), self._sizes)
         self._events.sort(key=lambda caused: caused[0])
         result.events = [event for _, events in self._events for event in events]
         result.session_names = list(self._names)
+        if self._by_lines is not None:
+            result.line_stats = self._by_lines.stats(batch, result.verdicts)
         return result
 
     def _in_scope_order(self) -> npt.NDArray[np.intp]:
@@ -176,6 +184,29 @@ class _BatchStepper:
             at += same.size
         return state
 
+    def _take_lined(
+        self, by_lines: "_ByLines", state: ScopeState | None, scope: int, start: int, end: int
+    ) -> ScopeState | None:
+        """The scope's state after its messages, some of which came by lines."""
+        batch, index = self._batch, self._numbered[start:end]
+        part = ScopePart(
+            batch.scopes[scope],
+            batch.partition,
+            index,
+            batch.sequence[index],
+            batch.session[index],
+            batch.event_time_ns[index],
+            batch.offset[index],
+        )
+        after = step_scope(
+            state, part, batch.sessions, by_lines.lined, by_lines.alive.at, self._rule
+        )
+        for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
+            self._note(1, verdict, session)
+        self._events += after.events
+        self._result.duplicates.update(after.duplicates)
+        return after.state
+
     def _times(self, run: Run, at: int, whole: bool) -> tuple[int, int]:
         """The earliest and latest event time that a run from `at` on brings to its session.
 
@@ -208,7 +239,7 @@ class _BatchStepper:
             self._result.duplicates.add(message.scope, after.session_id, sequence, sequence)
         return after.state, after.verdict
 
-    def _note(self, size: int, verdict: Verdict, session: str) -> None:
+    def _note(self, size: int, verdict: int, session: str) -> None:
         """The next so many messages have this verdict and session."""
         self._sizes.append(size)
         self._verdicts.append(verdict)
@@ -217,3 +248,29 @@ class _BatchStepper:
     def _name(self, session: str) -> int:
         """The index of a session's name in the result."""
         return self._names.setdefault(session, len(self._names))
+
+
+class _ByLines:
+    """Which scopes of a batch have lines, and what is known of the lines."""
+
+    def __init__(self, batch: Batch) -> None:
+        assert batch.lined is not None  # noqa: S101 - asked before
+        self.lined = batch.lined
+        self.exchanges: list[str] = []
+        places: dict[str, int] = {}
+        for scope in batch.scopes:
+            places.setdefault(scope.partition(":")[0], len(places))
+        of_scope = [places[scope.partition(":")[0]] for scope in batch.scopes]
+        self.exchanges = list(places)
+        self.exchange = np.array(of_scope, np.int32)[batch.scope]
+        self.alive = Alive(self.lined, self.exchange, self.exchanges)
+        self._named = np.zeros(len(batch.scopes), bool)
+        self._named[batch.scope[self.lined.line >= 0]] = True
+
+    def stats(self, batch: Batch, verdicts: Int8s) -> list[LineStats]:
+        """What the batch adds to the lines' figures."""
+        return stats_of(self.lined, self.exchange, self.exchanges, verdicts, batch.event_time_ns)
+
+    def concern(self, scope: int, state: ScopeState | None) -> bool:
+        """Whether a scope's messages came by lines, now or before."""
+        return bool(self._named[scope]) or (state is not None and state.lines is not None)

@@ -1,13 +1,16 @@
-"""A scope's sequence state as bytes: a version byte, then msgpack arrays in the order of fields."""
+"""A scope's sequence state as bytes: a version byte, then msgpack arrays in the order of fields.
+
+Version 1 is of a scope without lines, version 2 has the lines last.
+"""
 
 import msgspec
 
 from k2_streams.core.sequence import ScopeState
 
-VERSION = 1
+PLAIN, LINED = 1, 2
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(ScopeState)
-_PREFIX = bytes([VERSION])
+_PREFIXES = (bytes([PLAIN]), bytes([LINED]))
 
 
 class SequenceFormatError(ValueError):
@@ -16,7 +19,9 @@ class SequenceFormatError(ValueError):
 
 def encode(state: ScopeState) -> bytes:
     """A state as a table's value: the same state is always the same bytes."""
-    return _PREFIX + _ENCODER.encode(state)
+    if state.lines is not None:
+        return _PREFIXES[1] + _ENCODER.encode(state)
+    return _PREFIXES[0] + _ENCODER.encode((state.sessions, state.dropped, state.counters))
 
 
 def decode(value: bytes) -> ScopeState:
@@ -25,9 +30,9 @@ def decode(value: bytes) -> ScopeState:
     Raises:
         SequenceFormatError: not a state of this version.
     """
-    if value[:1] != _PREFIX:
+    if value[:1] not in _PREFIXES:
         found = value[0] if value else "nothing"
-        raise SequenceFormatError(f"sequence state: expected version {VERSION}, found {found}")
+        raise SequenceFormatError(f"sequence state: expected version 1 or 2, found {found}")
     try:
         return _DECODER.decode(memoryview(value)[1:])
     except msgspec.DecodeError as error:

@@ -116,11 +116,11 @@ def extended(state: ScopeState, same: Same, earliest_ns: int, latest_ns: int) ->
         max(was.last_time_ns, latest_ns),
     )
     sessions = (*state.sessions[: same.at], extended, *state.sessions[same.at + 1 :])
-    return ScopeState(sessions, state.dropped, counters)
+    return ScopeState(sessions, state.dropped, counters, state.lines)
 
 
 def repeated(state: ScopeState, same: Same) -> ScopeState:
     """The state after messages received before: nothing but their count."""
     duplicates = state.counters.duplicates + same.size
     counters = msgspec.structs.replace(state.counters, duplicates=duplicates)
-    return ScopeState(state.sessions, state.dropped, counters)
+    return ScopeState(state.sessions, state.dropped, counters, state.lines)

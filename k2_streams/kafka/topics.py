@@ -22,7 +22,8 @@ TRADES = stream.TRADES.log
 EVENTS = stream.TRADES.events
 DEAD_LETTER = stream.TRADES.dead_letter
 
-WEEK_MS = 7 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+WEEK_MS = 7 * DAY_MS
 #: A record of a log holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 #: How long a new topic may take until every broker knows its leader.
@@ -59,8 +60,15 @@ def changelog_topic(app_id: str, table: str) -> str:
     return f"{app_id}-{table}-changelog"
 
 
-def stream_topics(of: Stream, app_id: str, partitions: int) -> list[TopicSpec]:
-    """The topics of a stream's topology."""
+def stream_topics(
+    of: Stream, app_id: str, partitions: int, *, ids_ttl_ms: int = DAY_MS
+) -> list[TopicSpec]:
+    """The topics of a stream's topology.
+
+    An id is looked for as long as the raw topic can still hold a record that is less than the time
+    to live away from it, plus the width of its bucket: so long its changelog is kept, and a day.
+    """
+    ids_ms = WEEK_MS + 2 * ids_ttl_ms + DAY_MS
     append_time = {_APPEND_TIME: "LogAppendTime"}
     large = {"max.message.bytes": str(MAX_RECORD_BYTES)}
     week = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS)}
@@ -76,6 +84,11 @@ def stream_topics(of: Stream, app_id: str, partitions: int) -> list[TopicSpec]:
             changelog_topic(app_id, "sequence"),
             partitions,
             {"cleanup.policy": "compact", "delete.retention.ms": str(WEEK_MS)},
+        ),
+        TopicSpec(
+            changelog_topic(app_id, "dedup"),
+            partitions,
+            {"cleanup.policy": "delete", "retention.ms": str(ids_ms)} | large,
         ),
     ]
 

@@ -34,6 +34,7 @@ from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.ids_checkpoint import memory_of, window_of
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs
@@ -155,6 +156,17 @@ class StreamApp(faust.App):  # type: ignore[misc]
             deferred=topics[stream.deferred],
             overload=overload,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
+            ids_changelog=topics[changelog_topic(settings.app_id, "dedup")],
+        )
+        memory = memory_of(settings)
+        log.info(
+            "filters of trade ids, each made when it is needed",
+            partitions=settings.partitions,
+            ids_expected=settings.dedup_ids,
+            ttl_s=settings.dedup_ttl_s,
+            false_positive_rate=settings.dedup_rate,
+            bytes_a_partition=memory.size_bytes,
+            bytes_in_all=memory.size_bytes * settings.partitions,
         )
         guard = Guard(
             settings.breaker,
@@ -262,7 +274,12 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     async def _ensure_topics(self) -> dict[str, TopicInfo]:
         settings = self.settings
-        specs = stream_topics(self._stream, settings.app_id, settings.partitions)
+        specs = stream_topics(
+            self._stream,
+            settings.app_id,
+            settings.partitions,
+            ids_ttl_ms=window_of(settings).ttl_ms,
+        )
         try:
             return await ensure_topics(settings.kafka, specs, replication=settings.replication)
         except (TopicConfigurationError, LogError, OSError) as error:

@@ -22,8 +22,10 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
-from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.epoch import Epoch, Standing
+from k2_streams.runtime.ids_checkpoint import SealedIdRecords
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
+from k2_streams.state.ids import IdCounts, IdTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
@@ -47,7 +49,7 @@ class SealedTable(Protocol):
 
     @property
     def rows(self) -> ChangelogRows:
-        """Changelog records in their order; the position is the last."""
+        """Changelog records in their order. Of none, nothing is sent and nothing written."""
 
     def write(self, changelog_offset: int) -> None:
         """Write the store, in one batch; called once the transaction has been committed.
@@ -121,6 +123,7 @@ class Checkpoints:
     Args:
         tables: what is committed with the outputs; the first one's rows and checksum are those of
             the task's own position.
+        ids: committed with them.
         position: of the last checkpoint.
         on_done: called when the one in flight has ended, well or not.
     """
@@ -131,6 +134,7 @@ class Checkpoints:
         context: TaskContext,
         producer: TransactionalProducer,
         tables: Sequence[CheckpointedTable],
+        ids: IdTable,
         position: Position,
         on_done: Callable[[], None],
     ) -> None:
@@ -139,6 +143,7 @@ class Checkpoints:
         self._context = context
         self._producer = producer
         self._tables = tables
+        self._ids = ids
         self._on_done = on_done
         self._sealed_at = context.clock.monotonic()
         self._commit: asyncio.Task[None] | None = None
@@ -165,6 +170,8 @@ class Checkpoints:
         # 1 Stop adding to the epoch. Its changes are in memory: no store is ahead of a changelog.
         epoch.seal(self._partition)
         last, now_us = self.position, self._context.clock.time_ns() // 1000
+        standing = epoch.standing or Standing(last.append_time_ms, last.lines, last.held)
+        ids = self._ids.seal()
         position = msgspec.structs.replace(
             last,
             next_offset=epoch.position,
@@ -174,41 +181,57 @@ class Checkpoints:
             deferred_next=epoch.deferred_next,
             deferred_records=epoch.deferred,
             deferred_from=epoch.deferred_from,
+            append_time_ms=standing.append_time_ms,
+            lines=standing.lines,
+            held=standing.held,
+            ids=ids.buckets,
         )
-        sealed = [table.seal(position) for table in self._tables]
+        sealed: list[SealedTable] = [table.seal(position) for table in self._tables]
+        sealed.append(SealedIdRecords(self._ids, self._context.ids_changelog, ids, position))
         self.position = sealed[0].position
         failpoint("checkpoint.sealed")
         self._sealed_at = self._context.clock.monotonic()
         self._commit = asyncio.create_task(
-            self._transact(epoch, sealed), name=f"checkpoint-{self._partition}"
+            self._transact(epoch, sealed, ids.counts), name=f"checkpoint-{self._partition}"
         )
         self._commit.add_done_callback(lambda _: self._on_done())
 
-    async def _transact(self, epoch: Epoch, sealed: Sequence[SealedTable]) -> None:
+    async def _transact(self, epoch: Epoch, sealed: Sequence[SealedTable], ids: IdCounts) -> None:
         context, position = self._context, sealed[0].position
         started = context.clock.monotonic()
         # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
         #   one transaction. Its outcome is known, or the task ends.
-        outputs = await asyncio.get_running_loop().run_in_executor(
+        loop = asyncio.get_running_loop()
+        outputs = await loop.run_in_executor(
             context.pool, epoch.outputs, self._partition, position.accepted_time_us, position.events
         )
+        changed = [(table, rows) for table in sealed if (rows := table.rows)]
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             await failpoint_in_loop("checkpoint.encoded")
             changelog_ends = await self._producer.commit(
                 outputs,
-                [(table.changelog, table.rows) for table in sealed],
+                [(table.changelog, rows) for table, rows in changed],
                 context.settings.app_id,
                 {(context.raw.name, self._partition): position.next_offset},
                 epoch.put_off,
             )
-        # 3 Only now the stores.
+        # 3 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
         await failpoint_in_loop("checkpoint.committed")
-        for table, end in zip(sealed, changelog_ends, strict=True):
-            table.write(end)
+        for (table, _), end in zip(changed, changelog_ends, strict=True):
+            await loop.run_in_executor(context.pool, table.write, end)
         await failpoint_in_loop("checkpoint.written")
         # 4 Metrics count what was committed.
         context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
         self._count(epoch)
+        self._count_ids(ids)
+
+    def _count_ids(self, counts: IdCounts) -> None:
+        metrics, partition = self._context.metrics, str(self._partition)
+        for outcome, count in msgspec.structs.asdict(counts).items():
+            metrics.dedup_ids.labels(outcome).inc(count)
+        metrics.dedup_held.labels(partition).set(self._ids.ids)
+        metrics.dedup_filter_bytes.labels(partition).set(self._ids.filter_bytes)
+        metrics.dedup_expected_rate.labels(partition).set(self._ids.expected_rate)
 
     def _count(self, epoch: Epoch) -> None:
         metrics = self._context.metrics

@@ -28,5 +28,6 @@ class TaskContext:
     raw: TopicInfo
     deferred: TopicInfo
     changelog: TopicInfo
+    ids_changelog: TopicInfo
     overload: Overload
     disk: Disk = ROCKS_DISK

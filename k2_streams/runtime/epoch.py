@@ -3,12 +3,14 @@
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from k2_streams.core import events, trade_log
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
+from k2_streams.core.line_stats import LineStats
 from k2_streams.core.stream import Stream
 from k2_streams.kafka.transactions import Output
 
@@ -24,12 +26,24 @@ HEADER_DEFERRED = "k2.deferred"
 HEADER_EVENTS = "k2.events"
 
 
+class Standing(NamedTuple):
+    """Where the partition stands after the newest record."""
+
+    append_time_ms: int  # the partition's time: the largest append time worked
+    lines: tuple[LineStats, ...]
+    held: int  # scopes with gaps that a line may still fill
+
+
+BEGINNING = Standing(0, (), 0)
+
+
 @dataclass(slots=True)
 class Epoch:
     """Grows while records are processed; sealed once, by a checkpoint."""
 
     stream: Stream
     position: int  # the next source offset
+    standing: Standing | None = None  # None: no record was worked
     records: int = 0
     rows: list[pa.RecordBatch] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)

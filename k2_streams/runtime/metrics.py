@@ -22,6 +22,43 @@ class Metrics:
             "k2_dead_letters", "Records that could not be used, by reason", ["reason"], registry=r
         )
         self.accepted_rows = Counter("k2_accepted_rows", "Trades accepted", registry=r)
+        self.dedup_ids = Counter(
+            "k2_dedup_ids",
+            "Trade ids of feeds without a sequence, by outcome: new, repeated, false_positives "
+            "(new, and looked up in vain)",
+            ["outcome"],
+            registry=r,
+        )
+        self.dedup_held = Gauge(
+            "k2_dedup_held_ids", "Trade ids remembered", ["partition"], registry=r
+        )
+        self.dedup_filter_bytes = Gauge(
+            "k2_dedup_filter_bytes", "What the filters take in memory", ["partition"], registry=r
+        )
+        self.dedup_expected_rate = Gauge(
+            "k2_dedup_expected_false_positive_rate",
+            "By the formula: the share of new ids that are looked up in vain",
+            ["partition"],
+            registry=r,
+        )
+        self.line_messages = Gauge(
+            "k2_line_messages",
+            "Messages by each line of an exchange since its beginning, and those that came first",
+            ["exchange", "line", "what"],
+            registry=r,
+        )
+        self.line_delay_seconds = Gauge(
+            "k2_line_delay_seconds",
+            "Mean of append time less event time, by line",
+            ["exchange", "line"],
+            registry=r,
+        )
+        self.line_loss = Gauge(
+            "k2_line_loss",
+            "Share of what was accepted of the exchange of which no copy came by this line",
+            ["exchange", "line"],
+            registry=r,
+        )
         self.checkpoint_seconds = Histogram(
             "k2_checkpoint_seconds", "One transaction", registry=r, buckets=_SECONDS
         )

@@ -1,9 +1,10 @@
-"""Raw records in, an epoch out: decode > validate > sequence > rows.
+"""Raw records in, an epoch out: decode > validate > sequence > ids > rows.
 
 No I/O here: what is read comes as arguments, what is to be sent grows in the epoch.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.enrichment import notional
+from k2_streams.core.lines_batch import Lined
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
@@ -30,7 +32,10 @@ from k2_streams.feeds.feed import (
     UnknownFeedError,
     feed,
 )
-from k2_streams.runtime.epoch import Epoch, dead_letter
+from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing, dead_letter
+from k2_streams.runtime.line_keeper import LineKeeper
+from k2_streams.runtime.row_ids import Judged, RowIds
+from k2_streams.state.ids import IdTable
 from k2_streams.state.table import Table
 
 #: Scope keys whose partition is remembered: 1 MiB.
@@ -61,8 +66,10 @@ class Sequencer:
         partition: int,
         partitions: int,
         table: Table[ScopeState],
+        ids: IdTable,
         *,
         check_partition: bool,
+        standing: Standing = BEGINNING,
         enriches: Callable[[], bool] = lambda: True,
     ) -> None:
         self._stream = stream
@@ -70,6 +77,9 @@ class Sequencer:
         self._partition = partition
         self._partitions = partitions
         self._table = table
+        self._row_ids = RowIds(ids)
+        self._now_ms = standing.append_time_ms  # the partition's time
+        self._lines = LineKeeper(table, partition, standing)
         self._check_partition = check_partition
         self._enriches = enriches
         self._at_home: dict[str, bool] = {}
@@ -78,6 +88,9 @@ class Sequencer:
         """Add records to the epoch, in the order of each scope; `end` is the next position."""
         for name, members in self._by_feed(records):
             epoch.feeds[name] += len(members)
+            times_ms = np.fromiter((r.timestamp for r in members), np.int64, len(members))
+            now_ms = np.maximum.accumulate(np.maximum(times_ms, self._now_ms))
+            self._now_ms = int(now_ms[-1])
             try:
                 decoder = feed(name, self._feeds)
             except UnknownFeedError as error:
@@ -86,9 +99,11 @@ class Sequencer:
                 ]
                 self._bury(members, everything, epoch)
                 continue
-            self._process(decoder, members, epoch)
+            self._process(decoder, members, times_ms, now_ms, epoch)
+        epoch.events += self._lines.released(self._now_ms)
         epoch.records += len(records)
         epoch.position = end
+        epoch.standing = self._lines.standing(self._now_ms)
 
     def _by_feed(self, records: Sequence[Record]) -> list[tuple[str, Sequence[Record]]]:
         """Runs of records of one feed; one run where, as nearly always, all are of one."""
@@ -99,11 +114,18 @@ class Sequencer:
         cuts = [0, *changes, len(names)]
         return [(names[start], records[start:end]) for start, end in pairwise(cuts)]
 
-    def _process(self, decoder: Feed, records: Sequence[Record], epoch: Epoch) -> None:
+    def _process(
+        self,
+        decoder: Feed,
+        records: Sequence[Record],
+        times_ms: Indices,
+        now_ms: Indices,
+        epoch: Epoch,
+    ) -> None:
         raw = RawBatch(
             partition=self._partition,
             offsets=np.fromiter((r.offset for r in records), np.int64, len(records)),
-            append_time_ms=np.fromiter((r.timestamp for r in records), np.int64, len(records)),
+            append_time_ms=times_ms,
             keys=[r.key for r in records],
             values=[r.value for r in records],
         )
@@ -113,6 +135,9 @@ class Sequencer:
         kind = decoded.kind
         if self._check_partition:
             kind = self._send_home(decoded, bad)
+        named = self._lines.named(records, now_ms)
+        if named.bad:
+            kind = self._refuse_lines(named.bad, kind, bad)
         epoch.control += int(np.count_nonzero(kind == Kind.CONTROL))
         known = decoded.scope >= 0
         counted = known & ((kind == Kind.TRADE) | (decoded.sequence >= 0))
@@ -121,7 +146,7 @@ class Sequencer:
         sessions = np.zeros(len(records), np.int32)
         names = [""]
         if len(members):
-            stepped = self._step(decoder, decoded, raw, members)
+            stepped = self._step(decoder, decoded, raw, members, named.lined)
             verdicts[members] = stepped.verdicts
             sessions[members] = stepped.session
             names = stepped.session_names
@@ -130,7 +155,8 @@ class Sequencer:
             bad += [
                 Bad(int(i), "stale", "sequence", "in or below an abandoned range") for i in stale
             ]
-        self._accept(decoded, raw, kind, verdicts, sessions, names, epoch)
+        judged = Judged(kind, verdicts, sessions, names, now_ms)
+        self._accept(decoder, decoded, raw, judged, epoch)
         self._bury(records, bad, epoch)
 
     def _send_home(self, decoded: Decoded, bad: list[Bad]) -> npt.NDArray[np.int8]:
@@ -149,6 +175,20 @@ class Sequencer:
         decoded.scope[lost] = -1
         return np.where(lost, np.int8(Kind.BAD), decoded.kind)
 
+    @staticmethod
+    def _refuse_lines(
+        refused: tuple[int, ...], kind: npt.NDArray[np.int8], bad: list[Bad]
+    ) -> npt.NDArray[np.int8]:
+        """Mark records that name no line: their numbers count, as of a record without one."""
+        already = {entry.message for entry in bad}
+        for at in refused:
+            if at not in already:
+                detail = "expected 1 to 32 of A-Z a-z 0-9 . _ -"
+                bad.append(Bad(at, "bad-line", "line", detail))
+        changed = kind.copy()
+        changed[list(refused)] = Kind.BAD
+        return changed
+
     def _is_home(self, scope: str) -> bool:
         home = self._at_home.get(scope)
         if home is None:
@@ -158,7 +198,16 @@ class Sequencer:
             self._at_home[scope] = home
         return home
 
-    def _step(self, decoder: Feed, decoded: Decoded, raw: RawBatch, members: Indices) -> BatchStep:
+    def _step(
+        self,
+        decoder: Feed,
+        decoded: Decoded,
+        raw: RawBatch,
+        members: Indices,
+        lined: Lined | None,
+    ) -> BatchStep:
+        if lined is not None:
+            lined = replace(lined, line=lined.line[members], now_ms=lined.now_ms[members])
         batch = Batch(
             scopes=decoded.scopes,
             scope=decoded.scope[members],
@@ -168,12 +217,15 @@ class Sequencer:
             event_time_ns=decoded.event_time_ns[members],
             offset=raw.offsets[members],
             partition=self._partition,
+            lined=lined,
         )
         return step_batch(self._table.get, batch, decoder.description.session_rule)
 
     def _take(self, stepped: BatchStep, epoch: Epoch) -> None:
         for scope, state in stepped.states.items():
             self._table.put(scope, state)
+        self._lines.took(stepped.states)
+        self._lines.count(stepped.line_stats)
         epoch.events += stepped.events
         epoch.duplicates.update(stepped.duplicates)
         counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
@@ -182,18 +234,17 @@ class Sequencer:
 
     def _accept(
         self,
+        decoder: Feed,
         decoded: Decoded,
         raw: RawBatch,
-        kind: npt.NDArray[np.int8],
-        verdicts: npt.NDArray[np.int8],
-        sessions: npt.NDArray[np.int32],
-        names: list[str],
+        judged: Judged,
         epoch: Epoch,
     ) -> None:
-        rows = decoded.rows
-        accepted = (kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
+        rows, verdicts = decoded.rows, judged.verdicts
+        accepted = (judged.kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
         message = rows.column("message").to_numpy()
         keep = accepted[message]
+        keep &= ~self._row_ids.repeated(decoder, decoded, judged, keep, epoch.duplicates)
         if not keep.all():
             rows = rows.filter(pa.array(keep))
             message = message[keep]
@@ -202,7 +253,7 @@ class Sequencer:
         sequence = decoded.sequence[message]
         derived = {
             "session": pa.DictionaryArray.from_arrays(
-                pa.array(sessions[message]), pa.array(names, pa.string())
+                pa.array(judged.sessions[message]), pa.array(judged.names, pa.string())
             ),
             "sequence": pa.array(sequence, mask=sequence < 0),
             "late": pa.array(verdicts[message] == Verdict.LATE),

@@ -63,6 +63,9 @@ class Settings:
     failpoints: tuple[Entry, ...] = ()
     failpoints_record: Path | None = None
     overload: OverloadSettings = field(default_factory=OverloadSettings)
+    dedup_ttl_s: int = 86_400
+    dedup_ids: int = 10_000_000
+    dedup_rate: float = 0.001
 
     @property
     def worker_dir(self) -> Path:
@@ -138,6 +141,15 @@ class _Environment:
 
         expected = f"{len(defaults)} numbers by comma, rising, above 0 and up to {most:g}"
         return self.parsed(name, list(defaults), parse, expected)
+
+    def share(self, name: str, default: float) -> float:
+        def parse(value: str) -> float:
+            number = float(value)
+            if not 0 < number < 1:
+                raise ValueError
+            return number
+
+        return self.parsed(name, default, parse, "a share, above 0 and below 1")
 
     def passed_through(self, prefix: str) -> dict[str, str]:
         """`K2_S3_ACCESS_KEY_ID=x` as `access-key-id: x`."""
@@ -264,4 +276,7 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
         failpoints=env.failpoints("K2_FAILPOINTS"),
         failpoints_record=Path(record) if record else None,
         overload=_overload(env),
+        dedup_ttl_s=env.whole("K2_DEDUP_TTL_S", 86_400, 1, 30 * 86_400),
+        dedup_ids=env.whole("K2_DEDUP_IDS", 10_000_000, 1, 10**12),
+        dedup_rate=env.share("K2_DEDUP_RATE", 0.001),
     )

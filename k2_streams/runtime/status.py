@@ -69,6 +69,7 @@ class Status:
                     "committed_offset": task.position.next_offset if task.position else None,
                     "checkpoints": task.position.epoch if task.position else 0,
                     "scopes": _scopes(task),
+                    "ids": sum(b.ids for b in task.position.ids) if task.position else 0,
                     "lag_records": task.lag_records,
                     "deferred_records": task.deferred_records,
                     "error": str(task.error) if task.error else None,
@@ -97,7 +98,9 @@ class Status:
             },
             "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
             "dead_letters": self._node.reader.dead_letters,
-            "dedup": "by sequence; records of feeds without a sequence are not deduplicated",
+            "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
+            "records with neither are not deduplicated",
+            "dedup_ttl_s": self._settings.dedup_ttl_s,
         }
 
     def _breaker_as_dict(self) -> dict[str, Any]:

@@ -30,11 +30,13 @@ from k2_streams.runtime.checkpoint import Checkpoints, RowTable
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.deferred import Restored
-from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.epoch import Epoch, Standing
+from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.resume import checked_offsets
 from k2_streams.runtime.sequencer import Sequencer
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import Position
+from k2_streams.state.ids_store import IdStore
 from k2_streams.state.recovery import recover
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import Table
@@ -103,6 +105,8 @@ class Task:
         self._producer: TransactionalProducer | None = None
         path = context.settings.worker_dir / "sequence" / str(partition)
         self._store = PartitionStore(path, context.disk)
+        ids_path = context.settings.worker_dir / "dedup" / str(partition)
+        self._id_store = IdStore(ids_path, context.disk)
         self._inbox: deque[Fetched] = deque()
         self._inbox_records = 0
         self._paused = False
@@ -154,6 +158,9 @@ class Task:
         #   are for tools.
         offset, drain_from = await checked_offsets(context, self.partition, position)
         await failpoint_in_loop("take-over.positioned")
+        # 5 The ids: their filters see all that the store and the changelog hold, before one is
+        #   asked.
+        ids = await take_ids_over(context, self.partition, self._id_store, position, offset)
         position = position or Position(
             source_id=context.raw.id,
             partitions=settings.partitions,
@@ -188,6 +195,7 @@ class Task:
             context,
             self._producer,
             [RowTable(self.partition, table, self._store, context.changelog, self.deferral)],
+            ids,
             position,
             on_done=self._wake.set,
         )
@@ -197,8 +205,10 @@ class Task:
             self.partition,
             settings.partitions,
             table,
+            ids,
             check_partition=settings.check_partition,
             enriches=lambda: context.overload.enriches,
+            standing=Standing(position.append_time_ms, position.lines, position.held),
         )
         self._epoch = Epoch(context.stream, offset)
         self._next = offset
@@ -208,6 +218,7 @@ class Task:
             offset=offset,
             rows=position.rows,
             deferred=position.deferred_records,
+            ids=ids.ids,
             replayed=recovered.replayed,
             wiped=recovered.wiped,
         )
@@ -474,7 +485,12 @@ class Task:
                 log.warning("producer did not stop", partition=self.partition, error=str(error))
         if self.deferral is not None:
             await self.deferral.close()
+        # Behind what is still being written in the tasks' thread.
+        await asyncio.get_running_loop().run_in_executor(self._context.pool, self._close_stores)
+
+    def _close_stores(self) -> None:
         self._store.close()
+        self._id_store.close()
 
     def _to(self, state: TaskState) -> None:
         if state not in _TRANSITIONS[self.state]:

@@ -11,6 +11,7 @@ import mmh3
 import msgspec
 
 from k2_streams.core import sequence_codec
+from k2_streams.core.line_stats import LineStats
 
 POSITION_KEY = b"\x00position"
 #: No scope's key begins with it: those are printable.
@@ -21,6 +22,14 @@ _MASK = (1 << 64) - 1
 
 class StateFormatError(ValueError):
     """Bytes of a table that this version cannot read."""
+
+
+class BucketSum(msgspec.Struct, frozen=True, array_like=True):
+    """A bucket of ids: how many it holds, and the sum of their hashes' first halves."""
+
+    end_ms: int
+    ids: int
+    checksum: int  # modulo 2^64
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +51,10 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     deferred_next: int = 0  # of its partition: the next offset to be drained
     deferred_records: int = 0  # that wait
     deferred_from: int | None = None  # no record of the source below this offset waits
+    append_time_ms: int = 0  # the partition's time: the largest append time worked
+    ids: tuple[BucketSum, ...] = ()  # live buckets of the ids' store, oldest first
+    lines: tuple[LineStats, ...] = ()  # of the partition, by exchange and name
+    held: int = 0  # scopes with gaps that a line may still fill
 
 
 def row_hash(key: bytes, value: bytes) -> int:

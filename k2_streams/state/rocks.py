@@ -4,7 +4,7 @@ rocksdict raises bare `Exception` for every kind of damage.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,8 +30,12 @@ class Database(Protocol):
         """All entries whose keys begin so. Of a damaged file it may end early, without an error."""
         ...
 
-    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        """Put entries, and delete those of None: all or nothing."""
+    def all_keys(self) -> Iterator[bytes]:
+        """All keys. Of a damaged file it may end early, without an error."""
+        ...
+
+    def write(self, entries: Mapping[bytes, bytes | None], dropped: Sequence[bytes] = ()) -> None:
+        """Drop all whose keys begin so, put entries, delete those of None: all or nothing."""
         ...
 
     def close(self) -> None:
@@ -74,9 +78,15 @@ class RocksDatabase:
             yield key, iterator.value()
             iterator.next()
 
-    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        """Put entries, and delete those of None, in ONE write batch."""
+    def all_keys(self) -> Iterator[bytes]:
+        """All keys."""
+        return iter(self._db.keys())
+
+    def write(self, entries: Mapping[bytes, bytes | None], dropped: Sequence[bytes] = ()) -> None:
+        """Drop all whose keys begin so, put entries, delete those of None, in ONE write batch."""
         batch = WriteBatch(raw_mode=True)
+        for prefix in dropped:
+            batch.delete_range(prefix, _behind(prefix))
         for key, value in entries.items():
             if value is None:
                 batch.delete(key)
@@ -116,6 +126,11 @@ class RocksDisk:
 
 
 ROCKS_DISK = RocksDisk()
+
+
+def _behind(prefix: bytes) -> bytes:
+    """The first key behind all that begin so; a prefix is a number below its largest."""
+    return (int.from_bytes(prefix) + 1).to_bytes(len(prefix))
 
 
 def _options() -> Options:

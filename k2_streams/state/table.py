@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from k2_streams.state.codec import add_hash, row_hash
+from k2_streams.state.codec import COUNT_PREFIX, add_hash, row_hash
 from k2_streams.state.store import PartitionStore
 
 Value = TypeVar("Value")
@@ -62,6 +62,17 @@ class Table(Generic[Value]):
             self._cache[key] = found
             self._hashes[key] = row_hash(key.encode(), raw)
         return found
+
+    def all(self) -> dict[str, Value]:
+        """All rows of the store, decoded: for a task that begins, before its first `put`.
+
+        The counts of what was put off, which stand beside them, are none of them.
+        """
+        return {
+            key.decode(): self._decode(raw)
+            for key, raw in self._store.items()
+            if not key.startswith(COUNT_PREFIX)
+        }
 
     def put(self, key: str, value: Value) -> None:
         """Change a row in the current epoch. Read it first: `get` knows what it replaces."""

@@ -1,0 +1,128 @@
+"""From their changelog back to the store and the filters: the ids' part of a take-over."""
+
+import asyncio
+from concurrent.futures import Executor
+
+import numpy as np
+import structlog
+
+from k2_streams.core.bloom import Hashes
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.topics import TopicInfo
+from k2_streams.state.codec import BucketSum, StateFormatError
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_codec import decode_ids
+from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
+from k2_streams.state.recovery import StateLostError
+from k2_streams.state.store import StoreUnusableError
+
+log = structlog.get_logger(__name__)
+
+#: Records of up to 4 MiB read at once.
+_POLL_RECORDS = 16
+
+
+async def recover_ids(
+    config: KafkaConfig,
+    changelog: TopicInfo,
+    partition: int,
+    store: IdStore,
+    table: IdTable,
+    expected: tuple[BucketSum, ...],
+    pool: Executor,
+) -> int:
+    """Bring store and filters to the changelog's committed end; how many records were replayed.
+
+    Args:
+        config: of the cluster.
+        changelog: the ids' own.
+        partition: the task's.
+        store: not open.
+        table: over the store, empty.
+        expected: the live buckets, as the newest committed position has them.
+        pool: where the store is read and written.
+
+    The store is wiped and rebuilt, once, where it cannot be trusted: unreadable, of another version
+    or topic, ahead of the changelog's end, or not with the sums it should have. What the changelog
+    no longer holds is of no use: its retention is longer than any id is looked for.
+
+    Raises:
+        StateLostError: the rebuilt ids are not those that the position counts.
+    """
+    loop, wiped = asyncio.get_running_loop(), False
+    async with LogReader(config) as reader:
+        while True:
+            try:
+                meta = await loop.run_in_executor(pool, store.open, table.load)
+                start, end = await _span(reader, changelog, partition, meta)
+                ids, replayed = await _replay(reader, changelog, partition, start, end, expected)
+                for bucket, hashes in ids.items():
+                    table.load(bucket, hashes)
+                gone = table.keep(expected)
+                _check(table.sums(), expected)
+                made = IdsMeta(IDS_VERSION, changelog.id, end, expected)
+                await loop.run_in_executor(pool, store.write, ids, gone, made)
+            except StoreUnusableError as error:
+                if wiped:
+                    raise StateLostError(
+                        f"{changelog.name}-{partition}: rebuilt from the changelog, and still: "
+                        f"{error}"
+                    ) from error
+                log.warning("ids unusable, rebuilding", partition=partition, reason=str(error))
+                store.wipe()
+                table.forget()
+                wiped = True
+            else:
+                return replayed
+
+
+def _check(found: tuple[BucketSum, ...], expected: tuple[BucketSum, ...]) -> None:
+    if found != expected:
+        raise StoreUnusableError(f"expected ids {expected}, found {found}")
+
+
+async def _span(
+    reader: LogReader, changelog: TopicInfo, partition: int, meta: IdsMeta | None
+) -> tuple[int, int]:
+    """From where to where the changelog is to be replayed."""
+    at = (changelog.name, partition)
+    begin = (await reader.begin_offsets([at]))[at]
+    end = (await reader.end_offsets([at]))[at]
+    if meta is not None and meta.changelog_id != changelog.id:
+        raise StoreUnusableError(
+            f"expected changelog topic id {changelog.id}, found {meta.changelog_id}"
+        )
+    start = begin if meta is None else max(begin, meta.changelog_offset)
+    if start > end:
+        raise StoreUnusableError(f"expected a changelog offset up to {end}, found {start}")
+    return start, end
+
+
+async def _replay(
+    reader: LogReader,
+    changelog: TopicInfo,
+    partition: int,
+    start: int,
+    end: int,
+    expected: tuple[BucketSum, ...],
+) -> tuple[dict[int, Hashes], int]:
+    """The ids of live buckets in the changelog from `start` to `end`, and how many records."""
+    live = {bucket.end_ms for bucket in expected}
+    found: dict[int, list[Hashes]] = {}
+    replayed = 0
+    reader.assign({(changelog.name, partition): start})
+    # The end is where the reader's own position is: a transaction ends with a marker.
+    while reader.position(changelog.name, partition) < end:
+        for chunk in await reader.poll(max_records=_POLL_RECORDS):
+            for record in chunk.records:
+                replayed += 1
+                try:
+                    for bucket, hashes in decode_ids(record.value or b""):
+                        if bucket in live:
+                            found.setdefault(bucket, []).append(hashes)
+                except StateFormatError as error:
+                    raise StoreUnusableError(
+                        f"changelog record {record.offset}: {error}"
+                    ) from error
+    return {bucket: np.concatenate(parts) for bucket, parts in found.items()}, replayed

@@ -1,0 +1,143 @@
+"""Ids: the batch gives what the plain step gives, over any split, seal, write and restart."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k2_streams.core.dedup import (
+    BUCKETS,
+    LIVE_BUCKETS,
+    Memory,
+    Remembered,
+    Window,
+    hashes_of,
+    step,
+    step_batch,
+)
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_codec import decode_ids
+from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
+
+WINDOW = Window(8 * 100)
+#: So small that most of what is asked is "maybe": the store has to confirm it.
+TINY = Memory.of(4, 0.9)
+
+Message = tuple[bytes, int]
+
+
+def plainly(messages: list[Message]) -> tuple[list[bool], Remembered]:
+    """Every id through `step`."""
+    known, out = Remembered(0, {}), []
+    for identity, append_ms in messages:
+        known, repeated = step(known, identity, append_ms, WINDOW)
+        out.append(repeated)
+    return out, known
+
+
+class Partition:
+    """A task's ids on a real store, with what its changelog holds."""
+
+    def __init__(self, folder: str, memory: Memory) -> None:
+        self.path, self.memory = Path(folder) / "ids", memory
+        self.changelog: list[bytes] = []
+        self.committed = ()
+        self.now_ms = 0
+        self._open()
+
+    def work(self, messages: list[Message]) -> list[bool]:
+        times = np.array([append_ms for _, append_ms in messages], np.int64)
+        now_ms = np.maximum.accumulate(np.maximum(times, self.now_ms))
+        self.now_ms = int(now_ms[-1])
+        hashes = hashes_of([identity for identity, _ in messages])
+        return step_batch(self.table, WINDOW, hashes, now_ms).tolist()
+
+    def checkpoint(self, *, written: bool) -> None:
+        """The transaction is committed; the store has it, or the process dies before it does."""
+        sealed = self.table.seal()
+        self.changelog += sealed.records()
+        self.committed = sealed.buckets
+        self.at = len(self.changelog)
+        if written and sealed.ids:
+            self.table.write(sealed, IdsMeta(IDS_VERSION, "c", self.at, sealed.buckets))
+
+    def restart(self) -> None:
+        """A kill, and a take-over from store and changelog."""
+        self.store.close()
+        self._open()
+
+    def _open(self) -> None:
+        self.store = IdStore(self.path)
+        self.table = IdTable(self.store, self.memory, WINDOW)
+        meta = self.store.open(self.table.load)
+        live = {bucket.end_ms for bucket in self.committed}
+        missing: dict[int, list[Any]] = {}
+        for value in self.changelog[meta.changelog_offset if meta else 0 :]:
+            for bucket, hashes in decode_ids(value):
+                if bucket in live:
+                    self.table.load(bucket, hashes)
+                    missing.setdefault(bucket, []).append(hashes)
+        gone = self.table.keep(self.committed)
+        assert self.table.sums() == self.committed
+        ids = {bucket: np.concatenate(parts) for bucket, parts in missing.items()}
+        made = IdsMeta(IDS_VERSION, "c", len(self.changelog), self.committed)
+        self.store.write(ids, gone, made)
+
+
+@st.composite
+def streams(draw: Callable[..., Any]) -> list[Message]:
+    """Few ids, so that they repeat; times that go on, jump, and now and then go back."""
+    now, out = 1_000_000, []
+    for number, pace in draw(
+        st.lists(
+            st.tuples(st.integers(0, 25), st.sampled_from([0, 0, 1, 7, 60, 100, 400, 900, -30]))
+        )
+    ):
+        now += pace
+        out.append((b"id-%d" % number, now))
+    return out
+
+
+@settings(max_examples=120, deadline=None)
+@given(streams(), st.data(), st.sampled_from([TINY, Memory.of(1000, 0.001)]))
+def test_any_split_and_any_restart_gives_what_the_plain_step_gives(
+    messages: list[Message], data: Any, memory: Memory
+) -> None:
+    """Batches cut anywhere; checkpoints, lost writes and kills between them."""
+    expected, known = plainly(messages)
+    found: list[bool] = []
+    with tempfile.TemporaryDirectory() as folder:
+        partition = Partition(folder, memory)
+        while len(found) < len(messages):
+            size = data.draw(st.integers(1, 12))
+            found += partition.work(messages[len(found) : len(found) + size])
+            end = data.draw(st.sampled_from(["", "", "checkpoint", "unwritten", "kill"]))
+            if end:
+                partition.checkpoint(written=end == "checkpoint")
+            if end in {"unwritten", "kill"}:
+                partition.restart()
+        partition.checkpoint(written=True)
+        held = {bucket.end_ms: bucket.ids for bucket in partition.committed}
+        partition.store.close()
+    assert found == expected
+    ends = list(known.bucket_of.values())
+    assert held == {end: ends.count(end) for end in set(ends)}
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**4))
+def test_an_id_is_live_for_its_time_to_live_and_no_longer_than_nine_eighths(
+    first_ms: int, later_ms: int
+) -> None:
+    """The promise, and what it costs."""
+    bucket = WINDOW.bucket(first_ms)
+    live = WINDOW.is_live(bucket, WINDOW.bucket(first_ms + later_ms))
+    if later_ms <= WINDOW.ttl_ms:
+        assert live
+    if later_ms >= WINDOW.ttl_ms + WINDOW.width_ms:
+        assert not live
+    assert WINDOW.width_ms * BUCKETS == WINDOW.ttl_ms
+    assert LIVE_BUCKETS == BUCKETS + 1
