@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    dedup,
+    dedup_kills,
     freshness,
     kills,
     lake_away,
@@ -29,6 +31,8 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "million": million.run,
     "lake_away": lake_away.run,
     "overload_kills": overload_kills.run,
+    "dedup": dedup.run,
+    "dedup_kills": dedup_kills.run,
 }
 DEFAULT = ("throughput", "freshness", "query")
 RESULTS = Path(__file__).parent / "results"

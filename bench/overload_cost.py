@@ -25,7 +25,7 @@ def run(messages: int = 1_000_000, runs: int = RUNS) -> dict[str, float]:
                 tiers = at.directory / "tiers.csv"
                 tiers.write_text(TIERS)
                 settings = OFF if name == "off" else {"K2_TIERS_FILE": str(tiers)}
-                found[name].append(throughput.once(at, messages, **settings))
+                found[name].append(throughput.once(at, messages, settings=settings))
     figures: dict[str, float] = {}
     for figure in ("msg/s", "CPU s/M", "peak MiB"):
         on, off = (statistics.median(one[figure] for one in found[name]) for name in ("on", "off"))

@@ -7,6 +7,7 @@ value, with nothing done to them.
 import asyncio
 import statistics
 import time
+from collections.abc import Callable, Mapping
 
 import msgspec
 import psutil
@@ -43,11 +44,20 @@ async def _ceiling(bootstrap: str, messages: int, partitions: int) -> float:
         await consumer.stop()
 
 
-def once(at: Stage, messages: int, **settings: str) -> dict[str, float]:
-    """One run, with these settings beside the usual ones."""
-    at.produce("--messages", str(messages), "--seed", "1")
+def once(
+    at: Stage,
+    messages: int,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    last_look: Callable[[str], None] | None = None,
+) -> dict[str, float]:
+    """So many messages, sent with these arguments, worked by a worker with these settings.
+
+    `last_look` is called with its address before it is stopped.
+    """
+    at.produce("--messages", str(messages), "--seed", "1", *arguments)
     ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
-    worker = at.worker(K2_COMMIT_EVERY_S="2", **STAYS_NORMAL, **settings).start()
+    worker = at.worker(0, **{"K2_COMMIT_EVERY_S": "2", **STAYS_NORMAL, **(settings or {})}).start()
     assert worker.process is not None  # noqa: S101 - just started
     process = psutil.Process(worker.process.pid)
 
@@ -68,6 +78,8 @@ def once(at: Stage, messages: int, **settings: str) -> dict[str, float]:
         "CPU s/M": (cpu_s(process) - cpu_before) / messages * 1e6,
         "peak MiB": peak_memory_mib(process),
     }
+    if last_look is not None:
+        last_look(worker.url)
     worker.stop()
     return figures
 

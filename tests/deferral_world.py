@@ -1,6 +1,6 @@
 """A task's decisions with deferral, without Kafka: what is committed survives, the rest is lost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import msgspec
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core import events, sequence_codec
+from k2_streams.core.dedup import Memory, Window
 from k2_streams.core.degradation import Level
 from k2_streams.core.sequence import ScopeState
 from k2_streams.core.stream import TRADES
@@ -24,6 +25,8 @@ from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.sequencer import Sequencer
 from k2_streams.runtime.settings import OverloadSettings
 from k2_streams.state.codec import Position
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
@@ -59,7 +62,11 @@ class MemoryDisk:
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         return iter(sorted(e for e in self.entries.items() if e[0].startswith(prefix)))
 
-    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
+    def all_keys(self) -> Iterator[bytes]:
+        return iter(sorted(self.entries))
+
+    def write(self, entries: Mapping[bytes, bytes | None], dropped: Sequence[bytes] = ()) -> None:
+        assert not dropped
         for key, value in entries.items():
             if value is None:
                 self.entries.pop(key, None)
@@ -98,7 +105,9 @@ class World:
             self.position.rows,
             self.position.checksum,
         )
-        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, check_partition=True)
+        # Every record has a number, so no id is ever asked for.
+        ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
+        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, ids, check_partition=True)
         self.deferral = Deferral(
             DEFERRED,
             0,

@@ -86,7 +86,7 @@ class FoundRows:
         self.rows += batch.num_rows
         kept = self._kept
         kept.code.append(code)
-        kept.number.append(pc.fill_null(batch.column("sequence"), -1).to_numpy())
+        kept.number.append(self._number(batch))
         kept.partition.append(partition)
         kept.offset.append(offset)
         kept.index.append(batch.column("source_index").to_numpy())
@@ -139,6 +139,14 @@ class FoundRows:
             for one, place in self._truth.positions.items():
                 within |= (partition == one) & (offset >= place.first) & (offset < place.next)
         return within
+
+    def _number(self, batch: pa.RecordBatch) -> _Ints:
+        """What tells a row apart in its session: its number; its id, where the run sent ids."""
+        number = batch.column("sequence")
+        if self._truth.header.options.get("ids") and number.null_count:
+            number = pc.coalesce(number, batch.column("trade_id").cast(pa.int64()))
+        found: _Ints = pc.fill_null(number, -1).to_numpy()
+        return found
 
     def _sum(self, code: npt.NDArray[np.int32], batch: pa.RecordBatch) -> None:
         """Add what the rows are worth, exactly, to each session's sum."""

@@ -18,6 +18,7 @@ _TRADE = b'"price":%s,"quantity":%s,' % (_PRICE, _QUANTITY)
 _QUOTE = b'"bid_price":%s,"bid_quantity":%s,"ask_price":%s,"ask_quantity":%s,' % (
     (_PRICE, _QUANTITY) * 2
 )
+_NUMBERED = b'"exchange_time_ns":%d,"sequence":%d'
 
 Headers = list[tuple[str, bytes]]
 
@@ -63,8 +64,13 @@ class Encoder:
         partition_of: Callable[[bytes], int],
         partition_count: int,
         stream: str = "trades",
+        *,
+        ids: bool = False,
     ) -> None:
-        """Take names, the partition of a key, how many partitions there are, and what is sent."""
+        """Take names, the partition of a key, how many partitions there are, and what is sent.
+
+        With `ids` a message's number is sent as its trade id.
+        """
         self._quotes = stream == "quotes"
         self._names = names
         self._partition_of = partition_of
@@ -74,7 +80,7 @@ class Encoder:
         self._templates = [
             b'{"exchange":"%s","symbol":"%s",' % (names.exchange.encode(), symbol.encode())
             + (_QUOTE if self._quotes else _TRADE)
-            + b'"exchange_time_ns":%d,"sequence":%d'
+            + (b'"exchange_time_ns":%d,"trade_id":"%d"' if ids else _NUMBERED)
             + session
             + (b"}" if self._quotes else b',"side":"%s"}')
             for symbol in names.symbols

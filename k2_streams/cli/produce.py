@@ -50,6 +50,7 @@ Examples:
       --disorder 0.1% --late 0.1% --invalid 0.1% --resets 50 --truth truth.jsonl.gz
   K2_MAX_RATE=1000 k2 produce --rate 0.5x:10,10x:60,0.1x:300 --tiers 20:5%,180:25% \\
       --tiers-file tiers.csv --watch http://127.0.0.1:6066
+  k2 produce --messages 1000000 --seed 7 --ids --duplicates 1% --truth ids.jsonl.gz
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
   k2 produce --stream quotes --feed asx.quotes.csv 7078.csv --truth quotes.jsonl
   k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
@@ -105,6 +106,11 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 @click.option("--late", type=_SHARE, default="0", help="Sent 20 to 200 of the symbol later.")
 @click.option("--invalid", type=_SHARE, default="0", help="Spoiled, for the dead letter topic.")
 @click.option("--invalid-kinds", type=Kinds(), help=f"Of {', '.join(BY_NAME)}.  [default: all]")
+@click.option(
+    "--ids",
+    is_flag=True,
+    help="A trade id instead of a number; --duplicates then come at any distance.",
+)
 @click.option("--resets", type=Resets(), default="0", help="Sessions begun anew; from 1 a number.")
 @click.option(
     "--session",
@@ -179,7 +185,8 @@ async def _run(job: Job, truth: Path | None) -> None:
             outcome = await send_all(
                 stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
             )
-        sessions = list(expected.truths())
+        ids = stream.ids if isinstance(stream, SyntheticStream) else None
+        sessions = list((ids or expected).truths())
         if truth:
             truth_file.write(truth, _truth(job, stream, sender, expected, sessions, outcome))
     missed = stream.resets_missed if isinstance(stream, SyntheticStream) else 0
@@ -196,7 +203,9 @@ def _stream(job: Job, sender: Sender) -> Stream:
     names = Names(job.exchange, plan.symbols, job.session)
     if job.tiers_file is not None and plan.tiers is not None:
         plan.tiers.write(job.tiers_file, names.scopes)
-    encoder = Encoder(names, sender.partition_of, sender.partitions, job.stream.name)
+    encoder = Encoder(
+        names, sender.partition_of, sender.partitions, job.stream.name, ids=plan.ids
+    )
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 

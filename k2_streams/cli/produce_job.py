@@ -153,6 +153,7 @@ def _plan(
             resets=options["resets"],
             by_time=bool(options["resets"]) and session is None,
             kinds=options["invalid_kinds"] or tuple(range(len(KINDS))),
+            ids=options["ids"],
             **rates,
         )
     except ValueError as error:
@@ -171,13 +172,15 @@ def _settings(options: dict[str, Any]) -> Settings:
         raise click.UsageError("--tiers are of synthetic trades, not of recorded ones")
     if options["tiers_file"] and not options["tiers"]:
         raise click.UsageError("--tiers-file is where --tiers are written: give both")
-    if options["files"] and (options["invalid"] or options["resets"]):
-        raise click.UsageError("--invalid and --resets make synthetic trades, not recorded ones")
+    if options["files"] and (options["invalid"] or options["resets"] or options["ids"]):
+        raise click.UsageError(
+            "--invalid, --resets and --ids make synthetic trades, no recorded ones"
+        )
     if options["feed"] and options["feed"] not in READERS[options["stream"]]:
         known = ", ".join(READERS[options["stream"]])
         raise click.UsageError(f"--stream {options['stream']} has the feeds {known}")
-    if options["invalid"] and options["stream"] != "trades":
-        raise click.UsageError("--invalid makes spoiled trades alone")
+    if (options["invalid"] or options["ids"]) and options["stream"] != "trades":
+        raise click.UsageError("--invalid and --ids are of trades alone")
     truth: Path | None = options["truth"]
     if truth and not truth.parent.is_dir():
         raise CannotError(f"--truth {truth}: expected a folder {truth.parent}, found none")

@@ -1,11 +1,13 @@
 """A stream to send: chunks that turn into records and tell the model what was sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from k2_streams.cli.expected import Expected
+from k2_streams.cli.id_truth import ExpectedIds
 from k2_streams.cli.invalid import KINDS
 from k2_streams.cli.messages import Encoder, Names, Record
 from k2_streams.cli.synthetic import (
@@ -18,6 +20,8 @@ from k2_streams.cli.synthetic import (
 )
 
 _SESSIONS = MAX_RESETS + 1
+
+Ints = npt.NDArray[np.int64]
 
 
 class Chunk(Protocol):
@@ -61,6 +65,7 @@ class SyntheticStream:
         self.readable = np.array([kind.readable for kind in KINDS])
         self.total = None if plan.messages is None else plan.messages * repeat
         self.resets_missed = 0
+        self.ids = ExpectedIds() if plan.ids else None
 
     def chunks(self) -> Iterator["SyntheticChunk"]:
         """All of it, once."""
@@ -88,23 +93,31 @@ class SyntheticChunk:
         """Messages [start, end) as records by partition."""
         return self._stream.encoder.by_partition(self._messages[start:end])
 
+    def _groups(self, messages: Messages, group: Callable[[str, str], int]) -> Ints:
+        """The model's number for each message's session."""
+        stream = self._stream
+        keys = messages["symbol"].astype(np.int64) * _SESSIONS + messages["session"]
+        for key in np.unique(keys[stream.groups[keys] < 0]).tolist():
+            symbol, session = divmod(key, _SESSIONS)
+            stream.groups[key] = group(stream.names.scopes[symbol], stream.names.session(session))
+        found: Ints = stream.groups[keys]
+        return found
+
     def tell(self, expected: Expected, start: int, end: int) -> None:
         """Tell the model that messages [start, end) were sent."""
         messages, stream = self._messages[start:end], self._stream
+        if stream.ids is not None:
+            groups = self._groups(messages, stream.ids.group)
+            values = messages["price"] * messages["quantity"]
+            stream.ids.feed(groups, messages["sequence"], values)
+            return
         bad = messages["bad"]
         for index, count in enumerate(np.bincount(bad[bad >= 0], minlength=len(KINDS)).tolist()):
             if count:
                 expected.dead_letter(KINDS[index].reason, count)
         messages = messages[(bad < 0) | stream.readable[bad]]
-        keys = messages["symbol"].astype(np.int64) * _SESSIONS + messages["session"]
-        groups = stream.groups[keys]
-        for key in np.unique(keys[groups < 0]).tolist():
-            symbol, session = divmod(key, _SESSIONS)
-            stream.groups[key] = expected.group(
-                stream.names.scopes[symbol], stream.names.session(session)
-            )
         expected.feed(
-            stream.groups[keys],
+            self._groups(messages, expected.group),
             messages["sequence"],
             messages["bad"] < 0,
             stream.encoder.worth(messages),

@@ -34,6 +34,8 @@ SESSION_JUMP_NS = 65 * 60 * 1_000_000_000
 DEFAULT_STEP_NS = 10_000
 LATE_AFTER = (20, 200)
 DUPLICATE_AFTER = (1, 50)
+#: Ids are repeated after up to so many of their symbol's messages, all scales alike.
+ID_REPEATED_AFTER = 1_000_000
 GAP_NUMBERS = (1, 20)
 PRICE_DECIMALS = 2
 QUANTITY_DECIMALS = 3
@@ -79,6 +81,7 @@ class Plan:
         by_time: sessions are told apart by event time alone. Every symbol then begins so far in
             the past that its last session does not pass the present.
         kinds: indices into `invalid.KINDS` to draw from.
+        ids: messages carry an id and no number: repeats come at any distance.
     """
 
     seed: int
@@ -97,6 +100,7 @@ class Plan:
     resets: float = 0.0
     by_time: bool = False
     kinds: tuple[int, ...] = tuple(range(len(KINDS)))
+    ids: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made.
@@ -112,6 +116,8 @@ class Plan:
             raise ValueError(f"resets: expected a rate or a whole number, found {self.resets}")
         if self.resets >= 1 and self.messages is None:
             raise ValueError("resets: a number of resets needs a number of messages")
+        if self.ids and (self.invalid or self.resets):
+            raise ValueError("ids: cannot be sent with invalid records or resets")
         if self.symbols < 1:
             raise ValueError(f"symbols: expected 1 or more, found {self.symbols}")
         if self.tiers is not None:
@@ -284,7 +290,10 @@ class Synthetic:
             held[order[resets]] = False
         wait = np.where(swapped, 1, rng.integers(*LATE_AFTER, size, endpoint=True))
         again = (rng.random(size) < plan.duplicates) & (messages["bad"] < 0)
-        after = rng.integers(*DUPLICATE_AFTER, size, endpoint=True)
+        if plan.ids:
+            after = (ID_REPEATED_AFTER ** rng.random(size)).astype(np.int64)
+        else:
+            after = rng.integers(*DUPLICATE_AFTER, size, endpoint=True)
         pending = np.concatenate(
             [
                 self._pending,

@@ -34,6 +34,7 @@ def context(tmp_path: Path) -> TaskContext:
         raw=info,
         deferred=info,
         changelog=info,
+        ids_changelog=info,
         overload=Overload(settings.overload, SYSTEM_CLOCK),
     )
 

@@ -1,0 +1,189 @@
+"""Ids across kills and damage: from the changelog back to store and filters, and the whole way."""
+
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cluster  # type: ignore[import-not-found]
+
+from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
+from k2_streams.kafka.transactions import TransactionalProducer
+from k2_streams.state.codec import BucketSum
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_recovery import recover_ids
+from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
+from k2_streams.state.recovery import StateLostError
+
+pytestmark = pytest.mark.integration
+
+WINDOW = Window(8 * 1_000)
+MEMORY = Memory.of(1_000, 0.01)
+
+
+class Ids:
+    """A changelog of one partition, and what was committed to it."""
+
+    def __init__(self, config: KafkaConfig, changelog: TopicInfo) -> None:
+        self.config = config
+        self.changelog = changelog
+        self.committed: tuple[BucketSum, ...] = ()
+        self.now_ms = self.last_ms = 10_000
+        self.sent = 0
+        self.pool = ThreadPoolExecutor(1)
+
+    def table(self, store: IdStore) -> IdTable:
+        return IdTable(store, MEMORY, WINDOW)
+
+    async def checkpoints(
+        self, table: IdTable, count: int, *, written: bool, step_ms: int = 500
+    ) -> None:
+        """So many checkpoints of 100 ids each, `step_ms` apart."""
+        producer = TransactionalProducer(self.config, self.changelog.name, 0)
+        await producer.start()
+        for _ in range(count):
+            hashes = hashes_of([b"%d" % number for number in range(self.sent, self.sent + 100)])
+            assert not step_batch(table, WINDOW, hashes, np.full(100, self.now_ms)).any()
+            self.sent += 100
+            self.last_ms, self.now_ms = self.now_ms, self.now_ms + step_ms
+            sealed = table.seal()
+            rows = [(b"", value) for value in sealed.records()]
+            at = {(self.changelog.name, 0): self.sent}
+            (end,) = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
+            if written:
+                table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, sealed.buckets))
+            self.committed = sealed.buckets
+        await producer.stop()
+
+    async def recover(self, store: IdStore, changelog: TopicInfo | None = None) -> IdTable:
+        table = self.table(store)
+        await recover_ids(
+            self.config, changelog or self.changelog, 0, store, table, self.committed, self.pool
+        )
+        return table
+
+    def check(self, table: IdTable) -> None:
+        """Every live id is a repeat, every other one is new."""
+        assert table.sums() == self.committed
+        live = sum(bucket.ids for bucket in self.committed)
+        numbers = range(self.sent - live, self.sent)
+        now = np.full(live, self.last_ms)
+        assert step_batch(table, WINDOW, hashes_of([b"%d" % n for n in numbers]), now).all()
+        fresh = hashes_of([b"new-%d" % number for number in range(500)])
+        assert not step_batch(table, WINDOW, fresh, np.full(500, self.last_ms)).any()
+
+
+@pytest.fixture
+async def ids(broker: str, topic_prefix: str) -> AsyncIterator[Ids]:
+    config = KafkaConfig(bootstrap=broker)
+    name = f"{topic_prefix}-ids"
+    made = Ids(config, (await ensure_topics(config, [TopicSpec(name, 1, {})]))[name])
+    yield made
+    made.pool.shutdown()
+
+
+@pytest.mark.parametrize(
+    "damage", ["none", "unwritten", "no store", "old copy", "corrupt", "CURRENT", "another's"]
+)
+async def test_whatever_the_store_has_become_the_ids_are_right(
+    ids: Ids, tmp_path: Path, damage: str
+) -> None:
+    """Over buckets that were dropped meanwhile, and repeatedly."""
+    path = tmp_path / "ids"
+    store = IdStore(path)
+    table = await ids.recover(store)
+    await ids.checkpoints(table, 12, written=True)
+    store.close()
+    shutil.copytree(path, tmp_path / "old")
+    table = await ids.recover(store)
+    await ids.checkpoints(table, 12, written=damage != "unwritten")
+    store.close()
+    if damage == "no store":
+        shutil.rmtree(path)
+    elif damage == "old copy":
+        shutil.rmtree(path)
+        shutil.copytree(tmp_path / "old", path)
+    elif damage == "corrupt":
+        for file in path.iterdir():
+            if file.suffix in {".sst", ".log"}:
+                file.write_bytes(file.read_bytes()[::-1])
+    elif damage == "CURRENT":
+        (path / "CURRENT").unlink()
+    elif damage == "another's":
+        shutil.rmtree(path)
+        store.open(lambda _bucket, _ids: None)
+        store.write({}, (), IdsMeta(IDS_VERSION, "another topic", 1, ()))
+        store.close()
+    again = IdStore(path)
+    ids.check(await ids.recover(again))
+    again.close()
+
+
+async def test_ids_that_nobody_counted_are_refused(ids: Ids, tmp_path: Path) -> None:
+    """After a rebuild from the changelog it is for a person to decide."""
+    store = IdStore(tmp_path / "ids")
+    await ids.checkpoints(await ids.recover(store), 3, written=True)
+    store.close()
+    first, *rest = ids.committed
+    ids.committed = (BucketSum(first.end_ms, first.ids + 1, first.checksum), *rest)
+    with pytest.raises(StateLostError):
+        await ids.recover(IdStore(tmp_path / "ids"))
+
+
+def test_ids_are_rows_once_through_kills(k2: Cluster) -> None:
+    """kill -9 four times while repeats arrive at any distance; then every id and count."""
+    worker = k2.worker().start().wait_ready()
+    truth = k2.directory / "ids.jsonl"
+    producer = k2.spawn(
+        "produce", "--ids", "--messages", "60000", "--rate", "4000", "--duplicates", "2%",
+        "--symbols", "50", "--seed", "11", "--truth", str(truth),
+    )  # fmt: skip
+    rng = random.Random(5)
+    for _ in range(4):
+        time.sleep(rng.uniform(1.0, 3.5))
+        worker.kill()
+        worker.start().wait_ready()
+    out, _ = producer.communicate(timeout=300)
+    assert producer.returncode == 0, out
+    k2.verify(worker, truth)
+    status = worker.get("/v1/status")
+    assert sum(part["ids"] for part in status["partitions"].values()) == 60_000
+    worker.stop()
+    # A worker without its disk builds the ids from the changelog: all of it again is repeats.
+    shutil.rmtree(k2.directory / "worker-0")
+    worker.start().wait_ready()
+    more = k2.directory / "again.jsonl"
+    done = k2.k2(
+        "produce", "--ids", "--messages", "60000", "--symbols", "50", "--seed", "11",
+        "--truth", str(more),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    def rows() -> int:
+        found = worker.get("/v1/status")["partitions"].values()
+        return sum(part["ids"] for part in found)
+
+    deadline = time.monotonic() + 120
+    while True:
+        parts = worker.get("/v1/status")["partitions"].values()
+        if all(part["lag_records"] == 0 for part in parts) and _repeated(worker.url) >= 60_000:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert rows() == 60_000
+    worker.stop()
+
+
+def _repeated(url: str) -> float:
+    import urllib.request  # noqa: PLC0415 - used here alone
+
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - loopback
+        lines = answer.read().decode().splitlines()
+    (found,) = [line for line in lines if line.startswith('k2_dedup_ids_total{outcome="repeated"}')]
+    return float(found.rsplit(" ", 1)[1])
