@@ -203,9 +203,7 @@ def _stream(job: Job, sender: Sender) -> Stream:
     names = Names(job.exchange, plan.symbols, job.session)
     if job.tiers_file is not None and plan.tiers is not None:
         plan.tiers.write(job.tiers_file, names.scopes)
-    encoder = Encoder(
-        names, sender.partition_of, sender.partitions, job.stream.name, ids=plan.ids
-    )
+    encoder = Encoder(names, sender.partition_of, sender.partitions, job.stream.name, ids=plan.ids)
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 

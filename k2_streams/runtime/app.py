@@ -236,6 +236,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
                 stream=stream,
                 query=self.node.query,
                 status=status.as_dict,
+                lines=status.lines,
                 ready=status.ready,
                 metrics_registry=self.metrics.registry,
                 keys=settings.api_keys,

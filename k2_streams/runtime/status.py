@@ -4,6 +4,7 @@ from typing import Any
 
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
+from k2_streams.core.line_stats import LineReport, reports
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
@@ -45,11 +46,23 @@ class Status:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.tasks.labels(state.value).set(count)
         self._node.report(self.lag_records, self._load.level.name)
+        for line in self.lines():
+            names = (line.exchange, line.line)
+            self._metrics.line_messages.labels(*names, "received").set(line.received)
+            self._metrics.line_messages.labels(*names, "first").set(line.first)
+            self._metrics.line_loss.labels(*names).set(line.loss)
+            if line.delay_ms is not None:
+                self._metrics.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)
 
     @property
     def lag_records(self) -> int:
         """Raw records of this worker's partitions, neither worked nor put off yet."""
         return sum(task.lag_records for task in self._owner.tasks.values())
+
+    def lines(self) -> list[LineReport]:
+        """`/v1/lines`: the redundant lines of this worker's partitions."""
+        positions = (task.position for task in self._owner.tasks.values())
+        return reports(line for position in positions if position for line in position.lines)
 
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""

@@ -16,7 +16,7 @@ from k2_streams.web.errors import ErrorBody
 from k2_streams.web.formats import META_HEADER, Format
 from k2_streams.web.security import KEY_HEADER
 from k2_streams.web.tables import schema_of
-from k2_streams.web.views import Health, SnapshotsMeta
+from k2_streams.web.views import Health, LinesAnswer, SnapshotsMeta
 
 #: Of the contract, not of the program: it changes with what callers build on.
 API_VERSION = "1.0.0"
@@ -48,10 +48,10 @@ _STATUS = {
 def document(stream: Stream, *, keyed: bool) -> dict[str, Any]:
     """The document of a stream's server that asks for an API key (`keyed`), or does not."""
     metas, components = msgspec.json.schema_components(
-        [Meta, GapsMeta, SymbolsMeta, SnapshotsMeta, ErrorBody, Health],
+        [Meta, GapsMeta, SymbolsMeta, SnapshotsMeta, ErrorBody, Health, LinesAnswer],
         ref_template="#/components/schemas/{name}",
     )
-    meta, gaps_meta, symbols_meta, snapshots_meta, error, health = metas
+    meta, gaps_meta, symbols_meta, snapshots_meta, error, health, lines = metas
     tables = {
         "Row": _row_schema(stream.table_schema),
         "GapRow": _row_schema(schema_of(Gap)),
@@ -82,6 +82,11 @@ def document(stream: Stream, *, keyed: bool) -> dict[str, Any]:
             parameters.SNAPSHOTS,
             "SnapshotRow",
             snapshots_meta,
+        ),
+        "/v1/lines": builder.plain(
+            "How each redundant line of an exchange does: who is first, who loses, who lags; of "
+            "the partitions that this worker works, since their beginning.",
+            lines,
         ),
         "/v1/status": builder.plain("How this node and the pipeline stand.", _STATUS),
         "/v1/openapi.json": builder.plain("This document.", {"type": "object"}, public=True),

@@ -50,6 +50,7 @@ def install(app: web.Application, services: Services) -> None:
         "/v1/gaps": views.gaps,
         "/v1/symbols": views.symbols,
         "/v1/snapshots": views.snapshots,
+        "/v1/lines": views.lines,
         "/v1/status": views.status,
         "/health/live": views.live,
         "/health/ready": views.ready,

@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core.line_stats import LineReport
 from k2_streams.core.stream import Stream
 from k2_streams.query.answer import Answer, GapsAnswer, SnapshotRow, SymbolsAnswer
 from k2_streams.query.request import (
@@ -53,13 +54,14 @@ class Queries(Protocol):
 class Services:
     """The web's connections to the process.
 
-    `status` and `ready` are called on the event loop and must not block. The keys are not kept
-    beyond `install`, which keeps their hashes; they are not shown in this object's text.
+    `status`, `lines` and `ready` are called on the event loop and must not block. The keys are not
+    kept beyond `install`, which keeps their hashes; they are not shown in this object's text.
     """
 
     stream: Stream
     query: Queries
     status: Callable[[], dict[str, Any]]
+    lines: Callable[[], list[LineReport]]
     ready: Callable[[], Readiness]
     metrics_registry: CollectorRegistry
     keys: tuple[str, ...] = field(default=(), repr=False)

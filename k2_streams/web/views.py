@@ -11,6 +11,7 @@ from multidict import MultiMapping
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from k2_streams.core.gaps import Gap
+from k2_streams.core.line_stats import LineReport
 from k2_streams.query.answer import SnapshotRow, symbol_row
 from k2_streams.query.request import (
     parse_gaps,
@@ -36,6 +37,12 @@ class SnapshotsMeta(msgspec.Struct, frozen=True):
     """How many snapshots are listed."""
 
     snapshots: int
+
+
+class LinesAnswer(msgspec.Struct, frozen=True):
+    """How the redundant lines do, of the partitions that this worker works."""
+
+    lines: list[LineReport]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -90,6 +97,11 @@ class Views:
         """`GET /v1/status`."""
         take_no_parameters(request)
         return _json(self._services.status())
+
+    async def lines(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/lines`."""
+        take_no_parameters(request)
+        return _json(LinesAnswer(self._services.lines()))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """`GET /health/live`: the event loop turns."""

@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from k2_streams.core import stream
+from k2_streams.core.line_stats import LineReport
 from k2_streams.core.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
 from k2_streams.web.server import install
@@ -97,6 +98,20 @@ META = Meta(
 )
 
 
+LINE = LineReport(
+    exchange="X",
+    line="A",
+    received=10,
+    first=9,
+    duplicates=1,
+    first_share=0.9,
+    loss=0.0,
+    delay_ms=1.5,
+    lag_ms=0.0,
+    seen_ms=START_NS // 10**6,
+)
+
+
 @dataclass
 class CannedQueries:
     """Answers as told, for what the web does around them."""
@@ -142,6 +157,7 @@ def services(query=None, **changes):
         "stream": stream.TRADES,
         "query": query or CannedQueries(),
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
+        "lines": lambda: [LINE],
         "ready": lambda: Readiness(ok=True),
         "metrics_registry": CollectorRegistry(),
         "clock": FixedClock(),
