@@ -4,7 +4,7 @@ A write that was made survives the end of the process. What was written since a 
 chooses may be gone after a loss of power, files may be damaged, lost, or another partition's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from simulation.chaos import Chaos
@@ -37,8 +37,15 @@ class SimDatabase:
             if key.startswith(prefix):
                 yield key, value
 
-    def write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        rows = dict(self._rows())
+    def all_keys(self) -> Iterator[bytes]:
+        yield from sorted(self._rows())
+
+    def write(self, entries: Mapping[bytes, bytes | None], dropped: Sequence[bytes] = ()) -> None:
+        rows = {
+            key: value
+            for key, value in self._rows().items()
+            if not any(key.startswith(prefix) for prefix in dropped)
+        }
         for key, value in entries.items():
             if value is None:
                 rows.pop(key, None)

@@ -205,6 +205,7 @@ class Worker:
             deferred=cluster.topics[STREAM.deferred],
             overload=self.overload,
             changelog=cluster.topics[changelog_topic(APP, "sequence")],
+            ids_changelog=cluster.topics[changelog_topic(APP, "dedup")],
             disk=self._disk,
         )
         self.tail = Tail(topic=TRADES, topic_id=cluster.topics[TRADES].id)

@@ -86,7 +86,16 @@ class World:
         self._fate = seeded(seed, "fate")
         changelog = checks.CHANGELOG
         topics = dict.fromkeys(
-            [RAW, TRADES, EVENTS, DEAD_LETTER, STREAM.deferred, changelog], PARTITIONS
+            [
+                RAW,
+                TRADES,
+                EVENTS,
+                DEAD_LETTER,
+                STREAM.deferred,
+                changelog,
+                checks.IDS_CHANGELOG,
+            ],
+            PARTITIONS,
         )
         self.cluster = Cluster(self.loop, topics)
         self.network = Network(self.loop, self.chaos)
