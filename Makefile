@@ -23,7 +23,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check simulate mutants demo demo-overload bench rest-jars faults faults-long up down lock clean
+.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ check: lint ## Check format, lint, types, architecture and the fast tests
 
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
 	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
+
+check-long: $(INSTALLED) ## Fuzz every feed's decoder, a minute of CPU time each
+	K2_FUZZ_SECONDS=60 $(BIN)/python -m pytest -q --log-cli-level=INFO \
+		tests/property/test_feeds_fuzz.py $(ARGS)
 
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)

@@ -9,7 +9,7 @@ import numpy as np
 from k2_streams.core.sequence import ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, step_batch
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch
-from k2_streams.feeds.feed import feed
+from k2_streams.feeds.feed import FEEDS, Feeds, feed
 from k2_streams.feeds.recordings import Recorded, read
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
@@ -164,9 +164,11 @@ CONTROL = {
 }
 
 
-def decode(name: str, messages: list[tuple[bytes | None, bytes | None]]) -> Decoded:
+def decode(
+    name: str, messages: list[tuple[bytes | None, bytes | None]], feeds: Feeds = FEEDS
+) -> Decoded:
     """The messages as one batch."""
-    return feed(name).decode(
+    return feed(name, feeds).decode(
         RawBatch(
             0,
             np.arange(len(messages), dtype=np.int64),

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from heapq import merge
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,12 @@ from k2_streams.cli.produce_job import Job, settle
 from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
-from k2_streams.cli.recorded import READERS, Item, RecordedError, RecordedStream, edited, items
+from k2_streams.cli.recorded import Item, RecordedError, RecordedStream, edited, items
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.cli.streams import BY_NAME as STREAMS
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.feeds.recordings import RecordingError
+from k2_streams.feeds.recordings import FEEDS, Recorded, RecordingError
 from k2_streams.feeds.recordings import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
 from k2_streams.kafka.topics import TopicConfigurationError, TopicSpec, stream_topics
@@ -54,6 +56,7 @@ Examples:
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
   k2 produce --stream quotes --feed asx.quotes.csv 7078.csv --truth quotes.jsonl
   k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
+  k2 produce --feed hitbtc.v2 --lines HITBTC.ws.*
 
 A seed makes a run repeatable to the byte: event time then starts at 2025-06-02T09:30:00Z unless
 --start says otherwise. Without one each run is new: event time starts now, in a session of its
@@ -119,8 +122,13 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 )
 @click.option(
     "--feed",
-    type=click.Choice(sorted({feed for feeds in READERS.values() for feed in feeds})),
+    type=click.Choice(sorted(FEEDS)),
     help="Send recordings (FILES) of this feed instead.",
+)
+@click.option(
+    "--lines",
+    is_flag=True,
+    help="FILES are redundant lines of one feed: sent as received, each record naming its line.",
 )
 @click.option(
     "--repeat",
@@ -208,11 +216,18 @@ def _stream(job: Job, sender: Sender) -> Stream:
 
 
 def _recorded(job: Job) -> Iterable[Item]:
-    records = chain.from_iterable(
-        ((one.key, one.value) for one in read_recording(job.feed, file)) for file in job.files
-    )
-    stream = edited(items(job.stream.name, job.feed, records), job.edits)
+    files = [_records(job, file) for file in job.files]
+    records = merge(*files, key=itemgetter(0)) if job.lines else chain.from_iterable(files)
+    told = ((one.key, one.value, line) for _, one, line in records)
+    stream = edited(items(job.stream.name, job.feed, told), job.edits)
     return islice(stream, job.messages)
+
+
+def _records(job: Job, file: Path) -> Iterator[tuple[int, Recorded, str | None]]:
+    """A file's records, each with the time it was received and its line."""
+    line = file.name if job.lines else None
+    for one in read_recording(job.feed, file):
+        yield one.receive_time_ns or one.event_time_ns, one, line
 
 
 def _truth(

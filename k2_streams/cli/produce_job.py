@@ -16,7 +16,7 @@ from k2_streams.cli.messages import Names
 from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
 from k2_streams.cli.produce_options import whole_second
 from k2_streams.cli.recorded import READERS, Edits
-from k2_streams.cli.streams import BY_NAME
+from k2_streams.cli.streams import BY_NAME, DECODERS
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
@@ -39,6 +39,7 @@ class Job:
     session: str | None  # stem of declared names
     feed: str
     files: tuple[Path, ...]
+    lines: bool
     edits: Edits
     pace: Pace
     repeat: int
@@ -84,6 +85,7 @@ def settle(options: dict[str, Any]) -> Job:
         session=session,
         feed=options["feed"] or "canonical",
         files=files,
+        lines=options["lines"],
         edits=Edits(seed=seed, **rates),
         pace=pace,
         repeat=options["repeat"],
@@ -160,6 +162,19 @@ def _plan(
         raise CannotError(str(error)) from error
 
 
+def _check_recordings(options: dict[str, Any]) -> None:
+    """A truth and faults need numbered trades; lines need files to be lines of."""
+    if options["lines"] and len(options["files"]) < 2:
+        raise click.UsageError("--lines needs a file for each line")
+    known = READERS[options["stream"]]
+    if options["feed"] is None or (options["feed"] in known and not options["lines"]):
+        return
+    for name in ("truth", "gaps", "duplicates", "disorder", "late"):
+        if options[name]:
+            made_of = "one line of " if options["lines"] else ""
+            raise CannotError(f"--{name} can be made of {made_of}{', '.join(sorted(known))} alone")
+
+
 def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
@@ -176,12 +191,13 @@ def _settings(options: dict[str, Any]) -> Settings:
         raise click.UsageError(
             "--invalid, --resets and --ids make synthetic trades, no recorded ones"
         )
-    if options["feed"] and options["feed"] not in READERS[options["stream"]]:
-        known = ", ".join(READERS[options["stream"]])
+    if options["feed"] and options["feed"] not in DECODERS[options["stream"]]:
+        known = ", ".join(DECODERS[options["stream"]])
         raise click.UsageError(f"--stream {options['stream']} has the feeds {known}")
     if (options["invalid"] or options["ids"]) and options["stream"] != "trades":
         raise click.UsageError("--invalid and --ids are of trades alone")
     truth: Path | None = options["truth"]
+    _check_recordings(options)
     if truth and not truth.parent.is_dir():
         raise CannotError(f"--truth {truth}: expected a folder {truth.parent}, found none")
     if not options["bootstrap"]:

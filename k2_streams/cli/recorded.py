@@ -41,6 +41,7 @@ class Item(NamedTuple):
     key: bytes
     value: bytes
     trade: Trade | None
+    line: str | None = None  # of the redundant lines of a feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,30 @@ class Edits:
     late: float = 0.0
 
 
-def _binance_spot(value: bytes) -> Trade | None:
-    text = value
-    if text[:1] != b"{":
-        text = text.partition(b" ")[2]
-    message = json.loads(text)
-    data = message.get("data", message)
-    if data.get("e") != "trade":
+def _unstamped(value: bytes) -> bytes:
+    return value if value[:1] == b"{" else value.partition(b" ")[2]
+
+
+def _binance(market: str) -> Callable[[bytes], Trade | None]:
+    def read(value: bytes) -> Trade | None:
+        message = json.loads(_unstamped(value))
+        data = message.get("data", message)
+        kind = data.get("e")
+        if kind not in {"trade", "aggTrade"}:
+            return None
+        scope = f"BINANCE:{market}{data['s']}{'@aggTrade' if kind == 'aggTrade' else ''}"
+        number = data["t"] if kind == "trade" else data["a"]
+        return Trade(scope, "0", int(number), _worth(data["p"], data["q"]))
+
+    return read
+
+
+def _coinbase_exchange(value: bytes) -> Trade | None:
+    message = json.loads(_unstamped(value))
+    if message["type"] not in {"match", "last_match"}:
         return None
-    return Trade(f"BINANCE:{data['s']}", "0", int(data["t"]), _worth(data["p"], data["q"]))
+    scope = f"COINBASE:{message['product_id']}"
+    return Trade(scope, "0", int(message["trade_id"]), _worth(message["price"], message["size"]))
 
 
 def _asx_csv(value: bytes) -> Trade:
@@ -99,11 +115,16 @@ def _canonical(stream: str, value: bytes) -> Trade:
     )
 
 
+#: By stream the feeds of which a truth can be made: each row is a message, with a number of its own.
+#: The records of the others are sent as they are.
 READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
     "trades": {
-        "binance.spot": _binance_spot,
         "asx.csv": _asx_csv,
+        "binance.coinm": _binance("coinm:"),
+        "binance.spot": _binance(""),
+        "binance.usdm": _binance("usdm:"),
         "canonical": partial(_canonical, "trades"),
+        "coinbase.exchange": _coinbase_exchange,
     },
     "quotes": {
         "asx.quotes.csv": _asx_quotes_csv,
@@ -112,16 +133,20 @@ READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
 }
 
 
-def items(stream: str, feed: str, records: Iterable[tuple[bytes, bytes]]) -> Iterator[Item]:
-    """Keys and values with what they say.
+def items(
+    stream: str,
+    feed: str,
+    records: Iterable[tuple[bytes, bytes] | tuple[bytes, bytes, str | None]],
+) -> Iterator[Item]:
+    """Keys, values and lines, with what they say where a truth can be made of the feed.
 
     Raises:
         RecordedError: a record does not say what the feed's records say.
     """
-    read = READERS[stream][feed]
-    for number, (key, value) in enumerate(records, 1):
+    read = READERS[stream].get(feed)
+    for number, (key, value, *line) in enumerate(records, 1):
         try:
-            yield Item(key, value, read(value))
+            yield Item(key, value, read(value) if read else None, *line)
         except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
 
@@ -244,7 +269,8 @@ class RecordedChunk:
         headers, partition = self._stream.headers, self._stream.partition
         by_partition: dict[int, list[Record]] = {}
         for item in self._items[start:end]:
-            by_partition.setdefault(partition(item.key), []).append((item.key, item.value, headers))
+            lined = [*headers, ("line", item.line.encode())] if item.line else headers
+            by_partition.setdefault(partition(item.key), []).append((item.key, item.value, lined))
         yield from by_partition.items()
 
     def tell(self, expected: Expected, start: int, end: int) -> None:

@@ -6,8 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from k2_streams.core.stream import QUOTES, TRADES, Stream
+from k2_streams.feeds.feed import FEEDS
+from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 
 BY_NAME: dict[str, Stream] = {stream.name: stream for stream in (TRADES, QUOTES)}
+#: The feeds of a stream whose recordings can be sent.
+DECODERS = {TRADES.name: FEEDS, QUOTES.name: QUOTE_FEEDS}
 #: Pairs of columns whose products, added up, are what a row is worth in a truth file: a checksum of
 #: its numbers that does not depend on the order of the rows.
 PRODUCTS: dict[str, tuple[tuple[str, str], ...]] = {

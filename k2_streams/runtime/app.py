@@ -21,6 +21,7 @@ from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.feeds.feed import Feeds
+from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import (
     TopicConfigurationError,
@@ -340,10 +341,14 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
 
 def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
-    """A topology's app, by the environment's settings; a bad one ends the process with its name."""
+    """A topology's app, by the environment's settings.
+
+    A bad setting, or a bad feed of another package, ends the process with its name.
+    """
     configure_logs()
     try:
+        feeds = with_plugged_in(stream.name, feeds)
         return StreamApp(stream, feeds, from_environment(stream=stream))
-    except SettingsError as error:
+    except (SettingsError, FeedPluginError) as error:
         sys.stderr.write(f"k2: {error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None
