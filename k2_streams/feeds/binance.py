@@ -22,7 +22,7 @@ from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import CHANNEL, agreeing
 from k2_streams.feeds.messages import Message, Trade, collect
-from k2_streams.feeds.native import Known, from_ms, number, parse, stamped, time_ms, typed
+from k2_streams.feeds.native import Known, from_ms, number, parse, stamped, typed
 
 EXCHANGE = "BINANCE"
 AGGREGATES = f"{CHANNEL}aggTrade"
@@ -119,7 +119,8 @@ class Binance:
         apart = self._is_kept_apart(message, key)
         agreeing(key, EXCHANGE, self._symbol(message.s, apart=apart))
         if message.e == "trade" or apart:
-            return Message([_trade(message)], _count(message), None, 0, receive_time_ns)
+            count = number("t", message.t) if message.e == "trade" else number("a", message.a)
+            return Message([_trade(message, count)], count, None, 0, receive_time_ns)
         return Message(time_ns=from_ms(message.E))
 
     def _symbol(self, name: str | None, *, apart: bool) -> str | None:
@@ -141,18 +142,13 @@ def _is_control(message: _Message) -> bool:
     return isinstance(message.e, str) and message.e in _CONTROL_EVENTS
 
 
-def _count(message: _Message) -> int:
-    """The number of a trade or an aggregate."""
-    return number("t", message.t) if message.e == "trade" else number("a", message.a)
-
-
-def _trade(message: _Message) -> Trade:
+def _trade(message: _Message, count: int) -> Trade:
     """A trade whose key agrees with it; its number counts even if another field is at fault."""
-    count = _count(message)
-    known = Known(count, None, from_ms(message.T))
+    time_ns = from_ms(message.T)
+    known = Known(count, None, time_ns)
     price = typed("p", message.p, str, known)
     quantity = typed("q", message.q, str, known)
-    time_ns = time_ms("T", message.T, known)
+    typed("T", message.T, int, known)
     side = "sell" if typed("m", message.m, bool, known) else "buy"
     vendor = None
     if message.e == "aggTrade":

@@ -218,20 +218,20 @@ def _parse(value: bytes) -> dict[str, Raw]:
         raise refuse(Reason.NOT_JSON, None, f"expected JSON: {error}") from None
 
 
-def is_too_deep(value: bytes) -> bool:
-    """Whether a value nests deeper than `MAX_DEPTH`."""
-    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+def is_too_deep(value: bytes, limit: int = MAX_DEPTH) -> bool:
+    """Whether a value nests deeper than `limit`."""
+    if value.count(b"[") + value.count(b"{") <= limit:
         return False
     if b"\\" not in value:  # so every quotation mark begins or ends a string
         steps = b"".join(value.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)
         depths = np.frombuffer(steps, np.int8).cumsum(dtype=np.int32)
-        return bool(depths.max(initial=0) > MAX_DEPTH)
+        return bool(depths.max(initial=0) > limit)
     depth = 0
     for match in _NESTING.finditer(value):
         first = match.group()[:1]
         if first != b'"':
             depth += 1 if first in b"[{" else -1
-            if depth > MAX_DEPTH:
+            if depth > limit:
                 return True
     return False
 

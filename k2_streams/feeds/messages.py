@@ -5,16 +5,17 @@ the rest down in columns. A message may hold any number of trades, and is taken 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from k2_streams.feeds.columns import TradeColumns, finish
 from k2_streams.feeds.decoded import Control, Decoded, RawBatch, Refusal, RefusedError, readable
 from k2_streams.feeds.keys import KeyColumn
 
 
-class Trade(NamedTuple):
+class Trade(msgspec.Struct, frozen=True, gc=False):
     """A trade, its numbers still text."""
 
     price: str
@@ -28,7 +29,7 @@ class Trade(NamedTuple):
     trading_day: int | None = None  # days since 1970; None: the UTC day of `time_ns`
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One record's message; without a trade it is control."""
 
     trades: Sequence[Trade] = ()
@@ -75,40 +76,33 @@ def _columns(
     """The trades of the messages, one after the other."""
     counts = [len(message.trades) for message in found]
     trades = [trade for message in found for trade in message.trades]
-    single = len(trades) == len(found)
-    symbols = [trade.symbol for trade in trades]
-    days = [trade.trading_day for trade in trades]
-
-    def spread(of_message: list[int]) -> "np.typing.NDArray[np.int64]":
-        return np.repeat(np.array(of_message, dtype=np.int64), counts)
-
-    received = [message.receive_time_ns for message in found for _ in message.trades]
+    if len(trades) == len(found):
+        source_index, at = None, np.arange(len(found))
+    else:
+        source_index = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+        at = np.repeat(np.arange(len(found)), counts)
+    place = at.tolist()
+    sessions = [found[index].session for index in place]
+    # A column a field, in the order of `Trade`'s.
+    price, quantity, time_ns, trade_id, side, conditions, vendor, symbol, day = (
+        map(list, zip(*map(astuple, trades), strict=True))
+        if trades
+        else ([] for _ in Trade.__struct_fields__)
+    )
     return TradeColumns(
-        message=spread(messages).astype(np.int32),
-        source_index=None if single else _source_index(counts),
-        prices=[trade.price for trade in trades],
-        quantities=[trade.quantity for trade in trades],
-        event_time_ns=np.array([trade.time_ns for trade in trades], dtype=np.int64),
-        sequence=spread([message.sequence for message in found]),
-        trade_ids=[trade.trade_id for trade in trades],
-        sides=[trade.side for trade in trades],
-        conditions=[trade.conditions for trade in trades],
-        vendors=[trade.vendor for trade in trades],
-        symbols=None if symbols.count(None) == len(symbols) else symbols,
-        sessions=[message.session for message in found for _ in message.trades],
-        receive_times_ns=received,
-        trading_days=_trading_days(days),
+        message=np.array(messages, dtype=np.int32)[at],
+        source_index=source_index,
+        prices=price,
+        quantities=quantity,
+        event_time_ns=np.array(time_ns, dtype=np.int64),
+        sequence=np.array([message.sequence for message in found], dtype=np.int64)[at],
+        trade_ids=trade_id,
+        sides=side,
+        conditions=conditions,
+        vendors=vendor,
+        symbols=None if symbol.count(None) == len(symbol) else symbol,
+        sessions=sessions,
+        receive_times_ns=[found[index].receive_time_ns for index in place],
+        trading_days=None if day.count(None) == len(day) else np.array(day, dtype=np.int32),
         names=names,
     )
-
-
-def _source_index(counts: list[int]) -> "np.typing.NDArray[np.int32]":
-    """Of each trade its place in its message."""
-    return np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
-
-
-def _trading_days(days: list[int | None]) -> "np.typing.NDArray[np.int32] | None":
-    """The venue's own days, where a feed gives them: then it gives one for every trade."""
-    if days.count(None) == len(days):
-        return None
-    return np.array(days, dtype=np.int32)

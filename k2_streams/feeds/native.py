@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from k2_streams.feeds.canonical_record import MAX_DEPTH, MAX_TRADE_ID_CHARS, is_too_deep
+from k2_streams.feeds.canonical_record import MAX_TRADE_ID_CHARS, is_too_deep
 from k2_streams.feeds.decoded import (
     MAX_INT64,
     Reason,
@@ -21,9 +21,13 @@ from k2_streams.feeds.decoded import (
 )
 from k2_streams.feeds.keys import SYMBOL
 
+#: Deeper nesting is refused before the parser meets it, whose own limit (a thousand, less its
+#: callers) is not the same everywhere. Fewer brackets than this need not be measured.
+MAX_DEPTH = 512
 MS_NS = 1_000_000
 _SECOND_NS = 1_000_000_000
 _DIGITS = b"0123456789"
+_FIRST_DIGITS = frozenset(bytes([digit]) for digit in _DIGITS)
 _MAX_TIME_DIGITS = 19  # of 2^63 - 1
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?[Zz]", re.ASCII)
 _DECIMAL_SECONDS = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
@@ -59,15 +63,22 @@ def stamped(value: bytes) -> Stamped:
     Raises:
         RefusedError: what stands before the message is no stamp.
     """
-    times: list[int] = []
-    text = value
-    while text[:1] in _DIGITS and text and len(times) < 2:
-        head, _, text = text.partition(b" ")
-        if not head.isdigit() or len(head) > _MAX_TIME_DIGITS or int(head) > MAX_INT64:
-            detail = f"expected a time in ns before the message, found {shown(head)}"
-            raise refuse(Reason.NOT_JSON, None, detail)
-        times.append(int(head))
-    return Stamped(text, times[0] if times else None, times[1] if len(times) > 1 else None)
+    if value[0] not in _DIGITS:
+        return Stamped(value, None, None)
+    received, _, text = value.partition(b" ")
+    if text[:1] not in _FIRST_DIGITS:
+        return Stamped(text, _stamp(received), None)
+    connected, _, text = text.partition(b" ")
+    return Stamped(text, _stamp(received), _stamp(connected))
+
+
+def _stamp(head: bytes) -> int:
+    if head.isdigit() and len(head) <= _MAX_TIME_DIGITS:
+        time_ns = int(head)
+        if time_ns <= MAX_INT64:
+            return time_ns
+    detail = f"expected a time in ns before the message, found {shown(head)}"
+    raise refuse(Reason.NOT_JSON, None, detail)
 
 
 def parse(decoder: "msgspec.json.Decoder[_Parsed]", text: bytes) -> _Parsed:
@@ -76,7 +87,7 @@ def parse(decoder: "msgspec.json.Decoder[_Parsed]", text: bytes) -> _Parsed:
     Raises:
         RefusedError: it is none, too deep, or not of the shape asked for.
     """
-    if is_too_deep(text):
+    if is_too_deep(text, MAX_DEPTH):
         raise refuse(Reason.TOO_DEEP, None, f"expected at most {MAX_DEPTH} levels, found more")
     try:
         return decoder.decode(text)
