@@ -115,8 +115,8 @@ def _canonical(stream: str, value: bytes) -> Trade:
     )
 
 
-#: By stream the feeds of which a truth can be made: each row is a message, with a number of its own.
-#: The records of the others are sent as they are.
+#: By stream the feeds of which a truth can be made: each row is a message, with a number of its
+#: own. The records of the others are sent as they are.
 READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
     "trades": {
         "asx.csv": _asx_csv,
