@@ -25,8 +25,9 @@ from k2_streams.lake.table import Lake
 FIRST_ANSWER_WITHIN_S = 30.0
 #: Between two tries of whatever is not there yet.
 RETRY_EVERY_S = 0.5
-#: Rows of a page: as many as the platform gives.
-PAGE_ROWS = 100_000
+#: Rows of a page: with a tail of half a million rows beside it a page of 100,000, the most that the
+#: platform gives, would need more memory than a question may take.
+PAGE_ROWS = 25_000
 #: What `min_offsets` waits at a time: as long as the platform allows.
 _WAIT_MS = 5_000
 _BATCH_ROWS = 131_072

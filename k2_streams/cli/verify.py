@@ -27,6 +27,7 @@ from k2_streams.cli.progress import progress
 from k2_streams.cli.streams import BY_NAME
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import Stream
+from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
@@ -150,7 +151,7 @@ def verify(  # noqa: PLR0917 - click passes options by name
             deep=truths if deep else (),
         )
         checks = asyncio.run(_compare(job))
-    except UNREACHABLE as error:
+    except (*UNREACHABLE, LogError) as error:
         raise CannotError(f"no broker answers, or a file cannot be read: {error}") from error
     except (SettingsError, truth_file.TruthError, NotReachedError, LakeError) as error:
         raise CannotError(str(error)) from error
