@@ -55,6 +55,11 @@ class RowIds:
         trade_ids = decoded.rows.column("trade_id")
         if trade_ids.null_count:
             by_id = by_id & trade_ids.is_valid().to_numpy(zero_copy_only=False)
+        references = decoded.rows.column("ref_trade_id")
+        if references.null_count < len(references):
+            # A correction that repeats the id of the trade it changes is no repeat of that trade.
+            same = pc.equal(trade_ids, references).fill_null(fill_value=False)
+            by_id = by_id & ~same.to_numpy(zero_copy_only=False)
         at = np.flatnonzero(by_id)
         if not len(at):
             return repeated
