@@ -17,9 +17,11 @@ from aiokafka.structs import TopicPartition
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.cli.broker import java_program
+from k2_streams.cli.workers import free_port
+from k2_streams.core.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.topics import RAW, ensure_topics, trade_topics
+from k2_streams.kafka.topics import RAW, ensure_topics, stream_topics
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def own_broker(tmp_path: Path, kafka_jars: Path) -> Iterator[LocalBroker]:
     """A broker that a test may stop and kill."""
-    local = LocalBroker(tmp_path / "kafka", kafka_jars, port=23_719, java=java_program())
+    local = LocalBroker(tmp_path / "kafka", kafka_jars, port=free_port(), java=java_program())
     yield local
     pid = local.status().pid
     if pid is not None:
@@ -95,7 +97,8 @@ def test_a_source_created_anew_is_refused(k2: Cluster) -> None:
                 await asyncio.sleep(0.1)
         finally:
             await admin.close()
-        await ensure_topics(KafkaConfig(bootstrap=k2.bootstrap), trade_topics("k2", PARTITIONS))
+        specs = stream_topics(TRADES, "k2", PARTITIONS)
+        await ensure_topics(KafkaConfig(bootstrap=k2.bootstrap), specs)
 
     asyncio.run(recreate())
     k2.produce("--messages", "5000", "--seed", "2")
