@@ -209,6 +209,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             ),
             sink,
             self._resume,
+            self._is_member,
         )
         load = LoadMonitor(
             stream,
@@ -317,6 +318,10 @@ class StreamApp(faust.App):  # type: ignore[misc]
     def _breaker_is(self, state: BreakerState) -> None:
         for each in BreakerState:
             self.metrics.breaker.labels(each.value).set(each is state)
+
+    async def _is_member(self, generation: int) -> bool:
+        member: bool = await self.consumer.is_member(generation)
+        return member
 
     async def _resume(self, starts: Mapping[TP, int]) -> None:
         await self.consumer.seek_and_resume(starts)

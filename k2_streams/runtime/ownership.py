@@ -24,6 +24,8 @@ RETAKE_WAIT_S_MIN = 0.2
 RETAKE_WAIT_S_MAX = 10.0
 
 Resume = Callable[[Mapping[TP, int]], Awaitable[None]]
+#: Asks the group whether this worker is its member in this generation.
+IsMember = Callable[[int], Awaitable[bool]]
 
 
 class Ownership:
@@ -33,7 +35,12 @@ class Ownership:
     """
 
     def __init__(
-        self, stream: Stream, new_task: Callable[[int], Task], sink: SinkRunner, resume: Resume
+        self,
+        stream: Stream,
+        new_task: Callable[[int], Task],
+        sink: SinkRunner,
+        resume: Resume,
+        is_member: IsMember,
     ) -> None:
         self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
@@ -42,6 +49,7 @@ class Ownership:
         self._new_task = new_task
         self._sink = sink
         self._resume = resume
+        self._is_member = is_member
         self._generation = -1
         self._changing = asyncio.Lock()
         self._retakes: dict[int, asyncio.Task[None]] = {}
@@ -167,6 +175,11 @@ class Ownership:
         while True:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RETAKE_WAIT_S_MAX)
+            # A process that was stopped for longer than its session learns of it late. Its tasks
+            # fail by their deadlines before: to take over then would fence the rightful owner, who
+            # gets no new assignment to come back by.
+            if not await self._is_member(generation):
+                continue
             async with self._changing:
                 if self._generation != generation or TP(self._raw, partition) not in self.assigned:
                     return  # the group has decided anew

@@ -26,7 +26,7 @@ from faust.types import TP, ConsumerMessage
 
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import NoOffsetError, ReaderStoppedError
+from k2_streams.kafka.log_reader import LogError, NoOffsetError, ReaderStoppedError
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +111,27 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if self._chain.get(batch.tp) == batch.end:  # else somebody has sought since
                 await self._seek_chain({batch.tp: batch.start})
 
+    async def is_member(self, generation: int) -> bool:
+        """Whether the group, asked now, counts this consumer in and has decided nothing since."""
+        member: bool = await self.call_thread(self._is_member, generation)
+        return member
+
+    async def _is_member(self, generation: int) -> bool:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - as Faust's own driver
+
+        def is_current() -> bool:
+            rejoins = coordinator._rejoin_needed_fut.done()  # noqa: SLF001 - nothing else says so
+            return coordinator.generation == generation and not rejoins
+
+        if not is_current():
+            return False
+        try:
+            alive = await coordinator._do_heartbeat()  # noqa: SLF001 - the group's own answer
+        except LogError as error:
+            log.warning("the group does not answer", error=f"{type(error).__name__}: {error}")
+            return False
+        return alive and is_current()
+
     async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
         """What has come of the active partitions."""
         fetched: list[Fetched] = await self.call_thread(self._fetch, active, wait_s)
@@ -168,6 +189,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         positions = await self._owner.take_over(assigned, self.app.consumer_generation_id)
         self.pause_partitions(assigned - set(positions))
         await self.seek_and_resume(positions)
+
+    async def is_member(self, generation: int) -> bool:
+        """Whether the group, asked now, counts this worker in and has decided nothing since."""
+        member: bool = await self._thread.is_member(generation)
+        return member
 
     async def seek_and_resume(self, positions: Mapping[TP, int]) -> None:
         """Read these partitions on from here."""

@@ -134,8 +134,11 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
     async def resume(starts):
         resumed.append(dict(starts))
 
+    async def is_member(generation):
+        return generation == 1
+
     async def main() -> None:
-        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume)
+        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume, is_member)
         assert await owner.take_over({tp}, 1) == {}
         await asyncio.sleep(60.0)
 

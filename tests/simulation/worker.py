@@ -238,6 +238,7 @@ class Worker:
             ),
             sink,
             self._resume,
+            self._is_member,
         )
         self._gate = FlowGate(self)
         self._watchdog = Watchdog(
@@ -248,6 +249,10 @@ class Worker:
             end=lambda code, reason: self._died(self, f"exit {code}: {reason}"),
             hold_source=self._hold_source,
         )
+
+    async def _is_member(self, generation: int) -> bool:
+        await asyncio.sleep(self._chaos.one_way_s())
+        return self._group.heartbeat(self.name, generation)
 
     def _task_ended(self, task: Task) -> None:
         self.owner.on_task_ended(task)
