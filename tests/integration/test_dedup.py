@@ -185,5 +185,6 @@ def _repeated(url: str) -> float:
 
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - loopback
         lines = answer.read().decode().splitlines()
-    (found,) = [line for line in lines if line.startswith('k2_dedup_ids_total{outcome="repeated"}')]
-    return float(found.rsplit(" ", 1)[1])
+    # A counter with a label is there from its first count on.
+    name = 'k2_dedup_ids_total{outcome="repeated"}'
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
