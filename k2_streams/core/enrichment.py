@@ -4,7 +4,7 @@ A query computes what is null by the same functions, so an answer does not depen
 which a row was made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -46,7 +46,16 @@ def notional(price: pa.Array, quantity: pa.Array, multiplier: pa.Array | None = 
         return _by_value(price, quantity)
 
 
-def filled(rows: pa.Table) -> pa.Table:
+#: The notional of rows that have a price and a quantity.
+Notional = Callable[[pa.RecordBatch | pa.Table], pa.Array]
+
+
+def of_ones(rows: pa.RecordBatch | pa.Table) -> pa.Array:
+    """The notional where no reference table says otherwise: of a multiplier of 1."""
+    return notional(*(plain(rows.column(name)) for name in ("price", "quantity")))
+
+
+def filled(rows: pa.Table, made_by: Notional = of_ones) -> pa.Table:
     """An answer's rows with what was left out when they were made; of quotes nothing is."""
     at = rows.schema.get_field_index("notional")
     if at < 0:
@@ -56,9 +65,13 @@ def filled(rows: pa.Table) -> pa.Table:
         return rows
     missing = column.is_null().combine_chunks()
     without = rows.filter(missing)
-    price, quantity = (without.column(name).combine_chunks() for name in ("price", "quantity"))
-    made = pc.replace_with_mask(column.combine_chunks(), missing, notional(price, quantity))
+    made = pc.replace_with_mask(column.combine_chunks(), missing, made_by(without))
     return rows.set_column(at, rows.schema.field(at), made)
+
+
+def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _by_value(*factors: pa.Array) -> pa.Array:

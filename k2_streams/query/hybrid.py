@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import structlog
 
 from k2_streams.clock import Clock
+from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.stream import TRADES, Stream
 from k2_streams.query import proof
 from k2_streams.query.answer import (
@@ -75,6 +76,7 @@ class HybridQuery:
         clock: the server's time, where a window has no end.
         state: how the pipeline stands now; every answer says it.
         stream: what the answers are about.
+        notional: computes it where a row was made without.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class HybridQuery:
         clock: Clock,
         state: Callable[[], NodeState] = NodeState,
         stream: Stream = TRADES,
+        notional: Notional = of_ones,
     ) -> None:
         self.stream = stream
         self._tail = tail
@@ -96,7 +99,7 @@ class HybridQuery:
         self._clock = clock
         self._state = state
         self._ground = Ground(tail, lake, clock)
-        self._reader = Reader(stream, lake, engine)
+        self._reader = Reader(stream, lake, engine, notional)
         self._totals = SymbolTotals(self._reader.totals)
         self._known: set[tuple[str, tuple[str, ...]]] = set()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from k2_streams.core.corrections import Correction, superseded
-from k2_streams.core.enrichment import filled
+from k2_streams.core.enrichment import Notional, filled, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range
 from k2_streams.lake.schema import field_ids
@@ -38,7 +38,10 @@ class Reader:
     spilled batch was evicted meanwhile.
     """
 
-    def __init__(self, stream: Stream, lake: LakeView, engine: Engine) -> None:
+    def __init__(
+        self, stream: Stream, lake: LakeView, engine: Engine, notional: Notional = of_ones
+    ) -> None:
+        self._notional = notional
         self._stream = stream
         self._empty = stream.table_schema.empty_table()
         self._scan = statement.scan_of(stream, field_ids(stream), newest_columns(stream))
@@ -59,9 +62,9 @@ class Reader:
                 tail = select(self._stream, standing.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
-                    return filled(in_order(tail, selection))
+                    return filled(in_order(tail, selection), self._notional)
                 asked = statement.rows(self._scan, files, limits, tail.num_rows > 0, selection)
-                return filled(as_rows(self._stream, session.table(asked, tail)))
+                return filled(as_rows(self._stream, session.table(asked, tail)), self._notional)
 
         with watch.stage("engine"):
             return await self._engine.run(work)

@@ -18,6 +18,7 @@ from faust.web.base import BlueprintManager
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.circuit_breaker import BreakerState
+from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.feeds.feed import Feeds
@@ -36,6 +37,7 @@ from k2_streams.runtime import transport
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.ids_checkpoint import memory_of, window_of
+from k2_streams.runtime.instruments import InstrumentsError, load
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs
@@ -76,11 +78,14 @@ WEB_HEADER_BYTES = 16_384
 class StreamApp(faust.App):  # type: ignore[misc]
     """Wires the worker: topics, ownership, sink, query node, web, watchdog."""
 
-    def __init__(self, stream: Stream, feeds: Feeds, settings: Settings) -> None:
+    def __init__(
+        self, stream: Stream, feeds: Feeds, settings: Settings, notional: Notional = of_ones
+    ) -> None:
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
         self._stream = stream
         self._feeds = feeds
+        self._notional = notional
         self.settings = settings
         super().__init__(
             settings.app_id,
@@ -148,6 +153,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         context = TaskContext(
             stream=stream,
             feeds=self._feeds,
+            notional=self._notional,
             settings=settings,
             kafka=settings.kafka,
             clock=clock,
@@ -184,6 +190,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             clock,
             guard=guard,
             hold_source=lambda held: self._hold_source(held, "tail full"),
+            notional=self._notional,
         )
         sink = SinkRunner(
             Lake(settings.lake, clock, stream=stream),
@@ -353,7 +360,9 @@ def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
     configure_logs()
     try:
         feeds = with_plugged_in(stream.name, feeds)
-        return StreamApp(stream, feeds, from_environment(stream=stream))
-    except (SettingsError, FeedPluginError) as error:
+        settings = from_environment(stream=stream)
+        file = settings.instruments_file
+        return StreamApp(stream, feeds, settings, of_ones if file is None else load(file).notional)
+    except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
         sys.stderr.write(f"k2: {error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None

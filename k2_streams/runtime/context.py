@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from k2_streams.clock import Clock
+from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
@@ -31,3 +32,4 @@ class TaskContext:
     ids_changelog: TopicInfo
     overload: Overload
     disk: Disk = ROCKS_DISK
+    notional: Notional = of_ones

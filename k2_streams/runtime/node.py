@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
+from k2_streams.core.enrichment import Notional
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
@@ -36,6 +37,7 @@ class Node:
         *,
         guard: Guard,
         hold_source: Callable[[bool], None],
+        notional: Notional,
     ) -> None:
         self._lag_records = 0
         self._level = Level.NORMAL.name
@@ -66,6 +68,7 @@ class Node:
             clock=clock,
             state=self._state,
             stream=stream,
+            notional=notional,
         )
         self.reader = TailReader(
             stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.enrichment import notional
+from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.lines_batch import Lined
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import MICROS
@@ -71,6 +71,7 @@ class Sequencer:
         check_partition: bool,
         standing: Standing = BEGINNING,
         enriches: Callable[[], bool] = lambda: True,
+        notional: Notional = of_ones,
     ) -> None:
         self._stream = stream
         self._feeds = feeds
@@ -82,6 +83,7 @@ class Sequencer:
         self._lines = LineKeeper(table, partition, standing)
         self._check_partition = check_partition
         self._enriches = enriches
+        self._notional = notional
         self._at_home: dict[str, bool] = {}
 
     def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
@@ -280,7 +282,7 @@ class Sequencer:
         """What a worker under load leaves out: a query computes it then, by the same function."""
         if "notional" not in self._stream.log_schema.names or not self._enriches():
             return {}
-        return {"notional": notional(rows.column("price"), rows.column("quantity"))}
+        return {"notional": self._notional(rows)}
 
     def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
         for entry in sorted(bad, key=lambda found: found.message):

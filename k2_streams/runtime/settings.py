@@ -60,6 +60,7 @@ class Settings:
     commit_every_s: float = 10.0
     commit_rows: int = 1_000_000
     session_timeout_s: float = 6.0
+    instruments_file: Path | None = None
     failpoints: tuple[Entry, ...] = ()
     failpoints_record: Path | None = None
     overload: OverloadSettings = field(default_factory=OverloadSettings)
@@ -238,6 +239,7 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
     )
     catalog = env.passed_through("K2_CATALOG_")
     catalog.pop("uri", None)
+    instruments = env.text("K2_INSTRUMENTS_FILE")
     s3 = {f"s3.{key}": value for key, value in env.passed_through("K2_S3_").items()}
     lake = LakeConfig(
         catalog_uri=env.text("K2_CATALOG_URI") or f"sqlite:///{data_dir / 'catalog.db'}",
@@ -272,6 +274,7 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
         ),
         commit_every_s=env.seconds("K2_COMMIT_EVERY_S", 10.0),
         commit_rows=env.whole("K2_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
+        instruments_file=Path(instruments).absolute() if instruments else None,
         session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),
         failpoints=env.failpoints("K2_FAILPOINTS"),
         failpoints_record=Path(record) if record else None,

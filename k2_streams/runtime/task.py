@@ -209,6 +209,7 @@ class Task:
             check_partition=settings.check_partition,
             enriches=lambda: context.overload.enriches,
             standing=Standing(position.append_time_ms, position.lines, position.held),
+            notional=context.notional,
         )
         self._epoch = Epoch(context.stream, offset)
         self._next = offset

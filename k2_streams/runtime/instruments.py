@@ -1,0 +1,100 @@
+"""The reference table of instruments, from a file of comma-separated values."""
+
+import csv
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal, DecimalException
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from k2_streams.core.instruments import Instrument, Instruments, OverlapError
+from k2_streams.core.schema import DECIMAL
+
+_COLUMNS = (
+    "exchange", "symbol", "currency", "asset_class", "multiplier", "inverse", "zone", "calendar",
+    "valid_from", "valid_to",
+)  # fmt: skip
+_REQUIRED = frozenset(_COLUMNS[:4])
+_FLAGS = {"": False, "false": False, "true": True}
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - named once, beside its use
+#: 18 decimals, and 20 digits before them.
+_SMALLEST = Decimal(1).scaleb(-DECIMAL.scale)
+_LIMIT = Decimal(10) ** (DECIMAL.precision - DECIMAL.scale)
+#: A table is read whole: 10 M instruments are more than any venue lists, and some 5 GB.
+MAX_BYTES = 1 << 30
+
+
+class InstrumentsError(ValueError):
+    """The file cannot be used: fix the line that the text names."""
+
+
+def load(path: Path) -> Instruments:
+    """The table of a file: a header of the columns' names, then a line an entry.
+
+    `exchange`, `symbol`, `currency` and `asset_class` are required. `multiplier` is 1, `inverse` is
+    `false`, `zone` is UTC where they are empty or absent. `valid_from` is inclusive, `valid_to`
+    exclusive, RFC 3339 with an offset; empty is no bound.
+
+    Raises:
+        InstrumentsError: a line is not of this kind, or two contradict each other.
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise InstrumentsError(f"{path}: expected at most {MAX_BYTES} bytes")
+    entries = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names = set(reader.fieldnames or ())
+        if not _REQUIRED <= names <= set(_COLUMNS):
+            raise InstrumentsError(
+                f"{path}: expected the columns {', '.join(_COLUMNS)} (the first four at least), "
+                f"found {', '.join(sorted(names)) or 'none'}"
+            )
+        for line in reader:
+            try:
+                entries.append(_entry(line))
+            except (ValueError, DecimalException, ZoneInfoNotFoundError) as error:
+                raise InstrumentsError(f"{path}, line {reader.line_num}: {error}") from error
+    try:
+        return Instruments(entries)
+    except OverlapError as error:
+        raise InstrumentsError(f"{path}: {error}") from error
+
+
+def _entry(line: dict[str, str]) -> Instrument:
+    if None in line or None in line.values():
+        raise ValueError("expected as many values as columns")
+    given = {name: line.get(name, "").strip() for name in _COLUMNS}
+    for name in sorted(_REQUIRED):
+        if not given[name]:
+            raise ValueError(f"{name}: expected a value, found none")
+    if given["inverse"].lower() not in _FLAGS:
+        raise ValueError(f"inverse: expected true or false, found {given['inverse']!r}")
+    ZoneInfo(given["zone"] or "UTC")
+    return Instrument(
+        exchange=given["exchange"],
+        symbol=given["symbol"],
+        currency=given["currency"],
+        asset_class=given["asset_class"],
+        multiplier=_multiplier(given["multiplier"]),
+        inverse=_FLAGS[given["inverse"].lower()],
+        zone=given["zone"] or "UTC",
+        calendar=given["calendar"] or None,
+        valid_from_ns=_time_ns("valid_from", given["valid_from"]),
+        valid_to_ns=_time_ns("valid_to", given["valid_to"]),
+    )
+
+
+def _multiplier(text: str) -> Decimal:
+    value = Decimal(text or "1")
+    if not (value.is_finite() and 0 < value < _LIMIT and value % _SMALLEST == 0):
+        raise ValueError(f"multiplier: expected a decimal(38,18) above 0, found {text!r}")
+    return value
+
+
+def _time_ns(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: expected a time with an offset, found {text!r}")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
