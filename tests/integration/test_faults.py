@@ -69,9 +69,8 @@ def test_a_stop_ends_while_the_broker_stands_still(own_broker: LocalBroker, tmp_
 
 def test_a_broker_that_comes_late_is_waited_for(own_broker: LocalBroker, tmp_path: Path) -> None:
     """A worker started first is ready once the broker is."""
-    own_broker.start()
+    cluster = Cluster(own_broker.start(), tmp_path / "data")
     own_broker.stop()
-    cluster = Cluster("127.0.0.1:23719", tmp_path / "data")
     worker = cluster.worker()
     try:
         worker.start()
