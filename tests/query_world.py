@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tick_model import with_ticks
 
 from k2_streams.core import stream
 from k2_streams.core.schema import LOG, TRADES
@@ -64,7 +65,7 @@ def make_batch(
         "exchange": [exchange] * count,
         "symbol": [symbol for symbol, _ in trades],
         "trade_id": [None if n % 3 else f"id{n}" for n in number],
-        "price": [f"{100 + n}.25" for n in number],
+        "price": [f"{100 + n * 3 % 7}.25" for n in number],
         "quantity": ["0.000000000000000001"] * count,
         "side": [None if n % 2 else "buy" for n in number],
         "conditions": [["a", "b"] if n % 5 == 0 else None for n in number],
@@ -76,7 +77,7 @@ def make_batch(
         "sequence": list(number),
         "late": [False] * count,
         "ingest_time": [time // 1000 for _, time in trades],
-        "notional": [f"0.{100 + n:018d}" for n in number],  # rounded half to even
+        "notional": [f"0.{100 + n * 3 % 7:018d}" for n in number],  # rounded half to even
         "tick_direction": [None] * count,
         "source_offset": list(number),
         "source_index": [0] * count,
@@ -140,7 +141,7 @@ class Log:
             for partition, end in below.items()
             for batch in self.between(partition, Range(0, end))
         ]
-        rows = pa.Table.from_batches(batches, TRADES).to_pylist()
+        rows = with_ticks(pa.Table.from_batches(batches, TRADES).to_pylist())
         return sorted(filter(keep, rows), key=lambda row: tuple(row[name] for name in ORDER))
 
 

@@ -22,7 +22,7 @@ import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
-from k2_streams.query.statement import TAIL, Statement
+from k2_streams.query.statement import SOUGHT, TAIL, Statement
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -70,15 +70,19 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def table(self, statement: Statement, tail: pa.Table) -> pa.Table:
-        """The statement's rows; `tail` is what it finds under the tail's name.
+    def table(
+        self, statement: Statement, tail: pa.Table, sought: pa.Table | None = None
+    ) -> pa.Table:
+        """The statement's rows; `tail` and `sought` are what it finds under their names.
 
         Raises:
             FilesUnreadableError: a file is gone or damaged.
             TooMuchError: it needs more memory than it may take.
             QueryTimeoutError: it was interrupted.
         """
-        self._connection.register(TAIL, tail)
+        given = {TAIL: tail} if sought is None else {TAIL: tail, SOUGHT: sought}
+        for name, table in given.items():
+            self._connection.register(name, table)
         try:
             relation = self._connection.sql(statement.sql, params=list(statement.values))
             rows: pa.Table = relation.to_arrow_table()
@@ -90,7 +94,8 @@ class Session:
             # The last one is what a damaged Parquet file raises; the statements are our own.
             raise FilesUnreadableError(str(error)) from error
         finally:
-            self._connection.unregister(TAIL)
+            for name in given:
+                self._connection.unregister(name)
         return rows
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from k2_streams.core.corrections import Correction, superseded
 from k2_streams.core.enrichment import Notional, filled, of_ones
 from k2_streams.core.stream import Stream
+from k2_streams.core.ticks import Sought, sought, with_ticks
 from k2_streams.core.vector import Range
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
@@ -20,7 +21,7 @@ from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
 from k2_streams.query.tail import TailBatch
-from k2_streams.query.tail_rows import in_order, select
+from k2_streams.query.tail_rows import in_order, places_and_prices, select
 
 #: Files of one statement of totals: about 6 M rows, a second or two of two cores.
 TOTALS_FILES = 64
@@ -29,6 +30,9 @@ TOTALS_ROWS = 200_000
 #: Corrections that one answer applies: 50 MB while they are read. Venues correct a few trades in a
 #: hundred thousand.
 MAX_CORRECTIONS = 100_000
+#: Rows among which the ticks of an answer are looked up: 100 MB while they are sorted. With more,
+#: ticks that were left out when the rows were made stay null: ask for fewer symbols.
+MAX_EARLIER = 1_000_000
 
 
 class Reader:
@@ -51,8 +55,17 @@ class Reader:
     async def rows(
         self, standing: Standing, selection: Selection, watch: Stopwatch | None = None
     ) -> pa.Table:
-        """The selection's rows, in order."""
+        """The selection's rows, in order, with what was left out when they were made."""
         watch = watch or Stopwatch()
+        answer = await self._rows(standing, selection, watch)
+        missing = sought(answer)
+        if missing is not None:
+            with watch.stage("ticks"):
+                answer = await self._with_ticks(standing, answer, missing)
+        return filled(answer, self._notional)
+
+    async def _rows(self, standing: Standing, selection: Selection, watch: Stopwatch) -> pa.Table:
+        """The selection's rows, in order, as they were made."""
         with watch.stage("plan"):
             files = await self._lake.files(standing.head, selection)
         limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
@@ -62,12 +75,31 @@ class Reader:
                 tail = select(self._stream, standing.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
-                    return filled(in_order(tail, selection), self._notional)
+                    return in_order(tail, selection)
                 asked = statement.rows(self._scan, files, limits, tail.num_rows > 0, selection)
-                return filled(as_rows(self._stream, session.table(asked, tail)), self._notional)
+                return as_rows(self._stream, session.table(asked, tail))
 
         with watch.stage("engine"):
             return await self._engine.run(work)
+
+    async def _with_ticks(self, standing: Standing, answer: pa.Table, missing: Sought) -> pa.Table:
+        """The answer with the ticks that its rows were made without."""
+        earlier = Selection(
+            missing.symbols, missing.exchanges, start_ns=missing.start_ns, end_ns=missing.end_ns
+        )
+        files = await self._lake.files(standing.head, earlier)
+        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+
+        def work(session: Session) -> pa.Table:
+            tail = places_and_prices(standing.view.batches(ranges), earlier)
+            asked = (self._scan, files, limits, earlier)
+            rows = session.table(statement.earlier_count(*asked), tail)["rows"][0].as_py()
+            if rows > MAX_EARLIER:
+                return answer
+            found = session.table(statement.ticks(*asked), tail, missing.rows).combine_chunks()
+            return with_ticks(answer, found["at"], found["sign"])
+
+        return await self._engine.run(work)
 
     async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
         """The event time of the newest row of the selection's names; None: there is no row."""
@@ -79,7 +111,7 @@ class Reader:
             view=selection.view,
             superseded=selection.superseded,
         )
-        rows = await self.rows(standing, last)
+        rows = await self._rows(standing, last, Stopwatch())
         return None if rows.num_rows == 0 else int(rows.column("exchange_time_ns")[0].as_py())
 
     async def corrected(self, standing: Standing, selection: Selection) -> Selection:
@@ -91,7 +123,7 @@ class Reader:
         asked = Selection(
             selection.symbols, selection.exchanges, view="corrections", at_most=MAX_CORRECTIONS + 1
         )
-        rows = await self.rows(standing, asked)
+        rows = await self._rows(standing, asked, Stopwatch())
         if rows.num_rows > MAX_CORRECTIONS:
             raise TooMuchError(
                 f"more than {MAX_CORRECTIONS} corrections: ask for fewer symbols at once"

@@ -13,10 +13,14 @@ import pyarrow as pa
 from k2_streams.core.corrections import CANCEL
 from k2_streams.core.schema import DECIMAL, MICROS
 from k2_streams.core.stream import Stream
+from k2_streams.core.ticks import DAY_NS
 from k2_streams.query.selection import ORDER, Selection
+from k2_streams.query.tail_rows import PLACES_AND_PRICES
 
 #: The name that the tail's rows have in a statement.
 TAIL = "tail_rows"
+#: The name of the rows whose trade before is looked up (`core.ticks.Sought`).
+SOUGHT = "sought_rows"
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): "VARCHAR",
@@ -160,6 +164,50 @@ def summary(
         f"max(exchange_time_ns) AS last_time_ns, {last} AS newest "
         f"FROM {source} GROUP BY exchange, symbol",
         tuple(values),
+    )
+
+
+def _earlier(
+    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+) -> Statement:
+    """The trades of a selection in `PLACES_AND_PRICES`; `TAIL` has the tail's."""
+    columns = ", ".join(PLACES_AND_PRICES.names)
+    parts = [f"SELECT {columns} FROM {TAIL}"]  # noqa: S608 (no value in it)
+    values: list[Value] = []
+    if files:
+        where = wanted(selection, lake_limits)
+        where.add("action IS NULL AND NOT late")
+        parts.append(f"SELECT {columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
+        values += [list(files), *where.values]
+    return Statement(" UNION ALL ".join(parts), tuple(values))
+
+
+def earlier_count(
+    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+) -> Statement:
+    """How many rows `ticks` would sort."""
+    earlier = _earlier(scan, files, lake_limits, selection)
+    return Statement(f"SELECT count(*) AS rows FROM ({earlier.sql})", earlier.values)  # noqa: S608
+
+
+def ticks(
+    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+) -> Statement:
+    """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
+
+    As `core.ticks` defines the trade before.
+    """
+    earlier = _earlier(scan, files, lake_limits, selection)
+    rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"
+    place = "log_offset::HUGEINT * 4294967296 + log_row"
+    of_one = "exchange, symbol, log_partition, day"
+    same = " AND ".join(f"s.{name} = e.{name}" for name in of_one.split(", "))
+    return Statement(
+        f"SELECT s.at, {rise} AS sign FROM "  # noqa: S608 (bound values)
+        f"(SELECT *, {place} AS place FROM {SOUGHT}) s ASOF JOIN "
+        f"(SELECT *, exchange_time_ns // {DAY_NS} AS day, {place} AS place FROM ({earlier.sql})) e "
+        f"ON {same} AND s.place > e.place",
+        earlier.values,
     )
 
 

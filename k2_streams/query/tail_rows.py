@@ -1,6 +1,6 @@
 """The tail's rows of a selection, in the table's columns; other rows are not touched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.corrections import CANCEL
-from k2_streams.core.schema import MICROS
+from k2_streams.core.schema import MICROS, TRADES
 from k2_streams.core.stream import Stream
+from k2_streams.core.ticks import has_tick
 from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids, ref_message_ids
 from k2_streams.query.selection import ORDER, REPORTED, Selection, View
 from k2_streams.query.tail import TailBatch
@@ -19,6 +20,14 @@ from k2_streams.query.tail import TailBatch
 #: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
 _MAX_EXPAND_ROWS = 200_000
 _MAX_EXPAND_BYTES = 512 * 2**20
+
+#: What is asked of a trade that may be the one before another.
+PLACES_AND_PRICES = pa.schema(
+    [
+        *(TRADES.field(name) for name in ("exchange", "symbol", "log_partition")),
+        *(TRADES.field(name) for name in ("exchange_time_ns", "log_offset", "log_row", "price")),
+    ]
+)
 
 Indices = npt.NDArray[np.int64]
 _NONE: Indices = np.empty(0, np.int64)
@@ -41,7 +50,47 @@ def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -
     Raises:
         TailMovedError: a spilled batch is gone: take a new view.
     """
-    hits = []
+    rows = _expand(stream, _first(list(_hits(batches, selection)), selection))
+    if selection.superseded and rows.num_rows:
+        gone = pa.array(sorted(selection.superseded), pa.string())
+        rows = rows.filter(pc.invert(pc.is_in(rows.column("message_id"), value_set=gone)))
+    return rows
+
+
+def places_and_prices(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
+    """The trades of a selection that come before others, in `PLACES_AND_PRICES`.
+
+    Raises:
+        TailMovedError: as `select`.
+    """
+    found = [_places_and_prices(hit) for hit in _hits(batches, selection)]
+    return pa.Table.from_batches(found, PLACES_AND_PRICES)
+
+
+def _places_and_prices(hit: _Hit) -> pa.RecordBatch:
+    batch, rows = hit.batch, hit.batch.rows
+    at = hit.rows
+    # An earlier version's rows are all new trades.
+    is_new = "action" not in rows.schema.names
+    action = pa.nulls(rows.num_rows) if is_new else rows.column("action")
+    at = at[has_tick(action, rows.column("late")).to_numpy(zero_copy_only=False)[at]]
+    names = {name: rows.column(name).take(pa.array(at)) for name in ("exchange", "symbol", "price")}
+    given = names | {
+        "log_partition": np.full(len(at), batch.log_partition),
+        "exchange_time_ns": rows.column("exchange_time_ns").to_numpy()[at],
+        "log_offset": np.full(len(at), batch.log_offset),
+        "log_row": at,
+    }
+    columns = [
+        (column if isinstance(column, pa.Array) else pa.array(column)).cast(field.type)
+        for field in PLACES_AND_PRICES
+        for column in [given[field.name]]
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=PLACES_AND_PRICES)
+
+
+def _hits(batches: Iterable[TailBatch], selection: Selection) -> Iterator[_Hit]:
+    """The batches that hold rows which are wanted, with these."""
     names = [
         (column, pc.SetLookupOptions(value_set=pa.array(wanted, pa.string())))
         for column, wanted in (("symbol", selection.symbols), ("exchange", selection.exchanges))
@@ -54,12 +103,7 @@ def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -
         times: npt.NDArray[np.int64] = batch.rows.column("exchange_time_ns").to_numpy()
         rows = _matching(batch, times, selection, names)
         if len(rows):
-            hits.append(_Hit(batch, rows, times[rows], kept.size_bytes))
-    rows = _expand(stream, _first(hits, selection))
-    if selection.superseded and rows.num_rows:
-        gone = pa.array(sorted(selection.superseded), pa.string())
-        rows = rows.filter(pc.invert(pc.is_in(rows.column("message_id"), value_set=gone)))
-    return rows
+            yield _Hit(batch, rows, times[rows], kept.size_bytes)
 
 
 def in_order(rows: pa.Table, selection: Selection) -> pa.Table:

@@ -20,6 +20,7 @@ from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, BatchStep, step_batch
 from k2_streams.core.stream import Stream
+from k2_streams.core.ticks import Ticks
 from k2_streams.failpoints import failpoint
 from k2_streams.feeds.feed import (
     CANONICAL,
@@ -84,6 +85,7 @@ class Sequencer:
         self._check_partition = check_partition
         self._enriches = enriches
         self._notional = notional
+        self._ticks = Ticks()
         self._at_home: dict[str, bool] = {}
 
     def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
@@ -263,7 +265,7 @@ class Sequencer:
             "source_offset": pa.array(raw.offsets[message]),
         }
         columns = dict(zip(rows.schema.names, rows.columns, strict=True)) | derived
-        columns |= self._enriched(rows)
+        columns |= self._enriched(rows, derived["late"])
         log = self._stream.log_schema
         epoch.rows.append(
             pa.RecordBatch.from_arrays(
@@ -278,11 +280,14 @@ class Sequencer:
             )
         )
 
-    def _enriched(self, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    def _enriched(self, rows: pa.RecordBatch, late: pa.Array) -> dict[str, pa.Array]:
         """What a worker under load leaves out: a query computes it then, by the same function."""
-        if "notional" not in self._stream.log_schema.names or not self._enriches():
+        if "notional" not in self._stream.log_schema.names:
             return {}
-        return {"notional": self._notional(rows)}
+        if not self._enriches():
+            self._ticks.forget()
+            return {}
+        return {"notional": self._notional(rows), "tick_direction": self._ticks.of(rows, late)}
 
     def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
         for entry in sorted(bad, key=lambda found: found.message):

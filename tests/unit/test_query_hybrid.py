@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, World, make_batch
+from tick_model import with_ticks
 
 from k2_streams.core.events import GapFilled, GapOpened
 from k2_streams.core.schema import TRADES
@@ -15,6 +16,7 @@ from k2_streams.core.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake
+from k2_streams.query import reading
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import (
@@ -424,11 +426,48 @@ async def test_an_asker_who_goes_away_leaves_the_count_running(world):
 
 async def test_every_type_survives_both_parts(world):
     world.add(0, [("A", T0 + n) for n in range(12)])
-    truth = expand(world.log.records[0][0]).to_pylist()
+    truth = with_ticks(expand(world.log.records[0][0]).to_pylist())
     assert (await ask(world)).rows.to_pylist() == truth
     world.commit()
     await world.query.refresh()
     assert (await ask(world)).rows.to_pylist() == truth
+
+
+async def test_the_trade_before_a_pages_first_is_looked_up_in_either_part(world):
+    """Of the same day and partition, wherever it lies; late ones and corrections are skipped."""
+    day = 86_400 * SECOND
+    start = T0 // day * day
+    more = {
+        "price": ["5", "9", "1"],
+        "late": [False, True, False],
+        "action": [None, None, "cancel"],
+    }
+    world.log.append(0, [("A", start + 9), ("A", start + 9), ("A", start + 9)], more=more)
+    world.log.append(1, [("A", start + 1)], more={"price": ["99"]})
+    world.read_tail(0)
+    world.read_tail(1)
+    world.commit()
+    await world.query.refresh()
+    for time, price in ((start + 5, "6"), (start + 6, "6"), (start + 7, "4"), (start + day, "7")):
+        world.log.append(0, [("A", time)], more={"price": [price]})
+        world.read_tail(0)
+
+    async def found(**more) -> list:
+        answer = await world.query.rows(RowsRequest(symbols=("A",), start_ns=start + 5, **more))
+        return answer.rows.column("tick_direction").to_pylist()
+
+    expected = ["up", "same", "down", None, None, None, None]
+    assert await found() == expected
+    assert await found(limit=2) == expected[:2]
+    world.commit()
+    await world.query.refresh()
+    assert await found() == expected
+
+
+async def test_too_many_rows_to_look_among_leave_ticks_null(world, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_EARLIER", 2)
+    world.add(0, [("A", T0 + n) for n in range(3)])
+    assert (await ask(world)).rows.column("tick_direction").null_count == 3
 
 
 async def test_a_real_lake(engine, tmp_path):

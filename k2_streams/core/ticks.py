@@ -1,0 +1,191 @@
+"""The tick of a trade: its price against that of the trade before it, `up`, `down` or `same`.
+
+The tick test of Lee and Ready, "Inferring Trade Direction from Intraday Data", Journal of Finance
+46 (1991); there `same` is a zero tick.
+
+The trade before it is the one of the same exchange, symbol, log partition and UTC date with the
+highest place in the log below its own. Late trades, cancels and corrections have no tick and come
+before nobody. So a tick follows from rows alone, each of which a query can find again: a worker
+writes the ticks it knows without looking anything up, and leaves the others null.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.enrichment import plain
+
+UP, DOWN, SAME = "up", "down", "same"
+
+DAY_NS = 86_400_000_000_000
+#: Symbols whose last price a partition remembers: 30 MiB. Above it, all are forgotten.
+MAX_REMEMBERED = 100_000
+
+_NAMES = pa.array([DOWN, SAME, UP], pa.string())
+Ints = npt.NDArray[np.int64]
+
+
+class _Last(NamedTuple):
+    """The last trade of a symbol."""
+
+    day: int
+    high: int  # of the price's 128 bits
+    low: int
+
+
+class Ticks:
+    """The ticks of one partition's rows, in the order in which they are accepted."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], _Last] = {}
+
+    def forget(self) -> None:
+        """Rows were accepted that `of` has not seen: nothing known before them counts."""
+        self._last.clear()
+
+    def of(self, rows: pa.RecordBatch, late: pa.Array) -> pa.Array:
+        """The ticks of the next rows; null where the trade before is not known here."""
+        names, key = _keys(rows)
+        counts = has_tick(rows.column("action"), late)
+        at = np.flatnonzero(counts.to_numpy(zero_copy_only=False))
+        at = at[np.argsort(key[at], kind="stable")]
+        ticks = np.full(rows.num_rows, -1, np.int8)
+        if not len(at):
+            return _named(ticks)
+        key = key[at]
+        day: Ints = rows.column("exchange_time_ns").to_numpy()[at] // DAY_NS
+        high, low = _halves(rows.column("price"))
+        high, low = high[at], low[at]
+        first = np.flatnonzero(np.diff(key, prepend=-1))
+        last = np.append(first[1:], len(key)) - 1
+        before = _Before(np.roll(day, 1), np.roll(high, 1), np.roll(low, 1))
+        for start, end in zip(first.tolist(), last.tolist(), strict=True):
+            name = names[key[start]]
+            known = self._last.get(name)
+            before.set(start, known)
+            self._remember(name, _Last(int(day[end]), int(high[end]), int(low[end])))
+        rises = np.where(
+            high == before.high,
+            (low > before.low).astype(np.int8) - (low < before.low),
+            np.sign(high - before.high, dtype=np.int64),
+        )
+        ticks[at] = np.where(day == before.day, rises + 1, -1)
+        return _named(ticks)
+
+    def _remember(self, name: tuple[str, str], last: _Last) -> None:
+        if len(self._last) >= MAX_REMEMBERED and name not in self._last:
+            self._last.clear()
+        self._last[name] = last
+
+
+class _Before(NamedTuple):
+    """By row, the trade before it; a day of -1: none."""
+
+    day: Ints
+    high: Ints
+    low: npt.NDArray[np.uint64]
+
+    def set(self, at: int, last: _Last | None) -> None:
+        self.day[at], self.high[at], self.low[at] = last or _Last(-1, 0, 0)
+
+
+def _keys(rows: pa.RecordBatch) -> tuple["_Names", Ints]:
+    """A number for each row's exchange and symbol, and the names that a number stands for."""
+    exchange, exchanges = _codes(rows.column("exchange"))
+    symbol, symbols = _codes(rows.column("symbol"))
+    return _Names(exchanges, symbols), exchange * len(symbols) + symbol
+
+
+class _Names:
+    """Exchange and symbol of a key."""
+
+    def __init__(self, exchanges: list[str], symbols: list[str]) -> None:
+        self._exchanges = exchanges
+        self._symbols = symbols
+
+    def __getitem__(self, key: Any) -> tuple[str, str]:
+        exchange, symbol = divmod(int(key), len(self._symbols))
+        return self._exchanges[exchange], self._symbols[symbol]
+
+
+def _codes(column: pa.DictionaryArray) -> tuple[Ints, list[str]]:
+    """A column of names as numbers, equal where the names are: a dictionary may hold one twice."""
+    once = column.dictionary.dictionary_encode()
+    number = once.indices.to_numpy()
+    codes: Ints = number[column.indices.to_numpy()].astype(np.int64)
+    return codes, once.dictionary.to_pylist()
+
+
+def _halves(prices: pa.Array) -> tuple[Ints, npt.NDArray[np.uint64]]:
+    """The upper and lower 64 bits of decimals: a comparison of both is exact."""
+    start, count = prices.offset, len(prices)
+    words = np.frombuffer(prices.buffers()[1], np.int64).reshape(-1, 2)[start : start + count]
+    return words[:, 1], words[:, 0].astype(np.uint64)
+
+
+def _named(ticks: npt.NDArray[np.int8]) -> pa.Array:
+    return _NAMES.take(pa.array(ticks, mask=ticks < 0))
+
+
+# -- what a query finds again ------------------------------------------------------------------
+
+
+class Sought(NamedTuple):
+    """Rows of an answer whose tick is to be looked up.
+
+    Attributes:
+        rows: exchange, symbol, log_partition, day, log_offset, log_row and price of each, with
+            `at`, its row in the answer.
+        symbols: their symbols.
+        exchanges: their exchanges.
+        start_ns: the earliest time that a predecessor may have.
+        end_ns: the first time behind all that one may have.
+    """
+
+    rows: pa.Table
+    symbols: tuple[str, ...]
+    exchanges: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+
+
+def sought(answer: pa.Table) -> Sought | None:
+    """What is to be looked up of an answer in the table's columns; None: nothing."""
+    if "tick_direction" not in answer.schema.names:
+        return None
+    given = answer.column("tick_direction")
+    if not given.null_count:
+        return None
+    missing = pc.and_(given.is_null(), has_tick(answer.column("action"), answer.column("late")))
+    at = np.flatnonzero(plain(missing).to_numpy(zero_copy_only=False))
+    if not len(at):
+        return None
+    found = answer.take(pa.array(at))
+    day = found.column("exchange_time_ns").to_numpy() // DAY_NS
+    names = ("exchange", "symbol", "log_partition", "log_offset", "log_row", "price")
+    return Sought(
+        pa.table({name: found.column(name) for name in names} | {"day": day, "at": at}),
+        tuple(pc.unique(found.column("symbol")).to_pylist()),
+        tuple(pc.unique(found.column("exchange")).to_pylist()),
+        int(day.min()) * DAY_NS,
+        (int(day.max()) + 1) * DAY_NS,
+    )
+
+
+def has_tick(
+    action: pa.Array | pa.ChunkedArray, late: pa.Array | pa.ChunkedArray
+) -> pa.Array | pa.ChunkedArray:
+    """Which rows have a tick and come before others: new trades in their order."""
+    return pc.and_(action.is_null(), pc.invert(late))
+
+
+def with_ticks(answer: pa.Table, at: pa.Array, signs: pa.Array) -> pa.Table:
+    """The answer with ticks for its rows `at`: -1 below, 0 equal, 1 above the trade before."""
+    where = answer.schema.get_field_index("tick_direction")
+    ticks = np.full(answer.num_rows, -1, np.int8)
+    ticks[at.to_numpy()] = signs.to_numpy() + 1
+    column = pc.coalesce(plain(answer.column(where)), _named(ticks))
+    return answer.set_column(where, answer.schema.field(where), column)
