@@ -12,6 +12,8 @@ INSTALLED := .venv/.k2-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 SOURCES := k2_streams topologies tests bench faults
+# Files side by side, each with a Kafka of its own: most of an integration test is waiting.
+PARALLEL ?= -n 2 --dist loadfile
 FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -57,7 +59,7 @@ $(COPIED): deploy/broker/pom.xml | doctor
 	@touch $@
 
 test: setup ## Run all tests, against a Kafka that they start themselves
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check $(SOURCES)
@@ -65,7 +67,7 @@ lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/mypy
 
 check: lint ## Check format, lint, types, architecture and the fast tests
-	$(BIN)/python -m pytest -q -m "not integration" $(FAST)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration" $(FAST)
 
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
 	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)

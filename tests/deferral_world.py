@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from tick_model import without
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core import events, sequence_codec
@@ -182,7 +183,7 @@ class World:
         rows: dict[Any, list[Any]] = {}
         happened: dict[Any, list[Any]] = {}
         for epoch in self.epochs:
-            for row in (row for batch in epoch.rows for row in batch.to_pylist()):
+            for row in (without(row) for batch in epoch.rows for row in batch.to_pylist()):
                 rows.setdefault((row["exchange"], row["symbol"]), []).append(row)
             for event in epoch.events:
                 if not isinstance(event, events.Duplicates):

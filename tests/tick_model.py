@@ -53,3 +53,8 @@ def with_ticks(rows: list[dict]) -> list[dict]:
     for row, tick in zip(ordered, found, strict=True):
         row["tick_direction"] = tick
     return rows
+
+
+def without(row: dict) -> dict:
+    """A row as a worker made it but for its tick: what a worker does not know is null there."""
+    return {name: value for name, value in row.items() if name != "tick_direction"}

@@ -67,11 +67,10 @@ class Ticks:
             known = self._last.get(name)
             before.set(start, known)
             self._remember(name, _Last(int(day[end]), int(high[end]), int(low[end])))
-        rises = np.where(
-            high == before.high,
-            (low > before.low).astype(np.int8) - (low < before.low),
-            np.sign(high - before.high, dtype=np.int64),
-        )
+        equal = high == before.high
+        above = (high > before.high) | (equal & (low > before.low))
+        below = (high < before.high) | (equal & (low < before.low))
+        rises = above.astype(np.int8) - below
         ticks[at] = np.where(day == before.day, rises + 1, -1)
         return _named(ticks)
 

@@ -6,6 +6,7 @@ consumer (a transaction's markers take offsets too).
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -25,11 +26,15 @@ class Range(msgspec.Struct, frozen=True, order=True):
             raise ValueError(f"not a range of offsets: [{self.start}, {self.end})")
 
 
-class TopicOffsets(msgspec.Struct, frozen=True):
-    """Of one topic: its id (a topic created anew has another), and the next offset a partition."""
+class TopicOffsets(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of one topic: its id (a topic created anew has another), and the next offset a partition.
+
+    `deferred`, where there are any: the raw records that had been put off there, and waited.
+    """
 
     id: str
     next: dict[int, int]
+    deferred: dict[int, int] = {}
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -47,8 +52,16 @@ class Vector(msgspec.Struct, frozen=True):
         offsets = self.topics.get(topic)
         return None if offsets is None else offsets.id
 
-    def with_next(self, topic: str, topic_id: str, ends: Mapping[int, int]) -> "Vector":
+    def with_next(
+        self,
+        topic: str,
+        topic_id: str,
+        ends: Mapping[int, int],
+        deferred: Mapping[int, int] = MappingProxyType({}),
+    ) -> "Vector":
         """This vector with these partitions' entries replaced and all others kept.
+
+        What `deferred` does not name of them keeps the number that waits.
 
         Raises:
             ValueError: an entry would go back, or the topic's id differs.
@@ -62,8 +75,9 @@ class Vector(msgspec.Struct, frozen=True):
                     f"{topic}-{partition}: the vector would go back "
                     f"from {found.next[partition]} to {end}"
                 )
-        merged = {**found.next, **ends}
-        return Vector({**self.topics, topic: TopicOffsets(topic_id, dict(sorted(merged.items())))})
+        merged = dict(sorted({**found.next, **ends}.items()))
+        waits = {p: count for p, count in sorted({**found.deferred, **deferred}.items()) if count}
+        return Vector({**self.topics, topic: TopicOffsets(topic_id, merged, waits)})
 
     def encode(self) -> str:
         """JSON: `{"k2.trades": {"id": "...", "next": {"0": 17}}}`."""

@@ -1,6 +1,7 @@
 """What a batch claims of the table: that it ends exactly where the batch starts. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from k2_streams.core.vector import Range, Vector
 from k2_streams.lake.errors import TopicChangedError, VectorMovedError
@@ -11,13 +12,15 @@ class Claim:
     """The rows of `ranges` of a topic, to be committed once under `commit_id`.
 
     A range is in positions of the consumer: half-open, transaction markers included. It may hold no
-    row at all; the vector moves all the same.
+    row at all; the vector moves all the same. `deferred` is what waits at the end of each, as far
+    as its records say so.
     """
 
     topic: str
     topic_id: str
     ranges: dict[int, Range]
     commit_id: str
+    deferred: Mapping[int, int] = field(default_factory=dict)
 
     def rebase(self, head: Vector) -> Vector:
         """The vector after this batch on top of `head`: its own partitions replaced, others kept.
@@ -39,9 +42,8 @@ class Claim:
         }
         if moved:
             raise VectorMovedError(self.topic, self.ranges, moved)
-        return head.with_next(
-            self.topic, self.topic_id, {p: held.end for p, held in self.ranges.items()}
-        )
+        held = {partition: range_.end for partition, range_ in self.ranges.items()}
+        return head.with_next(self.topic, self.topic_id, held, self.deferred)
 
     def made(self, commit_id: str | None, vector: Vector | None) -> bool:
         """Whether the snapshot that says so is this batch's.

@@ -37,6 +37,7 @@ class Pending:
     batches: tuple[LogBatch, ...]
     rows: int
     size_bytes: int
+    deferred: dict[int, int]  # raw records that wait at the end of a range
 
 
 def _new_commit_id() -> str:
@@ -75,6 +76,7 @@ class Sink:
         self._ranges: dict[int, Range] = {}
         self._batches: dict[int, list[LogBatch]] = {}
         self._ends: dict[int, int] = {}
+        self._deferred: dict[int, int] = {}
         self._rows = 0
         self._size_bytes = 0
         self._moved_since_s: float | None = None
@@ -106,6 +108,7 @@ class Sink:
         """Drop what was offered of a partition and not yet taken: it is no longer ours."""
         self._ends.pop(partition, None)
         self._ranges.pop(partition, None)
+        self._deferred.pop(partition, None)
         dropped = self._batches.pop(partition, [])
         self._rows -= sum(batch.rows.num_rows for batch in dropped)
         self._size_bytes -= sum(batch.size_bytes for batch in dropped)
@@ -122,8 +125,20 @@ class Sink:
         self._moved_since_s = None
         return starts
 
-    def offer(self, partition: int, held: Range, batches: Sequence[LogBatch]) -> None:
+    def offer(
+        self,
+        partition: int,
+        held: Range,
+        batches: Sequence[LogBatch],
+        deferred: int | None = None,
+    ) -> None:
         """Add the positions `held` of a partition and the records that were in them.
+
+        Args:
+            partition: of the topic.
+            held: the positions.
+            batches: the records.
+            deferred: raw records that wait at the end; None: nothing says so.
 
         Raises:
             ValueError: the range does not start where the partition's last one ended, or a record
@@ -143,6 +158,8 @@ class Sink:
         waiting = self._ranges.get(partition)
         self._ranges[partition] = Range(waiting.start if waiting else held.start, held.end)
         self._ends[partition] = held.end
+        if deferred is not None:
+            self._deferred[partition] = deferred
         filled = [batch for batch in batches if batch.rows.num_rows]
         self._batches.setdefault(partition, []).extend(filled)
         self._rows += sum(batch.rows.num_rows for batch in filled)
@@ -174,8 +191,10 @@ class Sink:
         if not ranges:
             return None
         batches = tuple(batch for p in ranges for batch in self._batches.get(p, ()))
-        pending = Pending(self._new_commit_id(), ranges, batches, self._rows, self._size_bytes)
-        self._ranges, self._batches = {}, {}
+        pending = Pending(
+            self._new_commit_id(), ranges, batches, self._rows, self._size_bytes, self._deferred
+        )
+        self._ranges, self._batches, self._deferred = {}, {}, {}
         self._rows = self._size_bytes = 0
         self._moved_since_s = self._rows_since_s = None
         return pending
@@ -195,4 +214,5 @@ class Sink:
             topic=self._topic,
             topic_id=self._topic_id,
             commit_id=pending.commit_id,
+            deferred=pending.deferred,
         )

@@ -1,7 +1,7 @@
 """The lake: a stream's table, appended to exactly once, read by snapshot. All of it blocks."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -166,6 +166,7 @@ class Lake:
         topic_id: str,
         commit_id: str,
         topic: str | None = None,
+        deferred: Mapping[int, int] | None = None,
     ) -> Committed:
         """Append the rows of these ranges of the log, once, and move the vector with them.
 
@@ -179,6 +180,7 @@ class Lake:
             topic_id: of the topic that the ranges count in.
             commit_id: names this batch and no other.
             topic: the log that the rows come from; None: the stream's.
+            deferred: per partition the raw records that wait at the end of its range, where known.
 
         Raises:
             VectorMovedError: the table does not end where the batch starts; nothing was appended.
@@ -187,7 +189,7 @@ class Lake:
             LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
             ValueError: rows outside the ranges, other columns, or nothing to commit.
         """
-        claim = Claim(topic or self.stream.log, topic_id, ranges, commit_id)
+        claim = Claim(topic or self.stream.log, topic_id, ranges, commit_id, deferred or {})
         failpoint("lake.taken")
         _check_rows(rows, ranges, self.stream)
         started_s = self._clock.monotonic()

@@ -200,7 +200,12 @@ class HybridQuery:
             token = (
                 None
                 if offsets is None
-                else Token(offsets.id, offsets.next, info.timestamp_ms * 1_000_000).encode()
+                else Token(
+                    offsets.id,
+                    offsets.next,
+                    info.timestamp_ms * 1_000_000,
+                    sum(offsets.deferred.values()),
+                ).encode()
             )
             rows.append(
                 SnapshotRow(

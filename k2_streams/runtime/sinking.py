@@ -20,6 +20,8 @@ from k2_streams.lake.guard import Guard, LakeLeftAloneError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
+from k2_streams.runtime.epoch import HEADER_DEFERRED
+from k2_streams.runtime.log_headers import last
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.transport import Fetched
 
@@ -173,7 +175,8 @@ class SinkRunner:
         batches = [
             trade_log.decode(record.value, partition, record.offset) for record in fetched.records
         ]
-        self._sink.offer(partition, Range(fetched.start, fetched.end), batches)
+        deferred = last(fetched.records, HEADER_DEFERRED)
+        self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
         self._positions[partition] = fetched.end
         self._metrics.sink_rows.set(self.buffered_rows)
         if fetched.records:

@@ -6,7 +6,7 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import msgspec
@@ -17,15 +17,11 @@ from k2_streams.core import events, trade_log
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import Chunk, LogError, LogReader, Record
+from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.epoch import (
-    HEADER_DEFERRED,
-    HEADER_DEFERRED_FROM,
-    HEADER_EVENTS,
-    HEADER_RAW_NEXT,
-)
+from k2_streams.runtime.epoch import HEADER_DEFERRED, HEADER_EVENTS
+from k2_streams.runtime.log_headers import judged, last, newest
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -163,8 +159,8 @@ class TailReader:
             chunk.partition,
             Range(chunk.start, chunk.end),
             batches,
-            raw_next=_judged(chunk.records),
-            deferred=_last(chunk.records, HEADER_DEFERRED),
+            raw_next=judged(chunk.records),
+            deferred=last(chunk.records, HEADER_DEFERRED),
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -197,7 +193,7 @@ class TailReader:
         They are in the same transaction, but come by another fetch. An answer whose rows are ahead
         of them says `gaps_complete: false`.
         """
-        expected = _newest(chunk.records, HEADER_EVENTS)
+        expected = newest(chunk.records, HEADER_EVENTS)
         if expected is None:
             return
         self._expected[chunk.partition] = (expected, chunk.end)
@@ -240,33 +236,6 @@ class _Said(NamedTuple):
     deferred: int = 0
 
 
-def _numbers(records: Iterable[Record], header: str) -> Iterator[int]:
-    """What the records say in this header, in their order."""
-    return (int(v) for record in records for name, v in record.headers if name == header and v)
-
-
-def _newest(records: Iterable[Record], header: str) -> int | None:
-    """The largest number in this header; it never goes back in a partition."""
-    return max(_numbers(records, header), default=None)
-
-
-def _last(records: Iterable[Record], header: str) -> int | None:
-    """The last number in this header."""
-    return next(_numbers(reversed(list(records)), header), None)
-
-
-def _judged(records: Iterable[Record]) -> int | None:
-    """The largest offset of the source below which all is judged: nothing there waits."""
-    return max(
-        (
-            min((raw_next, *_numbers([record], HEADER_DEFERRED_FROM)))
-            for record in records
-            for raw_next in _numbers([record], HEADER_RAW_NEXT)
-        ),
-        default=None,
-    )
-
-
 async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
     """What the newest of the records below `offset` says.
 
@@ -280,12 +249,12 @@ async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: in
         while start < offset and reader.position(*at) < offset:
             for chunk in await reader.poll(max_records=POLL_RECORDS):
                 below = [record for record in chunk.records if record.offset < offset]
-                judged = _judged(below)
-                if judged is not None:
+                reached = judged(below)
+                if reached is not None:
                     said = _Said(
-                        judged,
-                        _newest(below, HEADER_EVENTS) or 0,
-                        _last(below, HEADER_DEFERRED) or 0,
+                        reached,
+                        newest(below, HEADER_EVENTS) or 0,
+                        last(below, HEADER_DEFERRED) or 0,
                     )
         if said is not None or start == begin:
             return said or _Said()

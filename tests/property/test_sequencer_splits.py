@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tick_model import without
 
 from k2_streams.core import events, sequence_codec
 from k2_streams.core.dedup import Memory, Window
@@ -150,7 +151,7 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
                 epochs.append(Epoch(TRADES, end))
         store.close()
         id_store.close()
-    rows = [row for epoch in epochs for batch in epoch.rows for row in batch.to_pylist()]
+    rows = [without(row) for epoch in epochs for batch in epoch.rows for row in batch.to_pylist()]
     found: dict[str, list[bytes]] = {}
     for epoch in epochs:
         for event in epoch.events:

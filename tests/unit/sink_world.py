@@ -141,7 +141,7 @@ class SinkWorld:
         batch = record(0, offset, 2)
         value = trade_log.encode(batch.rows, 0, T0_MS * 1000)
         timestamp = self.clock.time_ns() // 1_000_000 - age_ms
-        one = SimpleNamespace(value=value, offset=offset, timestamp=timestamp)
+        one = SimpleNamespace(value=value, offset=offset, timestamp=timestamp, headers=())
         self.runner.offer(Fetched(TP(TRADES, 0), offset, offset + 1, [one], offset + 1))
 
     async def look(self, after_s=0.0):

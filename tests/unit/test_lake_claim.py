@@ -80,3 +80,17 @@ def test_going_back_is_an_entry_that_shrank_or_went_away(before, after):
 def test_a_topic_with_another_id_counts_anew_and_a_topic_that_went_away_went_back():
     assert goes_back(vector({0: 9}), vector({0: 1}, "u")) is None
     assert goes_back(vector({0: 9}), Vector()) == "k2.trades-0: expected 9 or more, found None"
+
+
+def test_the_vector_says_what_waited_at_the_end_of_each_range():
+    head = vector({0: 5, 1: 5, 2: 5})
+    ranges = {0: Range(5, 9), 1: Range(5, 9)}
+    after = Claim(TOPIC, "t", ranges, "c", {0: 7, 1: 0}).rebase(head)
+    assert after.topics[TOPIC].deferred == {0: 7}
+    unsaid = Claim(TOPIC, "t", {0: Range(9, 10)}, "c").rebase(after)
+    assert unsaid.topics[TOPIC].deferred == {0: 7}
+    drained = Claim(TOPIC, "t", {0: Range(9, 10)}, "c", {0: 0}).rebase(after)
+    assert drained.topics[TOPIC].deferred == {}
+    # What waits nowhere is not written: other readers of the property know two fields.
+    assert "deferred" not in drained.encode()
+    assert Vector.decode(after.encode()) == after

@@ -40,6 +40,20 @@ def test_what_was_offered_is_one_batch_in_the_lake(world):
     assert world.places() == places_of((1, 0), (1, 2))
 
 
+def test_a_snapshot_says_what_was_put_off_and_waited(world):
+    sink = sink_of(world.writer())
+    sink.offer(0, Range(0, 4), [record(0, 0)], deferred=9)
+    sink.offer(1, Range(0, 2), [], deferred=3)
+    sink.offer(0, Range(4, 6), [], deferred=5)
+    sink.offer(1, Range(2, 4), [])
+    assert sink.commit(sink.take()).head.vector.topics["k2.trades"].deferred == {0: 5, 1: 3}
+    sink.offer(0, Range(6, 8), [], deferred=0)
+    sink.forget(0)
+    sink.seek(0, 6)
+    sink.offer(0, Range(6, 7), [])
+    assert sink.commit(sink.take()).head.vector.topics["k2.trades"].deferred == {0: 5, 1: 3}
+
+
 def test_offers_go_on_while_a_batch_is_on_its_way(world):
     sink = sink_of(world.writer())
     sink.offer(0, Range(0, 4), [record(0, 0)])

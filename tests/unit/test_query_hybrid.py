@@ -424,6 +424,19 @@ async def test_an_asker_who_goes_away_leaves_the_count_running(world):
     assert [row.trades for row in (await world.query.symbols(SymbolsRequest())).symbols] == [1]
 
 
+async def test_a_snapshot_with_records_put_off_is_not_called_complete(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    vector = world.lake.heads[-1].vector
+    held = vector.topics[TOPIC]
+    waiting = Vector({TOPIC: TopicOffsets(held.id, held.next, {0: 4})})
+    world.lake.heads[-1] = replace(world.lake.heads[-1], vector=waiting)
+    await world.query.refresh()
+    (snapshot,) = await world.query.snapshots(SnapshotsRequest())
+    past = await ask(world, as_of=snapshot.token)
+    assert (past.meta.deferred, past.meta.complete) == (4, False)
+
+
 async def test_every_type_survives_both_parts(world):
     world.add(0, [("A", T0 + n) for n in range(12)])
     truth = with_ticks(expand(world.log.records[0][0]).to_pylist())
