@@ -21,9 +21,9 @@ COMMIT_EVERY_S = 10.0
 COMMIT_ROWS = 1_000_000
 #: The same for rows of unusual size.
 COMMIT_BYTES = 256 << 20
-#: A vector that moved without a row (all duplicates) is written this often: it keeps a restart from
-#: reading the same again, at one small metadata file a minute.
-EMPTY_EVERY_S = 60.0
+#: A vector that moved without a row (all duplicates) waits so many times as long: it keeps a
+#: restart from reading the same again, at one small metadata file a minute.
+EMPTY_EVERY_COMMITS = 6
 #: With this many commits' worth waiting the lake is behind, and the source has to pause.
 FULL_COMMITS = 2
 
@@ -176,7 +176,7 @@ class Sink:
         if self._moved_since_s is None:
             self._moved_since_s = now_s
         if not self._rows:
-            return now_s - self._moved_since_s >= EMPTY_EVERY_S
+            return now_s - self._moved_since_s >= EMPTY_EVERY_COMMITS * self._commit_every_s
         if self._rows_since_s is None:
             self._rows_since_s = now_s
         return (

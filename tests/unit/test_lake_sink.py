@@ -8,7 +8,9 @@ from k2_streams.core.vector import Range
 from k2_streams.lake import sink as lake_sink
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import CommitUnknownError, VectorMovedError
-from k2_streams.lake.sink import COMMIT_EVERY_S, EMPTY_EVERY_S, Sink
+from k2_streams.lake.sink import COMMIT_EVERY_S, EMPTY_EVERY_COMMITS, Sink
+
+EMPTY_EVERY_S = EMPTY_EVERY_COMMITS * COMMIT_EVERY_S
 
 
 @pytest.fixture
