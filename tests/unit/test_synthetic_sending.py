@@ -119,7 +119,7 @@ async def test_everything_is_sent_once_and_in_order():
 async def test_a_rate_is_kept():
     clock = ToyClock()
     sender = ToySender(clock)
-    outcome = await sent(Stream(2_000), steady(5_000.0), sender, clock)
+    outcome = await sent(Stream(2_000), steady(5_000.0), sender, clock, ToyStop(clock))
     began = sender.times[0]
     for number, time in enumerate(sender.times):
         assert number <= 5_000 * (time - began + TICK_S), "sent too early"
