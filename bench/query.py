@@ -17,7 +17,7 @@ def run(messages: int = MESSAGES, questions: int = QUESTIONS) -> dict[str, float
     start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=MINUTES)
     rate = messages / (MINUTES * 60)
     with stage() as at:
-        worker = at.worker(**STAYS_NORMAL).start().wait_ready()
+        worker = at.worker(0, **STAYS_NORMAL).start().wait_ready()
         at.produce(
             "--messages", str(messages), "--seed", "1",
             "--start", start.isoformat(), "--event-rate", str(rate),
