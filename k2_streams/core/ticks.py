@@ -142,6 +142,7 @@ class Sought(NamedTuple):
         exchanges: their exchanges.
         start_ns: the earliest time that a predecessor may have.
         end_ns: the first time behind all that one may have.
+        ends: per log partition, the first offset behind all that one may have.
     """
 
     rows: pa.Table
@@ -149,6 +150,7 @@ class Sought(NamedTuple):
     exchanges: tuple[str, ...]
     start_ns: int
     end_ns: int
+    ends: dict[int, int]
 
 
 def sought(answer: pa.Table) -> Sought | None:
@@ -171,7 +173,12 @@ def sought(answer: pa.Table) -> Sought | None:
         tuple(pc.unique(found.column("exchange")).to_pylist()),
         int(day.min()) * DAY_NS,
         (int(day.max()) + 1) * DAY_NS,
+        _ends(found.column("log_partition").to_numpy(), found.column("log_offset").to_numpy()),
     )
+
+
+def _ends(partition: Ints, offset: Ints) -> dict[int, int]:
+    return {int(one): int(offset[partition == one].max()) + 1 for one in np.unique(partition)}
 
 
 def has_tick(

@@ -1,6 +1,6 @@
 """Both parts of a standing read as one: rows, the newest of them, their symbols, their totals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -88,11 +88,12 @@ class Reader:
             missing.symbols, missing.exchanges, start_ns=missing.start_ns, end_ns=missing.end_ns
         )
         files = await self._lake.files(standing.head, earlier)
-        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+        ranges, limits = _below(_tail_ranges(standing), missing.ends), standing.cut.lake_limits
+        ends = {p: min(end, limits.get(p, end)) for p, end in missing.ends.items()}
 
         def work(session: Session) -> pa.Table:
             tail = places_and_prices(standing.view.batches(ranges), earlier)
-            asked = (self._scan, files, limits, earlier)
+            asked = (self._scan, files, ends, earlier)
             rows = session.table(statement.earlier_count(*asked), tail)["rows"][0].as_py()
             if rows > MAX_EARLIER:
                 return answer
@@ -187,6 +188,15 @@ class Reader:
 
 def _tail_ranges(standing: Standing) -> dict[int, Range]:
     return {number: part.tail for number, part in standing.cut.partitions.items()}
+
+
+def _below(ranges: Mapping[int, Range], ends: Mapping[int, int]) -> dict[int, Range]:
+    """What of the ranges lies below these ends; of partitions without one nothing does."""
+    return {
+        partition: Range(held.start, max(held.start, min(held.end, ends[partition])))
+        for partition, held in ranges.items()
+        if partition in ends
+    }
 
 
 def _by_rows(batches: Iterator[TailBatch]) -> Iterator[list[TailBatch]]:

@@ -7,6 +7,7 @@ null for it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pyarrow as pa
 
@@ -168,36 +169,48 @@ def summary(
 
 
 def _earlier(
-    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
 ) -> Statement:
-    """The trades of a selection in `PLACES_AND_PRICES`; `TAIL` has the tail's."""
+    """The trades of a selection in `PLACES_AND_PRICES`; `TAIL` has the tail's.
+
+    Args:
+        scan: how the files are read.
+        files: that may hold some.
+        ends: per partition the offset from which on the files' rows are not wanted; of other
+            partitions none is.
+        selection: what is wanted.
+    """
     columns = ", ".join(PLACES_AND_PRICES.names)
     parts = [f"SELECT {columns} FROM {TAIL}"]  # noqa: S608 (no value in it)
     values: list[Value] = []
     if files:
-        where = wanted(selection, lake_limits)
+        where = wanted(selection, {})
         where.add("action IS NULL AND NOT late")
+        # What files' statistics can answer comes first.
+        where.add("log_offset < ?", max(ends.values()))
+        of_partitions = " OR ".join("(log_partition = ? AND log_offset < ?)" for _ in ends)
+        where.add(f"({of_partitions})", *chain.from_iterable(ends.items()))
         parts.append(f"SELECT {columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
         values += [list(files), *where.values]
     return Statement(" UNION ALL ".join(parts), tuple(values))
 
 
 def earlier_count(
-    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
 ) -> Statement:
     """How many rows `ticks` would sort."""
-    earlier = _earlier(scan, files, lake_limits, selection)
+    earlier = _earlier(scan, files, ends, selection)
     return Statement(f"SELECT count(*) AS rows FROM ({earlier.sql})", earlier.values)  # noqa: S608
 
 
 def ticks(
-    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
 ) -> Statement:
     """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
 
     As `core.ticks` defines the trade before.
     """
-    earlier = _earlier(scan, files, lake_limits, selection)
+    earlier = _earlier(scan, files, ends, selection)
     rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"
     place = "log_offset::HUGEINT * 4294967296 + log_row"
     of_one = "exchange, symbol, log_partition, day"
