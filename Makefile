@@ -12,8 +12,9 @@ INSTALLED := .venv/.k2-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 SOURCES := k2_streams topologies tests bench faults
-# Files side by side, each with a Kafka of its own: most of an integration test is waiting.
-PARALLEL ?= -n 2 --dist loadfile
+# Files side by side, each process with a Kafka of its own: most of an integration test is waiting.
+# A Kafka that was given is one alone.
+PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 2 --dist loadfile)
 FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
