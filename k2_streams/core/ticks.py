@@ -188,10 +188,15 @@ def has_tick(
     return pc.and_(action.is_null(), pc.invert(late))
 
 
-def with_ticks(answer: pa.Table, at: pa.Array, signs: pa.Array) -> pa.Table:
-    """The answer with ticks for its rows `at`: -1 below, 0 equal, 1 above the trade before."""
+def with_ticks(answer: pa.Table, found: pa.Table) -> pa.Table:
+    """The answer with ticks for its rows `at`, by `sign` of the change: -1, 0, 1.
+
+    Args:
+        answer: in the table's columns.
+        found: columns `at` and `sign`; other rows keep what they have.
+    """
     where = answer.schema.get_field_index("tick_direction")
     ticks = np.full(answer.num_rows, -1, np.int8)
-    ticks[at.to_numpy()] = signs.to_numpy() + 1
+    ticks[found.column("at").to_numpy()] = found.column("sign").to_numpy() + 1
     column = pc.coalesce(plain(answer.column(where)), _named(ticks))
     return answer.set_column(where, answer.schema.field(where), column)

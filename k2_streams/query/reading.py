@@ -1,6 +1,6 @@
 """Both parts of a standing read as one: rows, the newest of them, their symbols, their totals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -21,7 +21,8 @@ from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
 from k2_streams.query.tail import TailBatch
-from k2_streams.query.tail_rows import in_order, places_and_prices, select
+from k2_streams.query.tail_rows import in_order, select
+from k2_streams.query.tick_lookup import look_up, looked_for
 
 #: Files of one statement of totals: about 6 M rows, a second or two of two cores.
 TOTALS_FILES = 64
@@ -30,9 +31,6 @@ TOTALS_ROWS = 200_000
 #: Corrections that one answer applies: 50 MB while they are read. Venues correct a few trades in a
 #: hundred thousand.
 MAX_CORRECTIONS = 100_000
-#: Rows among which the ticks of an answer are looked up: 100 MB while they are sorted. With more,
-#: ticks that were left out when the rows were made stay null: ask for fewer symbols.
-MAX_EARLIER = 1_000_000
 
 
 class Reader:
@@ -84,21 +82,10 @@ class Reader:
 
     async def _with_ticks(self, standing: Standing, answer: pa.Table, missing: Sought) -> pa.Table:
         """The answer with the ticks that its rows were made without."""
-        earlier = Selection(
-            missing.symbols, missing.exchanges, start_ns=missing.start_ns, end_ns=missing.end_ns
-        )
-        files = await self._lake.files(standing.head, earlier)
-        ranges, limits = _below(_tail_ranges(standing), missing.ends), standing.cut.lake_limits
-        ends = {p: min(end, limits.get(p, end)) for p, end in missing.ends.items()}
+        files = await self._lake.files(standing.head, looked_for(missing))
 
         def work(session: Session) -> pa.Table:
-            tail = places_and_prices(standing.view.batches(ranges), earlier)
-            asked = (self._scan, files, ends, earlier)
-            rows = session.table(statement.earlier_count(*asked), tail)["rows"][0].as_py()
-            if rows > MAX_EARLIER:
-                return answer
-            found = session.table(statement.ticks(*asked), tail, missing.rows).combine_chunks()
-            return with_ticks(answer, found["at"], found["sign"])
+            return with_ticks(answer, look_up(session, self._scan, files, standing, missing))
 
         return await self._engine.run(work)
 
@@ -188,15 +175,6 @@ class Reader:
 
 def _tail_ranges(standing: Standing) -> dict[int, Range]:
     return {number: part.tail for number, part in standing.cut.partitions.items()}
-
-
-def _below(ranges: Mapping[int, Range], ends: Mapping[int, int]) -> dict[int, Range]:
-    """What of the ranges lies below these ends; of partitions without one nothing does."""
-    return {
-        partition: Range(held.start, max(held.start, min(held.end, ends[partition])))
-        for partition, held in ranges.items()
-        if partition in ends
-    }
 
 
 def _by_rows(batches: Iterator[TailBatch]) -> Iterator[list[TailBatch]]:

@@ -7,7 +7,6 @@ null for it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import pyarrow as pa
 
@@ -15,6 +14,7 @@ from k2_streams.core.corrections import CANCEL
 from k2_streams.core.schema import DECIMAL, MICROS
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import DAY_NS
+from k2_streams.core.vector import Range
 from k2_streams.query.selection import ORDER, Selection
 from k2_streams.query.tail_rows import PLACES_AND_PRICES
 
@@ -169,15 +169,14 @@ def summary(
 
 
 def _earlier(
-    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
 ) -> Statement:
     """The trades of a selection in `PLACES_AND_PRICES`; `TAIL` has the tail's.
 
     Args:
         scan: how the files are read.
         files: that may hold some.
-        ends: per partition the offset from which on the files' rows are not wanted; of other
-            partitions none is.
+        window: per partition the offsets wanted; of other partitions none is.
         selection: what is wanted.
     """
     columns = ", ".join(PLACES_AND_PRICES.names)
@@ -187,36 +186,40 @@ def _earlier(
         where = wanted(selection, {})
         where.add("action IS NULL AND NOT late")
         # What files' statistics can answer comes first.
-        where.add("log_offset < ?", max(ends.values()))
-        of_partitions = " OR ".join("(log_partition = ? AND log_offset < ?)" for _ in ends)
-        where.add(f"({of_partitions})", *chain.from_iterable(ends.items()))
+        where.add("log_offset >= ?", min(part.start for part in window.values()))
+        where.add("log_offset < ?", max(part.end for part in window.values()))
+        of_partition = "(log_partition = ? AND log_offset >= ? AND log_offset < ?)"
+        where.add(
+            f"({' OR '.join([of_partition] * len(window))})",
+            *(value for p, part in window.items() for value in (p, part.start, part.end)),
+        )
         parts.append(f"SELECT {columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
         values += [list(files), *where.values]
     return Statement(" UNION ALL ".join(parts), tuple(values))
 
 
 def earlier_count(
-    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
 ) -> Statement:
     """How many rows `ticks` would sort."""
-    earlier = _earlier(scan, files, ends, selection)
+    earlier = _earlier(scan, files, window, selection)
     return Statement(f"SELECT count(*) AS rows FROM ({earlier.sql})", earlier.values)  # noqa: S608
 
 
 def ticks(
-    scan: Scan, files: Sequence[str], ends: Mapping[int, int], selection: Selection
+    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
 ) -> Statement:
     """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
 
-    As `core.ticks` defines the trade before.
+    As `core.ticks` defines the trade before, as far as it lies in the window.
     """
-    earlier = _earlier(scan, files, ends, selection)
+    earlier = _earlier(scan, files, window, selection)
     rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"
     place = "log_offset::HUGEINT * 4294967296 + log_row"
     of_one = "exchange, symbol, log_partition, day"
     same = " AND ".join(f"s.{name} = e.{name}" for name in of_one.split(", "))
     return Statement(
-        f"SELECT s.at, {rise} AS sign FROM "  # noqa: S608 (bound values)
+        f"SELECT s.at, ({rise})::TINYINT AS sign FROM "  # noqa: S608 (bound values)
         f"(SELECT *, {place} AS place FROM {SOUGHT}) s ASOF JOIN "
         f"(SELECT *, exchange_time_ns // {DAY_NS} AS day, {place} AS place FROM ({earlier.sql})) e "
         f"ON {same} AND s.place > e.place",

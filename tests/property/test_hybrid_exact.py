@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query_world import T0, DictSpill, World
 
+from k2_streams.query import tick_lookup
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
@@ -48,6 +49,13 @@ def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
     engine = Engine(EngineConfig(allowed=(str(folder),)))
     yield engine, folder
     engine.close()
+
+
+@pytest.fixture(autouse=True)
+def narrow_windows(monkeypatch) -> None:
+    """A few records meet what thousands would."""
+    monkeypatch.setattr(tick_lookup, "FIRST_OFFSETS", 2)
+    monkeypatch.setattr(tick_lookup, "GROWTH", 2)
 
 
 class Run:

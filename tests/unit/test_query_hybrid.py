@@ -16,7 +16,7 @@ from k2_streams.core.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake
-from k2_streams.query import reading
+from k2_streams.query import tick_lookup
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import (
@@ -478,7 +478,7 @@ async def test_the_trade_before_a_pages_first_is_looked_up_in_either_part(world)
 
 
 async def test_too_many_rows_to_look_among_leave_ticks_null(world, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_EARLIER", 2)
+    monkeypatch.setattr(tick_lookup, "MAX_ROWS", 2)
     world.add(0, [("A", T0 + n) for n in range(3)])
     assert (await ask(world)).rows.column("tick_direction").null_count == 3
 

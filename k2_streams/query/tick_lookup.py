@@ -1,0 +1,95 @@
+"""The trade before each of some rows: looked for from their own offsets downwards.
+
+It nearly always lies close below its row. Windows of offsets follow one another downwards and grow,
+so what is found first has the highest place, and a row whose trade before is near costs little
+however much there is below.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_streams.core.ticks import Sought
+from k2_streams.core.vector import Range
+from k2_streams.query import statement
+from k2_streams.query.engine import Session
+from k2_streams.query.selection import Selection
+from k2_streams.query.standing import Standing
+from k2_streams.query.tail_rows import places_and_prices
+
+#: Offsets of the first window: some seconds of checkpoints.
+FIRST_OFFSETS = 64
+#: Each window is so many times the one above it: six of them hold a billion offsets.
+GROWTH = 32
+#: Rows looked at for one answer: 100 MB while they are sorted. Ticks that need more stay null.
+MAX_ROWS = 1_000_000
+
+_NOTHING = pa.table({"at": pa.array([], pa.int64()), "sign": pa.array([], pa.int8())})
+
+
+def looked_for(missing: Sought) -> Selection:
+    """The rows among which the trades before lie."""
+    return Selection(
+        missing.symbols, missing.exchanges, start_ns=missing.start_ns, end_ns=missing.end_ns
+    )
+
+
+def look_up(
+    session: Session,
+    scan: statement.Scan,
+    files: Sequence[str],
+    standing: Standing,
+    missing: Sought,
+) -> pa.Table:
+    """Which of the rows (`at`) have a trade before, and the sign of the change of price (`sign`).
+
+    Args:
+        session: reads both parts.
+        scan: how files are read.
+        files: of the standing's snapshot, that can hold what `looked_for` says.
+        standing: of the answer.
+        missing: the rows.
+
+    Raises:
+        TailMovedError, and what `Session.table` raises.
+    """
+    found: list[pa.Table] = []
+    left, ends, width, looked_at = missing.rows, missing.ends, FIRST_OFFSETS, 0
+    while left.num_rows and any(ends.values()):
+        window = {p: Range(max(0, end - width), end) for p, end in ends.items()}
+        wanted = replace(
+            looked_for(missing), symbols=tuple(pc.unique(left.column("symbol")).to_pylist())
+        )
+        tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
+        asked = (scan, files if _reaches_lake(standing, window) else (), window, wanted)
+        looked_at += session.table(statement.earlier_count(*asked), tail)["rows"][0].as_py()
+        if looked_at > MAX_ROWS:
+            break
+        some = session.table(statement.ticks(*asked), tail, left)
+        found.append(some)
+        left = left.filter(pc.invert(pc.is_in(left.column("at"), value_set=some.column("at"))))
+        ends, width = {p: part.start for p, part in window.items()}, width * GROWTH
+    return pa.concat_tables(found) if found else _NOTHING
+
+
+def _in_tail(standing: Standing, window: Mapping[int, Range]) -> dict[int, Range]:
+    """What of the window the tail answers for."""
+    parts = {}
+    for partition, part in window.items():
+        tail = standing.cut.partitions[partition].tail
+        start, end = max(part.start, tail.start), min(part.end, tail.end)
+        if start < end:
+            parts[partition] = Range(start, end)
+    return parts
+
+
+def _reaches_lake(standing: Standing, window: Mapping[int, Range]) -> bool:
+    """Whether some of the window is not the tail's."""
+    tails = {partition: standing.cut.partitions[partition].tail for partition in window}
+    return any(
+        part.start < part.end
+        and not tails[partition].start <= part.start <= part.end <= tails[partition].end
+        for partition, part in window.items()
+    )
