@@ -25,7 +25,8 @@ class _Trade(msgspec.Struct):
     price: str
     quantity: str
     exchange_time_ns: int
-    sequence: int
+    sequence: int | None = None
+    trade_id: str | None = None
 
 
 async def _ceiling(bootstrap: str, messages: int, partitions: int) -> float:
