@@ -17,6 +17,10 @@ SOURCES := k2_streams topologies tests bench faults
 PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 2 --dist loadfile)
 FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
 
+# What reads or writes the lake, and what happens to it.
+ON_S3 := $(addprefix tests/integration/test_,s3.py exactly_once.py corrections.py recorded.py quotes.py \
+	overload.py lines.py bad_input.py)
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -26,10 +30,10 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars faults faults-long up down lock clean
+.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars test-s3 faults faults-long up down lock clean
 
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, demo-overload, bench, lock)"
 
@@ -86,10 +90,18 @@ demo-overload: setup ## Show K2 under ten times its load: put off, never lost (a
 bench: setup ## Run the benchmarks and write a table
 	$(BIN)/python -m bench $(ARGS)
 
-rest-jars: $(INSTALLED) ## Fetch a REST catalog's jars into .cache, for faults-long
+rest-jars: $(INSTALLED) ## Fetch a REST catalog's jars into .cache, for test-s3 and faults-long
 	@rm -rf .cache/rest-catalog/lib && mkdir -p .cache/rest-catalog/lib
 	mvn -q -B -C -Dstyle.color=never -f deploy/rest-catalog/pom.xml dependency:copy-dependencies \
 		-DoutputDirectory='$(CURDIR)/.cache/rest-catalog/lib' </dev/null
+
+store-jars: $(INSTALLED) ## Fetch an S3-compatible server's jars into .cache, for test-s3 and faults-long
+	@rm -rf .cache/object-store/lib && mkdir -p .cache/object-store/lib
+	mvn -q -B -C -Dstyle.color=never -f deploy/object-store/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory='$(CURDIR)/.cache/object-store/lib' </dev/null
+
+test-s3: setup rest-jars store-jars ## Run the integration tests of the lake on an S3-compatible server and a REST catalog
+	K2_TESTS_LAKE=s3 $(BIN)/python -m pytest $(ON_S3) $(ARGS)
 
 faults: setup ## Kill, stop and break what runs, and compare what came of it with the truth
 	$(BIN)/python -m faults $(ARGS)

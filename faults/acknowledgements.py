@@ -1,16 +1,19 @@
-"""`python -m faults.acknowledgements [--times N]`: a real REST catalog whose answers get lost.
+"""`python -m faults.acknowledgements [--times N] [--s3]`: a REST catalog whose answers get lost.
 
 The worker commits through a proxy that lets every other commit land, or land late, and tells the
 client something else: a conflict, an error, nothing at all.
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from faults import object_store
 from faults.catalog import KINDS, LossyProxy, RestCatalog
+from faults.object_store import ObjectStore
 from faults.oracle import judge
 from faults.stage import Stage, wait_until
 
@@ -23,23 +26,28 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m faults.acknowledgements", description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="of each kind")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--s3", action="store_true", help="with the warehouse in an object store")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder:
         stage = Stage(Path(folder), chosen.seed)
-        catalog = RestCatalog(Path(folder) / "rest", stage.port())
-        proxy = LossyProxy(catalog.port, stage.port())
-        stage.settings |= {
-            "K2_CATALOG_URI": proxy.url,
-            "K2_WAREHOUSE": f"file://{catalog.warehouse}",
-            "K2_COMMIT_EVERY_S": "0.5",
-        }
-        try:
+        with contextlib.ExitStack() as started:
+            started.callback(stage.close)
+            store = None
+            if chosen.s3:
+                store = ObjectStore(Path(folder) / "s3", stage.port())
+                started.callback(store.close)
+                stage.settings |= object_store.settings(store.url)
+            catalog = RestCatalog(Path(folder) / "rest", stage.port(), store)
+            started.callback(catalog.close)
+            proxy = LossyProxy(catalog.port, stage.port())
+            started.callback(proxy.close)
+            stage.settings |= {
+                "K2_CATALOG_URI": proxy.url,
+                "K2_WAREHOUSE": catalog.warehouse,
+                "K2_COMMIT_EVERY_S": "0.5",
+            }
             well = _lose(stage, proxy, chosen.times)
-        finally:
-            stage.close()
-            proxy.close()
-            catalog.close()
     return 0 if well else 1
 
 

@@ -1,19 +1,17 @@
 """A real Iceberg REST catalog, and a proxy before it that loses what it answers to a commit."""
 
-import http.client
 import itertools
 import os
-import socket
-import struct
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from faults.stage import ROOT, StuckError, wait_until
+from faults import object_store
+from faults.object_store import ObjectStore
+from faults.proxy import Answer, Handler, Proxy, Request
+from faults.stage import ROOT, StuckError, listens, wait_until
 
 #: How the acknowledgement of a commit is lost. The commit lands before, but for `late`: then after.
 KINDS = ("conflict", "500", "502", "timeout", "reset", "late")
@@ -24,10 +22,6 @@ LATE_S = 1.5
 SERVER = ROOT / "deploy" / "rest-catalog" / "RestCatalog.java"
 
 _CONFLICT = b'{"error":{"message":"lost","type":"CommitFailedException","code":409}}'
-#: Headers of one connection, which the other makes itself.
-_OWN_HEADERS = {"host", "connection", "transfer-encoding", "content-length"}
-
-Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class RestCatalog:
@@ -36,29 +30,51 @@ class RestCatalog:
     Args:
         directory: its database, its log, and the warehouse.
         port: on loopback.
+        store: where the warehouse is instead, at its own address.
+        folder: of the warehouse in it.
     """
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        store: ObjectStore | None = None,
+        folder: str = "warehouse",
+    ) -> None:
         jars = Path(os.environ.get("K2_REST_JARS") or ROOT / ".cache" / "rest-catalog" / "lib")
         if not any(jars.glob("iceberg-core-*.jar")):
             raise StuckError(f"no REST catalog in {jars}: run `make rest-jars`")
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port
-        self.warehouse = directory / "warehouse"
+        self.url = f"http://127.0.0.1:{port}"
+        self.warehouse = f"file://{directory / 'warehouse'}"
+        properties: list[str] = []
+        environment = dict(os.environ)
+        if store is not None:
+            self.warehouse = object_store.settings(store.url, folder)["K2_WAREHOUSE"]
+            properties = [
+                "io-impl=org.apache.iceberg.aws.s3.S3FileIO",
+                f"s3.endpoint={store.url}",
+                "s3.path-style-access=true",
+                "client.region=us-east-1",
+            ]
+            environment |= {
+                "AWS_ACCESS_KEY_ID": object_store.KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": object_store.SECRET,
+                "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            }
         command = ["java", "-Xmx256m", "-cp", f"{jars}/*", str(SERVER), str(port)]
-        command += [str(directory / "rest.db"), f"file://{self.warehouse}"]
+        command += [str(directory / "rest.db"), self.warehouse, *properties]
         with (directory / "rest.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
         wait_until(self._answers, "the REST catalog answers")
 
     def _answers(self) -> bool:
         if self._process.poll() is not None:
             raise StuckError(f"the REST catalog ended with {self._process.returncode}")
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
-                return True
-        except OSError:
-            return False
+        return listens(self.port)
 
     def close(self) -> None:
         """End the process."""
@@ -66,7 +82,7 @@ class RestCatalog:
         self._process.wait()
 
 
-class LossyProxy(ThreadingHTTPServer):
+class LossyProxy(Proxy):
     """Forwards to the catalog; loses the answers to every other commit, each kind in its turn.
 
     Args:
@@ -74,18 +90,13 @@ class LossyProxy(ThreadingHTTPServer):
         port: the proxy's own.
     """
 
-    daemon_threads = True
-
     def __init__(self, upstream: int, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.url = f"http://127.0.0.1:{port}"
         self.lost: Counter[str] = Counter()
         self.active = False
-        self._upstream = upstream
         self._commits = itertools.count()
         self._kinds = itertools.cycle(KINDS)
         self._lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__(upstream, port, _Handler)
 
     def fault(self, method: str, path: str) -> str | None:
         """What is to happen to this request's answer."""
@@ -98,65 +109,26 @@ class LossyProxy(ThreadingHTTPServer):
             self.lost[kind] += 1
             return kind
 
-    def send_on(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The catalog's own answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=60.0)
-        kept = {name: one for name, one in headers.items() if name.lower() not in _OWN_HEADERS}
-        try:
-            connection.request(method, path, body or None, kept)
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
 
-    def handle_error(self, *_: object) -> None:
-        """A connection that was cut is what this is for."""
-
-    def close(self) -> None:
-        """Stop listening."""
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server: LossyProxy
 
-    def _forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = (self.command, self.path, dict(self.headers), body)
-        kind = self.server.fault(self.command, self.path)
+    def handle_request(self, request: Request) -> None:
+        kind = self.server.fault(request.method, request.path)
         if kind == "late":
-            self._answer(500, [], b"{}")
+            self.answer(Answer(500, [], b"{}"))
             time.sleep(LATE_S)
-            self.server.send_on(*request)
+            self.server.send_on(request)
             return
-        answer = self.server.send_on(*request)
+        answer = self.server.send_on(request)
         if kind is None:
-            self._answer(*answer)
+            self.answer(answer)
         elif kind == "conflict":
-            self._answer(409, [("Content-Type", "application/json")], _CONFLICT)
+            self.answer(Answer(409, [("Content-Type", "application/json")], _CONFLICT))
         elif kind in {"500", "502"}:
-            self._answer(int(kind), [], b"{}")
+            self.answer(Answer(int(kind), [], b"{}"))
         elif kind == "timeout":
             time.sleep(SILENCE_S)
-            self.close_connection = True
-        else:  # a reset: an end that does not linger
-            self.close_connection = True
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-
-    do_GET = do_POST = do_HEAD = do_DELETE = _forward  # noqa: N815 - http.server's names
-
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in headers:
-            if name.lower() not in _OWN_HEADERS:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+            self.hang_up()
+        else:
+            self.reset()

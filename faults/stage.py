@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +46,15 @@ def wait_until(condition: Callable[[], object], what: str, within_s: float = PAT
         if time.monotonic() > deadline:
             raise StuckError(f"not within {within_s:.0f} s: {what}")
         time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    """Whether something does at this port of this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 class Stage:

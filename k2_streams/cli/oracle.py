@@ -46,7 +46,7 @@ async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]
     head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake)
     checks += lake_checks
     checks.append(await _as_the_vector_says(settings, head))
-    checks += await asyncio.to_thread(second_opinion, truths, files)
+    checks += await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
     return checks
 
 

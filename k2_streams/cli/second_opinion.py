@@ -4,11 +4,12 @@ DuckDB reads the truth files as JSON and the data files as Parquet; what is lost
 not in the other, and what is doubled is there more often than once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import fsspec
 
 from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE, Check
 
@@ -64,21 +65,38 @@ _NAMES = (
 )
 
 
-def second_opinion(truths: Sequence[Path], files: Sequence[str]) -> list[Check]:
+def second_opinion(
+    truths: Sequence[Path], files: Sequence[str], store: Mapping[str, str] | None = None
+) -> list[Check]:
     """What differs, in numbers: every figure is expected to be 0.
 
     Args:
         truths: as `k2 produce` wrote them.
         files: the data files of one snapshot, each once.
+        store: how to reach them where they are in an object store, as pyiceberg names it.
     """
     if not files:
         return [Check(_NAMES[0], 0, 0, note="no files")]
     with duckdb.connect() as sql:
+        if files[0].startswith("s3://"):
+            sql.register_filesystem(_s3(store or {}))
         for statement in filter(str.strip, _TABLES.split(";")):
             named = {"truths": [str(path) for path in truths], "files": list(files)}
             sql.execute(statement, {k: v for k, v in named.items() if f"${k}" in statement})
         figures = [*_row(sql, _COMPARED), *_row(sql, _PLACES), *_row(sql, _ORDER)]
     return [Check(name, 0, int(found)) for name, found in zip(_NAMES, figures, strict=True)]
+
+
+def _s3(store: Mapping[str, str]) -> Any:
+    """By s3fs, which K2 itself does not read with."""
+    return fsspec.filesystem(
+        "s3",
+        key=store.get("s3.access-key-id"),
+        secret=store.get("s3.secret-access-key"),
+        token=store.get("s3.session-token"),
+        endpoint_url=store.get("s3.endpoint"),
+        client_kwargs={"region_name": store.get("s3.region")},
+    )
 
 
 def _row(sql: duckdb.DuckDBPyConnection, question: str) -> tuple[Any, ...]:

@@ -26,6 +26,14 @@ class LakeConfig:
         return self.catalog_uri.startswith(("http://", "https://"))
 
     @property
+    def folder(self) -> str | None:
+        """The folder that a local warehouse is; None: an object store, or a REST catalog's name."""
+        uri = self.warehouse_uri
+        if uri.startswith("file://"):
+            return uri.removeprefix("file://")
+        return uri if uri.startswith("/") else None
+
+    @property
     def warehouse_uri(self) -> str:
         """The warehouse with its scheme: a bare path becomes an absolute `file://` one."""
         if self.is_rest or "://" in self.warehouse:

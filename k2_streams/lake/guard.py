@@ -1,4 +1,4 @@
-"""The circuit breaker around catalog and object store: one a worker, for all who call them."""
+"""The circuit breaker around what the lake stands on: for all of a worker who call it."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -40,6 +40,7 @@ class Guard:
         clock: times the states.
         chance: from 0 to 1, so that pauses of several workers differ.
         on_change: told of each new state.
+        name: of what is called, in the log.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Guard:
         *,
         chance: Callable[[], float] = lambda: 1.0,
         on_change: Callable[[BreakerState], None] = lambda _: None,
+        name: str = "lake",
     ) -> None:
+        self._name = name
         self.policy = policy or BreakerPolicy()
         self._clock = clock
         self._chance = chance
@@ -113,5 +116,10 @@ class Guard:
     def _become(self, breaker: Breaker) -> None:
         before, self._breaker = self._breaker, breaker
         if breaker.state is not before.state:
-            log.warning("lake breaker", state=breaker.state.value, previous=before.state.value)
+            log.warning(
+                "breaker",
+                of=self._name,
+                state=breaker.state.value,
+                previous=before.state.value,
+            )
             self._on_change(breaker.state)

@@ -37,6 +37,7 @@ from k2_streams.lake.errors import (
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
 from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
 from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, info_of
+from k2_streams.lake.store import DataFiles
 from k2_streams.lake.vectors import find_commit, head_vector
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ class Lake:
         clock: times what a commit takes.
         catalog: opens the catalog that the configuration names.
         stream: whose table it is.
+        files: reads the data files as the newest handle may.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class Lake:
         catalog: Callable[[LakeConfig], Catalog] = open_catalog,
         *,
         stream: Stream = TRADES,
+        files: DataFiles | None = None,
     ) -> None:
         self.stream = stream
+        self._files = files
         self._description = description_of(stream)
         self._config = config
         self._clock = clock
@@ -280,7 +284,9 @@ class Lake:
         """
         with lake_calls(f"load {self.stream.log}"):
             self._table = self._open().load_table(self._description.identifier)
-            return self._table
+        if self._files is not None:
+            self._files.follow(self._table)
+        return self._table
 
     def _open(self) -> Catalog:
         if self._catalog is None:

@@ -5,6 +5,10 @@
    before it.
 2. Each worker thread has a connection of its own, made once.
 3. A statement runs on one of them; past its time it is interrupted.
+
+Files in an object store are read through `store_files`, by a statement like any other. It waits for
+a network then, so such statements have workers of their own: questions to the tail alone do not
+queue behind a store that is slow.
 """
 
 import asyncio
@@ -23,6 +27,7 @@ import structlog
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import SOUGHT, TAIL, Statement
+from k2_streams.query.store_files import SCHEMES, StoreFiles
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -32,7 +37,15 @@ _INTERRUPT_EVERY_S = 0.05
 
 
 class FilesUnreadableError(Exception):
-    """A file of the plan is gone or cannot be read."""
+    """A file of the plan is gone or cannot be read.
+
+    Attributes:
+        away: whether it is the store that did not answer as it should, rather than the file.
+    """
+
+    def __init__(self, message: str, *, away: bool = False) -> None:
+        super().__init__(message)
+        self.away = away
 
 
 def _quiet_end() -> None:
@@ -49,16 +62,23 @@ class EngineConfig:
 
     Attributes:
         allowed: absolute folders that files may be read from: the warehouse.
+        store: the warehouse, if it is an object store; then there is no folder.
         workers: statements at once; two cores are shared with the pipeline.
+        store_workers: the same of statements that read from a store: they wait more than they work.
         threads: of all statements together.
+        store_threads: the same with a store, which answers a request in some 20 to 50 ms.
         memory_mb: of all statements together; above it a statement fails, nothing goes to disk.
+            What was read from a store is kept in what they leave of it.
         timeout_s: of one statement, its waiting included.
         max_waiting: statements that may wait for a worker; more are refused at once.
     """
 
-    allowed: tuple[str, ...]
+    allowed: tuple[str, ...] = ()
+    store: StoreFiles | None = None
     workers: int = 2
+    store_workers: int = 4
     threads: int = 2
+    store_threads: int = 8
     memory_mb: int = 512
     timeout_s: float = 10.0
     max_waiting: int = 64
@@ -67,8 +87,11 @@ class EngineConfig:
 class Session:
     """One worker's connection while it works on one question."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, store: StoreFiles | None = None
+    ) -> None:
         self._connection = connection
+        self._store = store
 
     def table(
         self, statement: Statement, tail: pa.Table, sought: pa.Table | None = None
@@ -93,10 +116,30 @@ class Session:
         except (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException) as error:
             # The last one is what a damaged Parquet file raises; the statements are our own.
             raise FilesUnreadableError(str(error)) from error
+        except duckdb.Error as error:
+            unreadable = self._of_store(error, statement)
+            if unreadable is None:
+                raise
+            raise unreadable from None  # its traceback is in the other's text
         finally:
             for name in given:
                 self._connection.unregister(name)
         return rows
+
+    def interrupt(self) -> None:
+        """End the statement that runs; from any thread."""
+        self._connection.interrupt()
+
+    def _of_store(self, error: duckdb.Error, statement: Statement) -> FilesUnreadableError | None:
+        """What the store said, if it was the store: what Python raised comes as DuckDB's base."""
+        if self._store is None or type(error) is not duckdb.Error:
+            return None
+        files = [file for value in statement.values if isinstance(value, list) for file in value]
+        cause = self._store.failure(files)
+        if cause is None:
+            return None
+        away = not isinstance(cause, FileNotFoundError)
+        return FilesUnreadableError(f"{type(cause).__name__}: {cause}", away=away)
 
 
 class Engine:
@@ -107,10 +150,20 @@ class Engine:
         self._clock = clock
         self._instance = _walled(config)
         self._local = threading.local()
-        self._pool = ThreadPoolExecutor(config.workers, thread_name_prefix="k2-query")
-        self._working = 0
+        self._near = _Lane(config.workers, "k2-query")
+        self._far = self._near if config.store is None else _Lane(config.store_workers, "k2-store")
 
-    async def run(self, work: Callable[[Session], _T]) -> _T:
+    @property
+    def store_waits_s(self) -> float:
+        """How long the store has kept a request waiting that it has not answered yet."""
+        return 0.0 if self._config.store is None else self._config.store.waits_s
+
+    @property
+    def timeout_s(self) -> float:
+        """Of one statement."""
+        return self._config.timeout_s
+
+    async def run(self, work: Callable[[Session], _T], *, reads_lake: bool = False) -> _T:
         """Do `work` on a worker's connection.
 
         Raises:
@@ -118,13 +171,14 @@ class Engine:
             QueryTimeoutError: it waited or worked longer than it may.
             FilesUnreadableError, TooMuchError: as `Session.table`.
         """
-        if self._working >= self._config.workers + self._config.max_waiting:
+        lane = self._far if reads_lake else self._near
+        if lane.working >= lane.workers + self._config.max_waiting:
             raise BusyError(f"{self._config.max_waiting} queries wait already")
         loop = asyncio.get_running_loop()
         job = _Job(work, self._clock.monotonic() + self._config.timeout_s, self._clock)
-        self._working += 1
-        future = loop.run_in_executor(self._pool, job.run, self._connection)
-        future.add_done_callback(self._done)
+        lane.working += 1
+        future = loop.run_in_executor(lane.pool, job.run, self._session)
+        future.add_done_callback(lane.done)
         try:
             # Shielded: the thread can only be told to stop, and must be left to.
             return await asyncio.wait_for(asyncio.shield(future), self._config.timeout_s)
@@ -136,19 +190,30 @@ class Engine:
 
     def close(self) -> None:
         """Let the workers end and close the instance."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for lane in {self._near, self._far}:
+            lane.pool.shutdown(wait=True, cancel_futures=True)
         self._instance.close()
 
-    def _done(self, future: "asyncio.Future[_T]") -> None:
-        self._working -= 1
-        if not future.cancelled():
-            future.exception()  # fetched, so that an abandoned one is not reported twice
-
-    def _connection(self) -> duckdb.DuckDBPyConnection:
+    def _session(self) -> Session:
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._instance.cursor()
-        return connection
+        return Session(connection, self._config.store)
+
+
+class _Lane:
+    """Workers, and how many questions they have and will have."""
+
+    def __init__(self, workers: int, name: str) -> None:
+        self.workers = workers
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self.working = 0
+
+    def done(self, future: "asyncio.Future[_T]") -> None:
+        """One less."""
+        self.working -= 1
+        if not future.cancelled():
+            future.exception()  # fetched, so that an abandoned one is not reported twice
 
 
 class _Job(Generic[_T]):
@@ -159,27 +224,27 @@ class _Job(Generic[_T]):
         self._deadline_s = deadline_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._session: Session | None = None
         self._stopped = False
 
-    def run(self, connection: Callable[[], duckdb.DuckDBPyConnection]) -> _T:
+    def run(self, session: Callable[[], Session]) -> _T:
         """On a worker's thread."""
         with self._lock:
             if self._stopped or self._clock.monotonic() >= self._deadline_s:
                 raise QueryTimeoutError("the query waited longer than it may")
-            self._connection = connection()
+            self._session = session()
         try:
-            return self._work(Session(self._connection))
+            return self._work(self._session)
         finally:
             with self._lock:
-                self._connection = None
+                self._session = None
 
     def stop(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[_T]") -> None:
         """Interrupt it until it is done."""
         with self._lock:
             self._stopped = True
-            if self._connection is not None:
-                self._connection.interrupt()
+            if self._session is not None:
+                self._session.interrupt()
         if not future.done():
             loop.call_later(_INTERRUPT_EVERY_S, self.stop, loop, future)
 
@@ -188,7 +253,7 @@ def _walled(config: EngineConfig) -> duckdb.DuckDBPyConnection:
     instance = duckdb.connect(
         ":memory:",
         config={
-            "threads": config.threads,
+            "threads": config.threads if config.store is None else config.store_threads,
             "memory_limit": f"{config.memory_mb}MB",
             "temp_directory": "",
             "autoinstall_known_extensions": False,
@@ -198,7 +263,12 @@ def _walled(config: EngineConfig) -> duckdb.DuckDBPyConnection:
     )
     instance.execute("SET GLOBAL TimeZone = 'UTC'")
     instance.execute("SET GLOBAL parquet_metadata_cache = true")
-    instance.execute("SET GLOBAL allowed_directories = ?", [list(config.allowed)])
+    allowed = list(config.allowed)
+    if config.store is not None:
+        # What lies below these names is what the store gives: the files of one table.
+        instance.register_filesystem(config.store)
+        allowed += [f"{scheme}://" for scheme in SCHEMES]
+    instance.execute("SET GLOBAL allowed_directories = ?", [allowed])
     instance.execute("SET GLOBAL enable_external_access = false")
     instance.execute("SET GLOBAL lock_configuration = true")
     return instance

@@ -75,7 +75,11 @@ class LakeUnavailable(RetryLaterError):  # noqa: N818 (the word of the HTTP cont
     """The catalog or the files that the answer needs cannot be read."""
 
     code = "lake_unavailable"
-    retry_after_s = 5.0
+    retry_after_s: float = 5.0
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s or LakeUnavailable.retry_after_s
 
 
 class QueryTimeoutError(RetryLaterError):

@@ -17,6 +17,7 @@ import structlog
 from k2_streams.clock import Clock
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.stream import TRADES, Stream
+from k2_streams.lake.guard import Guard
 from k2_streams.query import proof
 from k2_streams.query.answer import (
     Answer,
@@ -77,6 +78,7 @@ class HybridQuery:
         state: how the pipeline stands now; every answer says it.
         stream: what the answers are about.
         notional: computes it where a row was made without.
+        reads: of an object store, if the files are in one.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class HybridQuery:
         state: Callable[[], NodeState] = NodeState,
         stream: Stream = TRADES,
         notional: Notional = of_ones,
+        reads: Guard | None = None,
     ) -> None:
         self.stream = stream
         self._tail = tail
@@ -99,7 +102,7 @@ class HybridQuery:
         self._clock = clock
         self._state = state
         self._ground = Ground(tail, lake, clock)
-        self._reader = Reader(stream, lake, engine, notional)
+        self._reader = Reader(stream, lake, engine, notional, reads)
         self._totals = SymbolTotals(self._reader.totals)
         self._known: set[tuple[str, tuple[str, ...]]] = set()
 

@@ -1,7 +1,8 @@
 """Both parts of a standing read as one: rows, the newest of them, their symbols, their totals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -10,10 +11,12 @@ from k2_streams.core.enrichment import Notional, filled, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import Sought, sought, with_ticks
 from k2_streams.core.vector import Range
+from k2_streams.lake.errors import LakeUnavailableError
+from k2_streams.lake.guard import Guard
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
-from k2_streams.query.engine import Engine, Session
-from k2_streams.query.errors import TooMuchError
+from k2_streams.query.engine import Engine, FilesUnreadableError, Session
+from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.result import as_rows
 from k2_streams.query.selection import ORDER, Selection
@@ -24,10 +27,15 @@ from k2_streams.query.tail import TailBatch
 from k2_streams.query.tail_rows import in_order, select
 from k2_streams.query.tick_lookup import look_up, looked_for
 
+_T = TypeVar("_T")
+
 #: Files of one statement of totals: about 6 M rows, a second or two of two cores.
 TOTALS_FILES = 64
 #: Rows of the tail in one statement of totals: 130 MB when expanded.
 TOTALS_ROWS = 200_000
+#: A question that runs out of time while the store has kept a request waiting for this share of it
+#: did so for the store's sake.
+STORE_AWAY_SHARE = 0.5
 #: Corrections that one answer applies: 50 MB while they are read. Venues correct a few trades in a
 #: hundred thousand.
 MAX_CORRECTIONS = 100_000
@@ -38,12 +46,26 @@ class Reader:
 
     Every method raises what `LakeView.files` and `Engine.run` raise, and `TailMovedError` where a
     spilled batch was evicted meanwhile.
+
+    Args:
+        stream: whose rows.
+        lake: plans the files.
+        engine: reads them.
+        notional: computes it where a row was made without.
+        reads: of an object store; while its breaker is open no file is asked for. It is not the
+            lake's: with the catalog away the files are there, and the other way round.
     """
 
     def __init__(
-        self, stream: Stream, lake: LakeView, engine: Engine, notional: Notional = of_ones
+        self,
+        stream: Stream,
+        lake: LakeView,
+        engine: Engine,
+        notional: Notional = of_ones,
+        reads: Guard | None = None,
     ) -> None:
         self._notional = notional
+        self._reads = reads
         self._stream = stream
         self._empty = stream.table_schema.empty_table()
         self._scan = statement.scan_of(stream, field_ids(stream), newest_columns(stream))
@@ -78,7 +100,7 @@ class Reader:
                 return as_rows(self._stream, session.table(asked, tail))
 
         with watch.stage("engine"):
-            return await self._engine.run(work)
+            return await self._run(work, files)
 
     async def _with_ticks(self, standing: Standing, answer: pa.Table, missing: Sought) -> pa.Table:
         """The answer with the ticks that its rows were made without."""
@@ -87,7 +109,7 @@ class Reader:
         def work(session: Session) -> pa.Table:
             return with_ticks(answer, look_up(session, self._scan, files, standing, missing))
 
-        return await self._engine.run(work)
+        return await self._run(work, files)
 
     async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
         """The event time of the newest row of the selection's names; None: there is no row."""
@@ -143,7 +165,7 @@ class Reader:
                 found |= set(names.column("symbol").to_pylist())
             return found
 
-        return await self._engine.run(work)
+        return await self._run(work, files)
 
     async def totals(self, standing: Standing, part: Slice) -> Totals:
         """Totals by symbol of a slice, in steps that each fit the engine's limits."""
@@ -157,7 +179,7 @@ class Reader:
             def of_lake(session: Session, asked: statement.Statement = asked) -> Totals:
                 return totals_of(session.table(asked, self._empty).to_pylist())
 
-            totals = merged(totals, await self._engine.run(of_lake))
+            totals = merged(totals, await self._run(of_lake, some))
         for batches in _by_rows(standing.view.batches(part.tail)):
 
             def of_tail(session: Session, batches: list[TailBatch] = batches) -> Totals:
@@ -171,6 +193,34 @@ class Reader:
 
             totals = merged(totals, await self._engine.run(of_tail))
         return totals
+
+    async def _run(self, work: Callable[[Session], _T], files: Sequence[str]) -> _T:
+        """Do what reads these files; none of them: what reads the tail alone."""
+        if not files:
+            return await self._engine.run(work)
+        if self._reads is None:
+            return await self._engine.run(work, reads_lake=True)
+        try:
+            return await self._reads.call(lambda: self._from_store(work))
+        except LakeUnavailableError as error:
+            retry_after_s = max(self._reads.retry_after_s, LakeUnavailable.retry_after_s)
+            raise LakeUnavailable(str(error), retry_after_s) from error
+
+    async def _from_store(self, work: Callable[[Session], _T]) -> _T:
+        """The same, told apart: whether the store is away, or the question too much."""
+        try:
+            return await self._engine.run(work, reads_lake=True)
+        except FilesUnreadableError as error:
+            if error.away:
+                raise LakeUnavailableError(f"read the data files: {error}") from error
+            raise
+        except QueryTimeoutError as error:
+            waits_s = self._engine.store_waits_s
+            if waits_s < self._engine.timeout_s * STORE_AWAY_SHARE:
+                raise
+            raise LakeUnavailableError(
+                f"read the data files: the store has not answered for {waits_s:.1f} s"
+            ) from error
 
 
 def _tail_ranges(standing: Standing) -> dict[int, Range]:

@@ -175,13 +175,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             bytes_a_partition=memory.size_bytes,
             bytes_in_all=memory.size_bytes * settings.partitions,
         )
-        guard = Guard(
-            settings.breaker,
-            clock,
-            chance=secrets.SystemRandom().random,
-            on_change=self._breaker_changed,
-        )
-        self._breaker_is(guard.state)
+        guard = self._new_guard("lake")
         self.node = Node(
             stream,
             settings,
@@ -189,6 +183,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self.metrics,
             clock,
             guard=guard,
+            reads=self._new_guard("store"),
             hold_source=lambda held: self._hold_source(held, "tail full"),
             notional=self._notional,
         )
@@ -318,13 +313,27 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self.gate.release(source, reason)
             self.consumer.pause_partitions({TP(self._stream.raw, p) for p in self.owner.refused})
 
-    def _breaker_changed(self, state: BreakerState) -> None:
-        self.metrics.breaker_changes.labels(state.value).inc()
-        self._breaker_is(state)
+    def _new_guard(self, name: str) -> Guard:
+        """A closed breaker, whose states the metrics show under its name."""
+        gauge, changes = self.metrics.breakers[name]
 
-    def _breaker_is(self, state: BreakerState) -> None:
-        for each in BreakerState:
-            self.metrics.breaker.labels(each.value).set(each is state)
+        def show(state: BreakerState) -> None:
+            for each in BreakerState:
+                gauge.labels(each.value).set(each is state)
+
+        def changed(state: BreakerState) -> None:
+            changes.labels(state.value).inc()
+            show(state)
+
+        guard = Guard(
+            self.settings.breaker,
+            SYSTEM_CLOCK,
+            chance=secrets.SystemRandom().random,
+            on_change=changed,
+            name=name,
+        )
+        show(guard.state)
+        return guard
 
     async def _is_member(self, generation: int) -> bool:
         member: bool = await self.consumer.is_member(generation)

@@ -110,12 +110,21 @@ class Metrics:
         self.tail_held = Gauge(
             "k2_tail_holds_source", "1 while the source waits for room in the tail", registry=r
         )
-        self.breaker = Gauge(
-            "k2_lake_breaker", "1 for the state of the lake's breaker", ["state"], registry=r
-        )
-        self.breaker_changes = Counter(
-            "k2_lake_breaker_changes", "Changes of its state, by the new one", ["state"], registry=r
-        )
+        self.breakers = {
+            name: (
+                Gauge(f"k2_{name}_breaker", f"1 for the state: {what}", ["state"], registry=r),
+                Counter(
+                    f"k2_{name}_breaker_changes",
+                    "Changes of its state, by the new one",
+                    ["state"],
+                    registry=r,
+                ),
+            )
+            for name, what in (
+                ("lake", "commits and the catalog"),
+                ("store", "queries' reads of an object store"),
+            )
+        }
         self.stalled = Gauge(
             "k2_log_stalled",
             "1 while an open transaction holds readers back",

@@ -10,12 +10,14 @@ from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.lake.guard import Guard
+from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
+from k2_streams.query.store_files import StoreFiles
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings
@@ -36,6 +38,7 @@ class Node:
         clock: Clock,
         *,
         guard: Guard,
+        reads: Guard,
         hold_source: Callable[[bool], None],
         notional: Notional,
     ) -> None:
@@ -57,9 +60,17 @@ class Node:
             on_held=hold_source,
         )
         self.gaps = GapsView()
-        self.lake = LakeView(lambda: _open(stream, settings, clock), guard)
-        warehouse = settings.lake.warehouse_uri.removeprefix("file://")
-        self._engine = Engine(EngineConfig(allowed=(warehouse,)), clock)
+        folder = settings.lake.folder
+        files = None if folder is not None else DataFiles()
+        self.lake = LakeView(lambda: _open(stream, settings, clock, files), guard)
+        self.reads = None if files is None else reads  # of an object store alone
+        self._engine = Engine(
+            EngineConfig(
+                allowed=() if folder is None else (folder,),
+                store=None if files is None else StoreFiles(files, clock),
+            ),
+            clock,
+        )
         self.query = HybridQuery(
             self.tail,
             self.lake,
@@ -69,6 +80,7 @@ class Node:
             state=self._state,
             stream=stream,
             notional=notional,
+            reads=self.reads,
         )
         self.reader = TailReader(
             stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
@@ -107,7 +119,7 @@ class Node:
         await self.query.close()
 
 
-def _open(stream: Stream, settings: Settings, clock: Clock) -> Lake:
-    lake = Lake(settings.lake, clock, stream=stream)
+def _open(stream: Stream, settings: Settings, clock: Clock, files: DataFiles | None) -> Lake:
+    lake = Lake(settings.lake, clock, stream=stream, files=files)
     lake.ensure()
     return lake

@@ -241,6 +241,9 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
     catalog.pop("uri", None)
     instruments = env.text("K2_INSTRUMENTS_FILE")
     s3 = {f"s3.{key}": value for key, value in env.passed_through("K2_S3_").items()}
+    if "s3.endpoint" in s3:
+        # Stores other than Amazon's have none, and whoever signs a request names one.
+        s3.setdefault("s3.region", "us-east-1")
     lake = LakeConfig(
         catalog_uri=env.text("K2_CATALOG_URI") or f"sqlite:///{data_dir / 'catalog.db'}",
         warehouse=env.text("K2_WAREHOUSE") or f"file://{data_dir / 'warehouse'}",

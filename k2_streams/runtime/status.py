@@ -5,6 +5,7 @@ from typing import Any
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
 from k2_streams.core.line_stats import LineReport, reports
+from k2_streams.lake.guard import Guard
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
@@ -96,7 +97,8 @@ class Status:
                 "retrying": self._sink.retrying,
                 "error": self._sink.error,
             },
-            "breaker": self._breaker_as_dict(),
+            "breaker": _breaker(self._sink.guard),
+            "store_breaker": None if self._node.reads is None else _breaker(self._node.reads),
             "tail": {
                 "rows": self._node.tail.rows,
                 "memory_bytes": self._node.tail.memory_bytes + self._node.tail.index_bytes,
@@ -114,15 +116,6 @@ class Status:
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
             "dedup_ttl_s": self._settings.dedup_ttl_s,
-        }
-
-    def _breaker_as_dict(self) -> dict[str, Any]:
-        guard = self._sink.guard
-        return {
-            "state": guard.state.value,
-            "since_s": round(guard.since_s, 3),
-            "failures": guard.failures,
-            "retry_after_s": round(guard.retry_after_s, 3),
         }
 
     def _tail_fault(self) -> str | None:
@@ -167,6 +160,15 @@ class Status:
             return f"sink: {self._sink.error}", 30
         ended = [p for p, task in self._owner.tasks.items() if task.state is not TaskState.RUNNING]
         return (f"partitions being taken over: {sorted(ended)}", 1) if ended else None
+
+
+def _breaker(guard: Guard) -> dict[str, Any]:
+    return {
+        "state": guard.state.value,
+        "since_s": round(guard.since_s, 3),
+        "failures": guard.failures,
+        "retry_after_s": round(guard.retry_after_s, 3),
+    }
 
 
 def _deferred_scopes(task: Task) -> int:

@@ -41,6 +41,7 @@ HOME_OF = {
     "pyiceberg": ("lake",),
     "sqlalchemy": ("lake",),
     "duckdb": ("query", "cli/second_opinion.py"),  # the latter shares no code on purpose
+    "fsspec": ("query", "cli/second_opinion.py"),
     "aiohttp": ("web", "cli"),  # cli: the client
     "multidict": ("web",),  # aiohttp's own
     "prometheus_client": ("runtime/metrics.py", "web"),

@@ -1,4 +1,7 @@
-"""A clean K2 on the session's broker: no topics of an earlier test, a folder of its own."""
+"""A clean K2 on the session's broker: no topics of an earlier test, a folder of its own.
+
+With `K2_TESTS_LAKE=s3` the lake of each test is in an object store, with a REST catalog.
+"""
 
 import asyncio
 import os
@@ -12,11 +15,16 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from k2_streams.cli.workers import LocalWorker
+from faults.catalog import RestCatalog
+from faults.object_store import ObjectStore
+from faults.object_store import settings as store_settings
+from faults.stage import ROOT
+from k2_streams.cli.workers import LocalWorker, free_port
 from k2_streams.core.stream import QUOTES, TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
+from k2_streams.runtime.settings import from_environment
 
 PARTITIONS = 4
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -57,24 +65,31 @@ async def _reset_topics(bootstrap: str) -> None:
 
 
 class Cluster:
-    """Workers, the producer and the verifier on one broker and one folder."""
+    """Workers, the producer and the verifier on one broker and one folder.
 
-    def __init__(self, bootstrap: str, directory: Path) -> None:
+    Args:
+        bootstrap: the broker.
+        directory: the folder.
+        lake_settings: where the lake is, if not in that folder.
+    """
+
+    def __init__(
+        self, bootstrap: str, directory: Path, lake_settings: Mapping[str, str] | None = None
+    ) -> None:
         self.bootstrap = bootstrap
         self.directory = directory
+        self.lake_settings = dict(lake_settings or {})
         self.workers: list[LocalWorker] = []
 
     @property
     def lake(self) -> LakeConfig:
         """The lake that the workers write."""
-        return LakeConfig(
-            f"sqlite:///{self.directory / 'catalog.db'}", f"file://{self.directory / 'warehouse'}"
-        )
+        return from_environment({"K2_DATA_DIR": str(self.directory), **self.lake_settings}).lake
 
     def worker(self, worker_id: int = 0, topology: str = "trades", **settings: str) -> LocalWorker:
         """A worker, not started."""
         defaults = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000"}
-        environment = {**defaults, **settings}
+        environment = {**defaults, **self.lake_settings, **settings}
         worker = LocalWorker(
             self.directory, self.bootstrap, worker_id, environment, topology=topology
         )
@@ -98,6 +113,7 @@ class Cluster:
             "K2_BOOTSTRAP": self.bootstrap,
             "K2_DATA_DIR": str(self.directory),
             "NO_COLOR": "1",
+            **self.lake_settings,
             **more,
         }
 
@@ -130,11 +146,38 @@ class Cluster:
             worker.kill()
 
 
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3-compatible server, ended by its process at the end."""
+    if not any((ROOT / ".cache" / "object-store" / "lib").glob("s3proxy-*.jar")):
+        pytest.skip("no object store: `make test-s3` fetches it")
+    store = ObjectStore(tmp_path_factory.mktemp("s3"), free_port())
+    yield store
+    store.close()
+
+
 @pytest.fixture
-def k2(broker: str, tmp_path: Path) -> Iterator[Cluster]:
+def lake_settings(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """Where the lake of this test is: in its folder, or as `K2_TESTS_LAKE` says."""
+    if os.environ.get("K2_TESTS_LAKE") != "s3":
+        yield {}
+        return
+    store = request.getfixturevalue("object_store")
+    settings = store_settings(store.url, tmp_path.name)
+    # What this process reads of the lake itself.
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    catalog = RestCatalog(tmp_path / "rest", free_port(), store, tmp_path.name)
+    yield settings | {"K2_CATALOG_URI": catalog.url}
+    catalog.close()
+
+
+@pytest.fixture
+def k2(broker: str, tmp_path: Path, lake_settings: dict[str, str]) -> Iterator[Cluster]:
     """No topics, no lake, no worker yet."""
     asyncio.run(_reset_topics(broker))
-    cluster = Cluster(broker, tmp_path)
+    cluster = Cluster(broker, tmp_path, lake_settings)
     yield cluster
     cluster.close()
 

@@ -142,8 +142,9 @@ def test_snapshots_carry_the_vector_and_another_engine_reads_the_table(k2: Clust
     lake = Lake(k2.lake)
     files = [file.path for file in lake.plan(lake.head().snapshot_id or 0)]
     columns = ["price", "quantity", "source_offset"]
-    read = pl.scan_parquet(files).select(columns).sum().collect().row(0)
-    assert pl.scan_parquet(files).select(pl.len()).collect().item() == rows.num_rows
+    scan = pl.scan_parquet(files, storage_options=_as_polars_says(k2.lake.properties))
+    read = scan.select(columns).sum().collect().row(0)
+    assert scan.select(pl.len()).collect().item() == rows.num_rows
     assert read == tuple(pc.sum(rows[name]).as_py() for name in columns)
     seen: dict[int, int] = {}
     for snapshot in sorted(lake.snapshots(), key=lambda one: one.timestamp_ms):
@@ -151,3 +152,16 @@ def test_snapshots_carry_the_vector_and_another_engine_reads_the_table(k2: Clust
         for partition, end in snapshot.vector.topics["k2.trades"].next.items():
             assert end >= seen.get(partition, 0)
             seen[partition] = end
+
+
+def _as_polars_says(properties: dict[str, str]) -> dict[str, str] | None:
+    """The settings of an object store."""
+    if "s3.endpoint" not in properties:
+        return None
+    return {
+        "aws_endpoint_url": properties["s3.endpoint"],
+        "aws_access_key_id": properties["s3.access-key-id"],
+        "aws_secret_access_key": properties["s3.secret-access-key"],
+        "aws_region": properties["s3.region"],
+        "aws_allow_http": "true",
+    }
