@@ -5,7 +5,6 @@ After each segment the oracle compares what that segment sent; at the end, all o
 """
 
 import argparse
-import datetime as dt
 import signal
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from faults import injections
 from faults.oracle import Outcome, judge
-from faults.report import Row, rendered
+from faults.report import Row, keep, rendered
 from faults.stage import Stage
 from k2_streams.failpoints import POINTS
 
@@ -45,7 +44,6 @@ TAKES_S = {
     "broker kill -9": 16,
     "rebalance storm": 8,
 }
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: list[str]) -> int:
@@ -68,9 +66,7 @@ def main(arguments: list[str]) -> int:
         finally:
             stage.close()
     print(text, flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    name = f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{chosen.plan}-seed-{chosen.seed}.md"
-    (RESULTS / name).write_text(text)
+    keep(text, f"{chosen.plan}-seed-{chosen.seed}")
     return 0 if well else 1
 
 

@@ -13,9 +13,9 @@ from faults.stage import ROOT, StuckError, listens, wait_until
 
 #: What the store does to a share of the requests, or to all of them.
 KINDS = ("slow-down", "slow", "half", "lost", "late", "away")
-#: Of the requests that a kind is about. The client tries three times, so that with a half an eighth
-#: of what it does fails all the same.
-SHARE = 0.5
+#: Of the requests that a kind is about. The client tries three times and a commit takes a dozen of
+#: them: with this share some three commits in four succeed.
+SHARE = 0.3
 #: `slow`: up to so long. The client waits for 3 s, then asks again.
 SLOW_S = 4.0
 #: `late`: a write lands so long after the client was told that it failed.

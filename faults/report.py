@@ -1,12 +1,22 @@
 """The table of a run, and what its counts prove."""
 
+import datetime as dt
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from faults.oracle import Outcome
 from k2_streams.failpoints import POINTS
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def keep(text: str, name: str) -> None:
+    """Write a run's table to a file of `RESULTS`, under its time and name."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{name}.md").write_text(text)
 
 
 @dataclass(frozen=True, slots=True)

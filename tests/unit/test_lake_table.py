@@ -138,6 +138,22 @@ def test_a_bare_warehouse_path_becomes_a_file_uri(tmp_path, monkeypatch):
     assert LakeConfig("https://c", "prod").warehouse_uri == "prod"
 
 
+@pytest.mark.parametrize(
+    ("catalog", "warehouse", "folder"),
+    [
+        ("sqlite:///c", "/data/w", "/data/w"),
+        ("sqlite:///c", "file:///data/w", "/data/w"),
+        ("https://c", "file:///data/w", "/data/w"),
+        ("https://c", "/data/w", "/data/w"),
+        ("https://c", "prod", None),
+        ("https://c", "s3://b/w", None),
+        ("sqlite:///c", "s3://b/w", None),
+    ],
+)
+def test_queries_read_a_folder_or_what_is_none(catalog, warehouse, folder):
+    assert LakeConfig(catalog, warehouse).folder == folder
+
+
 def test_a_locked_catalog_is_unavailable_and_then_not(tmp_path):
     world = World(tmp_path)
     path = Path(world.config.catalog_uri.removeprefix("sqlite:///"))

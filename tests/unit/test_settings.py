@@ -101,3 +101,14 @@ def test_triggers_of_the_levels_are_settings_and_scale_with_the_capped_rate() ->
         5.0,
     )
     assert from_environment({}).overload.policy == Policy()
+
+
+def test_an_object_store_of_ones_own_has_a_region() -> None:
+    """Whoever signs a request names one; without it Amazon would be asked of our bucket."""
+
+    def region(**more: str) -> str | None:
+        return from_environment(more).lake.properties.get("s3.region")
+
+    assert region(K2_S3_ENDPOINT="http://127.0.0.1:9000") == "us-east-1"
+    assert region(K2_S3_ENDPOINT="http://127.0.0.1:9000", K2_S3_REGION="local") == "local"
+    assert region(K2_S3_ACCESS_KEY_ID="x") is None
