@@ -106,10 +106,8 @@ test-s3: setup rest-jars store-jars ## Run the integration tests of the lake on 
 faults: setup ## Kill, stop and break what runs, and compare what came of it with the truth
 	$(BIN)/python -m faults $(ARGS)
 
-faults-long: setup rest-jars store-jars ## The same for an hour or so: 200 kills, 30 stops, 30 dead brokers, 50 rebalances
+faults-long: setup rest-jars store-jars ## The same for an hour or so, and what needs root: clusters, disks, networks, clocks
 	$(BIN)/python -m faults --plan long $(ARGS)
-	$(BIN)/python -m faults.acknowledgements
-	$(BIN)/python -m faults.acknowledgements --s3 --times 3
 	$(BIN)/python -m faults.store
 
 simulate: $(INSTALLED) ## Run the simulation, SEEDS=20000 of them

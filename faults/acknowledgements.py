@@ -1,76 +1,83 @@
-"""`python -m faults.acknowledgements [--times N] [--s3]`: a REST catalog whose answers get lost.
+"""A real REST catalog whose answers get lost, or that stands still.
 
-The worker commits through a proxy that lets every other commit land, or land late, and tells the
-client something else: a conflict, an error, nothing at all.
+The workers commit through a proxy. A commit lands, or lands late, and the client is told something
+else: a conflict, an error, nothing at all.
 """
 
-import argparse
-import contextlib
-import signal
-import sys
-import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from faults import object_store
 from faults.catalog import KINDS, LossyProxy, RestCatalog
 from faults.object_store import ObjectStore
-from faults.oracle import judge
+from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
+from faults.waits import lake_recovered
 
-#: Each commit takes up to half a minute where the answer is silence.
-WITHIN_S = 1_800.0
-
-
-def main(arguments: list[str]) -> int:
-    """Lose each kind so many times; 1 if anything differs."""
-    parser = argparse.ArgumentParser(prog="python -m faults.acknowledgements", description=__doc__)
-    parser.add_argument("--times", type=int, default=10, help="of each kind")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--s3", action="store_true", help="with the warehouse in an object store")
-    chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder:
-        stage = Stage(Path(folder), chosen.seed)
-        with contextlib.ExitStack() as started:
-            started.callback(stage.close)
-            store = None
-            if chosen.s3:
-                store = ObjectStore(Path(folder) / "s3", stage.port())
-                started.callback(store.close)
-                stage.settings |= object_store.settings(store.url)
-            catalog = RestCatalog(Path(folder) / "rest", stage.port(), store)
-            started.callback(catalog.close)
-            proxy = LossyProxy(catalog.port, stage.port())
-            started.callback(proxy.close)
-            stage.settings |= {
-                "K2_CATALOG_URI": proxy.url,
-                "K2_WAREHOUSE": catalog.warehouse,
-                "K2_COMMIT_EVERY_S": "0.5",
-            }
-            well = _lose(stage, proxy, chosen.times)
-    return 0 if well else 1
+#: Around the time a client waits for an answer (30 s).
+STILL_S = (15.0, 45.0)
 
 
-def _lose(stage: Stage, proxy: LossyProxy, times: int) -> bool:
-    stage.start(0)
-    stage.all_ready()
-    with stage.flow(1_000, 1) as truth:
-        proxy.active = True
-        wait_until(
-            lambda: all(proxy.lost[kind] >= times for kind in KINDS),
-            f"each kind {times} times",
-            WITHIN_S,
-        )
-        proxy.active = False
-    stage.all_ready()
-    found = judge(stage, truth)
-    print("| acknowledgement lost as | times |\n|---|---:|")
-    print("\n".join(f"| {kind} | {proxy.lost[kind]} |" for kind in KINDS))
-    print(f"\n{found.records:,} records, {found.lost} lost, {found.doubled} doubled")
-    if found.lost or found.doubled or found.wrong:
-        print(found.text)
-    return not (found.lost or found.doubled or found.wrong)
+class RestStage(Stage):
+    """The lake's catalog is a process of its own, behind a proxy."""
+
+    catalog: RestCatalog
+    proxy: LossyProxy
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+@contextmanager
+def _rest(directory: Path, seed: int, *, on_s3: bool = False) -> Iterator[RestStage]:
+    stage = RestStage(directory, seed)
+    with ExitStack() as on:
+        store = None
+        if on_s3:
+            store = ObjectStore(directory / "s3", stage.port())
+            on.callback(store.close)
+            stage.settings |= object_store.settings(store.url)
+        stage.catalog = RestCatalog(directory / "rest", stage.port(), store)
+        on.callback(stage.catalog.close)
+        stage.proxy = LossyProxy(stage.catalog.port, stage.port())
+        on.callback(stage.proxy.close)
+        stage.settings |= {
+            "K2_CATALOG_URI": stage.proxy.url,
+            "K2_WAREHOUSE": stage.catalog.warehouse,
+            "K2_COMMIT_EVERY_S": "0.5",
+        }
+        on.enter_context(stage.running())
+        yield stage
+
+
+def lose(stage: RestStage, number: int) -> float:
+    """The acknowledgement of the next commit is lost, each kind in its turn."""
+    kind = KINDS[number % len(KINDS)]
+    stage.proxy.lose(kind)
+    wait_until(
+        lambda: stage.proxy.lost[kind] > number // len(KINDS), f"a commit answered by {kind}"
+    )
+    stage.counts[f"acknowledgement lost as {kind}"] += 1
+    return lake_recovered(stage, time.monotonic())
+
+
+def stand_still(stage: RestStage, _number: int) -> float:
+    """SIGSTOP of the catalog: connections are taken, nothing is answered; then all at once."""
+    with stage.catalog.standing_still():
+        time.sleep(stage.random.uniform(*STILL_S))
+    return lake_recovered(stage, time.monotonic())
+
+
+GROUP = Group(
+    "REST catalog",
+    _rest,
+    (
+        Segment("lost acknowledgement", lose, 9, {"long": 60}),
+        Segment("REST catalog stands still", stand_still, 45, {"long": 2}),
+    ),
+)
+ON_S3 = Group(
+    "REST catalog, warehouse in an object store",
+    partial(_rest, on_s3=True),
+    (Segment("lost acknowledgement, S3", lose, 9, {"long": 12}),),
+)

@@ -1,14 +1,17 @@
 """A real Iceberg REST catalog, and a proxy before it that loses what it answers to a commit."""
 
-import itertools
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from faults import object_store
+from faults.isolation import UnavailableError
 from faults.object_store import ObjectStore
 from faults.proxy import Answer, Handler, Proxy, Request
 from faults.stage import ROOT, StuckError, listens, wait_until
@@ -43,7 +46,7 @@ class RestCatalog:
     ) -> None:
         jars = Path(os.environ.get("K2_REST_JARS") or ROOT / ".cache" / "rest-catalog" / "lib")
         if not any(jars.glob("iceberg-core-*.jar")):
-            raise StuckError(f"no REST catalog in {jars}: run `make rest-jars`")
+            raise UnavailableError(f"no REST catalog in {jars}: run `make rest-jars`")
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -76,6 +79,15 @@ class RestCatalog:
             raise StuckError(f"the REST catalog ended with {self._process.returncode}")
         return listens(self.port)
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """SIGSTOP; SIGCONT afterwards."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -83,7 +95,7 @@ class RestCatalog:
 
 
 class LossyProxy(Proxy):
-    """Forwards to the catalog; loses the answers to every other commit, each kind in its turn.
+    """Forwards to the catalog; loses the answer to a commit when asked to.
 
     Args:
         upstream: the catalog's port.
@@ -92,21 +104,23 @@ class LossyProxy(Proxy):
 
     def __init__(self, upstream: int, port: int) -> None:
         self.lost: Counter[str] = Counter()
-        self.active = False
-        self._commits = itertools.count()
-        self._kinds = itertools.cycle(KINDS)
+        self._next: str | None = None
         self._lock = threading.Lock()
         super().__init__(upstream, port, _Handler)
 
+    def lose(self, kind: str) -> None:
+        """Lose the answer to the next commit, in this way."""
+        with self._lock:
+            self._next = kind
+
     def fault(self, method: str, path: str) -> str | None:
         """What is to happen to this request's answer."""
-        if not self.active or method != "POST" or not path.endswith("/tables/trades"):
+        if method != "POST" or not path.endswith("/tables/trades"):
             return None
         with self._lock:
-            if next(self._commits) % 2 == 0:
-                return None
-            kind = next(self._kinds)
-            self.lost[kind] += 1
+            kind, self._next = self._next, None
+            if kind is not None:
+                self.lost[kind] += 1
             return kind
 
 

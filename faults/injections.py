@@ -19,7 +19,8 @@ ONE_ALONE = 0.4
 Injection = Callable[[Stage, int], float]  # the stage and how many there were before; seconds
 
 
-def _recovered(stage: Stage, began: float) -> float:
+def recovered(stage: Stage, began: float) -> float:
+    """Wait until all is well; seconds since it `began`."""
     stage.all_ready()
     stage.caught_up()
     return time.monotonic() - began
@@ -40,7 +41,7 @@ def kill_at_random(stage: Stage, _number: int) -> float:
         stage.kill(victim)
     for victim in victims:
         stage.start(victim)
-    return _recovered(stage, began)
+    return recovered(stage, began)
 
 
 def _provoke(stage: Stage, victim: int, point: str) -> None:
@@ -82,7 +83,7 @@ def _at_point(stage: Stage, point: str, action: str) -> float:
         wait_until(lambda: not stage.alive(victim), "the worker ended")
     if 9 in stage.workers:
         stage.leave(9)
-    return _recovered(stage, began)
+    return recovered(stage, began)
 
 
 def crash_at_points(stage: Stage, number: int) -> float:
@@ -124,7 +125,7 @@ def stop_at_random(stage: Stage, _number: int) -> float:
     _past_the_session(stage)
     began = time.monotonic()
     stage.workers[victim].signal(signal.SIGCONT)
-    return _recovered(stage, began)
+    return recovered(stage, began)
 
 
 def kill_broker(stage: Stage, number: int) -> float:
@@ -142,8 +143,8 @@ def kill_broker(stage: Stage, number: int) -> float:
         time.sleep(stage.random.uniform(0.1, 2.0))
     began = time.monotonic()
     stage.kill_broker()
-    stage.broker.start()
-    return _recovered(stage, began)
+    stage.brokers.start()
+    return recovered(stage, began)
 
 
 def storm(stage: Stage, number: int) -> float:
@@ -154,4 +155,4 @@ def storm(stage: Stage, number: int) -> float:
     stage.counts["joins"] += 1
     time.sleep(stage.random.uniform(2.0, 6.0))
     stage.leave(guest)
-    return _recovered(stage, began)
+    return recovered(stage, began)

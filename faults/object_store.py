@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from faults.isolation import UnavailableError
 from faults.proxy import Answer, Handler, Proxy, Request
 from faults.stage import ROOT, StuckError, listens, wait_until
 
@@ -43,7 +44,7 @@ class ObjectStore:
     def __init__(self, directory: Path, port: int) -> None:
         jars = Path(os.environ.get("K2_STORE_JARS") or ROOT / ".cache" / "object-store" / "lib")
         if not any(jars.glob("s3proxy-*.jar")):
-            raise StuckError(f"no object store in {jars}: run `make store-jars`")
+            raise UnavailableError(f"no object store in {jars}: run `make store-jars`")
         (directory / "objects" / BUCKET).mkdir(parents=True, exist_ok=True)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"

@@ -24,6 +24,11 @@ class Outcome:
     wrong: int  # checks that differ, apart from the two
     text: str
 
+    @property
+    def differs(self) -> bool:
+        """Something is not as it should be."""
+        return bool(self.lost or self.doubled or self.wrong)
+
 
 def judge(stage: Stage, *truths: Path) -> Outcome:
     """Compare everything with these truths."""

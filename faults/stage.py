@@ -1,4 +1,4 @@
-"""What the faults happen to: a broker, workers, a producer, all of them real processes."""
+"""What the faults happen to: brokers, workers, a producer, all of them real processes."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import psutil
+from aiokafka.errors import KafkaError
 
-from k2_streams.cli.broker import java_program
+from faults.cluster import Cluster
 from k2_streams.cli.workers import LocalWorker, WorkerError
-from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.loopback import is_free
+from k2_streams.kafka.loopback import HOST, is_free
 from k2_streams.kafka.standings import end_offsets
 from k2_streams.kafka.topics import RAW
 
@@ -58,26 +58,53 @@ def listens(port: int) -> bool:
 
 
 class Stage:
-    """One broker and one folder; workers by their id, started again after each fault."""
+    """Brokers and one folder; workers by their id, started again after each fault.
 
-    def __init__(self, directory: Path, seed: int, **settings: str) -> None:
+    Args:
+        directory: everything is in there.
+        seed: of all that is left to chance.
+        brokers: 1 or 3.
+        host: of the brokers.
+        settings: more of the environment of every process.
+    """
+
+    def __init__(
+        self, directory: Path, seed: int, brokers: int = 1, host: str = HOST, **settings: str
+    ) -> None:
         self.directory = directory / "data"
         self.directory.mkdir(parents=True)
         self.random = random.Random(seed)
         self.hits = directory / "failpoints"
         self.counts: Counter[str] = Counter()
         self.truths: list[Path] = []
+        self.notes: list[str] = []  # what a segment measured beside its recoveries
         self.settings = {
+            "K2_REPLICATION": str(brokers),
             "K2_RATE_LIMIT": "100000",
             "K2_COMMIT_EVERY_S": "1",
+            # What recovers is looked for soon, and a level left soon.
+            "K2_BREAKER_OPEN_S": "5",
+            "K2_COOL_DOWN_S": "2",
             "K2_FAILPOINTS_RECORD": str(self.hits),
             **settings,
         }
         self._ports: dict[int, int] = {}
         jars = Path(os.environ.get("K2_KAFKA_JARS") or ROOT / ".cache" / "kafka" / "lib")
-        self.broker = LocalBroker(directory / "kafka", jars, port=self.port(), java=java_program())
-        self.bootstrap = self.broker.start()
+        self.brokers = Cluster(directory / "kafka", jars, self.port, brokers, host)
+        self.bootstrap = self.brokers.bootstrap
         self.workers: dict[int, LocalWorker] = {}
+
+    @contextlib.contextmanager
+    def running(self, workers: int = 2) -> Iterator[None]:
+        """Brokers and workers, ready; ended afterwards, whatever happened."""
+        try:
+            self.brokers.start()
+            for worker_id in range(workers):
+                self.start(worker_id)
+            self.all_ready()
+            yield
+        finally:
+            self.close()
 
     def port(self) -> int:
         """A port to come back to after a kill.
@@ -98,9 +125,12 @@ class Stage:
         more = {**self.settings, **settings}
         if failpoints:
             more["K2_FAILPOINTS"] = failpoints
-        worker = LocalWorker(self.directory, self.bootstrap, worker_id, more, port=port)
+        worker = self._worker(worker_id, more, port)
         self.workers[worker_id] = worker.start()
         return worker
+
+    def _worker(self, worker_id: int, settings: Mapping[str, str], port: int) -> LocalWorker:
+        return LocalWorker(self.directory, self.bootstrap, worker_id, settings, port=port)
 
     def alive(self, worker_id: int) -> bool:
         """Whether its process runs."""
@@ -148,44 +178,64 @@ class Stage:
         wait_until(lambda: all(self._holds(worker, ends) for worker in self.workers), "caught up")
 
     def _holds(self, worker_id: int, ends: Mapping[str, int]) -> bool:
-        try:
-            marks = self.workers[worker_id].get("/v1/status", within_s=5.0)["watermark"]
-        except OSError:
-            return False
+        status = self.status(worker_id)
+        marks = status["watermark"] if status else {}
         return all((marks.get(partition) or 0) >= end for partition, end in ends.items())
 
+    def lake_caught_up(self) -> None:
+        """The lake holds all that was in a worker's answers when this was called."""
+        ends: dict[str, int] = {}
+        for worker_id in self.workers:
+            status = self.status(worker_id)
+            for partition, part in (status["tail"]["partitions"] if status else {}).items():
+                ends[partition] = max(part["end"], ends.get(partition, 0))
+        wait_until(lambda: all(self._evicted(worker, ends) for worker in self.workers), "the lake")
+
+    def _evicted(self, worker_id: int, ends: Mapping[str, int]) -> bool:
+        status = self.status(worker_id)
+        parts = status["tail"]["partitions"] if status else {}
+        return all(p in parts and parts[p]["evicted"] >= end for p, end in ends.items())
+
+    def status(self, worker_id: int) -> dict[str, Any] | None:
+        """What a worker says of itself; None: nothing."""
+        try:
+            found: dict[str, Any] = self.workers[worker_id].get("/v1/status", within_s=5.0)
+        except OSError:
+            return None
+        return found
+
     def raw_ends(self) -> dict[str, int]:
-        """How far each partition of the source has been sent."""
+        """How far each partition of the source has been sent; waits for a leader of each."""
         config = KafkaConfig(bootstrap=self.bootstrap)
-        ends = asyncio.run(end_offsets(config, [(RAW, partition) for partition in range(4)]))
-        return {str(partition): end for (_, partition), end in ends.items()}
+        ends: dict[str, int] = {}
+
+        def asked() -> bool:
+            with contextlib.suppress(KafkaError, OSError):
+                found = asyncio.run(end_offsets(config, [(RAW, part) for part in range(4)]))
+                ends.update({str(partition): end for (_, partition), end in found.items()})
+            return bool(ends)
+
+        wait_until(asked, "the ends of the source")
+        return ends
 
     def _all_owned(self) -> bool:
         owned: Counter[str] = Counter()
-        for worker in self.workers.values():
-            with contextlib.suppress(OSError):
-                parts = worker.get("/v1/status", within_s=5.0)["partitions"]
-                owned.update(p for p, part in parts.items() if part["state"] == "running")
+        for worker_id in self.workers:
+            status = self.status(worker_id)
+            parts = status["partitions"] if status else {}
+            owned.update(p for p, part in parts.items() if part["state"] == "running")
         return len(owned) == 4 and set(owned.values()) == {1}
 
-    # -- broker ----------------------------------------------------------------------------------
+    # -- brokers ---------------------------------------------------------------------------------
 
-    def kill_broker(self) -> None:
-        """Kill -9 of the broker's process."""
-        pid = self.broker.status().pid
-        assert pid is not None
-        process = psutil.Process(pid)
-        process.kill()
-        process.wait(PATIENCE_S)  # only then are its ports free
-        self.counts["kill -9 of the broker"] += 1
+    def kill_broker(self, node: int = 0) -> None:
+        """Kill -9 of a broker's process."""
+        self.brokers.kill(node)
+        self.counts["kill -9 of a broker"] += 1
 
     def generations(self) -> int:
-        """Rebalances that the broker completed: its log names each new generation."""
-        found = 0
-        for log in self.broker.log_file.parent.glob(f"{self.broker.log_file.name}*"):
-            text = log.read_text(errors="replace")
-            found += len(re.findall(r"Stabilized group k2 generation", text))
-        return found
+        """Rebalances that the brokers completed: their logs name each new generation."""
+        return len(re.findall(r"Stabilized group k2 generation", self.brokers.said()))
 
     # -- the flow --------------------------------------------------------------------------------
 
@@ -217,6 +267,13 @@ class Stage:
             raise StuckError(f"the producer ended with {producer.returncode}\n{output}")
         self.truths.append(truth)
 
+    def produce(self, *arguments: str) -> None:
+        """Send so much at once; its truth is one of `truths`."""
+        truth = self.directory / f"truth-{len(self.truths)}.jsonl"
+        command = [*K2, "produce", *arguments, "--truth", str(truth)]
+        subprocess.run(command, env=self.environment(), check=True, capture_output=True)
+        self.truths.append(truth)
+
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Of every process."""
         return {
@@ -240,4 +297,4 @@ class Stage:
         for worker in self.workers.values():
             worker.signal(signal.SIGCONT)
             worker.kill()
-        self.broker.stop()
+        self.brokers.stop()

@@ -47,7 +47,6 @@ def main(arguments: list[str]) -> int:
     well = True
     with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder, contextlib.ExitStack() as on:
         stage = Stage(Path(folder), chosen.seed)
-        on.callback(stage.close)
         store = ObjectStore(Path(folder) / "s3", stage.port())
         on.callback(store.close)
         catalog = RestCatalog(Path(folder) / "rest", stage.port(), store)
@@ -59,8 +58,7 @@ def main(arguments: list[str]) -> int:
             "K2_COMMIT_EVERY_S": "0.5",
             "K2_BREAKER_OPEN_S": "2",
         }
-        stage.start(0)
-        stage.all_ready()
+        on.enter_context(stage.running(workers=1))
         each_s = chosen.minutes * 60 * UNDER_FAULT / len(chosen.only)
         for kind in chosen.only:
             line, agrees = _segment(stage, proxy, kind, min(max(each_s, LEAST_S), MOST_S))

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +35,7 @@ def free_port() -> int:
         return port
 
 
-def fetch_json(url: str, within_s: float) -> Any:
+def fetch_json(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> Any:
     """An answer's JSON.
 
     Raises:
@@ -44,7 +44,8 @@ def fetch_json(url: str, within_s: float) -> Any:
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"expected the address of a worker, found {url}")
-    with urllib.request.urlopen(url, timeout=within_s) as answer:  # noqa: S310 - checked above
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - checked above
+    with urllib.request.urlopen(request, timeout=within_s) as answer:  # noqa: S310 - the same
         return json.load(answer)
 
 
@@ -58,6 +59,8 @@ class LocalWorker:
         settings: more of the environment.
         port: of its web; None: a free one.
         topology: which.
+        host: where it is asked; another than loopback needs `K2_API_KEYS` in the settings.
+        under: a command to run it under, which must become the worker itself.
     """
 
     def __init__(
@@ -68,10 +71,13 @@ class LocalWorker:
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
         topology: str = "trades",
+        host: str = "127.0.0.1",
+        under: Sequence[str] = (),
     ) -> None:
         self._topology = topology
+        self._under = under
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.directory = directory
         self.log_file = directory / f"{BY_NAME[topology].folder}-{worker_id}.log"
         self._environment = {
@@ -79,6 +85,7 @@ class LocalWorker:
             "K2_BOOTSTRAP": bootstrap,
             "K2_DATA_DIR": str(directory),
             "K2_WORKER_ID": str(worker_id),
+            "K2_WEB_HOST": host,
             "K2_WEB_PORT": str(self.port - worker_id),
             "PYTHONUNBUFFERED": "1",
             **(settings or {}),
@@ -88,10 +95,10 @@ class LocalWorker:
     def start(self) -> Self:
         """Start the process; it is not ready yet."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        faust = Path(sys.executable).parent / "faust"
+        faust = [*self._under, str(Path(sys.executable).parent / "faust")]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                [str(faust), "-A", f"topologies.{self._topology}", "worker", "-l", "info"],
+                [*faust, "-A", f"topologies.{self._topology}", "worker", "-l", "info"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -134,7 +141,9 @@ class LocalWorker:
             urllib.error.HTTPError: the answer's status is not 200.
             OSError: no answer.
         """
-        return fetch_json(self.url + path, within_s)
+        key = self._environment.get("K2_API_KEYS")
+        headers = {"X-API-Key": key.split(",")[0]} if key else {}
+        return fetch_json(self.url + path, within_s, headers)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""

@@ -93,6 +93,9 @@ class LocalBroker:
         heap_mb: the limit of Java's heap.
         detached: the process outlives the session and the terminal of its starter.
         clock: measures how long it took.
+        host: where clients connect.
+        member: its place in a cluster, whose nodes must be started together: a node is ready when
+            most of them are. None: it is alone.
     """
 
     def __init__(
@@ -105,6 +108,8 @@ class LocalBroker:
         heap_mb: int = files.HEAP_MB,
         detached: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        host: str = HOST,
+        member: files.Member | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.log_file = self.directory / files.LOG_NAME
@@ -114,6 +119,8 @@ class LocalBroker:
         self._heap_mb = heap_mb
         self._detached = detached
         self._clock = clock
+        self._host = host
+        self._member = member
         self._properties = self.directory / files.PROPERTIES_NAME
         self._state_file = self.directory / _STATE_NAME
         self._log_began = 0  # where in the log this run began
@@ -137,11 +144,11 @@ class LocalBroker:
                         f"not {self._port}: stop it first"
                     )
                 self._wait_until_ready(process, state.port)
-                return _bootstrap(state.port)
+                return self._bootstrap(state.port)
             self._state_file.unlink(missing_ok=True)
             self._check_setup()
             self._format()
-            return _bootstrap(self._launch())
+            return self._bootstrap(self._launch())
 
     def stop(self) -> bool:
         """End the process by its id and wait for it; False if none was running.
@@ -165,7 +172,10 @@ class LocalBroker:
             return BrokerStatus(None, None, ready=False, log_file=self.log_file)
         port = found[1].port
         return BrokerStatus(
-            found[1].pid, _bootstrap(port), ready=is_ready(HOST, port), log_file=self.log_file
+            found[1].pid,
+            self._bootstrap(port),
+            ready=is_ready(self._host, port),
+            log_file=self.log_file,
         )
 
     @contextlib.contextmanager
@@ -202,7 +212,8 @@ class LocalBroker:
         marker = self.directory / _FORMATTED_NAME
         if marker.exists():
             return
-        self._write_files(port=9092, controller_port=9093)  # formatting binds no port
+        own = self._member.controller_port if self._member else 9093
+        self._write_files(port=9092, controller_port=own)  # formatting binds no port
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self._cluster_id()]
         done = subprocess.run(  # noqa: S603 - the program is Java, the arguments are ours
             [*self._java_command(), *tool, "-c", str(self._properties)],
@@ -225,6 +236,7 @@ class LocalBroker:
         for attempt in range(1, PORT_ATTEMPTS + 1):
             port, controller_port = free_ports(2)
             port = self._port or port
+            controller_port = self._member.controller_port if self._member else controller_port
             try:
                 self._run(port, controller_port)
             except BrokerStartError as error:
@@ -258,14 +270,14 @@ class LocalBroker:
             raise
         log.info(
             "broker ready",
-            bootstrap=_bootstrap(port),
+            bootstrap=self._bootstrap(port),
             pid=process.pid,
             seconds=round(self._clock.monotonic() - began, 1),
         )
 
     def _wait_until_ready(self, process: psutil.Process, port: int) -> None:
         deadline = self._clock.monotonic() + START_TIMEOUT_S
-        while not is_ready(HOST, port):
+        while not is_ready(self._host, port):
             with contextlib.suppress(psutil.TimeoutExpired):
                 code = process.wait(POLL_S)
                 raise BrokerStartError(
@@ -280,12 +292,14 @@ class LocalBroker:
         return [self._java, *files.java_options(self._heap_mb), "-cp", f"{self._jars}/*"]
 
     def _write_files(self, port: int, controller_port: int) -> None:
-        self._properties.write_text(files.server_properties(port, controller_port))
+        properties = files.server_properties(port, controller_port, self._host, self._member)
+        self._properties.write_text(properties)
         (self.directory / files.LOGGING_NAME).write_text(files.logging_properties())
 
     def _cluster_id(self) -> str:
-        """16 bytes in 22 characters, the same for the same directory."""
-        digest = hashlib.sha256(str(self.directory).encode()).digest()[:16]
+        """16 bytes in 22 characters, the same for the same directory or cluster."""
+        name = self._member.cluster if self._member else str(self.directory)
+        digest = hashlib.sha256(name.encode()).digest()[:16]
         # Kafka reserves the ids that begin with a dash.
         return base64.urlsafe_b64encode(digest).decode().rstrip("=").replace("-", "_")
 
@@ -301,9 +315,8 @@ class LocalBroker:
         reasons = [line for line in lines if _REASON.search(line)]
         return "\n".join(reasons[:LAST_WORDS_LINES] or lines[-LAST_WORDS_LINES:])
 
-
-def _bootstrap(port: int) -> str:
-    return f"{HOST}:{port}"
+    def _bootstrap(self, port: int) -> str:
+        return f"{self._host}:{port}"
 
 
 def _end(process: psutil.Process) -> None:

@@ -3,6 +3,10 @@
 Paths in them are relative to the broker's directory, in which its process runs.
 """
 
+from dataclasses import dataclass
+
+from k2_streams.kafka.loopback import HOST
+
 PROPERTIES_NAME = "server.properties"
 LOGGING_NAME = "log4j2.properties"
 DATA_NAME = "data"
@@ -14,10 +18,10 @@ HEAP_MB = 512
 
 _PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+node.id={node}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -29,14 +33,15 @@ num.partitions=4
 # The broker's time counts. With the producer's, a recording of 2014 would be past its retention.
 log.message.timestamp.type=LogAppendTime
 
-# One broker: a single copy, and few partitions to create and to load.
-offsets.topic.replication.factor=1
+# As many copies as nodes: alone, a single one. Few partitions to create and to load.
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1
 
 # A worker waits for nobody when it joins.
@@ -77,9 +82,48 @@ rootLogger.appenderRef.file.ref = file
 """
 
 
-def server_properties(port: int, controller_port: int) -> str:
-    """The text of `server.properties` for a broker on these loopback ports."""
-    return _PROPERTIES.format(port=port, controller_port=controller_port, data=DATA_NAME)
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node's place in a cluster on this machine, each node a broker and a controller.
+
+    Attributes:
+        cluster: a name that its nodes share; the id of their storage is made of it.
+        node: from 1 on.
+        controller_ports: of all nodes, node 1 first; each node is told all of them, so they stay.
+    """
+
+    cluster: str
+    node: int
+    controller_ports: tuple[int, ...]
+
+    @property
+    def controller_port(self) -> int:
+        """This node's own."""
+        return self.controller_ports[self.node - 1]
+
+
+def server_properties(
+    port: int, controller_port: int, host: str = HOST, member: Member | None = None
+) -> str:
+    """The text of `server.properties` for a broker on these ports.
+
+    Args:
+        port: of the clients.
+        controller_port: of the quorum, on loopback.
+        host: where clients connect.
+        member: its place in a cluster; None: it is alone.
+    """
+    ports = member.controller_ports if member else (controller_port,)
+    return _PROPERTIES.format(
+        node=member.node if member else 1,
+        voters=",".join(f"{node}@{HOST}:{one}" for node, one in enumerate(ports, start=1)),
+        host=host,
+        port=port,
+        controller_port=controller_port,
+        copies=len(ports),
+        in_sync=len(ports) // 2 + 1,
+        data=DATA_NAME,
+    )
 
 
 def logging_properties() -> str:

@@ -1,5 +1,6 @@
 """A committed reader of named partitions, outside every group: for recovery, tails and tools."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -66,6 +67,9 @@ class LogReader:
         """
         try:
             await self._consumer.start()
+            # One turn of the loop: a consumer stopped before its tasks have begun raises their
+            # cancellation (aiokafka 0.14.0), in place of whatever error made the caller stop it.
+            await asyncio.sleep(0)
         except BaseException:
             await self._consumer.stop()
             raise

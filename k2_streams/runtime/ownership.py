@@ -129,6 +129,12 @@ class Ownership:
             self.refused[partition] = str(error)
             log.error("partition refused", partition=partition, error=str(error))  # noqa: TRY400 - a person reads the text, not a trace
             return False
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            # A library's own: what it waited for inside was cancelled, not this.
+            log.warning("take-over failed", partition=partition, error=type(error).__name__)
+            return True
         except Exception as error:  # noqa: BLE001 - whatever broker or disk said: tried again
             log.warning(
                 "take-over failed", partition=partition, error=f"{type(error).__name__}: {error}"
@@ -208,6 +214,11 @@ class Ownership:
                 if starts:
                     await self._resume(starts)
                 return
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _runs(task: Task) -> bool:

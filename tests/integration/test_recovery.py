@@ -1,5 +1,6 @@
 """From the changelog back to the store: whatever the store has become, the state is right."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -213,6 +214,20 @@ async def test_a_garbage_record_is_not_passed_over(log: Log, tmp_path: Path) -> 
     await stranger.stop()
     with pytest.raises(StateLostError):
         await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "s"))
+
+
+async def test_a_store_that_cannot_be_opened_is_the_error_that_is_seen(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader that was just started for it must not answer with its own end instead."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = PartitionStore(tmp_path / "s")
+    monkeypatch.setattr(store, "open", full)
+    with pytest.raises(OSError, match="No space left"):
+        await recover(log.config, log.changelog, 0, store)
 
 
 async def test_a_changelog_created_anew_does_not_fit_an_old_store(log: Log, tmp_path: Path) -> None:

@@ -31,6 +31,37 @@ class _Sink:
         return {}
 
 
+class _Cancelled(_Task):
+    """Something in a library is cancelled while the first of these takes over."""
+
+    tries = 0
+
+    async def take_over(self) -> int:
+        type(self).tries += 1
+        if self.tries == 1:
+            self.state = TaskState.FAILED
+            raise asyncio.CancelledError
+        return await super().take_over()
+
+
+async def test_a_cancellation_within_a_take_over_is_a_failure_like_another(monkeypatch):
+    """It ended the replacement in silence, and nobody worked the partition any more."""
+    monkeypatch.setattr(ownership, "RETAKE_WAIT_S_MIN", 0.001)
+    resumed = asyncio.Event()
+
+    async def is_member(_generation: int) -> bool:
+        return True
+
+    async def resume(_starts: dict[TP, int]) -> None:
+        resumed.set()
+
+    owner = Ownership(TRADES, _Cancelled, _Sink(), resume, is_member)
+    async with asyncio.timeout(30):
+        await owner.take_over({TP(TRADES.raw, 0)}, 7)
+        await resumed.wait()
+    assert owner.tasks[0].state is TaskState.RUNNING
+
+
 async def test_a_failed_task_is_replaced_only_while_the_group_counts_this_worker_in(monkeypatch):
     """A zombie's tasks fail before it learns that it is one: it must not fence the heir."""
     monkeypatch.setattr(ownership, "RETAKE_WAIT_S_MIN", 0.001)

@@ -1,0 +1,96 @@
+"""What a worker must wait out: a broker, a catalog, a slow sink, a limit of its memory."""
+
+import sqlite3
+import time
+from contextlib import closing
+
+from faults.injections import recovered
+from faults.stage import Stage, wait_until
+
+#: How long nothing answers.
+AWAY_S = (2.0, 12.0)
+LOCKED_S = (30.0, 90.0)
+SLOW_S = 8.0
+#: Of what the worker has in memory, so that it is too much from the first look on.
+LIMIT_SHARE = 0.8
+LIMITED_S = (2.0, 8.0)
+
+
+def without_broker(stage: Stage, _number: int) -> float:
+    """Workers start, and no broker is there yet."""
+    for worker in sorted(stage.workers):
+        stage.kill(worker)
+    stage.kill_broker()
+    for worker in sorted(stage.workers):
+        stage.start(worker)
+    time.sleep(stage.random.uniform(*AWAY_S))
+    began = time.monotonic()
+    stage.brokers.start()
+    return recovered(stage, began)
+
+
+def retrying(stage: Stage) -> bool:
+    """Whether a sink has failed, and tries again."""
+    said = [stage.status(worker) for worker in stage.workers]
+    return any(status and status["sink"]["retrying"] for status in said)
+
+
+def lake_recovered(stage: Stage, began: float) -> float:
+    """Wait until all is well and the lake holds what the answers hold; seconds since it `began`."""
+    recovered(stage, began)
+    stage.lake_caught_up()
+    return time.monotonic() - began
+
+
+def locked_catalog(stage: Stage, _number: int) -> float:
+    """Somebody holds the catalog's lock, for longer than any attempt waits."""
+    with closing(sqlite3.connect(stage.directory / "catalog.db", timeout=60.0)) as catalog:
+        catalog.isolation_level = None
+        catalog.execute("BEGIN EXCLUSIVE")
+        wait_until(lambda: retrying(stage), "the lock is noticed")
+        time.sleep(stage.random.uniform(*LOCKED_S))
+        catalog.execute("ROLLBACK")
+    return lake_recovered(stage, time.monotonic())
+
+
+def slow_sink(stage: Stage, _number: int) -> float:
+    """Writing files and committing them takes long, commit after commit."""
+    victim = min(stage.workers)
+    stage.stop(victim)
+    points = ("lake.files-written", "lake.committing", "lake.acknowledged")
+    plan = [f"{point}=delay:{SLOW_S:g}@{nth}" for nth in (1, 2) for point in points]
+    hits = sum(stage.points_hit().values())
+    began = time.monotonic()
+    stage.start(victim, ";".join(plan))
+    wait_until(lambda: sum(stage.points_hit().values()) >= hits + len(plan), "slow commits")
+    return lake_recovered(stage, began)
+
+
+def memory_limit(stage: Stage, _number: int) -> float:
+    """A worker may take less memory than it needs: it stops reading, and neither grows nor ends."""
+    victim = min(stage.workers)
+    status = stage.status(victim)
+    assert status is not None
+    limit_bytes = int(status["memory_bytes"] * LIMIT_SHARE)
+    stage.stop(victim)
+    stage.start(victim, K2_MEMORY_LIMIT=str(limit_bytes))
+
+    def broken() -> bool:
+        said = stage.status(victim)
+        return said is not None and said["level"] == "CIRCUIT_BREAK"
+
+    wait_until(broken, "the circuit is broken")
+    until = time.monotonic() + stage.random.uniform(*LIMITED_S)
+    while time.monotonic() < until:
+        said = stage.status(victim)
+        share = said["load"]["memory_share"] if said else 0.0
+        percent = round(100 * share)
+        stage.counts["memory, % of its limit at worst"] = max(
+            percent, stage.counts["memory, % of its limit at worst"]
+        )
+        time.sleep(0.5)
+    assert stage.alive(victim)
+    stage.stop(victim)
+    began = time.monotonic()
+    stage.start(victim)
+    return recovered(stage, began)
