@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
@@ -214,6 +216,27 @@ async def test_a_garbage_record_is_not_passed_over(log: Log, tmp_path: Path) -> 
     await stranger.stop()
     with pytest.raises(StateLostError):
         await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "s"))
+
+
+async def test_a_changelog_that_lost_its_beginning_is_not_taken_for_the_state(
+    log: Log, tmp_path: Path
+) -> None:
+    """Records were removed before a store held them: refused; a store that holds them is enough."""
+    store = PartitionStore(tmp_path / "kept")
+    store.open()
+    producer = await log.producer()
+    await log.checkpoint(producer, rows(0, 20), store)
+    cut_at = 21  # behind the first transaction's rows and its position
+    await log.checkpoint(producer, rows(20, 40), store)
+    await producer.stop()
+    store.close()
+    admin = AIOKafkaAdminClient(**log.config.options())
+    await admin.start()
+    await admin.delete_records({TopicPartition(log.changelog.name, 0): RecordsToDelete(cut_at)})
+    await admin.close()
+    assert (await recovered(log, store))[0] == log.rows
+    with pytest.raises(StateLostError):
+        await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "new"))
 
 
 async def test_a_store_that_cannot_be_opened_is_the_error_that_is_seen(
