@@ -44,5 +44,5 @@ def _full_state(directory: Path, seed: int) -> Iterator[Stage]:
 GROUP = Group(
     "big state",
     _full_state,
-    (Segment("kill -9, much in the state", kill_at_random, 9, {"long": 25}),),
+    (Segment("kill -9, much in the state", kill_at_random, 9, {"long": 30}),),
 )

@@ -97,7 +97,7 @@ GROUP = Group(
     "clocks of their own",
     _clocks,
     (
-        Segment("clock jumps up to an hour", jump, 5, {"long": 12}),
+        Segment("clock jumps up to an hour", jump, 6, {"long": 10}),
         Segment("kill -9, back with another time", restart, 8, {"long": 5}),
     ),
 )

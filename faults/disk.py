@@ -113,8 +113,8 @@ GROUP = Group(
     "small disks",
     _small_disks,
     (
-        Segment("disk full under RocksDB", fill_state, 20, {"long": 8}),
-        Segment("disk full under the warehouse", fill_warehouse, 15, {"long": 8}),
+        Segment("disk full under RocksDB", fill_state, 12, {"long": 6}),
+        Segment("disk full under the warehouse", fill_warehouse, 10, {"long": 6}),
     ),
     isolated=True,
 )

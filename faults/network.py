@@ -121,8 +121,8 @@ GROUP = Group(
     "a worker beyond a link",
     _distant,
     (
-        Segment("network cut, shorter than the session", cut_shortly, 12, {"long": 8}),
-        Segment("network cut past the session", cut_past_the_session, 30, {"long": 8}),
+        Segment("network cut, shorter than the session", cut_shortly, 8, {"long": 6}),
+        Segment("network cut past the session", cut_past_the_session, 25, {"long": 6}),
     ),
     isolated=True,
 )

@@ -45,5 +45,5 @@ def kill_in_turn(stage: Stage, number: int) -> float:
 GROUP = Group(
     "three brokers",
     _three_brokers,
-    (Segment("one broker of three kill -9", kill_in_turn, 18, {"long": 14}),),
+    (Segment("one broker of three kill -9", kill_in_turn, 18, {"long": 12}),),
 )

@@ -60,6 +60,8 @@ def listens(port: int) -> bool:
 class Stage:
     """Brokers and one folder; workers by their id, started again after each fault.
 
+    Nothing runs before `running`.
+
     Args:
         directory: everything is in there.
         seed: of all that is left to chance.
@@ -110,10 +112,11 @@ class Stage:
         """A port to come back to after a kill.
 
         Not an ephemeral one: clients that try again and again to connect to a port that nobody
-        listens on are given it, sooner or later, as their own.
+        listens on are given it, sooner or later, as their own. Nor one that the seed gives: two
+        runs with the same seed would race for it.
         """
         while True:
-            port = self.random.randrange(12_000, 30_000)
+            port = random.SystemRandom().randrange(12_000, 30_000)
             if is_free(port):
                 return port
 

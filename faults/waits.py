@@ -9,7 +9,7 @@ from faults.stage import Stage, wait_until
 
 #: How long nothing answers.
 AWAY_S = (2.0, 12.0)
-LOCKED_S = (30.0, 90.0)
+LOCKED_S = (20.0, 60.0)
 SLOW_S = 8.0
 #: Of what the worker has in memory, so that it is too much from the first look on.
 LIMIT_SHARE = 0.8
