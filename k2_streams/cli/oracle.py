@@ -93,7 +93,7 @@ def _lake(config: LakeConfig) -> tuple[Head, list[str], list[Check]]:
         planned = lake.plan(head.snapshot_id) if head.snapshot_id is not None else []
         vectors = Check("lake: snapshots whose vector does not go back", 0, 0)
         seen: dict[int, int] = {}
-        for snapshot in sorted(lake.snapshots(), key=lambda one: one.timestamp_ms):
+        for snapshot in lake.snapshots():
             vectors.expected += 1
             back = _goes_back(seen, snapshot.vector)
             vectors.found += back is None

@@ -17,7 +17,7 @@ from k2_streams.core.vector import SUMMARY_OFFSETS
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.errors import LakeUnavailableError, VectorWentBackError
-from k2_streams.lake.snapshots import Head, head_of
+from k2_streams.lake.snapshots import Head, head_of, in_order
 from k2_streams.lake.table import Lake
 from k2_streams.lake.vectors import ancestry, snapshot_vector
 
@@ -77,7 +77,9 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
 
 
 def _doomed(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:
-    newest_first = sorted(metadata.snapshots, key=lambda s: s.timestamp_ms, reverse=True)
+    # In the order of their commits: workers' clocks differ, and of one an hour behind even the
+    # head would look old.
+    newest_first = in_order(metadata)[::-1]
     kept = {snapshot.snapshot_id for snapshot in newest_first[:keep]}
     kept |= {ref.snapshot_id for ref in metadata.refs.values()}
     carrier = next((s for s in ancestry(metadata) if snapshot_vector(s) is not None), None)

@@ -67,6 +67,11 @@ def head_of(metadata: TableMetadata) -> Head:
     )
 
 
+def in_order(metadata: TableMetadata) -> list[Snapshot]:
+    """A table's snapshots, oldest first, as they were committed: no clock has a part in it."""
+    return sorted(metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
+
+
 def info_of(snapshot: Snapshot) -> SnapshotInfo:
     """What a snapshot says of itself."""
 

@@ -36,7 +36,7 @@ from k2_streams.lake.errors import (
 )
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
 from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
-from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, info_of
+from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, in_order, info_of
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.vectors import find_commit, head_vector
 
@@ -130,7 +130,7 @@ class Lake:
 
     def snapshots(self) -> list[SnapshotInfo]:
         """All snapshots that have not expired, oldest first, read from the catalog now."""
-        return [info_of(snapshot) for snapshot in self.load().metadata.snapshots]
+        return [info_of(snapshot) for snapshot in in_order(self.load().metadata)]
 
     def plan(
         self,

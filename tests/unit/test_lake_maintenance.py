@@ -1,5 +1,7 @@
 """Expiry removes snapshots and nothing that the table says of the log, beside a sink as well."""
 
+import time
+
 import pytest
 from lake_rows import World, append, places_of, record, table_of
 
@@ -49,6 +51,18 @@ def test_old_snapshots_go_and_rows_and_vector_stay(world):
         world.writer().plan(ids[0])
     append(lake, 0, 5, 6)
     assert world.vector() == {0: 6}
+
+
+def test_the_newest_are_the_last_committed_whatever_their_writers_clock_says(world, monkeypatch):
+    """A worker an hour behind: what it just committed is not what goes first."""
+    lake, ids = filled(world, 3)
+    now = time.time()
+    with monkeypatch.context() as behind:
+        behind.setattr(time, "time", lambda: now - 3_600)
+        ids += [append(lake, 0, n, n + 1).snapshot_id for n in (3, 4)]
+    ids.append(append(lake, 0, 5, 6).snapshot_id)
+    assert expire_snapshots(lake, keep=3, older_than_ms=LATER).snapshot_ids == tuple(ids[:3])
+    assert [s.id for s in lake.snapshots()] == ids[3:]
 
 
 def test_young_snapshots_and_the_last_ones_stay(world):
