@@ -11,8 +11,8 @@ from faults.stage import Stage, wait_until
 AWAY_S = (2.0, 12.0)
 LOCKED_S = (20.0, 60.0)
 SLOW_S = 8.0
-#: Of what the worker has in memory, so that it is too much from the first look on.
-LIMIT_SHARE = 0.8
+#: Of what a worker has in memory that has run for a while: a new one has more, too.
+LIMIT_SHARE = 0.5
 LIMITED_S = (2.0, 8.0)
 
 
