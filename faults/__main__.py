@@ -81,7 +81,7 @@ class _Run:
         planned: int = segment.times.get(self._chosen.plan, 0)
         if self._chosen.only and not planned:
             planned = max(segment.times.values())  # asked for by name
-        return self._chosen.times or planned
+        return planned and (self._chosen.times or planned)
 
     def group(self, group: Group[Any], segments: list[Segment[Any]], folder: Path) -> None:
         """All of a group's segments on its stage, and all of it together."""

@@ -23,7 +23,10 @@ FROM (
     WHERE type = 'session'
 );
 CREATE TEMP TABLE found AS
-SELECT exchange || ':' || symbol AS scope, session, sequence, message_id,
+-- A run that sent ids instead of numbers names them in its truth.
+SELECT exchange || ':' || symbol AS scope, session, message_id,
+    coalesce(sequence, try_cast(regexp_extract(message_id, '[|]t:([0-9]+)$', 1) AS BIGINT))
+        AS sequence,
     source_partition, source_offset, source_index, log_partition, log_offset, log_row
 FROM read_parquet($files)
 WHERE exchange IN (SELECT DISTINCT split_part(scope, ':', 1) FROM expected);

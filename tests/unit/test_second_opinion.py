@@ -48,6 +48,21 @@ def test_what_agrees_differs_in_nothing(tmp_path: Path) -> None:
     assert opinion(tmp_path, good()) == {}
 
 
+def with_ids(rows: list[Row]) -> list[Row]:
+    return [
+        {**one, "sequence": None, "message_id": f"X|{one['symbol']}|0|t:{one['sequence']}"}
+        for one in rows
+    ]
+
+
+def test_rows_without_a_number_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    """A run of ids alone agrees; one row of it that is lost is seen."""
+    schema = pa.Table.from_pylist(good()).schema
+    rows = pa.Table.from_pylist(with_ids(good()), schema).to_pylist()
+    assert opinion(tmp_path, rows) == {}
+    assert opinion(tmp_path, rows[1:]) == {"rows lost": 1}
+
+
 def lose(rows: list[Row]) -> None:
     del rows[2:4]
 
