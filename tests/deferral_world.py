@@ -108,7 +108,7 @@ class World:
         )
         # Every record has a number, so no id is ever asked for.
         ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
-        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, ids, check_partition=True)
+        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, ids)
         self.deferral = Deferral(
             DEFERRED,
             0,
@@ -161,7 +161,7 @@ class World:
         )
         self.log += epoch.put_off
         self.epochs.append(epoch)
-        self.store.write(sealed.rows, StoreMeta(STATE_VERSION, "log", 0, self.position))
+        self.store.write(sealed.rows, StoreMeta(STATE_VERSION, "log", 0, 0, self.position))
         self.table.written()
         self.deferral.committed()
 

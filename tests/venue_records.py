@@ -223,6 +223,7 @@ class Run:
                 sessions=decoded.sessions,
                 event_time_ns=decoded.event_time_ns[members],
                 offset=offsets[members],
+                append_ms=appended[members],
                 partition=0,
             ),
             known.description.session_rule,

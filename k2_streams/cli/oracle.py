@@ -41,7 +41,7 @@ async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]
     checks = [
         await _no_open_transaction(settings, changelog),
         await _no_lag(settings),
-        *await recomputed(settings.kafka, changelog, partitions),
+        *await recomputed(settings.kafka, changelog, partitions, settings.late_horizon_s * 1000),
     ]
     head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake)
     checks += lake_checks

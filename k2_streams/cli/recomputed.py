@@ -25,9 +25,10 @@ from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_posi
 class _Partition:
     """One partition's states, as far as its records have come."""
 
-    def __init__(self, number: int, partitions: int) -> None:
+    def __init__(self, number: int, partitions: int, horizon_ms: int) -> None:
         self._number = number
         self._partitions = partitions
+        self._horizon_ms = horizon_ms
         self.states: dict[str, ScopeState] = {}
         self.next = 0
 
@@ -61,8 +62,11 @@ class _Partition:
                 continue
             named = decoded.sessions[session] if session >= 0 else None
             key = decoded.scopes[scope]
-            message = Message(sequence, named, time_ns, key, self._number, record.offset)
-            after = step(self.states.get(key), message, decoder.description.session_rule)
+            message = Message(
+                sequence, named, time_ns, key, self._number, record.offset, record.timestamp_ms
+            )
+            rule = decoder.description.session_rule
+            after = step(self.states.get(key), message, rule, self._horizon_ms)
             if after.state is not None:
                 self.states[key] = after.state
 
@@ -72,13 +76,15 @@ def _feed_of(record: Record) -> str:
     return named.decode(errors="replace") if named else CANONICAL
 
 
-async def recomputed(config: KafkaConfig, changelog: str, partitions: int) -> list[Check]:
+async def recomputed(
+    config: KafkaConfig, changelog: str, partitions: int, horizon_ms: int
+) -> list[Check]:
     """Rows of the changelog, its position records and checksums, against the raw log.
 
     Raises:
         NotReachedError: there is no such topic.
     """
-    made = {number: _Partition(number, partitions) for number in range(partitions)}
+    made = {number: _Partition(number, partitions, horizon_ms) for number in range(partitions)}
     async for number, records in read_topic(config, RAW):
         made[number].take(records)
     held: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}

@@ -45,7 +45,7 @@ class GapAbandoned(Event, frozen=True, kw_only=True, tag="gap_abandoned"):
     last: int
     gap_first: int
     gap_last: int
-    reason: str  # "limit" (too many ranges), "reset", "session-dropped"
+    reason: str  # "limit" (too many ranges), "horizon" (too old), "reset", "session-dropped"
 
 
 class Late(Event, frozen=True, kw_only=True, tag="late"):

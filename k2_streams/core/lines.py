@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from k2_streams.core.events import SMALL_GAP_MAX, Event, GapAbandoned, GapFilled, GapOpened, Late
+from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_state import Held, LineAt, Lines
 from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, counted
 from k2_streams.core.sequence import step as step_plain
@@ -37,17 +38,23 @@ class Arrival(NamedTuple):
     alive: tuple[str, ...]  # lines of the scope's exchange seen in the last HOLD_MS, with this one
 
 
-def step(state: ScopeState | None, message: Message, arrival: Arrival, rule: SessionRule) -> Step:
+def step(
+    state: ScopeState | None,
+    message: Message,
+    arrival: Arrival,
+    rule: SessionRule,
+    horizon_ms: int = LATE_HORIZON_MS,
+) -> Step:
     """Judge one message of a scope whose messages come by lines.
 
     A scope that never saw a line is judged by the sequence alone.
     """
     if message.sequence is None or (not arrival.line and (state is None or state.lines is None)):
-        return step_plain(state, message, rule)
+        return step_plain(state, message, rule, horizon_ms)
     released: tuple[Event, ...] = ()
     if state is not None:
         state, released = release(state, message.scope, message.partition, arrival.now_ms)
-    after = step_plain(state, message, rule)
+    after = step_plain(state, message, rule, horizon_ms)
     assert after.state is not None  # noqa: S101 - the message has a number
     events, verdict, held = _without_held(state, message, arrival, after)
     lines = Lines(_moved(state, message, arrival, after.session_id), held)
@@ -132,7 +139,7 @@ def _passed(line: LineAt | None, held: Held) -> bool:
 def _split(session: Session, held: Held) -> Session:
     """The session with each range left of a gap as a gap of its own."""
     missing = tuple(
-        Missing(part.start, part.end, part.start, part.end - 1)
+        Missing(part.start, part.end, part.start, part.end - 1, part.since_ms)
         if part.gap_first == held.first and part.gap_last == held.last
         else part
         for part in session.missing

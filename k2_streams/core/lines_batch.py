@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
+from k2_streams.core.horizon import is_due
 from k2_streams.core.line_state import LineAt, Lines
 from k2_streams.core.line_stats import LineKey, LineStats, alive
 from k2_streams.core.lines import MAX_LINES, Arrival, step
@@ -95,6 +96,7 @@ class ScopePart(NamedTuple):
     session: Int32s  # index into the batch's names; -1: none
     event_time_ns: Int64s
     offset: Int64s
+    append_ms: Int64s
 
 
 @dataclass(slots=True)
@@ -115,10 +117,14 @@ def step_scope(
     lined: Lined,
     alive_at: Callable[[int], tuple[str, ...]],
     rule: SessionRule,
+    horizon_ms: int,
 ) -> ScopeStep:
     """Judge one scope's messages, all of which have a number."""
-    quick = _quickly(state, part, names, lined, rule) if state is not None else None
-    return quick or _one_by_one(state, part, names, lined, alive_at, rule)
+    if state is not None and not is_due(state.sessions, int(part.append_ms.max()), horizon_ms):
+        quick = _quickly(state, part, names, lined, rule)
+        if quick is not None:
+            return quick
+    return _one_by_one(state, part, names, lined, alive_at, rule, horizon_ms)
 
 
 def _one_by_one(
@@ -128,11 +134,14 @@ def _one_by_one(
     lined: Lined,
     alive_at: Callable[[int], tuple[str, ...]],
     rule: SessionRule,
+    horizon_ms: int,
 ) -> ScopeStep:
     out = ScopeStep(state, np.empty(len(part.places), np.int8), [])
-    columns = (part.places, part.sequence, part.session, part.event_time_ns, part.offset)
+    columns = (
+        part.places, part.sequence, part.session, part.event_time_ns, part.offset, part.append_ms
+    )  # fmt: skip
     fields = zip(*(column.tolist() for column in columns), strict=True)
-    for place, (index, sequence, session, time_ns, offset) in enumerate(fields):
+    for place, (index, sequence, session, time_ns, offset, append_ms) in enumerate(fields):
         line = lined.line_at(index)
         message = Message(
             sequence,
@@ -141,9 +150,10 @@ def _one_by_one(
             part.scope,
             part.partition,
             offset,
+            append_ms,
         )
         arrival = Arrival(line, int(lined.now_ms[index]), alive_at(index))
-        after = step(out.state, message, arrival, rule)
+        after = step(out.state, message, arrival, rule, horizon_ms)
         out.state = after.state
         out.verdicts[place] = after.verdict
         out.sessions.append(after.session_id)

@@ -26,6 +26,14 @@ from typing import NamedTuple
 import msgspec
 
 from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened
+from k2_streams.core.horizon import (
+    LATE_HORIZON_MS,
+    abandon,
+    given_up,
+    is_due,
+    since_ms_above,
+    since_ms_below,
+)
 from k2_streams.core.line_state import Lines
 from k2_streams.core.sequence_events import MessageEvents
 from k2_streams.core.sessions import (
@@ -73,6 +81,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     scope: str
     partition: int
     offset: int
+    append_ms: int = 0  # the broker's time of the record; 0: not known, and nothing grows old
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -122,13 +131,19 @@ _NEW_SCOPE = ScopeState()
 _START = attrgetter("start")
 
 
-def step(state: ScopeState | None, message: Message, rule: SessionRule) -> Step:
+def step(
+    state: ScopeState | None,
+    message: Message,
+    rule: SessionRule,
+    horizon_ms: int = LATE_HORIZON_MS,
+) -> Step:
     """Judge one message.
 
     Args:
         state: of the message's scope; None before its first message.
         message: the next one of the scope, in the order of its partition.
         rule: how the feed's sessions begin.
+        horizon_ms: how long a gap waits for late records.
 
     Returns:
         The state after it, the verdict, the session it belongs to and the events it caused. A
@@ -155,6 +170,8 @@ def step(state: ScopeState | None, message: Message, rule: SessionRule) -> Step:
         time_ns=message.event_time_ns,
     )
     sessions, dropped = before.sessions, before.dropped
+    if is_due(sessions, message.append_ms, horizon_ms):
+        sessions = given_up(sessions, message.append_ms, horizon_ms, about)
     if where.placing is Placing.TOO_OLD:
         verdict = Verdict.STALE
         about.stale(sequence)
@@ -164,7 +181,7 @@ def step(state: ScopeState | None, message: Message, rule: SessionRule) -> Step:
     else:
         verdict, sessions = _begin(sessions, where, message, about)
         if len(sessions) > MAX_SESSIONS:
-            _abandon_all(sessions[0], "session-dropped", about)
+            abandon(sessions[0], MAX_MISSING, "session-dropped", about)
             sessions, dropped = sessions[1:], dropped + 1
     if about.grew:
         sessions = _bounded(sessions, about)
@@ -216,7 +233,7 @@ def _begin(
     verdict = Verdict.FIRST
     if sessions and where.placing is Placing.NEW:
         verdict = Verdict.RESET
-        sessions = (*sessions[:-1], _abandon_all(sessions[-1], "reset", about))
+        sessions = (*sessions[:-1], abandon(sessions[-1], MAX_MISSING, "reset", about))
         about.reset(sequence, sessions[-1].id)
     return verdict, (*sessions[: where.at], begins, *sessions[where.at :])
 
@@ -230,7 +247,8 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
     if sequence >= expected:
         verdict = Verdict.IN_ORDER
         if sequence > expected:
-            missing = (*missing, about.opened(expected, sequence - 1))
+            since_ms = since_ms_above(missing, message.append_ms)
+            missing = (*missing, about.opened(expected, sequence - 1, since_ms))
         expected = sequence + 1
     elif sequence < session.floor:
         about.stale(sequence)
@@ -238,7 +256,8 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
     elif sequence < first:
         about.late(sequence)
         if sequence + 1 < first:
-            missing = (about.opened(sequence + 1, first - 1), *missing)
+            since_ms = since_ms_below(missing, message.append_ms)
+            missing = (about.opened(sequence + 1, first - 1, since_ms), *missing)
         first = sequence
     else:
         index = bisect_right(missing, sequence, key=_START) - 1
@@ -266,7 +285,7 @@ def _receive(
     A gap that begins below `floor` was abandoned in part: it can not be filled any more.
     """
     part = missing[index]
-    gap = (part.gap_first, part.gap_last)
+    gap = (part.gap_first, part.gap_last, part.since_ms)
     rest = [
         Missing(start, end, *gap)
         for start, end in ((part.start, sequence), (sequence + 1, part.end))
@@ -280,15 +299,6 @@ def _receive(
     return (*missing[:index], *rest, *missing[index + 1 :])
 
 
-def _abandon_all(session: Session, reason: str, about: MessageEvents) -> Session:
-    """Give up whatever a session misses; its floor rises above the highest of it."""
-    if not session.missing:
-        return session
-    for part in session.missing:
-        about.abandoned(session.id, part, reason)
-    return msgspec.structs.replace(session, missing=(), floor=session.missing[-1].end)
-
-
 def _bounded(sessions: tuple[Session, ...], about: MessageEvents) -> tuple[Session, ...]:
     """Keep the scope's missing ranges within `MAX_MISSING`: the oldest go first."""
     excess = sum(len(session.missing) for session in sessions) - MAX_MISSING
@@ -296,12 +306,6 @@ def _bounded(sessions: tuple[Session, ...], about: MessageEvents) -> tuple[Sessi
     for index, session in enumerate(sessions):
         if excess <= 0:
             break
-        gone = session.missing[:excess]
-        for part in gone:
-            about.abandoned(session.id, part, "limit")
-        if gone:
-            excess -= len(gone)
-            kept[index] = msgspec.structs.replace(
-                session, missing=session.missing[len(gone) :], floor=gone[-1].end
-            )
+        kept[index] = abandon(session, excess, "limit", about)
+        excess -= len(session.missing) - len(kept[index].missing)
     return tuple(kept)

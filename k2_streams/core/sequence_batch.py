@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
+from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_stats import LineStats
 from k2_streams.core.lines_batch import Alive, Lined, ScopePart, stats_of, step_scope
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
@@ -40,6 +41,7 @@ class Batch:
     session: Int32s  # index into `sessions`; -1: none
     event_time_ns: Int64s  # 0 or less: not known
     offset: Int64s
+    append_ms: Int64s  # the broker's time; 0: not known
     partition: int
     lined: Lined | None = None  # where messages may come by redundant lines
 
@@ -58,7 +60,10 @@ class BatchStep:
 
 
 def step_batch(
-    states: Callable[[str], ScopeState | None], batch: Batch, rule: SessionRule
+    states: Callable[[str], ScopeState | None],
+    batch: Batch,
+    rule: SessionRule,
+    horizon_ms: int = LATE_HORIZON_MS,
 ) -> BatchStep:
     """Judge a batch.
 
@@ -66,21 +71,23 @@ def step_batch(
         states: the state of a scope, None if it is new; asked once for each scope with a number.
         batch: the messages.
         rule: how the feed's sessions begin.
+        horizon_ms: how long a gap waits for late records.
 
     Returns:
         Exactly what `step` on each message in turn gives, however the messages were cut into
         batches, with the duplicates counted beside it.
     """
-    return _BatchStepper(batch, rule).run(states)
+    return _BatchStepper(batch, rule, horizon_ms).run(states)
 
 
 class _BatchStepper:
     """The working state of one `step_batch`."""
 
-    def __init__(self, batch: Batch, rule: SessionRule) -> None:
+    def __init__(self, batch: Batch, rule: SessionRule, horizon_ms: int) -> None:
         count = len(batch.sequence)
         self._batch = batch
         self._rule = rule
+        self._horizon_ms = horizon_ms
         self._names: dict[str, int] = {}
         self._result = BatchStep(
             np.full(count, Verdict.UNSEQUENCED, np.int8), np.zeros(count, np.int32), [], {}, []
@@ -154,6 +161,7 @@ class _BatchStepper:
             sequence[starts],
             np.minimum.reduceat(time_ns, starts),
             np.maximum.reduceat(time_ns, starts),
+            np.maximum.reduceat(batch.append_ms[order], starts),
         )
         return [
             Run._make(run) for run in zip(*(column.tolist() for column in columns), strict=True)
@@ -165,7 +173,7 @@ class _BatchStepper:
         at = run.start
         whole = True  # every message so far brought its time to the session
         while at < run.end:
-            same = alike(state, self._rule, name, run, at) if state else None
+            same = alike(state, self._rule, name, run, at, self._horizon_ms) if state else None
             if state is None or same is None:
                 state, verdict = self._step(state, run, at, name)
                 whole = at == run.start and verdict in ACCEPTED
@@ -197,9 +205,16 @@ class _BatchStepper:
             batch.session[index],
             batch.event_time_ns[index],
             batch.offset[index],
+            batch.append_ms[index],
         )
         after = step_scope(
-            state, part, batch.sessions, by_lines.lined, by_lines.alive.at, self._rule
+            state,
+            part,
+            batch.sessions,
+            by_lines.lined,
+            by_lines.alive.at,
+            self._rule,
+            self._horizon_ms,
         )
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
             self._note(1, verdict, session)
@@ -230,8 +245,9 @@ class _BatchStepper:
             batch.scopes[run.scope],
             batch.partition,
             int(batch.offset[index]),
+            int(batch.append_ms[index]),
         )
-        after = step(state, message, self._rule)
+        after = step(state, message, self._rule, self._horizon_ms)
         self._note(1, after.verdict, after.session_id)
         if after.events:
             self._events.append((index, after.events))

@@ -33,12 +33,12 @@ class MessageEvents:
         self.events: list[Event] = []
         self.grew = False  # the number of missing ranges did
 
-    def opened(self, first: int, last: int) -> Missing:
+    def opened(self, first: int, last: int, since_ms: int) -> Missing:
         """A gap of the message's session, as what is missing now."""
         size = "small" if last - first < SMALL_GAP_MAX else "large"
         self.events.append(GapOpened(first=first, last=last, size=size, **self._common))
         self.grew = True
-        return Missing(first, last + 1, first, last)
+        return Missing(first, last + 1, first, last, since_ms)
 
     def filled(self, part: Missing) -> None:
         """The last number of a gap has been received."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from k2_streams.core.horizon import is_due
 from k2_streams.core.sequence import Counters, ScopeState, Verdict
 from k2_streams.core.sessions import (
     RESET_SILENCE_NS,
@@ -33,6 +34,7 @@ class Run(NamedTuple):
     sequence: int  # of the first
     earliest_ns: int
     latest_ns: int
+    latest_append_ms: int
 
 
 class Same(NamedTuple):
@@ -44,7 +46,12 @@ class Same(NamedTuple):
 
 
 def alike(
-    state: ScopeState, rule: SessionRule, name: str | None, run: Run, start: int
+    state: ScopeState,
+    rule: SessionRule,
+    name: str | None,
+    run: Run,
+    start: int,
+    horizon_ms: int,
 ) -> Same | None:
     """How many messages of a run, from `start` on, are IN_ORDER or DUPLICATE alike.
 
@@ -53,7 +60,7 @@ def alike(
     """
     sequence, size = run.sequence + start - run.start, run.end - start
     at = _session_of(state, rule, name, run.earliest_ns)
-    if at < 0:
+    if at < 0 or is_due(state.sessions, run.latest_append_ms, horizon_ms):
         return None
     session = state.sessions[at]
     if sequence >= session.expected:

@@ -43,6 +43,7 @@ class Missing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end: int
     gap_first: int
     gap_last: int
+    since_ms: int = 0  # append time of the message that passed over it; 0: not known
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):

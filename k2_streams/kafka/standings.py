@@ -26,8 +26,8 @@ async def open_transactions(config: KafkaConfig, places: Iterable[Place]) -> dic
 
 
 async def end_offsets(config: KafkaConfig, places: Iterable[Place]) -> dict[Place, int]:
-    """The next offset of each partition."""
-    consumer = config.consumer(enable_auto_commit=False)
+    """The next offset of each partition, whether what is before it was committed or not."""
+    consumer = config.consumer(isolation_level="read_uncommitted", enable_auto_commit=False)
     await consumer.start()
     try:
         ends = await consumer.end_offsets([TopicPartition(*place) for place in places])

@@ -91,7 +91,7 @@ class SealedRows:
     def write(self, changelog_offset: int) -> None:
         """Rows, position and changelog offset, in one write batch."""
         meta = StoreMeta(
-            STATE_VERSION, self.topic.id, changelog_offset, self.position, self.partition
+            STATE_VERSION, self.topic.id, changelog_offset, self.partition, self.position
         )
         self.store.write(self.changed, meta)
         self.table.written()
@@ -187,7 +187,9 @@ class Checkpoints:
             ids=ids.buckets,
         )
         sealed: list[SealedTable] = [table.seal(position) for table in self._tables]
-        sealed.append(SealedIdRecords(self._ids, self._context.ids_changelog, ids, position))
+        sealed.append(
+            SealedIdRecords(self._partition, self._ids, self._context.ids_changelog, ids, position)
+        )
         self.position = sealed[0].position
         failpoint("checkpoint.sealed")
         self._sealed_at = self._context.clock.monotonic()

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 from k2_streams.core.dedup import Memory, Window
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.standings import end_offsets
 from k2_streams.kafka.topics import DAY_MS, TopicInfo
-from k2_streams.kafka.transactions import ChangelogRows
+from k2_streams.kafka.transactions import ChangelogRows, FencedError
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.settings import Settings
 from k2_streams.state.codec import BucketSum, Position
 from k2_streams.state.ids import IdTable, SealedIds
 from k2_streams.state.ids_recovery import recover_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
+from k2_streams.state.recovery import Recovered
 
 
 def window_of(settings: Settings) -> Window:
@@ -28,6 +30,7 @@ def memory_of(settings: Settings) -> Memory:
 class SealedIdRecords:
     """A `SealedTable` of packed changelog records."""
 
+    partition: int
     table: IdTable
     topic: TopicInfo
     sealed: SealedIds
@@ -45,21 +48,28 @@ class SealedIdRecords:
 
     def write(self, changelog_offset: int) -> None:
         """New ids, dropped buckets and changelog offset, in one write batch."""
-        meta = IdsMeta(IDS_VERSION, self.topic.id, changelog_offset, self.sealed.buckets)
+        meta = IdsMeta(
+            IDS_VERSION, self.topic.id, changelog_offset, self.partition, self.sealed.buckets
+        )
         self.table.write(self.sealed, meta)
 
 
 async def take_ids_over(
-    context: TaskContext, partition: int, store: IdStore, position: Position | None, offset: int
+    context: TaskContext, partition: int, store: IdStore, recovered: Recovered, offset: int
 ) -> IdTable:
     """The partition's ids, as they were at its last checkpoint.
+
+    Position and ids stand in two changelogs: they belong together only if nobody has written since
+    the position was read.
 
     Buckets that the next record of the source is too late for are not asked for any more: the
     changelog does not hold the ids of a partition that was silent for weeks.
 
     Raises:
         StateLostError: they are not those that the position counts.
+        FencedError: someone else took the partition over, and commits.
     """
+    position = recovered.position
     table = IdTable(store, memory_of(context.settings), window_of(context.settings))
     expected: tuple[BucketSum, ...] = ()
     if position is not None and position.ids:
@@ -68,8 +78,22 @@ async def take_ids_over(
             next_ms = await _next_append_time_ms(context, partition, offset)
         bucket = table.window.bucket(max(position.append_time_ms, next_ms))
         expected = tuple(b for b in position.ids if table.window.is_live(b.end_ms, bucket))
+    at = (context.changelog.name, partition)
+
+    async def confirm() -> None:
+        end = (await end_offsets(context.kafka, [at]))[at]
+        if end > recovered.changelog_offset:
+            raise FencedError(f"{at[0]}-{partition}: someone else has begun to commit")
+
     await recover_ids(
-        context.kafka, context.ids_changelog, partition, store, table, expected, context.pool
+        context.kafka,
+        context.ids_changelog,
+        partition,
+        store,
+        table,
+        expected,
+        context.pool,
+        confirm,
     )
     return table
 

@@ -4,7 +4,7 @@ No I/O here: what is read comes as arguments, what is to be sent grows in the ep
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.enrichment import Notional, of_ones
+from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.lines_batch import Lined
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import MICROS
@@ -49,6 +50,17 @@ Record = Any  # aiokafka.ConsumerRecord
 Indices = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a deployment says of how records are judged."""
+
+    check_partition: bool = True  # a record whose key belongs elsewhere is a dead letter
+    horizon_ms: int = LATE_HORIZON_MS  # how long a gap waits for late records
+
+
+JUDGING = Judging()
+
+
 def feed_of(record: Record) -> str:
     """The name in the header `feed`; the canonical JSON object without one."""
     for name, value in record.headers:
@@ -69,7 +81,7 @@ class Sequencer:
         table: Table[ScopeState],
         ids: IdTable,
         *,
-        check_partition: bool,
+        judging: Judging = JUDGING,
         standing: Standing = BEGINNING,
         enriches: Callable[[], bool] = lambda: True,
         notional: Notional = of_ones,
@@ -82,7 +94,7 @@ class Sequencer:
         self._row_ids = RowIds(ids)
         self._now_ms = standing.append_time_ms  # the partition's time
         self._lines = LineKeeper(table, partition, standing)
-        self._check_partition = check_partition
+        self._judging = judging
         self._enriches = enriches
         self._notional = notional
         self._ticks = Ticks()
@@ -137,7 +149,7 @@ class Sequencer:
         failpoint("source.decoded")
         bad = list(decoded.bad)
         kind = decoded.kind
-        if self._check_partition:
+        if self._judging.check_partition:
             kind = self._send_home(decoded, bad)
         named = self._lines.named(records, now_ms)
         if named.bad:
@@ -220,10 +232,12 @@ class Sequencer:
             sessions=decoded.sessions,
             event_time_ns=decoded.event_time_ns[members],
             offset=raw.offsets[members],
+            append_ms=raw.append_time_ms[members],
             partition=self._partition,
             lined=lined,
         )
-        return step_batch(self._table.get, batch, decoder.description.session_rule)
+        rule = decoder.description.session_rule
+        return step_batch(self._table.get, batch, rule, self._judging.horizon_ms)
 
     def _take(self, stepped: BatchStep, epoch: Epoch) -> None:
         for scope, state in stepped.states.items():

@@ -33,7 +33,7 @@ from k2_streams.runtime.deferred import Restored
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.resume import checked_offsets
-from k2_streams.runtime.sequencer import Sequencer
+from k2_streams.runtime.sequencer import Judging, Sequencer
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import Position
 from k2_streams.state.ids_store import IdStore
@@ -160,7 +160,7 @@ class Task:
         await failpoint_in_loop("take-over.positioned")
         # 5 The ids: their filters see all that the store and the changelog hold, before one is
         #   asked.
-        ids = await take_ids_over(context, self.partition, self._id_store, position, offset)
+        ids = await take_ids_over(context, self.partition, self._id_store, recovered, offset)
         position = position or Position(
             source_id=context.raw.id,
             partitions=settings.partitions,
@@ -206,7 +206,7 @@ class Task:
             settings.partitions,
             table,
             ids,
-            check_partition=settings.check_partition,
+            judging=Judging(settings.check_partition, settings.late_horizon_s * 1000),
             enriches=lambda: context.overload.enriches,
             standing=Standing(position.append_time_ms, position.lines, position.held),
             notional=context.notional,

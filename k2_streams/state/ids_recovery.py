@@ -1,6 +1,7 @@
 """From their changelog back to the store and the filters: the ids' part of a take-over."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 import numpy as np
@@ -10,12 +11,12 @@ from k2_streams.core.bloom import Hashes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo
+from k2_streams.state.checked_store import StoreUnusableError
 from k2_streams.state.codec import BucketSum, StateFormatError
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
 from k2_streams.state.recovery import StateLostError
-from k2_streams.state.store import StoreUnusableError
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ async def recover_ids(
     table: IdTable,
     expected: tuple[BucketSum, ...],
     pool: Executor,
+    confirm: Callable[[], Awaitable[None]],
 ) -> int:
     """Bring store and filters to the changelog's committed end; how many records were replayed.
 
@@ -42,10 +44,13 @@ async def recover_ids(
         table: over the store, empty.
         expected: the live buckets, as the newest committed position has them.
         pool: where the store is read and written.
+        confirm: called between the look at the changelog and the use of it; raises if a position
+            newer than that of `expected` may have been committed.
 
-    The store is wiped and rebuilt, once, where it cannot be trusted: unreadable, of another version
-    or topic, ahead of the changelog's end, or not with the sums it should have. What the changelog
-    no longer holds is of no use: its retention is longer than any id is looked for.
+    The store is wiped and rebuilt, once, where it cannot be trusted: unreadable, of another
+    version, topic or partition, ahead of the changelog's end, or not with the sums it should have.
+    What the changelog no longer holds is of no use: its retention is longer than any id is looked
+    for.
 
     Raises:
         StateLostError: the rebuilt ids are not those that the position counts.
@@ -55,13 +60,16 @@ async def recover_ids(
         while True:
             try:
                 meta = await loop.run_in_executor(pool, store.open, table.load)
+                if meta is not None:
+                    meta.of(changelog.id, partition)
                 start, end = await _span(reader, changelog, partition, meta)
                 ids, replayed = await _replay(reader, changelog, partition, start, end, expected)
+                await confirm()
                 for bucket, hashes in ids.items():
                     table.load(bucket, hashes)
                 gone = table.keep(expected)
                 _check(table.sums(), expected)
-                made = IdsMeta(IDS_VERSION, changelog.id, end, expected)
+                made = IdsMeta(IDS_VERSION, changelog.id, end, partition, expected)
                 await loop.run_in_executor(pool, store.write, ids, gone, made)
             except StoreUnusableError as error:
                 if wiped:
@@ -89,10 +97,6 @@ async def _span(
     at = (changelog.name, partition)
     begin = (await reader.begin_offsets([at]))[at]
     end = (await reader.end_offsets([at]))[at]
-    if meta is not None and meta.changelog_id != changelog.id:
-        raise StoreUnusableError(
-            f"expected changelog topic id {changelog.id}, found {meta.changelog_id}"
-        )
     start = begin if meta is None else max(begin, meta.changelog_offset)
     if start > end:
         raise StoreUnusableError(f"expected a changelog offset up to {end}, found {start}")
@@ -116,6 +120,8 @@ async def _replay(
     while reader.position(changelog.name, partition) < end:
         for chunk in await reader.poll(max_records=_POLL_RECORDS):
             for record in chunk.records:
+                if record.offset >= end:
+                    break  # someone else took over and commits; `confirm` says so
                 replayed += 1
                 try:
                     for bucket, hashes in decode_ids(record.value or b""):

@@ -8,6 +8,7 @@ from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo
+from k2_streams.state.checked_store import StoreUnusableError
 from k2_streams.state.codec import (
     POSITION_KEY,
     Position,
@@ -15,7 +16,7 @@ from k2_streams.state.codec import (
     decode_position,
     row_hash,
 )
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreUnusableError
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 
 log = structlog.get_logger(__name__)
 
@@ -70,14 +71,7 @@ async def recover(
 
 def _open(store: PartitionStore, changelog_id: str, partition: int) -> StoreMeta | None:
     meta = store.open()
-    if meta is not None and meta.changelog_id != changelog_id:
-        raise StoreUnusableError(
-            f"expected changelog topic id {changelog_id}, found {meta.changelog_id}"
-        )
-    if meta is not None and meta.partition != partition:
-        # Whole, and at the end of a changelog of the same length, it would fit in all else.
-        raise StoreUnusableError(f"expected partition {partition}, found {meta.partition}")
-    return meta
+    return meta and meta.of(changelog_id, partition)
 
 
 async def _span(reader: LogReader, at: tuple[str, int], meta: StoreMeta | None) -> tuple[int, int]:
@@ -139,5 +133,5 @@ async def _replay(
             f"found {rows} with {checksum:016x}"
         )
     await failpoint_in_loop("take-over.replayed")
-    store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, position, partition))
+    store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, partition, position))
     return Recovered(position, end, replayed, wiped)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Cluster  # type: ignore[import-not-found]
+from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch
 from k2_streams.kafka.client import KafkaConfig
@@ -57,16 +59,26 @@ class Ids:
             at = {(self.changelog.name, 0): self.sent}
             (end,) = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
             if written:
-                table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, sealed.buckets))
+                table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, 0, sealed.buckets))
             self.committed = sealed.buckets
         await producer.stop()
 
     async def recover(self, store: IdStore, changelog: TopicInfo | None = None) -> IdTable:
         table = self.table(store)
         await recover_ids(
-            self.config, changelog or self.changelog, 0, store, table, self.committed, self.pool
+            self.config,
+            changelog or self.changelog,
+            0,
+            store,
+            table,
+            self.committed,
+            self.pool,
+            self.confirm,
         )
         return table
+
+    async def confirm(self) -> None:
+        """Nobody else commits here."""
 
     def check(self, table: IdTable) -> None:
         """Every live id is a repeat, every other one is new."""
@@ -89,7 +101,17 @@ async def ids(broker: str, topic_prefix: str) -> AsyncIterator[Ids]:
 
 
 @pytest.mark.parametrize(
-    "damage", ["none", "unwritten", "no store", "old copy", "corrupt", "CURRENT", "another's"]
+    "damage",
+    [
+        "none",
+        "unwritten",
+        "no store",
+        "old copy",
+        "corrupt",
+        "CURRENT",
+        "another's",
+        "another partition's",
+    ],
 )
 async def test_whatever_the_store_has_become_the_ids_are_right(
     ids: Ids, tmp_path: Path, damage: str
@@ -115,14 +137,23 @@ async def test_whatever_the_store_has_become_the_ids_are_right(
                 file.write_bytes(file.read_bytes()[::-1])
     elif damage == "CURRENT":
         (path / "CURRENT").unlink()
+    elif damage == "another partition's":
+        # Whole, and of the same sums: what it says of itself tells it apart.
+        meta = store.open(lambda _bucket, _ids: None)
+        assert meta is not None
+        store.write({}, (), replace(meta, partition=1))
+        store.close()
     elif damage == "another's":
         shutil.rmtree(path)
         store.open(lambda _bucket, _ids: None)
-        store.write({}, (), IdsMeta(IDS_VERSION, "another topic", 1, ()))
+        store.write({}, (), IdsMeta(IDS_VERSION, "another topic", 1, 0, ()))
         store.close()
     again = IdStore(path)
-    ids.check(await ids.recover(again))
+    with capture_logs() as logs:
+        ids.check(await ids.recover(again))
     again.close()
+    rebuilt = any(entry["event"] == "ids unusable, rebuilding" for entry in logs)
+    assert rebuilt == (damage not in {"none", "unwritten", "no store", "old copy"})
 
 
 async def test_ids_that_nobody_counted_are_refused(ids: Ids, tmp_path: Path) -> None:

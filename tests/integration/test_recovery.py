@@ -68,7 +68,7 @@ class Log:
             {(self.out, 0): self.epoch},
         )
         if store is not None:
-            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, position, 0)
+            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, 0, position)
             store.write(dict(rows), meta)
 
     async def leave_open(self) -> None:
@@ -114,7 +114,7 @@ async def put_another_partition(log: Log, path: Path) -> None:
         ((_, end),) = (await reader.end_offsets([(log.changelog.name, 0)])).items()
     store = PartitionStore(path)
     store.open()
-    meta = StoreMeta(STATE_VERSION, log.changelog.id, end, theirs.position(), 1)
+    meta = StoreMeta(STATE_VERSION, log.changelog.id, end, 1, theirs.position())
     store.write(dict(theirs.rows), meta)
     store.close()
 
@@ -131,7 +131,7 @@ async def spoil(log: Log, path: Path, damage: str) -> None:
     elif damage == "another topic's":
         store = PartitionStore(path)
         store.open()
-        meta = StoreMeta(STATE_VERSION, "another topic", 1, log.position(), 0)
+        meta = StoreMeta(STATE_VERSION, "another topic", 1, 0, log.position())
         store.write({}, meta)
         store.close()
     elif damage == "another partition's":

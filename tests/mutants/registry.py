@@ -91,9 +91,9 @@ MUTANTS = (
         "a store whose rows do not have their checksum is used",
         "tests/unit/test_state_store.py::",
         (
-            "state/store.py",
-            "        if (rows, checksum) != (meta.position.rows, meta.position.checksum):\n",
-            "        if meta.version < 0:\n",
+            "state/checked_store.py",
+            "        if found != expected:\n",
+            "        if self._db is None:\n",
         ),
     ),
     _mutant(

@@ -14,11 +14,16 @@ from k2_streams.core.sessions import SessionRule
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000
+APPEND_MS = 1_700_000_000_000
+#: So short that gaps of a stream are given up while it goes on.
+HORIZON_MS = 100
 PARTITION = 3
 SCOPES = ["X:A", "X:B", "X:C"]
 NAMES = [None, "2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "1"]
 
 _JUMPS_MINUTES = [1, 29, 31, 59, 61, 180, -1, -29, -31, -61, -300]
+#: The broker's clock may fall back, where another broker leads.
+_WAITS_MS = [1, 50, HORIZON_MS - 1, HORIZON_MS, HORIZON_MS + 1, 3 * HORIZON_MS, -40]
 _DO = st.one_of(
     st.tuples(st.just("count_on"), st.integers(1, 12)),
     st.tuples(st.just("count_on"), st.integers(1, 3)),
@@ -34,6 +39,7 @@ _DO = st.one_of(
     st.tuples(st.just("send_timeless"), st.sampled_from([0, -1])),
     st.tuples(st.just("send_unnumbered"), st.integers(1, 3)),
     st.tuples(st.just("swap_last_with"), st.integers(1, 6)),
+    st.tuples(st.just("wait"), st.sampled_from(_WAITS_MS)),
 )
 
 
@@ -46,11 +52,13 @@ class _Venue:
     scope: int = 0
     name: str | None = None
     time_ns: int = START_NS
+    append_ms: int = APPEND_MS
 
     def send(self, sequence: int | None, time_ns: int | None = None) -> None:
         if sequence is not None and sequence > MAX_SEQUENCE:
             return
         self.time_ns += 1_000_000
+        self.append_ms += 1
         self.messages.append(
             Message(
                 sequence,
@@ -59,6 +67,7 @@ class _Venue:
                 SCOPES[self.scope],
                 PARTITION,
                 len(self.messages),
+                self.append_ms,
             )
         )
 
@@ -108,8 +117,11 @@ class _Venue:
     def swap_last_with(self, back: int) -> None:
         if len(self.messages) > back:
             last, other = self.messages[-1], self.messages[-1 - back]
-            self.messages[-1] = replace(other, offset=last.offset)
-            self.messages[-1 - back] = replace(last, offset=other.offset)
+            self.messages[-1] = replace(other, offset=last.offset, append_ms=last.append_ms)
+            self.messages[-1 - back] = replace(last, offset=other.offset, append_ms=other.append_ms)
+
+    def wait(self, wait_ms: int) -> None:
+        self.append_ms += wait_ms
 
 
 @st.composite
@@ -142,7 +154,7 @@ def fold(stream: list[Message], rule: SessionRule) -> Folded:
     """Every message through `step`, one at a time."""
     out = Folded()
     for message in stream:
-        after = step(out.states.get(message.scope), message, rule)
+        after = step(out.states.get(message.scope), message, rule, HORIZON_MS)
         out.verdicts.append(after.verdict)
         out.sessions.append(after.session_id)
         out.events.extend(after.events)
@@ -171,5 +183,6 @@ def to_batch(stream: list[Message]) -> Batch:
         ),
         event_time_ns=np.array([message.event_time_ns for message in stream], np.int64),
         offset=np.array([message.offset for message in stream], np.int64),
+        append_ms=np.array([message.append_ms for message in stream], np.int64),
         partition=PARTITION,
     )

@@ -63,7 +63,7 @@ class Partition:
         self.committed = sealed.buckets
         self.at = len(self.changelog)
         if written and sealed.ids:
-            self.table.write(sealed, IdsMeta(IDS_VERSION, "c", self.at, sealed.buckets))
+            self.table.write(sealed, IdsMeta(IDS_VERSION, "c", self.at, 0, sealed.buckets))
 
     def restart(self) -> None:
         """A kill, and a take-over from store and changelog."""
@@ -84,7 +84,7 @@ class Partition:
         gone = self.table.keep(self.committed)
         assert self.table.sums() == self.committed
         ids = {bucket: np.concatenate(parts) for bucket, parts in missing.items()}
-        made = IdsMeta(IDS_VERSION, "c", len(self.changelog), self.committed)
+        made = IdsMeta(IDS_VERSION, "c", len(self.changelog), 0, self.committed)
         self.store.write(ids, gone, made)
 
 

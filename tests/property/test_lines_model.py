@@ -1,4 +1,4 @@
-"""Redundant lines: any interleaving, split or loss gives what a plain model of sets gives."""
+"""Redundant lines: any interleaving, split, restart or loss gives what a model of sets gives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,16 +10,24 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event, GapFilled, GapOpened, Late
+from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened, Late, Stale
 from k2_streams.core.line_stats import LineStats, added, alive, reports
 from k2_streams.core.lines import HOLD_MS, Arrival, deadline_ms, release, step
 from k2_streams.core.lines_batch import Lined
-from k2_streams.core.sequence import Message, ScopeState, Verdict
+from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, step_batch
+from k2_streams.core.sequence_codec import decode, encode
 from k2_streams.core.sessions import SessionRule
+from k2_streams.state.codec import Position, decode_position, encode_position
 
+#: A gap is given up after so long: soon enough that streams have some.
+HORIZON_MS = 150_000
 START_MS = 1_700_000_000_000
 SCOPES = ["X:A", "X:B", "Y:A"]
+NOWHERE: dict[str, Any] = {
+    "source_id": "raw", "partitions": 1, "next_offset": 0, "epoch": 0, "events": 0,
+    "accepted_time_us": 0, "rows": 0, "checksum": 0,
+}  # fmt: skip
 LINES = ["A", "B", "C"]
 
 
@@ -35,7 +43,8 @@ class Gap:
     left: set[int]
     first: int
     last: int
-    since_ms: int
+    since_ms: int  # when lines began to be waited for
+    age_ms: int  # when its numbers were passed over
     awaits: set[str]
     held: bool = True
 
@@ -46,6 +55,7 @@ class Scope:
     gaps: list[Gap] = field(default_factory=list)
     next_of: dict[str, int] = field(default_factory=dict)
     seen_ms: dict[str, int] = field(default_factory=dict)
+    floor: int = 0  # at and below it nothing is known
     lined: bool = False  # before a line is named, a gap is one at once
 
 
@@ -73,6 +83,10 @@ class Model:
 
     def judge(self, scope: Scope, sent: Sent, exchange: str) -> Verdict:
         number, received = sent.sequence, scope.received
+        self.give_up(scope, sent)
+        if number <= scope.floor:
+            self.events[sent.scope].append(("stale", number))
+            return Verdict.STALE
         if not received:
             received.add(number)
             return Verdict.FIRST
@@ -94,8 +108,11 @@ class Model:
                 said.append(("late", number))
                 if not gap.left:
                     said.append(("filled", gap.first, gap.last))
-        received.add(number)
         if new:
+            since_ms = sent.now_ms
+            if verdict is Verdict.LATE:  # these were passed over before all others
+                left = [gap.since_ms for gap in scope.gaps if gap.left]
+                since_ms = min(left, default=since_ms)
             others = {
                 line
                 for (of, line), ms in self.seen_ms.items()
@@ -104,8 +121,25 @@ class Model:
                 and ms > sent.now_ms - HOLD_MS
                 and line != sent.line
             }
-            scope.gaps.append(Gap(set(new), new[0], new[-1], sent.now_ms, others))
+            scope.gaps.append(Gap(set(new), new[0], new[-1], sent.now_ms, since_ms, others))
+        received.add(number)
         return verdict
+
+    def give_up(self, scope: Scope, sent: Sent) -> None:
+        """What is missing for too long, and whatever is missing below it."""
+        old = [
+            gap.last for gap in scope.gaps if gap.left and gap.age_ms + HORIZON_MS <= sent.now_ms
+        ]
+        for gap in sorted(scope.gaps, key=lambda gap: gap.first):
+            if not gap.left or gap.first > max(old, default=0):
+                continue
+            said = self.events.setdefault(sent.scope, [])
+            for first, last in ranges(gap.left):
+                whole = (first, last) if gap.held else (gap.first, gap.last)
+                said += [("opened", first, last)] if gap.held else []
+                said.append(("abandoned", first, last, *whole))
+                scope.floor = max(scope.floor, last)
+            scope.gaps.remove(gap)
 
     def release(self, name: str, now_ms: int) -> None:
         scope = self.scopes[name]
@@ -122,7 +156,7 @@ class Model:
             scope.gaps.remove(gap)
             for first, last in ranges(gap.left):
                 left = set(range(first, last + 1))
-                scope.gaps.append(Gap(left, first, last, 0, set(), held=False))
+                scope.gaps.append(Gap(left, first, last, 0, gap.age_ms, set(), held=False))
                 self.events.setdefault(name, []).append(("opened", first, last))
 
 
@@ -142,8 +176,13 @@ def fact(event: Event) -> tuple[Any, ...]:
             return ("opened", event.first, event.last)
         case GapFilled():
             return ("filled", event.first, event.last)
+        case GapAbandoned():
+            assert event.reason == "horizon"
+            return ("abandoned", event.first, event.last, event.gap_first, event.gap_last)
         case Late():
             return ("late", event.sequence)
+        case Stale():
+            return ("stale", event.sequence)
         case _:
             raise AssertionError(event)
 
@@ -175,7 +214,7 @@ def folded(stream: list[Sent]) -> tuple[list[Verdict], dict[str, list[Event]], d
             seen_ms[exchange, sent.line] = sent.now_ms
         message = as_message(sent, offset)
         arrival = Arrival(sent.line, sent.now_ms, alive(seen_ms, exchange, sent.now_ms))
-        after = step(states.get(sent.scope), message, arrival, SessionRule.NEVER)
+        after = step(states.get(sent.scope), message, arrival, SessionRule.NEVER, HORIZON_MS)
         assert after.state is not None
         states[sent.scope] = after.state
         verdicts.append(after.verdict)
@@ -189,11 +228,14 @@ def folded(stream: list[Sent]) -> tuple[list[Verdict], dict[str, list[Event]], d
 
 
 def as_message(sent: Sent, offset: int) -> Message:
-    return Message(sent.sequence, None, sent.now_ms * 10**6, sent.scope, 0, offset)
+    return Message(sent.sequence, None, sent.now_ms * 10**6, sent.scope, 0, offset, sent.now_ms)
 
 
-def batched(stream: list[Sent], cuts: list[int]) -> tuple[Any, ...]:
-    """The same in batches, silent scopes released between them."""
+def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[Any, ...]:
+    """The same in batches, silent scopes released between them.
+
+    Before the batches that begin at `restarts` nothing is left but the bytes of a checkpoint.
+    """
     states: dict[str, ScopeState] = {}
     stats: tuple[LineStats, ...] = ()
     verdicts: list[int] = []
@@ -203,6 +245,9 @@ def batched(stream: list[Sent], cuts: list[int]) -> tuple[Any, ...]:
         part = stream[start:end]
         if not part:
             continue
+        if start in restarts:
+            states = {scope: decode(encode(state)) for scope, state in states.items()}
+            stats = decode_position(encode_position(Position(**NOWHERE, lines=stats))).lines
         names = sorted({sent.line for sent in part} - {""})
         batch = Batch(
             scopes=SCOPES,
@@ -212,6 +257,7 @@ def batched(stream: list[Sent], cuts: list[int]) -> tuple[Any, ...]:
             session=np.full(len(part), -1, np.int32),
             event_time_ns=np.array([sent.now_ms * 10**6 for sent in part], np.int64),
             offset=np.arange(start, end, dtype=np.int64),
+            append_ms=np.array([sent.now_ms for sent in part], np.int64),
             partition=0,
             lined=Lined(
                 names,
@@ -220,7 +266,7 @@ def batched(stream: list[Sent], cuts: list[int]) -> tuple[Any, ...]:
                 {(one.exchange, one.line): one.seen_ms for one in stats},
             ),
         )
-        after = step_batch(states.get, batch, SessionRule.NEVER)
+        after = step_batch(states.get, batch, SessionRule.NEVER, HORIZON_MS)
         states |= after.states
         stats = added(stats, after.line_stats)
         verdicts += after.verdicts.tolist()
@@ -254,11 +300,12 @@ def test_every_message_gets_the_verdict_of_the_model(stream: list[Sent]) -> None
 
 @settings(max_examples=400, deadline=None)
 @given(streams(), st.data())
-def test_any_split_gives_what_the_step_gives(stream: list[Sent], data: Any) -> None:
+def test_any_split_and_any_restart_gives_what_the_step_gives(stream: list[Sent], data: Any) -> None:
     """One batch, or anything between: verdicts, events, states, duplicates by line, figures."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)))
+    restarts = data.draw(st.sets(st.sampled_from(cuts))) if cuts else set()
     verdicts, events, states, duplicates = folded(stream)
-    *found, stats = batched(stream, cuts)
+    *found, stats = batched(stream, cuts, restarts)
     assert found == [verdicts, events, states, duplicates]
     for one in stats:
         mine = [
@@ -267,7 +314,7 @@ def test_any_split_gives_what_the_step_gives(stream: list[Sent], data: Any) -> N
             if (sent.scope[0], sent.line) == (one.exchange, one.line)
         ]
         assert one.received == len(mine)
-        assert one.first == sum(verdict is not Verdict.DUPLICATE for _, verdict in mine)
+        assert one.first == sum(verdict in ACCEPTED for _, verdict in mine)
 
 
 @settings(max_examples=200, deadline=None)

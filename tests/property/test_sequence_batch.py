@@ -6,7 +6,18 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sequence_inputs import MINUTE_NS, SCOPES, START_NS, Folded, fold, messages, rules, to_batch
+from msgspec.structs import replace
+from sequence_inputs import (
+    HORIZON_MS,
+    MINUTE_NS,
+    SCOPES,
+    START_NS,
+    Folded,
+    fold,
+    messages,
+    rules,
+    to_batch,
+)
 
 from k2_streams.core import sequence, sequence_batch, sequence_run
 from k2_streams.core.sequence import Message, Verdict
@@ -21,7 +32,7 @@ def step_batches(stream: list[Message], rule: SessionRule, cuts: list[int]) -> F
     for start, end in pairwise(edges):
         part = stream[start:end]
         before = dict(out.states)
-        after = step_batch(out.states.get, to_batch(part), rule)
+        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS)
         changed = {message.scope for message in part if message.sequence is not None}
         assert set(after.states) == changed
         assert out.states == before, "states are immutable: only the result has new ones"
@@ -60,6 +71,10 @@ def sent(numbers: range, minutes: int, name: str | None = None) -> list[Message]
     return [at(number, minutes, number, name) for number in numbers]
 
 
+def appended(messages: list[Message], append_ms: int) -> list[Message]:
+    return [replace(message, append_ms=append_ms) for message in messages]
+
+
 TWO_SESSIONS = [*sent(range(20), 0), *sent(range(5), 70)]
 #: One stream for each thing that a run must look at; each names the fault that it finds.
 KNOWN = {
@@ -83,6 +98,14 @@ KNOWN = {
     "an early message is of an early session": (
         SessionRule.FALL,
         [*TWO_SESSIONS, *sent(range(5, 8), 39)],
+    ),
+    "a gap beyond the horizon is given up": (
+        SessionRule.NEVER,
+        [
+            *appended(sent(range(5), 0), 1),
+            *appended(sent(range(7, 10), 0), 2),
+            *appended(sent(range(10, 13), 0), 2 + HORIZON_MS),
+        ],
     ),
 }
 
@@ -139,8 +162,8 @@ def _whole_run_times(self, run, at, whole):
     return run.earliest_ns, run.latest_ns
 
 
-def _ignores_missing(state, rule, name, run, start):
-    same = ORIGINAL_ALIKE(state, rule, name, run, start)
+def _ignores_missing(state, rule, name, run, start, horizon_ms):
+    same = ORIGINAL_ALIKE(state, rule, name, run, start, horizon_ms)
     if same is None and state.sessions:
         first = run.sequence + start - run.start
         session = state.sessions[-1]
@@ -155,6 +178,10 @@ def _always_current(state, rule, name, earliest_ns):
 
 
 def _never_falls(session, sequence):
+    return False
+
+
+def _never_due(sessions, append_ms, horizon_ms):
     return False
 
 
@@ -183,6 +210,7 @@ ORIGINAL_ORDER = sequence_batch._BatchStepper._in_scope_order
         ),
         ("missing numbers are no duplicates", sequence_batch, "alike", _ignores_missing),
         ("a name says the session", sequence_run, "_session_of", _always_current),
+        ("a gap beyond the horizon is given up", sequence_run, "is_due", _never_due),
         ("a fall and a silence begin a session", sequence_run, "fell", _never_falls),
         (
             "a fall and a silence begin a session",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 from hypothesis import event, given, settings
-from sequence_inputs import fold, messages, rules
+from sequence_inputs import HORIZON_MS, fold, messages, rules
 
 from k2_streams.core import sequence
 from k2_streams.core.events import GapAbandoned, GapFilled, GapOpened, Late, Reset, Stale
@@ -22,6 +22,12 @@ class Numbers:
     missing: set[int] = field(default_factory=set)
     abandoned: set[int] = field(default_factory=set)
     gaps: dict[tuple[int, int], str] = field(default_factory=dict)
+    since_ms: dict[int, int] = field(default_factory=dict)  # of each that was ever missing
+
+    def beyond(self, append_ms: int) -> set[int]:
+        """What has been missing for too long, and what is missing below it."""
+        old = [n for n in self.missing if self.since_ms[n] + HORIZON_MS <= append_ms]
+        return {n for n in self.missing if old and n <= max(old)}
 
     def verdict(self, number: int) -> Verdict:
         if self.abandoned and number <= max(self.abandoned):
@@ -30,15 +36,20 @@ class Numbers:
             return Verdict.DUPLICATE
         return Verdict.IN_ORDER if number > max(self.received) else Verdict.LATE
 
-    def receive(self, number: int) -> tuple[int, int] | None:
+    def receive(self, number: int, append_ms: int) -> tuple[int, int] | None:
         """Take a number; returns the gap that it opens, if it opens one."""
         opened = None
+        ages = [self.since_ms[n] for n in self.missing]
         if number > max(self.received) + 1:
             opened = (max(self.received) + 1, number - 1)
+            since_ms = max([append_ms, *ages])
         elif number < min(self.received) - 1:
             opened = (number + 1, min(self.received) - 1)
+            since_ms = min(ages, default=append_ms)
         if opened:
-            self.missing |= set(range(opened[0], opened[1] + 1))
+            new = range(opened[0], opened[1] + 1)
+            self.missing |= set(new)
+            self.since_ms |= dict.fromkeys(new, since_ms)
             self.gaps[opened] = "open"
         self.received.add(number)
         self.missing.discard(number)
@@ -84,6 +95,7 @@ class Model:
                 message.partition,
                 message.event_time_ns,
             )
+        self._check_horizon(message, after)
         opened = filled = None
         late = False
         numbers = self.sessions.get(name)
@@ -93,7 +105,7 @@ class Model:
             assert after.verdict is numbers.verdict(number)
             if after.verdict in ACCEPTED:
                 late = after.verdict is Verdict.LATE
-                opened = numbers.receive(number)
+                opened = numbers.receive(number, message.append_ms)
                 filled = numbers.close_filled()
         assert [e.sequence for e in events if isinstance(e, Late)] == [number] * late
         stale = after.verdict is Verdict.STALE
@@ -106,9 +118,23 @@ class Model:
                 assert e.size == ("small" if e.last - e.first + 1 <= 10 else "large")
         assert [(e.first, e.last) for e in events if isinstance(e, GapFilled)] == (filled or [])
         for e in events:
-            if isinstance(e, GapAbandoned):
+            if isinstance(e, GapAbandoned) and e.reason != "horizon":
                 self.sessions[e.session].abandon(e)
         self._check_state(after.state, after)
+
+    def _check_horizon(self, message: Message, after: Step) -> None:
+        """What is too old goes before the message is judged: exactly that."""
+        too_old = {
+            name: beyond
+            for name, numbers in self.sessions.items()
+            if (beyond := numbers.beyond(message.append_ms))
+        }
+        covered: dict[str, set[int]] = {}
+        for e in after.events:
+            if isinstance(e, GapAbandoned) and e.reason == "horizon":
+                covered.setdefault(e.session, set()).update(range(e.first, e.last + 1))
+                self.sessions[e.session].abandon(e)
+        assert covered == too_old
 
     def _check_begins(self, number: int, after: Step) -> None:
         if after.verdict is Verdict.STALE:
@@ -154,6 +180,7 @@ class Model:
         assert [n for part in ranges for n in part] == sorted(numbers.missing)
         assert session.missing_numbers == len(numbers.missing)
         for part in session.missing:
+            assert {numbers.since_ms[n] for n in range(part.start, part.end)} == {part.since_ms}
             assert part.gap_first <= part.start < part.end <= part.gap_last + 1
             assert (part.gap_first, part.gap_last) in numbers.gaps
 
@@ -180,7 +207,7 @@ def check_stream(stream, rule) -> None:
     models: dict[str, Model] = {}
     for message in stream:
         before = states.get(message.scope)
-        after = step(before, message, rule)
+        after = step(before, message, rule, HORIZON_MS)
         event(after.verdict.name)
         if message.sequence is None:
             assert after.verdict is Verdict.UNSEQUENCED
@@ -216,7 +243,7 @@ def test_the_same_stream_again_adds_no_row(stream, rule):
     for message, verdict, name in zip(stream, once.verdicts, once.sessions, strict=True):
         if message.sequence is None or verdict not in ACCEPTED:
             continue
-        after = step(states[message.scope], message, rule)
+        after = step(states[message.scope], message, rule, HORIZON_MS)
         states[message.scope] = after.state
         named = message.session is not None and rule is not SessionRule.FALL
         if rule is not SessionRule.NEVER and not named and after.session_id != name:

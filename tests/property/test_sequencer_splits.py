@@ -18,7 +18,7 @@ from k2_streams.core.sequence import ScopeState
 from k2_streams.core.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing
-from k2_streams.runtime.sequencer import Sequencer
+from k2_streams.runtime.sequencer import Judging, Sequencer
 from k2_streams.state.codec import Position
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore
@@ -26,6 +26,8 @@ from k2_streams.state.store import PartitionStore, StoreMeta
 from k2_streams.state.table import SealedEpoch, Table
 
 MEMORY = Memory.of(20, 0.5)
+#: Longer than a gap is held for another line.
+JUDGING = Judging(horizon_ms=100_000)
 WINDOW = Window(8 * 10_000)
 
 BASE_NS = 1_700_000_000_000_000_000
@@ -122,7 +124,7 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
         id_store.open(lambda _bucket, _ids: None)
         table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, MEMORY, WINDOW)
-        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids, check_partition=True)
+        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids, judging=JUDGING)
         epochs, start = [Epoch(TRADES, 0)], 0
         for end in sorted({*cuts, *seals, len(raw)} - {0}):
             sequencer.process(raw[start:end], end, epochs[-1])
@@ -130,10 +132,10 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
             if end in seals or end == len(raw):
                 sealed, sealed_ids = table.seal(), ids.seal()
                 standing = epochs[-1].standing or BEGINNING
-                store.write(sealed.rows, StoreMeta(1, "c", end, position(sealed, standing)))
-                id_store.write(
-                    sealed_ids.ids, sealed_ids.dropped, IdsMeta(1, "c", end, sealed_ids.buckets)
-                )
+                store.write(sealed.rows, StoreMeta(1, "c", end, 0, position(sealed, standing)))
+                if sealed_ids.ids:  # as the checkpoint has it: buckets dropped before wait for it
+                    meta = IdsMeta(1, "c", end, 0, sealed_ids.buckets)
+                    id_store.write(sealed_ids.ids, sealed_ids.dropped, meta)
                 id_store.close()
                 table = Table(
                     store,
@@ -146,7 +148,7 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
                 id_store.open(ids.load)
                 ids.keep(sealed_ids.buckets)
                 sequencer = Sequencer(
-                    TRADES, FEEDS, 0, 1, table, ids, check_partition=True, standing=standing
+                    TRADES, FEEDS, 0, 1, table, ids, judging=JUDGING, standing=standing
                 )
                 epochs.append(Epoch(TRADES, end))
         store.close()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from k2_streams.core import events, trade_log
+from k2_streams.core.dedup import hashes_of, to_bytes
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES, changelog_topic
 from k2_streams.lake.claim import goes_back
@@ -15,6 +16,8 @@ from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing, Wanted
 from k2_streams.runtime.epoch import HEADER_RAW_NEXT
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+from k2_streams.state.ids_codec import decode_ids
+from k2_streams.state.ids_store import IdsMeta
 from k2_streams.state.store import StoreMeta
 from simulation.catalog import Place, Service, manifests_of
 from simulation.log import Cluster
@@ -92,7 +95,8 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
     """A store was written: it is what the committed changelog says, never more, never less."""
     partition = int(path.name)
     if path.parent.name == "dedup":
-        return  # no message of the simulation is told apart by its id
+        ids_written(cluster, partition, rows)
+        return
     meta = msgspec.msgpack.decode(rows[b"\x00meta"], type=StoreMeta)
     stable = cluster.partitions[CHANGELOG, partition].stable
     require(meta.changelog_offset <= stable, "store ahead of the changelog", meta, stable)
@@ -105,6 +109,26 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
         f"expected {sorted(expected)}, found {sorted(held)}",
     )
     require(position == meta.position, "store's position is not the changelog's", position, meta)
+
+
+def ids_written(cluster: Cluster, partition: int, rows: dict[bytes, bytes]) -> None:
+    """The same of a store of ids; none of a run is so old that its bucket is dropped."""
+    meta = msgspec.msgpack.decode(rows[b"\x00meta"], type=IdsMeta)
+    stable = cluster.partitions[IDS_CHANGELOG, partition].stable
+    require(meta.changelog_offset <= stable, "ids ahead of the changelog", meta, stable)
+    held = {key for key in rows if not key.startswith(b"\x00meta")}
+    expected = changelog_ids(cluster, partition, meta.changelog_offset)
+    require(held == expected, "ids differ from the changelog", partition, held ^ expected)
+
+
+def changelog_ids(cluster: Cluster, partition: int, end: int | None = None) -> set[bytes]:
+    """Bucket and hash of each id that the committed changelog holds below an offset."""
+    return {
+        bucket.to_bytes(8) + to_bytes(hashes[at : at + 1])
+        for record in cluster.partitions[IDS_CHANGELOG, partition].committed(end)
+        for bucket, hashes in decode_ids(record.value or b"")
+        for at in range(len(hashes))
+    }
 
 
 def lake_moved(service: Service) -> None:
@@ -181,9 +205,13 @@ def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
     require(duplicates == truth.duplicates, "duplicates", duplicates, truth.duplicates)
     state, position = changelog_state(cluster, partition)
     require(state == truth.encoded(), "the table is not the fold's", partition)
+    ids = {key[8:] for key in changelog_ids(cluster, partition)}
+    wanted = {to_bytes(hashes_of([identity(*one)])) for one in truth.ids}
+    require(ids == wanted, "ids are not the fold's", len(ids), len(wanted))
     if venue.sent:
         assert position is not None
         require(position.next_offset > venue.sent[-1].offset, "source not worked", position)
+        require(sum(b.ids for b in position.ids) == len(ids), "the ids' count", position.ids)
         checksum = 0
         for key, value in state.items():
             checksum = add_hash(checksum, new=row_hash(key, value))
@@ -193,6 +221,19 @@ def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
             position,
         )
     return len(rows)
+
+
+def findings(venues: list[Venue]) -> dict[str, int]:
+    """How much there was to find of what is rare."""
+    truths = [venue.truth(partition) for partition, venue in enumerate(venues)]
+    found = [event for truth in truths for event in truth.events]
+    return {
+        "late": sum(isinstance(event, events.Late) for event in found),
+        "beyond_horizon": sum(getattr(event, "reason", "") == "horizon" for event in found),
+        "stale": sum(isinstance(event, events.Stale) for event in found),
+        "ids": sum(len(truth.ids) for truth in truths),
+        "repeated_ids": sum(truth.repeated_ids for truth in truths),
+    }
 
 
 def lake_is_whole(service: Service, log: Log, partitions: int) -> int:
@@ -235,6 +276,11 @@ def lake_has_all(cluster: Cluster, service: Service, partitions: int) -> bool:
         if records and (vector.next_of(TRADES, partition) or 0) <= records[-1].offset:
             return False
     return True
+
+
+def identity(scope: str, session: str, trade_id: str) -> bytes:
+    """What is hashed of a trade of the canonical feed without a number."""
+    return "\0".join([scope, scope.partition(":")[2], session, trade_id]).encode()
 
 
 def _scope(row: dict[str, Any]) -> str:

@@ -403,7 +403,7 @@ class SimConsumer:
 
     async def end_offsets(self, partitions: list[Any]) -> dict[TopicPartition, int]:
         return await self._network.ask(
-            lambda: {TopicPartition(*tp): self._cluster.partitions[tp].stable for tp in partitions}
+            lambda: {TopicPartition(*tp): self._end(tp) for tp in partitions}
         )
 
     async def getmany(
@@ -423,9 +423,12 @@ class SimConsumer:
                     records[tp] = some
         return records
 
-    def _readable(self, tp: TopicPartition, position: int) -> bool:
+    def _end(self, tp: TopicPartition) -> int:
         log = self._cluster.partitions[tp]
-        return position != (log.stable if self._committed else log.end)
+        return log.stable if self._committed else log.end
+
+    def _readable(self, tp: TopicPartition, position: int) -> bool:
+        return position != self._end(tp)
 
     def _read(
         self, asked: Mapping[TopicPartition, int], most: int

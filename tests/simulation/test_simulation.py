@@ -52,5 +52,6 @@ def test_the_seeds_met_every_kind_of_fault():
     wanted = {
         *("kill", "stop", "rebalance", "slow", "lost_request", "lost_answer", "lost_batch"),
         *("catalog_away", "clock", "load", "fenced", "answers"),
+        *("late", "beyond_horizon", "stale", "ids", "repeated_ids"),
     }
     assert {kind for kind in wanted if not met[kind]} == set()

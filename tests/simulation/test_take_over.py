@@ -1,6 +1,8 @@
 """Take-overs that overlap, as the simulation found them: each case alone, on the simulated log."""
 
 import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,20 +11,24 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
+from k2_streams.core.dedup import hashes_of
 from k2_streams.core.stream import TRADES as STREAM
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.guard import Guard
+from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.resume import checked_offsets
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
+from k2_streams.state.ids_codec import encode_ids
+from k2_streams.state.ids_store import IdStore
 from k2_streams.state.recovery import StateLostError, recover
 from k2_streams.state.store import PartitionStore
 from simulation.chaos import Chaos, Rates
-from simulation.checks import CHANGELOG
+from simulation.checks import CHANGELOG, IDS_CHANGELOG
 from simulation.disk import SimDisk
-from simulation.log import Cluster, Network, SimKafka, seeded
+from simulation.log import BEGIN_MS, Cluster, Network, SimKafka, seeded
 from simulation.loop import Loop
 
 ROW = (b"X:A", b"one")
@@ -49,7 +55,7 @@ class Place:
         chaos = Chaos(seeded(0, "chaos"))
         chaos.rates = Rates()
         self.cluster = Cluster(
-            self.loop, dict.fromkeys([RAW, TRADES, STREAM.deferred, CHANGELOG], 1)
+            self.loop, dict.fromkeys([RAW, TRADES, STREAM.deferred, CHANGELOG, IDS_CHANGELOG], 1)
         )
         self.kafka = SimKafka(self.cluster, Network(self.loop, chaos))
         self.context: Any = SimpleNamespace(
@@ -58,7 +64,11 @@ class Place:
             raw=self.cluster.topics[RAW],
             deferred=self.cluster.topics[STREAM.deferred],
             changelog=self.cluster.topics[CHANGELOG],
-            settings=SimpleNamespace(partitions=1),
+            ids_changelog=self.cluster.topics[IDS_CHANGELOG],
+            pool=ThreadPoolExecutor(1),
+            settings=SimpleNamespace(
+                partitions=1, dedup_ttl_s=86_400, dedup_ids=10, dedup_rate=0.5
+            ),
         )
 
     def run(self, main: Any) -> Any:
@@ -73,13 +83,17 @@ def place():
     return Place()
 
 
-def commit_rows(cluster: Cluster, rows: list[tuple[bytes, bytes]]) -> None:
-    """Rows and their position, as one transaction of somebody's."""
+def commit_rows(
+    cluster: Cluster, rows: list[tuple[bytes, bytes]], ids: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Rows and their position, and ids, as one transaction of somebody's."""
     epoch = cluster.start_producer("other", 15.0)
     checksum = sum(row_hash(*row) for row in dict(rows).items()) % 2**64
     last = (POSITION_KEY, encode_position(position(len(dict(rows)), checksum)))
     for key, value in [*rows, last]:
         cluster.produce("other", epoch, (CHANGELOG, 0), [(key, value, ())])
+    for key, value in ids:
+        cluster.produce("other", epoch, (IDS_CHANGELOG, 0), [(key, value, ())])
     cluster.commit("other", epoch)
 
 
@@ -109,6 +123,24 @@ def test_a_position_committed_since_the_recovery_means_fenced_not_lost(place):
     commit_rows(place.cluster, [ROW])
     with pytest.raises(FencedError):
         place.run(checked_offsets(place.context, 0, None))
+
+
+def test_ids_committed_since_the_position_was_read_mean_fenced_not_lost(place):
+    """Their changelog is another than the position's: read later, it holds what nobody counted."""
+    cluster = place.cluster
+    commit_rows(cluster, [ROW])
+    sequence = PartitionStore(Path("/s/0"), SimDisk(lambda path, rows: None))
+    disk = SimDisk(lambda path, rows: None)
+
+    async def take_over():
+        recovered = await recover(place.kafka, cluster.topics[CHANGELOG], 0, sequence)
+        ids = encode_ids({BEGIN_MS: hashes_of([b"one"])})
+        commit_rows(cluster, [ROW], [(b"", record) for record in ids])
+        await take_ids_over(place.context, 0, IdStore(Path("/i/0"), disk), recovered, 0)
+
+    with pytest.raises(FencedError):
+        place.run(take_over())
+    assert disk.databases[Path("/i/0")] == [{}], "nothing is written of what does not fit"
 
 
 def test_records_without_any_position_are_a_state_that_was_lost(place):

@@ -18,6 +18,10 @@ EXCHANGE = "SIM"
 SCOPES_A_PARTITION = 3
 #: Numbers that may be passed over at once, and how far back a repeat or a late one reaches.
 GAP_MAX, BACK_MAX = 3, 8
+#: Ids of trades without a number: so few that most come again.
+IDS = 6
+#: A gap waits so long for late ones, of a run of fourteen seconds.
+LATE_HORIZON_S = 3
 
 
 @dataclass(slots=True)
@@ -29,7 +33,9 @@ class Sent:
     sequence: int | None
     session: str | None
     time_ns: int
+    append_ms: int
     usable: bool
+    trade_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +47,8 @@ class Truth:
     events: list[Event] = field(default_factory=list)
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
     states: dict[str, ScopeState] = field(default_factory=dict)
+    ids: set[tuple[str, str, str]] = field(default_factory=set)  # scope, session, trade id
+    repeated_ids: int = 0
 
     def encoded(self) -> dict[bytes, bytes]:
         """The table's rows."""
@@ -73,13 +81,16 @@ class Venue:
         if kind < 0.04:
             value = chance.choice([b"{", b"", b'{"a":"x', b"[]"])
             offset = self._cluster.append(self._at, scope.encode(), value)
-            self.sent.append(Sent(offset, None, None, None, 0, usable=False))
+            self.sent.append(Sent(offset, None, None, None, 0, 0, usable=False))
             return
         usable = kind > 0.07
         sequence: int | None = self._number(scope)
-        if kind > 0.97:
+        trade_id = None
+        if kind > 0.94:
             sequence = None
-        elif kind > 0.96:
+            if chance.random() < 0.7:
+                trade_id = f"t{chance.randrange(IDS)}"
+        elif kind > 0.93:
             self._session[scope] = f"day-{chance.randrange(4)}"
         body: dict[str, Any] = {
             "exchange": EXCHANGE,
@@ -90,10 +101,13 @@ class Venue:
         }
         if sequence is not None:
             body["sequence"] = sequence
+        if trade_id is not None:
+            body["trade_id"] = trade_id
         if self._session[scope] is not None:
             body["session"] = self._session[scope]
         offset = self._cluster.append(self._at, scope.encode(), json.dumps(body).encode())
-        self.sent.append(Sent(offset, scope, sequence, self._session[scope], time_ns, usable))
+        named, now_ms = self._session[scope], self._cluster.now_ms
+        self.sent.append(Sent(offset, scope, sequence, named, time_ns, now_ms, usable, trade_id))
 
     def _number(self, scope: str) -> int:
         chance, left_out = self._chance, self._left_out[scope]
@@ -120,9 +134,16 @@ class Venue:
                 truth.letters.append((sent.offset, "bad"))
                 continue
             message = Message(
-                sent.sequence, sent.session, sent.time_ns, sent.scope, partition, sent.offset
+                sent.sequence,
+                sent.session,
+                sent.time_ns,
+                sent.scope,
+                partition,
+                sent.offset,
+                sent.append_ms,
             )
-            stepped = step(truth.states.get(sent.scope), message, rule)
+            state = truth.states.get(sent.scope)
+            stepped = step(state, message, rule, LATE_HORIZON_S * 1000)
             if stepped.state is not None:
                 truth.states[sent.scope] = stepped.state
             truth.events += stepped.events
@@ -130,7 +151,12 @@ class Venue:
                 truth.duplicates[sent.scope, stepped.session_id] += 1
             if not sent.usable or stepped.verdict is Verdict.STALE:
                 truth.letters.append((sent.offset, "bad"))
+            elif sent.trade_id and (sent.scope, stepped.session_id, sent.trade_id) in truth.ids:
+                truth.duplicates[sent.scope, stepped.session_id] += 1
+                truth.repeated_ids += 1
             elif stepped.verdict in ACCEPTED:
+                if sent.trade_id:
+                    truth.ids.add((sent.scope, stepped.session_id, sent.trade_id))
                 late = stepped.verdict is Verdict.LATE
                 row = (sent.offset, sent.scope, stepped.session_id, sent.sequence, late)
                 truth.rows.append(row)

@@ -42,6 +42,7 @@ from simulation.disk import SimDisk
 from simulation.group import Group
 from simulation.log import BEGIN_MS, Cluster, Network, SimKafka, grown
 from simulation.loop import Loop, Process, pause
+from simulation.venue import LATE_HORIZON_S
 
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # its retries are in the trace
 
@@ -52,6 +53,8 @@ FETCH_WAIT_S = 1.0
 FETCH_RECORDS = 12
 #: Rows wait so long for the lake, and so many do not wait.
 COMMIT_EVERY_S, COMMIT_ROWS = 2.0, 40
+#: Filters so small that most of what is asked is "maybe": the store has to confirm it.
+DEDUP_IDS, DEDUP_RATE = 32, 0.5
 
 #: Counting is not what is simulated: one registry for all runs.
 METRICS = Metrics()
@@ -190,6 +193,9 @@ class Worker:
             worker_id=self.number,
             data_dir=Path("/simulated"),
             partitions=self._partitions,
+            late_horizon_s=LATE_HORIZON_S,
+            dedup_ids=DEDUP_IDS,
+            dedup_rate=DEDUP_RATE,
         )
         self.overload = Overload(settings.overload, clock)
         guard = Guard(settings.breaker, clock, chance=self._chaos.chance.random)

@@ -324,6 +324,7 @@ class World:
         self.outcome.counts = {
             **self.chaos.counts,
             "rows": rows,
+            **checks.findings(self.venues),
             "fenced": self.cluster.fenced,
             "snapshots": len(self.service.history),
             "generations": self.group.generation,

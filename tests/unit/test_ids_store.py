@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import FullDisk
 from rocksdict import Options, Rdict
 
 from k2_streams.core.bloom import Hashes
 from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch, to_bytes
+from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
 from k2_streams.state.codec import BucketSum
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_codec import checksum_of
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
-from k2_streams.state.store import StoreUnusableError
 
 DAY_MS = 86_400_000
 
@@ -26,7 +27,7 @@ IDS = {800: ids(b"a", 300), 900: ids(b"b", 200)}
 
 def meta(held: dict[int, Hashes], offset: int = 7, version: int = IDS_VERSION) -> IdsMeta:
     sums = tuple(BucketSum(end, len(part), checksum_of(part)) for end, part in sorted(held.items()))
-    return IdsMeta(version, "changelog", offset, sums)
+    return IdsMeta(version, "changelog", offset, 0, sums)
 
 
 def filled(path: Path, version: int = IDS_VERSION) -> IdStore:
@@ -105,6 +106,25 @@ def test_another_version_is_unusable(tmp_path: Path) -> None:
         reopened(tmp_path / "s")
 
 
+def test_another_partitions_store_is_not_believed(tmp_path: Path) -> None:
+    """It is whole: only what it says of itself tells it apart."""
+    filled(tmp_path / "s").close()
+    made, _ = reopened(tmp_path / "s")
+    assert made is not None
+    assert made.of("changelog", 0) is made
+    for changelog_id, partition in (("changelog", 1), ("another", 0)):
+        with pytest.raises(StoreUnusableError, match="expected"):
+            made.of(changelog_id, partition)
+
+
+def test_a_full_disk_says_nothing_of_the_files(tmp_path: Path) -> None:
+    """Wiped, they could not be rebuilt either, and the partition would count as lost."""
+    filled(tmp_path / "s").close()
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        IdStore(tmp_path / "s", FullDisk()).open(lambda _bucket, _ids: None)
+    assert reopened(tmp_path / "s")[0] == meta(IDS)
+
+
 def test_two_million_ids_no_repeat_passed_and_no_first_dropped(tmp_path: Path) -> None:
     """1 % repeats at random distances within the time to live, over a day and a half."""
     count, batch, rng = 2_000_000, 50_000, np.random.default_rng(7)
@@ -126,7 +146,7 @@ def test_two_million_ids_no_repeat_passed_and_no_first_dropped(tmp_path: Path) -
         hashes = hashes_of([b"SIM:A\x000\x00%d" % one for one in part.tolist()])
         found = step_batch(table, window, hashes, times[start : start + batch])
         sealed = table.seal()
-        table.write(sealed, IdsMeta(IDS_VERSION, "c", start, sealed.buckets))
+        table.write(sealed, IdsMeta(IDS_VERSION, "c", start, 0, sealed.buckets))
         new += sealed.counts.new
         false_positives += sealed.counts.false_positives
         for at, one, repeated in zip(

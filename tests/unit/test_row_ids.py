@@ -36,7 +36,7 @@ def worked(folder: Path, stream: Stream, feeds: Feeds, fields: list[dict]) -> Ep
     id_store.open(lambda _bucket, _ids: None)
     table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
-    sequencer = Sequencer(stream, feeds, 0, 1, table, ids, check_partition=True)
+    sequencer = Sequencer(stream, feeds, 0, 1, table, ids)
     epoch = Epoch(stream, 0)
     common = {"exchange": "X", "symbol": "A", "exchange_time_ns": T0_MS * 1_000_000}
     records = [

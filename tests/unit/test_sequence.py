@@ -267,3 +267,67 @@ def test_states_and_events_are_immutable():
         after.state.dropped = 1
     assert isinstance(after.events[0], Event)
     assert msgspec.structs.replace(after.state) == after.state
+
+
+def appended(*sent: tuple[int, int]) -> tuple[ScopeState, list[Verdict], list[Event]]:
+    """Numbers at their append times, with a horizon of a second."""
+    state, verdicts, events = None, [], []
+    for number, append_ms in sent:
+        what = msgspec.structs.replace(message(number), append_ms=append_ms)
+        after = step(state, what, SessionRule.NEVER, 1_000)
+        state = state_of(after)
+        verdicts.append(after.verdict)
+        events += after.events
+    assert state is not None
+    return state, verdicts, events
+
+
+def test_a_late_number_fills_its_gap_up_to_the_horizon_and_is_stale_from_it_on():
+    """Of the gap's own append time: 999 ms after it is late, a second after it is stale."""
+    opened = GapOpened(first=2, last=3, size="small", **ABOUT)
+    within, verdicts, events = appended((1, 5_000), (4, 6_000), (2, 6_999), (3, 6_999))
+    assert verdicts[2:] == [Verdict.LATE, Verdict.LATE]
+    assert events == [
+        opened,
+        Late(sequence=2, **ABOUT),
+        Late(sequence=3, **ABOUT),
+        GapFilled(first=2, last=3, **ABOUT),
+    ]
+    beyond, verdicts, events = appended((1, 5_000), (4, 6_000), (2, 7_000), (3, 7_000), (1, 7_000))
+    assert verdicts[2:] == [Verdict.STALE] * 3, "and whatever is below is not known any more"
+    assert events[:3] == [
+        opened,
+        GapAbandoned(first=2, last=3, gap_first=2, gap_last=3, reason="horizon", **ABOUT),
+        Stale(sequence=2, **ABOUT),
+    ]
+    assert (within.missing_numbers, within.counters.stale) == (0, 0)
+    assert (beyond.missing_numbers, beyond.counters.stale) == (0, 3)
+    assert (beyond.counters.numbers_abandoned, beyond.sessions[0].floor) == (2, 4)
+
+
+def test_only_what_is_too_old_is_given_up():
+    """The gap of 2 is a second old, that of 4 is not; a message in order is enough to see it."""
+    state, verdicts, events = appended((1, 5_000), (3, 6_000), (5, 6_500), (6, 7_000), (4, 7_001))
+    assert verdicts[2:] == [Verdict.IN_ORDER, Verdict.IN_ORDER, Verdict.LATE]
+    assert [type(event) for event in events] == [
+        GapOpened, GapOpened, GapAbandoned, Late, GapFilled
+    ]  # fmt: skip
+    assert state.missing_numbers == 0
+
+
+def test_numbers_below_the_first_are_missing_as_long_as_those_above_them():
+    """They were passed over before: a gap is never older than one below it."""
+    state, verdicts, events = appended((5, 5_000), (7, 5_000), (2, 5_900), (3, 6_000), (8, 6_001))
+    assert verdicts == [
+        Verdict.FIRST, Verdict.IN_ORDER, Verdict.LATE, Verdict.STALE, Verdict.IN_ORDER
+    ]  # fmt: skip
+    assert [(e.first, e.last) for e in events if isinstance(e, GapAbandoned)] == [(3, 4), (6, 6)]
+    assert state.sessions[0].floor == 7
+
+
+def test_gaps_of_an_unknown_age_go_with_a_younger_one_above_them():
+    """An earlier version wrote no age; alone such a gap waits."""
+    _, verdicts, _ = appended((1, 5_000), (3, 0), (9, 9_000), (2, 9_500))
+    assert verdicts[3] is Verdict.LATE
+    _, verdicts, _ = appended((1, 5_000), (3, 0), (9, 9_000), (2, 10_000))
+    assert verdicts[3] is Verdict.STALE

@@ -10,9 +10,7 @@ from k2_streams.core.sequence import MAX_SEQUENCE, Counters, ScopeState
 from k2_streams.core.sequence_codec import SequenceFormatError, decode, encode
 from k2_streams.core.sessions import Missing, Session
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "sequence_state_v1.hex"
-
-LINED = GOLDEN.with_name("sequence_state_v2.hex")
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 STATE = ScopeState(
     sessions=(
@@ -21,7 +19,7 @@ STATE = ScopeState(
             "2024-08-09",
             7,
             MAX_SEQUENCE + 1,
-            (Missing(9, 10, 8, 12), Missing(11, 13, 8, 12)),
+            (Missing(9, 10, 8, 12, 1_723_165_199_500), Missing(11, 13, 8, 12, 1_723_165_199_500)),
             0,
             1_723_161_600_000_000_000,
             1_723_165_200_123_456_789,
@@ -43,25 +41,41 @@ STATE = ScopeState(
 )
 
 
-def test_the_bytes_are_those_of_the_golden_file():
-    """Changed bytes need a new version: running workers hold state written by this one."""
-    assert encode(STATE).hex() == GOLDEN.read_text().strip()
-
-
-def test_the_golden_file_is_still_read():
-    assert decode(bytes.fromhex(GOLDEN.read_text())) == STATE
-
-
-def test_a_state_with_lines_is_version_2_and_comes_back():
-    """The bytes of scopes without lines stay as they were."""
-    lines = Lines(
+WITH_LINES = replace(
+    STATE,
+    lines=Lines(
         (LineAt("A", "2024-08-09", 13, 1_723_165_200_000), LineAt("B", "2024-08-09", 9, 5)),
         (Held("2024-08-09", 8, 12, 1_723_165_199_000, 77, 1_723_165_198_000_000_000, ("B",)),),
+    ),
+)
+
+
+def golden(version: int) -> bytes:
+    return bytes.fromhex((GOLDEN / f"sequence_state_v{version}.hex").read_text())
+
+
+def without_ages(state: ScopeState) -> ScopeState:
+    """The state as versions 1 and 2 know it."""
+    sessions = tuple(
+        replace(session, missing=tuple(replace(part, since_ms=0) for part in session.missing))
+        for session in state.sessions
     )
-    state = replace(STATE, lines=lines)
-    assert encode(state)[:1] == b"\x02"
-    assert encode(state).hex() == LINED.read_text().strip()
-    assert decode(encode(state)) == state
+    return replace(state, sessions=sessions)
+
+
+@pytest.mark.parametrize(("version", "state"), [(3, STATE), (4, WITH_LINES)])
+def test_the_bytes_are_those_of_the_golden_file(version, state):
+    """Changed bytes need a new version: running workers hold state written by this one."""
+    assert encode(state)[0] == version
+    assert encode(state).hex() == golden(version).hex()
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [(1, without_ages(STATE)), (2, without_ages(WITH_LINES)), (3, STATE), (4, WITH_LINES)],
+)
+def test_every_golden_file_is_still_read(version, state):
+    assert decode(golden(version)) == state
 
 
 def test_an_empty_state_comes_back():
@@ -71,8 +85,8 @@ def test_an_empty_state_comes_back():
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (b"", "expected version 1 or 2, found nothing"),
-        (b"\x03" + encode(STATE)[1:], "expected version 1 or 2, found 3"),
+        (b"", "expected version 1 to 4, found nothing"),
+        (b"\x05" + encode(STATE)[1:], "expected version 1 to 4, found 5"),
         (encode(STATE)[:-1], "sequence state: "),
         (encode(STATE) + b"\x00", "sequence state: "),
         (b"\x01\xa1x", "sequence state: "),

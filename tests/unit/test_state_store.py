@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from full_disk import FullDisk
 from rocksdict import Rdict
 
 from k2_streams.core import sequence_codec
 from k2_streams.core.sequence import ScopeState
+from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
 from k2_streams.state.codec import (
     POSITION_KEY,
     Position,
@@ -17,14 +19,8 @@ from k2_streams.state.codec import (
     encode_position,
     row_hash,
 )
-from k2_streams.state.rocks import RocksDatabase, RocksDisk
-from k2_streams.state.store import (
-    STATE_VERSION,
-    PartitionStore,
-    StoreMeta,
-    StoreUnavailableError,
-    StoreUnusableError,
-)
+from k2_streams.state.rocks import RocksDatabase
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
 
@@ -45,7 +41,7 @@ def position(rows: dict[bytes, bytes]) -> Position:
 
 
 def meta(rows: dict[bytes, bytes], version: int = STATE_VERSION) -> StoreMeta:
-    return StoreMeta(version, "changelog", 99, position(rows))
+    return StoreMeta(version, "changelog", 99, 0, position(rows))
 
 
 def filled(path: Path, rows: dict[bytes, bytes]) -> PartitionStore:
@@ -157,7 +153,7 @@ def test_a_table_counts_and_sums_as_its_rows_say(tmp_path: Path) -> None:
         sealed = table.seal()
         made = position(expected)
         assert (sealed.count, sealed.checksum) == (made.rows, made.checksum)
-        store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", turn, made))
+        store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", turn, 0, made))
         table.written()
     assert dict(store.items()) == expected
     fresh: Table[ScopeState] = Table(
@@ -184,7 +180,7 @@ def test_the_cache_lets_go_only_of_what_the_store_has(
         source_id="", partitions=1, next_offset=1, epoch=1, events=0, accepted_time_us=0,
         rows=sealed.count, checksum=sealed.checksum,
     )  # fmt: skip
-    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, made))
+    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, 0, made))
     table.written()
     assert len(table._cache) <= 4
     assert table.get("X:0") == ScopeState(dropped=1000)
@@ -202,16 +198,6 @@ def test_positions_are_versioned_bytes() -> None:
     for broken in (b"", b"\x02abc", encode_position(made)[:-1]):
         with pytest.raises(StateFormatError):
             decode_position(broken)
-
-
-class FullDisk(RocksDisk):
-    """Nothing can be opened: what RocksDB says of a full disk, word for word."""
-
-    def open(self, path: Path) -> RocksDatabase:
-        raise Exception(  # noqa: TRY002 - as rocksdict does
-            f"IO error: No space left on device: While appending to file: {path}/000009.sst: "
-            "No space left on device"
-        )
 
 
 def test_a_full_disk_says_nothing_of_the_files(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The horizon: how long a gap waits for late records, and what is given up beyond it.
+
+A gap begins at the append time of the message that passed over it. It is given up when a message of
+its scope comes whose append time is the horizon, or more, behind that. So a verdict depends on the
+scope's messages alone, and time without a message changes nothing.
+
+    within      a missing number is LATE: a row, and its gap shrinks or is filled
+    beyond      the range is abandoned with reason `horizon`, and a number in or below it is STALE
+
+Within a session gaps are never older than those below them, so what is given up is always the
+lowest of it.
+"""
+
+import msgspec
+
+from k2_streams.core.sequence_events import MessageEvents
+from k2_streams.core.sessions import Missing, Session
+
+#: Seven days: as long as the raw topic keeps what was sent.
+LATE_HORIZON_MS = 7 * 86_400_000
+
+
+def is_due(sessions: tuple[Session, ...], append_ms: int, horizon_ms: int) -> bool:
+    """Whether a gap of these is beyond the horizon at an append time."""
+    for session in sessions:
+        for part in session.missing:
+            if part.since_ms:  # of one that an earlier version wrote the age is not known
+                if part.since_ms + horizon_ms <= append_ms:
+                    return True
+                break
+    return False
+
+
+def given_up(
+    sessions: tuple[Session, ...], append_ms: int, horizon_ms: int, about: MessageEvents
+) -> tuple[Session, ...]:
+    """The sessions without what is beyond the horizon, each range with an event."""
+    return tuple(
+        abandon(session, _beyond(session.missing, append_ms - horizon_ms), "horizon", about)
+        for session in sessions
+    )
+
+
+def abandon(session: Session, count: int, reason: str, about: MessageEvents) -> Session:
+    """Give up a session's lowest missing ranges: its floor rises above them."""
+    gone = session.missing[:count]
+    if not gone:
+        return session
+    for part in gone:
+        about.abandoned(session.id, part, reason)
+    return msgspec.structs.replace(session, missing=session.missing[count:], floor=gone[-1].end)
+
+
+def since_ms_above(missing: tuple[Missing, ...], append_ms: int) -> int:
+    """The age of a gap that opens above all others: a clock that fell back makes none older."""
+    return max(append_ms, missing[-1].since_ms) if missing else append_ms
+
+
+def since_ms_below(missing: tuple[Missing, ...], append_ms: int) -> int:
+    """The age of a gap that opens below all others: its numbers were passed over before theirs."""
+    return missing[0].since_ms if missing else append_ms
+
+
+def _beyond(missing: tuple[Missing, ...], until_ms: int) -> int:
+    """How many ranges are of a time up to this one. One of an unknown age goes with those above."""
+    count = 0
+    for at, part in enumerate(missing, 1):
+        if part.since_ms > until_ms:
+            break
+        if part.since_ms:
+            count = at
+    return count
