@@ -14,11 +14,14 @@ from rich.table import Table
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.platform import NotReachedError, read_topic
+from k2_streams.core.bloom import Hashes
+from k2_streams.core.dedup import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.runtime.settings import SettingsError, from_environment
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
+from k2_streams.state.ids_codec import decode_ids
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -31,6 +34,19 @@ class Entry(msgspec.Struct, frozen=True):
     value: Any  # None: the row was removed
 
 
+class IdsEntry(msgspec.Struct, frozen=True):
+    """New ids of one bucket."""
+
+    bucket_end: str
+    ids: int
+    hashes: list[str]  # with `--key` those asked for
+
+
+#: The table whose records are packed ids, not rows.
+IDS_TABLE = "dedup"
+#: Hashes of a bucket in the table for people; JSON has all.
+SHOWN_HASHES = 3
+
 _EXAMPLES = """\b
 Examples:
   k2 changelog sequence --limit 20
@@ -38,13 +54,19 @@ Examples:
   k2 changelog sequence --key @position           how far each checkpoint came
   k2 changelog sequence --key @deferred:SIM:S0001 how many of its records waited
   k2 changelog sequence --newest --json | jq .value
+  k2 changelog dedup --limit 20                   new trade ids of each checkpoint, by bucket
+  k2 changelog dedup --key 3f2a                   those that hold an id whose hash begins so
 
 Exit codes: 0 shown; 2 it could not be read."""
 
 
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("table")
-@click.option("--key", help="Of this row alone; `@position` is the task's own position.")
+@click.option(
+    "--key",
+    help="Of this row alone; `@position` is the task's own position. Of `dedup`: the hexadecimal "
+    "digits that an id's hash begins with.",
+)
 @click.option("--partition", type=click.IntRange(0), help="Of this partition alone.")
 @click.option("--limit", type=click.IntRange(1), help="Records shown at most.")
 @click.option("--newest", is_flag=True, help="Only the last record of each key.")
@@ -64,15 +86,18 @@ def changelog(
     as_json: bool,
     bootstrap: str | None,
 ) -> None:
-    """Show the committed records of a TABLE's changelog, oldest first."""
+    """Show the committed records of a TABLE's changelog, oldest first.
+
+    The tables are `sequence` and `dedup`. Of ids their hashes are kept, and nothing else.
+    """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console()
     try:
         settings = from_environment()
         kafka = replace(settings.kafka, bootstrap=bootstrap) if bootstrap else settings.kafka
-        entries = asyncio.run(
-            _collect(kafka, changelog_topic(settings.app_id, table), key, partition, newest, limit)
-        )
+        topic = changelog_topic(settings.app_id, table)
+        read = _ids if table == IDS_TABLE else _rows
+        entries = asyncio.run(_collect(read(kafka, topic, key, partition), newest, limit))
     except UNREACHABLE as error:
         raise CannotError(f"no broker answers: {error}") from error
     except (SettingsError, NotReachedError, StateFormatError) as error:
@@ -84,18 +109,11 @@ def changelog(
         _print(console, entries)
 
 
-async def _collect(
-    kafka: KafkaConfig,
-    topic: str,
-    key: str | None,
-    partition: int | None,
-    newest: bool,
-    limit: int | None,
-) -> list[Entry]:
+async def _collect(entries: AsyncIterator[Entry], newest: bool, limit: int | None) -> list[Entry]:
     """The records asked for."""
     found: list[Entry] = []
     last: dict[tuple[int, str], Entry] = {}
-    async for entry in _entries(kafka, topic, key, partition):
+    async for entry in entries:
         if newest:
             last[entry.partition, entry.key] = entry
         else:
@@ -107,22 +125,44 @@ async def _collect(
     return found
 
 
-async def _entries(
+async def _rows(
     kafka: KafkaConfig, topic: str, key: str | None, partition: int | None
 ) -> AsyncIterator[Entry]:
+    """The records of a table of rows."""
     async for number, records in read_topic(kafka, topic, partition):
         for record in records:
             raw = record.key or b""
             if key is not None and _name(raw) != key:
                 continue
-            time = datetime.fromtimestamp(record.timestamp_ms / 1000, tz=UTC)
-            yield Entry(
-                number,
-                record.offset,
-                time.isoformat(timespec="milliseconds"),
-                _name(raw),
-                msgspec.to_builtins(decode_entry(raw, record.value)),
-            )
+            value = msgspec.to_builtins(decode_entry(raw, record.value))
+            yield Entry(number, record.offset, _time(record.timestamp_ms), _name(raw), value)
+
+
+async def _ids(
+    kafka: KafkaConfig, topic: str, key: str | None, partition: int | None
+) -> AsyncIterator[Entry]:
+    """The records of the table of ids: of each bucket the hashes that were new."""
+    async for number, records in read_topic(kafka, topic, partition):
+        for record in records:
+            value = [
+                IdsEntry(_time(bucket), len(hashes), _hexadecimal(hashes, key or ""))
+                for bucket, hashes in decode_ids(record.value or b"")
+            ]
+            if key is not None and not any(bucket.hashes for bucket in value):
+                continue
+            yield Entry(number, record.offset, _time(record.timestamp_ms), "@ids", value)
+
+
+def _hexadecimal(hashes: Hashes, begins: str) -> list[str]:
+    """Hashes as people write them: those that begin so."""
+    digits = to_bytes(hashes).hex()
+    width = 2 * HASH_BYTES
+    texts = (digits[at : at + width] for at in range(0, len(digits), width))
+    return [text for text in texts if text.startswith(begins.lower())]
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat(timespec="milliseconds")
 
 
 def _name(key: bytes) -> str:
@@ -134,12 +174,25 @@ def _name(key: bytes) -> str:
     return key.decode(errors="replace")
 
 
+def _shown(value: Any) -> str:
+    """A value in a table's cell: of many ids how many, and the first."""
+    if value is None:
+        return "removed"
+    if isinstance(value, list) and value and isinstance(value[0], IdsEntry):
+        value = [
+            {"bucket_end": one.bucket_end, "ids": one.ids, "hashes": one.hashes[:SHOWN_HASHES]}
+            for one in value
+        ]
+    return msgspec.json.encode(value).decode()
+
+
 def _print(console: Console, entries: list[Entry]) -> None:
     table = Table()
     for name in ("partition", "offset", "time", "key", "value"):
         table.add_column(name, justify="right" if name in {"partition", "offset"} else "left")
     for entry in entries:
-        value = "removed" if entry.value is None else msgspec.json.encode(entry.value).decode()
-        table.add_row(str(entry.partition), str(entry.offset), entry.time, entry.key, value)
+        table.add_row(
+            str(entry.partition), str(entry.offset), entry.time, entry.key, _shown(entry.value)
+        )
     console.print(table)
     console.print(f"{len(entries):,} records", highlight=False)

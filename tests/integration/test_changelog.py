@@ -7,14 +7,19 @@ from click.testing import CliRunner
 
 from k2_streams.cli.changelog import changelog
 from k2_streams.core import sequence_codec
+from k2_streams.core.dedup import hashes_of, to_bytes
 from k2_streams.core.sequence import Message, step
 from k2_streams.core.sessions import SessionRule
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender, prepare_topic
 from k2_streams.kafka.topics import TopicSpec, changelog_topic
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
+from k2_streams.state.ids_codec import encode_ids
 
 pytestmark = pytest.mark.integration
+
+BUCKET_MS = 1_700_000_000_000
+NEW = hashes_of([b"a", b"b", b"c", b"d", b"e"])
 
 
 def state_of(number: int) -> bytes:
@@ -46,11 +51,17 @@ async def app_id(broker: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
         await sender.send(0, [(b"X:A", state_of(3), []), (b"X:B", None, [])], 0)
         await sender.send(1, [(b"X:C", state_of(4), [])], 0)
         await sender.finish()
+    ids = changelog_topic(topic_prefix, "dedup")
+    partitions = await prepare_topic(config, TopicSpec(ids, 2, append_time))
+    async with Sender(config, ids, partitions) as sender:
+        for buckets in ({BUCKET_MS: NEW[:2], BUCKET_MS + 1_000: NEW[2:3]}, {BUCKET_MS: NEW[3:]}):
+            await sender.send(1, [(b"", value, []) for value in encode_ids(buckets)], 0)
+        await sender.finish()
     return topic_prefix
 
 
-def shown(broker: str, *options: str) -> list[dict]:
-    result = CliRunner().invoke(changelog, ["sequence", "--bootstrap", broker, *options])
+def shown(broker: str, *options: str, table: str = "sequence") -> list[dict]:
+    result = CliRunner().invoke(changelog, [table, "--bootstrap", broker, *options])
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
 
@@ -80,6 +91,22 @@ def test_values_are_decoded(broker, app_id):
     assert position["value"]["next_offset"] == 9
     (state,) = shown(broker, "--key", "X:C")
     assert state["value"][0][0][:3] == ["0", 4, 5], "session, first, expected"
+
+
+def test_packed_ids_are_decoded(broker, app_id):
+    """By bucket, and found by the first digits of a hash."""
+    digits = [to_bytes(NEW[at : at + 1]).hex() for at in range(len(NEW))]
+    first, second = shown(broker, table="dedup")
+    assert (first["partition"], first["offset"], first["key"]) == (1, 0, "@ids")
+    assert first["value"] == [
+        {"bucket_end": "2023-11-14T22:13:20.000+00:00", "ids": 2, "hashes": digits[:2]},
+        {"bucket_end": "2023-11-14T22:13:21.000+00:00", "ids": 1, "hashes": digits[2:3]},
+    ]
+    assert [bucket["hashes"] for bucket in second["value"]] == [digits[3:]]
+    (found,) = shown(broker, "--key", digits[2][:12].upper(), table="dedup")
+    assert [bucket["hashes"] for bucket in found["value"]] == [[], [digits[2]]]
+    assert shown(broker, "--key", "0" * 32, table="dedup") == []
+    assert [entry["offset"] for entry in shown(broker, "--newest", table="dedup")] == [1]
 
 
 @pytest.mark.parametrize(
