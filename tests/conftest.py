@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from k2_streams.cli.broker import java_program
 from k2_streams.kafka.broker import LocalBroker
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A machine that is busy with something else is no fault of what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ class Model:
         if new:
             since_ms = sent.now_ms
             if verdict is Verdict.LATE:  # these were passed over before all others
-                left = [gap.since_ms for gap in scope.gaps if gap.left]
+                left = [gap.age_ms for gap in scope.gaps if gap.left]
                 since_ms = min(left, default=since_ms)
             others = {
                 line
