@@ -15,15 +15,13 @@ from zoneinfo import ZoneInfo
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.decoded import (
     MAX_INT64,
-    Decoded,
-    RawBatch,
     Reason,
     refuse,
     shown,
 )
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 
 EXCHANGE = "ASX"
 _SYDNEY = ZoneInfo("Australia/Sydney")
@@ -92,7 +90,7 @@ class Stamp(NamedTuple):
     time_ns: int
 
 
-class AsxCsv:
+class AsxCsv(MessageFeed):
     """The Australian Securities Exchange, one sequence a symbol and trading day."""
 
     name = "asx.csv"
@@ -106,10 +104,24 @@ class AsxCsv:
         time="date and time",
         time_unit=TimeUnit.LOCAL,
     )
+    names = ("price", "volume", "time")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("price", "volume", "time"))
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        parts = split(value, _COLUMNS)
+        number, symbol, date, time, price, volume, qualifiers, venue, buyer = parts
+        stamp = stamped(key, number, symbol, date, time)
+        vendor = {name: text for name, text in (("venue", venue), ("buyer", buyer)) if text}
+        conditions = qualifiers.split() or None
+        trade = Trade(
+            price,
+            volume,
+            stamp.time_ns,
+            conditions=conditions,
+            vendor=vendor or None,
+            trading_day=stamp.day.number,
+        )
+        return Message([trade], stamp.sequence, stamp.day.name)
 
 
 def split(value: bytes, columns: tuple[str, ...]) -> list[str]:
@@ -143,21 +155,3 @@ def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -
         detail = f"expected HH:MM:SS.mmm in Sydney, found {shown(time)}"
         raise refuse(Reason.BAD_TIME, "time", detail, int(number), day.name)
     return Stamp(int(number), day, time_ns)
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    parts = split(value, _COLUMNS)
-    number, symbol, date, time, price, volume, qualifiers, venue, buyer = parts
-    stamp = stamped(key, number, symbol, date, time)
-    vendor = {name: text for name, text in (("venue", venue), ("buyer", buyer)) if text}
-    conditions = qualifiers.split() or None
-    trade = Trade(
-        price,
-        volume,
-        stamp.time_ns,
-        conditions=conditions,
-        vendor=vendor or None,
-        trading_day=stamp.day.number,
-    )
-    return Message([trade], stamp.sequence, stamp.day.name)

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, refuse, shown
+from k2_streams.feeds.decoded import Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import CHANNEL, agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import Known, from_ms, number, parse, stamped, typed
 
 EXCHANGE = "BINANCE"
@@ -77,13 +77,15 @@ class _Message(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Message)
 
 
-class Binance:
+class Binance(MessageFeed):
     """One of Binance's markets, one sequence a symbol that never starts again.
 
     Args:
         name: of the feed.
         market: as it stands in the key; "" for spot, whose key is the symbol's alone.
     """
+
+    names = ("p", "q", "T")
 
     def __init__(self, name: str, market: str = "") -> None:
         self.name = name
@@ -99,11 +101,7 @@ class Binance:
             time_unit=TimeUnit.MILLISECONDS,
         )
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, self._read, ("p", "q", "T"))
-
-    def _read(self, value: bytes, key: bytes | None) -> Message:
+    def read(self, value: bytes, key: bytes | None) -> Message:
         """One record."""
         text, receive_time_ns, _ = stamped(value)
         whole = parse(_DECODER, text)

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, refuse, shown
+from k2_streams.feeds.decoded import Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import CHANNEL, agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import (
     from_ms,
     number,
@@ -79,7 +79,7 @@ _TRADE_LIST = msgspec.json.Decoder(list[_Trade])
 _BOOK_DATA = msgspec.json.Decoder(_Book)
 
 
-class BybitV5:
+class BybitV5(MessageFeed):
     """Bybit's public streams; trades are told apart by their ids, books counted per topic."""
 
     name = "bybit.v5"
@@ -93,34 +93,30 @@ class BybitV5:
         time="T",
         time_unit=TimeUnit.MILLISECONDS,
     )
+    names = ("p", "v", "T")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("p", "v", "T"))
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    text, receive_time_ns, _ = stamped(value)
-    message = parse(_DECODER, text)
-    if message.topic is None and isinstance(message.op, str) and message.op in _CONTROL_OPS:
-        agreeing(key, EXCHANGE, None)
-        return Message()
-    topic = message.topic if isinstance(message.topic, str) else ""
-    kind = topic.partition(".")[0]
-    if kind != TRADES and kind not in _CONTROL_TOPICS:
-        detail = f"expected {TRADES} or a topic without trades, found {shown(message.topic)}"
-        raise refuse(Reason.UNKNOWN_MESSAGE, "topic", detail)
-    channel, _, name = topic.rpartition(".")
-    counted = _agreeing(key, name, channel if kind == BOOK else "")
-    time_ns = from_ms(message.ts)
-    if kind == TRADES:
-        trades = [_trade(trade, name) for trade in parse(_TRADE_LIST, bytes(message.data))]
-        return Message(trades, time_ns=time_ns, receive_time_ns=receive_time_ns)
-    if kind == BOOK and counted:
-        count = number("u", parse(_BOOK_DATA, bytes(message.data)).u)
-        return Message(sequence=count, time_ns=time_ns)
-    return Message(time_ns=time_ns)
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        text, receive_time_ns, _ = stamped(value)
+        message = parse(_DECODER, text)
+        if message.topic is None and isinstance(message.op, str) and message.op in _CONTROL_OPS:
+            agreeing(key, EXCHANGE, None)
+            return Message()
+        topic = message.topic if isinstance(message.topic, str) else ""
+        kind = topic.partition(".")[0]
+        if kind != TRADES and kind not in _CONTROL_TOPICS:
+            detail = f"expected {TRADES} or a topic without trades, found {shown(message.topic)}"
+            raise refuse(Reason.UNKNOWN_MESSAGE, "topic", detail)
+        channel, _, name = topic.rpartition(".")
+        counted = _agreeing(key, name, channel if kind == BOOK else "")
+        time_ns = from_ms(message.ts)
+        if kind == TRADES:
+            trades = [_trade(trade, name) for trade in parse(_TRADE_LIST, bytes(message.data))]
+            return Message(trades, time_ns=time_ns, receive_time_ns=receive_time_ns)
+        if kind == BOOK and counted:
+            count = number("u", parse(_BOOK_DATA, bytes(message.data)).u)
+            return Message(sequence=count, time_ns=time_ns)
+        return Message(time_ns=time_ns)
 
 
 def _agreeing(key: bytes | None, name: str, channel: str) -> bool:

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import CONNECTION, agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import (
     Known,
     number,
@@ -81,7 +81,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 _EVENTS = msgspec.json.Decoder(list[_Event])
 
 
-class CoinbaseAdvanced:
+class CoinbaseAdvanced(MessageFeed):
     """Coinbase's Advanced Trade feed, one sequence a connection."""
 
     name = "coinbase.advanced"
@@ -95,35 +95,33 @@ class CoinbaseAdvanced:
         time="time",
         time_unit=TimeUnit.RFC_3339,
     )
+    names = ("price", "size", "time")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("price", "size", "time"))
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    text, receive_time_ns, connected_ns = stamped(value)
-    head = parse(_HEAD, text)
-    if head.channel is None and head.type == "error":
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        text, receive_time_ns, connected_ns = stamped(value)
+        head = parse(_HEAD, text)
+        if head.channel is None and head.type == "error":
+            _of_connection(key)
+            return Message(receive_time_ns=receive_time_ns)
+        channel = head.channel if isinstance(head.channel, str) else ""
+        if channel != TRADES and channel not in _CONTROL_CHANNELS:
+            detail = f"expected {TRADES} or a channel without trades, found {shown(head.channel)}"
+            raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
         _of_connection(key)
-        return Message(receive_time_ns=receive_time_ns)
-    channel = head.channel if isinstance(head.channel, str) else ""
-    if channel != TRADES and channel not in _CONTROL_CHANNELS:
-        detail = f"expected {TRADES} or a channel without trades, found {shown(head.channel)}"
-        raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
-    _of_connection(key)
-    if connected_ns is None:
-        detail = "expected `<receive ns> <connection's begin ns> ` before the message, found none"
-        raise refuse(Reason.BAD_SESSION, None, detail)
-    session = str(connected_ns).zfill(_SESSION_DIGITS)
-    count = number("sequence_num", head.sequence_num)
-    try:
-        known = Known(count, session, rfc_3339("timestamp", head.timestamp))
-    except RefusedError:
-        known = Known(count, session)  # the message's own time decides nothing
-    trades = _trades(head.events, known) if channel == TRADES else []
-    return Message(trades, count, session, known.time_ns, receive_time_ns)
+        if connected_ns is None:
+            detail = (
+                "expected `<receive ns> <connection's begin ns> ` before the message, found none"
+            )
+            raise refuse(Reason.BAD_SESSION, None, detail)
+        session = str(connected_ns).zfill(_SESSION_DIGITS)
+        count = number("sequence_num", head.sequence_num)
+        try:
+            known = Known(count, session, rfc_3339("timestamp", head.timestamp))
+        except RefusedError:
+            known = Known(count, session)  # the message's own time decides nothing
+        trades = _trades(head.events, known) if channel == TRADES else []
+        return Message(trades, count, session, known.time_ns, receive_time_ns)
 
 
 def _of_connection(key: bytes | None) -> None:

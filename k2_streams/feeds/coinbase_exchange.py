@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import (
     Known,
     number,
@@ -66,7 +66,7 @@ class _Message(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Message)
 
 
-class CoinbaseExchange:
+class CoinbaseExchange(MessageFeed):
     """Coinbase's exchange feed, one sequence a product that never starts again."""
 
     name = "coinbase.exchange"
@@ -80,28 +80,26 @@ class CoinbaseExchange:
         time="time",
         time_unit=TimeUnit.RFC_3339,
     )
+    names = ("price", "size", "time")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("price", "size", "time"))
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    text, receive_time_ns, _ = stamped(value)
-    message = parse(_DECODER, text)
-    is_trade = message.type in _TRADES
-    if not is_trade and not (isinstance(message.type, str) and message.type in _CONTROL_TYPES):
-        detail = f"expected a match or a message known to hold none, found {shown(message.type)}"
-        raise refuse(Reason.UNKNOWN_MESSAGE, "type", detail)
-    product = message.product_id
-    if is_trade or product is not None:
-        product = typed("product_id", product, str)
-    agreeing(key, EXCHANGE, product)
-    if is_trade:
-        count = number("trade_id", message.trade_id)
-        return Message([_trade(message, count)], count, None, 0, receive_time_ns)
-    return Message()
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        text, receive_time_ns, _ = stamped(value)
+        message = parse(_DECODER, text)
+        is_trade = message.type in _TRADES
+        if not is_trade and not (isinstance(message.type, str) and message.type in _CONTROL_TYPES):
+            detail = (
+                f"expected a match or a message known to hold none, found {shown(message.type)}"
+            )
+            raise refuse(Reason.UNKNOWN_MESSAGE, "type", detail)
+        product = message.product_id
+        if is_trade or product is not None:
+            product = typed("product_id", product, str)
+        agreeing(key, EXCHANGE, product)
+        if is_trade:
+            count = number("trade_id", message.trade_id)
+            return Message([_trade(message, count)], count, None, 0, receive_time_ns)
+        return Message()
 
 
 def _trade(message: _Message, count: int) -> Trade:

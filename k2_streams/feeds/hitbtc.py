@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import number, one_of, parse, rfc_3339, stamped, trade_id, typed
 
 EXCHANGE = "HITBTC"
@@ -50,7 +50,7 @@ _DECODER = msgspec.json.Decoder(_Message)
 _TRADE_LIST = msgspec.json.Decoder(list[_Trade])
 
 
-class HitbtcV2:
+class HitbtcV2(MessageFeed):
     """HitBTC's second API; trades are told apart by their ids, books counted per symbol."""
 
     name = "hitbtc.v2"
@@ -64,40 +64,38 @@ class HitbtcV2:
         time="timestamp",
         time_unit=TimeUnit.RFC_3339,
     )
+    names = ("price", "quantity", "timestamp")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("price", "quantity", "timestamp"))
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    text, receive_time_ns, _ = stamped(value)
-    message = parse(_DECODER, text)
-    if message.method is None and (
-        message.result is not msgspec.UNSET or message.error is not msgspec.UNSET
-    ):
-        agreeing(key, EXCHANGE, None)
-        return Message()
-    method = message.method if isinstance(message.method, str) else ""
-    if method not in _BOOKS and method not in _TRADES and method not in _CONTROL_METHODS:
-        detail = f"expected trades or a message known to hold none, found {shown(message.method)}"
-        raise refuse(Reason.UNKNOWN_MESSAGE, "method", detail)
-    params = message.params
-    if params is None:
-        raise refuse(Reason.MISSING_FIELD, "params", "expected an object, found none")
-    agreeing(key, EXCHANGE, typed("symbol", params.symbol, str))
-    if method in _TRADES:
-        found = parse(_TRADE_LIST, bytes(params.data))
-        trades = [_trade(trade, _TRADES[method]) for trade in found]
-        return Message(trades, receive_time_ns=receive_time_ns)
-    if method not in _BOOKS:
-        return Message()
-    count = number("sequence", params.sequence)
-    try:
-        return Message(sequence=count, time_ns=rfc_3339("timestamp", params.timestamp))
-    except RefusedError:
-        return Message(sequence=count)  # a book's time decides nothing
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        text, receive_time_ns, _ = stamped(value)
+        message = parse(_DECODER, text)
+        if message.method is None and (
+            message.result is not msgspec.UNSET or message.error is not msgspec.UNSET
+        ):
+            agreeing(key, EXCHANGE, None)
+            return Message()
+        method = message.method if isinstance(message.method, str) else ""
+        if method not in _BOOKS and method not in _TRADES and method not in _CONTROL_METHODS:
+            detail = (
+                f"expected trades or a message known to hold none, found {shown(message.method)}"
+            )
+            raise refuse(Reason.UNKNOWN_MESSAGE, "method", detail)
+        params = message.params
+        if params is None:
+            raise refuse(Reason.MISSING_FIELD, "params", "expected an object, found none")
+        agreeing(key, EXCHANGE, typed("symbol", params.symbol, str))
+        if method in _TRADES:
+            found = parse(_TRADE_LIST, bytes(params.data))
+            trades = [_trade(trade, _TRADES[method]) for trade in found]
+            return Message(trades, receive_time_ns=receive_time_ns)
+        if method not in _BOOKS:
+            return Message()
+        count = number("sequence", params.sequence)
+        try:
+            return Message(sequence=count, time_ns=rfc_3339("timestamp", params.timestamp))
+        except RefusedError:
+            return Message(sequence=count)  # a book's time decides nothing
 
 
 def _trade(trade: _Trade, conditions: list[str] | None) -> Trade:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sessions import SessionRule
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, refuse, shown
+from k2_streams.feeds.decoded import Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import decimal_seconds, one_of, parse, stamped, typed
 
 EXCHANGE = "KRAKEN"
@@ -37,7 +37,7 @@ _NAME = msgspec.json.Decoder(str)
 _TRADES = msgspec.json.Decoder(list[list[Any]])
 
 
-class KrakenV1:
+class KrakenV1(MessageFeed):
     """Kraken's first websocket API: not numbered, and no dedup is possible."""
 
     name = "kraken.v1"
@@ -51,30 +51,26 @@ class KrakenV1:
         time="time",
         time_unit=TimeUnit.SECONDS,
     )
+    names = ("price", "volume", "time")
 
-    def decode(self, batch: RawBatch) -> Decoded:
-        """Decode a batch. A record's outcome does not depend on its neighbours."""
-        return collect(batch, _read, ("price", "volume", "time"))
-
-
-def _read(value: bytes, key: bytes | None) -> Message:
-    """One record."""
-    text, receive_time_ns, _ = stamped(value)
-    if not text.lstrip().startswith(b"["):
-        return _event(text, key)
-    parts = parse(_PARTS, text)
-    if len(parts) < 4:
-        detail = f"expected [id, payload, channel, pair], found {len(parts)} parts"
-        raise refuse(Reason.WRONG_COLUMNS, None, detail)
-    channel, pair = parse(_NAME, bytes(parts[-2])), parse(_NAME, bytes(parts[-1]))
-    if channel != "trade" and channel.partition("-")[0] not in _CONTROL_CHANNELS:
-        detail = f"expected trade or a channel without trades, found {shown(channel)}"
-        raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
-    agreeing(key, EXCHANGE, pair)
-    if channel != "trade":
-        return Message()
-    trades = [_trade(trade) for trade in parse(_TRADES, bytes(parts[1]))]
-    return Message(trades, receive_time_ns=receive_time_ns)
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record."""
+        text, receive_time_ns, _ = stamped(value)
+        if not text.lstrip().startswith(b"["):
+            return _event(text, key)
+        parts = parse(_PARTS, text)
+        if len(parts) < 4:
+            detail = f"expected [id, payload, channel, pair], found {len(parts)} parts"
+            raise refuse(Reason.WRONG_COLUMNS, None, detail)
+        channel, pair = parse(_NAME, bytes(parts[-2])), parse(_NAME, bytes(parts[-1]))
+        if channel != "trade" and channel.partition("-")[0] not in _CONTROL_CHANNELS:
+            detail = f"expected trade or a channel without trades, found {shown(channel)}"
+            raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
+        agreeing(key, EXCHANGE, pair)
+        if channel != "trade":
+            return Message()
+        trades = [_trade(trade) for trade in parse(_TRADES, bytes(parts[1]))]
+        return Message(trades, receive_time_ns=receive_time_ns)
 
 
 def _event(text: bytes, key: bytes | None) -> Message:

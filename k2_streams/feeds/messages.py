@@ -1,9 +1,11 @@
 """From messages read one at a time to a batch: what the feeds of native messages share.
 
-A feed says what one record is (`Read`); `collect` asks it for each, keeps what it refuses, and lays
-the rest down in columns. A message may hold any number of trades, and is taken whole or not at all.
+A feed says what one record is (`MessageFeed.read`); `collect` asks it for each, keeps what it
+refuses, and lays the rest down in columns. A message may hold any number of trades, and is taken
+whole or not at all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -12,6 +14,7 @@ from msgspec.structs import astuple
 
 from k2_streams.feeds.columns import TradeColumns, finish
 from k2_streams.feeds.decoded import Control, Decoded, RawBatch, Refusal, RefusedError, readable
+from k2_streams.feeds.description import Description
 from k2_streams.feeds.keys import KeyColumn
 
 
@@ -41,6 +44,26 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 #: What a record's value, which `readable` passed, and its key are. Raises `RefusedError`.
 Read = Callable[[bytes, bytes | None], Message]
+
+
+class MessageFeed(ABC):
+    """A `Feed` that reads its records one at a time."""
+
+    name: str
+    description: Description
+    names: tuple[str, str, str]  # what the feed calls price, quantity and event time
+
+    @abstractmethod
+    def read(self, value: bytes, key: bytes | None) -> Message:
+        """One record, whose value `readable` passed.
+
+        Raises:
+            RefusedError: it cannot be used.
+        """
+
+    def decode(self, batch: RawBatch) -> Decoded:
+        """Decode a batch. A record's outcome does not depend on its neighbours."""
+        return collect(batch, self.read, self.names)
 
 
 def collect(batch: RawBatch, read: Read, names: tuple[str, str, str]) -> Decoded:

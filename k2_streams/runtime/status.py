@@ -4,7 +4,7 @@ from typing import Any
 
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
-from k2_streams.core.line_stats import LineReport, reports
+from k2_streams.core.line_stats import reports
 from k2_streams.lake.guard import Guard
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
@@ -14,7 +14,7 @@ from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.task import Task, TaskState
-from k2_streams.web.services import Readiness
+from k2_streams.web.services import LinesFound, Readiness
 
 
 class Status:
@@ -47,7 +47,7 @@ class Status:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.tasks.labels(state.value).set(count)
         self._node.report(self.lag_records, self._load.level.name)
-        for line in self.lines():
+        for line in self.lines().lines:
             names = (line.exchange, line.line)
             self._metrics.line_messages.labels(*names, "received").set(line.received)
             self._metrics.line_messages.labels(*names, "first").set(line.first)
@@ -60,10 +60,15 @@ class Status:
         """Raw records of this worker's partitions, neither worked nor put off yet."""
         return sum(task.lag_records for task in self._owner.tasks.values())
 
-    def lines(self) -> list[LineReport]:
+    def lines(self) -> LinesFound:
         """`/v1/lines`: the redundant lines of this worker's partitions."""
-        positions = (task.position for task in self._owner.tasks.values())
-        return reports(line for position in positions if position for line in position.lines)
+        positions = {
+            partition: task.position
+            for partition, task in sorted(self._owner.tasks.items())
+            if task.position is not None
+        }
+        found = reports(line for position in positions.values() for line in position.lines)
+        return LinesFound(found, list(positions), self._settings.partitions)
 
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""

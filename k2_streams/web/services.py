@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -50,6 +50,14 @@ class Queries(Protocol):
         ...
 
 
+class LinesFound(NamedTuple):
+    """How the redundant lines do, and of which partitions of how many."""
+
+    lines: list[LineReport]
+    partitions: list[int]
+    of_partitions: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The web's connections to the process.
@@ -61,7 +69,7 @@ class Services:
     stream: Stream
     query: Queries
     status: Callable[[], dict[str, Any]]
-    lines: Callable[[], list[LineReport]]
+    lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
     metrics_registry: CollectorRegistry
     keys: tuple[str, ...] = field(default=(), repr=False)

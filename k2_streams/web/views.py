@@ -43,6 +43,8 @@ class LinesAnswer(msgspec.Struct, frozen=True):
     """How the redundant lines do, of the partitions that this worker works."""
 
     lines: list[LineReport]
+    partitions: list[int]  # what the figures are of
+    complete: bool  # those are all there are: nothing is worked elsewhere
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -101,7 +103,9 @@ class Views:
     async def lines(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/lines`."""
         take_no_parameters(request)
-        return _json(LinesAnswer(self._services.lines()))
+        found = self._services.lines()
+        complete = len(found.partitions) == found.of_partitions
+        return _json(LinesAnswer(found.lines, found.partitions, complete))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """`GET /health/live`: the event loop turns."""

@@ -2,17 +2,17 @@
 
 import random
 import shutil
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cluster  # type: ignore[import-not-found]
+from conftest import Cluster, eventually  # type: ignore[import-not-found]
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
@@ -176,15 +176,14 @@ def test_ids_are_rows_once_through_kills(k2: Cluster) -> None:
         "--symbols", "50", "--seed", "11", "--truth", str(truth),
     )  # fmt: skip
     rng = random.Random(5)
-    for _ in range(4):
-        time.sleep(rng.uniform(1.0, 3.5))
+    for goal in sorted(rng.sample(range(3_000, 50_000), 4)):
+        eventually(lambda goal=goal: _ids(worker) >= goal, within_s=240, what="ids")
         worker.kill()
         worker.start().wait_ready()
     out, _ = producer.communicate(timeout=300)
     assert producer.returncode == 0, out
     k2.verify(worker, truth)
-    status = worker.get("/v1/status")
-    assert sum(part["ids"] for part in status["partitions"].values()) == 60_000
+    assert _ids(worker) == 60_000
     worker.stop()
     # A worker without its disk builds the ids from the changelog: all of it again is repeats.
     shutil.rmtree(k2.directory / "worker-0")
@@ -196,19 +195,13 @@ def test_ids_are_rows_once_through_kills(k2: Cluster) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
-    def rows() -> int:
-        found = worker.get("/v1/status")["partitions"].values()
-        return sum(part["ids"] for part in found)
-
-    deadline = time.monotonic() + 120
-    while True:
-        parts = worker.get("/v1/status")["partitions"].values()
-        if all(part["lag_records"] == 0 for part in parts) and _repeated(worker.url) >= 60_000:
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert rows() == 60_000
+    eventually(lambda: _repeated(worker.url) >= 60_000, within_s=240, what="all of it")
+    assert _ids(worker) == 60_000
     worker.stop()
+
+
+def _ids(worker: LocalWorker) -> int:
+    return sum(part["ids"] for part in worker.get("/v1/status")["partitions"].values())
 
 
 def _repeated(url: str) -> float:

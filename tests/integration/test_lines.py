@@ -86,7 +86,9 @@ def test_what_one_line_loses_the_other_brings_through_a_kill(k2: Cluster) -> Non
             (100, 100, "open"),
             (215, 229, "open"),
         ]
-    a, b = _get(f"{worker.url}/v1/lines")["lines"]
+    answer = _get(f"{worker.url}/v1/lines")
+    assert (answer["partitions"], answer["complete"]) == (list(range(PARTITIONS)), True)
+    a, b = answer["lines"]
     assert (a["line"], a["received"]) == ("A", len(SYMBOLS) * (COUNT - len(LOST["A"])))
     assert (b["line"], b["received"]) == ("B", len(SYMBOLS) * (COUNT - len(LOST["B"])))
     assert a["first"] + b["first"] == len(SYMBOLS) * (COUNT - len(lost))

@@ -278,4 +278,126 @@ MUTANTS = (
         "test_an_epoch_without_rows_still_says_how_far_it_came",
         ("runtime/epoch.py", "max(merged.num_rows, 1)", "merged.num_rows"),
     ),
+    _mutant(
+        "horizon-a-moment-late",
+        "a number that is late by exactly the horizon is still accepted",
+        "tests/unit/test_sequence.py::",
+        (
+            "core/horizon.py",
+            "if part.since_ms + horizon_ms <= append_ms:",
+            "if part.since_ms + horizon_ms < append_ms:",
+        ),
+    ),
+    _mutant(
+        "horizon-in-the-slow-path-alone",
+        "a run in order passes over the gaps that its times give up",
+        "tests/property/test_sequence_batch.py::",
+        (
+            "core/sequence_run.py",
+            "if at < 0 or is_due(state.sessions, run.latest_append_ms, horizon_ms):",
+            "if at < 0:",
+        ),
+    ),
+    _mutant(
+        "gap-younger-than-the-one-above",
+        "what is missing below a session's first is as old as the message that showed it",
+        "tests/property/test_sequence_model.py::",
+        (
+            "core/horizon.py",
+            "    return missing[0].since_ms if missing else append_ms\n",
+            "    return append_ms\n",
+        ),
+    ),
+    _mutant(
+        "filter-believed-before-it-was-rebuilt",
+        "a filter says no of ids that the store holds since before the restart",
+        "tests/property/test_dedup_batch.py::",
+        (
+            "state/ids.py",
+            "        self._bucket(bucket, hashes)\n",
+            "        self._bucket(bucket, hashes).filter = Bloom(self._memory.shape)\n",
+        ),
+    ),
+    _mutant(
+        "bucket-dropped-too-early",
+        "a bucket goes when its own time to live is over, not that of its last id",
+        "tests/property/test_dedup_batch.py::",
+        ("core/dedup.py", "> bucket - self.width_ms", "> bucket"),
+    ),
+    _mutant(
+        "id-not-in-the-changelog",
+        "of an epoch's ids only the first batch's are in the changelog: a restart forgets the rest",
+        "tests/property/test_dedup_batch.py::",
+        ("state/ids.py", "np.concatenate(bucket.new)", "bucket.new[0]"),
+    ),
+    _mutant(
+        "maybe-taken-for-yes",
+        "a new id that a filter says maybe to is a repeat",
+        "tests/property/test_dedup_batch.py::",
+        ("state/ids.py", "or self._store.holds(end, identity)", "or maybe[number]"),
+    ),
+    _mutant(
+        "ids-in-flight-forgotten",
+        "ids of a checkpoint that is being written are not looked up",
+        "tests/property/test_dedup_batch.py::",
+        (
+            "state/ids.py",
+            "bucket.sealed, bucket.pending = bucket.pending, set()",
+            "bucket.sealed, bucket.pending = set(), set()",
+        ),
+    ),
+    _mutant(
+        "another-partitions-store",
+        "a store is used that says it is of another partition",
+        "tests/unit/test_ids_store.py::test_another_partitions_store_is_not_believed",
+        (
+            "state/checked_store.py",
+            "if self.partition != partition:",
+            "if self.partition < 0:",
+        ),
+    ),
+    _mutant(
+        "ids-of-a-successor",
+        "ids that somebody else committed since the position was read are not noticed",
+        f"{TAKE_OVER}test_ids_committed_since_the_position_was_read_mean_fenced_not_lost",
+        ("runtime/ids_checkpoint.py", "if end > recovered.changelog_offset:", "if end < 0:"),
+    ),
+    _mutant(
+        "released-before-the-line-passed",
+        "a gap is released when a line has come to it, not behind it",
+        "tests/property/test_lines_model.py::",
+        ("core/lines.py", "line.next > held.last", "line.next > held.first"),
+    ),
+    _mutant(
+        "hold-a-moment-longer",
+        "a gap is released after its deadline, not at it",
+        "tests/property/test_lines_model.py::",
+        (
+            "core/lines.py",
+            "_deadline_ms(lines, held) <= now_ms]",
+            "_deadline_ms(lines, held) < now_ms]",
+        ),
+    ),
+    _mutant(
+        "awaits-no-other-line",
+        "a gap waits only for lines that the scope has seen",
+        "tests/property/test_lines_model.py::",
+        ("core/lines.py", "if name != arrival.line)", "if not name)"),
+    ),
+    _mutant(
+        "brought-by-another-line-is-late",
+        "what one line lost and another brings is late",
+        "tests/property/test_lines_model.py::",
+        ("core/lines.py", "                verdict = Verdict.IN_ORDER\n", "                pass\n"),
+    ),
+    _mutant(
+        "first-copy-counted-as-a-copy",
+        "in a batch the first copies are counted as duplicates of their line, not the others",
+        "tests/property/test_lines_model.py::",
+        (
+            "core/lines_batch.py",
+            "lined, session.id, ~following)",
+            "lined, session.id, following)",
+        ),
+    ),
 )

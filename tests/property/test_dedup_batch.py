@@ -19,7 +19,7 @@ from k2_streams.core.dedup import (
     step,
     step_batch,
 )
-from k2_streams.state.ids import IdTable
+from k2_streams.state.ids import IdTable, SealedIds
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
 
@@ -47,6 +47,7 @@ class Partition:
         self.changelog: list[bytes] = []
         self.committed = ()
         self.now_ms = 0
+        self.sealed: SealedIds | None = None
         self._open()
 
     def work(self, messages: list[Message]) -> list[bool]:
@@ -56,14 +57,26 @@ class Partition:
         hashes = hashes_of([identity for identity, _ in messages])
         return step_batch(self.table, WINDOW, hashes, now_ms).tolist()
 
+    def begin(self) -> None:
+        """A checkpoint's transaction is under way: the next epoch grows beside it."""
+        if self.sealed is None:
+            self.sealed = self.table.seal()
+
     def checkpoint(self, *, written: bool) -> None:
         """The transaction is committed; the store has it, or the process dies before it does."""
-        sealed = self.table.seal()
+        self.begin()
+        sealed, self.sealed = self.sealed, None
+        assert sealed is not None
         self.changelog += sealed.records()
         self.committed = sealed.buckets
-        self.at = len(self.changelog)
         if written and sealed.ids:
-            self.table.write(sealed, IdsMeta(IDS_VERSION, "c", self.at, 0, sealed.buckets))
+            meta = IdsMeta(IDS_VERSION, "c", len(self.changelog), 0, sealed.buckets)
+            self.table.write(sealed, meta)
+
+    def settle(self) -> None:
+        """The checkpoint under way, if there is one, ends well."""
+        if self.sealed is not None:
+            self.checkpoint(written=True)
 
     def restart(self) -> None:
         """A kill, and a take-over from store and changelog."""
@@ -115,11 +128,15 @@ def test_any_split_and_any_restart_gives_what_the_plain_step_gives(
         while len(found) < len(messages):
             size = data.draw(st.integers(1, 12))
             found += partition.work(messages[len(found) : len(found) + size])
-            end = data.draw(st.sampled_from(["", "", "checkpoint", "unwritten", "kill"]))
-            if end:
+            end = data.draw(st.sampled_from(["", "", "begin", "checkpoint", "unwritten", "kill"]))
+            if end == "begin":
+                partition.begin()
+            elif end:
+                partition.settle()
                 partition.checkpoint(written=end == "checkpoint")
             if end in {"unwritten", "kill"}:
                 partition.restart()
+        partition.settle()
         partition.checkpoint(written=True)
         held = {bucket.end_ms: bucket.ids for bucket in partition.committed}
         partition.store.close()

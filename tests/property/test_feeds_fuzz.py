@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from venue_records import CONTROL, RECORDED, TRADES, decode
 
+from k2_streams.feeds import kraken
 from k2_streams.feeds.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.keys import SYMBOL
@@ -148,14 +149,47 @@ def leaves(found: object) -> list[object]:
     return [found]
 
 
+#: Where a venue has price and quantity of each trade, in the message's order.
+WHERE = {
+    "bybit.v5": lambda said: [(trade["p"], trade["v"]) for trade in said["data"]],
+    "canonical": lambda said: [(said["price"], said["quantity"])],
+    "coinbase.advanced": lambda said: [
+        (trade["price"], trade["size"]) for event in said["events"] for trade in event["trades"]
+    ],
+    "coinbase.exchange": lambda said: [(said["price"], said["size"])],
+    "hitbtc.v2": lambda said: [
+        (trade["price"], trade["quantity"]) for trade in said["params"]["data"]
+    ],
+    "kraken.v1": lambda said: [(trade[0], trade[1]) for trade in said[1]],
+}
+
+
+def trades_in(name: str, text: str) -> list[tuple[str, str]]:
+    """Price and quantity of each trade of a message, from their own places."""
+    if name == "asx.csv":
+        columns = text.split(",")
+        return [(columns[4], columns[5])]
+    said = json.loads(text, parse_float=str, parse_int=str)
+    if name in WHERE:
+        return WHERE[name](said)
+    data = said.get("data") or said  # Binance's markets
+    return [(data["p"], data["q"])]
+
+
+def unstamped(name: str, value: bytes) -> str:
+    """A message without the times of whoever recorded it."""
+    text = value.decode()
+    while name != "asx.csv" and text[:1].isdigit():
+        text = text.partition(" ")[2]
+    return text
+
+
 def spoken(name: str, value: bytes) -> tuple[set[Decimal], set[str]]:
     """The numbers and the texts of a message, by another reader than K2's."""
-    text = value.decode()
+    text = unstamped(name, value)
     if name == "asx.csv":
         said = text.split(",")
     else:
-        while text[:1].isdigit():
-            text = text.partition(" ")[2]
         said = leaves(json.loads(text, parse_float=str, parse_int=str))
     numbers = set()
     for one in said:
@@ -183,11 +217,14 @@ def check(name: str, key: bytes | None, value: bytes | None, found: tuple) -> No
     if sequence >= 0:
         assert Decimal(sequence) in numbers
     assert [row["source_index"] for row in rows] == list(range(len(rows)))
+    if rows:  # as many, in this order, each number from its own place
+        assert [(row["price"], row["quantity"]) for row in rows] == [
+            (Decimal(price), Decimal(quantity))
+            for price, quantity in trades_in(name, unstamped(name, value))
+        ]
     for row in rows:
         assert row["price"] > 0
-        assert row["price"] in numbers
         assert row["quantity"] > 0
-        assert row["quantity"] in numbers
         assert row["exchange_time_ns"] >= MIN_EVENT_TIME_NS
         assert row["side"] in {None, "buy", "sell", "unknown"}
         assert row["exchange"] == scope.partition(":")[0]
@@ -229,6 +266,24 @@ def test_fuzz(name: str) -> None:
         fuzz(name)
         rounds += 1
     log.info("%s: %d seeds, %d times %d examples", name, len(seeds(name)), rounds, EXAMPLES)
+
+
+@pytest.mark.parametrize("name", sorted(FEEDS))
+def test_every_field_in_every_hostile_way(name: str) -> None:
+    """Chance seldom meets one field with one value: here each does, one at a time."""
+    key, value = TRADES[name]
+    for token in _TOKEN.finditer(value):
+        for hostile in HOSTILE:
+            spoilt = value[: token.start()] + hostile + value[token.end() :]
+            check(name, key, spoilt, outcome(decode(name, [(key, spoilt)]), 0))
+
+
+def test_an_empty_price_read_as_a_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of every field can fail."""
+    honest = kraken.typed
+    monkeypatch.setattr(kraken, "typed", lambda *asked: honest(*asked) or "1")
+    with pytest.raises((AssertionError, InvalidOperation)):
+        test_every_field_in_every_hostile_way("kraken.v1")
 
 
 def test_the_check_finds_nonsense() -> None:

@@ -13,7 +13,7 @@ from k2_streams.core.line_stats import LineReport
 from k2_streams.core.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
 from k2_streams.web.server import install
-from k2_streams.web.services import Readiness, Services
+from k2_streams.web.services import LinesFound, Readiness, Services
 
 START = dt.datetime(2024, 5, 6, 7, 8, 9, 123_456, dt.UTC)
 START_NS = 1_714_979_289_123_456_000
@@ -157,7 +157,7 @@ def services(query=None, **changes):
         "stream": stream.TRADES,
         "query": query or CannedQueries(),
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
-        "lines": lambda: [LINE],
+        "lines": lambda: LinesFound([LINE], [0, 2], 4),
         "ready": lambda: Readiness(ok=True),
         "metrics_registry": CollectorRegistry(),
         "clock": FixedClock(),
