@@ -39,6 +39,7 @@ class SessionTruth:
     duplicates: list[Range] = field(default_factory=list)  # numbers repeated
     duplicate_count: int = 0  # each as often as it was
     reset: tuple[int, str] | None = None  # its first number, and the session before
+    ids: list[str] = field(default_factory=list)  # of rows told apart by them: numbers are places
 
 
 @dataclass(slots=True)
@@ -97,8 +98,8 @@ class Expected:
         numbers: npt.NDArray[np.int64],
         good: npt.NDArray[np.bool_],
         values: npt.NDArray[Any],
-    ) -> None:
-        """Messages whose scope, session and number can be read.
+    ) -> npt.NDArray[np.bool_]:
+        """Messages whose scope, session and number can be read; which were not received before.
 
         Args:
             groups: as `group` gave them.
@@ -108,7 +109,7 @@ class Expected:
         """
         size = len(groups)
         if not size:
-            return
+            return np.empty(0, np.bool_)
         if int(numbers.max()) >> _NUMBER_BITS or int(numbers.min()) < 0:
             raise ValueError(f"expected numbers of up to {_NUMBER_BITS} bits: {numbers.max()}")
         order = np.argsort(groups, kind="stable")
@@ -131,6 +132,13 @@ class Expected:
             is_good = bool(good[order[at]])
             accepted[at] = self._odd(int(group[at]), int(number[at]), int(before[at]), is_good)
         self._add(group, number, begins, accepted, good[order], values[order])
+        in_order = np.empty(size, np.bool_)
+        in_order[order] = accepted
+        return in_order
+
+    def highest(self, group: int) -> int:
+        """The highest number so far; -1 before the first."""
+        return int(self._top[group])
 
     def _odd(self, group: int, number: int, before: int, is_good: bool) -> bool:
         """A message that is not simply the next of its session: whether it is accepted."""

@@ -31,6 +31,7 @@ class FoundEvents:
         self._sessions = {(line.scope, line.session) for line in truth.sessions}
         self._facts: Counter[Fact] = Counter()
         self._duplicates: Counter[tuple[str, str]] = Counter()
+        self._by_id: Counter[tuple[str, str]] = Counter()  # those of them told by an id
         self._repeated: dict[tuple[str, str], set[int]] = {}
         self._unreadable: list[str] = []
         self.others = 0
@@ -80,6 +81,11 @@ class FoundEvents:
         """Repeated numbers of the truth's sessions, each as often as it was."""
         return sum(self._duplicates[session] for session in self._sessions)
 
+    @property
+    def repeated_ids(self) -> int:
+        """How many of these are trades told apart by an id, not messages by a number."""
+        return sum(self._by_id[session] for session in self._sessions)
+
     def _is_ours(self, session: tuple[str, str], event: dict[str, Any]) -> bool:
         """Whether the event came of a record that the run sent.
 
@@ -99,6 +105,8 @@ class FoundEvents:
 
     def _take_duplicates(self, session: tuple[str, str], event: dict[str, Any]) -> None:
         self._duplicates[session] += event["count"]
+        if event.get("by") == "id":
+            self._by_id[session] += event["count"]
         if session in self._sessions:
             numbers = self._repeated.setdefault(session, set())
             for first, last in event["ranges"]:

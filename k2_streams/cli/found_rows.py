@@ -4,6 +4,7 @@ Rows come as Arrow batches and stay as numbers: 29 bytes each, so that millions 
 comparison knows nothing of how the rows were made.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -62,6 +63,8 @@ class FoundRows:
         for line in truth.sessions:
             self._codes[line.scope, line.session] = len(self._codes)
         self._expected = len(self._codes)
+        self._places = [{name: at for at, name in enumerate(line.ids)} for line in truth.sessions]
+        self._counted: Counter[int] = Counter()  # rows so far, of those that nothing tells apart
         self._kept = _Columns()
         self._values: dict[int, int] = {}
         self._wrong_ids: list[str] = []
@@ -86,7 +89,7 @@ class FoundRows:
         self.rows += batch.num_rows
         kept = self._kept
         kept.code.append(code)
-        kept.number.append(self._number(batch))
+        kept.number.append(self._number(batch, code))
         kept.partition.append(partition)
         kept.offset.append(offset)
         kept.index.append(batch.column("source_index").to_numpy())
@@ -140,13 +143,26 @@ class FoundRows:
                 within |= (partition == one) & (offset >= place.first) & (offset < place.next)
         return within
 
-    def _number(self, batch: pa.RecordBatch) -> _Ints:
-        """What tells a row apart in its session: its number; its id, where the run sent ids."""
+    def _number(self, batch: pa.RecordBatch, code: npt.NDArray[np.int32]) -> _Ints:
+        """What tells a row apart in its session: its number, its id, or nothing."""
+        if self._truth.header.rows_by == "trade_id":
+            ids = batch.column("trade_id").to_pylist()
+            places = [
+                self._places[at].get(name, -1) if at < self._expected else -1
+                for at, name in zip(code.tolist(), ids, strict=True)
+            ]
+            return np.array(places, np.int64)
+        if self._truth.header.rows_by == "place":
+            return np.array([self._place(at) for at in code.tolist()], np.int64)
         number = batch.column("sequence")
         if self._truth.header.options.get("ids") and number.null_count:
             number = pc.coalesce(number, batch.column("trade_id").cast(pa.int64()))
         found: _Ints = pc.fill_null(number, -1).to_numpy()
         return found
+
+    def _place(self, code: int) -> int:
+        self._counted[code] += 1
+        return self._counted[code] - 1
 
     def _sum(self, code: npt.NDArray[np.int32], batch: pa.RecordBatch) -> None:
         """Add what the rows are worth, exactly, to each session's sum."""
@@ -170,7 +186,10 @@ class FoundRows:
         by_number = pc.binary_join_element_wise(
             "s:", batch.column("sequence").cast(pa.string()), ""
         )
-        expected = pc.binary_join_element_wise(*texts, pc.coalesce(by_trade, by_number), "|")
+        told_by = pc.coalesce(by_trade, by_number)
+        if self._truth.header.rows_by == "place":
+            told_by = pc.coalesce(told_by, _by_place(batch))
+        expected = pc.binary_join_element_wise(*texts, told_by, "|")
         found = batch.column("message_id")
         same = pc.equal(found, expected).fill_null(fill_value=False)
         if not pc.all(same).as_py():
@@ -260,6 +279,13 @@ class FoundRows:
             if repeated:
                 check.differ(f"{repeated} message ids stand on more than one row")
         return check
+
+
+def _by_place(batch: pa.RecordBatch) -> pa.Array:
+    """The id's last part of a row that has nothing else."""
+    names = ("source_partition", "source_offset", "source_index")
+    place = [batch.column(name).cast(pa.string()) for name in names]
+    return pc.binary_join_element_wise("p", *place, ":")
 
 
 def _joined(parts: list[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:

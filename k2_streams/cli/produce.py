@@ -17,6 +17,8 @@ from rich.console import Console
 from k2_streams.cli import truth as truth_file
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.expected import Expected, SessionTruth
+from k2_streams.cli.expected_messages import ExpectedMessages
+from k2_streams.cli.id_truth import ExpectedIds
 from k2_streams.cli.invalid import BY_NAME
 from k2_streams.cli.load_watch import watching
 from k2_streams.cli.messages import Encoder, Names
@@ -24,7 +26,15 @@ from k2_streams.cli.produce_job import Job, settle
 from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
-from k2_streams.cli.recorded import Item, RecordedError, RecordedStream, edited, items
+from k2_streams.cli.recorded import (
+    Item,
+    RecordedError,
+    RecordedStream,
+    edited,
+    items,
+    messages,
+    model_of,
+)
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.cli.streams import BY_NAME as STREAMS
@@ -54,6 +64,7 @@ Examples:
       --tiers-file tiers.csv --watch http://127.0.0.1:6066
   k2 produce --messages 1000000 --seed 7 --ids --duplicates 1% --truth ids.jsonl.gz
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
+  k2 produce --feed hitbtc.v2 --lines HITBTC.ws.*.0 --truth lines.jsonl
   k2 produce --stream quotes --feed asx.quotes.csv 7078.csv --truth quotes.jsonl
   k2 produce --feed binance.spot *.gz --seed 3 --gaps 1% --disorder 1% --truth edited.jsonl
   k2 produce --feed hitbtc.v2 --lines HITBTC.ws.*
@@ -193,17 +204,30 @@ async def _run(job: Job, truth: Path | None) -> None:
             outcome = await send_all(
                 stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
             )
-        ids = stream.ids if isinstance(stream, SyntheticStream) else None
-        sessions = list((ids or expected).truths())
+        sessions = list((_model(stream) or expected).truths())
         if truth:
             truth_file.write(truth, _truth(job, stream, sender, expected, sessions, outcome))
     missed = stream.resets_missed if isinstance(stream, SyntheticStream) else 0
     report(Console(), sessions, expected, outcome, sender.sent, truth, missed)
 
 
+def _model(stream: Stream) -> ExpectedIds | ExpectedMessages | None:
+    """What is told instead of the common model."""
+    if isinstance(stream, SyntheticStream):
+        return stream.ids
+    return stream.model if isinstance(stream, RecordedStream) else None
+
+
 def _stream(job: Job, sender: Sender) -> Stream:
     if job.plan is None:
-        return RecordedStream(job.feed, lambda: _recorded(job), sender.partition_of, job.repeat)
+        model = model_of(job.stream.name, job.feed, lined=job.lines)
+        return RecordedStream(
+            job.feed,
+            lambda: _recorded(job, is_told=model is not None),
+            sender.partition_of,
+            job.repeat,
+            model,
+        )
     plan = job.plan
     if sender.partitions == 1:  # there is no wrong one
         wrong = BY_NAME["wrong-partition"]
@@ -215,11 +239,14 @@ def _stream(job: Job, sender: Sender) -> Stream:
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 
-def _recorded(job: Job) -> Iterable[Item]:
+def _recorded(job: Job, *, is_told: bool) -> Iterable[Item]:
     files = [_records(job, file) for file in job.files]
     records = merge(*files, key=itemgetter(0)) if job.lines else chain.from_iterable(files)
     told = ((one.key, one.value, line) for _, one, line in records)
-    stream = edited(items(job.stream.name, job.feed, told), job.edits)
+    if is_told:
+        stream = messages(job.stream.name, job.feed, told)
+    else:
+        stream = edited(items(job.stream.name, job.feed, told), job.edits)
     return islice(stream, job.messages)
 
 
@@ -238,13 +265,16 @@ def _truth(
     sessions: list[SessionTruth],
     outcome: Outcome,
 ) -> truth_file.Truth:
+    told = stream.model if isinstance(stream, RecordedStream) else None
     header = truth_file.Header(
         topic=job.topic,
+        rows_by=told.rows_by if told else "sequence",
+        repeated=told.repeated if told else 0,
         stream=job.stream.name,
         feed=job.feed,
         options=job.options,
         sent=outcome.handed_over,
-        controls=expected.controls,
+        controls=told.controls if told else expected.controls,
     )
     positions = {
         partition: truth_file.Position(sent.first, sent.next, sent.count)

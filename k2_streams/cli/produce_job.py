@@ -163,13 +163,13 @@ def _plan(
 
 
 def _check_recordings(options: dict[str, Any]) -> None:
-    """A truth and faults need numbered trades; lines need files to be lines of."""
+    """Faults need numbered trades; lines need files to be lines of."""
     if options["lines"] and len(options["files"]) < 2:
         raise click.UsageError("--lines needs a file for each line")
     known = READERS[options["stream"]]
     if options["feed"] is None or (options["feed"] in known and not options["lines"]):
         return
-    for name in ("truth", "gaps", "duplicates", "disorder", "late"):
+    for name in ("gaps", "duplicates", "disorder", "late"):
         if options[name]:
             made_of = "one line of " if options["lines"] else ""
             raise CannotError(f"--{name} can be made of {made_of}{', '.join(sorted(known))} alone")

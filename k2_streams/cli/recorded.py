@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from k2_streams.cli.expected import Expected
+from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
 from k2_streams.cli.messages import Headers, Record
+from k2_streams.cli.recorded_messages import MESSAGES
 from k2_streams.cli.streams import SCALE, worth
 from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
 
@@ -42,6 +44,7 @@ class Item(NamedTuple):
     value: bytes
     trade: Trade | None
     line: str | None = None  # of the redundant lines of a feed
+    said: Said | None = None  # where the model is one of messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,8 @@ def _canonical(stream: str, value: bytes) -> Trade:
     )
 
 
-#: By stream the feeds of which a truth can be made: each row is a message, with a number of its
-#: own. The records of the others are sent as they are.
+#: By stream the feeds of which each row is a message, with a number of its own: faults can be made
+#: of them. `MESSAGES` has the others.
 READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
     "trades": {
         "asx.csv": _asx_csv,
@@ -133,20 +136,53 @@ READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
 }
 
 
-def items(
-    stream: str,
-    feed: str,
-    records: Iterable[tuple[bytes, bytes] | tuple[bytes, bytes, str | None]],
+def model_of(stream: str, feed: str, *, lined: bool) -> ExpectedMessages | None:
+    """What must come of a feed's messages, where rows have no numbers or come by lines."""
+    if feed in READERS[stream]:
+        return ExpectedMessages("sequence", lined=True) if lined else None
+    rows_by, _ = MESSAGES[feed]
+    return ExpectedMessages(rows_by, lined=lined)
+
+
+def messages(
+    stream: str, feed: str, records: Iterable[tuple[bytes, bytes, str | None]]
 ) -> Iterator[Item]:
-    """Keys, values and lines, with what they say where a truth can be made of the feed.
+    """Keys, values and lines, with all that the messages say.
 
     Raises:
         RecordedError: a record does not say what the feed's records say.
     """
     read = READERS[stream].get(feed)
+    for number, (key, value, line) in enumerate(records, 1):
+        try:
+            said = _said(key, read(value)) if read else MESSAGES[feed][1](key.decode(), value)
+        except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
+            raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
+        yield Item(key, value, None, line, said)
+
+
+def _said(key: bytes, trade: Trade | None) -> Said:
+    """A trade as a message of one."""
+    if trade is None:
+        return Said(key.decode(), "0", None)
+    traded = Traded(trade.scope, None, trade.value)
+    return Said(trade.scope, trade.session, trade.number, (traded,))
+
+
+def items(
+    stream: str,
+    feed: str,
+    records: Iterable[tuple[bytes, bytes] | tuple[bytes, bytes, str | None]],
+) -> Iterator[Item]:
+    """Keys, values and lines, with the trades that they carry.
+
+    Raises:
+        RecordedError: a record does not say what the feed's records say.
+    """
+    read = READERS[stream][feed]
     for number, (key, value, *line) in enumerate(records, 1):
         try:
-            yield Item(key, value, read(value) if read else None, *line)
+            yield Item(key, value, read(value), line[0] if line else None)
         except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
 
@@ -224,8 +260,13 @@ class RecordedStream:
         read: Callable[[], Iterable[Item]],
         partition_of: Callable[[bytes], int],
         repeat: int,
+        model: ExpectedMessages | None = None,
     ) -> None:
-        """Take a feed's name, a way to read the records from their beginning, and where they go."""
+        """Take a feed's name, a way to read the records from their beginning, and where they go.
+
+        With a model the items are those of `messages`, and it is told instead of the common one.
+        """
+        self.model = model
         self._read = read
         self._repeat = repeat
         self._partitions: dict[bytes, int] = {}
@@ -275,6 +316,11 @@ class RecordedChunk:
 
     def tell(self, expected: Expected, start: int, end: int) -> None:
         """Tell the model that items [start, end) were sent."""
+        if self._stream.model is not None:
+            for item in self._items[start:end]:
+                if item.said is not None:
+                    self._stream.model.take(item.said, item.line)
+            return
         trades = [item.trade for item in self._items[start:end] if item.trade is not None]
         expected.controls += end - start - len(trades)
         expected.feed(

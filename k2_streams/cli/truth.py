@@ -41,6 +41,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="h
     options: dict[str, str | int | float | bool | list[str] | None]
     sent: int  # records, all kinds
     controls: int = 0  # known records without a trade
+    rows_by: str = "sequence"  # what tells rows apart: "sequence", "trade_id", "place" (nothing)
+    repeated: int = 0  # records of which every trade came before, by its id
 
 
 class SessionLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="session"):
@@ -60,6 +62,7 @@ class SessionLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     duplicates: list[Range] = []
     duplicate_count: int = 0
     reset: tuple[int, str] | None = None
+    ids: list[str] = []  # of rows told apart by them; `rows` are places in this list
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="letters"):
@@ -130,6 +133,7 @@ def session_line(truth: SessionTruth, scale: int) -> SessionLine:
         duplicates=truth.duplicates,
         duplicate_count=truth.duplicate_count,
         reset=truth.reset,
+        ids=truth.ids,
     )
 
 
@@ -230,6 +234,11 @@ def merge(truths: Iterable[Truth]) -> Truth:
         if merged is None:
             merged = truth
             continue
+        if truth.header.rows_by != merged.header.rows_by:
+            raise TruthError(
+                f"expected truths whose rows are told apart by {merged.header.rows_by}, found "
+                f"{truth.header.rows_by}: verify them one at a time"
+            )
         if truth.header.topic != merged.header.topic:
             raise TruthError(
                 f"expected truths of one topic, found {merged.header.topic} "
@@ -253,6 +262,7 @@ def merge(truths: Iterable[Truth]) -> Truth:
             merged.header,
             sent=merged.header.sent + truth.header.sent,
             controls=merged.header.controls + truth.header.controls,
+            repeated=merged.header.repeated + truth.header.repeated,
         )
         merged = Truth(
             header,

@@ -183,6 +183,8 @@ async def _compare(job: _Job) -> list[Check]:
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
     if job.deep:
+        if truth.header.rows_by != "sequence" or truth.header.options.get("lines"):
+            raise CannotError("--deep is of numbered rows that come by one line alone")
         checks += await deep_checks(job.settings, job.deep)
     return checks
 
@@ -246,10 +248,16 @@ def _conserved(
     truth: truth_file.Truth, rows: FoundRows, events: FoundEvents, letters: FoundLetters
 ) -> Check:
     """Each record sent is a row, a dead letter, a counted duplicate or a control message."""
-    found = rows.rows + letters.count + events.duplicates + truth.header.controls
+    positions = rows.positions()
+    records, repeated = rows.rows, events.duplicates
+    if truth.header.rows_by != "sequence":
+        # A message may hold several trades, and is repeated by its number, or trade by trade.
+        records = sum(len(np.unique(offsets)) for offsets in positions.values())
+        repeated += truth.header.repeated - events.repeated_ids
+    found = records + letters.count + repeated + truth.header.controls
     check = Check("every record sent is accounted for", truth.header.sent, found)
     buried = letters.positions()
-    for partition, offsets in rows.positions().items():
+    for partition, offsets in positions.items():
         both = np.intersect1d(offsets, buried.get(partition, np.empty(0, np.int64)))
         for offset in both.tolist():
             check.differ(f"raw {partition}:{offset} is a row and a dead letter")

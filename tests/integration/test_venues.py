@@ -22,12 +22,6 @@ def rows(worker: LocalWorker, exchange: str) -> list[dict]:
     return worker.get(f"/v1/trades?exchange={exchange}&{EVERYTHING}&end={end}")["data"]
 
 
-def send(k2: Cluster, recordings: Path, feed: str, *files: str) -> None:
-    """Send what no truth can be made of."""
-    done = k2.k2("produce", "--feed", feed, *[venues(recordings, name) for name in files])
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_numbered_trades(k2: Cluster, recordings: Path) -> None:
     """Coinbase's matches and Binance's futures, trades and aggregates: each row, and no event."""
     with k2.worker() as worker:
@@ -55,9 +49,12 @@ def test_numbered_trades(k2: Cluster, recordings: Path) -> None:
 def test_messages_of_many_trades_and_of_none(k2: Cluster, recordings: Path) -> None:
     """Counted by connection, by a book's topic, or not at all: every trade once, and no event."""
     with k2.worker() as worker:
-        send(k2, recordings, "coinbase.advanced", "COINBASE.jsonl.zst")
-        send(k2, recordings, "bybit.v5", "BYBIT.jsonl.zst")
-        send(k2, recordings, "kraken.v1", "KRAKEN.jsonl.zst")
+        for feed, file in (
+            ("coinbase.advanced", "COINBASE.jsonl.zst"),
+            ("bybit.v5", "BYBIT.jsonl.zst"),
+            ("kraken.v1", "KRAKEN.jsonl.zst"),
+        ):
+            k2.verify(worker, k2.produce("--feed", feed, venues(recordings, file)))
         counted = {"first": 1 + 6, "in_order": 1_029 + 2_148 - 6}
         eventually(lambda: counted.items() <= verdicts(worker).items(), 120, "all counted")
         for exchange, count in (("COINBASE", 279), ("BYBIT", 347), ("KRAKEN", 10)):
@@ -80,8 +77,7 @@ def test_four_lines_of_hitbtc(k2: Cluster, recordings: Path) -> None:
     with k2.worker() as worker:
         folder = recordings / "ab-lines-2021-07-15"
         lines = [str(folder / f"HITBTC.ws.{line}.0") for line in (1, 2, 3, 4)]
-        done = k2.k2("produce", "--feed", "hitbtc.v2", "--lines", *lines)
-        assert done.returncode == 0, done.stdout + done.stderr
+        k2.verify(worker, k2.produce("--feed", "hitbtc.v2", "--lines", *lines))
         updates = {"first": 10, "in_order": 517, "duplicate": 4 * 537 - 527}
         eventually(lambda: updates.items() <= verdicts(worker).items(), 120, "all counted")
         assert not verdicts(worker).get("reset")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2_streams.cli.expected import Expected
+from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.found_rows import FoundRows, columns_of
 from k2_streams.cli.truth import Header, Position, Truth, session_line
 from k2_streams.core import stream
@@ -177,3 +177,49 @@ def test_slices_and_dictionaries_are_read_like_anything_else():
     for batch in pa.table(encoded, names=table.column_names).combine_chunks().to_batches():
         found.add(batch.slice(1))
     assert all(check.agrees for check in found.checks("it"))
+
+
+def without_numbers(rows_by: str, ids: list[str], rows: list[dict]) -> set[str]:
+    """Checks that do not agree of two rows, worth 1 and 2 thousandths, that have no number."""
+    line = SessionTruth("X:A", "0", rows=[(0, 1)], count=2, value=3, ids=ids)
+    header = Header(topic="raw", feed="x", options={}, sent=2, rows_by=rows_by)
+    found = FoundRows(Truth(header, [session_line(line, 3)], Counter(), {0: Position(0, 9, 9)}))
+    for one in rows:
+        found.add(pa.RecordBatch.from_pylist([one], SCHEMA))
+    return {
+        check.name.removeprefix("it: ")
+        for check in found.checks("it")
+        if check.differences or check.expected != check.found
+    }
+
+
+def by_id(number: int, name: str, **fields) -> dict:
+    said = {"sequence": 7, "trade_id": name, "message_id": f"X|A|0|t:{name}"}
+    return row("X:A", "0", number, number, **(said | fields))
+
+
+def by_place(number: int, **fields) -> dict:
+    said = {"sequence": None, "message_id": f"X|A|0|p:0:{number}:0"}
+    return row("X:A", "0", number, number, **(said | fields))
+
+
+def test_rows_told_apart_by_an_id():
+    """Two may have one number, of the message that held both."""
+    one, two = by_id(1, "a"), by_id(2, "b")
+    assert without_numbers("trade_id", ["a", "b"], [two, one]) == set()
+    assert "rows" in without_numbers("trade_id", ["a", "b"], [one])
+    assert "rows" in without_numbers("trade_id", ["a", "b"], [one, by_id(2, "c")])
+    assert "rows" in without_numbers("trade_id", ["a", "b"], [one, two, two])
+    other = by_id(2, "b", message_id="X|A|0|s:7")
+    assert without_numbers("trade_id", ["a", "b"], [one, other]) == {"message ids"}
+
+
+def test_rows_that_nothing_tells_apart():
+    """How many, what they are worth, and an id made of their place."""
+    one, two = by_place(1), by_place(2)
+    assert without_numbers("place", [], [one, two]) == set()
+    assert "rows" in without_numbers("place", [], [one])
+    assert "rows" in without_numbers("place", [], [one, two, by_place(3)])
+    assert "raw positions, each once" in without_numbers("place", [], [one, one])
+    other = by_place(2, message_id="X|A|0|p:0:9:0")
+    assert without_numbers("place", [], [one, other]) == {"message ids"}

@@ -1,0 +1,79 @@
+"""What the messages say whose rows have no number of their own, read apart from the feeds."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from k2_streams.cli.expected_messages import Said, Traded
+from k2_streams.cli.streams import worth
+
+#: What a session without a name is called.
+_SESSION = "0"
+#: A connection's begin as a session's name has so many digits.
+_CONNECTION_DIGITS = 19
+
+
+def _coinbase_advanced(key: str, value: bytes) -> Said:
+    _, connected, text = value.split(b" ", 2)
+    message = json.loads(text)
+    session = connected.decode().zfill(_CONNECTION_DIGITS)
+    if "sequence_num" not in message:
+        return Said(key, session, None)
+    trades = []
+    if message["channel"] == "market_trades":
+        trades = [
+            Traded(
+                f"COINBASE:{one['product_id']}", one["trade_id"], _worth(one["price"], one["size"])
+            )
+            for event in message["events"]
+            for one in event["trades"]
+        ]
+    return Said(key, session, message["sequence_num"], trades)
+
+
+def _bybit(key: str, value: bytes) -> Said:
+    message = _unstamped(value)
+    topic = message.get("topic", "")
+    if topic.startswith("publicTrade."):
+        trades = [Traded(key, one["i"], _worth(one["p"], one["v"])) for one in message["data"]]
+        return Said(key, _SESSION, None, trades)
+    counts = topic.startswith("orderbook.") and "@" in key
+    return Said(key, _SESSION, message["data"]["u"] if counts else None)
+
+
+def _hitbtc(key: str, value: bytes) -> Said:
+    message = _unstamped(value)
+    method, params = message.get("method"), message.get("params", {})
+    if method in {"updateTrades", "snapshotTrades"}:
+        trades = [
+            Traded(key, str(one["id"]), _worth(one["price"], one["quantity"]))
+            for one in params["data"]
+        ]
+        return Said(key, _SESSION, None, trades)
+    counts = method in {"updateOrderbook", "snapshotOrderbook"}
+    return Said(key, _SESSION, params["sequence"] if counts else None)
+
+
+def _kraken(key: str, value: bytes) -> Said:
+    message = _unstamped(value)
+    if not isinstance(message, list) or message[-2] != "trade":
+        return Said(key, _SESSION, None)
+    return Said(key, _SESSION, None, [Traded(key, None, _worth(*one[:2])) for one in message[1]])
+
+
+def _unstamped(value: bytes) -> Any:
+    """The message behind the time at which it was received."""
+    return json.loads(value.partition(b" ")[2] if value[:1].isdigit() else value)
+
+
+def _worth(price: str, quantity: str) -> int:
+    return worth("trades", {"price": price, "quantity": quantity})
+
+
+#: By feed what tells its rows apart, and what a record says, by its key and value.
+MESSAGES: dict[str, tuple[str, Callable[[str, bytes], Said]]] = {
+    "bybit.v5": ("trade_id", _bybit),
+    "coinbase.advanced": ("trade_id", _coinbase_advanced),
+    "hitbtc.v2": ("trade_id", _hitbtc),
+    "kraken.v1": ("place", _kraken),
+}

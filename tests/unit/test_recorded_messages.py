@@ -1,0 +1,102 @@
+"""What must come of messages whose rows have no number of their own: the model, and the figures."""
+
+from pathlib import Path
+
+import pytest
+from venue_records import RECORDED
+
+from k2_streams.cli.expected import SessionTruth
+from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
+from k2_streams.cli.recorded import RecordedStream, messages, model_of
+from k2_streams.feeds.recordings import read
+
+
+def trade(number: int) -> tuple[Traded, ...]:
+    return (Traded("X:A", None, number),)
+
+
+def told(*sent: tuple[str, int]) -> SessionTruth:
+    """Numbers of one session, each by a line."""
+    model = ExpectedMessages("sequence", lined=True)
+    for line, number in sent:
+        model.take(Said("X:A", "0", number, trade(number)), line)
+    (truth,) = model.truths()
+    return truth
+
+
+def test_what_one_line_lacks_another_brings():
+    truth = told(("A", 1), ("B", 1), ("A", 4), ("B", 2), ("B", 3), ("B", 4))
+    assert truth.rows == [(1, 4)]
+    assert (truth.opened, truth.late_events) == ([], [])
+    assert (truth.duplicate_count, truth.duplicates) == (2, [(1, 1), (4, 4)])
+    assert (truth.count, truth.value) == (4, 10)
+
+
+def test_what_all_lines_lack_is_a_gap_once_all_have_passed_it():
+    sent = [("A", 1), ("B", 1), ("A", 4)]
+    assert told(*sent).opened == [], "B may still bring them"
+    assert told(*sent, ("B", 5)).opened == [(2, 3)]
+    assert told(*sent, ("B", 5)).rows == [(1, 1), (4, 5)]
+
+
+def test_below_the_first_is_late():
+    truth = told(("A", 5), ("B", 3), ("B", 4), ("B", 5))
+    assert (truth.late_events, truth.late) == ([(3, 3)], [(3, 3)])
+    assert (truth.rows, truth.opened) == ([(3, 5)], [])
+
+
+def test_a_message_is_repeated_by_its_number_and_a_trade_by_its_id():
+    model = ExpectedMessages("trade_id", lined=False)
+    one, two = Traded("X:A", "a", 1), Traded("X:B", "b", 2)
+    for number, trades in (
+        (1, (one, two)),
+        (4, (one,)),
+        (2, (Traded("X:A", "c", 5),)),
+        (1, (two,)),
+    ):
+        model.take(Said("X:@feed", "s", number, trades), None)
+    model.take(Said("X:@feed", "s", 5), None)
+    counted, a, b = model.truths()
+    assert (counted.scope, counted.rows, counted.count) == ("X:@feed", [], 0)
+    assert (counted.opened, counted.late_events) == ([(2, 3)], [(2, 2)])
+    assert counted.duplicate_count == 2, "the message 1, and the trade a of the message 4"
+    assert counted.duplicates == [(1, 1)]
+    assert (a.scope, a.ids, a.rows, a.value, a.late) == ("X:A", ["a", "c"], [(0, 1)], 6, [(1, 1)])
+    assert (b.scope, b.ids, b.rows, b.value, b.late) == ("X:B", ["b"], [(0, 0)], 2, [])
+    assert (model.controls, model.repeated) == (1, 1)
+
+
+def truth_of(feed: str, *, lined: bool = False, paths: list[Path] | None = None) -> RecordedStream:
+    files = paths or RECORDED[feed]
+    if not all(path.exists() for path in files):
+        pytest.skip("the recordings are not beside the checkout")
+
+    def recorded():
+        of = [[(one, path.name if lined else None) for one in read(feed, path)] for path in files]
+        flat = [one for records in of for one in records]
+        flat.sort(key=lambda one: one[0].receive_time_ns or one[0].event_time_ns)
+        return messages("trades", feed, ((one.key, one.value, line) for one, line in flat))
+
+    stream = RecordedStream(feed, recorded, lambda _: 0, 1, model_of("trades", feed, lined=lined))
+    for chunk in stream.chunks():
+        chunk.tell(None, 0, len(chunk))
+    return stream
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize(
+    ("feed", "rows"), [("coinbase.advanced", 279), ("bybit.v5", 347), ("kraken.v1", 10)]
+)
+def test_the_figures_of_recordings(feed, rows):
+    """As measured from the files, without a gap."""
+    truths = list(truth_of(feed).model.truths())
+    assert sum(one.count for one in truths) == rows
+    assert all(not one.opened and not one.late_events for one in truths)
+
+
+@pytest.mark.recorded
+def test_four_lines_of_hitbtc():
+    """517 unique of 2,068, no gap; the snapshots change nothing."""
+    truths = list(truth_of("hitbtc.v2", lined=True).model.truths())
+    assert all(not one.opened for one in truths)
+    assert sum(one.duplicate_count for one in truths if one.duplicates) >= 2_068 - 517
