@@ -106,6 +106,10 @@ class Binance(MessageFeed):
         text, receive_time_ns, _ = stamped(value)
         whole = parse(_DECODER, text)
         message = whole.data or whole
+        if message.e == "trade" and type(message.s) is str:  # as nearly all
+            agreeing(key, EXCHANGE, self._prefix + message.s)
+            count = number("t", message.t)
+            return Message([_trade(message, count)], count, None, 0, receive_time_ns)
         is_trade = message.e in ("trade", "aggTrade")
         if not (is_trade or _is_control(message)):
             detail = f"expected a trade or a message known to hold none, found {shown(message.e)}"
@@ -116,8 +120,8 @@ class Binance(MessageFeed):
             raise refuse(Reason.WRONG_TYPE, "s", f"expected a string, found {shown(message.s)}")
         apart = self._is_kept_apart(message, key)
         agreeing(key, EXCHANGE, self._symbol(message.s, apart=apart))
-        if message.e == "trade" or apart:
-            count = number("t", message.t) if message.e == "trade" else number("a", message.a)
+        if apart:
+            count = number("a", message.a)
             return Message([_trade(message, count)], count, None, 0, receive_time_ns)
         return Message(time_ns=from_ms(message.E))
 
@@ -142,19 +146,28 @@ def _is_control(message: _Message) -> bool:
 
 def _trade(message: _Message, count: int) -> Trade:
     """A trade whose key agrees with it; its number counts even if another field is at fault."""
-    time_ns = from_ms(message.T)
-    known = Known(count, None, time_ns)
-    price = typed("p", message.p, str, known)
-    quantity = typed("q", message.q, str, known)
-    typed("T", message.T, int, known)
-    side = "sell" if typed("m", message.m, bool, known) else "buy"
-    vendor = None
-    if message.e == "aggTrade":
-        first, last = typed("f", message.f, int, known), typed("l", message.l, int, known)
-        if not 0 <= first <= last:
-            detail = f"expected a last trade id of {first} or more, found {shown(last)}"
-            raise refuse(Reason.OUT_OF_RANGE, "l", detail, *known)
-        vendor = {"first_trade_id": str(first), "last_trade_id": str(last)}
-    kind = message.X
-    conditions = [kind] if isinstance(kind, str) and kind != _ORDINARY else None
+    price, quantity, time_ms, is_sale = message.p, message.q, message.T, message.m
+    time_ns = from_ms(time_ms)
+    # Of the types that nearly every trade has, looked at one by one only where one is another.
+    if not (
+        type(price) is type(quantity) is str and type(time_ms) is int and type(is_sale) is bool
+    ):
+        known = Known(count, None, time_ns)
+        for field, found, kind in (
+            ("p", price, str), ("q", quantity, str), ("T", time_ms, int), ("m", is_sale, bool)
+        ):  # fmt: skip
+            typed(field, found, kind, known)
+    vendor = _span(message, Known(count, None, time_ns)) if message.e == "aggTrade" else None
+    what = message.X
+    conditions = [what] if isinstance(what, str) and what != _ORDINARY else None
+    side = "sell" if is_sale else "buy"
     return Trade(price, quantity, time_ns, str(count), side, conditions, vendor)
+
+
+def _span(message: _Message, known: Known) -> dict[str, str]:
+    """The trades that an aggregate says once more."""
+    first, last = typed("f", message.f, int, known), typed("l", message.l, int, known)
+    if not 0 <= first <= last:
+        detail = f"expected a last trade id of {first} or more, found {shown(last)}"
+        raise refuse(Reason.OUT_OF_RANGE, "l", detail, *known)
+    return {"first_trade_id": str(first), "last_trade_id": str(last)}

@@ -220,7 +220,7 @@ def _parse(value: bytes) -> dict[str, Raw]:
 
 def is_too_deep(value: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether a value nests deeper than `limit`."""
-    if value.count(b"[") + value.count(b"{") <= limit:
+    if len(value) <= limit or value.count(b"[") + value.count(b"{") <= limit:
         return False
     if b"\\" not in value:  # so every quotation mark begins or ends a string
         steps = b"".join(value.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)

@@ -77,11 +77,11 @@ def agreeing(key: bytes | None, exchange: str, symbol: str | None) -> ScopeKey:
     Raises:
         RefusedError: there is no key, or it names something else.
     """
+    parts = None if key is None else parse(key)
+    if parts is not None and parts.exchange == exchange and symbol in (None, parts.symbol):
+        return parts
     expected = f"{exchange}:{'SYMBOL' if symbol is None else symbol}"
     if key is None:
         raise refuse(Reason.NULL_KEY, "key", f"expected {shown(expected)}, found none")
-    parts = parse(key)
-    if parts is None or parts.exchange != exchange or symbol not in {None, parts.symbol}:
-        detail = f"expected {shown(expected)}, found {shown(key)}"
-        raise refuse(Reason.KEY_MISMATCH, "key", detail)
-    return parts
+    detail = f"expected {shown(expected)}, found {shown(key)}"
+    raise refuse(Reason.KEY_MISMATCH, "key", detail)
