@@ -22,6 +22,8 @@ from k2_streams.query.tail_rows import PLACES_AND_PRICES
 TAIL = "tail_rows"
 #: The name of the rows whose trade before is looked up (`core.ticks.Sought`).
 SOUGHT = "sought_rows"
+#: What `ticks` says in place of a row.
+TOO_MANY = -1
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): "VARCHAR",
@@ -198,20 +200,17 @@ def _earlier(
     return Statement(" UNION ALL ".join(parts), tuple(values))
 
 
-def earlier_count(
-    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
-) -> Statement:
-    """How many rows `ticks` would sort."""
-    earlier = _earlier(scan, files, window, selection)
-    return Statement(f"SELECT count(*) AS rows FROM ({earlier.sql})", earlier.values)  # noqa: S608
-
-
 def ticks(
-    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
+    scan: Scan,
+    files: Sequence[str],
+    window: Mapping[int, Range],
+    selection: Selection,
+    at_most: int,
 ) -> Statement:
     """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
 
-    As `core.ticks` defines the trade before, as far as it lies in the window.
+    As `core.ticks` defines the trade before, as far as it lies in the window. One row `TOO_MANY`
+    alone says that more than `at_most` rows would have to be sorted.
     """
     earlier = _earlier(scan, files, window, selection)
     rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"
@@ -219,11 +218,14 @@ def ticks(
     of_one = "exchange, symbol, log_partition, day"
     same = " AND ".join(f"s.{name} = e.{name}" for name in of_one.split(", "))
     return Statement(
-        f"SELECT s.at, ({rise})::TINYINT AS sign FROM "  # noqa: S608 (bound values)
-        f"(SELECT *, {place} AS place FROM {SOUGHT}) s ASOF JOIN "
-        f"(SELECT *, exchange_time_ns // {DAY_NS} AS day, {place} AS place FROM ({earlier.sql})) e "
-        f"ON {same} AND s.place > e.place",
-        earlier.values,
+        f"WITH e AS MATERIALIZED (SELECT *, exchange_time_ns // {DAY_NS} AS day, {place} AS place "  # noqa: S608 (bound values)
+        f"FROM ({earlier.sql}) LIMIT ?), "
+        "counted AS (SELECT count(*) AS rows FROM e), "
+        f"s AS (SELECT *, {place} AS place FROM {SOUGHT}, counted WHERE rows <= ?) "
+        f"SELECT s.at, ({rise})::TINYINT AS sign FROM s ASOF JOIN e "
+        f"ON {same} AND s.place > e.place "
+        f"UNION ALL SELECT {TOO_MANY}::BIGINT, 0::TINYINT FROM counted WHERE rows > ?",
+        (*earlier.values, at_most + 1, at_most, at_most),
     )
 
 

@@ -1,8 +1,7 @@
 """The trade before each of some rows: looked for from their own offsets downwards.
 
-It nearly always lies close below its row. Windows of offsets follow one another downwards and grow,
-so what is found first has the highest place, and a row whose trade before is near costs little
-however much there is below.
+It nearly always lies close below its row, so a narrow window of offsets comes first and all below
+it second: what is found first has the highest place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +20,7 @@ from k2_streams.query.tail_rows import places_and_prices
 
 #: Offsets of the first window: some seconds of checkpoints.
 FIRST_OFFSETS = 64
-#: Each window is so many times the one above it: six of them hold a billion offsets.
-GROWTH = 32
-#: Rows looked at for one answer: 100 MB while they are sorted. Ticks that need more stay null.
+#: Rows of a window, at the most: 100 MB while they are sorted. Ticks that need more stay null.
 MAX_ROWS = 1_000_000
 
 _NOTHING = pa.table({"at": pa.array([], pa.int64()), "sign": pa.array([], pa.int8())})
@@ -55,23 +52,26 @@ def look_up(
     Raises:
         TailMovedError, and what `Session.table` raises.
     """
-    found: list[pa.Table] = []
-    left, ends, width, looked_at = missing.rows, missing.ends, FIRST_OFFSETS, 0
-    while left.num_rows and any(ends.values()):
-        window = {p: Range(max(0, end - width), end) for p, end in ends.items()}
+    found = [_NOTHING]
+    left = missing.rows
+    near = {p: Range(max(0, end - FIRST_OFFSETS), end) for p, end in missing.ends.items()}
+    below = {p: Range(0, part.start) for p, part in near.items()}
+    for window in (near, below):
+        if not left.num_rows or not any(part.end for part in window.values()):
+            break
         wanted = replace(
             looked_for(missing), symbols=tuple(pc.unique(left.column("symbol")).to_pylist())
         )
         tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
-        asked = (scan, files if _reaches_lake(standing, window) else (), window, wanted)
-        looked_at += session.table(statement.earlier_count(*asked), tail)["rows"][0].as_py()
-        if looked_at > MAX_ROWS:
+        some = files if _reaches_lake(standing, window) else ()
+        asked = statement.ticks(scan, some, window, wanted, MAX_ROWS)
+        signs = session.table(asked, tail, left)
+        at = signs.column("at")
+        if statement.TOO_MANY in at.to_pylist():
             break
-        some = session.table(statement.ticks(*asked), tail, left)
-        found.append(some)
-        left = left.filter(pc.invert(pc.is_in(left.column("at"), value_set=some.column("at"))))
-        ends, width = {p: part.start for p, part in window.items()}, width * GROWTH
-    return pa.concat_tables(found) if found else _NOTHING
+        found.append(signs)
+        left = left.filter(pc.invert(pc.is_in(left.column("at"), value_set=at)))
+    return pa.concat_tables(found)
 
 
 def _in_tail(standing: Standing, window: Mapping[int, Range]) -> dict[int, Range]:

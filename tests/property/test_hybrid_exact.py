@@ -55,7 +55,6 @@ def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
 def narrow_windows(monkeypatch) -> None:
     """A few records meet what thousands would."""
     monkeypatch.setattr(tick_lookup, "FIRST_OFFSETS", 2)
-    monkeypatch.setattr(tick_lookup, "GROWTH", 2)
 
 
 class Run:
