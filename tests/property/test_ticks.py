@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from query_world import T0, make_batch
 
-from k2_streams.core.ticks import DAY_NS, MAX_REMEMBERED, Ticks
+from k2_streams.core import ticks as ticks_module
+from k2_streams.core.ticks import DAY_NS, Ticks
 
 Row = tuple[str, int, str, str | None, bool]  # symbol, time, price, action, late
 
@@ -82,10 +83,23 @@ def test_a_name_twice_in_a_dictionary_is_one_symbol():
     assert Ticks().of(made, made.column("late")).to_pylist() == [None, "up"]
 
 
-def test_symbols_without_end_do_not_grow_the_memory_without_end():
+def test_symbols_without_end_do_not_grow_the_memory_without_end(monkeypatch):
+    monkeypatch.setattr(ticks_module, "MAX_REMEMBERED", 10)
     ticks = Ticks()
-    for start in range(0, MAX_REMEMBERED + 3_000, 1_000):
-        some = [(f"S{n}", T0, "1", None, False) for n in range(start, start + 1_000)]
-        made = batch_of(some)
-        ticks.of(made, made.column("late"))
-    assert len(ticks._last) <= MAX_REMEMBERED
+    for start in range(0, 30, 4):
+        made = batch_of([(f"S{n}", T0, "1", None, False) for n in range(start, start + 4)])
+        assert ticks.of(made, made.column("late")).null_count == 4
+        assert len(ticks._number) <= 10
+    again = ticks.of(made, made.column("late"))
+    assert again.to_pylist() == ["same"] * 4
+    many = batch_of([(f"S{n}", T0, "1", None, False) for n in range(11)] * 2)
+    assert ticks.of(many, many.column("late")).null_count == 22
+    # What came in between is not passed over.
+    assert ticks.of(made, made.column("late")).null_count == 4
+
+
+def test_more_names_than_sixteen_bits_hold(monkeypatch):
+    monkeypatch.setattr(ticks_module, "_RADIX_SORTED", 0)
+    trades = [(f"S{n % 3}", T0, str(1 + n * 7 % 5), None, False) for n in range(20)]
+    made = batch_of(trades)
+    assert Ticks().of(made, made.column("late")).to_pylist() == plain(trades)
