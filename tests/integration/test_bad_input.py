@@ -1,6 +1,7 @@
 """What cannot be used goes to the dead letter topic with bytes, reason and place; alone."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -132,3 +133,40 @@ def test_a_record_in_the_wrong_partition_is_a_dead_letter(k2: Cluster) -> None:
         eventually(lambda: worker.get("/v1/status")["dead_letters"] == 1, what="a dead letter")
         (letter,) = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
     assert dict(letter.headers)["k2.reason"] == b"wrong-partition"
+
+
+def test_within_the_horizon_late_beyond_it_stale(k2: Cluster) -> None:
+    """2 fills its gap; 4 comes when its gap was given up, and is set aside with its bytes."""
+
+    async def batch(*numbers: int) -> None:
+        """One batch, which has one append time."""
+        producer = AIOKafkaProducer(bootstrap_servers=k2.bootstrap, linger_ms=500)
+        await producer.start()
+        for number in numbers:
+            await producer.send(RAW, trade(number), KEY, partition=HOME)
+        await producer.stop()
+
+    def gaps() -> dict[int, tuple[str, str | None]]:
+        found = worker.get("/v1/gaps?symbol=A")["data"]
+        return {gap["first"]: (gap["state"], gap["reason"]) for gap in found}
+
+    with k2.worker(K2_LATE_HORIZON_S="2") as worker:
+        asyncio.run(batch(1, 3, 5, 2))
+        eventually(lambda: gaps() == {2: ("filled", None), 4: ("open", None)}, what="late")
+        following = itertools.count(6)
+
+        def is_given_up() -> bool:
+            """It takes a message of the scope to see how late it is."""
+            asyncio.run(batch(next(following)))
+            return gaps()[4] == ("abandoned", "horizon")
+
+        eventually(is_given_up, what="given up")
+        asyncio.run(batch(4))
+        eventually(lambda: worker.get("/v1/status")["dead_letters"] == 1, what="stale")
+        wanted = [1, 2, 3, *range(5, next(following))]
+        path = "/v1/trades?symbol=A"
+        rows = eventually(lambda: len(got := worker.get(path)["data"]) >= len(wanted) and got)
+    (letter,) = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
+    assert (dict(letter.headers)["k2.reason"], letter.value) == (b"stale", trade(4))
+    assert [row["sequence"] for row in rows] == wanted
+    assert [row["sequence"] for row in rows if row["late"]] == [2]
