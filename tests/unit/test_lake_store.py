@@ -54,10 +54,11 @@ def test_a_file_that_is_cut_short_is_not_taken_for_whole(world):
 
 def test_other_credentials_are_used_for_what_was_opened_with_the_old_ones(world):
     world.files.size(world.uri)
-    table = world.lake.load()
-    opened = list(world.files._open.values())
-    world.files.follow(table)
-    assert list(world.files._open.values()) == opened
-    table.io.properties["s3.session-token"] = "another"
-    world.files.follow(world.lake.load())
-    assert list(world.files._open.values()) == opened or not world.files._open
+    opened = dict(world.files._open)
+    fresh = world.lake.load()
+    assert dict(world.files._open) == opened, "the same access: nothing is opened anew"
+    fresh.io.properties = {**fresh.io.properties, "s3.session-token": "another"}
+    world.files.follow(fresh)
+    assert world.files.size(world.uri) == world.planned.size_bytes
+    assert dict(world.files._open) != opened
+    assert world.files._io is fresh.io
