@@ -42,6 +42,7 @@ def test_kill_minus_nine_under_load(k2: Cluster) -> None:
         output, _ = producer.communicate(timeout=240)
         assert producer.returncode == 0, output
         k2.verify(worker, truth)
+        _enough(answers)
     _agree(answers)
     assert worker.stop() == 0, worker.last_words()
 
@@ -70,6 +71,7 @@ def test_hybrid_answers_have_no_hole_and_no_double_while_workers_die(k2: Cluster
         eventually(
             lambda: len(second.get("/v1/status")["partitions"]) == 4, what="take-over by the other"
         )
+        _enough(answers)
     _agree(answers)
 
 
@@ -99,6 +101,7 @@ def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster)
         k2.verify(heir, truth)
         # The zombie, too, ends up with all of it.
         k2.verify(zombie, truth)
+        _enough(answers)
     _agree(answers)
 
 
@@ -108,10 +111,13 @@ def _running(worker: LocalWorker) -> int:
     return sum(at["state"] == "running" for at in partitions)
 
 
+def _enough(answers: Ledger) -> None:
+    """Until answers were got, by token too."""
+    eventually(lambda: answers.answers > 30 and answers.again > 0, what="answers")
+
+
 def _agree(answers: Ledger) -> None:
-    """Answers were got, by token too, and no two of them contradict each other."""
-    assert answers.answers > 30
-    assert answers.again > 0
+    """No two answers contradict each other."""
     assert answers.wrong == []
 
 
