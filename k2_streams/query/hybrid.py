@@ -5,6 +5,7 @@ parts are read, in one statement, and the proof is put together.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -104,6 +105,7 @@ class HybridQuery:
         self._ground = Ground(tail, lake, clock)
         self._reader = Reader(stream, lake, engine, notional, reads)
         self._totals = SymbolTotals(self._reader.totals)
+        self._wanted = asyncio.Event()
         self._known: set[tuple[str, tuple[str, ...]]] = set()
 
     async def rows(self, request: RowsRequest) -> Answer:
@@ -234,6 +236,10 @@ class HybridQuery:
         """
         await self._ground.refresh()
 
+    def refresh_soon(self) -> None:
+        """There is something new in the lake: `run` looks at once."""
+        self._wanted.set()
+
     async def run(self) -> None:
         """Refresh for ever; a catalog that is away is logged when it goes and when it is back."""
         away = False
@@ -247,7 +253,10 @@ class HybridQuery:
                 if not away:
                     log.warning("lake is away", error=str(error))
                 away = True
-            await asyncio.sleep(REFRESH_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_EVERY_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
 
     async def close(self) -> None:
         """Let go of the lake and the engine; nothing can be asked any more."""

@@ -347,7 +347,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self.add_future(self._resume(tps))
 
     def _committed(self, _vector: Vector) -> None:
-        self.add_future(self.node.query.refresh())
+        self.node.query.refresh_soon()
 
     def _task_ended(self, task: Task) -> None:
         self.owner.on_task_ended(task)

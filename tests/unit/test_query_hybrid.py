@@ -16,7 +16,7 @@ from k2_streams.core.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake
-from k2_streams.query import tick_lookup
+from k2_streams.query import hybrid, tick_lookup
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import (
@@ -190,6 +190,28 @@ async def test_a_catalog_that_is_away_does_not_end_queries(world):
         await world.query.refresh()
     with pytest.raises(LakeUnavailable):
         await world.query.snapshots(SnapshotsRequest())
+
+
+async def test_a_commit_is_looked_for_at_once_and_a_catalog_away_then_ends_nothing(
+    world, monkeypatch
+):
+    """The look after a commit ended the worker, when the catalog was locked just then."""
+    monkeypatch.setattr(hybrid, "REFRESH_EVERY_S", 3_600.0)
+    running = asyncio.create_task(world.query.run())
+    async with asyncio.timeout(60):
+        while world.view.head is None:  # noqa: ASYNC110 - nothing tells of a refresh
+            await asyncio.sleep(0.001)
+        for away in (True, False):
+            world.lake.away = away
+            world.add(0, [("A", T0)])
+            world.commit()
+            world.query.refresh_soon()
+            while world.query._wanted.is_set():  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.001)
+        while world.tail.rows:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.001)
+    assert not running.done()
+    running.cancel()
 
 
 async def test_a_catalog_away_from_the_start_is_a_503(world):
