@@ -133,8 +133,10 @@ def _watched(directory: Path, seed: int) -> Iterator[HourStage]:
     with stage.running(workers=3):
         stage.begin()
         yield stage
+        lived = stage.watch.is_alive()  # it ends with the process
         stage.watch.stop()
         stage.notes += findings(stage.watch.samples)
+        assert lived, f"worker {WATCHED} ended by itself"
 
 
 def _kill_another(stage: Stage, _number: int) -> float:
