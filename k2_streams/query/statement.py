@@ -129,6 +129,27 @@ def rows(
     return Statement(sql, tuple(values))
 
 
+def edge(
+    scan: Scan,
+    files: Sequence[str],
+    lake_limits: Mapping[int, int],
+    selection: Selection,
+) -> Statement:
+    """The event time of the last of a selection's first rows (`edge`); no row: they are fewer.
+
+    Arguments are as in `rows`. One column is read and kept; of all of them, as many rows would not
+    fit into the memory of a statement.
+    """
+    where = wanted(selection, lake_limits)
+    direction = "DESC" if selection.descending else "ASC"
+    assert selection.at_most is not None  # noqa: S101 - asked for only then
+    return Statement(
+        f"SELECT exchange_time_ns AS edge FROM (SELECT exchange_time_ns FROM {scan.source}{where} "  # noqa: S608 (bound values)
+        f"UNION ALL SELECT exchange_time_ns FROM {TAIL}) ORDER BY 1 {direction} LIMIT 1 OFFSET ?",
+        (list(files), *where.values, selection.at_most - 1),
+    )
+
+
 def names(
     scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
 ) -> Statement:
@@ -218,8 +239,8 @@ def ticks(
     of_one = "exchange, symbol, log_partition, day"
     same = " AND ".join(f"s.{name} = e.{name}" for name in of_one.split(", "))
     return Statement(
-        f"WITH e AS MATERIALIZED (SELECT *, exchange_time_ns // {DAY_NS} AS day, {place} AS place "  # noqa: S608 (bound values)
-        f"FROM ({earlier.sql}) LIMIT ?), "
+        "WITH e AS MATERIALIZED (SELECT exchange, symbol, log_partition, price, "  # noqa: S608 (bound values)
+        f"exchange_time_ns // {DAY_NS} AS day, {place} AS place FROM ({earlier.sql}) LIMIT ?), "
         "counted AS (SELECT count(*) AS rows FROM e), "
         f"s AS (SELECT *, {place} AS place FROM {SOUGHT}, counted WHERE rows <= ?) "
         f"SELECT s.at, ({rise})::TINYINT AS sign FROM s ASOF JOIN e "

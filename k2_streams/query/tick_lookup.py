@@ -14,14 +14,16 @@ from k2_streams.core.ticks import Sought
 from k2_streams.core.vector import Range
 from k2_streams.query import statement
 from k2_streams.query.engine import Session
+from k2_streams.query.errors import TooMuchError
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing
 from k2_streams.query.tail_rows import places_and_prices
 
 #: Offsets of the first window: some seconds of checkpoints.
 FIRST_OFFSETS = 64
-#: Rows of a window, at the most: 100 MB while they are sorted. Ticks that need more stay null.
-MAX_ROWS = 1_000_000
+#: Rows of a window, at the most: 100 MB while they are sorted. Ticks that need more stay null, and
+#: those for which the engine's memory does not suffice.
+MAX_ROWS = 500_000
 
 _NOTHING = pa.table({"at": pa.array([], pa.int64()), "sign": pa.array([], pa.int8())})
 
@@ -50,7 +52,7 @@ def look_up(
         missing: the rows.
 
     Raises:
-        TailMovedError, and what `Session.table` raises.
+        TailMovedError, and what `Session.table` raises but `TooMuchError`.
     """
     found = [_NOTHING]
     left = missing.rows
@@ -65,7 +67,10 @@ def look_up(
         tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
         some = files if _reaches_lake(standing, window) else ()
         asked = statement.ticks(scan, some, window, wanted, MAX_ROWS)
-        signs = session.table(asked, tail, left)
+        try:
+            signs = session.table(asked, tail, left)
+        except TooMuchError:
+            break
         at = signs.column("at")
         if statement.TOO_MANY in at.to_pylist():
             break

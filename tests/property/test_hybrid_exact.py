@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query_world import T0, DictSpill, World
 
-from k2_streams.query import tick_lookup
+from k2_streams.query import reading, tick_lookup
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
@@ -55,6 +55,7 @@ def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
 def narrow_windows(monkeypatch) -> None:
     """A few records meet what thousands would."""
     monkeypatch.setattr(tick_lookup, "FIRST_OFFSETS", 2)
+    monkeypatch.setattr(reading, "NARROWED_ABOVE", 3)
 
 
 class Run:
