@@ -66,9 +66,8 @@ def look_up(
         )
         tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
         some = files if _reaches_lake(standing, window) else ()
-        asked = statement.ticks(scan, some, window, wanted, MAX_ROWS)
         try:
-            signs = session.table(asked, tail, left)
+            signs = session.table(statement.ticks(scan, some, window, wanted, MAX_ROWS), tail, left)
         except TooMuchError:
             break
         at = signs.column("at")

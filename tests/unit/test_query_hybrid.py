@@ -16,7 +16,7 @@ from k2_streams.core.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake
-from k2_streams.query import hybrid, tick_lookup
+from k2_streams.query import hybrid, reading, tick_lookup
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import (
@@ -24,6 +24,7 @@ from k2_streams.query.errors import (
     InvalidParameter,
     LakeUnavailable,
     NotYetError,
+    TooMuchError,
     UnknownSymbolError,
 )
 from k2_streams.query.gaps import GapsView
@@ -497,6 +498,35 @@ async def test_the_trade_before_a_pages_first_is_looked_up_in_either_part(world)
     world.commit()
     await world.query.refresh()
     assert await found() == expected
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_long_pages_end_where_they_should(world, monkeypatch, order):
+    """The time of the last row is found first; rows of both parts, one of them a tie."""
+    monkeypatch.setattr(reading, "NARROWED_ABOVE", 1)
+    world.add(0, [("A", T0 + n) for n in (0, 2, 4, 5)])
+    world.commit()
+    await world.query.refresh()
+    world.add(0, [("A", T0 + n) for n in (1, 3, 5, 6)])
+    for limit in range(2, 9):
+        page = await ask(world, order=order, limit=str(limit))
+        pages = [page]
+        while pages[-1].meta.next_cursor is not None:
+            pages.append(await ask(world, cursor=pages[-1].meta.next_cursor))
+        assert [len(numbers(one)) for one in pages[:-1]] == [limit] * (len(pages) - 1)
+        assert len(pages) == -(-8 // limit)
+        found = [n for one in pages for n in numbers(one)]
+        expected = [1, 5, 2, 6, 3, 4, 7, 8]
+        assert found == (expected if order == "asc" else expected[::-1])
+
+
+async def test_a_lookup_that_needs_too_much_memory_leaves_ticks_null(world, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise TooMuchError("no")
+
+    world.add(0, [("A", T0 + n) for n in range(3)])
+    monkeypatch.setattr(tick_lookup.statement, "ticks", refuse)
+    assert (await ask(world)).rows.column("tick_direction").null_count == 3
 
 
 async def test_too_many_rows_to_look_among_leave_ticks_null(world, monkeypatch):
