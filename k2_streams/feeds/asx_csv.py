@@ -154,4 +154,7 @@ def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -
     if time_ns is None:
         detail = f"expected HH:MM:SS.mmm in Sydney, found {shown(time)}"
         raise refuse(Reason.BAD_TIME, "time", detail, int(number), day.name)
+    if abs(time_ns) > MAX_INT64:
+        detail = f"expected a year from 1990 to 2262, found {shown(date)}"
+        raise refuse(Reason.BAD_TIME, "date", detail, int(number), day.name)
     return Stamp(int(number), day, time_ns)

@@ -100,6 +100,8 @@ BAD = [
     ("no time", LINE.replace(b"07:57", b"24:57"), KEY, "bad-time", "time", 1),
     ("1989", LINE.replace(b"2014", b"1989"), KEY, "bad-time", "time", 1),
     ("2099", LINE.replace(b"2014", b"2099"), KEY, "bad-time", "time", 1),
+    ("2300", LINE.replace(b"2014", b"2300"), KEY, "bad-time", "date", 1),
+    ("1500", LINE.replace(b"2014", b"1500"), KEY, "bad-time", "date", 1),
     ("no price", LINE.replace(b"36.667", b""), KEY, "not-a-number", "price", 1),
     ("price negative", LINE.replace(b"36.667", b"-1"), KEY, "not-positive", "price", 1),
     ("price infinite", LINE.replace(b"36.667", b"inf"), KEY, "not-finite", "price", 1),
