@@ -56,7 +56,7 @@ class Ticks:
         exchange, exchanges = _codes(rows.column("exchange"))
         symbol, symbols = _codes(rows.column("symbol"))
         key = (exchange * len(symbols) + symbol)[at]
-        if len(exchanges) * len(symbols) <= _RADIX_SORTED:
+        if len(exchanges) * len(symbols) < _RADIX_SORTED:
             key = key.astype(np.uint16)
         order = np.argsort(key, kind="stable")
         at, key = at[order], key[order]

@@ -103,3 +103,9 @@ def test_more_names_than_sixteen_bits_hold(monkeypatch):
     trades = [(f"S{n % 3}", T0, str(1 + n * 7 % 5), None, False) for n in range(20)]
     made = batch_of(trades)
     assert Ticks().of(made, made.column("late")).to_pylist() == plain(trades)
+
+
+def test_as_many_symbols_as_sixteen_bits_have_numbers():
+    trades = [(f"S{n}", T0, "1", None, False) for n in range(2**16)]
+    made = batch_of(trades)
+    assert Ticks().of(made, made.column("late")).null_count == 2**16
