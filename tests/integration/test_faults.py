@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.cli.broker import java_program
-from k2_streams.cli.workers import free_port
+from k2_streams.cli.workers import LocalWorker, free_port
 from k2_streams.core.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig
@@ -173,6 +172,11 @@ def test_a_locked_catalog_delays_the_lake_and_loses_nothing(k2: Cluster) -> None
     assert worker.stop() == 0, worker.last_words()
 
 
+def _newest_snapshot(worker: LocalWorker) -> list[int]:
+    """Its id, if there is one."""
+    return [found["id"] for found in worker.get("/v1/snapshots?limit=1")["data"]]
+
+
 def test_a_zombie_that_wakes_in_mid_commit_lands_nothing_twice(k2: Cluster) -> None:
     """SIGSTOP between its manifests and the catalog's answer; the heir commits the same rows."""
     record = k2.directory / "failpoints"
@@ -197,7 +201,8 @@ def test_a_zombie_that_wakes_in_mid_commit_lands_nothing_twice(k2: Cluster) -> N
             within_s=120,
             what="the heir owns all partitions",
         )
-        time.sleep(3.0)  # the heir commits what the zombie holds
+        held = _newest_snapshot(heir)
+        eventually(lambda: _newest_snapshot(heir) != held, what="the heir commits")
     finally:
         zombie.signal(signal.SIGCONT)
     output, _ = producer.communicate(timeout=240)
