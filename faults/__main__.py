@@ -18,7 +18,7 @@ from typing import Any
 
 from faults import isolation
 from faults.isolation import UnavailableError
-from faults.oracle import Outcome, judge
+from faults.oracle import Outcome
 from faults.plan import GROUPS, PLANS
 from faults.report import Report, Row, keep
 from faults.segment import Group, Segment
@@ -92,9 +92,9 @@ class _Run:
         try:
             with group.opened(folder, self._chosen.seed) as stage:
                 for segment in segments:
-                    rows.append(self._segment(stage, segment))
+                    rows.append(self._segment(group, stage, segment))
                     print(rows[-1].line(), flush=True)
-                whole = _judged(stage, *stage.truths)
+                whole = _judged(group, stage, *stage.truths)
                 stage.counts["rebalances"] = stage.generations()
         except UnavailableError as error:
             print(f"skipped: {error}", flush=True)
@@ -109,7 +109,7 @@ class _Run:
         counts, hits = (stage.counts, stage.points_hit()) if stage else (Counter(), Counter())
         self.report.add(group.name, rows, counts, hits, stage.notes if stage else [])
 
-    def _segment(self, stage: Stage, segment: Segment[Any]) -> Row:
+    def _segment(self, group: Group[Any], stage: Stage, segment: Segment[Any]) -> Row:
         times = self._times(segment)
         budget_s = float("inf")
         if self._chosen.minutes is not None:
@@ -127,13 +127,13 @@ class _Run:
                 print(f"  {number + 1:3} {recovered[-1]:6.1f} s", flush=True)
                 time.sleep(stage.random.uniform(0.0, 0.5))
         stage.all_ready()
-        outcome = _judged(stage, truth)
+        outcome = _judged(group, stage, truth)
         took_s = time.monotonic() - began
         return Row(segment.name, len(recovered), outcome, tuple(recovered), took_s)
 
 
-def _judged(stage: Stage, *truths: Path) -> Outcome:
-    outcome = judge(stage, *truths)
+def _judged(group: Group[Any], stage: Stage, *truths: Path) -> Outcome:
+    outcome = group.judge(stage, *truths)
     if outcome.differs:
         print(outcome.text, flush=True)
     return outcome

@@ -5,7 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faults import acknowledgements, big_state, clock, disk, hour, network, replicated, waits
+from faults import (
+    acknowledgements,
+    big_state,
+    clock,
+    disk,
+    files,
+    hour,
+    maintenance,
+    network,
+    refusals,
+    replicated,
+    waits,
+)
 from faults import injections as at
 from faults.segment import Group, Segment
 from faults.stage import Stage
@@ -39,8 +51,11 @@ GROUPS: tuple[Group[Any], ...] = (
             Segment("catalog locked", waits.locked_catalog, 60, {"full": 1, "long": 2}),
             Segment("slow sink", waits.slow_sink, 40, {"full": 1, "long": 2}),
             Segment("memory limit", waits.memory_limit, 30, {"full": 1, "long": 2}),
+            Segment("maintenance racing commits", maintenance.racing, 40, {"full": 1, "long": 4}),
         ),
     ),
+    files.GROUP,
+    refusals.GROUP,
     replicated.GROUP,
     disk.GROUP,
     network.GROUP,

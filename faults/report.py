@@ -124,8 +124,8 @@ class Report:
             (
                 f"No loss and no double in {faults} faults and {records:,} records: with 95 % "
                 "confidence a fault of these kinds does harm in fewer than "
-                f"{3 / faults:.2%} of cases, and fewer than {3 / records:.1e} of the records sent "
-                "through such faults are lost or doubled (rule of three; it holds for faults like "
-                "these, not for those that were not tried)."
+                f"{min(3 / faults, 1.0):.2%} of cases, and fewer than {3 / records:.1e} of the "
+                "records sent through such faults are lost or doubled (rule of three; it holds for "
+                "faults like these, not for those that were not tried)."
             )
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from faults.oracle import Outcome, judge
 from faults.stage import Stage
 
 S = TypeVar("S", bound=Stage)
@@ -20,14 +21,12 @@ class Segment(Generic[S]):
         injection: makes it happen once, given how often it has; seconds of its recovery.
         takes_s: with its recovery, on two busy cores.
         times: how often, by plan; none in a plan that is not named.
-        load: more of the producer's arguments.
     """
 
     name: str
     injection: Callable[[S, int], float]
     takes_s: float
     times: Mapping[str, int]
-    load: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,11 @@ class Group(Generic[S]):
         opened: the stage for as long as it is there. Raises `UnavailableError` where it cannot be.
         segments: its faults.
         isolated: it mounts, or makes network interfaces: in namespaces of the run's own.
+        judge: what came of some of the stage's truths.
     """
 
     name: str
     opened: Callable[[Path, int], AbstractContextManager[S]]
     segments: tuple[Segment[S], ...]
     isolated: bool = False
+    judge: Callable[..., Outcome] = judge

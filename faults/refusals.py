@@ -1,0 +1,223 @@
+"""What no worker can put right, and must refuse: a source or a changelog that is another, or short.
+
+Each is done to a platform of its own, all of whose partitions must then be refused, with nothing
+written, while what was there goes on being answered.
+"""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import TopicPartition
+
+from faults.oracle import Outcome, judge
+from faults.segment import Group, Segment
+from faults.stage import Stage, wait_until
+from k2_streams.core.stream import TRADES
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.standings import end_offsets
+from k2_streams.kafka.topics import RAW, changelog_topic, ensure_topics, stream_topics
+
+APP = "k2"
+PARTITIONS = 4
+#: Of each platform, before and after.
+MESSAGES = 8_000
+CHANGELOG = changelog_topic(APP, "sequence")
+
+
+class Refusals(Stage):
+    """Platforms one after the other: nothing of its own runs."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        super().__init__(directory, seed)
+        self._outcomes: dict[Path, list[Outcome]] = {}
+
+    @contextmanager
+    def flow(self, rate: float, seed: int, *more: str) -> Iterator[Path]:  # noqa: ARG002
+        """No load but each platform's own; the folder that stands for their truths."""
+        folder = self.directory / f"segment-{len(self.truths)}"
+        self._outcomes[folder] = []
+        self.truths.append(folder)
+        yield folder
+
+    def all_ready(self) -> None:
+        """There is nothing to wait for."""
+
+    @contextmanager
+    def platform(self) -> Iterator[Stage]:
+        """The next: one worker, and some thousand messages in its answers and its lake."""
+        folder = self.truths[-1] / str(len(self._outcomes[self.truths[-1]]))
+        stage = Stage(folder, self.random.randrange(1 << 32))
+        with stage.running(workers=1):
+            seed = str(self.random.randrange(1 << 32))
+            stage.produce("--exchange", "BEFORE", "--messages", str(MESSAGES), "--seed", seed)
+            stage.caught_up()
+            stage.lake_caught_up()
+            yield stage
+        self.counts.update(stage.counts)
+
+    def found(self, outcome: Outcome) -> None:
+        """What came of the platform."""
+        self._outcomes[self.truths[-1]].append(outcome)
+
+    def outcome(self, *folders: Path) -> Outcome:
+        """Of all platforms in these folders."""
+        each = [one for folder in folders for one in self._outcomes[folder]]
+        records, lost, doubled, wrong = map(sum, zip(*(one.figures for one in each), strict=True))
+        text = "\n".join(one.text for one in each if one.differs)
+        return Outcome(records, lost, doubled, wrong, text)
+
+
+def _config(stage: Stage) -> KafkaConfig:
+    return KafkaConfig(bootstrap=stage.bootstrap)
+
+
+async def _deleted(stage: Stage, topic: str) -> None:
+    """The topic is gone: a deletion is done after it was acknowledged."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    await ensure_topics(_config(stage), stream_topics(TRADES, APP, PARTITIONS))
+
+
+async def _cut(stage: Stage, topic: str, policy: str = "delete") -> None:
+    """All records of the topic are deleted; its offsets go on, and its policy is as it was."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap)
+    await admin.start()
+    try:
+        compacted = policy != "delete"
+        if compacted:  # of such a topic no broker deletes records
+            await _clean_by(admin, topic, "delete")
+        everything = RecordsToDelete(before_offset=-1)
+        places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        await admin.delete_records(dict.fromkeys(places, everything))
+        if compacted:
+            await _clean_by(admin, topic, policy)
+    finally:
+        await admin.close()
+
+
+async def _clean_by(admin: AIOKafkaAdminClient, topic: str, policy: str) -> None:
+    configs = {"cleanup.policy": policy}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+
+
+def _more(stage: Stage) -> None:
+    """Messages that no worker may take now."""
+    seed = str(stage.random.randrange(1 << 32))
+    stage.produce("--exchange", "AFTER", "--messages", str(MESSAGES), "--seed", seed)
+
+
+def _without_files(stage: Stage) -> None:
+    shutil.rmtree(stage.directory / "worker-0" / "sequence")
+
+
+def source_anew(stage: Stage) -> str:
+    """The source is deleted and created anew: its offsets mean other records."""
+    asyncio.run(_deleted(stage, RAW))
+    _more(stage)
+    return "created anew"
+
+
+def source_cut(stage: Stage) -> str:
+    """What comes next in the source was deleted before it was read."""
+    _more(stage)
+    asyncio.run(_cut(stage, RAW))
+    return "expected offset"
+
+
+def changelog_anew(stage: Stage) -> str:
+    """The changelog is deleted and created anew: of the stores nobody knows what they are."""
+    asyncio.run(_deleted(stage, CHANGELOG))
+    _more(stage)
+    return "the state was lost"
+
+
+def changelog_cut(stage: Stage) -> str:
+    """The changelog lost its records, and the worker its files."""
+    asyncio.run(_cut(stage, CHANGELOG, "compact"))
+    _without_files(stage)
+    _more(stage)
+    return "the state was lost"
+
+
+async def _garbage(stage: Stage) -> None:
+    stranger = AIOKafkaProducer(bootstrap_servers=stage.bootstrap)
+    await stranger.start()
+    try:
+        for partition in range(PARTITIONS):
+            await stranger.send_and_wait(CHANGELOG, b"garbage", b"BEFORE:S0001", partition)
+    finally:
+        await stranger.stop()
+
+
+def changelog_garbage(stage: Stage) -> str:
+    """A record in the changelog that no checkpoint wrote."""
+    asyncio.run(_garbage(stage))
+    _more(stage)
+    return "rebuilt from the changelog, and still"
+
+
+def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
+    """Do it to a stopped platform; seconds from the worker's start until it refuses it all."""
+
+    def injection(outer: Refusals, _number: int) -> float:
+        with outer.platform() as stage:
+            stage.stop(0)
+            before = asyncio.run(_ends(stage))
+            why = spoil(stage)
+            began = time.monotonic()
+            stage.start(0)
+
+            def refused() -> bool:
+                status = stage.status(0)
+                reasons = status["refused"].values() if status else ()
+                return len(reasons) == PARTITIONS and all(why in reason for reason in reasons)
+
+            wait_until(refused, f"all partitions refused: {why}")
+            seconds = time.monotonic() - began
+            found = judge(stage, stage.truths[0], deep=False)
+            wrote = asyncio.run(_ends(stage)) != before
+            outer.found(replace(found, wrong=found.wrong + wrote))
+            outer.counts[f"refused as it must: {spoil.__name__}"] += not wrote
+        return seconds
+
+    return injection
+
+
+async def _ends(stage: Stage) -> dict[tuple[str, int], int]:
+    """Where the rows' log ends."""
+    places = [(TRADES.log, partition) for partition in range(PARTITIONS)]
+    return await end_offsets(_config(stage), places)
+
+
+@contextmanager
+def _one_by_one(directory: Path, seed: int) -> Iterator[Refusals]:
+    yield Refusals(directory, seed)
+
+
+_TIMES = {"full": 1, "long": 3}
+GROUP = Group(
+    "what must be refused",
+    _one_by_one,
+    (
+        Segment("source created anew", _refused(source_anew), 30, _TIMES),
+        Segment("source cut short", _refused(source_cut), 30, _TIMES),
+        Segment("changelog created anew", _refused(changelog_anew), 30, _TIMES),
+        Segment("changelog cut short, files gone", _refused(changelog_cut), 30, _TIMES),
+        Segment("garbage in the changelog", _refused(changelog_garbage), 30, _TIMES),
+    ),
+    judge=Refusals.outcome,
+)
