@@ -18,7 +18,7 @@ IDS = 100_000
 #: From a copy to the kill after which it is put back.
 OLDER_S = (2.0, 4.0)
 #: What a worker's log says of a store that it does not believe.
-REBUILT = "unusable, rebuilding"
+REBUILT = "store unusable, rebuilding"
 #: Of a file with rows: damage there is damage of what the state says.
 _WITH_ROWS = {".sst", ".log"}
 

@@ -15,7 +15,7 @@ from k2_streams.runtime.resume import PositionError
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.task import Task, TaskState
 from k2_streams.runtime.transport import Fetched, partitions_of
-from k2_streams.state.recovery import StateLostError
+from k2_streams.state.rebuild import StateLostError
 
 log = structlog.get_logger(__name__)
 

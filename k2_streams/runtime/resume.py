@@ -4,7 +4,7 @@ from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.runtime.context import TaskContext
 from k2_streams.state.codec import Position
-from k2_streams.state.recovery import StateLostError
+from k2_streams.state.rebuild import StateLostError
 
 
 class PositionError(Exception):

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 import numpy as np
-import structlog
 
 from k2_streams.core.bloom import Hashes
 from k2_streams.kafka.client import KafkaConfig
@@ -16,9 +15,7 @@ from k2_streams.state.codec import BucketSum, StateFormatError
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
-from k2_streams.state.recovery import StateLostError
-
-log = structlog.get_logger(__name__)
+from k2_streams.state.rebuild import rebuilt_once
 
 #: Records of up to 4 MiB read at once.
 _POLL_RECORDS = 16
@@ -55,34 +52,31 @@ async def recover_ids(
     Raises:
         StateLostError: the rebuilt ids are not those that the position counts.
     """
-    loop, wiped = asyncio.get_running_loop(), False
+    loop = asyncio.get_running_loop()
+
+    def wipe() -> None:
+        store.wipe()
+        table.forget()
+
     async with LogReader(config) as reader:
-        while True:
-            try:
-                meta = await loop.run_in_executor(pool, store.open, table.load)
-                if meta is not None:
-                    meta.of(changelog.id, partition)
-                start, end = await _span(reader, changelog, partition, meta)
-                ids, replayed = await _replay(reader, changelog, partition, start, end, expected)
-                await confirm()
-                for bucket, hashes in ids.items():
-                    table.load(bucket, hashes)
-                gone = table.keep(expected)
-                _check(table.sums(), expected)
-                made = IdsMeta(IDS_VERSION, changelog.id, end, partition, expected)
-                await loop.run_in_executor(pool, store.write, ids, gone, made)
-            except StoreUnusableError as error:
-                if wiped:
-                    raise StateLostError(
-                        f"{changelog.name}-{partition}: rebuilt from the changelog, and still: "
-                        f"{error}"
-                    ) from error
-                log.warning("ids unusable, rebuilding", partition=partition, reason=str(error))
-                store.wipe()
-                table.forget()
-                wiped = True
-            else:
-                return replayed
+
+        async def recovered() -> int:
+            meta = await loop.run_in_executor(pool, store.open, table.load)
+            if meta is not None:
+                meta.of(changelog.id, partition)
+            start, end = await _span(reader, changelog, partition, meta)
+            ids, replayed = await _replay(reader, changelog, partition, start, end, expected)
+            await confirm()
+            for bucket, hashes in ids.items():
+                table.load(bucket, hashes)
+            gone = table.keep(expected)
+            _check(table.sums(), expected)
+            made = IdsMeta(IDS_VERSION, changelog.id, end, partition, expected)
+            await loop.run_in_executor(pool, store.write, ids, gone, made)
+            return replayed
+
+        replayed, _ = await rebuilt_once(f"{changelog.name}-{partition}", recovered, wipe)
+    return replayed
 
 
 def _check(found: tuple[BucketSum, ...], expected: tuple[BucketSum, ...]) -> None:

@@ -1,8 +1,6 @@
 """From the changelog back to the store: the middle of a take-over."""
 
-from dataclasses import dataclass
-
-import structlog
+from dataclasses import dataclass, replace
 
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
@@ -16,16 +14,11 @@ from k2_streams.state.codec import (
     decode_position,
     row_hash,
 )
+from k2_streams.state.rebuild import rebuilt_once
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
-
-log = structlog.get_logger(__name__)
 
 #: Rows applied to the store in one batch while it is rebuilt.
 REBUILD_BATCH_ROWS = 10_000
-
-
-class StateLostError(Exception):
-    """Changelog and store disagree even after a rebuild: a person must decide. Fails closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +28,7 @@ class Recovered:
     position: Position | None  # None: nothing was ever committed for this partition
     changelog_offset: int
     replayed: int  # changelog records applied
-    wiped: bool
+    wiped: bool = False
 
 
 async def recover(
@@ -49,24 +42,17 @@ async def recover(
     Raises:
         StateLostError: the rebuilt state does not have the newest position record's checksum.
     """
-    wiped = False
+    at = (changelog.name, partition)
     async with LogReader(config) as reader:
-        at = (changelog.name, partition)
-        while True:
-            try:
-                meta = _open(store, changelog.id, partition)
-                await failpoint_in_loop("take-over.store-opened")
-                start, end = await _span(reader, at, meta)
-                return await _replay(reader, changelog, partition, store, meta, start, end, wiped)
-            except StoreUnusableError as error:
-                if wiped:
-                    raise StateLostError(
-                        f"{changelog.name}-{partition}: rebuilt from the changelog, and still: "
-                        f"{error}"
-                    ) from error
-                log.warning("store unusable, rebuilding", partition=partition, reason=str(error))
-                store.wipe()
-                wiped = True
+
+        async def replayed() -> Recovered:
+            meta = _open(store, changelog.id, partition)
+            await failpoint_in_loop("take-over.store-opened")
+            start, end = await _span(reader, at, meta)
+            return await _replay(reader, changelog, partition, store, meta, start, end)
+
+        found, wiped = await rebuilt_once(f"{changelog.name}-{partition}", replayed, store.wipe)
+    return replace(found, wiped=wiped)
 
 
 def _open(store: PartitionStore, changelog_id: str, partition: int) -> StoreMeta | None:
@@ -92,7 +78,6 @@ async def _replay(
     meta: StoreMeta | None,
     start: int,
     end: int,
-    wiped: bool,
 ) -> Recovered:
     position = meta.position if meta else None
     rows, checksum = (position.rows, position.checksum) if position else (0, 0)
@@ -126,7 +111,7 @@ async def _replay(
     if position is None:
         if replayed:
             raise StoreUnusableError(f"{replayed} changelog records and no position among them")
-        return Recovered(None, end, 0, wiped)
+        return Recovered(None, end, 0)
     if (rows, checksum) != (position.rows, position.checksum):
         raise StoreUnusableError(
             f"expected {position.rows} rows with checksum {position.checksum:016x}, "
@@ -134,4 +119,4 @@ async def _replay(
         )
     await failpoint_in_loop("take-over.replayed")
     store.write(pending, StoreMeta(STATE_VERSION, changelog.id, end, partition, position))
-    return Recovered(position, end, replayed, wiped)
+    return Recovered(position, end, replayed)

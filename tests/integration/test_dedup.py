@@ -21,7 +21,7 @@ from k2_streams.state.codec import BucketSum
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_recovery import recover_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
-from k2_streams.state.recovery import StateLostError
+from k2_streams.state.rebuild import StateLostError
 
 pytestmark = pytest.mark.integration
 
@@ -152,7 +152,7 @@ async def test_whatever_the_store_has_become_the_ids_are_right(
     with capture_logs() as logs:
         ids.check(await ids.recover(again))
     again.close()
-    rebuilt = any(entry["event"] == "ids unusable, rebuilding" for entry in logs)
+    rebuilt = any(entry["event"] == "store unusable, rebuilding" for entry in logs)
     assert rebuilt == (damage not in {"none", "unwritten", "no store", "old copy"})
 
 

@@ -20,7 +20,8 @@ from k2_streams.state.codec import (
     encode_position,
     row_hash,
 )
-from k2_streams.state.recovery import StateLostError, recover
+from k2_streams.state.rebuild import StateLostError
+from k2_streams.state.recovery import recover
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 
 pytestmark = pytest.mark.integration

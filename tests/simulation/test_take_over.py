@@ -23,7 +23,8 @@ from k2_streams.runtime.resume import checked_offsets
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
 from k2_streams.state.ids_codec import encode_ids
 from k2_streams.state.ids_store import IdStore
-from k2_streams.state.recovery import StateLostError, recover
+from k2_streams.state.rebuild import StateLostError
+from k2_streams.state.recovery import recover
 from k2_streams.state.store import PartitionStore
 from simulation.chaos import Chaos, Rates
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
