@@ -110,97 +110,98 @@ class ScopeStep:
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
 
 
-def step_scope(
-    state: ScopeState | None,
-    part: ScopePart,
-    names: list[str],
-    lined: Lined,
-    alive_at: Callable[[int], tuple[str, ...]],
-    rule: SessionRule,
-    horizon_ms: int,
-) -> ScopeStep:
-    """Judge one scope's messages, all of which have a number."""
-    if state is not None and not is_due(state.sessions, int(part.append_ms.max()), horizon_ms):
-        quick = _quickly(state, part, names, lined, rule)
-        if quick is not None:
-            return quick
-    return _one_by_one(state, part, names, lined, alive_at, rule, horizon_ms)
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """What all scopes of a batch are judged by.
 
+    Attributes:
+        names: of the batch's sessions.
+        lined: by which lines its messages came.
+        alive_at: the lines that were alive at a message of the batch.
+        rule: by which a new session is known.
+        horizon_ms: how long a missing number is waited for.
+    """
 
-def _one_by_one(
-    state: ScopeState | None,
-    part: ScopePart,
-    names: list[str],
-    lined: Lined,
-    alive_at: Callable[[int], tuple[str, ...]],
-    rule: SessionRule,
-    horizon_ms: int,
-) -> ScopeStep:
-    out = ScopeStep(state, np.empty(len(part.places), np.int8), [])
-    columns = (
-        part.places, part.sequence, part.session, part.event_time_ns, part.offset, part.append_ms
-    )  # fmt: skip
-    fields = zip(*(column.tolist() for column in columns), strict=True)
-    for place, (index, sequence, session, time_ns, offset, append_ms) in enumerate(fields):
-        line = lined.line_at(index)
-        message = Message(
-            sequence,
-            names[session] if session >= 0 else None,
-            time_ns,
-            part.scope,
-            part.partition,
-            offset,
-            append_ms,
+    names: list[str]
+    lined: Lined
+    alive_at: Callable[[int], tuple[str, ...]]
+    rule: SessionRule
+    horizon_ms: int
+
+    def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
+        """Judge one scope's messages, all of which have a number."""
+        if state is not None and not is_due(
+            state.sessions, int(part.append_ms.max()), self.horizon_ms
+        ):
+            quick = self._quickly(state, part)
+            if quick is not None:
+                return quick
+        return self._one_by_one(state, part)
+
+    def _one_by_one(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
+        out = ScopeStep(state, np.empty(len(part.places), np.int8), [])
+        columns = (
+            part.places, part.sequence, part.session, part.event_time_ns, part.offset,
+            part.append_ms,
+        )  # fmt: skip
+        fields = zip(*(column.tolist() for column in columns), strict=True)
+        for place, (index, sequence, session, time_ns, offset, append_ms) in enumerate(fields):
+            line = self.lined.line_at(index)
+            message = Message(
+                sequence,
+                self.names[session] if session >= 0 else None,
+                time_ns,
+                part.scope,
+                part.partition,
+                offset,
+                append_ms,
+            )
+            arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
+            after = step(out.state, message, arrival, self.rule, self.horizon_ms)
+            out.state = after.state
+            out.verdicts[place] = after.verdict
+            out.sessions.append(after.session_id)
+            if after.events:
+                out.events.append((index, after.events))
+            if after.verdict is Verdict.DUPLICATE:
+                out.duplicates.add(part.scope, after.session_id, sequence, sequence, line)
+        return out
+
+    def _quickly(self, state: ScopeState, part: ScopePart) -> ScopeStep | None:
+        """The same for messages of the current session that are next, or copies; None: not so."""
+        session = _settled_session(state, part, self.names, self.rule)
+        if session is None or state.lines is None:
+            return None
+        sequence = part.sequence
+        highest = np.maximum.accumulate(sequence)
+        before = np.concatenate(
+            ([session.expected - 1], np.maximum(highest, session.expected - 1)[:-1])
         )
-        arrival = Arrival(line, int(lined.now_ms[index]), alive_at(index))
-        after = step(out.state, message, arrival, rule, horizon_ms)
-        out.state = after.state
-        out.verdicts[place] = after.verdict
-        out.sessions.append(after.session_id)
-        if after.events:
-            out.events.append((index, after.events))
-        if after.verdict is Verdict.DUPLICATE:
-            out.duplicates.add(part.scope, after.session_id, sequence, sequence, line)
-    return out
-
-
-def _quickly(
-    state: ScopeState, part: ScopePart, names: list[str], lined: Lined, rule: SessionRule
-) -> ScopeStep | None:
-    """The same for messages of the current session that are next, or copies; None: not so."""
-    session = _settled_session(state, part, names, rule)
-    if session is None or state.lines is None:
-        return None
-    sequence = part.sequence
-    highest = np.maximum.accumulate(sequence)
-    before = np.concatenate(
-        ([session.expected - 1], np.maximum(highest, session.expected - 1)[:-1])
-    )
-    following = sequence == before + 1
-    least = max(session.floor, session.first, session.missing[-1].end if session.missing else 0)
-    if not (following | ((sequence <= before) & (sequence >= least))).all():
-        return None
-    lines = _lines_after(state.lines, part, lined, session.id)
-    if lines is None:
-        return None
-    times_ns = part.event_time_ns[following]
-    accepted, copies = len(times_ns), len(sequence) - len(times_ns)
-    was = state.counters
-    counters = msgspec.structs.replace(was, duplicates=was.duplicates + copies)
-    if accepted:
-        session = msgspec.structs.replace(
-            session,
-            expected=session.expected + accepted,
-            last_time_ns=max(session.last_time_ns, int(times_ns.max())),
+        following = sequence == before + 1
+        least = max(session.floor, session.first, session.missing[-1].end if session.missing else 0)
+        if not (following | ((sequence <= before) & (sequence >= least))).all():
+            return None
+        lines = _lines_after(state.lines, part, self.lined, session.id)
+        if lines is None:
+            return None
+        times_ns = part.event_time_ns[following]
+        accepted, copies = len(times_ns), len(sequence) - len(times_ns)
+        was = state.counters
+        counters = msgspec.structs.replace(was, duplicates=was.duplicates + copies)
+        if accepted:
+            session = msgspec.structs.replace(
+                session,
+                expected=session.expected + accepted,
+                last_time_ns=max(session.last_time_ns, int(times_ns.max())),
+            )
+            counters = _counted(counters, accepted, int(times_ns.min()), int(times_ns.max()))
+        out = ScopeStep(
+            ScopeState((*state.sessions[:-1], session), state.dropped, counters, lines),
+            np.where(following, np.int8(Verdict.IN_ORDER), np.int8(Verdict.DUPLICATE)),
+            [session.id] * len(sequence),
         )
-        counters = _counted(counters, accepted, int(times_ns.min()), int(times_ns.max()))
-    out = ScopeStep(
-        ScopeState((*state.sessions[:-1], session), state.dropped, counters, lines),
-        np.where(following, np.int8(Verdict.IN_ORDER), np.int8(Verdict.DUPLICATE)),
-        [session.id] * len(sequence),
-    )
-    _count_copies(out.duplicates, part, lined, session.id, ~following)
-    return out
+        _count_copies(out.duplicates, part, self.lined, session.id, ~following)
+        return out
 
 
 def _counted(was: Counters, accepted: int, earliest_ns: int, latest_ns: int) -> Counters:

@@ -17,7 +17,7 @@ from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
 from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_stats import LineStats
-from k2_streams.core.lines_batch import Alive, Lined, ScopePart, stats_of, step_scope
+from k2_streams.core.lines_batch import Alive, Lined, ScopePart, Stepper, stats_of
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.core.sequence_run import Run, alike, extended, repeated
 from k2_streams.core.sessions import DEFAULT_SESSION, SessionRule
@@ -93,7 +93,7 @@ class _BatchStepper:
             np.full(count, Verdict.UNSEQUENCED, np.int8), np.zeros(count, np.int32), [], {}, []
         )
         self._numbered = self._in_scope_order()
-        self._by_lines = _ByLines(batch) if batch.lined is not None else None
+        self._by_lines = _ByLines(batch, rule, horizon_ms) if batch.lined is not None else None
         # What consecutive messages, in the order of scopes, have in common.
         self._sizes: list[int] = []
         self._verdicts: list[int] = []
@@ -207,15 +207,7 @@ class _BatchStepper:
             batch.offset[index],
             batch.append_ms[index],
         )
-        after = step_scope(
-            state,
-            part,
-            batch.sessions,
-            by_lines.lined,
-            by_lines.alive.at,
-            self._rule,
-            self._horizon_ms,
-        )
+        after = by_lines.stepper.step(state, part)
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
             self._note(1, verdict, session)
         self._events += after.events
@@ -269,7 +261,7 @@ class _BatchStepper:
 class _ByLines:
     """Which scopes of a batch have lines, and what is known of the lines."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, rule: SessionRule, horizon_ms: int) -> None:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
         self.exchanges: list[str] = []
@@ -279,7 +271,8 @@ class _ByLines:
         of_scope = [places[scope.partition(":")[0]] for scope in batch.scopes]
         self.exchanges = list(places)
         self.exchange = np.array(of_scope, np.int32)[batch.scope]
-        self.alive = Alive(self.lined, self.exchange, self.exchanges)
+        alive = Alive(self.lined, self.exchange, self.exchanges)
+        self.stepper = Stepper(batch.sessions, self.lined, alive.at, rule, horizon_ms)
         self._named = np.zeros(len(batch.scopes), bool)
         self._named[batch.scope[self.lined.line >= 0]] = True
 
