@@ -94,7 +94,7 @@ class _Run:
                 for segment in segments:
                     rows.append(self._segment(group, stage, segment))
                     print(rows[-1].line(), flush=True)
-                whole = _judged(group, stage, *stage.truths)
+                whole = _judged(group, stage, *stage.truths, deep=True)
                 stage.counts["rebalances"] = stage.generations()
         except UnavailableError as error:
             print(f"skipped: {error}", flush=True)
@@ -132,8 +132,8 @@ class _Run:
         return Row(segment.name, len(recovered), outcome, tuple(recovered), took_s)
 
 
-def _judged(group: Group[Any], stage: Stage, *truths: Path) -> Outcome:
-    outcome = group.judge(stage, *truths)
+def _judged(group: Group[Any], stage: Stage, *truths: Path, deep: bool = False) -> Outcome:
+    outcome = group.judge(stage, *truths, deep=deep)
     if outcome.differs:
         print(outcome.text, flush=True)
     return outcome

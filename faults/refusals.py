@@ -67,8 +67,8 @@ class Refusals(Stage):
         """What came of the platform."""
         self._outcomes[self.truths[-1]].append(outcome)
 
-    def outcome(self, *folders: Path) -> Outcome:
-        """Of all platforms in these folders."""
+    def outcome(self, *folders: Path, deep: bool = False) -> Outcome:  # noqa: ARG002
+        """Of all platforms in these folders: each was compared in its turn."""
         each = [one for folder in folders for one in self._outcomes[folder]]
         records, lost, doubled, wrong = map(sum, zip(*(one.figures for one in each), strict=True))
         text = "\n".join(one.text for one in each if one.differs)
@@ -188,7 +188,7 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
 
             wait_until(refused, f"all partitions refused: {why}")
             seconds = time.monotonic() - began
-            found = judge(stage, stage.truths[0], deep=False)
+            found = judge(stage, stage.truths[0])
             wrote = asyncio.run(_ends(stage)) != before
             outer.found(replace(found, wrong=found.wrong + wrote))
             outer.counts[f"refused as it must: {spoil.__name__}"] += not wrote

@@ -38,7 +38,7 @@ class Group(Generic[S]):
         opened: the stage for as long as it is there. Raises `UnavailableError` where it cannot be.
         segments: its faults.
         isolated: it mounts, or makes network interfaces: in namespaces of the run's own.
-        judge: what came of some of the stage's truths.
+        judge: what came of some of the stage's truths; `deep` of all of them.
     """
 
     name: str

@@ -50,6 +50,16 @@ async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]
     return checks
 
 
+async def sql_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]:
+    """Truth files against the lake's, in plain SQL.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    _, files, _ = await asyncio.to_thread(_lake, settings.lake)
+    return await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
+
+
 async def _no_open_transaction(settings: Settings, changelog: str) -> Check:
     """A committed reader must be able to read every topic to its end."""
     topics = (TRADES, EVENTS, DEAD_LETTER, changelog)

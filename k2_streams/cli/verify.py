@@ -14,7 +14,7 @@ from k2_streams.cli.differences import Check, show, write_report
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.found_events import FoundEvents, FoundLetters
 from k2_streams.cli.found_rows import FoundRows
-from k2_streams.cli.oracle import deep_checks
+from k2_streams.cli.oracle import deep_checks, sql_checks
 from k2_streams.cli.platform import (
     HttpPlatform,
     Meta,
@@ -48,7 +48,9 @@ class _Job:
     parts: frozenset[str]
     timeout_s: float
     lake_timeout_s: float
-    deep: tuple[Path, ...]  # truth files for the deep checks; none: not asked for
+    files: tuple[Path, ...]  # that the truth was read from
+    sql: bool
+    deep: bool
 
 
 _EXAMPLES = """\b
@@ -100,10 +102,15 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     help="Compare this alone; may be given again.  [default: all]",
 )
 @click.option(
+    "--sql",
+    is_flag=True,
+    help="Also compare the lake's files once more in plain SQL, and count rows lost and doubled.",
+)
+@click.option(
     "--deep",
     is_flag=True,
     help="Also recompute the state from the raw log, look for open transactions and lag, hold the "
-    "lake against the log, and compare once more in plain SQL. Reads everything there is.",
+    "lake against the log, and all that --sql does. Reads everything there is.",
 )
 @click.option(
     "--report",
@@ -119,7 +126,7 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     help="Differences printed at most.",
 )
 @click.pass_context
-def verify(  # noqa: PLR0917 - click passes options by name
+def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
     context: click.Context,
     truths: tuple[Path, ...],
     url: str | None,
@@ -127,6 +134,7 @@ def verify(  # noqa: PLR0917 - click passes options by name
     timeout: float,
     lake_timeout: float,
     parts: tuple[str, ...],
+    sql: bool,
     deep: bool,
     report: Path | None,
     limit: int,
@@ -148,7 +156,9 @@ def verify(  # noqa: PLR0917 - click passes options by name
             parts=frozenset(parts or PARTS),
             timeout_s=timeout,
             lake_timeout_s=lake_timeout,
-            deep=truths if deep else (),
+            files=truths,
+            sql=sql,
+            deep=deep,
         )
         checks = asyncio.run(_compare(job))
     except (*UNREACHABLE, LogError) as error:
@@ -182,10 +192,10 @@ async def _compare(job: _Job) -> list[Check]:
         checks += await _lake_rows(job, rows, meta)
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
-    if job.deep:
+    if job.deep or job.sql:
         if truth.header.rows_by != "sequence" or truth.header.options.get("lines"):
-            raise CannotError("--deep is of numbered rows that come by one line alone")
-        checks += await deep_checks(job.settings, job.deep)
+            raise CannotError("--sql and --deep are of numbered rows that come by one line alone")
+        checks += await (deep_checks if job.deep else sql_checks)(job.settings, job.files)
     return checks
 
 
