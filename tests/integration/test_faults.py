@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
@@ -21,6 +22,7 @@ from k2_streams.core.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import RAW, ensure_topics, stream_topics
+from k2_streams.runtime.app import EXIT_CONFIGURATION
 
 pytestmark = pytest.mark.integration
 
@@ -78,6 +80,39 @@ def test_a_broker_that_comes_late_is_waited_for(own_broker: LocalBroker, tmp_pat
         worker.wait_ready()
     finally:
         cluster.close()
+
+
+def test_a_second_worker_of_the_same_id_is_told_so_and_harms_nothing(k2: Cluster) -> None:
+    """Two processes on one store would be the end of it: the directory is held."""
+    first = k2.worker(0).start().wait_ready()
+    second = k2.worker(0).start()
+    assert second.process is not None
+    assert second.process.wait(60) == EXIT_CONFIGURATION
+    assert "give this worker another K2_WORKER_ID" in second.last_words()
+    k2.verify(first, k2.produce("--messages", "2000", "--seed", "1"))
+
+
+async def test_a_transaction_left_open_on_the_log_is_said_in_every_answer(k2: Cluster) -> None:
+    """It holds each committed reader back: an answer that stands still says why, and goes on."""
+    worker = k2.worker().start().wait_ready()
+
+    def stalled() -> bool:
+        found: bool = worker.get("/v1/trades?limit=1")["meta"]["stalled"]
+        return found
+
+    assert not stalled()
+    stranger = AIOKafkaProducer(bootstrap_servers=k2.bootstrap, transactional_id="stranger")
+    await stranger.start()
+    try:
+        await stranger.begin_transaction()
+        await stranger.send_and_wait(TRADES.log, b"never committed", partition=0)
+        truth = await asyncio.to_thread(k2.produce, "--messages", "2000", "--seed", "1")
+        await asyncio.to_thread(eventually, stalled, 60, "the open transaction is said")
+        await stranger.abort_transaction()
+    finally:
+        await stranger.stop()
+    await asyncio.to_thread(eventually, lambda: not stalled(), 60, "it is said to be over")
+    await asyncio.to_thread(k2.verify, worker, truth)
 
 
 def test_a_source_created_anew_is_refused(k2: Cluster) -> None:

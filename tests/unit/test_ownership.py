@@ -94,3 +94,51 @@ async def test_a_failed_task_is_replaced_only_while_the_group_counts_this_worker
         await resumed.wait()
     assert len(made) == 2
     assert set(asked) == {7}
+
+
+class _Owner:
+    """An ownership of tasks that do nothing, and what was made for it."""
+
+    def __init__(self) -> None:
+        self.made: list[_Task] = []
+        self.ownership = Ownership(TRADES, self._new, _Sink(), self._resume, self._is_member)
+
+    def _new(self, partition: int) -> _Task:
+        self.made.append(_Task(partition))
+        return self.made[-1]
+
+    async def _resume(self, _starts: dict[TP, int]) -> None:
+        raise AssertionError("nothing failed")
+
+    async def _is_member(self, _generation: int) -> bool:
+        return True
+
+    async def assigned(self, *partitions: int, generation: int) -> dict[TP, int]:
+        tps = {TP(TRADES.raw, partition) for partition in partitions}
+        return await self.ownership.take_over(tps, generation)
+
+
+async def test_a_partition_that_stays_keeps_its_task_and_one_that_goes_is_closed():
+    """A rebalance of others must not cost a recovery: only what is newly assigned is taken over."""
+    owner = _Owner()
+    await owner.assigned(0, 1, generation=1)
+    stays, goes = owner.made
+    starts = await owner.assigned(0, 2, generation=2)
+    assert owner.ownership.tasks[0] is stays
+    assert stays.state is TaskState.RUNNING
+    assert goes.state is TaskState.CLOSED
+    assert [task.partition for task in owner.made] == [0, 1, 2]
+    assert starts == {TP(TRADES.raw, 0): 5, TP(TRADES.raw, 2): 5}
+
+
+async def test_what_was_fenced_waits_for_a_new_assignment():
+    """Somebody else owns the partition: to begin again unasked would fence the rightful owner."""
+    owner = _Owner()
+    await owner.assigned(0, generation=1)
+    (fenced,) = owner.made
+    fenced.state = TaskState.FENCED
+    owner.ownership.on_task_ended(fenced)
+    assert not owner.ownership._retakes
+    await owner.assigned(0, generation=2)
+    assert owner.ownership.tasks[0] is owner.made[1]
+    assert owner.made[1].state is TaskState.RUNNING
