@@ -181,7 +181,8 @@ class Engine:
         future.add_done_callback(lane.done)
         try:
             # Shielded: the thread can only be told to stop, and must be left to.
-            return await asyncio.wait_for(asyncio.shield(future), self._config.timeout_s)
+            async with asyncio.timeout(self._config.timeout_s):
+                return await asyncio.shield(future)
         except TimeoutError as error:
             raise QueryTimeoutError("the query took longer than it may") from error
         finally:

@@ -27,7 +27,8 @@ class Waiting:
         try:
             if self._tail.version != version:
                 return True
-            await asyncio.wait_for(waiter[1], timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await waiter[1]
         except TimeoutError:
             return False
         else:

@@ -32,6 +32,8 @@ from k2_streams.state.table import Table
 #: How long a record waits for its transaction, at the most, plus the transaction itself.
 CHECKPOINT_EVERY_S = 0.15
 CHECKPOINT_RECORDS = 65_536
+#: What is left of a wait below this is none: added to the loop's time it may not move it.
+_MOMENT_S = 1e-6
 #: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
 CHECKPOINT_DEADLINE_S = 10.0
 
@@ -156,8 +158,8 @@ class Checkpoints:
         """How long until the next one's time has come; None while one is in flight."""
         if self._commit is not None:
             return None
-        elapsed = self._context.clock.monotonic() - self._sealed_at
-        return max(CHECKPOINT_EVERY_S - elapsed, 0.0)
+        left_s = CHECKPOINT_EVERY_S - (self._context.clock.monotonic() - self._sealed_at)
+        return left_s if left_s > _MOMENT_S else 0.0
 
     def is_due(self, epoch: Epoch) -> bool:
         """Whether an epoch is to be committed now."""

@@ -292,7 +292,8 @@ class Task:
         while not (self._has_batch() or self._deferral.is_ready() or self._is_time()):
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._wait_s())
+                async with asyncio.timeout(self._wait_s()):
+                    await self._wake.wait()
             self._commits.reap()
 
     def _wait_s(self) -> float | None:

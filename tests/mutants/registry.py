@@ -400,4 +400,35 @@ MUTANTS = (
             "lined, session.id, following)",
         ),
     ),
+    _mutant(
+        "kept-partitions-taken-over-again",
+        "a rebalance rebuilds every partition, also those that stay",
+        "tests/unit/test_ownership.py::",
+        (
+            "runtime/ownership.py",
+            "gone = [p for p, task in self.tasks.items() if p not in raw or not _runs(task)]",
+            "gone = list(self.tasks)",
+        ),
+    ),
+    _mutant(
+        "fenced-begins-again",
+        "a task that somebody else fenced takes its partition over again by itself",
+        "tests/unit/test_ownership.py::",
+        (
+            "runtime/ownership.py",
+            "if task.state is TaskState.FAILED:",
+            "if task.state in {TaskState.FAILED, TaskState.FENCED}:",
+        ),
+    ),
+    _mutant(
+        "cancellation-swallowed",
+        "a task that is woken in the moment in which it is told to end goes on",
+        "tests/unit/test_task_flow.py::",
+        (
+            "runtime/task.py",
+            "                async with asyncio.timeout(self._wait_s()):\n"
+            "                    await self._wake.wait()\n",
+            "                await asyncio.wait_for(self._wake.wait(), self._wait_s())\n",
+        ),
+    ),
 )

@@ -59,3 +59,46 @@ def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(context: TaskC
 
     asyncio.run(run())
     assert paused == [True, False]
+
+
+class _Idle:
+    """Nothing to commit, and nothing that waits."""
+
+    def reap(self) -> None: ...
+
+    async def cancel(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return False
+
+    def holds_source(self) -> bool:
+        return False
+
+    def is_open(self, _epoch: object) -> bool:
+        return True
+
+    def wait_s(self) -> float:
+        return 60.0  # a wait with a bound is the one that could lose its cancellation
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_task_that_is_woken_while_it_is_told_to_end_ends(
+    context: TaskContext, turns: int
+) -> None:
+    """`asyncio.wait_for` lost the cancellation: the rebalance waited for the group's 60 seconds."""
+    task = Task(
+        0, context, on_pause=lambda _: None, on_seek=lambda _: None, on_ended=lambda _: None
+    )
+    task.state = TaskState.RUNNING
+    task._checkpoints = task._deferral = _Idle()
+    task._epoch = object()
+    task._runner = asyncio.create_task(task._run())
+    await asyncio.sleep(0.01)
+    task.wake()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await task.close()
+    assert task.state is TaskState.CLOSED
