@@ -29,42 +29,36 @@ def _stores(stage: Stage, worker: int) -> list[Path]:
     return sorted(store for folder in folders for store in folder.iterdir())
 
 
-def _file_with_rows(stage: Stage, store: Path) -> Path | None:
-    files = [file for file in store.iterdir() if file.suffix in _WITH_ROWS and file.stat().st_size]
-    return stage.random.choice(sorted(files)) if files else None
+def _in_a_file(spoil: Callable[[Stage, Path], None]) -> Callable[[Stage, Path], bool]:
+    """Done to one of a store's files with rows, if there is one."""
+
+    def happen(stage: Stage, store: Path) -> bool:
+        files = [file for file in store.iterdir() if file.suffix in _WITH_ROWS]
+        files = sorted(file for file in files if file.stat().st_size)
+        if files:
+            spoil(stage, stage.random.choice(files))
+        return bool(files)
+
+    return happen
+
+
+def _flip(stage: Stage, file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[stage.random.randrange(len(content))] ^= 1 << stage.random.randrange(8)
+    file.write_bytes(content)
+
+
+def _overwrite(stage: Stage, file: Path) -> None:
+    file.write_bytes(stage.random.randbytes(file.stat().st_size))
+
+
+def _cut_short(stage: Stage, file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(stage.random.randrange(file.stat().st_size))
 
 
 def _gone(_stage: Stage, store: Path) -> bool:
     shutil.rmtree(store)
-    return True
-
-
-def _flipped(stage: Stage, store: Path) -> bool:
-    """One byte of a file with rows is another."""
-    file = _file_with_rows(stage, store)
-    if file is None:
-        return False
-    content = bytearray(file.read_bytes())
-    content[stage.random.randrange(len(content))] ^= 1 << stage.random.randrange(8)
-    file.write_bytes(content)
-    return True
-
-
-def _overwritten(stage: Stage, store: Path) -> bool:
-    """A file with rows holds other bytes altogether."""
-    file = _file_with_rows(stage, store)
-    if file is None:
-        return False
-    file.write_bytes(stage.random.randbytes(file.stat().st_size))
-    return True
-
-
-def _cut_short(stage: Stage, store: Path) -> bool:
-    file = _file_with_rows(stage, store)
-    if file is None:
-        return False
-    with file.open("r+b") as opened:
-        opened.truncate(stage.random.randrange(file.stat().st_size))
     return True
 
 
@@ -94,9 +88,9 @@ def _another_partitions(_stage: Stage, store: Path) -> bool:
 #: In this order, again and again.
 DAMAGES: dict[str, Callable[[Stage, Path], bool]] = {
     "gone": _gone,
-    "a byte flipped": _flipped,
-    "overwritten": _overwritten,
-    "cut short": _cut_short,
+    "a bit flipped": _in_a_file(_flip),
+    "overwritten": _in_a_file(_overwrite),
+    "cut short": _in_a_file(_cut_short),
     "without CURRENT": _without("CURRENT"),
     "without MANIFEST": _without("MANIFEST"),
     "another partition's": _another_partitions,

@@ -13,23 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.structs import TopicPartition
 
 from faults.oracle import Outcome, judge
 from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
+from faults.topics import create_anew, cut_short
 from k2_streams.core.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.standings import end_offsets
-from k2_streams.kafka.topics import RAW, changelog_topic, ensure_topics, stream_topics
+from k2_streams.kafka.topics import RAW, changelog_topic
 
-APP = "k2"
 PARTITIONS = 4
 #: Of each platform, before and after.
 MESSAGES = 8_000
-CHANGELOG = changelog_topic(APP, "sequence")
+CHANGELOG = changelog_topic(TRADES.app_id, "sequence")
 
 
 class Refusals(Stage):
@@ -75,45 +72,6 @@ class Refusals(Stage):
         return Outcome(records, lost, doubled, wrong, text)
 
 
-def _config(stage: Stage) -> KafkaConfig:
-    return KafkaConfig(bootstrap=stage.bootstrap)
-
-
-async def _deleted(stage: Stage, topic: str) -> None:
-    """The topic is gone: a deletion is done after it was acknowledged."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-        while topic in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
-            await asyncio.sleep(0.1)
-    finally:
-        await admin.close()
-    await ensure_topics(_config(stage), stream_topics(TRADES, APP, PARTITIONS))
-
-
-async def _cut(stage: Stage, topic: str, policy: str = "delete") -> None:
-    """All records of the topic are deleted; its offsets go on, and its policy is as it was."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap)
-    await admin.start()
-    try:
-        compacted = policy != "delete"
-        if compacted:  # of such a topic no broker deletes records
-            await _clean_by(admin, topic, "delete")
-        everything = RecordsToDelete(before_offset=-1)
-        places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        await admin.delete_records(dict.fromkeys(places, everything))
-        if compacted:
-            await _clean_by(admin, topic, policy)
-    finally:
-        await admin.close()
-
-
-async def _clean_by(admin: AIOKafkaAdminClient, topic: str, policy: str) -> None:
-    configs = {"cleanup.policy": policy}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
-
-
 def _more(stage: Stage) -> None:
     """Messages that no worker may take now."""
     seed = str(stage.random.randrange(1 << 32))
@@ -126,7 +84,7 @@ def _without_files(stage: Stage) -> None:
 
 def source_anew(stage: Stage) -> str:
     """The source is deleted and created anew: its offsets mean other records."""
-    asyncio.run(_deleted(stage, RAW))
+    asyncio.run(create_anew(stage.bootstrap, RAW, PARTITIONS))
     _more(stage)
     return "created anew"
 
@@ -134,20 +92,20 @@ def source_anew(stage: Stage) -> str:
 def source_cut(stage: Stage) -> str:
     """What comes next in the source was deleted before it was read."""
     _more(stage)
-    asyncio.run(_cut(stage, RAW))
+    asyncio.run(cut_short(stage.bootstrap, RAW, PARTITIONS))
     return "expected offset"
 
 
 def changelog_anew(stage: Stage) -> str:
     """The changelog is deleted and created anew: of the stores nobody knows what they are."""
-    asyncio.run(_deleted(stage, CHANGELOG))
+    asyncio.run(create_anew(stage.bootstrap, CHANGELOG, PARTITIONS))
     _more(stage)
     return "the state was lost"
 
 
 def changelog_cut(stage: Stage) -> str:
     """The changelog lost its records, and the worker its files."""
-    asyncio.run(_cut(stage, CHANGELOG, "compact"))
+    asyncio.run(cut_short(stage.bootstrap, CHANGELOG, PARTITIONS, compacted=True))
     _without_files(stage)
     _more(stage)
     return "the state was lost"
@@ -200,7 +158,7 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
 async def _ends(stage: Stage) -> dict[tuple[str, int], int]:
     """Where the rows' log ends."""
     places = [(TRADES.log, partition) for partition in range(PARTITIONS)]
-    return await end_offsets(_config(stage), places)
+    return await end_offsets(KafkaConfig(bootstrap=stage.bootstrap), places)
 
 
 @contextmanager

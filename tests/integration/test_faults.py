@@ -12,16 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.structs import TopicPartition
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
+from faults.topics import create_anew, cut_short
 from k2_streams.cli.broker import java_program
 from k2_streams.cli.workers import LocalWorker, free_port
 from k2_streams.core.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.topics import RAW, ensure_topics, stream_topics
+from k2_streams.kafka.topics import RAW
 from k2_streams.runtime.app import EXIT_CONFIGURATION
 
 pytestmark = pytest.mark.integration
@@ -121,19 +119,7 @@ def test_a_source_created_anew_is_refused(k2: Cluster) -> None:
     with worker:
         k2.verify(worker, k2.produce("--messages", "5000", "--seed", "1"))
 
-    async def recreate() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
-        await admin.start()
-        try:
-            await admin.delete_topics([RAW])
-            while RAW in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
-                await asyncio.sleep(0.1)
-        finally:
-            await admin.close()
-        specs = stream_topics(TRADES, "k2", PARTITIONS)
-        await ensure_topics(KafkaConfig(bootstrap=k2.bootstrap), specs)
-
-    asyncio.run(recreate())
+    asyncio.run(create_anew(k2.bootstrap, RAW, PARTITIONS))
     k2.produce("--messages", "5000", "--seed", "2")
     worker.start()
     refused = eventually(
@@ -153,18 +139,7 @@ def test_a_source_that_no_longer_holds_what_comes_next_is_refused(k2: Cluster) -
         k2.verify(worker, k2.produce("--messages", "4000", "--seed", "1"))
     k2.produce("--messages", "4000", "--seed", "2", "--exchange", "LATER")
 
-    async def remove() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
-        await admin.start()
-        try:
-            everything = RecordsToDelete(before_offset=-1)
-            await admin.delete_records(
-                {TopicPartition(RAW, partition): everything for partition in range(PARTITIONS)}
-            )
-        finally:
-            await admin.close()
-
-    asyncio.run(remove())
+    asyncio.run(cut_short(k2.bootstrap, RAW, PARTITIONS))
     worker.start()
     refused = eventually(
         lambda: refusals(worker) if len(refusals(worker)) == PARTITIONS else None,
