@@ -46,6 +46,8 @@ class Ownership:
         self.tasks: dict[int, Task] = {}
         self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
         self.assigned: set[TP] = set()
+        self.releasing: int | None = None  # which release is under way: they are counted
+        self._releases = 0
         self._new_task = new_task
         self._sink = sink
         self._resume = resume
@@ -82,7 +84,12 @@ class Ownership:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
         await failpoint_in_loop("rebalance.revoked")
         async with self._changing:
-            await asyncio.gather(*(task.release() for task in self.tasks.values()))
+            self._releases += 1
+            self.releasing = self._releases
+            try:
+                await asyncio.gather(*(task.release() for task in self.tasks.values()))
+            finally:
+                self.releasing = None
         await failpoint_in_loop("rebalance.released")
 
     async def close(self) -> None:

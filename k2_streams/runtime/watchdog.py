@@ -1,4 +1,7 @@
-"""Bounds what must not last: a partition without an owner, an event loop that stands still."""
+"""Bounds what must not last.
+
+A partition without an owner, a rebalance that waits for this worker, a loop that stands still.
+"""
 
 import asyncio
 import threading
@@ -18,6 +21,9 @@ TICK_S = 1.0
 #: The group's session ends first, and with it a new assignment comes. Where it does not come, the
 #: group counts on a worker that may write nothing: better a new process.
 FENCED_FOR_S_MAX = 60.0
+#: Tasks end their transactions within seconds; the whole group waits for them meanwhile, a minute
+#: at the most, and then goes on without this worker.
+RELEASE_FOR_S_MAX = 30.0
 #: Heartbeats come from a thread of their own, so a hanging event loop keeps its partitions: it
 #: must end by itself.
 LOOP_STALL_S_MAX = 60.0
@@ -46,6 +52,7 @@ class Watchdog:
         self._clock = clock
         self._end = end
         self._fenced_since: dict[int, float] = {}
+        self._release: tuple[int | None, float] = (None, 0.0)  # the one under way, and since when
         self._beat = clock.monotonic()
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,6 +79,7 @@ class Watchdog:
             if self._sink.is_far_behind != self._held:
                 self._held = self._sink.is_far_behind
                 self._hold_source(self._held)
+            self._watch_release(now)
             fenced = {
                 partition
                 for partition, task in self._owner.tasks.items()
@@ -85,6 +93,16 @@ class Watchdog:
                         f"partition {partition} was taken over by someone else, and the group "
                         f"still assigns it here after {FENCED_FOR_S_MAX:.0f} s",
                     )
+
+    def _watch_release(self, now: float) -> None:
+        under_way = self._owner.releasing
+        if under_way != self._release[0]:
+            self._release = (under_way, now)
+        elif under_way is not None and now - self._release[1] > RELEASE_FOR_S_MAX:
+            self._end(
+                EXIT_STALLED,
+                f"a rebalance waited {RELEASE_FOR_S_MAX:.0f} s for this worker's tasks to stop",
+            )
 
     def _watch_loop(self) -> None:
         while not self._stop.wait(TICK_S):

@@ -17,7 +17,13 @@ from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.tail_room import TailRoom
 from k2_streams.runtime.task import TaskState
-from k2_streams.runtime.watchdog import EXIT_FENCED, FENCED_FOR_S_MAX, Watchdog
+from k2_streams.runtime.watchdog import (
+    EXIT_FENCED,
+    EXIT_STALLED,
+    FENCED_FOR_S_MAX,
+    RELEASE_FOR_S_MAX,
+    Watchdog,
+)
 
 P0, P1 = TP("raw", 0), TP("raw", 1)
 
@@ -61,7 +67,7 @@ def test_a_partition_of_someone_else_is_not_resumed():
 def watched(monkeypatch):
     monkeypatch.setattr(watchdog_module, "TICK_S", 0.001)
     sink = SimpleNamespace(is_far_behind=False)
-    owner = SimpleNamespace(tasks={})
+    owner = SimpleNamespace(tasks={}, releasing=None)
     clock = HandClock()
     said = SimpleNamespace(held=[], ended=[], sink=sink, owner=owner, clock=clock)
     said.watchdog = Watchdog(
@@ -99,6 +105,23 @@ async def test_the_watchdog_ends_a_worker_whose_partition_stays_fenced(watched):
     finally:
         await watched.watchdog.close()
     assert set(watched.ended) == {EXIT_FENCED}
+
+
+async def test_the_watchdog_ends_a_worker_that_a_rebalance_waits_for(watched):
+    """One release after the other is no such thing; the same one for half a minute is."""
+    watched.watchdog.start()
+    try:
+        for number in (1, 2, 3):
+            watched.owner.releasing = number
+            await asyncio.sleep(0.05)
+            watched.clock.now_s += RELEASE_FOR_S_MAX - 1
+            await asyncio.sleep(0.05)
+        assert watched.ended == []
+        watched.clock.now_s += 2
+        await asyncio.sleep(0.05)
+    finally:
+        await watched.watchdog.close()
+    assert set(watched.ended) == {EXIT_STALLED}
 
 
 ROWS = [("A", T0)] * 300

@@ -142,3 +142,17 @@ async def test_what_was_fenced_waits_for_a_new_assignment():
     await owner.assigned(0, generation=2)
     assert owner.ownership.tasks[0] is owner.made[1]
     assert owner.made[1].state is TaskState.RUNNING
+
+
+async def test_a_release_under_way_is_said_until_it_is_over():
+    """The watchdog bounds it: the whole group waits meanwhile."""
+    owner = _Owner()
+    await owner.assigned(0, generation=1)
+    over = asyncio.Event()
+    owner.made[0].release = over.wait
+    releasing = asyncio.create_task(owner.ownership.release(set()))
+    await asyncio.sleep(0.01)
+    assert owner.ownership.releasing == 1
+    over.set()
+    await releasing
+    assert owner.ownership.releasing is None
