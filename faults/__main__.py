@@ -22,7 +22,7 @@ from faults.oracle import Outcome
 from faults.plan import GROUPS, PLANS
 from faults.report import Report, Row, keep
 from faults.segment import Group, Segment
-from faults.stage import Stage
+from faults.stage import Stage, StuckError
 
 _NAMES = [segment.name for group in GROUPS for segment in group.segments]
 
@@ -92,7 +92,12 @@ class _Run:
         try:
             with group.opened(folder, self._chosen.seed) as stage:
                 for segment in segments:
-                    rows.append(self._segment(group, stage, segment))
+                    try:
+                        rows.append(self._segment(group, stage, segment))
+                    except StuckError as error:  # as bad as a loss; the others are tried, too
+                        traceback.print_exc(file=sys.stdout)
+                        rows.append(Row(segment.name, 1, Outcome(0, 0, 0, 1, repr(error)), ()))
+                        stage.begin_anew()
                     print(rows[-1].line(), flush=True)
                 whole = _judged(group, stage, *stage.truths, deep=True)
                 stage.counts["rebalances"] = stage.generations()

@@ -266,9 +266,10 @@ class Stage:
         finally:
             producer.send_signal(signal.SIGTERM)
             output, _ = producer.communicate(timeout=PATIENCE_S)
+            # Its messages are there, also if the block did not come to its end.
+            self.truths.append(truth)
         if producer.returncode:
             raise StuckError(f"the producer ended with {producer.returncode}\n{output}")
-        self.truths.append(truth)
 
     def produce(self, *arguments: str) -> None:
         """Send so much at once; its truth is one of `truths`."""
@@ -287,6 +288,17 @@ class Stage:
             **self.settings,
             **(more or {}),
         }
+
+    def begin_anew(self) -> None:
+        """After something got stuck: whatever runs is killed, and all is started again."""
+        workers = sorted(self.workers)
+        for worker in self.workers.values():
+            worker.signal(signal.SIGCONT)
+            worker.kill()
+        self.brokers.start()
+        for worker_id in workers:
+            self.start(worker_id)
+        self.all_ready()
 
     def points_hit(self) -> Counter[tuple[str, str]]:
         """How often what happened at which failpoint."""
