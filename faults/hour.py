@@ -21,6 +21,8 @@ from faults.stage import Stage
 #: The one that is watched, and whom the faults spare.
 WATCHED = 0
 SAMPLE_EVERY_S = 5.0
+#: As where nothing else is said: what is in memory until then counts here.
+COMMIT_EVERY_S = "10"
 #: Caches, RocksDB's buffers and the allocator's arenas fill meanwhile.
 WARM_UP_S = 600.0
 #: Of a run that is shorter than two warm-ups, so much is one.
@@ -129,8 +131,8 @@ class HourStage(Stage):
 
 @contextmanager
 def _watched(directory: Path, seed: int) -> Iterator[HourStage]:
-    stage = HourStage(directory, seed)
-    with stage.running(workers=3):
+    stage = HourStage(directory, seed, K2_COMMIT_EVERY_S=COMMIT_EVERY_S)
+    with stage.running():
         stage.begin()
         yield stage
         lived = stage.watch.is_alive()  # it ends with the process
