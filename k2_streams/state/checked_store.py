@@ -1,13 +1,15 @@
 """A partition's database that says itself what it must hold: what every store of a task shares.
 
 Beside its entries stands one meta record, written in one batch with them: its version, of which
-changelog it is and how far, and the sums of the rest.
+changelog it is and how far, and the sums of the rest. It begins with a sum of its own (MurmurHash3,
+128 bits): what the others are compared with must not be damaged itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+import mmh3
 import msgspec
 import structlog
 
@@ -65,6 +67,29 @@ class Stamp(msgspec.Struct, frozen=True):
 Meta = TypeVar("Meta", bound=Stamp)
 Sums = TypeVar("Sums")
 
+_SUM_BYTES = 16
+
+
+def encode_meta(meta: Stamp) -> bytes:
+    """A meta record's bytes."""
+    content = msgspec.msgpack.encode(meta)
+    return mmh3.mmh3_x64_128_digest(content) + content
+
+
+def decode_meta(record: bytes, kind: type[Meta]) -> Meta:
+    """The inverse of `encode_meta`.
+
+    Raises:
+        StoreUnusableError: it is not what was written.
+    """
+    own_sum, content = record[:_SUM_BYTES], record[_SUM_BYTES:]
+    if mmh3.mmh3_x64_128_digest(content) != own_sum:
+        raise StoreUnusableError("the meta record does not have the sum that it says")
+    try:
+        return msgspec.msgpack.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise StoreUnusableError(f"meta record: {error}") from error
+
 
 class CheckedStore(Generic[Meta]):
     """Bytes to bytes, with the meta record of the last checkpoint.
@@ -114,10 +139,7 @@ class CheckedStore(Generic[Meta]):
             raise StoreUnusableError(f"{self._path.name}: {error}") from error
         if raw is None:
             return None, found
-        try:
-            meta = msgspec.msgpack.decode(raw, type=kind)
-        except msgspec.MsgspecError as error:
-            raise StoreUnusableError(f"{self._path.name}: meta record: {error}") from error
+        meta = decode_meta(raw, kind)
         if meta.version != version:
             raise StoreUnusableError(
                 f"{self._path.name}: expected version {version}, found {meta.version}"
@@ -133,7 +155,7 @@ class CheckedStore(Generic[Meta]):
         self, entries: Mapping[bytes, bytes | None], meta: Meta, dropped: Sequence[bytes] = ()
     ) -> None:
         """Entries and meta record, in ONE write batch: all or nothing."""
-        self._open().write({**entries, META_KEY: msgspec.msgpack.encode(meta)}, dropped)
+        self._open().write({**entries, META_KEY: encode_meta(meta)}, dropped)
 
     def _open(self) -> Database:
         if self._db is None:

@@ -431,4 +431,14 @@ MUTANTS = (
             "                await asyncio.wait_for(self._wake.wait(), self._wait_s())\n",
         ),
     ),
+    _mutant(
+        "meta-record-believed",
+        "what a store says of itself is believed without its sum",
+        "tests/unit/test_state_store.py::",
+        (
+            "state/checked_store.py",
+            "if mmh3.mmh3_x64_128_digest(content) != own_sum:",
+            "if not own_sum:",
+        ),
+    ),
 )

@@ -4,8 +4,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from k2_streams.core import events, trade_log
 from k2_streams.core.dedup import hashes_of, to_bytes
 from k2_streams.core.vector import Vector
@@ -15,6 +13,7 @@ from k2_streams.lake.vectors import head_vector
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing, Wanted
 from k2_streams.runtime.epoch import HEADER_RAW_NEXT
+from k2_streams.state.checked_store import META_KEY, decode_meta
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.ids_store import IdsMeta
@@ -97,7 +96,7 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
     if path.parent.name == "dedup":
         ids_written(cluster, partition, rows)
         return
-    meta = msgspec.msgpack.decode(rows[b"\x00meta"], type=StoreMeta)
+    meta = decode_meta(rows[META_KEY], StoreMeta)
     stable = cluster.partitions[CHANGELOG, partition].stable
     require(meta.changelog_offset <= stable, "store ahead of the changelog", meta, stable)
     expected, position = changelog_state(cluster, partition, meta.changelog_offset)
@@ -113,10 +112,10 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
 
 def ids_written(cluster: Cluster, partition: int, rows: dict[bytes, bytes]) -> None:
     """The same of a store of ids; none of a run is so old that its bucket is dropped."""
-    meta = msgspec.msgpack.decode(rows[b"\x00meta"], type=IdsMeta)
+    meta = decode_meta(rows[META_KEY], IdsMeta)
     stable = cluster.partitions[IDS_CHANGELOG, partition].stable
     require(meta.changelog_offset <= stable, "ids ahead of the changelog", meta, stable)
-    held = {key for key in rows if not key.startswith(b"\x00meta")}
+    held = {key for key in rows if key != META_KEY}
     expected = changelog_ids(cluster, partition, meta.changelog_offset)
     require(held == expected, "ids differ from the changelog", partition, held ^ expected)
 

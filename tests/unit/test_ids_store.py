@@ -83,6 +83,7 @@ def test_what_was_written_is_there_after_a_reopen(tmp_path: Path) -> None:
         ("a key is none", lambda db, _: db.put(b"odd", b"")),
         ("the meta record is gone", lambda db, _: db.delete(b"\x00meta")),
         ("the meta record is not one", lambda db, _: db.put(b"\x00meta", b"\xff")),
+        ("the meta record is cut", lambda db, _: db.put(b"\x00meta", db[b"\x00meta"][:-1])),
     ],
 )
 def test_a_store_that_does_not_hold_what_it_should_is_unusable(

@@ -63,6 +63,12 @@ def test_what_was_written_is_there_after_a_reopen(tmp_path: Path) -> None:
     store.close()
 
 
+def flip_last_bit(db: Rdict, key: bytes) -> None:
+    """What no checksum beneath noticed: the record can be read, and is another."""
+    record = db[key]
+    db[key] = record[:-1] + bytes([record[-1] ^ 1])
+
+
 @pytest.mark.parametrize(
     ("what", "spoil"),
     [
@@ -71,6 +77,7 @@ def test_what_was_written_is_there_after_a_reopen(tmp_path: Path) -> None:
         ("a row is new", lambda db: db.put(b"Y:7", b"other")),
         ("the meta record is gone", lambda db: db.delete(b"\x00meta")),
         ("the meta record is not one", lambda db: db.put(b"\x00meta", b"\xff")),
+        ("the meta record says another number", lambda db: flip_last_bit(db, b"\x00meta")),
     ],
 )
 def test_a_store_that_does_not_hold_what_it_should_is_unusable(
