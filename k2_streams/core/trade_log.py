@@ -20,7 +20,10 @@ READABLE = frozenset({b"1", VERSION})
 _VERSION_KEY = b"k2.version"
 _PARTITION_KEY = b"k2.source-partition"
 _ACCEPTED_KEY = b"k2.accepted-time-us"
-_WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
+#: A thread a column costs ten times what it saves where a record has some hundred rows.
+_WRITE_OPTIONS = pa.ipc.IpcWriteOptions(
+    compression="lz4", unify_dictionaries=True, use_threads=False
+)
 #: Dictionaries are small and lz4 is quick: threads would only add latency.
 _READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
 
