@@ -7,6 +7,7 @@ a group, all of it. The same seed injects the same faults in the same order.
 
 import argparse
 import logging
+import shutil
 import signal
 import sys
 import tempfile
@@ -39,7 +40,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--times", type=int, help="of each segment, instead of the plan's")
     parser.add_argument("--rate", type=float, default=3_000.0, help="messages a second")
     parser.add_argument("--minutes", type=float, help="for all segments; then fewer of each")
-    parser.add_argument("--keep", type=Path, help="a folder to leave everything in")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="leave everything in this folder; else it stays where something differs, alone",
+    )
     chosen = parser.parse_args(arguments)
     run = _Run(chosen)
     if any(group.isolated for group, _ in run.plan):
@@ -47,9 +52,13 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are away on purpose
     # Whoever ends the run ends what it started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder:
-        for number, (group, segments) in enumerate(run.plan):
-            run.group(group, segments, (chosen.keep or Path(folder)) / str(number))
+    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="k2-faults-"))
+    for number, (group, segments) in enumerate(run.plan):
+        run.group(group, segments, folder / str(number))
+    if run.report.well and not chosen.keep:
+        shutil.rmtree(folder)
+    else:
+        print(f"what was there is in {folder}", flush=True)
     text = run.report.rendered(chosen.seed, chosen.plan)
     print(text, flush=True)
     keep(text, f"{chosen.plan}-seed-{chosen.seed}")

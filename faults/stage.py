@@ -162,12 +162,16 @@ class Stage:
         """Until it answers, starting it again if it has ended by itself meanwhile."""
 
         def ready() -> bool:
-            if not self.alive(worker_id):
-                self.counts["ended by itself"] += 1
-                self.start(worker_id)
+            self._start_again(worker_id)
             return self.workers[worker_id].is_ready()
 
         wait_until(ready, f"worker {worker_id} ready\n{self.workers[worker_id].last_words()}")
+
+    def _start_again(self, worker_id: int) -> None:
+        """If it has ended by itself, perhaps some time after it was ready."""
+        if not self.alive(worker_id):
+            self.counts["ended by itself"] += 1
+            self.start(worker_id)
 
     def all_ready(self) -> None:
         """Every worker ready, and all partitions worked by one of them."""
@@ -181,6 +185,7 @@ class Stage:
         wait_until(lambda: all(self._holds(worker, ends) for worker in self.workers), "caught up")
 
     def _holds(self, worker_id: int, ends: Mapping[str, int]) -> bool:
+        self._start_again(worker_id)
         status = self.status(worker_id)
         marks = status["watermark"] if status else {}
         return all((marks.get(partition) or 0) >= end for partition, end in ends.items())
