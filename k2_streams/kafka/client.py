@@ -9,6 +9,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from k2_streams.kafka.transaction_states import transaction_state
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaConfig:
@@ -47,3 +49,11 @@ class KafkaConfig:
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """A consumer of this cluster, not started."""
         return AIOKafkaConsumer(**self.options(), **options)
+
+    async def transaction_state(self, transactional_id: str) -> str:
+        """What the coordinator last did with this id.
+
+        Raises:
+            KafkaError: it does not say.
+        """
+        return await transaction_state(self.options(), transactional_id)

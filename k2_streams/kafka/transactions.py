@@ -46,6 +46,7 @@ class TransactionalProducer:
     """
 
     def __init__(self, config: KafkaConfig, transactional_id: str, partition: int) -> None:
+        self.id = transactional_id
         self._partition = partition
         self._producer = config.producer(
             transactional_id=transactional_id,
@@ -63,6 +64,25 @@ class TransactionalProducer:
     async def stop(self) -> None:
         """Disconnect. A transaction still open is aborted by the successor, or by time."""
         await self._producer.stop()
+
+    async def mark(self, places: Sequence[tuple[str, int]], *, committed: bool) -> None:
+        """A transaction of no records: its markers also end what hangs in these partitions.
+
+        Raises:
+            FencedError: someone else has started a producer with this id.
+            KafkaError: the outcome is unknown.
+        """
+        try:
+            await self._producer.begin_transaction()
+            manager = self._producer._txn_manager  # noqa: SLF001 - its only way is a record
+            for place in places:
+                manager.maybe_add_partition_to_txn(TopicPartition(*place))
+            if committed:
+                await self._producer.commit_transaction()
+            else:
+                await self._producer.abort_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise FencedError(str(error)) from error
 
     async def commit(
         self,

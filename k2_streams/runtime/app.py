@@ -24,6 +24,7 @@ from k2_streams.core.vector import Vector
 from k2_streams.feeds.feed import Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.kafka.log_reader import LogError
+from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import (
     TopicConfigurationError,
     TopicInfo,
@@ -164,6 +165,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             overload=overload,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
             ids_changelog=topics[changelog_topic(settings.app_id, "dedup")],
+            settling=Settling(settings.kafka),
         )
         memory = memory_of(settings)
         log.info(

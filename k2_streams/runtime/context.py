@@ -8,6 +8,7 @@ from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
@@ -30,6 +31,7 @@ class TaskContext:
     deferred: TopicInfo
     changelog: TopicInfo
     ids_changelog: TopicInfo
+    settling: Settling
     overload: Overload
     disk: Disk = ROCKS_DISK
     notional: Notional = of_ones

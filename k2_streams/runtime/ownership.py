@@ -9,6 +9,7 @@ from faust.types import TP
 from k2_streams.core.stream import Stream
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.log_reader import LogError
+from k2_streams.kafka.settling import UnsettledError
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError
@@ -132,7 +133,7 @@ class Ownership:
             await task.take_over()
         except FencedError:
             return False
-        except (PositionError, StateLostError) as error:
+        except (PositionError, StateLostError, UnsettledError) as error:
             self.refused[partition] = str(error)
             log.error("partition refused", partition=partition, error=str(error))  # noqa: TRY400 - a person reads the text, not a trace
             return False

@@ -144,11 +144,12 @@ class Task:
         context, settings = self._context, self._context.settings
         await failpoint_in_loop("take-over.begun")
         # 1 Start the producer: Kafka aborts what the predecessor left open and fences it. Before
-        #   this, the changelog's committed end may still move under the replay.
+        #   this, the changelog's committed end may still move under the replay. What Kafka itself
+        #   left without a marker is settled here, too.
         self._producer = TransactionalProducer(
             context.kafka, f"{settings.app_id}-{context.raw.name}-{self.partition}", self.partition
         )
-        await self._producer.start()
+        await context.settling.start(self._producer, self._places())
         await failpoint_in_loop("take-over.fenced")
         # 2 Open the store, and 3 replay the changelog to its committed end.
         recovered = await recover(context.kafka, context.changelog, self.partition, self._store)
@@ -224,6 +225,13 @@ class Task:
             wiped=recovered.wiped,
         )
         return offset
+
+    def _places(self) -> list[tuple[str, int]]:
+        """All that this task, and nobody else, writes to."""
+        stream, context = self._context.stream, self._context
+        topics = (stream.log, stream.events, stream.dead_letter)
+        own = (context.deferred.name, context.changelog.name, context.ids_changelog.name)
+        return [(topic, self.partition) for topic in (*topics, *own)]
 
     # -- the flow ----------------------------------------------------------------------------
 

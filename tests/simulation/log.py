@@ -173,6 +173,7 @@ class Cluster:
         """Abort what the predecessor left open, and fence it; the new epoch."""
         producer = self._producers.setdefault(name, Producer())
         self._finish(producer, committed=False)
+        producer.last = None
         producer.epoch += 1
         producer.timeout_s = timeout_s
         return producer.epoch
@@ -211,6 +212,15 @@ class Cluster:
                 raise InvalidTxnState
             return
         self._finish(producer, committed=True)
+
+    def state(self, name: str) -> str:
+        """What the coordinator last did with a transactional id."""
+        producer = self._producers.get(name)
+        if producer is None or (producer.open is None and producer.last is None):
+            return "Empty"
+        if producer.open is not None:
+            return "Ongoing"
+        return "CompleteCommit" if producer.last.committed else "CompleteAbort"
 
     def _of(self, name: str, epoch: int, refusal: type[Exception]) -> Producer:
         producer = self._producers[name]
@@ -477,6 +487,9 @@ class SimKafka(KafkaConfig):
     def consumer(self, **options: Any) -> Any:
         committed = options["isolation_level"] == "read_committed"
         return SimConsumer(self.cluster, self.network, committed=committed)
+
+    async def transaction_state(self, transactional_id: str) -> str:
+        return await self.network.ask(lambda: self.cluster.state(transactional_id))
 
 
 def seeded(seed: int, what: str) -> random.Random:

@@ -16,6 +16,7 @@ from faust.types import TP
 from k2_streams.core.stream import TRADES as STREAM
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import LogError
+from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import RAW, TRADES, changelog_topic
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.guard import Guard
@@ -212,6 +213,7 @@ class Worker:
             overload=self.overload,
             changelog=cluster.topics[changelog_topic(APP, "sequence")],
             ids_changelog=cluster.topics[changelog_topic(APP, "dedup")],
+            settling=Settling(kafka),
             disk=self._disk,
         )
         self.tail = Tail(topic=TRADES, topic_id=cluster.topics[TRADES].id)

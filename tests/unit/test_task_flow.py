@@ -11,6 +11,7 @@ from faust.types import TP
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
+from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
@@ -35,6 +36,7 @@ def context(tmp_path: Path) -> TaskContext:
         deferred=info,
         changelog=info,
         ids_changelog=info,
+        settling=Settling(settings.kafka),
         overload=Overload(settings.overload, SYSTEM_CLOCK),
     )
 

@@ -1,0 +1,75 @@
+"""Transactions that their coordinator has ended and not marked: found, and ended in the same way.
+
+A coordinator that ends a transaction writes a marker to each of its partitions. Kafka 4.3.1 leaves
+out a partition of which it knows no leader ("likely deleted already and hence can be skipped"), and
+while a broker starts that is every partition whose leader has not been elected yet. The transaction
+is then over, and its records there are neither committed nor aborted: no committed reader passes
+them, until the same producer's next marker, which makes them what *that* transaction is. Rows whose
+state was committed would be aborted by it, rows that were aborted committed.
+
+So before a task uses its producer, what hangs in its partitions is ended as the coordinator had
+ended it. A producer's start makes the coordinator forget: it is asked before.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.standings import Place, open_transactions
+from k2_streams.kafka.transaction_states import COMMITTED, EMPTY
+from k2_streams.kafka.transactions import TransactionalProducer
+
+log = structlog.get_logger(__name__)
+
+
+class UnsettledError(Exception):
+    """Records hang in a partition, and nobody knows how their transaction ended. Fails closed."""
+
+
+class Settling:
+    """Starts the producers of a worker, and remembers what their coordinators had said before."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._committed: dict[str, bool] = {}  # by transactional id, until it is settled
+
+    async def start(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
+        """Start a producer; afterwards a committed reader can read its partitions to their ends.
+
+        Args:
+            producer: not started.
+            places: all that it writes to, and nobody else does.
+
+        Raises:
+            UnsettledError: it cannot.
+            FencedError: someone else has started a producer with this id.
+            KafkaError: brokers are away; what was learnt is kept for the next try.
+        """
+        state = await self._config.transaction_state(producer.id)
+        if state != EMPTY:
+            self._committed[producer.id] = state in COMMITTED
+        await producer.start()
+        if await open_transactions(self._config, places):
+            await self._end(producer, places)
+        self._committed.pop(producer.id, None)
+
+    async def _end(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
+        hanging = sorted(await open_transactions(self._config, places))
+        names = ", ".join(f"{topic}-{partition}" for topic, partition in hanging)
+        committed = self._committed.get(producer.id)
+        if committed is None:
+            raise UnsettledError(
+                f"{names}: records of a transaction of {producer.id} hang there, and its "
+                "coordinator does not say how it ended; `kafka-transactions.sh` shows and ends it"
+            )
+        log.warning(
+            "transaction without markers", of=producer.id, hangs_in=names, committed=committed
+        )
+        await producer.mark(hanging, committed=committed)
+        left = sorted(await open_transactions(self._config, hanging))
+        if left:
+            raise UnsettledError(
+                f"{left[0][0]}-{left[0][1]}: a transaction hangs there that {producer.id} cannot "
+                "end: it is another producer's; `kafka-transactions.sh` shows and ends it"
+            )
