@@ -22,6 +22,9 @@ from k2_streams.kafka.transactions import TransactionalProducer
 
 log = structlog.get_logger(__name__)
 
+#: No broker starts in less: a transaction that took so long may hang.
+SLOW_TRANSACTION_S = 1.5
+
 
 class UnsettledError(Exception):
     """Records hang in a partition, and nobody knows how their transaction ended. Fails closed."""
@@ -53,6 +56,19 @@ class Settling:
         if await open_transactions(self._config, places):
             await self._end(producer, places)
         self._committed.pop(producer.id, None)
+
+    async def check(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
+        """After a transaction that was committed, and took long: does it hang anywhere?
+
+        Its brokers may have been started meanwhile. The next one, aborted, would abort this, too.
+
+        Raises:
+            FencedError, KafkaError: as `TransactionalProducer.mark`.
+        """
+        hanging = sorted(await open_transactions(self._config, places))
+        if hanging:
+            log.warning("transaction without markers", of=producer.id, hangs_in=str(hanging))
+            await producer.mark(hanging, committed=True)
 
     async def _end(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
         hanging = sorted(await open_transactions(self._config, places))

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import msgspec
 
 from k2_streams.failpoints import failpoint, failpoint_in_loop
+from k2_streams.kafka.settling import SLOW_TRANSACTION_S
+from k2_streams.kafka.standings import Place
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
@@ -127,6 +129,7 @@ class Checkpoints:
             the task's own position.
         ids: committed with them.
         position: of the last checkpoint.
+        places: all partitions that the producer writes to.
         on_done: called when the one in flight has ended, well or not.
     """
 
@@ -138,6 +141,7 @@ class Checkpoints:
         tables: Sequence[CheckpointedTable],
         ids: IdTable,
         position: Position,
+        places: Sequence[Place],
         on_done: Callable[[], None],
     ) -> None:
         self.position = position  # of the newest epoch that was sealed
@@ -146,6 +150,7 @@ class Checkpoints:
         self._producer = producer
         self._tables = tables
         self._ids = ids
+        self._places = places
         self._on_done = on_done
         self._sealed_at = context.clock.monotonic()
         self._commit: asyncio.Task[None] | None = None
@@ -219,6 +224,8 @@ class Checkpoints:
                 {(context.raw.name, self._partition): position.next_offset},
                 epoch.put_off,
             )
+            if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
+                await context.settling.check(self._producer, self._places)
         # 3 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
         await failpoint_in_loop("checkpoint.committed")
         for (table, _), end in zip(changed, changelog_ends, strict=True):

@@ -198,6 +198,7 @@ class Task:
             [RowTable(self.partition, table, self._store, context.changelog, self.deferral)],
             ids,
             position,
+            self._places(),
             on_done=self._wake.set,
         )
         self._sequencer = Sequencer(
