@@ -18,7 +18,7 @@ import structlog
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.standings import Place, open_transactions
 from k2_streams.kafka.transaction_states import COMMITTED, EMPTY
-from k2_streams.kafka.transactions import TransactionalProducer
+from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +53,9 @@ class Settling:
         if state != EMPTY:
             self._committed[producer.id] = state in COMMITTED
         await producer.start()
-        if await open_transactions(self._config, places):
-            await self._end(producer, places)
+        hanging = sorted(await open_transactions(self._config, places))
+        if hanging:
+            await self._end(producer, hanging)
         self._committed.pop(producer.id, None)
 
     async def check(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
@@ -70,8 +71,9 @@ class Settling:
             log.warning("transaction without markers", of=producer.id, hangs_in=str(hanging))
             await producer.mark(hanging, committed=True)
 
-    async def _end(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
-        hanging = sorted(await open_transactions(self._config, places))
+    async def _end(self, producer: TransactionalProducer, hanging: Sequence[Place]) -> None:
+        if await self._config.transaction_state(producer.id) != EMPTY:
+            raise FencedError(f"{producer.id}: someone else has begun a transaction")
         names = ", ".join(f"{topic}-{partition}" for topic, partition in hanging)
         committed = self._committed.get(producer.id)
         if committed is None:

@@ -23,6 +23,7 @@ class Rates:
     store_failed: float = 0.0  # a file of the warehouse cannot be written or read
     clock: float = 0.0  # a second: a worker's calendar jumps
     load: float = 0.0  # a second: a worker's level is another one
+    unmarked: float = 0.0  # an abort: some partitions get no marker
 
 
 #: The upper end of each rate; a run draws below it, or switches the kind off.
@@ -42,6 +43,7 @@ MOST = Rates(
     store_failed=0.03,
     clock=0.1,
     load=0.5,
+    unmarked=0.05,
 )
 
 

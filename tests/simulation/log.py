@@ -58,15 +58,22 @@ class Entry:
     """What an offset holds."""
 
     record: Record | None  # None: a marker
-    transaction: "Transaction | None" = None
+    transaction: "Share | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """One transaction's records in one partition, and what its marker made of them."""
+
+    committed: bool | None = None  # None: there is no marker yet
 
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """One transaction of a producer, and what became of it."""
+    """One transaction of a producer, and what its coordinator made of it."""
 
     begun_s: float
-    partitions: dict[At, int] = field(default_factory=dict)  # the first offset in each
+    partitions: dict[At, Share] = field(default_factory=dict)
     committed: bool | None = None  # None: open
 
 
@@ -78,6 +85,7 @@ class Producer:
     timeout_s: float = 15.0
     open: Transaction | None = None
     last: Transaction | None = None
+    hanging: dict[At, list[Share]] = field(default_factory=dict)  # ended, and without a marker
 
 
 class Partition:
@@ -85,7 +93,7 @@ class Partition:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.open: dict[Transaction, int] = {}
+        self.open: dict[Share, int] = {}
         self.watchers: list[asyncio.Future[None]] = []
 
     @property
@@ -142,6 +150,8 @@ class Cluster:
         }
         self._producers: dict[str, Producer] = {}
         self.fenced = 0
+        #: Of an aborted transaction's partitions, those that get no marker at its end.
+        self.forgotten: Callable[[list[At]], set[At]] = lambda _: set()
         loop.later(EXPIRE_EVERY_S, self._expire)
 
     @property
@@ -190,13 +200,25 @@ class Cluster:
         if producer.open is None:
             producer.open = Transaction(self._loop.time())
         transaction = producer.open
-        first = self.partitions[at].end
-        if at not in transaction.partitions:
-            transaction.partitions[at] = first
-            self.partitions[at].open[transaction] = first
+        share, first = self._share(transaction, at), self.partitions[at].end
         for key, value, headers in records:
-            self.append(at, key, value, headers, transaction)
+            self.append(at, key, value, headers, share)
         return first
+
+    def add_partitions(self, name: str, epoch: int, places: list[At]) -> None:
+        """To the open transaction, without a record."""
+        producer = self._of(name, epoch, ProducerFenced)
+        if producer.open is None:
+            producer.open = Transaction(self._loop.time())
+        for at in places:
+            self._share(producer.open, at)
+
+    def _share(self, transaction: Transaction, at: At) -> Share:
+        share = transaction.partitions.get(at)
+        if share is None:
+            share = transaction.partitions[at] = Share()
+            self.partitions[at].open[share] = self.partitions[at].end
+        return share
 
     def add_offsets(self, name: str, epoch: int) -> None:
         """The group's offsets: nobody reads them, but they are a request of the transaction."""
@@ -212,6 +234,10 @@ class Cluster:
                 raise InvalidTxnState
             return
         self._finish(producer, committed=True)
+
+    def abort(self, name: str, epoch: int) -> None:
+        """Give the transaction up."""
+        self._finish(self._of(name, epoch, ProducerFenced), committed=False)
 
     def state(self, name: str) -> str:
         """What the coordinator last did with a transactional id."""
@@ -235,10 +261,19 @@ class Cluster:
             return
         transaction.committed = committed
         producer.last = transaction
-        for at in transaction.partitions:
-            partition = self.partitions[at]
-            del partition.open[transaction]
-            partition.append(Entry(None))
+        # While a broker starts, partitions without a leader are taken for deleted. Of aborts alone:
+        # what a commit leaves hanging is lost to a second fault between the requests of its repair.
+        forgotten = set() if committed else self.forgotten(sorted(transaction.partitions))
+        for at, share in transaction.partitions.items():
+            hanging = producer.hanging.setdefault(at, [])
+            hanging.append(share)
+            if at in forgotten:
+                continue
+            for ended in hanging:
+                ended.committed = committed
+                del self.partitions[at].open[ended]
+            del producer.hanging[at]
+            self.partitions[at].append(Entry(None))
 
     def _expire(self) -> None:
         now_s = self._loop.time()
@@ -338,6 +373,7 @@ class SimProducer:
         self._timeout_s = timeout_s
         self._epoch = -1
         self._last_s: dict[At, float] = {}
+        self._to_add: list[At] = []
 
     async def start(self) -> None:
         self._epoch = await self._network.ask(
@@ -375,7 +411,26 @@ class SimProducer:
         await self._network.ask(lambda: self._cluster.add_offsets(self._id, self._epoch))
 
     async def commit_transaction(self) -> None:
+        await self._add_partitions()
         await self._network.ask(lambda: self._cluster.commit(self._id, self._epoch))
+
+    async def abort_transaction(self) -> None:
+        await self._add_partitions()
+        await self._network.ask(lambda: self._cluster.abort(self._id, self._epoch))
+
+    @property
+    def _txn_manager(self) -> "SimProducer":
+        return self
+
+    def maybe_add_partition_to_txn(self, place: TopicPartition) -> None:
+        self._to_add.append((place.topic, place.partition))
+
+    async def _add_partitions(self) -> None:
+        places, self._to_add = self._to_add, []
+        if places:
+            await self._network.ask(
+                lambda: self._cluster.add_partitions(self._id, self._epoch, places)
+            )
 
 
 class SimConsumer:

@@ -31,7 +31,7 @@ from simulation.chaos import Chaos
 from simulation.checks import Log, ViolationError
 from simulation.disk import Rows, SimDisk
 from simulation.group import SESSION_S, Group
-from simulation.log import Cluster, Network, seeded
+from simulation.log import At, Cluster, Network, seeded
 from simulation.loop import PROCESS, Loop, ProcessState, StuckError, pause
 from simulation.venue import Venue
 from simulation.worker import SimClock, Worker
@@ -98,6 +98,7 @@ class World:
             PARTITIONS,
         )
         self.cluster = Cluster(self.loop, topics)
+        self.cluster.forgotten = self._forgotten
         self.network = Network(self.loop, self.chaos)
         self.service = Service(self.loop, self.chaos, self._lake_moved)
         tps = [TP(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
@@ -145,6 +146,12 @@ class World:
             for act in acts:
                 act.cancel()
         await self._check_the_end()
+
+    def _forgotten(self, places: list[At]) -> set[At]:
+        """Those of a transaction's partitions that are taken for deleted while a broker starts."""
+        if not self.chaos.happens("unmarked"):
+            return set()
+        return {at for at in places if self.chaos.chance.random() < 0.5}
 
     async def _send(self) -> None:
         for _ in range(self._fate.randrange(4, 11)):
