@@ -53,12 +53,14 @@ def main(arguments: list[str]) -> int:
     # Whoever ends the run ends what it started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="k2-faults-"))
-    for number, (group, segments) in enumerate(run.plan):
-        run.group(group, segments, folder / str(number))
-    if run.report.well and not chosen.keep:
-        shutil.rmtree(folder)
-    else:
-        print(f"what was there is in {folder}", flush=True)
+    try:
+        for number, (group, segments) in enumerate(run.plan):
+            run.group(group, segments, folder / str(number))
+    finally:  # a run that is interrupted leaves nothing behind, either
+        if run.report.well and not chosen.keep:
+            shutil.rmtree(folder)
+        else:
+            print(f"what was there is in {folder}", flush=True)
     text = run.report.rendered(chosen.seed, chosen.plan)
     print(text, flush=True)
     keep(text, f"{chosen.plan}-seed-{chosen.seed}")

@@ -37,7 +37,7 @@ class Refusals(Stage):
         self._outcomes: dict[Path, list[Outcome]] = {}
 
     @contextmanager
-    def flow(self, rate: float, seed: int, *more: str) -> Iterator[Path]:  # noqa: ARG002
+    def flow(self, rate: float, seed: int) -> Iterator[Path]:  # noqa: ARG002
         """No load but each platform's own; the folder that stands for their truths."""
         folder = self.directory / f"segment-{len(self.truths)}"
         self._outcomes[folder] = []

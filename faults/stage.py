@@ -248,12 +248,12 @@ class Stage:
     # -- the flow --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def flow(self, rate: float, seed: int, *more: str) -> Iterator[Path]:
+    def flow(self, rate: float, seed: int) -> Iterator[Path]:
         """A producer at this rate while the block runs; the truth of what it sent afterwards."""
         number = len(self.truths)
         truth = self.directory / f"truth-{number}.jsonl"
         arguments = ["--exchange", f"F{number:03}", "--seed", str(seed), "--rate", f"{rate:g}"]
-        command = [*K2, "produce", *arguments, "--symbols", "500", *MIXED_IN, *more]
+        command = [*K2, "produce", *arguments, "--symbols", "500", *MIXED_IN]
         producer = subprocess.Popen(
             [*command, "--truth", str(truth)],
             env=self.environment(),

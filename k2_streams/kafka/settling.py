@@ -68,26 +68,37 @@ class Settling:
         """
         hanging = sorted(await open_transactions(self._config, places))
         if hanging:
-            log.warning("transaction without markers", of=producer.id, hangs_in=str(hanging))
-            await producer.mark(hanging, committed=True)
+            await _mark(producer, hanging, committed=True)
 
     async def _end(self, producer: TransactionalProducer, hanging: Sequence[Place]) -> None:
         if await self._config.transaction_state(producer.id) != EMPTY:
             raise FencedError(f"{producer.id}: someone else has begun a transaction")
-        names = ", ".join(f"{topic}-{partition}" for topic, partition in hanging)
         committed = self._committed.get(producer.id)
         if committed is None:
             raise UnsettledError(
-                f"{names}: records of a transaction of {producer.id} hang there, and its "
+                f"{_names(hanging)}: records of a transaction of {producer.id} hang there, and its "
                 "coordinator does not say how it ended; `kafka-transactions.sh` shows and ends it"
             )
-        log.warning(
-            "transaction without markers", of=producer.id, hangs_in=names, committed=committed
-        )
-        await producer.mark(hanging, committed=committed)
+        await _mark(producer, hanging, committed=committed)
         left = sorted(await open_transactions(self._config, hanging))
         if left:
             raise UnsettledError(
-                f"{left[0][0]}-{left[0][1]}: a transaction hangs there that {producer.id} cannot "
+                f"{_names(left)}: a transaction hangs there that {producer.id} cannot "
                 "end: it is another producer's; `kafka-transactions.sh` shows and ends it"
             )
+
+
+async def _mark(
+    producer: TransactionalProducer, hanging: Sequence[Place], *, committed: bool
+) -> None:
+    log.warning(
+        "transaction without markers",
+        of=producer.id,
+        hangs_in=_names(hanging),
+        committed=committed,
+    )
+    await producer.mark(hanging, committed=committed)
+
+
+def _names(places: Sequence[Place]) -> str:
+    return ", ".join(f"{topic}-{partition}" for topic, partition in places)

@@ -12,24 +12,23 @@ Place = tuple[str, int]  # topic, partition
 
 async def open_transactions(config: KafkaConfig, places: Iterable[Place]) -> dict[Place, int]:
     """Of partitions that a committed reader cannot read to their end: how many offsets it lacks."""
-    tps = [TopicPartition(*place) for place in places]
-    ends = []
-    for isolation in ("read_committed", "read_uncommitted"):
-        consumer = config.consumer(isolation_level=isolation, enable_auto_commit=False)
-        await consumer.start()
-        try:
-            ends.append(await consumer.end_offsets(tps))
-        finally:
-            await consumer.stop()
-    stable, all_of_it = ends
-    return {(tp[0], tp[1]): end - stable[tp] for tp, end in all_of_it.items() if end > stable[tp]}
+    places = list(places)
+    stable = await _ends(config, places, "read_committed")
+    ends = await end_offsets(config, places)
+    return {place: end - stable[place] for place, end in ends.items() if end > stable[place]}
 
 
 async def end_offsets(config: KafkaConfig, places: Iterable[Place]) -> dict[Place, int]:
     """The next offset of each partition, whether what is before it was committed or not."""
-    consumer = config.consumer(isolation_level="read_uncommitted", enable_auto_commit=False)
-    await consumer.start()
+    return await _ends(config, places, "read_uncommitted")
+
+
+async def _ends(
+    config: KafkaConfig, places: Iterable[Place], isolation_level: str
+) -> dict[Place, int]:
+    consumer = config.consumer(isolation_level=isolation_level, enable_auto_commit=False)
     try:
+        await consumer.start()  # where it fails, what it opened is closed, too
         ends = await consumer.end_offsets([TopicPartition(*place) for place in places])
     finally:
         await consumer.stop()

@@ -107,8 +107,8 @@ async def transaction_state(options: Mapping[str, Any], transactional_id: str) -
         KafkaError: no coordinator says it within some seconds.
     """
     admin = AIOKafkaAdminClient(**options)
-    await admin.start()
     try:
+        await admin.start()  # where it fails, what it opened is closed, too
         for _ in range(TRIES - 1):
             try:
                 return await _asked(admin, transactional_id)
