@@ -7,8 +7,9 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 
+from k2_streams.kafka.producer import Producer
 from k2_streams.kafka.transaction_states import transaction_state
 
 
@@ -42,9 +43,9 @@ class KafkaConfig:
             }
         return options
 
-    def producer(self, **options: Any) -> AIOKafkaProducer:
+    def producer(self, **options: Any) -> Producer:
         """A producer of this cluster, not started."""
-        return AIOKafkaProducer(**self.options(), **options)
+        return Producer(**self.options(), **options)
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """A consumer of this cluster, not started."""

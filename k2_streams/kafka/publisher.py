@@ -2,10 +2,10 @@
 
 import asyncio
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.producer import Producer
 
 #: A broker that is away is no reason to wait: whoever publishes tries again.
 PUBLISHED_WITHIN_S = 5.0
@@ -20,7 +20,7 @@ class Publisher:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
 
     async def publish(self, topic: str, key: bytes, value: bytes) -> None:
         """Send a record and wait for the broker's word.
@@ -46,7 +46,4 @@ class Publisher:
         """Disconnect."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            stop = asyncio.ensure_future(producer.stop())
-            # With the broker gone it would wait for its last batches.
-            await asyncio.wait([stop], timeout=PUBLISHED_WITHIN_S)
-            stop.cancel()
+            await producer.stop()

@@ -1,0 +1,71 @@
+"""A producer that is told to stop ends, whatever its broker does, and leaves nothing behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from k2_streams.cli.broker import java_program
+from k2_streams.kafka.broker import LocalBroker
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.producer import Producer
+from k2_streams.kafka.topics import TopicSpec, ensure_topics
+
+pytestmark = pytest.mark.integration
+
+TOPIC = "records"
+#: Its last steps are a few answers that do not come, not a request's time-out of 40 s.
+ENDS_WITHIN_S = 15.0
+
+
+@pytest.fixture
+async def own(tmp_path: Path, kafka_jars: Path) -> AsyncIterator[LocalBroker]:
+    """A broker that a test may stop and kill."""
+    broker = LocalBroker(tmp_path / "kafka", kafka_jars, java=java_program())
+    try:
+        await ensure_topics(KafkaConfig(broker.start()), [TopicSpec(TOPIC, 1, {})])
+        yield broker
+    finally:
+        broker.stop()
+
+
+async def waits_for_its_batch(producer: Producer) -> None:
+    await producer.send(TOPIC, b"unsent", partition=0)
+
+
+async def waits_for_its_commit(producer: Producer) -> None:
+    await producer.send(TOPIC, b"unsent", partition=0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await producer.commit_transaction()
+
+
+@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("begin", [waits_for_its_batch, waits_for_its_commit])
+async def test_nothing_is_left_of_a_producer_whose_broker_is_away(
+    own: LocalBroker,
+    fault: signal.Signals,
+    begin: Callable[[Producer], Awaitable[None]],
+) -> None:
+    status = own.status()
+    assert status.pid is not None
+    before = asyncio.all_tasks()
+    producer = KafkaConfig(status.bootstrap).producer(transactional_id="one", retry_backoff_ms=10)
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(TOPIC, b"sent", partition=0)
+    os.kill(status.pid, fault)
+    try:
+        await begin(producer)
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            await producer.stop()
+            while left := asyncio.all_tasks() - before:  # what reads its connections
+                await asyncio.wait(left)
+        assert not [one for one in producer.client._conns.values() if one.connected()]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(status.pid, signal.SIGCONT)
