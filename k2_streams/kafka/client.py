@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from k2_streams.kafka.producer import Producer
-from k2_streams.kafka.transaction_states import transaction_state
+from k2_streams.kafka.transaction_states import LastTransaction, last_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class KafkaConfig:
         """A consumer of this cluster, not started."""
         return AIOKafkaConsumer(**self.options(), **options)
 
-    async def transaction_state(self, transactional_id: str) -> str:
+    async def last_transaction(self, transactional_id: str) -> LastTransaction:
         """What the coordinator last did with this id.
 
         Raises:
             KafkaError: it does not say.
         """
-        return await transaction_state(self.options(), transactional_id)
+        return await last_transaction(self.options(), transactional_id)

@@ -49,13 +49,17 @@ class Settling:
             FencedError: someone else has started a producer with this id.
             KafkaError: brokers are away; what was learnt is kept for the next try.
         """
-        state = await self._config.transaction_state(producer.id)
+        state = (await self._config.last_transaction(producer.id)).state
         if state != EMPTY:
             self._committed[producer.id] = state in COMMITTED
         await producer.start()
         hanging = sorted(await open_transactions(self._config, places))
         if hanging:
-            await self._end(producer, hanging)
+            try:
+                await self._end(producer, hanging)
+            except FencedError:  # what was said is of a time before its successor's
+                self._committed.pop(producer.id, None)
+                raise
         self._committed.pop(producer.id, None)
 
     async def check(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
@@ -71,8 +75,10 @@ class Settling:
             await _mark(producer, hanging, committed=True)
 
     async def _end(self, producer: TransactionalProducer, hanging: Sequence[Place]) -> None:
-        if await self._config.transaction_state(producer.id) != EMPTY:
-            raise FencedError(f"{producer.id}: someone else has begun a transaction")
+        # What was seen to hang may be a successor's open transaction.
+        last = await self._config.last_transaction(producer.id)
+        if (last.producer_id, last.producer_epoch) != producer.session:
+            raise FencedError(f"{producer.id}: someone else has started a producer with this id")
         committed = self._committed.get(producer.id)
         if committed is None:
             raise UnsettledError(

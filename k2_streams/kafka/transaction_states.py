@@ -5,7 +5,7 @@ aiokafka does not speak it, so version 0 is described here in its own terms.
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import CoordinationType
@@ -38,6 +38,14 @@ _SOON = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordi
 COMMITTED = frozenset({"PrepareCommit", "CompleteCommit"})
 #: No transaction since a producer with the id was started.
 EMPTY = "Empty"
+
+
+class LastTransaction(NamedTuple):
+    """What a coordinator last did with a transactional id, and who may use it: the last started."""
+
+    state: str
+    producer_id: int = -1
+    producer_epoch: int = -1
 
 
 class DescribeTransactionsResponseV0(Response):  # type: ignore[misc]
@@ -96,8 +104,8 @@ class DescribeTransactionsRequest(Request[DescribeTransactionsRequestV0]):  # ty
         return request_struct_class([self._transactional_id], no_tags)
 
 
-async def transaction_state(options: Mapping[str, Any], transactional_id: str) -> str:
-    """The state in Kafka's words; of an id that was never used, `EMPTY`.
+async def last_transaction(options: Mapping[str, Any], transactional_id: str) -> LastTransaction:
+    """With the state in Kafka's words; of an id that was never used, `EMPTY`.
 
     Args:
         options: of a client, as `KafkaConfig.options` gives them.
@@ -119,14 +127,14 @@ async def transaction_state(options: Mapping[str, Any], transactional_id: str) -
         await admin.close()
 
 
-async def _asked(admin: AIOKafkaAdminClient, transactional_id: str) -> str:
+async def _asked(admin: AIOKafkaAdminClient, transactional_id: str) -> LastTransaction:
     client = admin._client  # noqa: SLF001 - aiokafka has no public way to ask a coordinator
     node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
     request = DescribeTransactionsRequest(transactional_id)
     answer = await admin._send_request(request, node)  # noqa: SLF001 - the same
-    ((code, _, state, *_),) = answer.transaction_states
+    ((code, _, state, _, _, producer_id, epoch, *_),) = answer.transaction_states
     if code == _UNKNOWN_ID:
-        return EMPTY
+        return LastTransaction(EMPTY)
     if code:
         raise for_code(code)(transactional_id)
-    return str(state)
+    return LastTransaction(state, producer_id, epoch)

@@ -57,6 +57,12 @@ class TransactionalProducer:
             acks="all",
         )
 
+    @property
+    def session(self) -> tuple[int, int]:
+        """Its id and epoch at the brokers, once it is started."""
+        manager = self._producer._txn_manager  # noqa: SLF001 - nothing public says it
+        return manager.producer_id, manager.producer_epoch
+
     async def start(self) -> None:
         """Fence the predecessor."""
         await self._producer.start()

@@ -8,12 +8,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
+from k2_streams.kafka import settling
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.settling import Settling, UnsettledError
 from k2_streams.kafka.standings import open_transactions
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
-from k2_streams.kafka.transactions import TransactionalProducer
+from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
 pytestmark = pytest.mark.integration
 
@@ -105,7 +106,7 @@ async def test_what_was_learnt_outlives_a_try_that_failed(
     """The first producer's start makes the coordinator forget; the second must still know."""
     name = places[0][0]
     await left_hanging(config, name, places, places[:1], committed=True)
-    settling = Settling(config)
+    one = Settling(config)
     failing = TransactionalProducer(config, name, 0)
     with monkeypatch.context() as patched:
 
@@ -114,10 +115,10 @@ async def test_what_was_learnt_outlives_a_try_that_failed(
 
         patched.setattr(failing, "mark", away)
         with pytest.raises(ConnectionError):
-            await settling.start(failing, places)
+            await one.start(failing, places)
     await failing.stop()
     producer = TransactionalProducer(config, name, 0)
-    await settling.start(producer, places)
+    await one.start(producer, places)
     assert await readable(config, places) == {one: [b"ended"] for one in places}
     await producer.stop()
 
@@ -133,6 +134,30 @@ async def test_what_nobody_remembers_is_refused(config: KafkaConfig, places: lis
     with pytest.raises(UnsettledError, match="hang there"):
         await Settling(config).start(producer, places)
     await producer.stop()
+
+
+async def test_a_successors_transaction_does_not_hang(
+    config: KafkaConfig, places: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen while it was open, and over when its coordinator is asked: no reason to refuse."""
+    name = places[0][0]
+    zombie, heir, heirs_heir = (TransactionalProducer(config, name, 0) for _ in range(3))
+
+    async def look(config: KafkaConfig, places: list[Place]) -> dict[Place, int]:
+        """The zombie is stopped before and after it."""
+        await heir.start()
+        await heir._producer.begin_transaction()
+        await heir._producer.send_and_wait(name, b"open", partition=0)
+        found = await open_transactions(config, places)
+        await heir._producer.commit_transaction()
+        await heirs_heir.start()
+        return found
+
+    monkeypatch.setattr(settling, "open_transactions", look)
+    with pytest.raises(FencedError):
+        await Settling(config).start(zombie, places)
+    for producer in (zombie, heir, heirs_heir):
+        await producer.stop()
 
 
 async def test_another_producers_hanging_records_are_refused(

@@ -27,6 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo
+from k2_streams.kafka.transaction_states import EMPTY, LastTransaction
 from simulation.chaos import Chaos
 from simulation.loop import Loop
 
@@ -239,14 +240,17 @@ class Cluster:
         """Give the transaction up."""
         self._finish(self._of(name, epoch, ProducerFenced), committed=False)
 
-    def state(self, name: str) -> str:
+    def last_transaction(self, name: str) -> LastTransaction:
         """What the coordinator last did with a transactional id."""
         producer = self._producers.get(name)
-        if producer is None or (producer.open is None and producer.last is None):
-            return "Empty"
+        if producer is None:
+            return LastTransaction(EMPTY)
+        state = EMPTY
         if producer.open is not None:
-            return "Ongoing"
-        return "CompleteCommit" if producer.last.committed else "CompleteAbort"
+            state = "Ongoing"
+        elif producer.last is not None:
+            state = "CompleteCommit" if producer.last.committed else "CompleteAbort"
+        return LastTransaction(state, 0, producer.epoch)
 
     def _of(self, name: str, epoch: int, refusal: type[Exception]) -> Producer:
         producer = self._producers[name]
@@ -371,12 +375,12 @@ class SimProducer:
         self._network = network
         self._id = transactional_id
         self._timeout_s = timeout_s
-        self._epoch = -1
+        self.producer_id, self.producer_epoch = 0, -1
         self._last_s: dict[At, float] = {}
         self._to_add: list[At] = []
 
     async def start(self) -> None:
-        self._epoch = await self._network.ask(
+        self.producer_epoch = await self._network.ask(
             lambda: self._cluster.start_producer(self._id, self._timeout_s)
         )
 
@@ -400,7 +404,7 @@ class SimProducer:
         return self._send((topic, partition), list(batch.records))
 
     def _send(self, at: At, records: list[Any]) -> "asyncio.Future[Sent]":
-        epoch = self._epoch
+        epoch = self.producer_epoch
         future, self._last_s[at] = self._network.send(
             lambda: Sent(self._cluster.produce(self._id, epoch, at, records)),
             self._last_s.get(at, 0.0),
@@ -408,15 +412,15 @@ class SimProducer:
         return future
 
     async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
-        await self._network.ask(lambda: self._cluster.add_offsets(self._id, self._epoch))
+        await self._network.ask(lambda: self._cluster.add_offsets(self._id, self.producer_epoch))
 
     async def commit_transaction(self) -> None:
         await self._add_partitions()
-        await self._network.ask(lambda: self._cluster.commit(self._id, self._epoch))
+        await self._network.ask(lambda: self._cluster.commit(self._id, self.producer_epoch))
 
     async def abort_transaction(self) -> None:
         await self._add_partitions()
-        await self._network.ask(lambda: self._cluster.abort(self._id, self._epoch))
+        await self._network.ask(lambda: self._cluster.abort(self._id, self.producer_epoch))
 
     @property
     def _txn_manager(self) -> "SimProducer":
@@ -429,7 +433,7 @@ class SimProducer:
         places, self._to_add = self._to_add, []
         if places:
             await self._network.ask(
-                lambda: self._cluster.add_partitions(self._id, self._epoch, places)
+                lambda: self._cluster.add_partitions(self._id, self.producer_epoch, places)
             )
 
 
@@ -543,8 +547,8 @@ class SimKafka(KafkaConfig):
         committed = options["isolation_level"] == "read_committed"
         return SimConsumer(self.cluster, self.network, committed=committed)
 
-    async def transaction_state(self, transactional_id: str) -> str:
-        return await self.network.ask(lambda: self.cluster.state(transactional_id))
+    async def last_transaction(self, transactional_id: str) -> LastTransaction:
+        return await self.network.ask(lambda: self.cluster.last_transaction(transactional_id))
 
 
 def seeded(seed: int, what: str) -> random.Random:
