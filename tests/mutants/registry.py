@@ -411,6 +411,16 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "successor-taken-for-hanging",
+        "a successor's open transaction is taken for one that hangs: the partition is refused",
+        "tests/simulation/test_take_over.py::",
+        (
+            "kafka/settling.py",
+            "if (last.producer_id, last.producer_epoch) != producer.session:",
+            "if last.state != EMPTY:",
+        ),
+    ),
+    _mutant(
         "fenced-begins-again",
         "a task that somebody else fenced takes its partition over again by itself",
         "tests/unit/test_ownership.py::",

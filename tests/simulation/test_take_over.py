@@ -13,7 +13,10 @@ from faust.types import TP
 
 from k2_streams.core.dedup import hashes_of
 from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.kafka import settling
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.settling import Settling
+from k2_streams.kafka.standings import open_transactions
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.guard import Guard
@@ -177,6 +180,24 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
 
     place.run(main())
     assert resumed == [{tp: 7}]
+
+
+def test_a_successors_transaction_means_fenced_not_refused(place, monkeypatch):
+    """Seen while it was open; when its coordinator is asked, the next one has started."""
+    cluster, at = place.cluster, (CHANGELOG, 0)
+
+    async def look(config, places):
+        epoch = cluster.start_producer("t", 15.0)
+        cluster.produce("t", epoch, at, [(*ROW, ())])
+        found = await open_transactions(config, places)
+        cluster.commit("t", epoch)
+        cluster.start_producer("t", 15.0)
+        return found
+
+    monkeypatch.setattr(settling, "open_transactions", look)
+    zombie = TransactionalProducer(place.kafka, "t", 0)
+    with pytest.raises(FencedError):
+        place.run(Settling(place.kafka).start(zombie, [at]))
 
 
 def test_a_fenced_producer_commits_nothing_and_says_so(place):
