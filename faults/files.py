@@ -102,7 +102,7 @@ def damage(stage: Stage, number: int) -> float:
     time.sleep(stage.random.uniform(0.1, 2.0))
     victim = stage.random.choice(sorted(stage.workers))
     kind, happen = list(DAMAGES.items())[number % len(DAMAGES)]
-    _all_killed(stage)
+    stage.kill_all()
     for store in _stores(stage, victim):
         stage.counts[f"stores damaged: {kind}"] += store.exists() and happen(stage, store)
     return _all_started(stage)
@@ -112,13 +112,13 @@ def restore(stage: Stage, _number: int) -> float:
     """An old copy of a worker's stores is put back: behind what was committed since."""
     victim = stage.random.choice(sorted(stage.workers))
     copy = stage.directory / "copy"
-    _all_killed(stage)
+    stage.kill_all()
     stores = _stores(stage, victim)
     for store in stores:
         shutil.copytree(store, copy / store.parent.name / store.name)
     _all_started(stage)
     time.sleep(stage.random.uniform(*OLDER_S))
-    _all_killed(stage)
+    stage.kill_all()
     for store in stores:
         shutil.rmtree(store)
         shutil.move(copy / store.parent.name / store.name, store)
@@ -126,15 +126,9 @@ def restore(stage: Stage, _number: int) -> float:
     return _all_started(stage)
 
 
-def _all_killed(stage: Stage) -> None:
-    for worker in sorted(stage.workers):
-        stage.kill(worker)
-
-
 def _all_started(stage: Stage) -> float:
     began = time.monotonic()
-    for worker in sorted(stage.workers):
-        stage.start(worker)
+    stage.start_all()
     return recovered(stage, began)
 
 

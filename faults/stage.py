@@ -145,6 +145,16 @@ class Stage:
         self.workers[worker_id].kill()
         self.counts["kill -9 of a worker"] += 1
 
+    def kill_all(self) -> None:
+        """Kill -9 of every worker, also of one that is stopped."""
+        for worker_id in sorted(self.workers):
+            self.kill(worker_id)
+
+    def start_all(self) -> None:
+        """Start every worker again; none is ready yet."""
+        for worker_id in sorted(self.workers):
+            self.start(worker_id)
+
     def stop(self, worker_id: int) -> None:
         """End a worker in order; one that does not is killed, and counted."""
         try:
@@ -296,13 +306,9 @@ class Stage:
 
     def begin_anew(self) -> None:
         """After something got stuck: whatever runs is killed, and all is started again."""
-        workers = sorted(self.workers)
-        for worker in self.workers.values():
-            worker.signal(signal.SIGCONT)
-            worker.kill()
+        self.kill_all()
         self.brokers.start()
-        for worker_id in workers:
-            self.start(worker_id)
+        self.start_all()
         self.all_ready()
 
     def points_hit(self) -> Counter[tuple[str, str]]:

@@ -18,11 +18,9 @@ LIMITED_S = (2.0, 8.0)
 
 def without_broker(stage: Stage, _number: int) -> float:
     """Workers start, and no broker is there yet."""
-    for worker in sorted(stage.workers):
-        stage.kill(worker)
+    stage.kill_all()
     stage.kill_broker()
-    for worker in sorted(stage.workers):
-        stage.start(worker)
+    stage.start_all()
     time.sleep(stage.random.uniform(*AWAY_S))
     began = time.monotonic()
     stage.brokers.start()
