@@ -62,14 +62,21 @@ def _at_point(stage: Stage, point: str, action: str) -> float:
         nth = stage.random.randint(1, 3)
     elif point.startswith("take-over"):
         nth = stage.random.randint(1, 2)  # of the first or the second partition
+    elif point.startswith("rebalance.re"):
+        nth = 2  # the first is of no partition: before it is a member
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
     more = {"K2_COMMIT_EVERY_S": "0.2"} if point == "lake.expiring" else {}
     worker = stage.start(victim, f"{point}={action}@{nth}", **more)
+
+    def is_hit() -> bool:
+        return stage.points_hit()[point, action] > hits
+
     if point.startswith(("shutdown", "rebalance.re")):
-        wait_until(lambda: worker.is_ready() or not stage.alive(victim), "ready for the point")
-        _provoke(stage, victim, point)
-    wait_until(lambda: stage.points_hit()[point, action] > hits, f"{point}={action}@{nth} reached")
+        wait_until(lambda: worker.is_ready() or is_hit(), "ready for the point")
+        if not is_hit():
+            _provoke(stage, victim, point)
+    wait_until(is_hit, f"{point}={action}@{nth} reached")
     began = time.monotonic()
     if action == "crash":
         wait_until(lambda: not stage.alive(victim), f"dead at {point}")

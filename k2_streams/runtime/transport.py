@@ -19,10 +19,12 @@ from typing import Any, Protocol
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
@@ -39,6 +41,8 @@ SMALL_FETCH_RECORDS = 1_000
 SMALL_FETCH_PAUSE_S = 0.01
 #: The broker holds an empty fetch this long.
 FETCH_MAX_WAIT_MS = 100
+#: How often the group's errors are looked for.
+GROUP_ERRORS_EVERY_S = 1.0
 #: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.
 PARTITION_FETCH_BYTES = 9 * 1024 * 1024
 
@@ -76,6 +80,28 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Start without any chain: nothing is delivered that was not sought to."""
         super().__post_init__()
         self._chain: dict[TP, int] = {}
+
+    @Service.task  # type: ignore[untyped-decorator] # mode has no types
+    async def _hear_group_errors(self) -> None:
+        """Take what went wrong between the client and its group, so that it tries again.
+
+        After an error of which it knows no cure (a coordinator that could not write what it was
+        sent) the client waits for its user to hear of it, in a poll. Without an assignment, or
+        while the flow is stopped, nobody polls.
+
+        Raises:
+            KafkaError: the client has given its group up; the worker ends.
+        """
+        while not self.should_stop:
+            await asyncio.sleep(GROUP_ERRORS_EVERY_S)
+            if self._consumer is not None:
+                hear_group_error(self._consumer)
+
+    @property
+    def knows_group(self) -> bool:
+        """Whether a coordinator of the group answered, and nothing was wrong with it since."""
+        coordinator = self._consumer and self._consumer._coordinator  # noqa: SLF001 - no other way
+        return bool(coordinator) and coordinator.coordinator_id is not None
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -167,8 +193,26 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return batches
 
 
+def hear_group_error(consumer: Any) -> None:
+    """Take an error that the consumer's group coordination waits to tell.
+
+    Raises:
+        KafkaError: the coordination has ended.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - nothing public says it without a fetch
+    try:
+        coordinator.check_errors()
+    except KafkaError as error:
+        if coordinator._coordination_task.done():  # noqa: SLF001 - the same
+            raise
+        log.warning("the group's error", error=f"{type(error).__name__}: {error}")
+
+
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Delivers a `Fetched` per message; takes positions from the `Owner`."""
+
+    #: From the start, or a rebalance's begin, until the group has said who works what.
+    is_unassigned = True
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -180,8 +224,20 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Faust stops the flow; then the owner finishes what is open."""
+        self.is_unassigned = True
         await super().on_partitions_revoked(revoked)
         await self._owner.release(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The group has decided; what is this worker's may be nothing."""
+        self.is_unassigned = False
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def knows_group(self) -> bool:
+        """Whether the group's coordinator is there."""
+        known: bool = self._thread.knows_group
+        return known
 
     async def perform_seek(self) -> None:
         """Take the assigned partitions over and seek to where their state says."""

@@ -1,6 +1,7 @@
 """Bounds what must not last.
 
-A partition without an owner, a rebalance that waits for this worker, a loop that stands still.
+A partition without an owner, a rebalance that waits for this worker, a group that is there and does
+not take it in, a loop that stands still.
 """
 
 import asyncio
@@ -24,11 +25,14 @@ FENCED_FOR_S_MAX = 60.0
 #: Tasks end their transactions within seconds; the whole group waits for them meanwhile, a minute
 #: at the most, and then goes on without this worker.
 RELEASE_FOR_S_MAX = 30.0
+#: The group decides within its session, or the minute it waits for its members, and once more.
+UNASSIGNED_FOR_S_MAX = 120.0
 #: Heartbeats come from a thread of their own, so a hanging event loop keeps its partitions: it
 #: must end by itself.
 LOOP_STALL_S_MAX = 60.0
 EXIT_FENCED = 71
 EXIT_STALLED = 72
+EXIT_UNASSIGNED = 73
 
 
 class Watchdog:
@@ -43,9 +47,12 @@ class Watchdog:
         *,
         end: Callable[[int, str], None],
         hold_source: Callable[[bool], None],
+        waits_for_group: Callable[[], bool],
     ) -> None:
         self._sink = sink
         self._hold_source = hold_source
+        self._waits_for_group = waits_for_group
+        self._unassigned_since: float | None = None
         self._held = False
         self._owner = owner
         self._status = status
@@ -80,6 +87,7 @@ class Watchdog:
                 self._held = self._sink.is_far_behind
                 self._hold_source(self._held)
             self._watch_release(now)
+            self._watch_group(now)
             fenced = {
                 partition
                 for partition, task in self._owner.tasks.items()
@@ -102,6 +110,18 @@ class Watchdog:
             self._end(
                 EXIT_STALLED,
                 f"a rebalance waited {RELEASE_FOR_S_MAX:.0f} s for this worker's tasks to stop",
+            )
+
+    def _watch_group(self, now: float) -> None:
+        if not self._waits_for_group():
+            self._unassigned_since = None
+        elif self._unassigned_since is None:
+            self._unassigned_since = now
+        elif now - self._unassigned_since > UNASSIGNED_FOR_S_MAX:
+            self._end(
+                EXIT_UNASSIGNED,
+                f"the group is there, and for {UNASSIGNED_FOR_S_MAX:.0f} s did not say what is "
+                "this worker's",
             )
 
     def _watch_loop(self) -> None:

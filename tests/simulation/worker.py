@@ -256,6 +256,7 @@ class Worker:
             clock,
             end=lambda code, reason: self._died(self, f"exit {code}: {reason}"),
             hold_source=self._hold_source,
+            waits_for_group=lambda: not self._flowing,
         )
 
     async def _is_member(self, generation: int) -> bool:

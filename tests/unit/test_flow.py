@@ -20,8 +20,10 @@ from k2_streams.runtime.task import TaskState
 from k2_streams.runtime.watchdog import (
     EXIT_FENCED,
     EXIT_STALLED,
+    EXIT_UNASSIGNED,
     FENCED_FOR_S_MAX,
     RELEASE_FOR_S_MAX,
+    UNASSIGNED_FOR_S_MAX,
     Watchdog,
 )
 
@@ -69,7 +71,7 @@ def watched(monkeypatch):
     sink = SimpleNamespace(is_far_behind=False)
     owner = SimpleNamespace(tasks={}, releasing=None)
     clock = HandClock()
-    said = SimpleNamespace(held=[], ended=[], sink=sink, owner=owner, clock=clock)
+    said = SimpleNamespace(waits=False, held=[], ended=[], sink=sink, owner=owner, clock=clock)
     said.watchdog = Watchdog(
         owner,
         sink,
@@ -77,6 +79,7 @@ def watched(monkeypatch):
         clock,
         end=lambda code, reason: said.ended.append(code),
         hold_source=said.held.append,
+        waits_for_group=lambda: said.waits,
     )
     return said
 
@@ -226,3 +229,21 @@ def test_the_source_is_let_go_well_below_where_it_was_held():
     assert holds_source(held=False, used=0.8)
     assert holds_source(held=True, used=0.6)
     assert not holds_source(held=True, used=0.59)
+
+
+async def test_the_watchdog_ends_a_worker_that_its_group_does_not_take_in(watched):
+    """A group that goes away meanwhile is waited for anew."""
+    watched.watchdog.start()
+    try:
+        for waits in (True, False, True):
+            watched.waits = waits
+            await asyncio.sleep(0.05)
+            for _ in range(3):  # at once it would look like a loop that stood still
+                watched.clock.now_s += (UNASSIGNED_FOR_S_MAX - 1) / 3
+                await asyncio.sleep(0.05)
+        assert watched.ended == []
+        watched.clock.now_s += 2
+        await asyncio.sleep(0.05)
+    finally:
+        await watched.watchdog.close()
+    assert set(watched.ended) == {EXIT_UNASSIGNED}
