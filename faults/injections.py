@@ -53,17 +53,21 @@ def _provoke(stage: Stage, victim: int, point: str) -> None:
         stage.counts["joins"] += 1
 
 
+def _nth(stage: Stage, point: str) -> int:
+    """At which of its hits a point does something."""
+    if point.startswith(("checkpoint", "source")):
+        return stage.random.randint(1, 20)
+    if point.startswith(("lake", "tail")) and point != "lake.expiring":
+        return stage.random.randint(1, 3)
+    if point.startswith("take-over"):
+        return stage.random.randint(1, 2)  # of the first or the second partition
+    # The first release is of no partition: a worker that is no member yet.
+    return 2 if point.startswith("rebalance.re") else 1
+
+
 def _at_point(stage: Stage, point: str, action: str) -> float:
     victim = min(stage.workers)
-    nth = 1
-    if point.startswith(("checkpoint", "source")):
-        nth = stage.random.randint(1, 20)
-    elif point.startswith(("lake", "tail")) and point != "lake.expiring":
-        nth = stage.random.randint(1, 3)
-    elif point.startswith("take-over"):
-        nth = stage.random.randint(1, 2)  # of the first or the second partition
-    elif point.startswith("rebalance.re"):
-        nth = 2  # the first is of no partition: before it is a member
+    nth = _nth(stage, point)
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
     more = {"K2_COMMIT_EVERY_S": "0.2"} if point == "lake.expiring" else {}
