@@ -7,7 +7,7 @@
    `k2.levels`.
 4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
    hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
-   is paused would never come back.
+   is paused would never come back. At rest the C library's share goes back once a minute.
 """
 
 import asyncio
@@ -48,8 +48,10 @@ TICK_S = 0.5
 ENDS_WITHIN_S = 2.0
 #: Changes not yet published: more than a day of flapping at the default cool-down would be.
 UNPUBLISHED_MAX = 1_000
-#: Between two attempts to give memory back: each takes some ten milliseconds.
+#: Between two attempts to give memory back while it is tight: each takes some ten milliseconds.
 TRIM_EVERY_S = 5.0
+#: And at all other times: what a burst took would else stay with the allocator for good.
+TRIM_AT_REST_EVERY_S = 60.0
 #: Lag in seconds counts from this share of the first trigger in records.
 LAG_FLOOR = 0.1
 
@@ -168,12 +170,13 @@ class LoadMonitor:
 
     async def _trim(self, now_s: float) -> None:
         tight = self.signals.memory_share >= self._policy.triggers[Level.SOFT].memory_share
-        if not tight or now_s - self._trimmed_s < TRIM_EVERY_S:
+        if now_s - self._trimmed_s < (TRIM_EVERY_S if tight else TRIM_AT_REST_EVERY_S):
             return
         self._trimmed_s = now_s
         # Arrow's allocator keeps a heap a thread: those of the two that make most of the batches.
         pa.default_memory_pool().release_unused()
-        await asyncio.get_running_loop().run_in_executor(self._pool, give_memory_back)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, give_memory_back if tight else trim)
 
     def _change(self, after: Degradation, signals: Signals) -> None:
         before, self._state = self._state, after
@@ -250,7 +253,12 @@ class _Ends:
 def give_memory_back() -> None:
     """Return what is free, and still held by the allocators, to the system."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """The same of what needs no look at every object."""
     pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if trim is not None:
-        trim(0)
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if malloc_trim is not None:
+        malloc_trim(0)

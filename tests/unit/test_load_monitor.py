@@ -1,0 +1,45 @@
+"""What a worker does about its memory without being asked."""
+
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from k2_streams.core.stream import TRADES
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.lake.config import LakeConfig
+from k2_streams.runtime import load_monitor
+from k2_streams.runtime.load_monitor import TRIM_AT_REST_EVERY_S, TRIM_EVERY_S, LoadMonitor
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.overload import Overload
+from k2_streams.runtime.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "every_s"), [(None, TRIM_AT_REST_EVERY_S), (1, TRIM_EVERY_S)]
+)
+async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tight(
+    monkeypatch, limit_bytes, every_s
+):
+    trimmed: list[float] = []
+    clock = SimpleNamespace(now_s=1_000.0, monotonic=lambda: clock.now_s, time_ns=lambda: 0)
+    monkeypatch.setattr(load_monitor, "trim", lambda: trimmed.append(clock.now_s))
+    settings = Settings(kafka=KafkaConfig(), lake=LakeConfig("sqlite://", "memory://"))
+    with ThreadPoolExecutor(1) as pool:
+        monitor = LoadMonitor(
+            TRADES,
+            settings,
+            SimpleNamespace(tasks={}),
+            Overload(settings.overload, clock),
+            Metrics(),
+            clock,
+            pool,
+            downstream_full=lambda: False,
+            hold_source=lambda held: None,
+        )
+        if limit_bytes:
+            monitor.memory.limit_bytes = limit_bytes
+        for _ in range(int(2 * TRIM_AT_REST_EVERY_S)):
+            clock.now_s += 1.0
+            await monitor._look()
+    assert len(trimmed) == 2 * TRIM_AT_REST_EVERY_S / every_s
