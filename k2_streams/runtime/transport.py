@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -202,7 +201,7 @@ def hear_group_error(consumer: Any) -> None:
     coordinator = consumer._coordinator  # noqa: SLF001 - nothing public says it without a fetch
     try:
         coordinator.check_errors()
-    except KafkaError as error:
+    except LogError as error:
         if coordinator._coordination_task.done():  # noqa: SLF001 - the same
             raise
         log.warning("the group's error", error=f"{type(error).__name__}: {error}")
