@@ -63,10 +63,14 @@ class Ownership:
         """Own these; where each is read on from. One that is left out is not read for now."""
         await failpoint_in_loop("rebalance.assigned")
         async with self._changing:
+            # In a generation without this worker its partitions were somebody else's, and no task
+            # need have noticed: fenced after this assignment, it would wait for another one.
+            was_member = generation - self._generation in (0, 1)
             self.assigned, self._generation = assigned, generation
             raw, log_ = partitions_of(assigned, self._raw), partitions_of(assigned, self._log)
             # A task that was fenced or failed is replaced now: this is a new assignment.
-            gone = [p for p, task in self.tasks.items() if p not in raw or not _runs(task)]
+            stays = {p for p, task in self.tasks.items() if was_member and p in raw and _runs(task)}
+            gone = set(self.tasks) - stays
             await asyncio.gather(*(self._close(partition) for partition in gone))
             self._cancel_retakes()
             self.refused = {}

@@ -406,9 +406,15 @@ MUTANTS = (
         "tests/unit/test_ownership.py::",
         (
             "runtime/ownership.py",
-            "gone = [p for p, task in self.tasks.items() if p not in raw or not _runs(task)]",
-            "gone = list(self.tasks)",
+            "gone = set(self.tasks) - stays",
+            "gone = set(self.tasks)",
         ),
+    ),
+    _mutant(
+        "kept-over-a-missed-generation",
+        "a worker that the group had given up keeps the tasks that it had before",
+        "tests/unit/test_ownership.py::",
+        ("runtime/ownership.py", "generation - self._generation in (0, 1)", "True"),
     ),
     _mutant(
         "successor-taken-for-hanging",

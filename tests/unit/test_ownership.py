@@ -131,6 +131,16 @@ async def test_a_partition_that_stays_keeps_its_task_and_one_that_goes_is_closed
     assert starts == {TP(TRADES.raw, 0): 5, TP(TRADES.raw, 2): 5}
 
 
+async def test_a_worker_that_missed_a_generation_keeps_no_task():
+    """Somebody else had the partition meanwhile: the task is fenced, and has not noticed yet."""
+    owner = _Owner()
+    await owner.assigned(0, generation=1)
+    (overtaken,) = owner.made
+    await owner.assigned(0, generation=3)
+    assert overtaken.state is TaskState.CLOSED
+    assert owner.ownership.tasks[0] is owner.made[1]
+
+
 async def test_what_was_fenced_waits_for_a_new_assignment():
     """Somebody else owns the partition: to begin again unasked would fence the rightful owner."""
     owner = _Owner()
