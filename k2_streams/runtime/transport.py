@@ -179,6 +179,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         except NoOffsetError:
             # Noticed by the fetcher between the assignment and the first seek, which answers it.
             return []
+        except LogError:
+            if consumer.assignment():
+                raise
+            # The group's, told to whoever waits for an assignment: `_hear_group_errors` hears it.
+            return []
         batches = []
         for tp, found in records.items():
             start = self._chain.get(tp)

@@ -1,8 +1,11 @@
 """What a fetch gave is delivered, or fetched again: nothing in between."""
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from k2_streams.kafka.topics import TRADES
@@ -82,3 +85,33 @@ async def test_a_partition_that_was_sought_since_is_left_alone() -> None:
     made = consumer(rebalance)
     assert await delivered(made) == []
     assert made._thread.sought == [(OTHER, 30)]
+
+
+class Failing(Thread):
+    """A thread whose every fetch fails."""
+
+    def __init__(self, assignment: set[TP]) -> None:
+        async def fetched_records(*_: Any, **__: Any) -> None:
+            raise KafkaError("GroupLoadInProgress")
+
+        subscriptions = SimpleNamespace(fetch_context=contextlib.nullcontext)
+        fetcher = SimpleNamespace(
+            _closed=False, _subscriptions=subscriptions, fetched_records=fetched_records
+        )
+        self.consumer = SimpleNamespace(flow_active=True)
+        self._group = SimpleNamespace(
+            _fetcher=fetcher, _closed=False, _max_poll_records=1, assignment=lambda: assignment
+        )
+
+    def _ensure_consumer(self) -> Any:
+        return self._group
+
+
+async def test_a_fetch_ends_no_worker_for_an_error_of_its_group() -> None:
+    """Without an assignment nothing is fetched, and the error is the group's."""
+    assert await Failing(set())._fetch({AT}, 0.0) == []
+
+
+async def test_an_error_of_a_fetch_is_raised() -> None:
+    with pytest.raises(KafkaError):
+        await Failing({AT})._fetch({AT}, 0.0)
