@@ -66,7 +66,7 @@ def test_a_partition_of_someone_else_is_not_resumed():
 
 
 @pytest.fixture
-def watched(monkeypatch):
+async def watched(monkeypatch):
     monkeypatch.setattr(watchdog_module, "TICK_S", 0.001)
     sink = SimpleNamespace(is_far_behind=False)
     owner = SimpleNamespace(tasks={}, releasing=None)
@@ -81,49 +81,40 @@ def watched(monkeypatch):
         hold_source=said.held.append,
         waits_for_group=lambda: said.waits,
     )
-    return said
+    said.watchdog.start()
+    yield said
+    await said.watchdog.close()
+
+
+async def pass_by(watched, seconds):
+    """What is so now is seen, then so much time passes, and that is seen."""
+    await asyncio.sleep(0.05)
+    watched.clock.now_s += seconds
+    await asyncio.sleep(0.05)
 
 
 async def test_the_watchdog_holds_the_source_while_the_lake_is_far_behind_and_says_so_once(watched):
-    watched.watchdog.start()
-    try:
-        for far in (True, False, True):
-            watched.sink.is_far_behind = far
-            await asyncio.sleep(0.05)
-    finally:
-        await watched.watchdog.close()
+    for far in (True, False, True):
+        watched.sink.is_far_behind = far
+        await asyncio.sleep(0.05)
     assert watched.held == [True, False, True]
 
 
 async def test_the_watchdog_ends_a_worker_whose_partition_stays_fenced(watched):
-    watched.watchdog.start()
-    try:
-        watched.owner.tasks[0] = SimpleNamespace(state=TaskState.FENCED)
-        await asyncio.sleep(0.05)
-        watched.clock.now_s += FENCED_FOR_S_MAX - 1
-        await asyncio.sleep(0.05)
-        assert watched.ended == []
-        watched.clock.now_s += 2
-        await asyncio.sleep(0.05)
-    finally:
-        await watched.watchdog.close()
+    watched.owner.tasks[0] = SimpleNamespace(state=TaskState.FENCED)
+    await pass_by(watched, FENCED_FOR_S_MAX - 1)
+    assert watched.ended == []
+    await pass_by(watched, 2)
     assert set(watched.ended) == {EXIT_FENCED}
 
 
 async def test_the_watchdog_ends_a_worker_that_a_rebalance_waits_for(watched):
     """One release after the other is no such thing; the same one for half a minute is."""
-    watched.watchdog.start()
-    try:
-        for number in (1, 2, 3):
-            watched.owner.releasing = number
-            await asyncio.sleep(0.05)
-            watched.clock.now_s += RELEASE_FOR_S_MAX - 1
-            await asyncio.sleep(0.05)
-        assert watched.ended == []
-        watched.clock.now_s += 2
-        await asyncio.sleep(0.05)
-    finally:
-        await watched.watchdog.close()
+    for number in (1, 2, 3):
+        watched.owner.releasing = number
+        await pass_by(watched, RELEASE_FOR_S_MAX - 1)
+    assert watched.ended == []
+    await pass_by(watched, 2)
     assert set(watched.ended) == {EXIT_STALLED}
 
 
@@ -233,17 +224,10 @@ def test_the_source_is_let_go_well_below_where_it_was_held():
 
 async def test_the_watchdog_ends_a_worker_that_its_group_does_not_take_in(watched):
     """A group that goes away meanwhile is waited for anew."""
-    watched.watchdog.start()
-    try:
-        for waits in (True, False, True):
-            watched.waits = waits
-            await asyncio.sleep(0.05)
-            for _ in range(3):  # at once it would look like a loop that stood still
-                watched.clock.now_s += (UNASSIGNED_FOR_S_MAX - 1) / 3
-                await asyncio.sleep(0.05)
-        assert watched.ended == []
-        watched.clock.now_s += 2
-        await asyncio.sleep(0.05)
-    finally:
-        await watched.watchdog.close()
+    for waits in (True, False, True):
+        watched.waits = waits
+        for _ in range(3):  # at once it would look like a loop that stood still
+            await pass_by(watched, (UNASSIGNED_FOR_S_MAX - 1) / 3)
+    assert watched.ended == []
+    await pass_by(watched, 2)
     assert set(watched.ended) == {EXIT_UNASSIGNED}
