@@ -235,7 +235,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             clock,
             end=self._end,
             hold_source=lambda held: self._hold_source(held, "lake far behind"),
-            waits_for_group=lambda: self.consumer.is_unassigned and self.consumer.knows_group,
+            waits_for_group=lambda: self.consumer.waits_for_group,
         )
         install(
             self.web.web_app,

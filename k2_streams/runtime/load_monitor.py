@@ -7,7 +7,8 @@
    `k2.levels`.
 4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
    hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
-   is paused would never come back. At rest the C library's share goes back once a minute.
+   is paused would never come back. At rest it goes back once a minute, without a look at every
+   object.
 """
 
 import asyncio

@@ -93,14 +93,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """
         while not self.should_stop:
             await asyncio.sleep(GROUP_ERRORS_EVERY_S)
-            if self._consumer is not None:
-                hear_group_error(self._consumer)
+            if self._coordinator is not None:
+                hear_group_error(self._coordinator)
 
     @property
     def knows_group(self) -> bool:
         """Whether a coordinator of the group answered, and nothing was wrong with it since."""
-        coordinator = self._consumer and self._consumer._coordinator  # noqa: SLF001 - no other way
-        return bool(coordinator) and coordinator.coordinator_id is not None
+        return self._coordinator is not None and self._coordinator.coordinator_id is not None
+
+    @property
+    def _coordinator(self) -> Any:
+        """The client's side of the group; None until the client has found a broker."""
+        return self._consumer and self._consumer._coordinator  # noqa: SLF001 - as Faust's own driver
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -197,17 +201,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return batches
 
 
-def hear_group_error(consumer: Any) -> None:
-    """Take an error that the consumer's group coordination waits to tell.
+def hear_group_error(coordinator: Any) -> None:
+    """Take an error that a consumer's group coordination waits to tell.
 
     Raises:
         KafkaError: the coordination has ended.
     """
-    coordinator = consumer._coordinator  # noqa: SLF001 - nothing public says it without a fetch
     try:
         coordinator.check_errors()
     except LogError as error:
-        if coordinator._coordination_task.done():  # noqa: SLF001 - the same
+        if coordinator._coordination_task.done():  # noqa: SLF001 - nothing public
             raise
         log.warning("the group's error", error=f"{type(error).__name__}: {error}")
 
@@ -238,10 +241,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_assigned(assigned, generation_id)
 
     @property
-    def knows_group(self) -> bool:
-        """Whether the group's coordinator is there."""
-        known: bool = self._thread.knows_group
-        return known
+    def waits_for_group(self) -> bool:
+        """Whether the group's coordinator is there, and has not said who works what."""
+        waits: bool = self.is_unassigned and self._thread.knows_group
+        return waits
 
     async def perform_seek(self) -> None:
         """Take the assigned partitions over and seek to where their state says."""

@@ -41,7 +41,7 @@ async def test_a_group_that_failed_is_joined_again_without_a_poll(
             while not consumer.assignment():
                 await asyncio.sleep(0.1)
                 if failed and consumer._coordinator is not None:
-                    hear_group_error(consumer)
+                    hear_group_error(consumer._coordinator)
     finally:
         await asyncio.gather(starting, return_exceptions=True)  # it was told of the error, too
         await consumer.stop()
