@@ -1,14 +1,17 @@
 """An hour under mixed faults, and what one worker takes meanwhile: memory, files, threads, disk.
 
 That worker is never killed: what happens to the others, to the brokers and to the catalog happens
-to it. Its memory's slope is by least squares over what was seen after the warm-up.
+to it. Its memory's slope is by least squares over what was seen after the warm-up, and once more
+without the footers of the lake's files, which DuckDB keeps as far as its limit allows: they grow
+with the lake. Each sample is a line of `watched.csv` as soon as it was taken.
 """
 
+import csv
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -36,34 +39,59 @@ class Sample:
 
     at_s: float
     memory_mib: float
+    footers_mib: float
     files: int
     threads: int
     disk_mib: float
 
 
 class Watch(threading.Thread):
-    """Samples one process until told to stop."""
+    """Samples one process until told to stop.
 
-    def __init__(self, pid: int, folder: Path) -> None:
+    Args:
+        pid: of the process.
+        folder: its data.
+        footers: the bytes that DuckDB keeps of the lake's files; None: the worker did not say.
+        table: where the samples go.
+    """
+
+    def __init__(
+        self, pid: int, folder: Path, footers: Callable[[], int | None], table: Path
+    ) -> None:
         super().__init__(daemon=True)
         self.samples: list[Sample] = []
         self._process = psutil.Process(pid)
         self._folder = folder
+        self._footers = footers
+        self._table = table
         self._over = threading.Event()
 
     def run(self) -> None:
         """One sample every few seconds, while the process is there."""
         began = time.monotonic()
-        while self._process.is_running() and not self._over.wait(SAMPLE_EVERY_S):
-            with self._process.oneshot():
-                sample = Sample(
-                    time.monotonic() - began,
-                    self._process.memory_info().rss / MIB,
-                    self._process.num_fds(),
-                    self._process.num_threads(),
-                    _size_mib(self._folder),
-                )
-            self.samples.append(sample)
+        with self._table.open("w", newline="", buffering=1) as file:
+            table = csv.writer(file)
+            table.writerow(field.name for field in fields(Sample))
+            while self._process.is_running() and not self._over.wait(SAMPLE_EVERY_S):
+                sample = self._sample(time.monotonic() - began)
+                if sample is not None:
+                    self.samples.append(sample)
+                    table.writerow(astuple(sample))
+
+    def _sample(self, at_s: float) -> Sample | None:
+        """None: the worker is busy with other things than to say what it takes."""
+        footers = self._footers()
+        if footers is None:
+            return None
+        with self._process.oneshot():
+            return Sample(
+                at_s,
+                self._process.memory_info().rss / MIB,
+                footers / MIB,
+                self._process.num_fds(),
+                self._process.num_threads(),
+                _size_mib(self._folder),
+            )
 
     def stop(self) -> None:
         """Take no more."""
@@ -103,6 +131,8 @@ def findings(samples: list[Sample]) -> list[str]:
     ]
     columns = {
         "memory MiB": [sample.memory_mib for sample in warm],
+        "of it footers of the lake's files": [sample.footers_mib for sample in warm],
+        "memory without them": [sample.memory_mib - sample.footers_mib for sample in warm],
         "open files": [float(sample.files) for sample in warm],
         "threads": [float(sample.threads) for sample in warm],
         "its own disk MiB": [sample.disk_mib for sample in warm],
@@ -125,8 +155,17 @@ class HourStage(Stage):
         """From now on."""
         process = self.workers[WATCHED].process
         assert process is not None
-        self.watch = Watch(process.pid, self.directory / f"worker-{WATCHED}")
+        self.watch = Watch(
+            process.pid,
+            self.directory / f"worker-{WATCHED}",
+            self._footers,
+            self.directory / "watched.csv",
+        )
         self.watch.start()
+
+    def _footers(self) -> int | None:
+        status = self.status(WATCHED)
+        return None if status is None else int(status["query"]["footers_bytes"])
 
 
 @contextmanager

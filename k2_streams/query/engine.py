@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 
 #: An interrupt that comes before a statement has begun is lost, so it is repeated.
 _INTERRUPT_EVERY_S = 0.05
+_MEMORY = "SELECT tag, memory_usage_bytes FROM duckdb_memory()"
 
 
 class FilesUnreadableError(Exception):
@@ -67,8 +68,9 @@ class EngineConfig:
         store_workers: the same of statements that read from a store: they wait more than they work.
         threads: of all statements together.
         store_threads: the same with a store, which answers a request in some 20 to 50 ms.
-        memory_mb: of all statements together; above it a statement fails, nothing goes to disk.
-            What was read from a store is kept in what they leave of it.
+        memory_bytes: of all statements together; above it a statement fails, nothing goes to disk.
+            What was read from a store, and the footers of the files that were read (some 50 KiB
+            each), are kept in what they leave of it.
         timeout_s: of one statement, its waiting included.
         max_waiting: statements that may wait for a worker; more are refused at once.
     """
@@ -79,9 +81,22 @@ class EngineConfig:
     store_workers: int = 4
     threads: int = 2
     store_threads: int = 8
-    memory_mb: int = 512
+    memory_bytes: int = 512 << 20
     timeout_s: float = 10.0
     max_waiting: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """What DuckDB holds.
+
+    Attributes:
+        used_bytes: in all; at most the limit.
+        footers_bytes: of it, the footers of files, which make room for statements.
+    """
+
+    used_bytes: int
+    footers_bytes: int
 
 
 class Session:
@@ -152,6 +167,7 @@ class Engine:
         self._local = threading.local()
         self._near = _Lane(config.workers, "k2-query")
         self._far = self._near if config.store is None else _Lane(config.store_workers, "k2-store")
+        self._teller: duckdb.DuckDBPyConnection | None = self._instance.cursor()
 
     @property
     def store_waits_s(self) -> float:
@@ -162,6 +178,13 @@ class Engine:
     def timeout_s(self) -> float:
         """Of one statement."""
         return self._config.timeout_s
+
+    def memory(self) -> EngineMemory:
+        """Now; takes a millisecond or less, and waits for no statement."""
+        if self._teller is None:
+            return EngineMemory(0, 0)
+        held = dict(self._teller.execute(_MEMORY).fetchall())
+        return EngineMemory(sum(held.values()), held.get("OBJECT_CACHE", 0))
 
     async def run(self, work: Callable[[Session], _T], *, reads_lake: bool = False) -> _T:
         """Do `work` on a worker's connection.
@@ -193,6 +216,7 @@ class Engine:
         """Let the workers end and close the instance."""
         for lane in {self._near, self._far}:
             lane.pool.shutdown(wait=True, cancel_futures=True)
+        self._teller = None
         self._instance.close()
 
     def _session(self) -> Session:
@@ -255,7 +279,7 @@ def _walled(config: EngineConfig) -> duckdb.DuckDBPyConnection:
         ":memory:",
         config={
             "threads": config.threads if config.store is None else config.store_threads,
-            "memory_limit": f"{config.memory_mb}MB",
+            "memory_limit": f"{config.memory_bytes}B",
             "temp_directory": "",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,

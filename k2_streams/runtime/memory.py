@@ -6,6 +6,12 @@ import psutil
 
 #: A cgroup without a limit says so with a word (v2) or with a number near 2^63 (v1).
 _UNLIMITED_BYTES = 1 << 60
+_MIB = 1 << 20
+#: Of queries, where no setting says: so much, but no more than this part of what the process may
+#: take, and never less than a question over a day's trades needs.
+QUERY_BYTES_MOST = 512 * _MIB
+QUERY_PART = 8
+QUERY_BYTES_LEAST = 64 * _MIB
 _CGROUP_FILES = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -41,3 +47,12 @@ def found_limit_bytes(files: tuple[Path, ...] = _CGROUP_FILES) -> int:
         if text.isdigit() and 0 < int(text) < _UNLIMITED_BYTES:
             return min(int(text), machine)
     return machine
+
+
+def query_limit_bytes(limit_bytes: int) -> int:
+    """What queries may take of a process that may take `limit_bytes`.
+
+    They fill it with the footers of the lake's files sooner or later: they must leave the rest of
+    the worker its room.
+    """
+    return max(QUERY_BYTES_LEAST, min(QUERY_BYTES_MOST, limit_bytes // QUERY_PART))

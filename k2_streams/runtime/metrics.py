@@ -87,6 +87,14 @@ class Metrics:
         self.memory_share = Gauge(
             "k2_memory_share", "Resident memory, of what the process may take", registry=r
         )
+        self.query_memory_bytes = Gauge(
+            "k2_query_memory_bytes", "What DuckDB holds, at most its limit", registry=r
+        )
+        self.query_footers_bytes = Gauge(
+            "k2_query_footers_bytes",
+            "Of it, the footers of Parquet files, which make room for statements",
+            registry=r,
+        )
         self.tasks = Gauge("k2_tasks", "Tasks of this worker, by state", ["state"], registry=r)
         self.commit_seconds = Histogram(
             "k2_lake_commit_seconds",

@@ -13,12 +13,13 @@ from k2_streams.lake.guard import Guard
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
-from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.engine import Engine, EngineConfig, EngineMemory
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.store_files import StoreFiles
 from k2_streams.query.tail import Tail
+from k2_streams.runtime.memory import found_limit_bytes, query_limit_bytes
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.tail_room import TailRoom
@@ -64,13 +65,17 @@ class Node:
         files = None if folder is not None else DataFiles()
         self.lake = LakeView(lambda: _open(stream, settings, clock, files), guard)
         self.reads = None if files is None else reads  # of an object store alone
+        may_take = settings.overload.memory_limit_bytes or found_limit_bytes()
         self._engine = Engine(
             EngineConfig(
+                memory_bytes=settings.query_memory_bytes or query_limit_bytes(may_take),
                 allowed=() if folder is None else (folder,),
                 store=None if files is None else StoreFiles(files, clock),
             ),
             clock,
         )
+        metrics.query_memory_bytes.set_function(lambda: self.query_memory().used_bytes)
+        metrics.query_footers_bytes.set_function(lambda: self.query_memory().footers_bytes)
         self.query = HybridQuery(
             self.tail,
             self.lake,
@@ -99,6 +104,10 @@ class Node:
         """What the answers say of this worker: raw records not yet worked or put off; its level."""
         self._lag_records = lag_records
         self._level = level
+
+    def query_memory(self) -> EngineMemory:
+        """What DuckDB holds."""
+        return self._engine.memory()
 
     async def start(self) -> None:
         """Begin to follow log and lake."""

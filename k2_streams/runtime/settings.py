@@ -56,6 +56,7 @@ class Settings:
     rate_limit_per_s: int = 60
     check_partition: bool = True
     tail_memory_bytes: int = 256 * _MIB
+    query_memory_bytes: int | None = None  # None: by what the process may take
     tail_disk: DiskBound = field(default_factory=DiskBound)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     commit_every_s: float = 10.0
@@ -269,6 +270,7 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
             "K2_CHECK_PARTITION", default=True, parse=_flag, expected="0 or 1"
         ),
         tail_memory_bytes=env.whole("K2_TAIL_MEMORY", 256 * _MIB, _MIB, 1 << 40),
+        query_memory_bytes=env.whole("K2_QUERY_MEMORY", 0, 16 * _MIB, 1 << 40) or None,
         tail_disk=env.parsed(
             "K2_TAIL_DISK", DiskBound(), _disk_bound, "bytes from 1 MiB, or a share as 50%"
         ),

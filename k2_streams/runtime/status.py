@@ -73,6 +73,7 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""
         view = self._node.tail.view().partitions
+        query = self._node.query_memory()
         return {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
@@ -116,6 +117,7 @@ class Status:
                     for p, part in sorted(view.items())
                 },
             },
+            "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
             "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
             "dead_letters": self._node.reader.dead_letters,
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "

@@ -74,6 +74,24 @@ async def test_nothing_beyond_it_is(make, folder, sql):
     assert sorted(path.name for path in folder.parent.iterdir()) == ["out.parquet", "warehouse"]
 
 
+async def test_footers_are_kept_and_make_room(make, folder):
+    """Without a bound on them a worker's memory would grow with every file ever committed."""
+    columns = {f"column{n}": [n] for n in range(200)}
+    files = [str(folder / f"{n}.parquet") for n in range(100)]
+    for file in files:
+        pq.write_table(pa.table({"n": [1], **columns}), file)
+    count = "SELECT count(*) AS n FROM read_parquet(?) WHERE n = 1"
+    engine = make(memory_bytes=16_000_000, threads=1)
+    assert engine.memory().footers_bytes < 100_000
+    peaks = []
+    for some in range(10, 101, 10):
+        assert await ask(engine, count, files[some - 10 : some]) == [{"n": 10}]
+        peaks.append(engine.memory().footers_bytes)
+    assert peaks[0] > 1_000_000, "they are kept"
+    assert max(peaks) <= 16_000_000 < 10 * peaks[0], "and no more of them than there is room"
+    assert engine.memory().used_bytes >= engine.memory().footers_bytes
+
+
 async def test_a_missing_file_is_told_from_a_wrong_query(make, folder):
     with pytest.raises(FilesUnreadableError):
         await ask(make(), "SELECT * FROM read_parquet(?)", [str(folder / "gone.parquet")])
@@ -108,7 +126,7 @@ async def test_an_asker_who_goes_away_frees_the_worker(make):
 
 
 async def test_memory_is_bounded(make):
-    engine = make(memory_mb=64)
+    engine = make(memory_bytes=64_000_000)
     with pytest.raises(TooMuchError):
         await ask(engine, "SELECT list(i) FROM range(100000000) t(i)")
     assert await ask(engine, "SELECT 1 AS n") == [{"n": 1}]

@@ -149,7 +149,7 @@ async def test_a_wrong_question_is_not_blamed_on_the_store(make, store):
 
 async def test_memory_is_bounded_whatever_the_store_holds(make, store):
     pq.write_table(pa.table({"n": range(2_000_000)}), store.folder / "big.parquet")
-    engine = make(memory_mb=16, store_threads=2)
+    engine = make(memory_bytes=16_000_000, store_threads=2)
     with pytest.raises(TooMuchError):
         await ask(engine, "SELECT list(n) FROM read_parquet(?)", ["s3://lake/big.parquet"])
     assert await ask(engine, SUM, [put(store, "a.parquet")]) == [{"n": 3}]

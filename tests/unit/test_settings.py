@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from k2_streams.core.degradation import Level, Policy, Trigger
+from k2_streams.runtime.memory import query_limit_bytes
 from k2_streams.runtime.settings import SettingsError, from_environment
 
 
@@ -37,6 +38,7 @@ def test_a_second_worker_has_its_own_port_and_folder() -> None:
         ("K2_COMMIT_EVERY_S", "nan"),
         ("K2_COMMIT_EVERY_S", "0"),
         ("K2_TAIL_MEMORY", "12"),
+        ("K2_QUERY_MEMORY", "0"),
         ("K2_MAX_RATE", "-1"),
         ("K2_LAG_TRIGGERS", "1,2"),
         ("K2_LAG_TRIGGERS", "3,2,4"),
@@ -112,3 +114,10 @@ def test_an_object_store_of_ones_own_has_a_region() -> None:
     assert region(K2_S3_ENDPOINT="http://127.0.0.1:9000") == "us-east-1"
     assert region(K2_S3_ENDPOINT="http://127.0.0.1:9000", K2_S3_REGION="local") == "local"
     assert region(K2_S3_ACCESS_KEY_ID="x") is None
+
+
+@pytest.mark.parametrize(
+    ("limit_mib", "queries_mib"), [(64, 64), (512, 64), (2_048, 256), (4_096, 512), (1 << 20, 512)]
+)
+def test_queries_leave_a_small_worker_its_room(limit_mib, queries_mib):
+    assert query_limit_bytes(limit_mib << 20) == queries_mib << 20
