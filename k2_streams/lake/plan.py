@@ -1,7 +1,8 @@
 """Which files of a snapshot can hold what a query asks for.
 
 A manifest never changes, so what it says of its files is read once and kept: the plan of the next
-snapshot reads the new manifest alone. A plan is exact about files and generous about rows; the
+snapshot reads the new manifest alone. Manifests are merged now and then, each file then stands in
+another one: what is known of a file is kept once, whichever manifests name it. A plan is exact about files and generous about rows; the
 query filters again.
 """
 
@@ -10,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from pyiceberg.conversions import from_bytes
 from pyiceberg.io import FileIO
@@ -23,7 +25,8 @@ from k2_streams.lake.schema import TableDescription
 
 T = TypeVar("T", str, int)
 
-#: Files whose bounds are kept: 0.8 KB each; a day at one file in 10 s has 8,640.
+#: Files of the manifests that are kept: 0.8 KB for each that is another one, 8 bytes for each that a
+#: manifest names once more; a day at one file in 10 s has 8,640.
 MAX_FILES_KEPT = 50_000
 #: Snapshots whose lists of manifests are kept: the newest, and those that pages are pinned to.
 MAX_SNAPSHOTS_KEPT = 64
@@ -60,7 +63,7 @@ class _Bounds(Generic[T]):
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class _File:
     planned: PlannedFile
     symbol: _Bounds[str]
@@ -98,6 +101,7 @@ class Planner:
         self._manifests: OrderedDict[str, tuple[_File, ...]] = OrderedDict()
         self._lists: OrderedDict[int, tuple[ManifestFile, ...]] = OrderedDict()
         self._files_kept = 0
+        self._by_path: WeakValueDictionary[str, _File] = WeakValueDictionary()
         self._max_files = max_files
         self._plans: OrderedDict[tuple[int, Filter], tuple[PlannedFile, ...]] = OrderedDict()
         self._max_plans = max_plans
@@ -164,6 +168,8 @@ class Planner:
         schema = self._table.schema
         read = tuple(_file(schema, e.data_file) for e in manifest.fetch_manifest_entry(io))
         with self._lock:
+            # The first of a path stays: a data file never changes either.
+            read = tuple(self._by_path.setdefault(file.planned.path, file) for file in read)
             if path not in self._manifests:
                 self._manifests[path] = read
                 self._files_kept += len(read)

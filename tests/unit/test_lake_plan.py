@@ -133,6 +133,18 @@ def test_a_manifest_is_read_once(world, monkeypatch):
     assert (len(planner._plans), len(planner._manifests)) == (1, 1)
 
 
+def test_a_file_is_kept_once_however_often_manifests_are_merged(world):
+    """Else the files that are kept grow with the square of the commits."""
+    lake = world.writer()
+    plans = []
+    for n in range(25):
+        rows = table_of(record(0, n, 1))
+        head = lake.append(rows, {0: Range(n, n + 1)}, topic_id="t", commit_id=str(n))
+        plans.append(lake.plan(head.snapshot_id))
+    assert [len(plan) for plan in plans] == list(range(1, 26))
+    assert len({id(file) for plan in plans for file in plan}) == 25
+
+
 def test_delete_files_are_refused_not_ignored(world):
     """Another engine may write them; ignoring them would show deleted rows."""
     lake = world.writer()
