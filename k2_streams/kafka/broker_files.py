@@ -40,6 +40,11 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=4
+# Every checkpoint writes to both. A coordinator that starts reads its partition from the beginning,
+# and the group's (Kafka 4.3.1) can come out wrong of it if its leadership changes meanwhile, which
+# a restart does: after 0.1 s. All but the newest segment is compacted, so let that be small.
+offsets.topic.segment.bytes=1048576
+transaction.state.log.segment.bytes=1048576
 share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1

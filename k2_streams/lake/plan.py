@@ -1,9 +1,9 @@
 """Which files of a snapshot can hold what a query asks for.
 
 A manifest never changes, so what it says of its files is read once and kept: the plan of the next
-snapshot reads the new manifest alone. Manifests are merged now and then, each file then stands in
-another one: what is known of a file is kept once, whichever manifests name it. A plan is exact about files and generous about rows; the
-query filters again.
+snapshot reads the new manifest alone. Manifests are merged now and then, and each file then stands
+in another one: what is known of a file is kept once, whichever manifests name it. A plan is exact
+about files and generous about rows; the query filters again.
 """
 
 import threading
@@ -25,8 +25,8 @@ from k2_streams.lake.schema import TableDescription
 
 T = TypeVar("T", str, int)
 
-#: Files of the manifests that are kept: 0.8 KB for each that is another one, 8 bytes for each that a
-#: manifest names once more; a day at one file in 10 s has 8,640.
+#: Files of the manifests that are kept: 0.8 KB for each that is another one, 8 bytes for each that
+#: a manifest names once more; a day at one file in 10 s has 8,640.
 MAX_FILES_KEPT = 50_000
 #: Snapshots whose lists of manifests are kept: the newest, and those that pages are pinned to.
 MAX_SNAPSHOTS_KEPT = 64
