@@ -121,7 +121,12 @@ class StreamApp(faust.App):  # type: ignore[misc]
     def batch_agent(self, topic: str) -> Callable[[BatchAgent], BatchAgent]:
         """Make a coroutine the agent of a topic of K2's: each event is a `Fetched`."""
         channel = self.topic(
-            topic, schema=transport.BatchSchema(), partitions=self.settings.partitions
+            topic,
+            schema=transport.BatchSchema(),
+            partitions=self.settings.partitions,
+            # Faust would keep each acknowledged offset until it commits, which it never does here.
+            # Its compiled stream writes them down by itself, past `BatchConsumer.ack`.
+            acks=False,
         )
         agent: Callable[[BatchAgent], BatchAgent] = self.agent(channel)
         return agent

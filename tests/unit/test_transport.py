@@ -1,6 +1,7 @@
 """What a fetch gave is delivered, or fetched again: nothing in between."""
 
 import contextlib
+import importlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,3 +116,14 @@ async def test_a_fetch_ends_no_worker_for_an_error_of_its_group() -> None:
 async def test_an_error_of_a_fetch_is_raised() -> None:
     with pytest.raises(KafkaError):
         await Failing({AT})._fetch({AT}, 0.0)
+
+
+@pytest.mark.parametrize("name", ["trades", "quotes"])
+def test_faust_writes_down_no_offsets(name, tmp_path, monkeypatch):
+    """It would keep those that were acknowledged until it commits, which K2 does without it."""
+    monkeypatch.setenv("K2_DATA_DIR", str(tmp_path))
+    app = importlib.import_module(f"topologies.{name}").app
+    agents = list(app.agents.values())
+    assert len(agents) == 2
+    for agent in agents:
+        assert not agent.channel.acks
