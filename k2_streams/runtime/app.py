@@ -124,8 +124,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             topic,
             schema=transport.BatchSchema(),
             partitions=self.settings.partitions,
-            # Faust would keep each acknowledged offset until it commits, which it never does here.
-            # Its compiled stream writes them down by itself, past `BatchConsumer.ack`.
+            # Faust keeps every acknowledged offset until it commits, which it never does here.
             acks=False,
         )
         agent: Callable[[BatchAgent], BatchAgent] = self.agent(channel)

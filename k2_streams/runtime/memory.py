@@ -8,7 +8,7 @@ import psutil
 _UNLIMITED_BYTES = 1 << 60
 _MIB = 1 << 20
 #: Of queries, where no setting says: so much, but no more than this part of what the process may
-#: take, and never less than a question over a day's trades needs.
+#: take, and never less than this.
 QUERY_BYTES_MOST = 512 * _MIB
 QUERY_PART = 8
 QUERY_BYTES_LEAST = 64 * _MIB

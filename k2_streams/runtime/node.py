@@ -19,7 +19,7 @@ from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.store_files import StoreFiles
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.memory import found_limit_bytes, query_limit_bytes
+from k2_streams.runtime.memory import Memory, query_limit_bytes
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.tail_room import TailRoom
@@ -65,7 +65,7 @@ class Node:
         files = None if folder is not None else DataFiles()
         self.lake = LakeView(lambda: _open(stream, settings, clock, files), guard)
         self.reads = None if files is None else reads  # of an object store alone
-        may_take = settings.overload.memory_limit_bytes or found_limit_bytes()
+        may_take = Memory(settings.overload.memory_limit_bytes).limit_bytes
         self._engine = Engine(
             EngineConfig(
                 memory_bytes=settings.query_memory_bytes or query_limit_bytes(may_take),

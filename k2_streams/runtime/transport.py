@@ -316,21 +316,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 ),
             )
 
-    def ack(self, message: ConsumerMessage) -> bool:
-        """Nothing follows from an acknowledgement."""
-        message.acked = True
-        self._unacked_messages.discard(message)
-        return True
-
     async def _add_gap(self, *_: Any) -> None:
         """Gaps in the offsets are markers of transactions: nothing follows from them."""
 
-    def _new_offset(self, _tp: TP) -> int | None:
-        return None  # Faust commits nothing of ours
-
     async def wait_empty(self) -> None:
-        """Faust waits here for acknowledgements, without a bound. Nothing waits for ours."""
-        self._unacked_messages.clear()
+        """Faust waits here for acknowledgements and commits. Its agents' topics have neither."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's livelock detector reads its own commits. The watchdog reads ours."""
