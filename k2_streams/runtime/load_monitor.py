@@ -7,8 +7,7 @@
    `k2.levels`.
 4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
    hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
-   is paused would never come back. At rest it goes back once a minute, without a look at every
-   object.
+   is paused would never come back. At rest it goes back once a minute.
 """
 
 import asyncio
@@ -51,7 +50,9 @@ ENDS_WITHIN_S = 2.0
 UNPUBLISHED_MAX = 1_000
 #: Between two attempts to give memory back while it is tight: each takes some ten milliseconds.
 TRIM_EVERY_S = 5.0
-#: And at all other times: what a burst took would else stay with the allocator for good.
+#: And at all other times: what a burst took would else stay with the allocator for good. So would
+#: what refers to itself, as pyiceberg's file access does, which each commit leaves behind: the
+#: collector's thresholds, set for records by the ten thousand, let it look once in days.
 TRIM_AT_REST_EVERY_S = 60.0
 #: Lag in seconds counts from this share of the first trigger in records.
 LAG_FLOOR = 0.1
@@ -177,7 +178,7 @@ class LoadMonitor:
         # Arrow's allocator keeps a heap a thread: those of the two that make most of the batches.
         pa.default_memory_pool().release_unused()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, give_memory_back if tight else trim)
+        await loop.run_in_executor(self._pool, give_memory_back)
 
     def _change(self, after: Degradation, signals: Signals) -> None:
         before, self._state = self._state, after
@@ -252,13 +253,8 @@ class _Ends:
 
 
 def give_memory_back() -> None:
-    """Return what is free, and still held by the allocators, to the system."""
+    """Return what nobody refers to from outside, and what allocators hold, to the system."""
     gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """The same of what needs no look at every object."""
     pa.default_memory_pool().release_unused()
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
     if malloc_trim is not None:
