@@ -13,7 +13,6 @@ message of this scope. Both are known from the log, and change only with the sco
 So a held gap has a deadline, and it does not matter when, or how often, somebody looks.
 """
 
-from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -81,15 +80,14 @@ def release(
     lines = state.lines
     if lines is None or not lines.held:
         return state, ()
-    deadlines = [(_deadline_ms(lines, held), held) for held in lines.held]
-    due = [one for one in deadlines if one[0] <= now_ms]
+    due = [held for held in lines.held if _deadline_ms(lines, held) <= now_ms]
     if not due:
         return state, ()
     # As their times came: who looks once may find due what another look would have found before.
-    due.sort(key=itemgetter(0))
+    due.sort(key=lambda held: _deadline_ms(lines, held))
     events: list[Event] = []
     sessions = list(state.sessions)
-    for _, held in due:
+    for held in due:
         for at, session in enumerate(sessions):
             if session.id == held.session:
                 sessions[at] = _split(session, held)
@@ -99,7 +97,7 @@ def release(
                     if part.gap_first == held.first and part.gap_last == held.last
                 ]
     gaps = state.counters.gaps_opened + len(events)
-    kept = tuple(held for deadline, held in deadlines if deadline > now_ms)
+    kept = tuple(held for held in lines.held if held not in due)
     made = ScopeState(
         tuple(sessions),
         state.dropped,

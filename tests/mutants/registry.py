@@ -379,6 +379,16 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "said-as-they-came-about",
+        "gaps that are released together are said as they came about, not by their deadlines",
+        "tests/property/test_lines_model.py::",
+        (
+            "core/lines.py",
+            "due.sort(key=lambda held: _deadline_ms(lines, held))",
+            "",
+        ),
+    ),
+    _mutant(
         "awaits-no-other-line",
         "a gap waits only for lines that the scope has seen",
         "tests/property/test_lines_model.py::",
