@@ -41,6 +41,7 @@ class Committed:
 
     snapshot_id: int
     head: Head
+    snapshots: int  # in the table's list then
     files: int
     size_bytes: int
     seconds_write: float

@@ -265,9 +265,11 @@ class Lake:
         written_s: float,
     ) -> Committed:
         assert self._table is not None  # noqa: S101 - set by the look that found the snapshot
+        metadata = self._table.metadata
         return Committed(
             snapshot_id=landed.snapshot_id,
-            head=head_of(self._table.metadata),
+            head=head_of(metadata),
+            snapshots=len(metadata.snapshots),
             files=len(written),
             size_bytes=sum(file.file_size_in_bytes for file in written),
             seconds_write=written_s - started_s,

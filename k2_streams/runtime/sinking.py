@@ -36,8 +36,9 @@ WARN_AFTER_MS = WEEK_MS // 2
 #: At this share the source is paused: better late in the lake than never.
 PAUSE_AFTER_MS = WEEK_MS * 8 // 10
 #: Every commit writes the list of all snapshots anew: with 200 it takes twice as long as with none.
-EXPIRE_EVERY_COMMITS = 100
 KEEP_SNAPSHOTS = 100
+#: So many more than those that are kept, and they go.
+SPARE_SNAPSHOTS = 100
 
 
 class LakeBehindError(LakeConfigError):
@@ -87,7 +88,7 @@ class SinkRunner:
         self._ensured = False
         self._paused = False
         self._waits_for_lake = False
-        self._commits = 0
+        self._expire_at = KEEP_SNAPSHOTS + SPARE_SNAPSHOTS  # snapshots in the table
         self._oldest_ms: dict[int, int] = {}  # append time of what was read after the last commit
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
@@ -254,7 +255,7 @@ class SinkRunner:
         self._metrics.commit_rows.inc(pending.rows)
         self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
         self._on_committed(done.head.vector)
-        await self._expire()
+        await self._expire(done.snapshots)
         log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
 
     def _retry_later(self, error: Exception, at_least_s: float = 0.0) -> None:
@@ -266,11 +267,14 @@ class SinkRunner:
         if self.guard.state is BreakerState.OPEN and not self._waits_for_lake:
             self._wait_for_lake()
 
-    async def _expire(self) -> None:
-        """Keep the table's metadata small. No file goes, and older tokens stay answerable."""
-        self._commits += 1
-        if self._commits % EXPIRE_EVERY_COMMITS:
+    async def _expire(self, snapshots: int) -> None:
+        """Keep the table's metadata small. No file goes, and older tokens stay answerable.
+
+        The table's snapshots count, and not this worker's commits: it may not live to make many.
+        """
+        if snapshots < self._expire_at:
             return
+        left = snapshots
         now_ms = self._clock.time_ns() // 1_000_000
         await failpoint_in_loop("lake.expiring")
         try:
@@ -278,9 +282,12 @@ class SinkRunner:
                 lambda: expire_snapshots(self._lake, keep=KEEP_SNAPSHOTS, older_than_ms=now_ms)
             )
         except (LakeUnavailableError, LakeConfigError) as error:
-            log.warning("snapshots not expired", error=str(error))  # tried again 100 commits later
+            log.warning("snapshots not expired", error=str(error))
         else:
+            left -= len(gone.snapshot_ids)
             log.info("snapshots expired", count=len(gone.snapshot_ids))
+        # What could not go (tags, a catalog that is away) is not asked for with every commit.
+        self._expire_at = max(left, KEEP_SNAPSHOTS) + SPARE_SNAPSHOTS
 
     async def _start_again(self, partitions: set[int]) -> None:
         """Someone else committed these partitions: read them on from where the table now ends."""

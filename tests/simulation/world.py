@@ -54,7 +54,7 @@ TUNED: list[tuple[Any, str, Any]] = [
     (sequence, "MAX_MISSING", 4),
     (sessions, "MAX_SESSIONS", 3),
     (sequence, "MAX_SESSIONS", 3),
-    (sinking, "EXPIRE_EVERY_COMMITS", 3),
+    (sinking, "SPARE_SNAPSHOTS", 3),
     (sinking, "KEEP_SNAPSHOTS", 2),
     (tailing, "FETCH_MAX_WAIT_MS", 2_000),
 ]

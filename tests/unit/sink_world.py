@@ -72,7 +72,7 @@ class FakeLake:
             raise VectorMovedError(TRADES, ranges, moved)
         self.commits.append((dict(ranges), rows.num_rows))
         self.next.update({p: r.end for p, r in ranges.items()})
-        return Committed(len(self.commits), self.head(), 1, 1, 0.0, 0.0, 1)
+        return Committed(len(self.commits), self.head(), len(self.commits), 1, 1, 0.0, 0.0, 1)
 
 
 @dataclass
@@ -99,8 +99,8 @@ class FakeKafka:
 class SinkWorld:
     """One partition of the log, one record an offset, two rows each."""
 
-    def __init__(self, *, commit_rows=6, policy=None):
-        self.clock, self.lake = HandClock(), FakeLake()
+    def __init__(self, *, commit_rows=6, policy=None, lake=None):
+        self.clock, self.lake = HandClock(), lake or FakeLake()
         self.paused, self.seeks, self.seen = False, [], []
         self.position = 0
         self.metrics = Metrics()

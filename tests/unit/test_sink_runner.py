@@ -1,12 +1,16 @@
 """The sink while the lake is away: what it keeps, what it leaves in the log, how it comes back."""
 
 import itertools
+import time
 
+import lake_rows
 import pytest
-from sink_world import SinkWorld
+from sink_world import T0_MS, SinkWorld
 
 from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.vector import Range
+from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.runtime import sinking
 from k2_streams.runtime.sinking import PAUSE_AFTER_MS
 
 
@@ -129,3 +133,49 @@ async def test_a_batch_out_of_chain_is_sought_anew(world):
     world.give(5)
     assert world.seeks == [{0: 1}]
     assert world.runner.positions == {0: 1}
+
+
+@pytest.fixture
+def short_lists(monkeypatch):
+    """Two snapshots are kept, and three more are no harm; how often expiry was asked for."""
+    asked = []
+
+    def expire(*args, **kwargs):
+        asked.append(kwargs)
+        return expire_snapshots(*args, **kwargs)
+
+    monkeypatch.setattr(sinking, "KEEP_SNAPSHOTS", 2)
+    monkeypatch.setattr(sinking, "SPARE_SNAPSHOTS", 3)
+    monkeypatch.setattr(sinking, "expire_snapshots", expire)
+    return asked
+
+
+async def commits_of_a_worker(lake, count, *, at_s):
+    """Commit so many times, and end; how many snapshots the table had after each."""
+    world = SinkWorld(lake=lake)
+    world.clock.now_s += at_s - T0_MS / 1000
+    await world.start()
+    had = []
+    for _ in range(count):
+        world.read()
+        await world.look()
+        await world.look(after_s=1.0)
+        had.append(len(lake.snapshots()))
+    await world.runner.close()
+    return had
+
+
+async def test_workers_that_do_not_live_long_let_snapshots_expire_as_well(tmp_path, short_lists):
+    had = []
+    for _ in range(5):
+        lake = lake_rows.World(tmp_path).writer()
+        had += await commits_of_a_worker(lake, 2, at_s=time.time() + 3_600)
+    assert had == [1, 2, 3, 4, 2, 3, 4, 2, 3, 4]
+    assert len(short_lists) == 2
+
+
+async def test_snapshots_that_cannot_go_are_not_asked_for_with_every_commit(tmp_path, short_lists):
+    lake = lake_rows.World(tmp_path).writer()
+    had = await commits_of_a_worker(lake, 9, at_s=time.time() - 3_600)  # all are of later times
+    assert had[-1] == 9
+    assert len(short_lists) == 2
