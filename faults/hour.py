@@ -117,6 +117,8 @@ def slope_per_hour(at_s: list[float], values: list[float]) -> float:
 
 def findings(samples: list[Sample]) -> list[str]:
     """What the samples say after the warm-up, as a table."""
+    if not samples:
+        return [f"Worker {WATCHED} never said what it takes: nothing is known of its memory."]
     ran_s = samples[-1].at_s
     warm_s = min(WARM_UP_S, ran_s * WARM_UP_SHARE)
     warm = [sample for sample in samples if sample.at_s >= warm_s]

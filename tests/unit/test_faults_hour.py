@@ -26,3 +26,7 @@ def test_growth_is_seen_and_the_warm_up_is_not():
     assert "| memory without them | 298 | 301 | 301 | +3.0 |" in table
     assert "| open files | 40 | 40 | 40 | +0.0 |" in table
     assert "| threads | 20 | 21 | 21 |" in table
+
+
+def test_a_worker_that_never_answered_is_said_to_be_one():
+    assert findings([]) == ["Worker 0 never said what it takes: nothing is known of its memory."]
