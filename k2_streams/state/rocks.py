@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
-from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+)
 
 log = structlog.get_logger(__name__)
 
-#: RocksDB's default of gigabytes a database would be a worker's whole budget.
-BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+#: Of all stores of a process together, however many partitions it works.
+BLOCK_CACHE_BYTES = 64 * 1024 * 1024
+WRITE_BUFFERS_BYTES = 64 * 1024 * 1024
+#: Of one store: with the default of 64 MiB, two would take all.
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+#: What a store takes with its first write. The default of 1 MiB, of 64 stores, would be all.
+ARENA_BLOCK_BYTES = 256 * 1024
 MAX_OPEN_FILES = 64
 
 
@@ -62,8 +74,8 @@ class Disk(Protocol):
 class RocksDatabase:
     """A `Database`. Writes are not synced: they survive the process's end, not the power's."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = Rdict(str(path), options=_options(), access_type=AccessType.read_write())
+    def __init__(self, path: Path, options: Options) -> None:
+        self._db = Rdict(str(path), options=options, access_type=AccessType.read_write())
 
     def get(self, key: bytes) -> bytes | None:
         """A key's value."""
@@ -107,12 +119,28 @@ class RocksDatabase:
 
 
 class RocksDisk:
-    """The machine's own disk."""
+    """The machine's own disk. All databases that it opens share one budget of memory.
+
+    Args:
+        cache_bytes: of files' blocks.
+        buffers_bytes: of what is not in a file yet. Above, the store that is written flushes.
+    """
+
+    def __init__(
+        self, cache_bytes: int = BLOCK_CACHE_BYTES, buffers_bytes: int = WRITE_BUFFERS_BYTES
+    ) -> None:
+        self._cache = Cache(cache_bytes)
+        self._buffers = WriteBufferManager(buffers_bytes, allow_stall=False)
+
+    @property
+    def used_bytes(self) -> tuple[int, int]:
+        """What cache and buffers take now."""
+        return self._cache.get_usage(), self._buffers.get_usage()
 
     def open(self, path: Path) -> Database:
         """Open or create the database in this folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        return RocksDatabase(path)
+        return RocksDatabase(path, _options(self._cache, self._buffers))
 
     def delete(self, path: Path) -> None:
         """Delete the folder.
@@ -133,14 +161,16 @@ def _behind(prefix: bytes) -> bytes:
     return (int.from_bytes(prefix) + 1).to_bytes(len(prefix))
 
 
-def _options() -> Options:
+def _options(cache: Cache, buffers: WriteBufferManager) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)  # noqa: FBT003 - RocksDB's own names
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_arena_block_size(ARENA_BLOCK_BYTES)
+    options.set_write_buffer_manager(buffers)
     options.set_max_open_files(MAX_OPEN_FILES)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
-    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_block_cache(cache)
     table.set_bloom_filter(10, False)  # noqa: FBT003 - 10 bits a key, the full filter
     options.set_block_based_table_factory(table)
     return options

@@ -1,5 +1,6 @@
 """The store: all or nothing, and never trusted without its count and checksum."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from k2_streams.state.codec import (
     encode_position,
     row_hash,
 )
-from k2_streams.state.rocks import RocksDatabase
+from k2_streams.state.rocks import WRITE_BUFFER_BYTES, RocksDisk
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
@@ -224,7 +225,30 @@ def test_a_store_that_could_not_be_written_can_be_closed(tmp_path: Path) -> None
         def close(self) -> None:
             raise Exception("IO error: Writer has previous error.")  # noqa: TRY002 - as above
 
-    database = RocksDatabase(tmp_path / "s")
+    database = RocksDisk().open(tmp_path / "s")
     database._db.close()
     database._db = Failed()
     database.close()
+
+
+def test_however_many_stores_there_are_they_share_one_budget(tmp_path: Path) -> None:
+    """Four stores of 5 MiB each, all below what makes one of them flush by itself."""
+    mib, stores, rounds = 1 << 20, 4, 20
+    disk = RocksDisk(cache_bytes=mib, buffers_bytes=4 * mib)
+    databases = [disk.open(tmp_path / str(number)) for number in range(stores)]
+    value = bytes(range(256)) * 1_024
+    assert rounds * len(value) < WRITE_BUFFER_BYTES
+    for key in range(rounds):
+        for database in databases:
+            database.write({key.to_bytes(4): value})
+        given_up_s = time.monotonic() + 60
+        while disk.used_bytes[1] > 4 * mib:  # being written to a file, beside us
+            assert time.monotonic() < given_up_s, disk.used_bytes
+            time.sleep(0.01)
+    for database in databases:
+        assert [key for key, found in database.items() if found == value] == [
+            key.to_bytes(4) for key in range(rounds)
+        ]
+    assert 0 < disk.used_bytes[0] < 2 * mib
+    for database in databases:
+        database.close()
