@@ -3,12 +3,15 @@
 That worker is never killed: what happens to the others, to the brokers and to the catalog happens
 to it. Its memory's slope is by least squares over what was seen after the warm-up, and once more
 without the footers of the lake's files, which DuckDB keeps as far as its limit allows: they grow
-with the lake. Each sample is a line of `watched.csv` as soon as it was taken.
+with the lake. A burst goes within a minute or so; the least of each few minutes says what stays.
+The last half hour has a slope of its own: what fills up bends, what leaks does not. Each sample is
+a line of `watched.csv` as soon as it was taken.
 """
 
 import csv
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -30,6 +33,10 @@ COMMIT_EVERY_S = "10"
 WARM_UP_S = 600.0
 #: Of a run that is shorter than two warm-ups, so much is one.
 WARM_UP_SHARE = 0.5
+#: Of each of these the least is what stays when bursts are over.
+FLOOR_S = 300.0
+#: At the end: everything that has a bound has had the time to come to it.
+LAST_S = 1_800.0
 MIB = 1024 * 1024
 
 
@@ -115,6 +122,25 @@ def slope_per_hour(at_s: list[float], values: list[float]) -> float:
     return round(slope, 1) + 0.0  # not "-0.0"
 
 
+def floors(at_s: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """When and what the least of each few minutes was; the last ones, not whole, do not count."""
+    parts: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+    for at, value in zip(at_s, values, strict=True):
+        parts[int((at - at_s[0]) // FLOOR_S)].append((value, at))
+    least = [min(part) for _, part in sorted(parts.items())[:-1]]
+    return [at for _, at in least], [value for value, _ in least]
+
+
+def _row(name: str, at_s: list[float], values: list[float]) -> str:
+    last = [number for number, at in enumerate(at_s) if at >= at_s[-1] - LAST_S]
+    slope = slope_per_hour(at_s, values)
+    slope_last = slope_per_hour([at_s[n] for n in last], [values[n] for n in last])
+    return (
+        f"| {name} | {values[0]:.0f} | {values[-1]:.0f} | {max(values):.0f} "
+        f"| {slope:+.1f} | {slope_last:+.1f} |"
+    )
+
+
 def findings(samples: list[Sample]) -> list[str]:
     """What the samples say after the warm-up, as a table."""
     if not samples:
@@ -128,8 +154,11 @@ def findings(samples: list[Sample]) -> list[str]:
             f"{len(warm)} samples after {warm_s / 60:.0f} minutes of warm-up:"
         ),
         "",
-        "| | after the warm-up | at the end | most | slope an hour |",
-        "|---|---:|---:|---:|---:|",
+        (
+            "| | after the warm-up | at the end | most | slope an hour "
+            f"| of the last {LAST_S / 60:.0f} minutes |"
+        ),
+        "|---|---:|---:|---:|---:|---:|",
     ]
     columns = {
         "memory MiB": [sample.memory_mib for sample in warm],
@@ -140,12 +169,11 @@ def findings(samples: list[Sample]) -> list[str]:
         "its own disk MiB": [sample.disk_mib for sample in warm],
     }
     at_s = [sample.at_s for sample in warm]
-    lines += [
-        f"| {name} | {values[0]:.0f} | {values[-1]:.0f} | {max(values):.0f} "
-        f"| {slope_per_hour(at_s, values):+.1f} |"
-        for name, values in columns.items()
-    ]
-    return lines
+    rows = [(name, at_s, values) for name, values in columns.items()]
+    least = floors(at_s, columns["memory without them"])
+    if len(least[0]) > 1:
+        rows.insert(3, (f"of that the least of each {FLOOR_S / 60:.0f} minutes", *least))
+    return lines + [_row(*row) for row in rows]
 
 
 class HourStage(Stage):

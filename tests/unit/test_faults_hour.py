@@ -1,12 +1,14 @@
 """What is said of a worker that was watched for an hour."""
 
-from faults.hour import Sample, findings
+from itertools import pairwise
+
+from faults.hour import Sample, findings, floors
 
 
 def test_growth_is_seen_and_the_warm_up_is_not():
     """200 MiB at once in the first minutes count for nothing, 12 MiB an hour afterwards do.
 
-    Of them, 9 are footers.
+    Of them, 9 are footers. Threads come once, and stay as they are in the last half hour.
     """
     seconds = range(0, 3_600, 5)
     samples = [
@@ -15,17 +17,25 @@ def test_growth_is_seen_and_the_warm_up_is_not():
             100.0 + min(s, 500) * 0.4 + max(s - 600, 0) / 300,
             s / 400,
             40,
-            20 + s // 1_800,
+            20 + (s >= 1_790),
             8.0,
         )
         for s in seconds
     ]
     table = "\n".join(findings(samples))
     assert "10 minutes of warm-up" in table
-    assert "| memory MiB | 300 | 310 | 310 | +12.0 |" in table
-    assert "| memory without them | 298 | 301 | 301 | +3.0 |" in table
-    assert "| open files | 40 | 40 | 40 | +0.0 |" in table
-    assert "| threads | 20 | 21 | 21 |" in table
+    assert "| memory MiB | 300 | 310 | 310 | +12.0 | +12.0 |" in table
+    assert "| memory without them | 298 | 301 | 301 | +3.0 | +3.0 |" in table
+    assert "| of that the least of each 5 minutes | 298 | 300 | 300 | +3.0 | +3.0 |" in table
+    assert "| open files | 40 | 40 | 40 | +0.0 | +0.0 |" in table
+    assert "| threads | 20 | 21 | 21 | +1.7 | +0.0 |" in table
+
+
+def test_a_burst_a_minute_is_none_of_the_least():
+    seconds = [float(second) for second in range(0, 3_600, 5)]
+    at_s, least = floors(seconds, [100.0 + (80.0 if s % 60 < 50 else 0.0) for s in seconds])
+    assert least == [100.0] * 11
+    assert all(late - early == 300.0 for early, late in pairwise(at_s))
 
 
 def test_a_worker_that_never_answered_is_said_to_be_one():
