@@ -50,14 +50,18 @@ async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]
     return checks
 
 
-async def sql_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]:
-    """Truth files against the lake's, in plain SQL.
+async def sql_checks(
+    settings: Settings, truths: Sequence[Path], *, by_id: bool = False
+) -> list[Check]:
+    """Truth files against the lake's, in plain SQL; `by_id` as `second_opinion` has it.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     _, files, _ = await asyncio.to_thread(_lake, settings.lake)
-    return await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
+    return await asyncio.to_thread(
+        second_opinion, truths, files, settings.lake.properties, by_id=by_id
+    )
 
 
 async def _no_open_transaction(settings: Settings, changelog: str) -> Check:

@@ -13,20 +13,26 @@ import fsspec
 
 from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE, Check
 
+#: Either kind of truth: numbers (a made run that sent ids instead of them names those), or places
+#: in a list of ids.
 _TABLES = """
 CREATE TEMP TABLE expected AS
-SELECT scope, session, unnest(range(span[1], span[2] + 1)) AS sequence
+SELECT scope, session, coalesce(ids[number + 1], number::VARCHAR) AS key
 FROM (
-    SELECT scope, session, unnest(rows) AS span
-    FROM read_json($truths, format = 'newline_delimited', columns = {
-        type: 'VARCHAR', scope: 'VARCHAR', session: 'VARCHAR', rows: 'BIGINT[][]'})
-    WHERE type = 'session'
+    SELECT scope, session, ids, unnest(range(span[1], span[2] + 1)) AS number
+    FROM (
+        SELECT scope, session, ids, unnest(rows) AS span
+        FROM read_json($truths, format = 'newline_delimited', columns = {
+            type: 'VARCHAR', scope: 'VARCHAR', session: 'VARCHAR', rows: 'BIGINT[][]',
+            ids: 'VARCHAR[]'})
+        WHERE type = 'session'
+    )
 );
 CREATE TEMP TABLE found AS
--- A run that sent ids instead of numbers names them in its truth.
 SELECT exchange || ':' || symbol AS scope, session, message_id,
-    coalesce(sequence, try_cast(regexp_extract(message_id, '[|]t:([0-9]+)$', 1) AS BIGINT))
-        AS sequence,
+    CASE WHEN $by_id OR sequence IS NULL
+        THEN regexp_extract(message_id, '[|]t:(.*)$', 1)
+        ELSE sequence::VARCHAR END AS key,
     source_partition, source_offset, source_index, log_partition, log_offset, log_row
 FROM read_parquet($files)
 WHERE exchange IN (SELECT DISTINCT split_part(scope, ':', 1) FROM expected);
@@ -35,11 +41,11 @@ _COMPARED = """
 SELECT
     count(*) FILTER (one.times IS NULL),
     coalesce(sum(one.times - 1), 0),
-    count(*) FILTER (expected.sequence IS NULL)
+    count(*) FILTER (expected.key IS NULL)
 FROM expected
 FULL JOIN (
-    SELECT scope, session, sequence, count(*) AS times FROM found GROUP BY ALL
-) AS one USING (scope, session, sequence)
+    SELECT scope, session, key, count(*) AS times FROM found GROUP BY ALL
+) AS one USING (scope, session, key)
 """
 _PLACES = """
 SELECT
@@ -69,7 +75,11 @@ _NAMES = (
 
 
 def second_opinion(
-    truths: Sequence[Path], files: Sequence[str], store: Mapping[str, str] | None = None
+    truths: Sequence[Path],
+    files: Sequence[str],
+    store: Mapping[str, str] | None = None,
+    *,
+    by_id: bool = False,
 ) -> list[Check]:
     """What differs, in numbers: every figure is expected to be 0.
 
@@ -77,6 +87,7 @@ def second_opinion(
         truths: as `k2 produce` wrote them.
         files: the data files of one snapshot, each once.
         store: how to reach them where they are in an object store, as pyiceberg names it.
+        by_id: the feed's rows are told apart by their trade ids, though they may have numbers.
     """
     if not files:
         return [Check(_NAMES[0], 0, 0, note="no files")]
@@ -84,7 +95,11 @@ def second_opinion(
         if files[0].startswith("s3://"):
             sql.register_filesystem(_s3(store or {}))
         for statement in filter(str.strip, _TABLES.split(";")):
-            named = {"truths": [str(path) for path in truths], "files": list(files)}
+            named = {
+                "truths": [str(path) for path in truths],
+                "files": list(files),
+                "by_id": by_id,
+            }
             sql.execute(statement, {k: v for k, v in named.items() if f"${k}" in statement})
         figures = [*_row(sql, _COMPARED), *_row(sql, _PLACES), *_row(sql, _ORDER)]
     return [Check(name, 0, int(found)) for name, found in zip(_NAMES, figures, strict=True)]

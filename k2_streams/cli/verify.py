@@ -143,6 +143,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         truth = truth_file.merge(map(truth_file.read, truths))
+        _refuse(truth.header, sql=sql, deep=deep)
         stream = BY_NAME[truth.header.stream]
         settings = from_environment(stream=stream)
         if bootstrap:
@@ -192,11 +193,22 @@ async def _compare(job: _Job) -> list[Check]:
         checks += await _lake_rows(job, rows, meta)
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
-    if job.deep or job.sql:
-        if truth.header.rows_by != "sequence" or truth.header.options.get("lines"):
-            raise CannotError("--sql and --deep are of numbered rows that come by one line alone")
-        checks += await (deep_checks if job.deep else sql_checks)(job.settings, job.files)
+    if job.deep:
+        checks += await deep_checks(job.settings, job.files)
+    elif job.sql:
+        by_id = truth.header.rows_by == "trade_id"
+        checks += await sql_checks(job.settings, job.files, by_id=by_id)
     return checks
+
+
+def _refuse(header: truth_file.Header, *, sql: bool, deep: bool) -> None:
+    """What --sql and --deep cannot tell is said before anything is read."""
+    if (sql or deep) and header.rows_by == "place":
+        raise CannotError("--sql and --deep need rows with a number or an id; this feed has none")
+    if deep and (header.rows_by != "sequence" or header.options.get("lines")):
+        raise CannotError(
+            "--deep recomputes the state of numbered rows that come by one line alone: use --sql"
+        )
 
 
 async def _events(job: _Job, events: FoundEvents) -> list[Check]:

@@ -134,10 +134,13 @@ class Cluster:
         assert done.returncode == 0, done.stdout + done.stderr
         return truth
 
-    def verify(self, worker: LocalWorker, *truths: Path, within_s: int = 240) -> None:
-        """Every number agrees."""
-        named = [argument for truth in truths for argument in ("--truth", str(truth))]
-        done = self.k2("verify", *named, "--url", worker.url, "--timeout", str(within_s))
+    def verify(
+        self, worker: LocalWorker, *truths: Path, within_s: int = 240, sql: bool = True
+    ) -> None:
+        """Every number agrees, in plain SQL as well where something tells rows apart."""
+        more = [argument for truth in truths for argument in ("--truth", str(truth))]
+        more += ["--sql"] if sql else []
+        done = self.k2("verify", *more, "--url", worker.url, "--timeout", str(within_s))
         assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{worker.last_words()}"
 
     def close(self) -> None:

@@ -63,6 +63,19 @@ def test_rows_without_a_number_are_told_apart_by_their_ids(tmp_path: Path) -> No
     assert opinion(tmp_path, rows[1:]) == {"rows lost": 1}
 
 
+def test_rows_of_a_feed_with_ids_are_told_apart_by_them(tmp_path: Path) -> None:
+    """The truth lists them; numbers that such a feed has besides say nothing."""
+    ids = ["b-1", "a|7", "c"]
+    truth = tmp_path / "truth.jsonl"
+    line = {"type": "session", "scope": "X:A", "session": "0", "rows": [[0, 2]], "ids": ids}
+    truth.write_text(json.dumps(line) + "\n")
+    rows = [{**row("A", n), "message_id": f"X|A|0|t:{name}"} for n, name in enumerate(ids)]
+    for kept, lost in ((rows, []), (rows[1:], ["sql: rows lost"])):
+        pq.write_table(pa.Table.from_pylist(kept), tmp_path / "a.parquet")
+        checks = second_opinion([truth], [str(tmp_path / "a.parquet")], by_id=True)
+        assert [check.name for check in checks if check.found] == lost
+
+
 def lose(rows: list[Row]) -> None:
     del rows[2:4]
 
