@@ -2,10 +2,11 @@
 
 That worker is never killed: what happens to the others, to the brokers and to the catalog happens
 to it. Its memory's slope is by least squares over what was seen after the warm-up, and once more
-without the footers of the lake's files, which DuckDB keeps as far as its limit allows: they grow
-with the lake. A burst goes within a minute or so; the least of each few minutes says what stays.
-The last half hour has a slope of its own: what fills up bends, what leaks does not. Each sample is
-a line of `watched.csv` as soon as it was taken.
+without what has a bound and says how much it is: the footers of the lake's files, which DuckDB
+keeps, and RocksDB's cache and buffers. A burst goes within a minute or so; the least of each few
+minutes says what stays. The last half hour has a slope of its own: what fills up bends, what leaks
+does not. What the comparison at the end asks for is no part of it. Each sample is a line of
+`watched.csv` as soon as it was taken.
 """
 
 import csv
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -40,6 +42,13 @@ LAST_S = 1_800.0
 MIB = 1024 * 1024
 
 
+class Bounded(NamedTuple):
+    """What a worker says it holds of what has a bound of its own, in bytes."""
+
+    footers: int
+    stores: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What the watched worker took at a moment."""
@@ -47,6 +56,7 @@ class Sample:
     at_s: float
     memory_mib: float
     footers_mib: float
+    stores_mib: float
     files: int
     threads: int
     disk_mib: float
@@ -58,18 +68,18 @@ class Watch(threading.Thread):
     Args:
         pid: of the process.
         folder: its data.
-        footers: the bytes that DuckDB keeps of the lake's files; None: the worker did not say.
+        bounded: asks the worker; None: it did not say.
         table: where the samples go.
     """
 
     def __init__(
-        self, pid: int, folder: Path, footers: Callable[[], int | None], table: Path
+        self, pid: int, folder: Path, bounded: Callable[[], Bounded | None], table: Path
     ) -> None:
         super().__init__(daemon=True)
         self.samples: list[Sample] = []
         self._process = psutil.Process(pid)
         self._folder = folder
-        self._footers = footers
+        self._bounded = bounded
         self._table = table
         self._over = threading.Event()
 
@@ -87,14 +97,15 @@ class Watch(threading.Thread):
 
     def _sample(self, at_s: float) -> Sample | None:
         """None: the worker is busy with other things than to say what it takes."""
-        footers = self._footers()
-        if footers is None:
+        bounded = self._bounded()
+        if bounded is None:
             return None
         with self._process.oneshot():
             return Sample(
                 at_s,
                 self._process.memory_info().rss / MIB,
-                footers / MIB,
+                bounded.footers / MIB,
+                bounded.stores / MIB,
                 self._process.num_fds(),
                 self._process.num_threads(),
                 _size_mib(self._folder),
@@ -163,16 +174,19 @@ def findings(samples: list[Sample]) -> list[str]:
     columns = {
         "memory MiB": [sample.memory_mib for sample in warm],
         "of it footers of the lake's files": [sample.footers_mib for sample in warm],
-        "memory without them": [sample.memory_mib - sample.footers_mib for sample in warm],
+        "of it RocksDB's cache and buffers": [sample.stores_mib for sample in warm],
+        "memory without both": [
+            sample.memory_mib - sample.footers_mib - sample.stores_mib for sample in warm
+        ],
         "open files": [float(sample.files) for sample in warm],
         "threads": [float(sample.threads) for sample in warm],
         "its own disk MiB": [sample.disk_mib for sample in warm],
     }
     at_s = [sample.at_s for sample in warm]
     rows = [(name, at_s, values) for name, values in columns.items()]
-    least = floors(at_s, columns["memory without them"])
+    least = floors(at_s, columns["memory without both"])
     if len(least[0]) > 1:
-        rows.insert(3, (f"of that the least of each {FLOOR_S / 60:.0f} minutes", *least))
+        rows.insert(4, (f"of that the least of each {FLOOR_S / 60:.0f} minutes", *least))
     return lines + [_row(*row) for row in rows]
 
 
@@ -180,6 +194,8 @@ class HourStage(Stage):
     """Watches a worker from when it was ready."""
 
     watch: Watch
+    #: Of the samples, those that were taken under faults.
+    counted = 0
 
     def begin(self) -> None:
         """From now on."""
@@ -188,14 +204,16 @@ class HourStage(Stage):
         self.watch = Watch(
             process.pid,
             self.directory / f"worker-{WATCHED}",
-            self._footers,
+            self._bounded,
             self.directory / "watched.csv",
         )
         self.watch.start()
 
-    def _footers(self) -> int | None:
+    def _bounded(self) -> Bounded | None:
         status = self.status(WATCHED)
-        return None if status is None else int(status["query"]["footers_bytes"])
+        if status is None:
+            return None
+        return Bounded(int(status["query"]["footers_bytes"]), sum(status["stores"].values()))
 
 
 @contextmanager
@@ -206,7 +224,7 @@ def _watched(directory: Path, seed: int) -> Iterator[HourStage]:
         yield stage
         lived = stage.watch.is_alive()  # it ends with the process
         stage.watch.stop()
-        stage.notes += findings(stage.watch.samples)
+        stage.notes += findings(stage.watch.samples[: stage.counted])
         assert lived, f"worker {WATCHED} ended by itself"
 
 
@@ -234,6 +252,7 @@ def a_minute(stage: HourStage, number: int) -> float:
     time.sleep(stage.random.uniform(5.0, 30.0))
     seconds = stage.random.choice(_FAULTS)(stage, number)
     time.sleep(max(0.0, 60.0 - (time.monotonic() - began)))
+    stage.counted = len(stage.watch.samples)
     return seconds
 
 

@@ -51,6 +51,7 @@ from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.status import Status
 from k2_streams.runtime.task import Task
 from k2_streams.runtime.watchdog import Watchdog
+from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.server import install
 from k2_streams.web.services import Services
 
@@ -114,6 +115,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             **transport.credentials(settings.kafka),
         )
         self.metrics = Metrics()
+        self.metrics.stores_cache_bytes.set_function(lambda: ROCKS_DISK.memory().cache_bytes)
+        self.metrics.stores_buffers_bytes.set_function(lambda: ROCKS_DISK.memory().buffers_bytes)
         self.owner: Ownership
         self.node: Node
         self._parts = contextlib.AsyncExitStack()  # closed in the reverse order of their start

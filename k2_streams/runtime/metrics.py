@@ -87,6 +87,12 @@ class Metrics:
         self.memory_share = Gauge(
             "k2_memory_share", "Resident memory, of what the process may take", registry=r
         )
+        self.stores_cache_bytes = Gauge(
+            "k2_stores_cache_bytes", "Blocks of files of all RocksDB stores", registry=r
+        )
+        self.stores_buffers_bytes = Gauge(
+            "k2_stores_buffers_bytes", "What all RocksDB stores have not put in files", registry=r
+        )
         self.query_memory_bytes = Gauge(
             "k2_query_memory_bytes", "What DuckDB holds, at most its limit", registry=r
         )

@@ -14,6 +14,7 @@ from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.task import Task, TaskState
+from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.services import LinesFound, Readiness
 
 
@@ -73,7 +74,7 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""
         view = self._node.tail.view().partitions
-        query = self._node.query_memory()
+        query, stores = self._node.query_memory(), ROCKS_DISK.memory()
         return {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
@@ -117,6 +118,7 @@ class Status:
                     for p, part in sorted(view.items())
                 },
             },
+            "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
             "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
             "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
             "dead_letters": self._node.reader.dead_letters,

@@ -6,7 +6,7 @@ rocksdict raises bare `Exception` for every kind of damage.
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from rocksdict import (
@@ -118,6 +118,13 @@ class RocksDatabase:
             log.warning("store closed with an error", error=str(error))
 
 
+class StoresMemory(NamedTuple):
+    """What all databases together take."""
+
+    cache_bytes: int
+    buffers_bytes: int
+
+
 class RocksDisk:
     """The machine's own disk. All databases that it opens share one budget of memory.
 
@@ -132,10 +139,9 @@ class RocksDisk:
         self._cache = Cache(cache_bytes)
         self._buffers = WriteBufferManager(buffers_bytes, allow_stall=False)
 
-    @property
-    def used_bytes(self) -> tuple[int, int]:
-        """What cache and buffers take now."""
-        return self._cache.get_usage(), self._buffers.get_usage()
+    def memory(self) -> StoresMemory:
+        """Now."""
+        return StoresMemory(self._cache.get_usage(), self._buffers.get_usage())
 
     def open(self, path: Path) -> Database:
         """Open or create the database in this folder."""
