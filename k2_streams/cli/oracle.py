@@ -18,9 +18,10 @@ from k2_streams.cli.recomputed import recomputed
 from k2_streams.cli.second_opinion import second_opinion
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core import trade_log
+from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.kafka.standings import end_offsets, group_offsets, open_transactions
-from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES, changelog_topic
+from k2_streams.kafka.topics import changelog_topic
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head
 from k2_streams.lake.table import Lake
@@ -30,7 +31,7 @@ from k2_streams.runtime.settings import Settings
 SETTLED_WITHIN_S = 60.0
 
 
-async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]:
+async def deep_checks(settings: Settings, stream: Stream, truths: Sequence[Path]) -> list[Check]:
     """All of them.
 
     Raises:
@@ -39,34 +40,36 @@ async def deep_checks(settings: Settings, truths: Sequence[Path]) -> list[Check]
     partitions = settings.partitions
     changelog = changelog_topic(settings.app_id, "sequence")
     checks = [
-        await _no_open_transaction(settings, changelog),
-        await _no_lag(settings),
-        *await recomputed(settings.kafka, changelog, partitions, settings.late_horizon_s * 1000),
+        await _no_open_transaction(settings, stream, changelog),
+        await _no_lag(settings, stream),
+        *await recomputed(
+            settings.kafka, stream, changelog, partitions, settings.late_horizon_s * 1000
+        ),
     ]
-    head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake)
+    head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, stream)
     checks += lake_checks
-    checks.append(await _as_the_vector_says(settings, head))
+    checks.append(await _as_the_vector_says(settings, stream, head))
     checks += await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
     return checks
 
 
 async def sql_checks(
-    settings: Settings, truths: Sequence[Path], *, by_id: bool = False
+    settings: Settings, stream: Stream, truths: Sequence[Path], *, by_id: bool = False
 ) -> list[Check]:
     """Truth files against the lake's, in plain SQL; `by_id` as `second_opinion` has it.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    _, files, _ = await asyncio.to_thread(_lake, settings.lake)
+    _, files, _ = await asyncio.to_thread(_lake, settings.lake, stream)
     return await asyncio.to_thread(
         second_opinion, truths, files, settings.lake.properties, by_id=by_id
     )
 
 
-async def _no_open_transaction(settings: Settings, changelog: str) -> Check:
+async def _no_open_transaction(settings: Settings, stream: Stream, changelog: str) -> Check:
     """A committed reader must be able to read every topic to its end."""
-    topics = (TRADES, EVENTS, DEAD_LETTER, changelog)
+    topics = (stream.log, stream.events, stream.dead_letter, changelog)
     places = [(topic, p) for topic in topics for p in range(settings.partitions)]
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("log: partitions without an open transaction", len(places), 0)
@@ -81,9 +84,9 @@ async def _no_open_transaction(settings: Settings, changelog: str) -> Check:
     return check
 
 
-async def _no_lag(settings: Settings) -> Check:
+async def _no_lag(settings: Settings, stream: Stream) -> Check:
     """The group's offsets, which lag tools read, reach the raw log's end."""
-    places = [(RAW, partition) for partition in range(settings.partitions)]
+    places = [(stream.raw, partition) for partition in range(settings.partitions)]
     ends = await end_offsets(settings.kafka, places)
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("group: offsets at the raw log's end", sum(ends.values()), 0)
@@ -99,9 +102,9 @@ async def _no_lag(settings: Settings) -> Check:
     return check
 
 
-def _lake(config: LakeConfig) -> tuple[Head, list[str], list[Check]]:
+def _lake(config: LakeConfig, stream: Stream) -> tuple[Head, list[str], list[Check]]:
     """The head, its files, and what the lake says of itself."""
-    lake = Lake(config)
+    lake = Lake(config, stream=stream)
     try:
         head = lake.head()
         planned = lake.plan(head.snapshot_id) if head.snapshot_id is not None else []
@@ -109,7 +112,7 @@ def _lake(config: LakeConfig) -> tuple[Head, list[str], list[Check]]:
         seen: dict[int, int] = {}
         for snapshot in lake.snapshots():
             vectors.expected += 1
-            back = _goes_back(seen, snapshot.vector)
+            back = _goes_back(seen, snapshot.vector, stream.log)
             vectors.found += back is None
             if back is not None:
                 vectors.differ(f"snapshot {snapshot.id}: {back}")
@@ -123,41 +126,41 @@ def _lake(config: LakeConfig) -> tuple[Head, list[str], list[Check]]:
     return head, sorted(set(paths)), [vectors, once]
 
 
-def _goes_back(seen: dict[int, int], vector: Vector | None) -> str | None:
+def _goes_back(seen: dict[int, int], vector: Vector | None, log: str) -> str | None:
     """Where a snapshot's vector is behind the one before; `seen` moves on with it."""
     if vector is None:
         return "no vector"
-    held = vector.topics.get(TRADES)
+    held = vector.topics.get(log)
     for partition, end in (held.next if held else {}).items():
         if end < seen.get(partition, 0):
-            return f"{TRADES}-{partition}: {end} after {seen[partition]}"
+            return f"{log}-{partition}: {end} after {seen[partition]}"
         seen[partition] = end
     return None
 
 
-async def _as_the_vector_says(settings: Settings, head: Head) -> Check:
+async def _as_the_vector_says(settings: Settings, stream: Stream, head: Head) -> Check:
     """Rows of the log below the vector, partition by partition, are the rows of the lake."""
     expected: Counter[int] = Counter()
-    async for partition, records in read_topic(settings.kafka, TRADES):
-        end = head.vector.next_of(TRADES, partition) or 0
+    async for partition, records in read_topic(settings.kafka, stream.log):
+        end = head.vector.next_of(stream.log, partition) or 0
         for record in records:
             if record.offset < end:
                 batch = trade_log.decode(record.value or b"", partition, record.offset)
                 expected[partition] += batch.rows.num_rows
-    found = await asyncio.to_thread(_rows_by_partition, settings.lake, head.snapshot_id)
+    found = await asyncio.to_thread(_rows_by_partition, settings.lake, stream, head.snapshot_id)
     check = Check("lake: rows as the log holds below the vector", expected.total(), found.total())
     for partition in sorted(expected.keys() | found.keys()):
         if expected[partition] != found[partition]:
             check.differ(
-                f"{TRADES}-{partition}: expected {expected[partition]} rows, "
+                f"{stream.log}-{partition}: expected {expected[partition]} rows, "
                 f"found {found[partition]}"
             )
     return check
 
 
-def _rows_by_partition(config: LakeConfig, snapshot_id: int | None) -> Counter[int]:
+def _rows_by_partition(config: LakeConfig, stream: Stream, snapshot_id: int | None) -> Counter[int]:
     found: Counter[int] = Counter()
-    for batch in lake_rows(config, snapshot_id, ("log_partition",)):
+    for batch in lake_rows(config, snapshot_id, ("log_partition",), stream):
         counted: pa.StructArray = pc.value_counts(batch.column("log_partition"))
         for one in counted.to_pylist():
             found[one["values"]] += one["counts"]

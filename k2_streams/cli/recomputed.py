@@ -12,20 +12,22 @@ import numpy as np
 
 from k2_streams.cli.differences import Check
 from k2_streams.cli.platform import read_topic
+from k2_streams.cli.streams import DECODERS
 from k2_streams.core import sequence_codec
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.sequence import Message, ScopeState, step
-from k2_streams.feeds.feed import CANONICAL, RawBatch, UnknownFeedError, feed
+from k2_streams.core.stream import Stream
+from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
-from k2_streams.kafka.topics import RAW
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
 
 
 class _Partition:
     """One partition's states, as far as its records have come."""
 
-    def __init__(self, number: int, partitions: int, horizon_ms: int) -> None:
+    def __init__(self, feeds: Feeds, number: int, partitions: int, horizon_ms: int) -> None:
+        self._feeds = feeds
         self._number = number
         self._partitions = partitions
         self._horizon_ms = horizon_ms
@@ -41,7 +43,7 @@ class _Partition:
 
     def _judge(self, name: str, records: Sequence[Record]) -> None:
         try:
-            decoder = feed(name)
+            decoder = feed(name, self._feeds)
         except UnknownFeedError:
             return
         decoded = decoder.decode(
@@ -77,15 +79,16 @@ def _feed_of(record: Record) -> str:
 
 
 async def recomputed(
-    config: KafkaConfig, changelog: str, partitions: int, horizon_ms: int
+    config: KafkaConfig, stream: Stream, changelog: str, partitions: int, horizon_ms: int
 ) -> list[Check]:
     """Rows of the changelog, its position records and checksums, against the raw log.
 
     Raises:
         NotReachedError: there is no such topic.
     """
-    made = {number: _Partition(number, partitions, horizon_ms) for number in range(partitions)}
-    async for number, records in read_topic(config, RAW):
+    feeds = DECODERS[stream.name]
+    made = {n: _Partition(feeds, n, partitions, horizon_ms) for n in range(partitions)}
+    async for number, records in read_topic(config, stream.raw):
         made[number].take(records)
     held: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}
     positions: dict[int, Position] = {}

@@ -194,10 +194,10 @@ async def _compare(job: _Job) -> list[Check]:
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
     if job.deep:
-        checks += await deep_checks(job.settings, job.files)
+        checks += await deep_checks(job.settings, job.stream, job.files)
     elif job.sql:
         by_id = truth.header.rows_by == "trade_id"
-        checks += await sql_checks(job.settings, job.files, by_id=by_id)
+        checks += await sql_checks(job.settings, job.stream, job.files, by_id=by_id)
     return checks
 
 

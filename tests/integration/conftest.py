@@ -135,11 +135,11 @@ class Cluster:
         return truth
 
     def verify(
-        self, worker: LocalWorker, *truths: Path, within_s: int = 240, sql: bool = True
+        self, worker: LocalWorker, *truths: Path, within_s: int = 240, also: str | None = "--sql"
     ) -> None:
         """Every number agrees, in plain SQL as well where something tells rows apart."""
         more = [argument for truth in truths for argument in ("--truth", str(truth))]
-        more += ["--sql"] if sql else []
+        more += [also] if also else []
         done = self.k2("verify", *more, "--url", worker.url, "--timeout", str(within_s))
         assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{worker.last_words()}"
 

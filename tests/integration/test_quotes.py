@@ -50,7 +50,7 @@ def test_trades_and_quotes_do_not_touch_each_other(k2: Cluster) -> None:
         of_trades = k2.produce(*faults, "--seed", "1", "--invalid", "1%")
         of_quotes = k2.produce(*faults, "--seed", "2", "--stream", "quotes")
         k2.verify(trades, of_trades)
-        k2.verify(quotes, of_quotes)
+        k2.verify(quotes, of_quotes, also="--deep")
         assert eventually(lambda: trades.get("/v1/status")["dead_letters"])
         assert quotes.get("/v1/status")["dead_letters"] == 0
         assert trades.get("/v1/gaps")["data"] != quotes.get("/v1/gaps")["data"]
