@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from conftest import eventually  # type: ignore[import-not-found]
 
 from k2_streams.cli.broker import java_program
 from k2_streams.kafka.broker import LocalBroker
@@ -31,6 +32,16 @@ async def own(tmp_path: Path, kafka_jars: Path) -> AsyncIterator[LocalBroker]:
         yield broker
     finally:
         broker.stop()
+
+
+def threads_at_work(pid: int) -> list[int]:
+    """A signal is there at once, and a thread stops when it next looks: on a busy machine later."""
+    found = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if stat.read_text().rpartition(")")[2].split()[0] not in "TZX":
+                found.append(int(stat.parent.name))
+    return found
 
 
 async def waits_for_its_batch(producer: Producer) -> None:
@@ -59,6 +70,7 @@ async def test_nothing_is_left_of_a_producer_whose_broker_is_away(
     await producer.begin_transaction()
     await producer.send_and_wait(TOPIC, b"sent", partition=0)
     os.kill(status.pid, fault)
+    eventually(lambda: not threads_at_work(status.pid), ENDS_WITHIN_S)
     try:
         await begin(producer)
         async with asyncio.timeout(ENDS_WITHIN_S):
