@@ -70,8 +70,8 @@ async def test_nothing_is_left_of_a_producer_whose_broker_is_away(
     await producer.begin_transaction()
     await producer.send_and_wait(TOPIC, b"sent", partition=0)
     os.kill(status.pid, fault)
-    eventually(lambda: not threads_at_work(status.pid), ENDS_WITHIN_S)
     try:
+        eventually(lambda: not threads_at_work(status.pid), ENDS_WITHIN_S)
         await begin(producer)
         async with asyncio.timeout(ENDS_WITHIN_S):
             await producer.stop()
