@@ -22,6 +22,7 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
+from k2_streams.core.scopes import exchange_of, symbol_of
 
 OPEN, FILLED, ABANDONED = "open", "filled", "abandoned"
 #: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 a scope), closed ones here.
@@ -114,13 +115,12 @@ class GapLedger:
         return len(self._gaps)
 
     def _open(self, event: GapOpened) -> None:
-        exchange, _, symbol = event.scope.partition(":")
         key = (event.scope, event.session, event.first, event.last)
         self._count(event.scope, gaps_opened=1, missing=event.last - event.first + 1)
         self._gaps[key] = Gap(
             scope=event.scope,
-            exchange=exchange,
-            symbol=symbol,
+            exchange=exchange_of(event.scope),
+            symbol=symbol_of(event.scope),
             session=event.session,
             first=event.first,
             last=event.last,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from k2_streams.core import scopes
 from k2_streams.feeds.decoded import Reason, refuse, shown
 
 #: What an exchange may be called: it goes into keys, paths of metrics and ids.
@@ -16,7 +17,7 @@ EXCHANGE = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
 #: Printable ASCII, blank included: option symbols hold blanks.
 SYMBOL = re.compile(r"[\x20-\x7e]{1,64}")
 #: Begins the name of a connection: `EXCHANGE:@CONNECTION`.
-CONNECTION = "@"
+CONNECTION = scopes.CONNECTION
 #: Stands between a symbol and the channel that is counted apart: `EXCHANGE:SYMBOL@CHANNEL`.
 CHANNEL = "@"
 #: Keys that a process remembers in parsed form: every symbol of a large venue, some 20 MB.

@@ -6,9 +6,7 @@ import msgspec
 
 from k2_streams.core.events import AnyEvent
 from k2_streams.core.gaps import Gap, GapLedger, ScopeCounts
-
-#: Stands for the symbols of a scope that counts a whole connection.
-_CONNECTION = "@"
+from k2_streams.core.scopes import exchange_of, is_connection, own_scope, symbol_of
 
 
 class GapsView:
@@ -27,7 +25,8 @@ class GapsView:
         self._positions: dict[int, int] = {}
         self._covered: dict[int, int] = {}
         self._scopes: set[str] = set()
-        self._scopes_of: dict[str, set[str]] = {}  # by symbol, and by `EXCHANGE:@`
+        self._scopes_of: dict[str, set[str]] = {}  # by symbol
+        self._connections: set[str] = set()
 
     @property
     def positions(self) -> dict[int, int]:
@@ -49,8 +48,9 @@ class GapsView:
         self._ledger.apply(event)
         if event.scope not in self._scopes:
             self._scopes.add(event.scope)
-            for symbol in _symbols_of(event.scope):
-                self._scopes_of.setdefault(symbol, set()).add(event.scope)
+            if is_connection(event.scope):
+                self._connections.add(event.scope)
+            self._scopes_of.setdefault(symbol_of(event.scope), set()).add(event.scope)
         self.advance(partition, position)
 
     def advance(self, partition: int, position: int) -> None:
@@ -95,39 +95,28 @@ class GapsView:
         return tuple(found), omitted
 
     def counts(self, exchange: str, symbol: str) -> ScopeCounts:
-        """What was found in the symbol's scopes, those that it shares with others left out."""
-        own = f"{exchange}:{symbol}"
-        if own in self._scopes:
-            return self._ledger.counts(own)
-        return _sum(
-            self._ledger.counts(scope)
-            for scope in self._scopes_of.get(symbol, ())
-            if scope.partition(":")[0] == exchange
-        )
+        """What was found in the symbol's own scope; of a connection it is in none of its symbols'.
+
+        A connection's count belongs to no one symbol: added to each it would be counted many times.
+        """
+        return self._ledger.counts(own_scope(exchange, symbol))
 
     def _selected(self, symbols: tuple[str, ...], exchanges: tuple[str, ...]) -> set[str]:
-        """The scopes whose numbers cover trades of the selection (empty: all)."""
+        """The scopes in which rows of the selection can be missing (empty: all).
+
+        As `core.scopes` has it: those of the symbol by its whole name, and all connections.
+        """
         scopes = self._scopes
         if symbols:
             of = self._scopes_of
-            scopes = set().union(of.get(_CONNECTION, ()), *(of.get(name, ()) for name in symbols))
+            scopes = self._connections.union(*(of.get(name, ()) for name in symbols))
         if exchanges:
-            scopes = {scope for scope in scopes if scope.partition(":")[0] in exchanges}
+            scopes = {scope for scope in scopes if exchange_of(scope) in exchanges}
         return scopes
 
     def totals(self) -> ScopeCounts:
         """What was found in all scopes together."""
         return _sum(self._ledger.counts(scope) for scope in self._ledger.scopes())
-
-
-def _symbols_of(scope: str) -> set[str]:
-    """The symbols that a scope may count.
-
-    `EXCHANGE:SYMBOL` and `EXCHANGE:MARKET:SYMBOL` count a symbol's own messages; an
-    `EXCHANGE:@CONNECTION` counts those of every symbol of its exchange.
-    """
-    rest = scope.partition(":")[2]
-    return {_CONNECTION} if rest.startswith("@") else {rest, rest.rpartition(":")[2]}
 
 
 def _sum(counts: Iterable[ScopeCounts]) -> ScopeCounts:

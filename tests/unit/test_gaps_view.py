@@ -1,6 +1,8 @@
 """A node's view of the events: which scopes a question is about, and how far the view reaches."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k2_streams.core.events import Duplicates, GapOpened
 from k2_streams.query.gaps import GapsView
@@ -25,8 +27,10 @@ def view() -> GapsView:
     ("symbols", "exchanges", "scopes"),
     [
         ((), (), {"X:A", "X:B", "Y:A", "X:SPOT:A", "X:@feed", "Y:@feed", "X:A:C"}),
-        (("A",), (), {"X:A", "Y:A", "X:SPOT:A", "X:@feed", "Y:@feed"}),
-        (("A",), ("X",), {"X:A", "X:SPOT:A", "X:@feed"}),
+        (("A",), (), {"X:A", "Y:A", "X:@feed", "Y:@feed"}),
+        (("A",), ("X",), {"X:A", "X:@feed"}),
+        (("SPOT:A",), (), {"X:SPOT:A", "X:@feed", "Y:@feed"}),
+        (("C",), ("X",), {"X:@feed"}),
         (("A:C",), ("X",), {"X:A:C", "X:@feed"}),
         (("Z",), ("X",), {"X:@feed"}),
         ((), ("Y",), {"Y:A", "Y:@feed"}),
@@ -44,13 +48,38 @@ def test_range_state_and_limit(view):
     assert view.find(states=("filled",), limit=9) == ((), 0)
 
 
-def test_counts_are_of_the_own_scope_or_else_of_its_markets(view):
+def test_counts_are_of_the_scope_of_that_very_name(view):
     assert view.counts("X", "A").gaps_opened == 1
     view.apply(opened("X:SPOT:D", 1, 0), 0, 100)
     view.apply(opened("X:PERP:D", 1, 0), 0, 101)
-    assert view.counts("X", "D").gaps_opened == 2
+    assert view.counts("X", "D").gaps_opened == 0
+    assert view.counts("X", "SPOT:D").gaps_opened == 1
     assert view.counts("Y", "D").gaps_opened == 0
     assert view.totals().gaps_opened == 9
+
+
+NAMES = st.sampled_from(["A", "B", "A:B", "B:A", "A@x", "A:B@x", "@A", "@A:B", ":A", "A:", "::"])
+
+
+@given(
+    rows=st.sets(st.tuples(st.sampled_from("XY"), NAMES), min_size=1),
+    symbols=st.sets(NAMES, max_size=2),
+    exchanges=st.sets(st.sampled_from("XY"), max_size=1),
+)
+def test_a_selection_has_the_gaps_of_the_names_that_its_rows_have(rows, symbols, exchanges):
+    """Gaps are selected as rows are: by the whole name; a connection may hide any of them."""
+    view = GapsView()
+    for number, (exchange, symbol) in enumerate(sorted(rows)):
+        view.apply(opened(f"{exchange}:{symbol}", 1, number), 0, number + 1)
+    gaps, _ = view.find(symbols=tuple(symbols), exchanges=tuple(exchanges), limit=100)
+    assert {(gap.exchange, gap.symbol) for gap in gaps} == {
+        (exchange, symbol)
+        for exchange, symbol in rows
+        if (not exchanges or exchange in exchanges)
+        and (not symbols or symbol in symbols or symbol.startswith("@"))
+    }
+    for exchange, symbol in rows:
+        assert view.counts(exchange, symbol).gaps_opened == 1
 
 
 def test_an_event_read_again_is_taken_once():
