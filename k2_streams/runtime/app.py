@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import os
 import secrets
 import sys
@@ -41,7 +42,7 @@ from k2_streams.runtime.ids_checkpoint import memory_of, window_of
 from k2_streams.runtime.instruments import InstrumentsError, load
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
-from k2_streams.runtime.logs import configure_logs
+from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
 from k2_streams.runtime.overload import Overload
@@ -77,6 +78,15 @@ SWITCH_INTERVAL_S = 0.001
 WEB_HEADER_BYTES = 16_384
 
 
+class Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, whose lines have the shape and the bounds of K2's."""
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Faust has made the root logger's handlers."""
+        super().on_setup_root_logger(logger, level)
+        shape(logger.handlers)
+
+
 class StreamApp(faust.App):  # type: ignore[misc]
     """Wires the worker: topics, ownership, sink, query node, web, watchdog."""
 
@@ -103,6 +113,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             broker_max_poll_records=POLL_RECORDS,
             consumer_group_instance_id=settings.member_id,
             stream_buffer_maxsize=STREAM_BUFFER_MESSAGES,
+            Worker=Worker,
             web_host=settings.web_host,
             web_bind=settings.web_host,
             web_port=settings.web_port,

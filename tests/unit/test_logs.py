@@ -1,23 +1,37 @@
 """What a worker's log keeps back: the same warning, a thousand times a second."""
 
+import asyncio
+import io
 import logging
+import re
 
-from k2_streams.runtime.logs import REPEAT_AFTER_S, WARNINGS_MAX, Seldom
+import pytest
+import structlog
+from aiohttp import web
+
+from k2_streams.runtime.logs import (
+    EVENTS_MAX,
+    SAME_EVENT_MAX,
+    SAMPLE_INTERVAL_S,
+    Sampler,
+    configure_logs,
+    shape,
+)
 
 AWAY = "Unable connect to node with id %s: %s"
 
 
-def said(seldom, at_s, msg=AWAY, args=(1, "refused"), level=logging.ERROR):
+def said(sampler, at_s, msg=AWAY, args=(1, "refused"), level=logging.ERROR):
     """What of a record gets through; None: nothing."""
     record = logging.LogRecord("aiokafka", level, "client.py", 1, msg, args, None)
     record.created = at_s
-    return record.getMessage() if seldom.filter(record) else None
+    return record.getMessage() if sampler.filter(record) else None
 
 
 def test_a_broker_that_is_away_is_said_once_in_a_while_with_how_often_it_was_tried():
-    seldom = Seldom()
-    lines = [line for n in range(2_500) if (line := said(seldom, n / 100))]
-    assert REPEAT_AFTER_S == 10.0
+    sampler = Sampler()
+    lines = [line for n in range(2_500) if (line := said(sampler, n / 100))]
+    assert SAMPLE_INTERVAL_S == 10.0
     assert lines == [
         "Unable connect to node with id 1: refused",
         "Unable connect to node with id 1: refused (and 999 times before)",
@@ -26,25 +40,101 @@ def test_a_broker_that_is_away_is_said_once_in_a_while_with_how_often_it_was_tri
 
 
 def test_another_node_another_reason_and_what_is_no_warning_are_said_at_once():
-    seldom = Seldom()
-    assert said(seldom, 0.0)
-    assert said(seldom, 0.1, args=(2, "refused"))
-    assert said(seldom, 0.2, args=(1, "timed out"))
-    assert all(said(seldom, 0.3, "joined", (), logging.INFO) for _ in range(3))
+    sampler = Sampler()
+    assert said(sampler, 0.0)
+    assert said(sampler, 0.1, args=(2, "refused"))
+    assert said(sampler, 0.2, args=(1, "timed out"))
+    assert all(said(sampler, 0.3, "joined", (), logging.INFO) for _ in range(3))
 
 
-def test_a_warning_that_is_seldom_by_itself_is_said_as_it_is():
-    seldom = Seldom()
-    assert {said(seldom, n * REPEAT_AFTER_S) for n in range(3)} == {AWAY % (1, "refused")}
+def test_a_warning_that_is_rare_by_itself_is_written_as_it_is():
+    sampler = Sampler()
+    assert {said(sampler, n * SAMPLE_INTERVAL_S) for n in range(3)} == {AWAY % (1, "refused")}
 
 
 def test_a_clock_that_is_set_back_silences_nothing():
-    seldom = Seldom()
-    assert said(seldom, 3_600.0)
-    assert said(seldom, 0.0)
+    sampler = Sampler()
+    assert said(sampler, 3_600.0)
+    assert said(sampler, 0.0)
 
 
 def test_what_is_remembered_is_bounded():
-    seldom = Seldom()
-    assert all(said(seldom, 0.0, args=(n, "refused")) for n in range(3 * WARNINGS_MAX))
-    assert len(seldom._said) <= WARNINGS_MAX
+    sampler = Sampler()
+    assert all(said(sampler, 0.0, args=(n, "refused")) for n in range(3 * EVENTS_MAX))
+    assert len(sampler._written) <= EVENTS_MAX
+
+
+def test_an_event_of_k2_is_written_a_bounded_number_of_times_whatever_its_fields():
+    sampler = Sampler()
+    written = []
+    for n in range(10 * SAME_EVENT_MAX + 1):
+        at_s = 0.0 if n < 10 * SAME_EVENT_MAX else SAMPLE_INTERVAL_S
+        record = logging.LogRecord("k2", logging.ERROR, "f", 1, {"event": "e", "n": n}, (), None)
+        record.created = at_s
+        if sampler.filter(record):
+            written.append(record.msg)
+    assert [line["n"] for line in written[:-1]] == list(range(SAME_EVENT_MAX))
+    assert written[-1] == {"event": "e", "n": 1_000, "suppressed": 9 * SAME_EVENT_MAX}
+
+
+@pytest.fixture
+def root_output():
+    """What the root logger's handler writes, shaped as a worker's."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    output = io.StringIO()
+    logging.root.handlers[:] = [logging.StreamHandler(output)]
+    logging.root.setLevel(logging.INFO)
+    configure_logs()
+    shape(logging.root.handlers)
+    try:
+        yield output
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
+def test_lines_of_k2_and_of_libraries_have_the_same_shape(root_output):
+    structlog.get_logger("k2_streams.one").warning("task restored", partition=3)
+    logging.getLogger("faust.two").warning("[^--Consumer]: %s", "joined\nthe group")
+    try:
+        int("why")
+    except ValueError:
+        structlog.get_logger("k2_streams.one").exception("sink failed")
+        logging.getLogger("aiokafka").exception("crashed")
+    lines = root_output.getvalue().splitlines()
+    shaped = [line for line in lines if line.startswith("timestamp=")]
+    pattern = r"timestamp='[\d:.T-]+Z' level='(warning|error)' logger='[\w.]+' event='.+'.*"
+    assert all(re.fullmatch(pattern, line) for line in shaped)
+    assert shaped[0].endswith("event='task restored' partition=3")
+    assert "joined\\nthe group" in shaped[1]
+    assert len(shaped) == 4
+    assert sum(line.startswith("ValueError: ") for line in lines) == 2
+
+
+async def test_a_malformed_request_is_one_line_without_its_bytes(root_output):
+    runner = web.AppRunner(web.Application(), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        for sent in (b"GET / HTTP/1.1\r\nA\x00B: \xff\r\n\r\n", b"GET / HTTP/9.x9\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            assert b" 400 " in await reader.readline()
+            writer.close()
+    finally:
+        await runner.cleanup()
+    lines = root_output.getvalue().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "malformed HTTP request from 127.0.0.1" in line
+        assert "level='warning'" in line
+
+
+def test_what_aiokafka_tries_again_is_a_warning_and_what_it_raises_an_error(root_output):
+    log = logging.getLogger("aiokafka.consumer.group_coordinator")
+    log.error("Group Coordinator Request failed: %s", "GroupCoordinatorNotAvailableError")
+    log.error("Unexpected error", exc_info=ValueError("why"))
+    levels = re.findall("level='(\\w+)'", root_output.getvalue())
+    assert levels == ["warning", "error"]
