@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 20000
+# Of `check-long`; empty: another each time.
+SEED ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.k2-installed
@@ -77,9 +79,12 @@ check: lint ## Check format, lint, types, architecture and the fast tests
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
 	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
 
-check-long: $(INSTALLED) ## Fuzz every feed's decoder, a minute of CPU time each
-	K2_FUZZ_SECONDS=60 $(BIN)/python -m pytest -q --log-cli-level=INFO \
-		tests/property/test_feeds_fuzz.py $(ARGS)
+check-long: $(INSTALLED) ## Run the properties on many random examples, and fuzz every feed's decoder
+	@seed='$(SEED)'; seed=$${seed:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; \
+	echo "Random examples, seed $$seed: \`make check-long SEED=$$seed\` runs the same ones again."; \
+	run="$(BIN)/python -m pytest -q --hypothesis-profile=long --hypothesis-seed=$$seed"; \
+	$$run $(PARALLEL) -m hypothesis tests/unit tests/property $(ARGS) && \
+	K2_FUZZ_SECONDS=60 $$run --log-cli-level=INFO tests/property/test_feeds_fuzz.py $(ARGS)
 
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)

@@ -14,9 +14,39 @@ from k2_streams.kafka.broker import LocalBroker
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A machine that is busy with something else is no fault of what is tested.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# `make test` and CI: the same examples each time, so that a red test is never luck. A busy machine
+# is no fault of what is tested.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# `make check-long` (`--hypothesis-profile=long`): new examples each time, and more of them.
+LONG = "long"
+LONG_FACTOR = 5
+settings.register_profile(
+    LONG, settings.get_profile("fixed"), derandomize=False, max_examples=100 * LONG_FACTOR
+)
+settings.load_profile("fixed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With the long profile, multiply the examples of tests that name a number of their own."""
+    if config.getoption("hypothesis_profile") != LONG:
+        return
+    multiplied = set()
+    for item in items:
+        test = getattr(item, "obj", None)
+        test = getattr(test, "__func__", test)
+        own = getattr(test, "_hypothesis_internal_use_settings", None)
+        if own is None or test in multiplied or own.max_examples == 100 * LONG_FACTOR:
+            continue
+        multiplied.add(test)
+        more = settings(own, max_examples=own.max_examples * LONG_FACTOR)
+        test._hypothesis_internal_use_settings = more
 
 
 @pytest.fixture(scope="session")

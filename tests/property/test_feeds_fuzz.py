@@ -16,7 +16,7 @@ from functools import cache
 from itertools import islice
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from venue_records import CONTROL, RECORDED, TRADES, decode
 
@@ -234,14 +234,14 @@ def check(name: str, key: bytes | None, value: bytes | None, found: tuple) -> No
             assert 0 <= row["receive_time_ns"] <= MAX_INT64
 
 
-def fuzz(name: str) -> None:
-    """One round of examples."""
+def fuzz(name: str, round_seed: str) -> None:
+    """One round of examples; each round has its own, which the seed makes again."""
 
+    @seed(round_seed)
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
-        derandomize=not SECONDS,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
@@ -257,14 +257,15 @@ def fuzz(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FEEDS))
-def test_fuzz(name: str) -> None:
+def test_fuzz(name: str, pytestconfig: pytest.Config) -> None:
     """Nothing raises, nothing depends on a neighbour, nothing accepted is nonsense."""
+    base = pytestconfig.getoption("hypothesis_seed")
     ends = time.process_time() + SECONDS
     rounds = 1
-    fuzz(name)
+    fuzz(name, f"{base} {name} 1")
     while time.process_time() < ends:
-        fuzz(name)
         rounds += 1
+        fuzz(name, f"{base} {name} {rounds}")
     log.info("%s: %d seeds, %d times %d examples", name, len(seeds(name)), rounds, EXAMPLES)
 
 

@@ -72,10 +72,11 @@ async def watched(monkeypatch):
     owner = SimpleNamespace(tasks={}, releasing=None)
     clock = HandClock()
     said = SimpleNamespace(waits=False, held=[], ended=[], sink=sink, owner=owner, clock=clock)
+    said.ticks = asyncio.Semaphore(0)
     said.watchdog = Watchdog(
         owner,
         sink,
-        SimpleNamespace(tick=lambda: None),
+        SimpleNamespace(tick=said.ticks.release),
         clock,
         end=lambda code, reason: said.ended.append(code),
         hold_source=said.held.append,
@@ -86,17 +87,25 @@ async def watched(monkeypatch):
     await said.watchdog.close()
 
 
+async def look(watched):
+    """Return once the watchdog has looked at what is so now, however busy the machine is."""
+    while not watched.ticks.locked():
+        await watched.ticks.acquire()
+    for _ in range(2):  # when the second look begins, the first is over
+        await watched.ticks.acquire()
+
+
 async def pass_by(watched, seconds):
     """What is so now is seen, then so much time passes, and that is seen."""
-    await asyncio.sleep(0.05)
+    await look(watched)
     watched.clock.now_s += seconds
-    await asyncio.sleep(0.05)
+    await look(watched)
 
 
 async def test_the_watchdog_holds_the_source_while_the_lake_is_far_behind_and_says_so_once(watched):
     for far in (True, False, True):
         watched.sink.is_far_behind = far
-        await asyncio.sleep(0.05)
+        await look(watched)
     assert watched.held == [True, False, True]
 
 

@@ -129,7 +129,7 @@ def config(tmp_path) -> LakeConfig:
 
 async def test_the_lake_is_waited_for(config):
     lake_with(config, 0)
-    waiting = asyncio.create_task(wait_for_lake(config, {0: 2}, SYSTEM_CLOCK, 10, lambda _: None))
+    waiting = asyncio.create_task(wait_for_lake(config, {0: 2}, SYSTEM_CLOCK, 60, lambda _: None))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await asyncio.to_thread(lake_with, config, 1)

@@ -1,0 +1,75 @@
+"""The tests themselves: what `make test` runs is the same each time."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TESTS = Path(__file__).resolve().parents[1]
+#: Calls that draw from a generator that nobody seeded.
+UNSEEDED = (
+    "random.Random",
+    "np.random.default_rng",
+    "numpy.random.default_rng",
+    "random.SystemRandom",
+)
+MODULE_WIDE = {
+    "random",
+    "randint",
+    "randrange",
+    "choice",
+    "choices",
+    "shuffle",
+    "sample",
+    "uniform",
+}
+
+
+def test_the_suite_is_derandomized_unless_the_long_one_is_asked_for(pytestconfig):
+    is_long = pytestconfig.getoption("hypothesis_profile") == "long"
+    assert settings().derandomize is not is_long
+    assert settings().deadline is None
+    assert settings().database is None
+
+
+@settings(max_examples=7)
+@given(st.integers())
+def own_number(number):
+    """What the hook of `conftest.py` multiplies."""
+
+
+@pytest.mark.parametrize(("profile", "examples"), [("fixed", 7), ("long", 35)])
+def test_the_long_profile_multiplies_also_the_examples_that_a_test_names(profile, examples):
+    import conftest  # noqa: PLC0415 - pytest has put it on the path
+
+    config = type("Config", (), {"getoption": lambda self, name: profile})()
+    item = type("Item", (), {"obj": staticmethod(own_number)})()
+    before = own_number._hypothesis_internal_use_settings
+    try:
+        conftest.pytest_collection_modifyitems(config, [item, item])
+        assert own_number._hypothesis_internal_use_settings.max_examples == examples
+    finally:
+        own_number._hypothesis_internal_use_settings = before
+
+
+def test_no_test_draws_from_a_generator_without_a_seed():
+    found = []
+    for path in sorted(TESTS.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        imports = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                unseeded = name in UNSEEDED and not node.args and not node.keywords
+                package, _, function = name.rpartition(".")
+                wide = package == "random" and "random" in imports and function in MODULE_WIDE
+                if unseeded or wide:
+                    found.append(f"{path.name}:{node.lineno} {name}")
+    assert found == []
