@@ -1,0 +1,109 @@
+"""The page shows what is true now: its script run by Node over a document that is a stub."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from k2_streams.web import page
+
+#: Enough of a browser: elements with their children and text, fetch, and timers run by hand.
+STUB = """
+const elements = {}, timers = [], element = () => ({
+  children: [], textContent: "", value: "", attributes: {}, listeners: {}, title: "",
+  replaceChildren(...all) { this.children = all; },
+  setAttribute(name, value) { this.attributes[name] = value; },
+  addEventListener(name, listener) { this.listeners[name] = listener; }});
+const document = {hidden: false, createElement: element,
+  getElementById: id => elements[id] ??= element()};
+const setInterval = work => timers.push(work);
+document.getElementById("window").value = "15m";
+let alive = true, hold = null, price = 100;
+const SYMBOLS = ["AAA", "BBB"];
+const reply = (ok, body) => ({ok, status: ok ? 200 : 404, text: async () => JSON.stringify(body)});
+async function fetch(url) {
+  if (!alive) throw new Error("refused");
+  const [path, query] = url.split("?"), symbol = new URLSearchParams(query).get("symbol");
+  if (path === "/v1/status") return reply(true, {ready: true, level: "NORMAL"});
+  if (path === "/v1/symbols") return reply(true, {data: SYMBOLS.map(symbol => ({symbol}))});
+  if (path === "/v1/trades" && hold?.[symbol]) await hold[symbol];
+  if (!SYMBOLS.includes(symbol)) return reply(false, {error: {message: "unknown " + symbol}});
+  return reply(true, path === "/v1/gaps" ? {data: []} : {data: [{exchange_time: "t",
+    exchange: "X", price: String(price), quantity: "1", side: symbol, sequence: 1}],
+    meta: {rows: 1, rows_lake: 0, rows_tail: 1, elapsed_ms: 1, complete: true, token: symbol}});
+}
+const texts = id => JSON.stringify(elements[id].children.map(row => row.children.map(cell =>
+  cell.textContent)));
+const settle = () => new Promise(done => setImmediate(() => setImmediate(() => setImmediate(done))));
+const tick = async () => { for (const timer of timers) await timer(); await settle(); };
+const choose = async symbol => {
+  elements.symbol.value = symbol;
+  await elements.ask.listeners.submit({preventDefault() {}});
+};
+const look = () => ({shown: elements.shown.textContent, trades: texts("trades"),
+  line: elements.line.attributes.points, proof: elements.proof.textContent,
+  status: texts("status"), problem: elements.problem.textContent});
+"""
+
+
+def run(steps):
+    """What the page shows after each `say(look())` of the steps."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node to run the page's script")
+    (script,) = re.findall(r"<script>(.*?)</script>", page._HTML, re.DOTALL)
+    script = script.replace('"use strict";', "")
+    told = "const told = [], say = found => told.push(found);"
+    body = f"(async () => {{ await settle(); {steps}; console.log(JSON.stringify(told)); }})();"
+    ran = subprocess.run(
+        [node, "-e", f"{STUB}\n{told}\n{script}\n{body}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_an_unknown_symbol_shows_no_rows_of_the_one_before():
+    before, after = run("say(look()); await choose('NOPE'); say(look())")
+    assert before["shown"] == "Trades of AAA, 15m"
+    assert "100" in before["trades"]
+    assert (after["shown"], after["trades"], after["line"], after["proof"]) == (
+        "Trades",
+        "[]",
+        "",
+        "",
+    )
+    assert "unknown NOPE" in after["problem"]
+
+
+def test_a_worker_that_does_not_answer_is_not_shown_as_ready():
+    before, after, again = run(
+        "say(look()); alive = false; await tick(); say(look());"
+        "alive = true; await tick(); say(look())"
+    )
+    assert "true" in before["status"]
+    assert "true" not in after["status"]
+    assert "does not answer" in after["status"]
+    assert "true" in again["status"]
+    assert again["problem"] == ""
+
+
+def test_trades_refresh_and_stay_of_the_symbol_that_was_asked():
+    (found,) = run("price = 200; elements.symbol.value = 'BB'; await tick(); say(look())")
+    assert "200" in found["trades"]
+    assert found["shown"] == "Trades of AAA, 15m"
+
+
+def test_a_slow_answer_does_not_replace_a_later_ones():
+    (found,) = run(
+        "let go; hold = {BBB: new Promise(done => go = done)}; const slow = choose('BBB');"
+        "await settle(); await choose('AAA'); go(); await slow; await settle(); say(look())"
+    )
+    assert found["shown"] == "Trades of AAA, 15m"
+    assert "AAA" in found["trades"]
+    assert "BBB" not in found["trades"]
