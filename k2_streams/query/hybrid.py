@@ -80,6 +80,7 @@ class HybridQuery:
         stream: what the answers are about.
         notional: computes it where a row was made without.
         reads: of an object store, if the files are in one.
+        partitions: of the raw topic; None: not known, then none is refused.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class HybridQuery:
         stream: Stream = TRADES,
         notional: Notional = of_ones,
         reads: Guard | None = None,
+        partitions: int | None = None,
     ) -> None:
         self.stream = stream
         self._tail = tail
@@ -102,7 +104,7 @@ class HybridQuery:
         self._gaps = gaps
         self._clock = clock
         self._state = state
-        self._ground = Ground(tail, lake, clock)
+        self._ground = Ground(tail, lake, clock, partitions)
         self._reader = Reader(stream, lake, engine, notional, reads)
         self._totals = SymbolTotals(self._reader.totals)
         self._wanted = asyncio.Event()

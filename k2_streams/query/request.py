@@ -1,8 +1,9 @@
 """Questions as they come in, parsed and validated: every parameter, its limits and its errors.
 
 Time: start inclusive, end exclusive, on exchange_time_ns. An integer is nanoseconds since 1970
-UTC; RFC 3339 needs an offset, or `tz=`. `window` ends at `end`, else at the server's clock;
-`end=last` is the newest trade of the selection. No `exchange`: all of them; no `symbol`: all.
+UTC, from 1990 on (or 0); RFC 3339 needs an offset, or `tz=`, and takes no blank. `window` ends at
+`end`, else at the server's clock; `end=last` is the newest trade of the selection. No `exchange`:
+all of them; no `symbol`: all.
 """
 
 import zlib

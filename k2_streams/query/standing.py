@@ -46,9 +46,19 @@ class Standing:
 
 
 class Ground:
-    """Finds standings. For one event loop."""
+    """Finds standings. For one event loop.
 
-    def __init__(self, tail: Tail, lake: LakeView, clock: Clock) -> None:
+    Args:
+        tail: of this node.
+        lake: of this node.
+        clock: of waits.
+        partitions: of the raw topic; None: not known, then every partition is waited for.
+    """
+
+    def __init__(
+        self, tail: Tail, lake: LakeView, clock: Clock, partitions: int | None = None
+    ) -> None:
+        self._partitions = partitions
         self._tail = tail
         self._lake = lake
         self._clock = clock
@@ -73,8 +83,9 @@ class Ground:
             NotYetError: it does not, within the time given.
             BehindError: no snapshot holds what the tail has evicted.
             LakeUnavailable: no snapshot was ever loaded, and the catalog does not answer.
-            InvalidParameter: the token is of another log.
+            InvalidParameter: the token is of another log, or a partition does not exist.
         """
+        self._check_partitions(wanted.min_offsets or {})
         deadline_s = self._clock.monotonic() + wanted.wait_ms / 1e3
         reloads = 0
         while True:
@@ -101,6 +112,15 @@ class Ground:
             if left_s <= 0 or not await self._waiting.changed(version, left_s):
                 assert short is not None  # noqa: S101 - one of the two was too short
                 raise NotYetError("the node has not read that far", short.wanted, short.found)
+
+    def _check_partitions(self, offsets: Mapping[int, int]) -> None:
+        """A partition that does not exist never gets there: it is not waited for."""
+        for number in sorted(offsets):
+            if self._partitions is not None and number >= self._partitions:
+                raise InvalidParameter(
+                    "min_offsets",
+                    f"partition {number} does not exist: expected 0 to {self._partitions - 1}",
+                )
 
     def _short(self, view: TailView, wanted: Wanted) -> Ahead | None:
         """What the view lacks of what was asked for; of a token nothing more than its offsets."""

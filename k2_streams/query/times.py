@@ -14,7 +14,7 @@ End = int | Literal["last"] | None
 #: The last whole second that fits 64 bits of nanoseconds: in 2262.
 _MAX_SECONDS = (2**63 - 1) // 10**9
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,9}))?)?"
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt](\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,9}))?)?"
     r"([Zz]|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
@@ -31,6 +31,10 @@ _UNITS_NS = {
 #: Ten years: a longer window is the whole history.
 _MAX_WINDOW_NS = 3_660 * _UNITS_NS["d"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: 1990-01-01. A smaller integer is a time in another unit, or far from any market data: seconds of
+#: 2262 are 9.2e9, microseconds 9.2e15, both within the first 107 days of 1970 if read as ns.
+FIRST_INTEGER_NS = 631_152_000 * 10**9
+_OTHER_UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 
 
 def parse_zone(text: str | None) -> tzinfo | None:
@@ -57,21 +61,30 @@ def parse_end(text: str | None, zone: tzinfo | None) -> End:
 
 
 def parse_time(field: str, text: str | None, zone: tzinfo | None) -> int | None:
-    """A time in nanoseconds since 1970 UTC.
+    """A time in nanoseconds since 1970 UTC; one text has one meaning.
+
+    A blank is refused wherever it stands: in a URL it may have been a `+` that was not escaped, and
+    `2026-11-23+10:00`, an offset, would become a time of day.
 
     Raises:
-        InvalidParameter: not a time, one without offset and zone, or one outside 1970 to 2262.
+        InvalidParameter: not a time, one without offset and zone, one outside 1970 to 2262, one
+            with a blank, or an integer that is too small to be nanoseconds.
     """
     if text is None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 19:
-        value = int(text)
-        if value >= 2**63:
-            raise InvalidParameter(field, "expected nanoseconds below 2^63")
-        return value
+        return _nanoseconds(field, int(text))
+    if " " in text:
+        raise InvalidParameter(
+            field,
+            f"found a blank in {text[:64]!r}, which may be a plus that was not escaped: write %2B "
+            "for the plus of an offset (2026-11-23T10:00:00%2B10:00), T before a time of day",
+        )
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise InvalidParameter(field, "expected integer nanoseconds or RFC 3339 (is '+' escaped?)")
+        raise InvalidParameter(
+            field, "expected integer nanoseconds or RFC 3339, as 2026-11-23T10:00:00Z"
+        )
     day, clock, fraction, offset = match.groups()
     try:
         when = datetime.fromisoformat(f"{day}T{clock or '00:00'}")
@@ -89,6 +102,24 @@ def parse_time(field: str, text: str | None, zone: tzinfo | None) -> int | None:
     if not 0 <= seconds < _MAX_SECONDS:
         raise InvalidParameter(field, "expected a time from 1970 to 2262")
     return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
+
+
+def _nanoseconds(field: str, value: int) -> int:
+    """An integer that can be nanoseconds: 0, which is the same in every unit, or from 1990 on."""
+    if value >= 2**63:
+        raise InvalidParameter(field, "expected nanoseconds below 2^63")
+    if value == 0 or value >= FIRST_INTEGER_NS:
+        return value
+    for unit, unit_ns in _OTHER_UNITS:
+        if value * unit_ns >= FIRST_INTEGER_NS and value * unit_ns < 2**63:
+            raise InvalidParameter(
+                field, f"expected nanoseconds, found {value}, likely {unit}: {value * unit_ns}?"
+            )
+    raise InvalidParameter(
+        field,
+        f"expected nanoseconds since 1970 from {FIRST_INTEGER_NS} (1990) on, found {value}: write "
+        "an earlier time as RFC 3339",
+    )
 
 
 def _in_zone(field: str, when: datetime, zone: tzinfo) -> datetime:

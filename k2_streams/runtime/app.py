@@ -53,7 +53,7 @@ from k2_streams.runtime.status import Status
 from k2_streams.runtime.task import Task
 from k2_streams.runtime.watchdog import Watchdog
 from k2_streams.state.rocks import ROCKS_DISK
-from k2_streams.web.server import install
+from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import Services
 
 BatchAgent = Callable[[AsyncIterator[transport.Fetched]], Awaitable[None]]
@@ -74,8 +74,6 @@ GC_THRESHOLDS = (50_000, 20, 100)
 #: Every Arrow call lets go of the interpreter, and waits up to this long for it to come back from
 #: the consumer's or a query's thread. With Python's default of 5 ms, 20 calls took 20 ms and more.
 SWITCH_INTERVAL_S = 0.001
-#: A request's line and headers, each.
-WEB_HEADER_BYTES = 16_384
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
@@ -117,12 +115,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             web_host=settings.web_host,
             web_bind=settings.web_host,
             web_port=settings.web_port,
-            web_application_options={
-                "handler_args": {
-                    "max_line_size": WEB_HEADER_BYTES,
-                    "max_field_size": WEB_HEADER_BYTES,
-                }
-            },
+            web_application_options={"handler_args": HANDLER_ARGS},
             **transport.credentials(settings.kafka),
         )
         self.metrics = Metrics()

@@ -86,6 +86,7 @@ class Node:
             stream=stream,
             notional=notional,
             reads=self.reads,
+            partitions=settings.partitions,
         )
         self.reader = TailReader(
             stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock

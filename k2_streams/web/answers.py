@@ -61,6 +61,8 @@ class Sender:
         headers = {"Vary": "Accept", **headers}
         if form is Format.CSV:
             headers[META_HEADER] = meta_header(meta)
+        if request.method == "HEAD":
+            return web.Response(headers=headers | {"Content-Type": form.content_type})
         pieces = render(rows, meta, form)
         if rows.num_rows <= ROWS_AT_ONCE:
             body = await self._run(lambda: b"".join(pieces))

@@ -18,8 +18,8 @@ from k2_streams.web.texts import content, holds_any, json_parts, plain_texts, re
 #: Rows rendered at a time: their texts fit the processor's cache, and no offset of Arrow's (2 GiB
 #: a column) can overflow unless rows take 100 KiB each.
 ROWS_AT_ONCE = 16_384
-#: A header longer than this is refused by common clients (8 KiB for all of a line); the gaps, the
-#: only part of `meta` without a bound, are then left out of the CSV's header.
+#: A header longer than this is refused by common clients (8 KiB for all of a line). Gaps have no
+#: bound, token and offsets grow with the partitions: what does not fit is left out of CSV's header.
 META_HEADER_BYTES = 4_096
 META_HEADER = "X-K2-Meta"
 META_KEY = b"k2.meta"
@@ -62,16 +62,30 @@ def render(rows: pa.Table, meta: msgspec.Struct, form: Format) -> Iterator[bytes
 
 
 def meta_header(meta: msgspec.Struct) -> str:
-    """`meta` as one ASCII line; gaps that do not fit are left out, and `gaps_omitted` says so."""
-    encoded = encode_json(meta)
-    if len(encoded) > META_HEADER_BYTES:
-        fields = msgspec.to_builtins(meta, str_keys=True)
-        if isinstance(fields.get("gaps"), list):
-            fields["gaps_omitted"] = fields.get("gaps_omitted", 0) + len(fields["gaps"])
-            fields["gaps"] = []
-        encoded = encode_json(fields)
+    """`meta` as one ASCII line of at most `META_HEADER_BYTES`.
+
+    What does not fit is left out, the gaps first (`gaps_omitted` counts them), then the longest
+    fields; `left_out` names those.
+    """
+    fields = msgspec.json.decode(encode_json(meta))
+    text = _ascii_json(fields)
+    if len(text) > META_HEADER_BYTES and isinstance(fields.get("gaps"), list):
+        fields["gaps_omitted"] = fields.get("gaps_omitted", 0) + len(fields["gaps"])
+        fields["gaps"] = []
+        text = _ascii_json(fields)
+    left_out: list[str] = []
+    while len(text) > META_HEADER_BYTES:
+        longest = max(fields.keys() - {"left_out"}, key=lambda name: len(_ascii_json(fields[name])))
+        left_out.append(longest)
+        fields = {name: value for name, value in fields.items() if name != longest}
+        fields["left_out"] = left_out
+        text = _ascii_json(fields)
+    return text
+
+
+def _ascii_json(value: Any) -> str:
     # What is not ASCII stands in strings only, where JSON has an escape for it.
-    return json.dumps(msgspec.json.decode(encoded), separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _json_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:

@@ -25,14 +25,14 @@ proof of what the answer stands for.
 
 Decimals are strings. Fields that end in `_ns` are integers of nanoseconds since 1970 UTC, beyond
 what a JavaScript number holds exactly. Numbers of a range are inclusive on both ends; a range of
-time includes its start and excludes its end."""
+time includes its start and excludes its end. HEAD is answered as GET, without the body."""
 
 _WHY = {
     "304": "The caller's copy of a pinned answer still stands.",
     "401": "No API key, or not one of ours.",
-    "403": "Without API keys this machine alone is answered.",
+    "403": "Without API keys this machine alone is answered, and not through a proxy.",
     "404": "Nothing of this symbol was ever accepted.",
-    "405": "The path takes GET alone.",
+    "405": "The path takes GET and HEAD alone.",
     "413": "The request is too long, or the answer would be too large.",
     "422": "A parameter is not as described; `field` names it.",
     "429": "Too many requests; `Retry-After` says when the next may come.",
@@ -142,7 +142,10 @@ class _Builder:
             Format.CSV.value: {"schema": {"type": "string"}},
         }
         headers = {
-            META_HEADER: _header("With CSV: the answer's `meta`, as JSON."),
+            META_HEADER: _header(
+                "With CSV: the answer's `meta`, as JSON. Above 4,096 bytes fields are left out; "
+                "`left_out` names them."
+            ),
             "ETag": _header("Of a pinned answer."),
             "Cache-Control": _header("`no-store`, or of a pinned answer how long it may be kept."),
         }

@@ -17,7 +17,10 @@ from k2_streams.query.request import (
 )
 from k2_streams.web import correlation
 
-_TIME = "Integer nanoseconds since 1970 UTC, or RFC 3339 with an offset (or with `tz`)."
+_TIME = (
+    "Integer nanoseconds since 1970 UTC (0, or from 1990 on), or RFC 3339 with `T` and an offset "
+    "(or with `tz`). A `+` is written `%2B`: a blank is refused."
+)
 _TIME_TEXT = {"type": "string", "format": "k2-time"}
 
 

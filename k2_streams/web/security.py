@@ -2,6 +2,8 @@
 
 Without keys a request must come from a loopback address *and* name a loopback host: otherwise a
 page in the user's own browser could reach the port under a name that it had pointed at 127.0.0.1.
+Nor may it come through a proxy, which would make callers from anywhere look like this machine, nor
+from another site's page.
 """
 
 import hashlib
@@ -19,15 +21,29 @@ from k2_streams.web.rate_limit import RateLimiter
 KEY_HEADER = "X-API-Key"
 #: Paths that say nothing about the data: no key, no rate limit.
 PUBLIC_PATHS = frozenset({"/", "/v1/openapi.json", "/health/live", "/health/ready"})
+#: What proxies add to a request; any of them says that the caller may be somebody else's machine.
+FORWARDING_HEADERS = frozenset(
+    {
+        *("Forwarded", "Via", "Client-IP", "X-Client-IP", "X-Real-IP", "X-Cluster-Client-IP"),
+        *("X-ProxyUser-IP", "X-Envoy-External-Address", "True-Client-IP", "Fastly-Client-IP"),
+        *("CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Ray", "Fly-Client-IP", "Cdn-Loop"),
+        *("X-Original-Host", "X-Original-URL", "X-Original-Forwarded-For", "X-Forwarded"),
+    }
+)
+FORWARDING_PREFIX = "x-forwarded-"
+_FORWARDING = frozenset(name.lower() for name in FORWARDING_HEADERS)
 #: What a page may do with answers: nothing but show its own.
 RESPONSE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
-#: Just below what aiohttp takes for a request line (8,190), so that the refusal is ours and JSON.
-MAX_QUERY_LENGTH = 7_168
-#: Together; aiohttp refuses a single one above 8,190 and more than 128 of them.
+#: A request's line, and each of its headers; above it the server refuses the request unread.
+MAX_LINE_BYTES = 16_384
+#: Just below that, so that the refusal is ours and JSON. A token of 1,000 partitions has up to
+#: 12,100 characters.
+MAX_QUERY_LENGTH = 16_128
+#: Together; aiohttp refuses more than 128 of them.
 MAX_HEADER_BYTES = 16_384
 
 
@@ -107,6 +123,28 @@ def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:
         )
     if not _is_loopback(request.remote) or not _is_loopback(_host_name(request)):
         return ApiError(403, "loopback_only", "without API keys only this machine is answered")
+    through = _forwarded_by(request)
+    if through is not None:
+        return ApiError(
+            403,
+            "proxied",
+            f"the request came through a proxy ({through}), so its caller may be anywhere: "
+            "set K2_API_KEYS",
+        )
+    if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+        return ApiError(
+            403,
+            "cross_site",
+            "the request came from another site's page (Sec-Fetch-Site): set K2_API_KEYS",
+        )
+    return None
+
+
+def _forwarded_by(request: web.Request) -> str | None:
+    """The first header that says that a proxy sent the request on; None: there is none."""
+    for name in request.headers:
+        if name.lower() in _FORWARDING or name.lower().startswith(FORWARDING_PREFIX):
+            return name
     return None
 
 

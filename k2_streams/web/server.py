@@ -12,9 +12,12 @@ from k2_streams.web.formats import Format, encode_json
 from k2_streams.web.middlewares import errors, telemetry
 from k2_streams.web.openapi import document
 from k2_streams.web.rate_limit import RateLimiter
-from k2_streams.web.security import RESPONSE_HEADERS, access, limits
+from k2_streams.web.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
 from k2_streams.web.services import Services
 from k2_streams.web.views import NO_STORE, Views, take_no_parameters
+
+#: Of `aiohttp.web.Application`: what the parser of requests takes.
+HANDLER_ARGS = {"max_line_size": MAX_LINE_BYTES, "max_field_size": MAX_LINE_BYTES}
 
 
 def install(app: web.Application, services: Services) -> None:
@@ -56,8 +59,7 @@ def install(app: web.Application, services: Services) -> None:
         "/health/ready": views.ready,
         "/metrics": views.metrics,
     }.items():
-        # A HEAD would run the whole query for nothing.
-        app.router.add_get(path, view, allow_head=False)
+        app.router.add_get(path, view)  # and HEAD: the same head, without the body
 
 
 def _constant(body: bytes) -> Handler:

@@ -1,6 +1,8 @@
 """Parameters of questions: what is taken, what is refused, and that the refusal names its field."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.request import (
@@ -11,6 +13,7 @@ from k2_streams.query.request import (
     parse_snapshots,
     parse_symbols,
 )
+from k2_streams.query.times import FIRST_INTEGER_NS
 from k2_streams.query.token import Cursor, Key, Token
 
 TOKEN = Token("t", {0: 5, 1: 7}, 1_000)
@@ -72,6 +75,8 @@ def test_everything_at_once():
         ("2024-01-02T03:04:05.1+01:00", 1_704_161_045_100_000_000),
         ("2024-01-02t03:04:05-00:30", 1_704_166_445_000_000_000),
         ("2024-01-02T03:04Z", 1_704_164_640_000_000_000),
+        ("631152000000000000", 631_152_000_000_000_000),
+        ("1970-01-01T00:00:01Z", 1_000_000_000),
     ],
 )
 def test_times(text, ns):
@@ -113,7 +118,7 @@ def test_local_times(text, zone, ns):
         ("start", {"start": "2300-01-01T00:00:00Z"}),
         ("start", {"start": ["1", "2"]}),
         ("start", {"start": "last"}),
-        ("start", {"start": "5", "end": "4"}),
+        ("start", {"start": "631152000000000001", "end": "631152000000000000"}),
         ("start", {"start": "2024-03-31T02:30:00", "tz": "Europe/Berlin"}),
         ("start", {"start": "2024-10-27T02:30:00", "tz": "Europe/Berlin"}),
         ("start", {"start": "9999-12-31T23:59:59-23:59"}),
@@ -124,7 +129,7 @@ def test_local_times(text, zone, ns):
         ("window", {"window": "0s"}),
         ("window", {"window": "-5m"}),
         ("window", {"window": "999999999999d"}),
-        ("window", {"window": "5m", "start": "1"}),
+        ("window", {"window": "5m", "start": "0"}),
         ("limit", {"limit": "0"}),
         ("limit", {"limit": str(MAX_LIMIT + 1)}),
         ("limit", {"limit": "1e3"}),
@@ -153,6 +158,49 @@ def test_a_refusal_names_its_field(field, parameters):
     with pytest.raises(InvalidParameter) as caught:
         parse_rows(parameters)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23 10:00",
+        "2026-11-23 10:00:00",
+        "2026-11-23T10:00:00 10:00",
+        "2026-11-23T10:00:00.5 10:00",
+        " 2026-11-23T10:00:00Z",
+        "2026-11-23T10:00:00Z ",
+    ],
+)
+@pytest.mark.parametrize("zone", [{}, {"tz": "Australia/Sydney"}])
+@pytest.mark.parametrize(("parse", "field"), [(parse_rows, "start"), (parse_gaps, "end")])
+def test_a_blank_that_may_have_been_a_plus_is_refused(parse, field, text, zone):
+    """An unescaped plus arrives as a blank: an offset must never become a time of day."""
+    with pytest.raises(InvalidParameter, match="%2B") as caught:
+        parse({field: text, **zone})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        ("1796004000", "seconds: 1796004000000000000"),
+        ("1796004000000", "milliseconds: 1796004000000000000"),
+        ("1796004000000000", "microseconds: 1796004000000000000"),
+        ("631152000", "seconds"),
+        ("9223372036854775", "microseconds"),
+    ],
+)
+def test_an_integer_in_another_unit_is_refused_with_the_unit(value, unit):
+    for parse, field in ((parse_rows, "start"), (parse_rows, "end"), (parse_gaps, "start")):
+        with pytest.raises(InvalidParameter, match=unit) as caught:
+            parse({field: value})
+        assert caught.value.field == field
+
+
+@given(st.integers(1, FIRST_INTEGER_NS - 1))
+def test_no_integer_before_1990_is_taken_for_nanoseconds(value):
+    with pytest.raises(InvalidParameter, match="expected nanoseconds"):
+        parse_rows({"start": str(value)})
 
 
 def test_a_min_offset_waits_unless_told_otherwise():

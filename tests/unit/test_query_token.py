@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.query.token import Cursor, Key, Token, TokenError
+from k2_streams.query.packing import pack, unpack
+from k2_streams.query.token import MAX_INT64, MAX_TEXT, Cursor, Key, Token, TokenError
+from k2_streams.web.security import MAX_QUERY_LENGTH
 
 number = st.integers(0, 2**63 - 1)
 tokens = st.builds(
@@ -42,9 +44,64 @@ def test_no_text_does_worse_than_a_token_error(text):
 
 def test_the_bytes_stay_what_they_are():
     token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000)
-    assert token.encode() == "AVSUpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAAADhDRg"
+    text = token.encode()
+    assert text == "AlSUpXRvcGljxAwiAAEABAHv_____x_PF5ec_jYqAAAATSZOXA"
+    assert Token.decode(text) == token
 
 
-def test_a_token_from_before_deferral_is_read():
-    old = Token.decode("AVSTpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAM_aFRk")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AVSUpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAAADhDRg",
+        "AVSTpXRvcGljggARA88AAAEAAAAAAM8Xl5z-NioAAM_aFRk",  # from before records were deferred
+    ],
+)
+def test_a_token_of_version_1_is_read(text):
+    old = Token.decode(text)
     assert old == Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000, 0)
+
+
+def test_a_cursor_of_version_1_is_read():
+    old = Cursor.decode(
+        "AUOalKV0b3BpY4IAEQPPAAABAAAAAADPF5ec_jYqAAAFlAECAwSRoUGRoVgFwMMKB6hyZXBvcnRlZKBfbBg"
+    )
+    token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000, 5)
+    assert old == Cursor(
+        token, Key(1, 2, 3, 4), ("A",), ("X",), 5, None, descending=True, limit=10, asked=7
+    )
+
+
+@given(st.dictionaries(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)))
+def test_what_is_packed_is_unpacked(offsets):
+    assert unpack(pack(offsets)) == offsets
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_do_worse_than_a_value_error(data):
+    try:
+        offsets = unpack(data)
+    except ValueError:
+        return
+    assert len(offsets) <= len(data)
+
+
+@pytest.mark.parametrize("largest", [2**31, 2**48, MAX_INT64])
+def test_a_token_of_every_allowed_number_of_partitions_fits_a_request(largest):
+    """Offsets that have no bytes in common: the worst that packing can meet."""
+    offsets = {partition: largest - partition * (largest // 1_000) for partition in range(1_000)}
+    token = Token("A" * 22, offsets, MAX_INT64, MAX_INT64)
+    text = token.encode()
+    assert Token.decode(text) == token
+    assert len(f"as_of={text}") <= MAX_QUERY_LENGTH - 3_000, "and some symbols beside it"
+
+
+def test_a_cursor_of_1000_partitions_and_50_long_symbols_fits_a_request():
+    offsets = {partition: 2**48 - partition * 2**38 for partition in range(1_000)}
+    token = Token("A" * 22, offsets, MAX_INT64, MAX_INT64)
+    symbols = tuple(f"{n:064}" for n in range(50))
+    after = Key(MAX_INT64, 999, MAX_INT64, MAX_INT64)
+    cursor = Cursor(token, after, symbols, (), 1, None, descending=False, limit=9, asked=7)
+    text = cursor.encode()
+    assert len(text) <= MAX_TEXT
+    assert len(f"cursor={text}") <= MAX_QUERY_LENGTH
+    assert Cursor.decode(text) == cursor

@@ -9,8 +9,12 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 import pytest
-from web_support import trades_table
+from msgspec.structs import replace
+from web_support import META, trades_table
 
+from k2_streams.core.gaps import Gap
+from k2_streams.query.answer import GapsMeta
+from k2_streams.query.token import Token
 from k2_streams.web import formats
 from k2_streams.web.formats import Format, meta_header, render
 
@@ -96,3 +100,53 @@ def test_meta_in_a_header_is_ascii_and_drops_gaps_that_do_not_fit():
     assert len(large) < formats.META_HEADER_BYTES
     assert json.loads(large)["gaps"] == []
     assert json.loads(large)["gaps_omitted"] == 103
+
+
+def gap(n):
+    return Gap(
+        scope=f"X:币安{n}",
+        exchange="X",
+        symbol=f"币安{n}",
+        session="0",
+        first=n,
+        last=n + 1,
+        size="small",
+        state="open",
+        missing=((n, n + 1),),
+        abandoned=(),
+        opened_time_ns=n,
+        closed_time_ns=None,
+        reason=None,
+        source_partition=0,
+        source_offset=n,
+    )
+
+
+MANY = {partition: 2**40 + partition * 2**30 for partition in range(1_000)}
+TOKEN = Token("A" * 22, MANY, 2**62, 2**40).encode()
+
+
+@pytest.mark.parametrize(
+    ("meta", "left_out"),
+    [
+        (replace(META, gaps=tuple(map(gap, range(100))), gaps_omitted=3), set()),
+        (replace(META, offsets=MANY, token=TOKEN), {"offsets", "token"}),
+        (
+            replace(META, gaps=tuple(map(gap, range(9))), offsets=MANY, next_cursor=TOKEN),
+            {"offsets", "next_cursor"},
+        ),
+        (GapsMeta(gaps=1, omitted=0, positions=MANY, complete=True), {"positions"}),
+    ],
+)
+def test_the_proof_of_a_csv_fits_a_header(meta, left_out):
+    """The product's own objects: their gaps are tuples, and their partitions up to 1,000."""
+    text = meta_header(meta)
+    found = json.loads(text)
+    assert len(text.encode()) <= formats.META_HEADER_BYTES
+    assert text.isascii()
+    assert set(found.pop("left_out", ())) == left_out
+    whole = json.loads(formats.encode_json(meta))
+    if whole["gaps"] != 1:
+        whole["gaps_omitted"] += len(whole["gaps"])
+        whole["gaps"] = []
+    assert found == {name: whole[name] for name in whole.keys() - left_out}

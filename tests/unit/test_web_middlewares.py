@@ -160,6 +160,59 @@ async def test_without_keys_only_loopback_names_are_answered(client_of):
     assert (await client.get("/health/live", headers={"Host": "10.0.0.7"})).status == 200
 
 
+FORWARDED = {
+    "Forwarded": "for=203.0.113.7",
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Proto": "https",
+    "x-forwarded-client-cert": "",
+    "X-Real-IP": "203.0.113.7",
+    "Via": "1.1 proxy",
+    "CF-Connecting-IP": "203.0.113.7",
+}
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+async def test_without_keys_nothing_comes_through_a_proxy(client_of, name):
+    queries = CannedQueries()
+    client = await client_of(application(queries))
+    for path in ("/v1/trades", "/v1/status", "/metrics"):
+        response = await client.get(path, headers={name: FORWARDED[name]})
+        assert response.status == 403
+        assert (await error_of(response))["code"] == "proxied"
+    assert queries.asked == []
+    assert (await client.get("/health/ready", headers={name: FORWARDED[name]})).status == 200
+    keyed = await client_of(application(keys=(KEY,)))
+    headers = {name: FORWARDED[name], "X-API-Key": KEY}
+    assert (await keyed.get("/v1/status", headers=headers)).status == 200
+
+
+async def test_without_keys_nothing_comes_from_another_sites_page(client_of):
+    client = await client_of(application())
+    response = await client.get("/v1/trades", headers={"Sec-Fetch-Site": "cross-site"})
+    assert response.status == 403
+    assert (await error_of(response))["code"] == "cross_site"
+    for site in ("same-origin", "none"):
+        response = await client.get("/v1/trades", headers={"Sec-Fetch-Site": site})
+        assert response.status == 200
+    keyed = await client_of(application(keys=(KEY,)))
+    headers = {"Sec-Fetch-Site": "cross-site", "X-API-Key": KEY}
+    assert (await keyed.get("/v1/trades", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/status", "/v1/trades", "/v1/gaps", "/v1/symbols", "/health/ready", "/v1/no"]
+)
+async def test_head_is_get_without_the_body(client_of, path):
+    client = await client_of(application())
+    got, head = await client.get(path), await client.head(path)
+    assert head.status == got.status
+    assert await head.read() == b""
+    varying = {"X-Correlation-ID", "Date", "Content-Length"}
+    assert {k: v for k, v in head.headers.items() if k not in varying} == {
+        k: v for k, v in got.headers.items() if k not in varying
+    }
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
@@ -257,7 +310,7 @@ async def test_other_methods_405(client_of, method):
     client = await client_of(application())
     response = await client.request(method, "/v1/trades")
     assert response.status == 405
-    assert response.headers["Allow"] == "GET"
+    assert response.headers["Allow"] == "GET,HEAD"
     assert (await error_of(response))["code"] == "method_not_allowed"
 
 

@@ -19,7 +19,7 @@ from web_node import served
 from web_support import application
 
 from k2_streams.core.stream import TRADES
-from k2_streams.query.times import parse_time
+from k2_streams.query.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.query.token import Token
 from k2_streams.web.formats import encode_json
 from k2_streams.web.openapi import document
@@ -44,7 +44,7 @@ def rfc3339(seconds, offset_hours):
 _SECONDS = st.integers(86_400, NOON_NS // 10**9 + 60)
 schemathesis.openapi.format(
     "k2-time",
-    st.integers(0, 2**63 - 1).map(str)
+    (st.just(0) | st.integers(FIRST_INTEGER_NS, 2**63 - 1)).map(str)
     | st.integers(NOON_NS - 10**9, NOON_NS + 10**10).map(str)
     | st.builds(rfc3339, _SECONDS, st.integers(-11, 13)),
 )

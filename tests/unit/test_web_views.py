@@ -9,6 +9,7 @@ from decimal import Decimal
 import aiohttp
 import pyarrow as pa
 import pytest
+import yarl
 from aiohttp.test_utils import TestClient, TestServer
 from lake_rows import NOON_NS
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from web_node import IN_LAKE, RECORDS, ROWS, ROWS_A_RECORD, SYMBOLS, served
 from web_support import META, CannedQueries, application, trades_table
 
 from k2_streams.core.schema import TRADES
+from k2_streams.query.times import FIRST_INTEGER_NS
 from k2_streams.web import answers
 
 
@@ -112,7 +114,7 @@ async def test_an_unknown_symbol_404_a_known_one_without_trades_200(client):
     response = await client.get("/v1/trades", params={"symbol": "NOPE"})
     assert response.status == 404
     assert (await response.json())["error"]["code"] == "unknown_symbol"
-    answer = await json_of(client, "/v1/trades", symbol="AAA", start="1", end="2")
+    answer = await json_of(client, "/v1/trades", symbol="AAA", start="0", end=str(FIRST_INTEGER_NS))
     assert answer["data"] == []
 
 
@@ -131,6 +133,35 @@ async def test_csv_and_arrow_hold_what_json_holds(client):
         table = reader.read_all()
     assert json.loads(table.schema.metadata[b"k2.meta"])["rows"] == 7
     assert table["price"].to_pylist() == [Decimal(row["price"]) for row in expected]
+
+
+async def test_an_unescaped_plus_is_no_time_of_day(client, address):
+    """`+` as a form has it is a blank: the offset would be read as a time of day, hours off."""
+    for text in ("2025-11-23+10:00", "2025-11-23%2010:00"):
+        url = yarl.URL(f"{address}/v1/trades?tz=Australia/Sydney&start={text}", encoded=True)
+        response = await client.get(url)
+        assert response.status == 422
+        assert (await response.json())["error"]["field"] == "start"
+    url = yarl.URL(f"{address}/v1/trades?start=2025-11-23T10:00:00%2B10:00", encoded=True)
+    assert (await client.get(url)).status == 200
+
+
+async def test_a_partition_that_does_not_exist_is_a_wrong_parameter(client):
+    for path in ("/v1/trades", "/v1/symbols"):
+        response = await client.get(path, params={"min_offsets": "0:1,2:1", "wait_ms": "0"})
+        assert response.status == 422
+        error = (await response.json())["error"]
+        assert error["field"] == "min_offsets"
+        assert "partition 2" in error["message"]
+
+
+async def test_head_of_an_answer(client):
+    for form in ("json", "csv", "arrow"):
+        got = await client.get("/v1/trades", params={"format": form, "symbol": "AAA"})
+        head = await client.head("/v1/trades", params={"format": form, "symbol": "AAA"})
+        assert (head.status, head.headers["Content-Type"]) == (200, got.headers["Content-Type"])
+        assert ("X-K2-Meta" in head.headers) == (form == "csv")
+        assert await head.read() == b""
 
 
 async def test_pages_are_pinned_and_make_up_the_whole(client):

@@ -71,7 +71,8 @@ async def node(folder):
         gaps.apply(event, 0, position)
     gaps.cover({0: RECORDS, 1: RECORDS})
     engine = Engine(EngineConfig(allowed=(f"{folder}/warehouse",)))
-    query = HybridQuery(tail, LakeView(lambda: Lake(config)), engine, gaps, clock=SYSTEM_CLOCK)
+    view = LakeView(lambda: Lake(config))
+    query = HybridQuery(tail, view, engine, gaps, clock=SYSTEM_CLOCK, partitions=2)
     await query.refresh()
     return query
 

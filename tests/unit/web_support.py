@@ -12,7 +12,7 @@ from k2_streams.core import stream
 from k2_streams.core.line_stats import LineReport
 from k2_streams.core.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
-from k2_streams.web.server import install
+from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import LinesFound, Readiness, Services
 
 START = dt.datetime(2024, 5, 6, 7, 8, 9, 123_456, dt.UTC)
@@ -168,6 +168,6 @@ def services(query=None, **changes):
 
 def application(query=None, **changes):
     """An application with K2's paths in it."""
-    app = web.Application()
+    app = web.Application(handler_args=HANDLER_ARGS)
     install(app, services(query, **changes))
     return app
