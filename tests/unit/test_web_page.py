@@ -36,7 +36,8 @@ async function fetch(url) {
 }
 const texts = id => JSON.stringify(elements[id].children.map(row => row.children.map(cell =>
   cell.textContent)));
-const settle = () => new Promise(done => setImmediate(() => setImmediate(() => setImmediate(done))));
+const turn = () => new Promise(done => setImmediate(done));
+const settle = async () => { await turn(); await turn(); await turn(); };
 const tick = async () => { for (const timer of timers) await timer(); await settle(); };
 const choose = async symbol => {
   elements.symbol.value = symbol;
