@@ -1,8 +1,10 @@
 """Offset vectors: what a snapshot of the lake holds of the log, said exactly.
 
 A vector names per topic its id and, per partition, the next offset that is *not* in the table. It
-stands in every snapshot's summary as `k2.offsets`. A range is half-open, in positions of the
-consumer (a transaction's markers take offsets too).
+stands in the summary of every snapshot that K2 commits as `k2.offsets`. The table's property
+`k2.offsets-of` holds the newest one together with the snapshot that it speaks of, for when that
+snapshot has expired. A range is half-open, in positions of the consumer (a transaction's markers
+take offsets too).
 """
 
 from collections.abc import Mapping
@@ -12,6 +14,11 @@ import msgspec
 
 SUMMARY_OFFSETS = "k2.offsets"
 SUMMARY_COMMIT_ID = "k2.commit-id"
+#: The vector of the parent, where the parent's own summary says nothing of it.
+SUMMARY_BEFORE = "k2.offsets-before"
+#: A `VectorOf`. The property `k2.offsets` beside it is for people and for earlier versions, which
+#: do not know which snapshot it speaks of; it is never read.
+PROPERTY_OFFSETS_OF = "k2.offsets-of"
 
 
 class Range(msgspec.Struct, frozen=True, order=True):
@@ -91,3 +98,34 @@ class Vector(msgspec.Struct, frozen=True):
             msgspec.DecodeError: the text is not a vector.
         """
         return cls(msgspec.json.decode(text, type=dict[str, TopicOffsets]))
+
+
+class VectorOf(msgspec.Struct, frozen=True, rename="kebab"):
+    """A vector and the one snapshot that it speaks of.
+
+    It holds for that snapshot and for those that other engines made of it, and for no other: a
+    table that was set back has another head than the property speaks of.
+    """
+
+    snapshot_id: int
+    sequence_number: int
+    offsets: dict[str, TopicOffsets]
+
+    @property
+    def vector(self) -> Vector:
+        """What the snapshot holds."""
+        return Vector(self.offsets)
+
+    def encode(self) -> str:
+        """JSON: `{"snapshot-id": 1, "sequence-number": 2, "offsets": {...}}`."""
+        ordered = dict(sorted(self.offsets.items()))
+        return msgspec.json.encode(msgspec.structs.replace(self, offsets=ordered)).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> "VectorOf":
+        """The inverse of `encode`.
+
+        Raises:
+            msgspec.DecodeError: the text is not a vector with its snapshot.
+        """
+        return msgspec.json.decode(text, type=cls)

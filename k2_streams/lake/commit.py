@@ -15,10 +15,10 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate, UpdatesAndRequirements
 from pyiceberg.table.update.snapshot import _MergeAppendFiles
 
-from k2_streams.core.vector import SUMMARY_COMMIT_ID, SUMMARY_OFFSETS
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.claim import Claim
-from k2_streams.lake.vectors import head_vector
+from k2_streams.lake.history import EarlierMetadata
+from k2_streams.lake.vectors import head_vector, properties_of, summary_of
 
 
 class _CheapTransaction(Transaction):
@@ -49,31 +49,35 @@ class VectorAppend(_MergeAppendFiles):
     attempt leaves behind are orphan files, which maintenance removes after a day.
     """
 
-    def __init__(self, transaction: Transaction, io: FileIO, claim: Claim) -> None:
+    def __init__(
+        self, transaction: Transaction, io: FileIO, claim: Claim, earlier: EarlierMetadata
+    ) -> None:
         """Of this claim, in a transaction of its own."""
         super().__init__(operation=Operation.APPEND, transaction=transaction, io=io)
         self._claim = claim
+        self._earlier = earlier
         self.attempts = 0
 
     def _commit(self) -> UpdatesAndRequirements:
         # 1. The vector of the head that this attempt is built on, read from the table as loaded:
         #    the transaction's view already holds what an earlier attempt staged.
         self.attempts += 1
-        head = head_vector(self._transaction._table.metadata)  # noqa: SLF001 - see the module
+        table = self._transaction._table  # noqa: SLF001 - see the module
+        head = head_vector(table.metadata, self._earlier.of(table))
         # 2. Refuse here if the table does not end where the batch starts. The entries of all other
         #    partitions are taken from this head: with those of an earlier one, two writers of
         #    disjoint partitions would set each other back and rows would double.
-        vector = self._claim.rebase(head).encode()
-        self.snapshot_properties = {
-            SUMMARY_OFFSETS: vector,
-            SUMMARY_COMMIT_ID: self._claim.commit_id,
-        }
+        after = self._claim.rebase(head)
+        self.snapshot_properties = summary_of(self._claim.commit_id, table.metadata, head, after)
         # 3. Build the snapshot on this head. Its requirement is that the head is still this one.
         updates, requirements = super()._commit()
         failpoint("lake.manifests-written")
-        # 4. The mirror in the table's properties moves in the same commit, or not at all. A retry
-        #    stages it once more, behind the first: the last one counts.
-        return (*updates, SetPropertiesUpdate(updates={SUMMARY_OFFSETS: vector})), requirements
+        # 4. The mirror in the table's properties moves in the same commit, or not at all, and names
+        #    this snapshot: of any other it says nothing. A retry stages it once more, behind the
+        #    first: the last one counts.
+        number = table.metadata.next_sequence_number()
+        mirror = properties_of(self.snapshot_id, number, after)
+        return (*updates, SetPropertiesUpdate(updates=mirror)), requirements
 
     def _cleanup_uncommitted(self) -> None:
         """Keep the files of earlier attempts: see the class."""
@@ -82,7 +86,7 @@ class VectorAppend(_MergeAppendFiles):
         """Keep the files of a commit that is said to have failed: see the class."""
 
 
-def attempt(table: Table, files: list[DataFile], claim: Claim) -> int:
+def attempt(table: Table, files: list[DataFile], claim: Claim, earlier: EarlierMetadata) -> int:
     """One transaction: append `files` if the claim holds, with pyiceberg's retries on conflict.
 
     Returns:
@@ -93,7 +97,7 @@ def attempt(table: Table, files: list[DataFile], claim: Claim) -> int:
         Exception: anything else says nothing certain about whether it landed.
     """
     transaction = _CheapTransaction(table)
-    append = VectorAppend(transaction, table.io, claim)
+    append = VectorAppend(transaction, table.io, claim, earlier)
     for file in files:
         append.append_data_file(file)
     append.commit()

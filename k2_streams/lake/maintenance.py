@@ -13,13 +13,12 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, SetPropertiesUpdate
 
-from k2_streams.core.vector import SUMMARY_OFFSETS
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.errors import LakeUnavailableError, VectorWentBackError
-from k2_streams.lake.snapshots import Head, head_of, in_order
+from k2_streams.lake.snapshots import Head, in_order
 from k2_streams.lake.table import Lake
-from k2_streams.lake.vectors import ancestry, snapshot_vector
+from k2_streams.lake.vectors import ancestry, properties_of, snapshot_vector
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +50,13 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
     for _ in range(EXPIRE_TRIES):
         # 1. Read the head and its vector; a table that does not say what it holds is not touched.
         table = lake.load()
-        head = head_of(table.metadata)
-        doomed = _doomed(table.metadata, keep, older_than_ms)
+        head = lake.head_of(table)
+        doomed = doomed_by(table.metadata, keep, older_than_ms)
         if not doomed:
             return Expired((), head)
         # 2. Remove, and mirror the vector in the same step, only if the head is still this one:
-        #    beside a sink's commit the mirror would otherwise go back.
+        #    beside a sink's commit the mirror would otherwise go back. It then speaks of the head,
+        #    whose way to the snapshot that carries the vector may be among what is removed.
         try:
             with lake_calls("expire snapshots"):
                 _remove(table, head, doomed)
@@ -65,7 +65,7 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
                 raise
             continue
         # 3. Prove it: nothing that the table says of the log or of its rows is less than before.
-        after = head_of(lake.load().metadata)
+        after = lake.head()
         back = goes_back(head.vector, after.vector)
         if back is not None or after.rows < head.rows:
             raise VectorWentBackError(
@@ -76,7 +76,8 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
     raise LakeUnavailableError(f"expire snapshots: others were first {EXPIRE_TRIES} times")
 
 
-def _doomed(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:
+def doomed_by(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:
+    """The snapshots that `expire_snapshots` removes, oldest first."""
     # In the order of their commits: workers' clocks differ, and of one an hour behind even the
     # head would look old.
     newest_first = in_order(metadata)[::-1]
@@ -97,7 +98,7 @@ def _remove(table: Table, head: Head, doomed: tuple[int, ...]) -> None:
     transaction._apply(  # noqa: SLF001 - pyiceberg's own expiry cannot ask for a head
         (
             RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(doomed)}),
-            SetPropertiesUpdate(updates={SUMMARY_OFFSETS: head.vector.encode()}),
+            *_mirror(head),
         ),
         (
             AssertRefSnapshotId.model_validate(
@@ -106,3 +107,10 @@ def _remove(table: Table, head: Head, doomed: tuple[int, ...]) -> None:
         ),
     )
     transaction.commit_transaction()
+
+
+def _mirror(head: Head) -> tuple[SetPropertiesUpdate, ...]:
+    if head.snapshot_id is None:
+        return ()
+    properties = properties_of(head.snapshot_id, head.sequence_number, head.vector)
+    return (SetPropertiesUpdate(updates=properties),)

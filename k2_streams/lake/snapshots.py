@@ -1,12 +1,19 @@
 """What the lake says of itself: its head, its snapshots, what a commit made."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.core.vector import SUMMARY_COMMIT_ID, Vector
-from k2_streams.lake.vectors import head_vector, snapshot_vector, summary_value, total_rows
+from k2_streams.lake.vectors import (
+    Link,
+    head_vector,
+    snapshot_vector,
+    summary_value,
+    total_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,13 @@ class Committed:
     attempts: int  # 1 unless another writer was in the way; 0 if it had landed before
 
 
-def head_of(metadata: TableMetadata) -> Head:
-    """The head of a table as loaded.
+def head_of(metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = ()) -> Head:
+    """The head of a table as loaded, proven with its earlier metadata where that is necessary.
 
     Raises:
         VectorMissingError, VectorWentBackError: the table does not say what it holds.
     """
-    vector = head_vector(metadata)
+    vector = head_vector(metadata, earlier)
     snapshot = metadata.current_snapshot()
     if snapshot is None:
         return Head(None, 0, vector, 0, 0)

@@ -34,11 +34,12 @@ from k2_streams.lake.errors import (
     TableMismatchError,
     VectorMovedError,
 )
+from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
 from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
 from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, in_order, info_of
 from k2_streams.lake.store import DataFiles
-from k2_streams.lake.vectors import find_commit, head_vector
+from k2_streams.lake.vectors import find_commit
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,7 @@ class Lake:
         self._catalog: Catalog | None = None
         self._table: Table | None = None
         self._planner = Planner(self._description)
+        self._earlier = EarlierMetadata()
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -126,7 +128,11 @@ class Lake:
             VectorMissingError, VectorWentBackError: the table does not say what it holds.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        return head_of(self.load().metadata)
+        return self.head_of(self.load())
+
+    def head_of(self, table: Table) -> Head:
+        """The same of a table as `load` gave it."""
+        return head_of(table.metadata, self._earlier.of(table))
 
     def snapshots(self) -> list[SnapshotInfo]:
         """All snapshots that have not expired, oldest first, read from the catalog now."""
@@ -205,7 +211,7 @@ class Lake:
         if landed is not None:
             return self._committed(landed, [], 0, started_s, started_s)
         # 3. Refuse a batch that does not start where the table ends, before any file is written.
-        claim.rebase(head_vector(table.metadata))
+        claim.rebase(self.head_of(table).vector)
         failpoint("lake.loaded")
         # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
         with lake_calls("write the data files"):
@@ -222,7 +228,7 @@ class Lake:
         for _ in range(COMMIT_TRIES):
             # 5a. An attempt checks the vector of the very head that the catalog compares with.
             try:
-                attempts += commit.attempt(table, written, claim)
+                attempts += commit.attempt(table, written, claim, self._earlier)
                 refused = None
             except Exception as error:  # noqa: BLE001 - 5b: what was raised proves nothing
                 attempts += 1
@@ -265,11 +271,10 @@ class Lake:
         written_s: float,
     ) -> Committed:
         assert self._table is not None  # noqa: S101 - set by the look that found the snapshot
-        metadata = self._table.metadata
         return Committed(
             snapshot_id=landed.snapshot_id,
-            head=head_of(metadata),
-            snapshots=len(metadata.snapshots),
+            head=self.head_of(self._table),
+            snapshots=len(self._table.metadata.snapshots),
             files=len(written),
             size_bytes=sum(file.file_size_in_bytes for file in written),
             seconds_write=written_s - started_s,

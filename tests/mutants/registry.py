@@ -154,15 +154,15 @@ MUTANTS = (
         f"{COMMIT}test_a_stale_writer_is_refused",
         (
             "lake/table.py",
-            "        claim.rebase(head_vector(table.metadata))\n",
-            "        head_vector(table.metadata)\n",
+            "        claim.rebase(self.head_of(table).vector)\n",
+            "        self.head_of(table)\n",
         ),
         (
             "lake/commit.py",
-            "        vector = self._claim.rebase(head).encode()\n",
-            "        vector = (self._claim.rebase(head) if self.attempts > 1 else head.with_next("
+            "        after = self._claim.rebase(head)\n",
+            "        after = (self._claim.rebase(head) if self.attempts > 1 else head.with_next("
             "self._claim.topic, self._claim.topic_id, "
-            "{p: held.end for p, held in self._claim.ranges.items()})).encode()\n",
+            "{p: held.end for p, held in self._claim.ranges.items()}))\n",
         ),
     ),
     _mutant(
@@ -192,9 +192,9 @@ MUTANTS = (
         f"{COMMIT}test_two_stale_writers_of_disjoint_partitions_both_land",
         (
             "lake/commit.py",
-            "        vector = self._claim.rebase(head).encode()\n",
+            "        after = self._claim.rebase(head)\n",
             "        self.first = getattr(self, 'first', head)\n"
-            "        vector = self._claim.rebase(self.first).encode()\n",
+            "        after = self._claim.rebase(self.first)\n",
         ),
     ),
     _mutant(
@@ -215,6 +215,16 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "vector-believed-for-any-head",
+        "the vector in the table's property is believed for a head that it does not speak of",
+        "tests/property/test_lake_vector_proof.py::test_a_vector_is_the_heads_own_or_it_is_refused",
+        (
+            "lake/vectors.py",
+            "        said.append((mirror.snapshot_id, mirror.vector.encode()))\n",
+            "        said.append((metadata.current_snapshot_id, mirror.vector.encode()))\n",
+        ),
+    ),
+    _mutant(
         "expiry-drops-the-vector",
         "expiry keeps neither the newest snapshot with a vector nor the mirror of it",
         "tests/unit/test_lake_maintenance.py::",
@@ -225,7 +235,7 @@ MUTANTS = (
         ),
         (
             "lake/maintenance.py",
-            "            SetPropertiesUpdate(updates={SUMMARY_OFFSETS: head.vector.encode()}),\n",
+            "            *_mirror(head),\n",
             "",
         ),
     ),
