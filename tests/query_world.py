@@ -294,12 +294,18 @@ class World:
         self.query = HybridQuery(self.tail, self.view, engine, self.gaps, clock=self.clock)
 
     def read_tail(
-        self, partition: int, raw_next: int | None = None, deferred: int | None = None
+        self,
+        partition: int,
+        raw_next: int | None = None,
+        deferred: int | None = None,
+        held: int | None = None,
     ) -> None:
         """The tail reads the partition to its end."""
         range_ = Range(self.tail.view().partitions[partition].end, self.log.ends.get(partition, 0))
         batches = self.log.between(partition, range_)
-        self.tail.append(partition, range_, batches, raw_next=raw_next, deferred=deferred)
+        self.tail.append(
+            partition, range_, batches, raw_next=raw_next, deferred=deferred, held=held
+        )
 
     def add(self, partition: int, trades: Sequence[tuple[str, int]]) -> None:
         """A record that the tail has read."""

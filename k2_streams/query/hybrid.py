@@ -17,6 +17,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrichment import Notional, of_ones
+from k2_streams.core.gaps import ABANDONED, OPEN
 from k2_streams.core.stream import TRADES, Stream
 from k2_streams.lake.guard import Guard
 from k2_streams.query import proof
@@ -47,6 +48,7 @@ from k2_streams.query.request import (
     SymbolsRequest,
 )
 from k2_streams.query.selection import Selection
+from k2_streams.query.settled import may_be_settled
 from k2_streams.query.standing import Ground, Standing, Wanted
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import SymbolTotals, Total
@@ -55,6 +57,7 @@ from k2_streams.query.times import LAST
 from k2_streams.query.token import Token
 
 log = structlog.get_logger(__name__)
+UNFILLED = (OPEN, ABANDONED)
 _T = TypeVar("_T")
 
 #: How often the lake's head is looked up: a commit comes every 10 s, and the tail's memory and the
@@ -125,17 +128,20 @@ class HybridQuery:
             rows = await self._reader.rows(standing, selection, watch)
             if request.cursor is None:
                 await self._check_known(standing, request, rows)
-            return proof.answer(
+            token = request.as_of or _token(standing, now_ns)
+            answer = proof.answer(
                 rows,
                 standing=standing,
                 request=request,
                 selection=selection,
-                token=request.as_of
-                or Token(standing.topic_id, standing.cut.next, now_ns, standing.view.deferred),
+                token=token,
                 gaps=self._gaps,
                 state=self._state(),
                 watch=watch,
             )
+            if answer.meta.complete and await self._is_settled(standing, token, selection):
+                return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
+            return answer
 
         return await self._attempt(wanted, watch, ask)
 
@@ -161,12 +167,19 @@ class HybridQuery:
             if missing:
                 raise UnknownSymbolError(tuple(sorted(missing)))
             offsets = standing.cut.next
+            token = request.as_of or _token(standing, now_ns)
+            gaps_complete = self._gaps.covers(offsets) and self._gaps.forgotten == 0
+            _, unfilled = self._gaps.find(
+                symbols=request.symbols, exchanges=request.exchanges, states=UNFILLED, limit=0
+            )
             meta = SymbolsMeta(
-                token=Token(standing.topic_id, offsets, now_ns).encode(),
+                token=token.encode(),
                 offsets=offsets,
                 snapshot=standing.head.snapshot_id,
                 symbols=len(rows),
-                gaps_complete=self._gaps.covers(offsets) and self._gaps.forgotten == 0,
+                gaps_complete=gaps_complete,
+                complete=gaps_complete and not unfilled and token.deferred == 0,
+                deferred=token.deferred,
                 elapsed_ms=watch.elapsed_ms,
             )
             return SymbolsAnswer(rows, meta)
@@ -311,6 +324,15 @@ class HybridQuery:
             start_ns = max(0, end_ns - request.window_ns)
         return replace(selection, start_ns=start_ns, end_ns=end_ns)
 
+    async def _is_settled(self, standing: Standing, token: Token, selection: Selection) -> bool:
+        """Whether a complete answer may be kept: see `query.settled`."""
+        now_ns = self._clock.time_ns()
+        if not may_be_settled(token, selection, standing, self._gaps, now_ns):
+            return False
+        newest_ns = await self._reader.newest_ns(standing, selection)
+        assert selection.end_ns is not None  # noqa: S101 - it was asked
+        return newest_ns is not None and newest_ns >= selection.end_ns
+
     async def _check_known(self, standing: Standing, request: RowsRequest, rows: pa.Table) -> None:
         """Refuse symbols of which no row was accepted, as far as the standing reaches."""
         shown = pc.unique(rows.column("symbol")).to_pylist() if request.symbols else ()
@@ -343,3 +365,8 @@ class HybridQuery:
             sequence=newest.values["sequence"],
             counts=self._gaps.counts(exchange, symbol),
         )
+
+
+def _token(standing: Standing, now_ns: int) -> Token:
+    """Of what a standing that was asked for without a token holds."""
+    return Token(standing.topic_id, standing.cut.next, now_ns, standing.deferred)

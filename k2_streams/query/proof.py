@@ -82,6 +82,7 @@ def answer(
         gaps_omitted=omitted,
         gaps_complete=gaps_complete,
         complete=gaps_complete and not missing and token.deferred == 0,
+        settled=False,
         deferred=token.deferred,
         dead_letters=state.dead_letters,
         lag_records=state.lag_records,

@@ -40,9 +40,26 @@ class Standing:
 
     view: TailView
     head: Head
+    topic: str
     held: dict[int, int]  # per partition the next offset that the snapshot does not hold
     cut: Cut
     topic_id: str
+
+    @property
+    def deferred(self) -> int:
+        """Raw records put off that waited at the offsets of `cut`, which must be the newest.
+
+        Of each partition as the part says that reaches further: the tail or the snapshot.
+        """
+        offsets = self.head.vector.topics.get(self.topic)
+        of_lake = {} if offsets is None else offsets.deferred
+        tails = self.view.partitions
+        return sum(
+            tails[number].deferred
+            if number in tails and tails[number].end >= end
+            else of_lake.get(number, 0)
+            for number, end in self.cut.next.items()
+        )
 
 
 class Ground:
@@ -107,7 +124,7 @@ class Ground:
                 continue
             short = cut if isinstance(cut, Ahead) else self._short(view, wanted)
             if isinstance(cut, Cut) and short is None:
-                return Standing(view, head, held, cut, topic_id)
+                return Standing(view, head, self._tail.topic, held, cut, topic_id)
             left_s = deadline_s - self._clock.monotonic()
             if left_s <= 0 or not await self._waiting.changed(version, left_s):
                 assert short is not None  # noqa: S101 - one of the two was too short

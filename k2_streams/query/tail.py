@@ -112,7 +112,8 @@ class PartitionView:
     end: int
     raw_next: int  # raw offsets below it have been judged, in records below `end`
     batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
-    deferred: int = 0  # raw records put off that wait, as the records below `end` say it
+    deferred: int  # raw records put off that wait, as the records below `end` say it
+    held: int | None  # scopes with gaps that a line may still fill; None: no record says
 
     @property
     def range(self) -> Range:
@@ -127,9 +128,9 @@ class TailView:
     partitions: dict[int, PartitionView]
 
     @property
-    def deferred(self) -> int:
-        """Raw records of all partitions that were put off and wait."""
-        return sum(view.deferred for view in self.partitions.values())
+    def holds_gaps(self) -> bool:
+        """Whether a gap may be held for a line, and become known only later."""
+        return any(view.held != 0 for view in self.partitions.values())
 
     @property
     def ranges(self) -> dict[int, Range]:
@@ -148,12 +149,15 @@ class TailView:
 class _Partition:
     """One partition's part, under the tail's lock."""
 
-    def __init__(self, offset: int, ready_at: int, raw_next: int, deferred: int) -> None:
+    def __init__(
+        self, offset: int, ready_at: int, raw_next: int, deferred: int, held: int | None
+    ) -> None:
         self.evicted = offset
         self.end = offset
         self.ready_at = ready_at
         self.raw_next = raw_next
         self.deferred = deferred
+        self.held = held
         self.batches: deque[TailBatch] = deque()
         self.spilled = 0  # how many of the first batches are on disk
         self.view: PartitionView | None = None
@@ -161,7 +165,12 @@ class _Partition:
     def seen(self) -> PartitionView:
         if self.view is None:
             self.view = PartitionView(
-                self.evicted, self.end, self.raw_next, tuple(self.batches), self.deferred
+                self.evicted,
+                self.end,
+                self.raw_next,
+                tuple(self.batches),
+                self.deferred,
+                self.held,
             )
         return self.view
 
@@ -247,6 +256,7 @@ class Tail:
         ready_at: int | None = None,
         raw_next: int = 0,
         deferred: int = 0,
+        held: int | None = 0,
     ) -> None:
         """Follow a partition from an offset on (the lake's vector); what was held of it goes.
 
@@ -256,13 +266,14 @@ class Tail:
             ready_at: the partition is ready when it has been read up to here.
             raw_next: if known, raw offsets below it were judged in records before `offset`.
             deferred: raw records that waited there.
+            held: scopes with gaps that were held for a line there; None: not known.
         """
         with self._lock:
             old = self._partitions.get(partition)
             if old is not None:
                 self._drop(partition, old, old.end)
             self._partitions[partition] = _Partition(
-                offset, offset if ready_at is None else ready_at, raw_next, deferred
+                offset, offset if ready_at is None else ready_at, raw_next, deferred, held
             )
         self._changed()
 
@@ -274,6 +285,7 @@ class Tail:
         *,
         raw_next: int | None = None,
         deferred: int | None = None,
+        held: int | None = None,
     ) -> None:
         """Take the records of `range_` (of the consumer's position) in.
 
@@ -283,6 +295,7 @@ class Tail:
             batches: the records in it that hold trades, by offset.
             raw_next: raw offsets below it are judged, if any of the records says so.
             deferred: raw records that wait, as the last of the records that says so has it.
+            held: scopes with gaps held for a line, in the same way.
 
         Raises:
             ValueError: the partition is not followed, the range leaves a hole or goes back, or a
@@ -314,6 +327,7 @@ class Tail:
             part.end = range_.end
             part.raw_next = max(part.raw_next, raw_next or 0)
             part.deferred = part.deferred if deferred is None else deferred
+            part.held = part.held if held is None else held
             part.view = None
             self._spill_oldest()
         self._changed()

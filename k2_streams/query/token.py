@@ -19,6 +19,8 @@ from k2_streams.query.packing import pack, unpack
 
 _VERSION = 2
 _UNPACKED_VERSION = 1
+#: Of a token from before records could be put off: none waited.
+_FIELDS_BEFORE_DEFERRAL = 3
 #: What a request line takes. A token of 1,000 partitions has at most 12,100 characters, 9,400 with
 #: offsets below 2^48; longer is not ours.
 MAX_TEXT = 16_384
@@ -39,7 +41,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     topic_id: str
     next: dict[int, int]
     at_ns: int
-    deferred: int = 0
+    deferred: int
 
     def encode(self) -> str:
         """The token as text."""
@@ -122,11 +124,12 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
     if body[1:2] != letter or body[0] not in (_VERSION, _UNPACKED_VERSION):
         raise TokenError(f"expected version 1 or {_VERSION} of kind {letter.decode()}")
     try:
-        if body[0] == _UNPACKED_VERSION:
-            return msgspec.msgpack.decode(body[2:], type=kind)
         fields = msgspec.msgpack.decode(body[2:])
         token = _packed_token(fields)
-        token[1] = unpack(token[1])
+        if body[0] != _UNPACKED_VERSION:
+            token[1] = unpack(token[1])
+        elif len(token) == _FIELDS_BEFORE_DEFERRAL:
+            token.append(0)
         return msgspec.convert(fields, type=kind)
     except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         raise TokenError(str(error)) from error

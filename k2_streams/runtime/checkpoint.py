@@ -212,7 +212,13 @@ class Checkpoints:
         #   one transaction. Its outcome is known, or the task ends.
         loop = asyncio.get_running_loop()
         outputs = await loop.run_in_executor(
-            context.pool, epoch.outputs, self._partition, position.accepted_time_us, position.events
+            context.pool,
+            lambda: epoch.outputs(
+                self._partition,
+                position.accepted_time_us,
+                events_so_far=position.events,
+                held=position.held,
+            ),
         )
         changed = [(table, rows) for table in sealed if (rows := table.rows)]
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):

@@ -24,6 +24,8 @@ HEADER_DEFERRED_FROM = "k2.deferred-from"
 HEADER_DEFERRED = "k2.deferred"
 #: Events of this partition published up to and with this record's transaction.
 HEADER_EVENTS = "k2.events"
+#: Scopes with gaps that are held for a redundant line: their events are still to come.
+HEADER_HELD = "k2.held"
 
 
 class Standing(NamedTuple):
@@ -69,7 +71,9 @@ class Epoch:
         """Nothing more is added: what was repeated becomes events."""
         self.events += self.duplicates.events(source_partition=partition)
 
-    def outputs(self, partition: int, accepted_time_us: int, events_so_far: int) -> list[Output]:
+    def outputs(
+        self, partition: int, accepted_time_us: int, *, events_so_far: int, held: int
+    ) -> list[Output]:
         """The sealed epoch as records: of the log, events, dead letters.
 
         There is at least one record of the log, if of no row: readers learn from its headers how
@@ -83,6 +87,7 @@ class Epoch:
             ),
             (HEADER_DEFERRED, b"%d" % self.deferred),
             (HEADER_EVENTS, str(events_so_far).encode()),
+            (HEADER_HELD, b"%d" % held),
         )
         values = self._log(partition, accepted_time_us)
         outputs = [Output(self.stream.log, None, value) for value in values[:-1]]

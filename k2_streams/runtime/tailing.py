@@ -20,7 +20,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.epoch import HEADER_DEFERRED, HEADER_EVENTS
+from k2_streams.runtime.epoch import HEADER_DEFERRED, HEADER_EVENTS, HEADER_HELD
 from k2_streams.runtime.log_headers import judged, last, newest
 from k2_streams.runtime.metrics import Metrics
 
@@ -119,6 +119,7 @@ class TailReader:
                         ready_at=ends[tp],
                         raw_next=said.raw_next,
                         deferred=said.deferred,
+                        held=said.held,
                     )
                 held = self._tail.view().partitions
             reader.assign({tp: held[tp[1]].end for tp in ats})
@@ -161,6 +162,7 @@ class TailReader:
             batches,
             raw_next=judged(chunk.records),
             deferred=last(chunk.records, HEADER_DEFERRED),
+            held=last(chunk.records, HEADER_HELD),
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -234,6 +236,7 @@ class _Said(NamedTuple):
     raw_next: int = 0
     events: int = 0
     deferred: int = 0
+    held: int | None = 0  # None: of a version that did not say
 
 
 async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
@@ -255,6 +258,7 @@ async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: in
                         reached,
                         newest(below, HEADER_EVENTS) or 0,
                         last(below, HEADER_DEFERRED) or 0,
+                        last(below, HEADER_HELD),
                     )
         if said is not None or start == begin:
             return said or _Said()

@@ -30,7 +30,7 @@ RENDER_THREADS = 2
 MAX_LONG_ANSWERS = 8
 #: A reader that takes nothing for so long has gone, or means harm.
 STALLED_READER_S = 30.0
-_PINNED_COMPLETE = "private, max-age=86400, immutable"
+_PINNED_SETTLED = "private, max-age=86400, immutable"
 _PINNED_OPEN = "private, no-cache"
 
 
@@ -105,16 +105,16 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def pinned_headers(question: str, *, complete: bool, gaps: Any) -> dict[str, str]:
+def pinned_headers(question: str, *, complete: bool, settled: bool, gaps: Any) -> dict[str, str]:
     """The validators of an answer whose rows are the same for ever.
 
     The tag is weak: the rows are the same, times and loads in `meta` are not. What is said of
-    gaps is part of it; as long as something is missing the answer is asked for again each time.
+    gaps is part of it; as long as that may change the answer is asked for again each time.
     """
     digest = hashlib.blake2b(question.encode() + encode_json((complete, gaps)), digest_size=16)
     return {
         "ETag": f'W/"{digest.hexdigest()}"',
-        "Cache-Control": _PINNED_COMPLETE if complete else _PINNED_OPEN,
+        "Cache-Control": _PINNED_SETTLED if settled else _PINNED_OPEN,
     }
 
 

@@ -69,7 +69,9 @@ class Views:
         if answer.meta.pinned:
             meta = answer.meta
             question = f"{asked!r}{meta.token}{form.value}"
-            headers = pinned_headers(question, complete=meta.complete, gaps=meta.gaps)
+            headers = pinned_headers(
+                question, complete=meta.complete, settled=meta.settled, gaps=meta.gaps
+            )
             if is_known(request, headers["ETag"]):
                 return web.Response(status=304, headers={"Vary": "Accept", **headers})
         return await self._sender.send(request, answer.rows, answer.meta, form, headers)

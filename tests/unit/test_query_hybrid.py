@@ -155,7 +155,7 @@ async def test_waiting_is_bounded(world, partition):
 
 
 async def test_a_token_ahead_of_this_node_waits_too(world):
-    token = Token(TOPIC_ID, {0: 4}, T0).encode()
+    token = Token(TOPIC_ID, {0: 4}, T0, 0).encode()
     with pytest.raises(NotYetError):
         await ask(world, as_of=token)
     asked = asyncio.create_task(ask(world, as_of=token, wait_ms="5000"))
@@ -169,7 +169,7 @@ async def test_a_token_ahead_of_this_node_waits_too(world):
 
 async def test_a_token_of_another_log_is_refused(world):
     with pytest.raises(InvalidParameter) as caught:
-        await ask(world, as_of=Token("another", {}, T0).encode())
+        await ask(world, as_of=Token("another", {}, T0, 0).encode())
     assert caught.value.field == "as_of"
 
 
@@ -417,6 +417,86 @@ async def test_an_answer_says_what_waited_at_its_offsets(world):
     assert (now.deferred, now.complete) == (0, True)
     pinned = (await ask(world, as_of=first.token)).meta
     assert (pinned.deferred, pinned.complete, pinned.rows) == (3, False, 1)
+
+
+async def test_a_token_of_symbols_says_what_waited_there(world):
+    """Also asked again with it: the token is passed on, not made of what waits now."""
+    world.log.append(0, [("A", T0)])
+    world.read_tail(0, raw_next=1, deferred=3)
+    world.gaps.cover({0: 99, 1: 99})
+    first = (await world.query.symbols(SymbolsRequest())).meta
+    assert (first.deferred, first.complete) == (3, False)
+    world.log.append(0, [("A", T0 + 1)])
+    world.read_tail(0, raw_next=5, deferred=0)
+    now = (await world.query.symbols(SymbolsRequest())).meta
+    assert (now.deferred, now.complete) == (0, True)
+    world.clock.now_ns += SECOND
+    pinned = (await world.query.symbols(SymbolsRequest(as_of=Token.decode(first.token)))).meta
+    assert (pinned.token, pinned.deferred, pinned.complete) == (first.token, 3, False)
+    for token in (first.token, pinned.token):
+        rows = (await ask(world, as_of=token)).meta
+        assert (rows.deferred, rows.complete) == (3, False)
+
+
+async def test_what_waited_is_said_by_the_part_that_reaches_further(world):
+    """The lake's vector may be ahead of this node's tail."""
+    world.log.append(0, [("A", T0)])
+    world.read_tail(0, raw_next=1, deferred=3)
+    world.log.append(0, [("A", T0 + 1)])
+    world.commit()
+    vector = world.lake.heads[-1].vector
+    held = vector.topics[TOPIC]
+    waiting = Vector({TOPIC: TopicOffsets(held.id, held.next, {0: 7})})
+    world.lake.heads[-1] = replace(world.lake.heads[-1], vector=waiting)
+    await world.view.refresh()
+    assert (await ask(world)).meta.deferred == 7
+    world.read_tail(0, raw_next=9, deferred=5)
+    assert (await ask(world)).meta.deferred == 5
+
+
+async def test_symbols_are_complete_if_nothing_is_known_to_be_missing_of_them(world):
+    world.add(0, [("A", T0), ("B", T0)])
+    world.gaps.cover({0: 99, 1: 99})
+    gap = {"scope": "X:A", "session": "0", "first": 5, "last": 5}
+    world.gaps.apply(GapOpened(**gap, size="small"), 0, 1)
+
+    async def complete(**asked):
+        return (await world.query.symbols(SymbolsRequest(**asked))).meta.complete
+
+    assert not await complete()
+    assert not await complete(symbols=("A",))
+    assert await complete(symbols=("B",))
+    world.gaps.apply(GapFilled(**gap), 0, 2)
+    assert await complete()
+
+
+async def test_an_answer_is_settled_if_nothing_of_its_gaps_is_expected_to_become_known(world):
+    """Each condition alone keeps it from being so."""
+    world.log.append(0, [("A", T0), ("A", T0 + 10)])
+    world.read_tail(0, raw_next=2, held=1)
+    token = (await ask(world)).meta.token
+
+    async def settled(**changed):
+        asked = {"symbol": "A", "exchange": "X", "end": str(T0 + 10), "as_of": token}
+        asked = {name: value for name, value in {**asked, **changed}.items() if value}
+        return (await ask(world, **asked)).meta.settled
+
+    world.gaps.cover({0: 99, 1: 99})
+    assert not await settled()  # young
+    world.clock.now_ns += 61 * SECOND
+    assert not await settled()  # a gap is held
+    world.log.append(0, [])
+    world.read_tail(0, raw_next=2, held=0)
+    assert await settled()
+    assert not await settled(end=None)
+    assert not await settled(end=str(T0 + 11))  # no row behind it
+    assert not await settled(exchange=None)
+    assert not await settled(symbol=None)
+    opened = GapOpened(
+        scope="X:A", session="0", first=2, last=2, size="small", exchange_time_ns=T0 + 5
+    )
+    world.gaps.apply(opened, 0, 1)
+    assert not await settled()  # not complete
 
 
 async def test_symbols_count_on_from_where_they_were(world):

@@ -16,7 +16,7 @@ from k2_streams.query.request import (
 from k2_streams.query.times import FIRST_INTEGER_NS
 from k2_streams.query.token import Cursor, Key, Token
 
-TOKEN = Token("t", {0: 5, 1: 7}, 1_000)
+TOKEN = Token("t", {0: 5, 1: 7}, 1_000, 0)
 
 
 def cursor_of(request: RowsRequest, **changes: object) -> str:
@@ -146,12 +146,12 @@ def test_local_times(text, zone, ns):
         ("as_of", {"as_of": "!!!"}),
         ("as_of", {"as_of": TOKEN.encode()[:-3]}),
         ("as_of", {"as_of": cursor_of(RowsRequest())}),
-        ("as_of", {"as_of": Token("t", {-1: 5}, 0).encode()}),
+        ("as_of", {"as_of": Token("t", {-1: 5}, 0, 0).encode()}),
         ("as_of", {"as_of": "A" * 20_000}),
         ("cursor", {"cursor": TOKEN.encode()}),
         ("cursor", {"cursor": cursor_of(RowsRequest(), limit=0)}),
         ("cursor", {"cursor": cursor_of(RowsRequest()), "symbol": "A"}),
-        ("as_of", {"cursor": cursor_of(RowsRequest()), "as_of": Token("t", {}, 0).encode()}),
+        ("as_of", {"cursor": cursor_of(RowsRequest()), "as_of": Token("t", {}, 0, 0).encode()}),
     ],
 )
 def test_a_refusal_names_its_field(field, parameters):

@@ -23,8 +23,8 @@ def test_a_slice_is_what_lies_between(v, parts, wanted, base):
     if not isinstance(cut, Cut):
         return
     base = {p: min(n, cut.next.get(p, 0)) for p, n in base.items()}
-    view = TailView({p: PartitionView(r.start, r.end, 0, ()) for p, r in parts.items()})
-    standing = Standing(view, Head(1, 1, Vector(), 1, 1), v, cut, "t")
+    view = TailView({p: PartitionView(r.start, r.end, 0, (), 0, 0) for p, r in parts.items()})
+    standing = Standing(view, Head(1, 1, Vector(), 1, 1), "log", v, cut, "t")
     part = slice_from(standing, base)
     added = []
     if part.lake:

@@ -10,7 +10,7 @@ from k2_streams.web.security import MAX_QUERY_LENGTH
 
 number = st.integers(0, 2**63 - 1)
 tokens = st.builds(
-    Token, st.text(max_size=22), st.dictionaries(st.integers(0, 2**31 - 1), number), number
+    Token, st.text(max_size=22), st.dictionaries(st.integers(0, 2**31 - 1), number), number, number
 )
 keys = st.builds(Key, number, number, number, number)
 
@@ -43,10 +43,15 @@ def test_no_text_does_worse_than_a_token_error(text):
 
 
 def test_the_bytes_stay_what_they_are():
-    token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000)
+    token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000, 0)
     text = token.encode()
     assert text == "AlSUpXRvcGljxAwiAAEABAHv_____x_PF5ec_jYqAAAATSZOXA"
     assert Token.decode(text) == token
+
+
+def test_a_token_does_not_say_what_waited_by_leaving_it_out():
+    with pytest.raises(TypeError):
+        Token("topic", {}, 0)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ schemathesis.openapi.format("k2-zone", st.sampled_from(["UTC", "Australia/Sydney
 schemathesis.openapi.format(
     "k2-token",
     st.dictionaries(st.integers(0, 1), st.integers(0, 6), min_size=2).map(
-        lambda offsets: Token("topic-1", offsets, NOON_NS).encode()
+        lambda offsets: Token("topic-1", offsets, NOON_NS, 0).encode()
     ),
 )
 schemathesis.openapi.format(

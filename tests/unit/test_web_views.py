@@ -183,7 +183,7 @@ async def test_what_is_pinned_has_validators_and_the_rest_is_not_stored(client):
     pinned = {"as_of": token, "symbol": "BBB"}
     first = await client.get("/v1/trades", params=pinned)
     etag = first.headers["ETag"]
-    assert first.headers["Cache-Control"] == "private, max-age=86400, immutable"
+    assert first.headers["Cache-Control"] == "private, no-cache"
     for known in (etag, etag.removeprefix("W/"), f'"other", {etag}', "*"):
         again = await client.get("/v1/trades", params=pinned, headers={"If-None-Match": known})
         assert again.status == 304
@@ -210,6 +210,16 @@ async def test_what_misses_something_is_asked_for_again(client):
     assert response.headers["Cache-Control"] == "private, no-cache"
     known = {"If-None-Match": response.headers["ETag"]}
     assert (await client.get("/v1/trades", params=pinned, headers=known)).status == 304
+
+
+@pytest.mark.parametrize(
+    ("settled", "kept"),
+    [(True, "private, max-age=86400, immutable"), (False, "private, no-cache")],
+)
+async def test_only_what_is_settled_is_kept_without_asking(settled, kept):
+    queries = CannedQueries(meta=replace(META, pinned=True, settled=settled))
+    async with TestClient(TestServer(application(queries))) as client:
+        assert (await client.get("/v1/trades")).headers["Cache-Control"] == kept
 
 
 async def test_another_word_on_gaps_is_another_answer():

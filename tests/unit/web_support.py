@@ -87,6 +87,7 @@ META = Meta(
     gaps_omitted=0,
     gaps_complete=True,
     complete=True,
+    settled=True,
     deferred=0,
     dead_letters=0,
     lag_records=0,
@@ -137,6 +138,8 @@ class CannedQueries:
             snapshot=None,
             symbols=0,
             gaps_complete=True,
+            complete=True,
+            deferred=0,
             elapsed_ms=1.0,
         )
         return SymbolsAnswer([], meta)
