@@ -24,11 +24,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class GapOpened(Event, frozen=True, kw_only=True, tag="gap_opened"):
-    """Numbers first to last were passed over."""
+    """Numbers first to last were passed over.
+
+    They were traded between `previous_time_ns` and `next_time_ns`, in whichever order these are:
+    the event times of the messages below and above the gap. 0: not known, and so without a bound;
+    None: an earlier version wrote the event, and it does not say.
+    """
 
     first: int
     last: int
     size: str  # "small" up to 10 numbers, else "large"
+    previous_time_ns: int | None = None
+    next_time_ns: int | None = None
 
 
 class GapFilled(Event, frozen=True, kw_only=True, tag="gap_filled"):
@@ -46,6 +53,8 @@ class GapAbandoned(Event, frozen=True, kw_only=True, tag="gap_abandoned"):
     gap_first: int
     gap_last: int
     reason: str  # "limit" (too many ranges), "horizon" (too old), "reset", "session-dropped"
+    previous_time_ns: int | None = None  # of the messages below and above first to last, as of
+    next_time_ns: int | None = None  # a gap that opens
 
 
 class Late(Event, frozen=True, kw_only=True, tag="late"):

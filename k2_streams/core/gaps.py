@@ -9,6 +9,7 @@ The fold is bounded: of the gaps that are closed the oldest go first, and it say
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +46,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     missing: Ranges  # inclusive: not received yet, and not given up
     abandoned: Ranges  # inclusive: given up
     opened_time_ns: int  # event time of the message that passed over it
+    previous_time_ns: int | None  # event times of the messages below and above it, between which
+    next_time_ns: int | None  # its numbers were traded; None: not known, and so without a bound
     closed_time_ns: int | None  # event time of the message that filled it or gave it up
     reason: str | None  # why it was given up
     source_partition: int
@@ -67,6 +70,15 @@ class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):
 _Id = tuple[str, str, int, int]  # scope, session, first, last
 
 
+class _Part(NamedTuple):
+    """Numbers of a gap that were not received, between the event times of their neighbours."""
+
+    first: int
+    last: int
+    previous_time_ns: int | None
+    next_time_ns: int | None
+
+
 class GapLedger:
     """The fold. Feed it every event, in the order of its partition; ask it at any time."""
 
@@ -77,6 +89,8 @@ class GapLedger:
         self._ids: dict[str, dict[_Id, None]] = {}  # by scope, in the order they were opened
         self._closed: deque[_Id] = deque()
         self._counts: dict[str, ScopeCounts] = {}
+        self._parts: dict[_Id, tuple[_Part, ...]] = {}  # of gaps that were filled in part
+        self._late: dict[str, Late] = {}  # by scope, the last one
         self.forgotten = 0
 
     def apply(self, event: AnyEvent) -> None:
@@ -111,6 +125,19 @@ class GapLedger:
             for key in self._ids.get(scope, ()):
                 yield self._gaps[key]
 
+    def lacks(self, gap: Gap, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether a number that a gap still misses, or that was given up, may lie in a range.
+
+        The range is [start_ns, end_ns) of event time, without a bound where one is None. What was
+        received of the gap meanwhile divides the times that its other numbers may have.
+        """
+        if gap.state == FILLED:
+            return False
+        parts = self._parts.get(_id_of(gap), (_whole(gap),))
+        return any(
+            meets(part.previous_time_ns, part.next_time_ns, start_ns, end_ns) for part in parts
+        )
+
     def __len__(self) -> int:
         return len(self._gaps)
 
@@ -129,16 +156,35 @@ class GapLedger:
             missing=((event.first, event.last),),
             abandoned=(),
             opened_time_ns=event.exchange_time_ns,
+            previous_time_ns=event.previous_time_ns or None,
+            next_time_ns=self._next_time_ns(event),
             closed_time_ns=None,
             reason=None,
             source_partition=event.source_partition,
             source_offset=event.source_offset,
         )
+        self._parts.pop(key, None)
         known = self._ids.setdefault(event.scope, {})
         if key not in known:
             known[key] = None
             insort(self._by_number.setdefault(key[:2], []), key[2:])
         self._forget()
+
+    def _next_time_ns(self, event: GapOpened) -> int | None:
+        """Event time of the message above a gap; None: not known.
+
+        An event of an earlier version does not say it. It is that of the message that passed over
+        the gap, unless the gap opened below it: such a message was late.
+        """
+        if event.next_time_ns is not None:
+            return event.next_time_ns or None
+        late = self._late.get(event.scope)
+        is_below = late is not None and (late.source_offset, late.session, late.sequence) == (
+            event.source_offset,
+            event.session,
+            event.first - 1,
+        )
+        return None if is_below or event.exchange_time_ns <= 0 else event.exchange_time_ns
 
     def _fill(self, event: GapFilled) -> None:
         self._count(event.scope, gaps_filled=1)
@@ -147,6 +193,7 @@ class GapLedger:
         if gap is None:
             return
         self._count(event.scope, missing=-_size(gap.missing))
+        self._parts.pop(key, None)
         self._gaps[key] = msgspec.structs.replace(
             gap,
             state=ABANDONED if gap.abandoned else FILLED,
@@ -180,6 +227,7 @@ class GapLedger:
 
     def _receive(self, event: Late) -> None:
         self._count(event.scope, late=1)
+        self._late[event.scope] = event
         ranges = self._by_number.get((event.scope, event.session), [])
         at = bisect_right(ranges, (event.sequence, 2**63)) - 1
         if at < 0 or ranges[at][1] < event.sequence:
@@ -189,6 +237,11 @@ class GapLedger:
         left = without(gap.missing, event.sequence, event.sequence)
         self._count(event.scope, missing=_size(left) - _size(gap.missing))
         self._gaps[key] = msgspec.structs.replace(gap, missing=left)
+        parts = self._parts.get(key, (_whole(gap),))
+        time_ns = event.exchange_time_ns if event.exchange_time_ns > 0 else None
+        self._parts[key] = tuple(
+            left for part in parts for left in _divided(part, event.sequence, time_ns)
+        )
         if gap.abandoned and gap.missing and not left:
             self._closed.append(key)
 
@@ -203,6 +256,7 @@ class GapLedger:
             if self._gaps[key].missing:
                 continue  # the same session came again and opened it anew
             del self._gaps[key]
+            self._parts.pop(key, None)
             del self._ids[key[0]][key]
             self._by_number[key[:2]].remove(key[2:])
             self.forgotten += 1
@@ -220,6 +274,42 @@ def without(ranges: Ranges, first: int, last: int) -> Ranges:
         if last < high:
             left.append((last + 1, high))
     return tuple(left)
+
+
+def meets(
+    previous_time_ns: int | None,
+    next_time_ns: int | None,
+    start_ns: int | None,
+    end_ns: int | None,
+) -> bool:
+    """Whether a time between two neighbours' event times may lie in [start_ns, end_ns).
+
+    Both neighbours' times may be its own, and they may run backwards. None is without a bound.
+    """
+    if previous_time_ns is not None and next_time_ns is not None:
+        previous_time_ns, next_time_ns = sorted((previous_time_ns, next_time_ns))
+    begins = end_ns is None or previous_time_ns is None or previous_time_ns < end_ns
+    ends = start_ns is None or next_time_ns is None or next_time_ns >= start_ns
+    return begins and ends
+
+
+def _id_of(gap: Gap) -> _Id:
+    return (gap.scope, gap.session, gap.first, gap.last)
+
+
+def _whole(gap: Gap) -> _Part:
+    return _Part(gap.first, gap.last, gap.previous_time_ns, gap.next_time_ns)
+
+
+def _divided(part: _Part, sequence: int, time_ns: int | None) -> Iterator[_Part]:
+    """A part without a number, which was received with an event time, or without one."""
+    if not part.first <= sequence <= part.last:
+        yield part
+        return
+    if part.first < sequence:
+        yield part._replace(last=sequence - 1, next_time_ns=time_ns or part.next_time_ns)
+    if sequence < part.last:
+        yield part._replace(first=sequence + 1, previous_time_ns=time_ns or part.previous_time_ns)
 
 
 def _size(ranges: Ranges) -> int:

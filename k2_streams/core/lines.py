@@ -22,7 +22,7 @@ from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_state import Held, LineAt, Lines
 from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, counted
 from k2_streams.core.sequence import step as step_plain
-from k2_streams.core.sessions import Missing, Session, SessionRule
+from k2_streams.core.sessions import Session, SessionRule
 
 #: How long a line may be silent before nothing is expected of it.
 HOLD_MS = 60_000
@@ -92,7 +92,15 @@ def release(
             if session.id == held.session:
                 sessions[at] = _split(session, held)
                 events += [
-                    opened(held, scope, partition, part.start, part.end - 1)
+                    opened(
+                        held,
+                        scope,
+                        partition,
+                        part.start,
+                        part.end - 1,
+                        previous_time_ns=part.previous_time_ns,
+                        next_time_ns=part.next_time_ns,
+                    )
                     for part in session.missing
                     if part.gap_first == held.first and part.gap_last == held.last
                 ]
@@ -107,7 +115,16 @@ def release(
     return made, tuple(events)
 
 
-def opened(held: Held, scope: str, partition: int, first: int, last: int) -> GapOpened:
+def opened(
+    held: Held,
+    scope: str,
+    partition: int,
+    first: int,
+    last: int,
+    *,
+    previous_time_ns: int | None,
+    next_time_ns: int | None,
+) -> GapOpened:
     """What is left of a held gap, as the event of the message that passed over it."""
     return GapOpened(
         scope=scope,
@@ -118,6 +135,8 @@ def opened(held: Held, scope: str, partition: int, first: int, last: int) -> Gap
         first=first,
         last=last,
         size="small" if last - first < SMALL_GAP_MAX else "large",
+        previous_time_ns=previous_time_ns,
+        next_time_ns=next_time_ns,
     )
 
 
@@ -141,7 +160,7 @@ def _passed(line: LineAt | None, held: Held) -> bool:
 def _split(session: Session, held: Held) -> Session:
     """The session with each range left of a gap as a gap of its own."""
     missing = tuple(
-        Missing(part.start, part.end, part.start, part.end - 1, part.since_ms)
+        msgspec.structs.replace(part, gap_first=part.start, gap_last=part.end - 1)
         if part.gap_first == held.first and part.gap_last == held.last
         else part
         for part in session.missing
@@ -201,7 +220,16 @@ def _abandoned(event: GapAbandoned, held: Held | None) -> list[Event]:
     if held is None:
         return [event]
     own = msgspec.structs.replace(event, gap_first=event.first, gap_last=event.last)
-    return [opened(held, event.scope, event.source_partition, event.first, event.last), own]
+    gap = opened(
+        held,
+        event.scope,
+        event.source_partition,
+        event.first,
+        event.last,
+        previous_time_ns=event.previous_time_ns,
+        next_time_ns=event.next_time_ns,
+    )
+    return [gap, own]
 
 
 def _moved(

@@ -193,6 +193,7 @@ class Stepper:
                 session,
                 expected=session.expected + accepted,
                 last_time_ns=max(session.last_time_ns, int(times_ns.max())),
+                top_time_ns=int(times_ns[-1]),
             )
             counters = _counted(counters, accepted, int(times_ns.min()), int(times_ns.max()))
         out = ScopeStep(

@@ -47,7 +47,7 @@ from k2_streams.core.sessions import (
     place,
 )
 
-#: Missing ranges a scope keeps, over all its sessions: 38 KB of state at most. Above it the lowest
+#: Missing ranges a scope keeps, over all its sessions: 56 KB of state at most. Above it the lowest
 #: range of the oldest session is abandoned.
 MAX_MISSING = 1_024
 #: Numbers are signed 64-bit, as the lake's column is.
@@ -229,7 +229,7 @@ def _begin(
     sequence = message.sequence
     assert sequence is not None  # noqa: S101 - `step` asked before
     time_ns = max(message.event_time_ns, 0)
-    begins = Session(where.id, sequence, sequence + 1, (), 0, time_ns, time_ns)
+    begins = Session(where.id, sequence, sequence + 1, (), 0, *[time_ns] * 4)
     verdict = Verdict.FIRST
     if sessions and where.placing is Placing.NEW:
         verdict = Verdict.RESET
@@ -243,13 +243,16 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
     sequence = message.sequence
     assert sequence is not None  # noqa: S101 - `step` asked before
     first, expected, missing = session.first, session.expected, session.missing
+    bottom_ns, top_ns = session.bottom_time_ns, session.top_time_ns
+    time_ns = max(message.event_time_ns, 0)
     verdict = Verdict.LATE
     if sequence >= expected:
         verdict = Verdict.IN_ORDER
         if sequence > expected:
             since_ms = since_ms_above(missing, message.append_ms)
-            missing = (*missing, about.opened(expected, sequence - 1, since_ms))
-        expected = sequence + 1
+            gap = about.opened(expected, sequence - 1, since_ms, top_ns, time_ns)
+            missing = (*missing, gap)
+        expected, top_ns = sequence + 1, time_ns or top_ns
     elif sequence < session.floor:
         about.stale(sequence)
         return Verdict.STALE, session
@@ -257,15 +260,15 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
         about.late(sequence)
         if sequence + 1 < first:
             since_ms = since_ms_below(missing, message.append_ms)
-            missing = (about.opened(sequence + 1, first - 1, since_ms), *missing)
-        first = sequence
+            gap = about.opened(sequence + 1, first - 1, since_ms, time_ns, bottom_ns)
+            missing = (gap, *missing)
+        first, bottom_ns = sequence, time_ns or bottom_ns
     else:
         index = bisect_right(missing, sequence, key=_START) - 1
         if index < 0 or missing[index].end <= sequence:
             return Verdict.DUPLICATE, session
         about.late(sequence)
-        missing = _receive(missing, index, sequence, session.floor, about)
-    time_ns = max(message.event_time_ns, 0)
+        missing = _receive(missing, index, sequence, time_ns, session.floor, about)
     return verdict, Session(
         session.id,
         first,
@@ -274,21 +277,32 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
         session.floor,
         session.first_time_ns or time_ns,
         max(session.last_time_ns, time_ns),
+        bottom_ns,
+        top_ns,
     )
 
 
 def _receive(
-    missing: tuple[Missing, ...], index: int, sequence: int, floor: int, about: MessageEvents
+    missing: tuple[Missing, ...],
+    index: int,
+    sequence: int,
+    time_ns: int,
+    floor: int,
+    about: MessageEvents,
 ) -> tuple[Missing, ...]:
     """Take a number out of the range at `index`; say so if that was the last of its gap.
 
-    A gap that begins below `floor` was abandoned in part: it can not be filled any more.
+    What is left lies on either side of the message's time, if that is known. A gap that begins
+    below `floor` was abandoned in part: it can not be filled any more.
     """
     part = missing[index]
     gap = (part.gap_first, part.gap_last, part.since_ms)
     rest = [
-        Missing(start, end, *gap)
-        for start, end in ((part.start, sequence), (sequence + 1, part.end))
+        Missing(start, end, *gap, previous_ns, next_ns)
+        for start, end, previous_ns, next_ns in (
+            (part.start, sequence, part.previous_time_ns, time_ns or part.next_time_ns),
+            (sequence + 1, part.end, time_ns or part.previous_time_ns, part.next_time_ns),
+        )
         if start < end
     ]
     about.grew = len(rest) > 1

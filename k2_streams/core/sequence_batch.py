@@ -188,7 +188,8 @@ class _BatchStepper:
                 scope = self._batch.scopes[run.scope]
                 self._result.duplicates.add(scope, session, first, first + same.size - 1)
             else:
-                state = extended(state, same, *self._times(run, at, whole))
+                top_ns = int(self._batch.event_time_ns[self._numbered[at + same.size - 1]])
+                state = extended(state, same, *self._times(run, at, whole), top_ns)
             at += same.size
         return state
 

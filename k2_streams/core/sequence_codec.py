@@ -1,18 +1,19 @@
 """A scope's sequence state as bytes: a version byte, then msgpack arrays in the order of fields.
 
-Version 3 is of a scope without lines, version 4 has the lines last. Versions 1 and 2 are the same,
-their missing ranges without an age: they are read, and not written any more.
+Version 5 is of a scope without lines, version 6 has the lines last. Versions 3 and 4 are the same
+without the event times of the messages beside missing ranges, 1 and 2 also without the ranges' age:
+they are read, and not written any more.
 """
 
 import msgspec
 
 from k2_streams.core.sequence import ScopeState
 
-PLAIN, LINED = 3, 4
+PLAIN, LINED = 5, 6
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(ScopeState)
 _PLAIN, _LINED = bytes([PLAIN]), bytes([LINED])
-_READ = (b"\x01", b"\x02", _PLAIN, _LINED)
+_READ = frozenset(bytes([version]) for version in range(1, LINED + 1))
 
 
 class SequenceFormatError(ValueError):
@@ -34,7 +35,7 @@ def decode(value: bytes) -> ScopeState:
     """
     if value[:1] not in _READ:
         found = value[0] if value else "nothing"
-        raise SequenceFormatError(f"sequence state: expected version 1 to 4, found {found}")
+        raise SequenceFormatError(f"sequence state: expected version 1 to {LINED}, found {found}")
     try:
         return _DECODER.decode(memoryview(value)[1:])
     except msgspec.DecodeError as error:

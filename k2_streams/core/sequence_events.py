@@ -33,12 +33,23 @@ class MessageEvents:
         self.events: list[Event] = []
         self.grew = False  # the number of missing ranges did
 
-    def opened(self, first: int, last: int, since_ms: int) -> Missing:
-        """A gap of the message's session, as what is missing now."""
+    def opened(
+        self, first: int, last: int, since_ms: int, previous_time_ns: int, next_time_ns: int
+    ) -> Missing:
+        """A gap of the message's session, as what is missing now; times of 0 are not known."""
         size = "small" if last - first < SMALL_GAP_MAX else "large"
-        self.events.append(GapOpened(first=first, last=last, size=size, **self._common))
+        self.events.append(
+            GapOpened(
+                first=first,
+                last=last,
+                size=size,
+                previous_time_ns=previous_time_ns,
+                next_time_ns=next_time_ns,
+                **self._common,
+            )
+        )
         self.grew = True
-        return Missing(first, last + 1, first, last, since_ms)
+        return Missing(first, last + 1, first, last, since_ms, previous_time_ns, next_time_ns)
 
     def filled(self, part: Missing) -> None:
         """The last number of a gap has been received."""
@@ -53,6 +64,8 @@ class MessageEvents:
                 gap_first=part.gap_first,
                 gap_last=part.gap_last,
                 reason=reason,
+                previous_time_ns=part.previous_time_ns,
+                next_time_ns=part.next_time_ns,
                 **(self._common | {"session": session}),
             )
         )

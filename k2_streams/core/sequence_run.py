@@ -98,8 +98,10 @@ def _session_of(state: ScopeState, rule: SessionRule, name: str | None, earliest
     return found if known else -1
 
 
-def extended(state: ScopeState, same: Same, earliest_ns: int, latest_ns: int) -> ScopeState:
-    """The state after messages in order."""
+def extended(
+    state: ScopeState, same: Same, earliest_ns: int, latest_ns: int, top_ns: int
+) -> ScopeState:
+    """The state after messages in order, the last of which has event time `top_ns`."""
     session, was = state.sessions[same.at], state.counters
     extended = Session(
         session.id,
@@ -109,6 +111,8 @@ def extended(state: ScopeState, same: Same, earliest_ns: int, latest_ns: int) ->
         session.floor,
         session.first_time_ns,
         max(session.last_time_ns, latest_ns),
+        session.bottom_time_ns,
+        top_ns,
     )
     counters = Counters(
         was.accepted + same.size,

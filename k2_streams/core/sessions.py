@@ -44,6 +44,10 @@ class Missing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     gap_first: int
     gap_last: int
     since_ms: int = 0  # append time of the message that passed over it; 0: not known
+    #: Event times of the messages with the nearest numbers received below and above, of those
+    #: that have a time; 0: not known.
+    previous_time_ns: int = 0
+    next_time_ns: int = 0
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -56,6 +60,9 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     floor: int  # below it nothing is known any more: a number there is stale
     first_time_ns: int  # of the message that began it; 0 until a message with a time came
     last_time_ns: int  # the largest accepted
+    #: Event times of the lowest and of the highest number received that has one; 0: not known.
+    bottom_time_ns: int = 0
+    top_time_ns: int = 0
 
     @property
     def missing_numbers(self) -> int:

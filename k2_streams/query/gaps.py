@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from k2_streams.core.events import AnyEvent
-from k2_streams.core.gaps import Gap, GapLedger, ScopeCounts
+from k2_streams.core.gaps import Gap, GapLedger, ScopeCounts, meets
 from k2_streams.core.scopes import exchange_of, is_connection, own_scope, symbol_of
 
 
@@ -76,23 +76,40 @@ class GapsView:
         end_ns: int | None = None,
         limit: int,
     ) -> tuple[tuple[Gap, ...], int]:
-        """Gaps of the selection (empty: all) found in the range, and how many more there are.
+        """Gaps of the selection (empty: all) that meet the range, and how many more there are.
 
-        A gap is in the range if the message that passed over it is: what it misses was traded
-        before that message.
+        A gap reaches from the event time of the message before it to that of the message after it.
         """
         found: list[Gap] = []
         omitted = 0
         for gap in self._ledger.gaps(self._selected(symbols, exchanges)):
-            after = start_ns is None or gap.opened_time_ns >= start_ns
-            before = end_ns is None or gap.opened_time_ns < end_ns
-            if not (after and before and (not states or gap.state in states)):
+            within = meets(gap.previous_time_ns, gap.next_time_ns, start_ns, end_ns)
+            # A late number's event time may lie outside its gap, and so what it left of the gap.
+            if not (within or self._ledger.lacks(gap, start_ns, end_ns)):
+                continue
+            if states and gap.state not in states:
                 continue
             if len(found) < limit:
                 found.append(gap)
             else:
                 omitted += 1
         return tuple(found), omitted
+
+    def lacks(
+        self,
+        *,
+        symbols: tuple[str, ...] = (),
+        exchanges: tuple[str, ...] = (),
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> bool:
+        """Whether a number of the selection (empty: all) is missing that may lie in the range.
+
+        Exact where every message has an event time: a gap that was filled in part lacks nothing
+        between the numbers that it received.
+        """
+        gaps = self._ledger.gaps(self._selected(symbols, exchanges))
+        return any(self._ledger.lacks(gap, start_ns, end_ns) for gap in gaps)
 
     def counts(self, exchange: str, symbol: str) -> ScopeCounts:
         """What was found in the symbol's own scope; of a connection it is in none of its symbols'.

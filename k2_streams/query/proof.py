@@ -2,7 +2,6 @@
 
 import pyarrow as pa
 
-from k2_streams.core.gaps import FILLED
 from k2_streams.query.answer import Answer, Meta, NodeState
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.request import RowsRequest
@@ -63,7 +62,12 @@ def answer(
     )
     offsets = standing.cut.next
     gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
-    missing = omitted > 0 or any(gap.state != FILLED for gap in found)
+    is_missing = gaps.lacks(
+        symbols=selection.symbols,
+        exchanges=selection.exchanges,
+        start_ns=selection.start_ns,
+        end_ns=selection.end_ns,
+    )
     from_lake = rows_from_lake(rows, standing.held)
     meta = Meta(
         token=token.encode(),
@@ -81,7 +85,7 @@ def answer(
         gaps=found,
         gaps_omitted=omitted,
         gaps_complete=gaps_complete,
-        complete=gaps_complete and not missing and token.deferred == 0,
+        complete=gaps_complete and not is_missing and token.deferred == 0,
         settled=False,
         deferred=token.deferred,
         dead_letters=state.dead_letters,

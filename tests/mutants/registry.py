@@ -319,6 +319,32 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "gap-without-a-lower-edge",
+        "a gap is where the message that passed over it is: a range inside it is called complete",
+        "tests/property/test_gap_ranges.py::",
+        (
+            "core/gaps.py",
+            "            previous_time_ns=event.previous_time_ns or None,\n",
+            "            previous_time_ns=event.next_time_ns or None,\n",
+        ),
+    ),
+    _mutant(
+        "gap-as-wide-as-it-opened",
+        "what a gap received divides nothing: a range between late numbers is never complete",
+        "tests/property/test_gap_ranges.py::",
+        (
+            "core/gaps.py",
+            "in _divided(part, event.sequence, time_ns)",
+            "in _divided(part, event.sequence, None)",
+        ),
+    ),
+    _mutant(
+        "top-time-of-the-whole-batch",
+        "the message before a gap has the time of its run's first: only in the batch step",
+        "tests/property/test_sequence_batch.py::",
+        ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
+    ),
+    _mutant(
         "filter-believed-before-it-was-rebuilt",
         "a filter says no of ids that the store holds since before the restart",
         "tests/property/test_dedup_batch.py::",

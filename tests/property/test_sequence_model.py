@@ -23,6 +23,7 @@ class Numbers:
     abandoned: set[int] = field(default_factory=set)
     gaps: dict[tuple[int, int], str] = field(default_factory=dict)
     since_ms: dict[int, int] = field(default_factory=dict)  # of each that was ever missing
+    time_ns: dict[int, int] = field(default_factory=dict)  # of each received; 0: it has none
 
     def beyond(self, append_ms: int) -> set[int]:
         """What has been missing for too long, and what is missing below it."""
@@ -100,11 +101,12 @@ class Model:
         late = False
         numbers = self.sessions.get(name)
         if numbers is None:
-            self._check_begins(number, after)
+            self._check_begins(number, message, after)
         else:
             assert after.verdict is numbers.verdict(number)
             if after.verdict in ACCEPTED:
                 late = after.verdict is Verdict.LATE
+                numbers.time_ns[number] = max(message.event_time_ns, 0)
                 opened = numbers.receive(number, message.append_ms)
                 filled = numbers.close_filled()
         assert [e.sequence for e in events if isinstance(e, Late)] == [number] * late
@@ -136,7 +138,7 @@ class Model:
                 self.sessions[e.session].abandon(e)
         assert covered == too_old
 
-    def _check_begins(self, number: int, after: Step) -> None:
+    def _check_begins(self, number: int, message: Message, after: Step) -> None:
         if after.verdict is Verdict.STALE:
             assert self.sessions, "there is something older to be stale against"
             return
@@ -153,7 +155,8 @@ class Model:
             assert not resets
         if after.verdict is Verdict.RESET or not self.sessions:
             self.current = after.session_id
-        self.sessions[after.session_id] = Numbers(received={number})
+        times = {number: max(message.event_time_ns, 0)}
+        self.sessions[after.session_id] = Numbers(received={number}, time_ns=times)
 
     def _check_state(self, state: ScopeState | None, after: Step) -> None:
         assert state is not None
@@ -183,6 +186,14 @@ class Model:
             assert {numbers.since_ms[n] for n in range(part.start, part.end)} == {part.since_ms}
             assert part.gap_first <= part.start < part.end <= part.gap_last + 1
             assert (part.gap_first, part.gap_last) in numbers.gaps
+            below, above = numbers.time_ns[part.start - 1], numbers.time_ns[part.end]
+            assert not below or part.previous_time_ns == below
+            assert not above or part.next_time_ns == above
+        for number, time_ns in (
+            (session.first, session.bottom_time_ns),
+            (session.expected - 1, session.top_time_ns),
+        ):
+            assert numbers.time_ns[number] in {0, time_ns}
 
     def _check_counters(self, state: ScopeState, after: Step) -> None:
         for caused in after.events:

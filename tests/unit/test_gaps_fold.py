@@ -109,6 +109,40 @@ def test_a_gap_that_opens_shrinks_and_is_filled():
     assert (gap.state, gap.missing, gap.closed_time_ns) == (FILLED, (), 11)
 
 
+def test_events_of_earlier_versions_do_not_say_what_lies_below_a_gap():
+    """The message that passed over it is above; one that came below all others is below it."""
+    ledger = folded(opened(5, 7, 50))
+    gap = only(ledger)
+    assert (gap.previous_time_ns, gap.next_time_ns) == (None, 50)
+    assert ledger.lacks(gap, None, 1)
+    assert ledger.lacks(gap, 50, 51)
+    assert not ledger.lacks(gap, 51, None)
+    below = folded(
+        Late(scope=SCOPE, session="0", sequence=4, source_offset=3, exchange_time_ns=40),
+        opened(5, 7, 40, source_offset=3),
+    )
+    assert only(below).next_time_ns is None
+    assert below.lacks(only(below), 60, 61)
+
+
+def test_a_time_that_is_not_known_is_no_bound():
+    ledger = folded(opened(5, 7, 50, previous_time_ns=0, next_time_ns=0))
+    assert (only(ledger).previous_time_ns, only(ledger).next_time_ns) == (None, None)
+    ledger.apply(Late(scope=SCOPE, session="0", sequence=6, exchange_time_ns=-1))
+    assert ledger.lacks(only(ledger), 1, 2)
+    assert ledger.lacks(only(ledger), 2**62, None)
+
+
+def test_what_was_received_divides_a_gap():
+    ledger = folded(opened(5, 9, 90, previous_time_ns=40, next_time_ns=90))
+    for sequence, time_ns in ((6, 60), (7, 70)):
+        ledger.apply(Late(scope=SCOPE, session="0", sequence=sequence, exchange_time_ns=time_ns))
+    gap = only(ledger)
+    ranges = [(0, 40), (40, 41), (60, 61), (61, 70), (70, 71), (90, 91), (91, 99)]
+    found = [ledger.lacks(gap, start, end) for start, end in ranges]
+    assert found == [False, True, True, False, True, True, False]
+
+
 def test_a_gap_given_up_in_part_stays_abandoned_and_says_which():
     part = GapAbandoned(
         scope=SCOPE, session="0", first=5, last=6, gap_first=5, gap_last=9, reason="limit"

@@ -10,7 +10,14 @@ from k2_streams.query.gaps import GapsView
 
 def opened(scope: str, first: int, time_ns: int) -> GapOpened:
     return GapOpened(
-        scope=scope, session="0", first=first, last=first, size="small", exchange_time_ns=time_ns
+        scope=scope,
+        session="0",
+        first=first,
+        last=first,
+        size="small",
+        exchange_time_ns=time_ns,
+        previous_time_ns=time_ns,
+        next_time_ns=time_ns,
     )
 
 
@@ -19,7 +26,7 @@ def view() -> GapsView:
     view = GapsView()
     scopes = ["X:A", "X:B", "Y:A", "X:SPOT:A", "X:@feed", "Y:@feed", "X:A:C"]
     for number, scope in enumerate(scopes):
-        view.apply(opened(scope, 1, 10 * number), 0, number + 1)
+        view.apply(opened(scope, 1, 10 * number + 1), 0, number + 1)
     return view
 
 

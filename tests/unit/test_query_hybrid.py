@@ -376,6 +376,8 @@ async def test_the_proof_shows_the_gaps_of_the_range(world):
             last=first,
             size="small",
             exchange_time_ns=time_ns,
+            previous_time_ns=time_ns,
+            next_time_ns=time_ns,
         )
 
     world.gaps.apply(opened(5, T0 + 1), 0, 1)
@@ -392,6 +394,27 @@ async def test_the_proof_shows_the_gaps_of_the_range(world):
     listed = await world.query.gaps(GapsRequest(window_ns=20))
     assert [gap.first for gap in listed.gaps] == [9]
     assert (listed.meta.gaps, listed.meta.positions, listed.meta.complete) == (1, {0: 3}, True)
+
+
+async def test_a_range_inside_a_gap_is_not_complete(world):
+    """The message before it came twenty minutes before the message after it."""
+    world.add(0, [("A", T0)])
+    world.gaps.cover({0: 99, 1: 99})
+    lost = {"scope": "X:A", "session": "0", "first": 3, "last": 1202, "size": "large"}
+    times = {"exchange_time_ns": T0 + 1200, "previous_time_ns": T0, "next_time_ns": T0 + 1200}
+    world.gaps.apply(GapOpened(**lost, **times), 0, 1)
+    for start, end, complete in (
+        (T0 + 300, T0 + 900, False),
+        (T0 - 60, T0, True),
+        (T0 - 60, T0 + 1, False),
+        (T0 + 1200, T0 + 1300, False),
+        (T0 + 1201, T0 + 1300, True),
+    ):
+        meta = (await ask(world, symbol="A", start=str(start), end=str(end))).meta
+        assert meta.complete is complete
+        assert [(gap.previous_time_ns, gap.next_time_ns) for gap in meta.gaps] == (
+            [] if complete else [(T0, T0 + 1200)]
+        )
 
 
 async def test_the_proof_says_how_the_pipeline_stands(engine, world):

@@ -26,6 +26,8 @@ ABOUT = {
     "source_offset": 7,
     "exchange_time_ns": START_NS,
 }
+#: Of the messages below and above a gap.
+BESIDE = {"previous_time_ns": START_NS, "next_time_ns": START_NS}
 
 
 def message(
@@ -81,15 +83,20 @@ def test_the_verdict_on_the_last_number(numbers, verdict):
 @pytest.mark.parametrize(("last", "size"), [(6, "small"), (15, "small"), (16, "large")])
 def test_a_gap_of_ten_numbers_is_small_and_one_of_eleven_large(last, size):
     after = take(5, last + 1)
-    assert after.events == (GapOpened(first=6, last=last, size=size, **ABOUT),)
-    assert state_of(after).current.missing == (Missing(6, last + 1, 6, last),)
+    assert after.events == (GapOpened(first=6, last=last, size=size, **ABOUT, **BESIDE),)
+    assert state_of(after).current.missing == (
+        Missing(6, last + 1, 6, last, 0, START_NS, START_NS),
+    )
 
 
 def test_a_gap_shrinks_splits_and_is_filled_by_its_last_number_only():
     opened = take(5, 10).state
     split = take(7, state=opened)
     assert split.events == (Late(sequence=7, **ABOUT),)
-    assert state_of(split).current.missing == (Missing(6, 7, 6, 9), Missing(8, 10, 6, 9))
+    assert state_of(split).current.missing == (
+        Missing(6, 7, 6, 9, 0, START_NS, START_NS),
+        Missing(8, 10, 6, 9, 0, START_NS, START_NS),
+    )
     almost = take(6, 9, state=split.state)
     assert almost.events == (Late(sequence=9, **ABOUT),)
     filled = take(8, state=almost.state)
@@ -105,7 +112,7 @@ def test_a_number_below_the_first_is_late_and_leaves_a_gap_between():
     assert after.verdict is Verdict.LATE
     assert after.events == (
         Late(sequence=6, **ABOUT),
-        GapOpened(first=7, last=9, size="small", **ABOUT),
+        GapOpened(first=7, last=9, size="small", **ABOUT, **BESIDE),
     )
     assert take(9, state=take(10).state).events == (Late(sequence=9, **ABOUT),)
 
@@ -117,7 +124,7 @@ def test_the_lowest_range_is_abandoned_above_the_limit_and_is_stale_from_then_on
     assert not any(isinstance(event, GapAbandoned) for event in full.events)
     over = take(numbers[-1] + 2, state=full.state)
     assert over.events[1:] == (
-        GapAbandoned(first=1, last=1, gap_first=1, gap_last=1, reason="limit", **ABOUT),
+        GapAbandoned(first=1, last=1, gap_first=1, gap_last=1, reason="limit", **ABOUT, **BESIDE),
     )
     session = state_of(over).current
     assert len(session.missing) == MAX_MISSING
@@ -135,7 +142,7 @@ def test_a_gap_abandoned_in_part_is_never_said_to_be_filled():
     numbers = [0, 4, 2, *(4 + 2 * index for index in range(1, MAX_MISSING))]
     over = take(*numbers)  # of the gap 1 to 3, 1 is abandoned and 3 is still missing
     assert state_of(over).current.floor == 2
-    assert state_of(over).current.missing[0] == Missing(3, 4, 1, 3)
+    assert state_of(over).current.missing[0] == Missing(3, 4, 1, 3, 0, START_NS, START_NS)
     after = take(3, state=over.state)
     assert after.verdict is Verdict.LATE
     assert after.events == (Late(sequence=3, **ABOUT),)
@@ -167,8 +174,8 @@ def test_a_reset_abandons_what_the_session_before_misses_and_raises_its_floor():
     assert after.session_id == "2"
     was = ABOUT | {"session": "1"}
     assert after.events == (
-        GapAbandoned(first=6, last=7, gap_first=6, gap_last=7, reason="reset", **was),
-        GapAbandoned(first=9, last=10, gap_first=9, gap_last=10, reason="reset", **was),
+        GapAbandoned(first=6, last=7, gap_first=6, gap_last=7, reason="reset", **was, **BESIDE),
+        GapAbandoned(first=9, last=10, gap_first=9, gap_last=10, reason="reset", **was, **BESIDE),
         Reset(sequence=3, previous="1", **(ABOUT | {"session": "2"})),
     )
     assert state_of(after).sessions[0].floor == 11
@@ -191,6 +198,7 @@ def test_a_session_that_is_dropped_abandons_what_it_misses():
         gap_last=3,
         reason="session-dropped",
         **(ABOUT | {"session": "00"}),
+        **BESIDE,
     )
     assert [session.id for session in state_of(after).sessions][:2] == ["01", "02"]
     assert (len(state_of(after).sessions), state_of(after).dropped) == (MAX_SESSIONS, 1)
@@ -284,7 +292,7 @@ def appended(*sent: tuple[int, int]) -> tuple[ScopeState, list[Verdict], list[Ev
 
 def test_a_late_number_fills_its_gap_up_to_the_horizon_and_is_stale_from_it_on():
     """Of the gap's own append time: 999 ms after it is late, a second after it is stale."""
-    opened = GapOpened(first=2, last=3, size="small", **ABOUT)
+    opened = GapOpened(first=2, last=3, size="small", **ABOUT, **BESIDE)
     within, verdicts, events = appended((1, 5_000), (4, 6_000), (2, 6_999), (3, 6_999))
     assert verdicts[2:] == [Verdict.LATE, Verdict.LATE]
     assert events == [
@@ -297,7 +305,7 @@ def test_a_late_number_fills_its_gap_up_to_the_horizon_and_is_stale_from_it_on()
     assert verdicts[2:] == [Verdict.STALE] * 3, "and whatever is below is not known any more"
     assert events[:3] == [
         opened,
-        GapAbandoned(first=2, last=3, gap_first=2, gap_last=3, reason="horizon", **ABOUT),
+        GapAbandoned(first=2, last=3, gap_first=2, gap_last=3, reason="horizon", **ABOUT, **BESIDE),
         Stale(sequence=2, **ABOUT),
     ]
     assert (within.missing_numbers, within.counters.stale) == (0, 0)
