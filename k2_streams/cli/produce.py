@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from heapq import merge
 from itertools import chain, islice
@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from k2_streams.cli import truth as truth_file
-from k2_streams.cli.errors import CannotError
+from k2_streams.cli.errors import CannotError, writing
 from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.expected_messages import ExpectedMessages
 from k2_streams.cli.id_truth import ExpectedIds
@@ -176,7 +176,7 @@ def produce(**options: Any) -> None:
             f"no broker answers at {job.settings.kafka.bootstrap} ({error}): start one with "
             "`k2 broker start`, or name another with --bootstrap or K2_BOOTSTRAP"
         ) from error
-    except (TopicConfigurationError, RecordedError, RecordingError) as error:
+    except TopicConfigurationError as error:
         raise CannotError(str(error)) from error
     except NotAcknowledgedError as error:
         raise NotSentError(f"{error}; no truth was written") from error
@@ -201,12 +201,20 @@ async def _run(job: Job, truth: Path | None) -> None:
             watching(job.watch, errors) as seen,
             progress(errors, SYSTEM_CLOCK, "sending", stream.total, "records", seen) as tell,
         ):
-            outcome = await send_all(
-                stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
-            )
+            try:
+                outcome = await send_all(
+                    stream, sender, expected, job.pace, clock=SYSTEM_CLOCK, stop=stop, progress=tell
+                )
+            except (RecordedError, RecordingError) as error:
+                await sender.finish()
+                raise CannotError(
+                    f"{error}\n{sender.acknowledged:,} records before it were sent; "
+                    "no truth was written"
+                ) from error
         sessions = list((_model(stream) or expected).truths())
         if truth:
-            truth_file.write(truth, _truth(job, stream, sender, expected, sessions, outcome))
+            with writing(truth):
+                truth_file.write(truth, _truth(job, stream, sender, expected, sessions, outcome))
     missed = stream.resets_missed if isinstance(stream, SyntheticStream) else 0
     report(Console(), sessions, expected, outcome, sender.sent, truth, missed)
 
@@ -234,27 +242,44 @@ def _stream(job: Job, sender: Sender) -> Stream:
         plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind != wrong))
     names = Names(job.exchange, plan.symbols, job.session)
     if job.tiers_file is not None and plan.tiers is not None:
-        plan.tiers.write(job.tiers_file, names.scopes)
+        with writing(job.tiers_file):
+            plan.tiers.write(job.tiers_file, names.scopes)
     encoder = Encoder(names, sender.partition_of, sender.partitions, job.stream.name, ids=plan.ids)
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 
-def _recorded(job: Job, *, is_told: bool) -> Iterable[Item]:
+def _recorded(job: Job, *, is_told: bool) -> Iterator[Item]:
+    """What is sent of the files.
+
+    Raises:
+        RecordingError: a file cannot be read.
+        RecordedError: a record is not of the feed; the text names its file and number.
+    """
     files = [_records(job, file) for file in job.files]
     records = merge(*files, key=itemgetter(0)) if job.lines else chain.from_iterable(files)
-    told = ((one.key, one.value, line) for _, one, line in records)
+    at = ""
+
+    def told() -> Iterator[tuple[bytes, bytes, str | None]]:
+        nonlocal at
+        for _, one, line, (file, number) in records:
+            at = f"{file}, record {number}"
+            yield one.key, one.value, line
+
     if is_told:
-        stream = messages(job.stream.name, job.feed, told)
+        stream = messages(job.stream.name, job.feed, told())
     else:
-        stream = edited(items(job.stream.name, job.feed, told), job.edits)
-    return islice(stream, job.messages)
+        stream = edited(items(job.stream.name, job.feed, told()), job.edits)
+    try:
+        yield from islice(stream, job.messages)
+    except RecordedError as error:
+        raise RecordedError(f"{at}: {error}") from error
 
 
-def _records(job: Job, file: Path) -> Iterator[tuple[int, Recorded, str | None]]:
-    """A file's records, each with the time it was received and its line."""
+def _records(job: Job, file: Path) -> Iterator[tuple[int, Recorded, str | None, tuple[Path, int]]]:
+    """A file's records, each with the time it was received, its line, and where it stands."""
     line = file.name if job.lines else None
-    for one in read_recording(job.feed, file):
-        yield one.receive_time_ns or one.event_time_ns, one, line
+    for number, one in enumerate(read_recording(job.feed, file), 1):
+        yield one.receive_time_ns or one.event_time_ns, one, line, (file, number)
 
 
 def _truth(

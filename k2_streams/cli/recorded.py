@@ -4,7 +4,6 @@ What a record says of its scope, session, number and value is read here a second
 the feeds: a truth that came from the decoder could not find its mistakes.
 """
 
-import decimal
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,10 @@ from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
 
 #: Records a chunk.
 CHUNK = 8_192
+#: What bytes that are not the feed's make a reader raise.
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 
 
 class RecordedError(ValueError):
@@ -156,7 +159,7 @@ def messages(
     for number, (key, value, line) in enumerate(records, 1):
         try:
             said = _said(key, read(value)) if read else MESSAGES[feed][1](key.decode(), value)
-        except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
+        except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
         yield Item(key, value, None, line, said)
 
@@ -183,7 +186,7 @@ def items(
     for number, (key, value, *line) in enumerate(records, 1):
         try:
             yield Item(key, value, read(value), line[0] if line else None)
-        except (ValueError, KeyError, TypeError, decimal.DecimalException) as error:
+        except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
 
 

@@ -13,6 +13,7 @@ there are: a file cut short is noticed. A file appears whole or not at all.
 
 import gzip
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -185,14 +186,15 @@ def read(path: Path) -> Truth:
     """Read a truth back.
 
     Raises:
-        TruthError: not a whole truth file of this version.
-        OSError: the file cannot be read.
+        TruthError: the file cannot be read, or is not a whole truth file of this version.
     """
     lines: list[Line] = []
     try:
         lines.extend(_lines(path))
-    except (msgspec.MsgspecError, gzip.BadGzipFile, EOFError) as error:
+    except (msgspec.MsgspecError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TruthError(f"{path}, line {len(lines) + 1}: not a truth file: {error}") from error
+    except OSError as error:
+        raise TruthError(f"{path}: cannot be read: {error.strerror or error}") from error
     header = lines[0] if lines else None
     if not isinstance(header, Header):
         raise TruthError(f"{path}: expected a header in the first line, found none")

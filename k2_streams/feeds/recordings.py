@@ -41,15 +41,35 @@ def read(feed_name: str, path: Path) -> Iterator[Recorded]:
         path: of the file; `.gz` and `.zst` are unpacked.
 
     Raises:
-        RecordingError: there is no such loader, or a line is not of its kind.
-        OSError: the file cannot be read.
+        RecordingError: there is no such loader, the file cannot be read, or a line is not of its
+            kind; the text names the file and the position. Nothing else is raised.
     """
     try:
         loader = FEEDS[feed_name]
     except KeyError:
         expected = ", ".join(FEEDS)
         raise RecordingError(f"expected a feed of {expected}, found {feed_name!r}") from None
-    return loader(path)
+    return _converted(path, loader(path))
+
+
+#: What damaged bytes make decoders raise. A loader names the line where it can.
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError,
+    csv.Error,
+)  # fmt: skip
+
+
+def _converted(path: Path, records: Iterator[Recorded]) -> Iterator[Recorded]:
+    """The records; whatever a loader raises of a file is a `RecordingError`."""
+    number = 0
+    try:
+        for number, record in enumerate(records, 1):  # noqa: B007 - how many there were
+            yield record
+    except RecordingError:
+        raise
+    except _UNREADABLE as error:
+        where = f"{path}, record {number + 1}"
+        raise RecordingError(f"{where}: cannot be read: {error!r}") from error
 
 
 class _CanonicalHead(msgspec.Struct):
@@ -64,7 +84,7 @@ def _canonical(path: Path) -> Iterator[Recorded]:
     for number, value in lines(path):
         try:
             head = decoder.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise RecordingError(f"{path}:{number}: expected a trade: {error}") from error
         key = f"{head.exchange}:{head.symbol}".encode()
         yield Recorded(key, value, head.receive_time_ns, head.exchange_time_ns)
@@ -119,7 +139,7 @@ def _native(exchange: str, scope: _Scope) -> "Callable[[Path], Iterator[Recorded
         for message in captured(path):
             try:
                 found = scope(msgspec.json.decode(message.text), message)
-            except (msgspec.DecodeError, AttributeError, LookupError, TypeError) as error:
+            except _UNREADABLE as error:
                 where = f"{path}:{message.number}"
                 raise RecordingError(f"{where}: expected {exchange}'s: {error!r}") from error
             name = f"{CONNECTION}{message.connection.name}" if found is None else found
@@ -169,7 +189,7 @@ def _coinbase_advanced(path: Path) -> Iterator[Recorded]:
     for message in captured(path):
         try:
             head = decoder.decode(message.text)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             where = f"{path}:{message.number}"
             raise RecordingError(f"{where}: expected a channel's message: {error}") from error
         text = message.text
@@ -188,7 +208,7 @@ def _asx_csv(path: Path) -> Iterator[Recorded]:
     key = f"{asx_csv.EXCHANGE}:{symbol}".encode()
     rows_of_day: Counter[str] = Counter()
     for number, line in lines(path):
-        text = line.decode()
+        text = _text(path, number, line)
         date, time, *_ = [*text.split(","), "", ""]
         day = asx_csv.trading_day(date)
         event_time_ns = day and asx_csv.event_time_ns(day, time)
@@ -199,13 +219,25 @@ def _asx_csv(path: Path) -> Iterator[Recorded]:
         yield Recorded(key, value, None, event_time_ns)
 
 
+def _text(path: Path, number: int, line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}:{number}: expected UTF-8: {error}") from error
+
+
 def _company_symbol(path: Path) -> str:
     """The symbol of the company that a file is named after."""
     companies = path.parent.parent / "reference-data" / "company_info.csv"
-    with companies.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["company_id"] == path.name.partition(".")[0]:
-                return row["symbol"]
+    try:
+        with companies.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                if row["company_id"] == path.name.partition(".")[0]:
+                    return row["symbol"]
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(
+            f"{companies}: expected the columns company_id and symbol: {error}"
+        ) from error
     raise RecordingError(f"{companies}: expected the company id of {path.name}, found none")
 
 

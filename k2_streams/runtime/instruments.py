@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k2_streams.core.instruments import Instrument, Instruments, OverlapError
 from k2_streams.core.schema import DECIMAL
+from k2_streams.runtime.text_files import ENCODING, encoding_error
 
 _COLUMNS = (
     "exchange", "symbol", "currency", "asset_class", "multiplier", "inverse", "zone", "calendar",
@@ -35,29 +36,49 @@ def load(path: Path) -> Instruments:
     exclusive, RFC 3339 with an offset; empty is no bound.
 
     Raises:
-        InstrumentsError: a line is not of this kind, or two contradict each other.
-        OSError: the file cannot be read.
+        InstrumentsError: the file cannot be read, is not UTF-8, a line is not of this kind, or two
+            contradict each other.
     """
+    try:
+        return _loaded(path)
+    except UnicodeDecodeError as error:
+        raise InstrumentsError(f"{path}, {encoding_error(path, error)}") from error
+    except OSError as error:
+        raise InstrumentsError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _loaded(path: Path) -> Instruments:
     if path.stat().st_size > MAX_BYTES:
         raise InstrumentsError(f"{path}: expected at most {MAX_BYTES} bytes")
-    entries = []
-    with path.open(newline="", encoding="utf-8") as file:
+    entries: list[Instrument] = []
+    with path.open(newline="", encoding=ENCODING) as file:
         reader = csv.DictReader(file)
-        names = set(reader.fieldnames or ())
+        names = _names(path, reader)
         if not _REQUIRED <= names <= set(_COLUMNS):
             raise InstrumentsError(
                 f"{path}: expected the columns {', '.join(_COLUMNS)} (the first four at least), "
                 f"found {', '.join(sorted(names)) or 'none'}"
             )
-        for line in reader:
-            try:
-                entries.append(_entry(line))
-            except (ValueError, DecimalException, ZoneInfoNotFoundError) as error:
-                raise InstrumentsError(f"{path}, line {reader.line_num}: {error}") from error
+        try:
+            entries.extend(map(_entry, reader))
+        except UnicodeDecodeError:
+            raise
+        except csv.Error as error:  # the reader has not counted the line yet
+            raise InstrumentsError(f"{path}, line {reader.line_num + 1}: {error}") from error
+        # The name of a folder of time zones is an OSError.
+        except (ValueError, DecimalException, ZoneInfoNotFoundError, OSError) as error:
+            raise InstrumentsError(f"{path}, line {reader.line_num}: {error}") from error
     try:
         return Instruments(entries)
     except OverlapError as error:
         raise InstrumentsError(f"{path}: {error}") from error
+
+
+def _names(path: Path, reader: "csv.DictReader[str]") -> set[str]:
+    try:
+        return set(reader.fieldnames or ())
+    except csv.Error as error:
+        raise InstrumentsError(f"{path}, line 1: {error}") from error
 
 
 def _entry(line: dict[str, str]) -> Instrument:

@@ -12,6 +12,7 @@ from k2_streams.core.tiers import DEFAULT_TABLE, TierTable, TierTableError, pars
 from k2_streams.feeds import keys
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES
 from k2_streams.runtime.settings import OverloadSettings
+from k2_streams.runtime.text_files import ENCODING, encoding_error
 
 log = structlog.get_logger(__name__)
 
@@ -96,10 +97,13 @@ class Tiers:
             stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp == self._stamp:
                 return
-            table = parse(self._file.read_text())
+            table = parse(self._file.read_text(ENCODING))
         except (OSError, UnicodeDecodeError, TierTableError) as error:
-            if str(error) != self.error:
-                self.error = str(error)
+            text = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                text = encoding_error(self._file, error)
+            if text != self.error:
+                self.error = text
                 log.error("tiers not read", file=str(self._file), error=self.error)  # noqa: TRY400 - a person reads the text
             return
         self._stamp, self.table, self._known, self.error = stamp, table, {}, None

@@ -1,6 +1,7 @@
 """`k2 produce` against a real Kafka: it sends what was made, and loses nothing in silence."""
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,30 @@ def test_options_that_cannot_be_end_with_2(broker, topic_prefix, options, said):
     result = run(broker, topic_prefix, *options)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
+
+
+def test_a_recording_that_is_damaged_at_its_end_says_what_was_sent_and_writes_no_truth(
+    broker, topic_prefix, tmp_path: Path
+):
+    trade = b'{"exchange":"SIM","symbol":"A","price":"1","quantity":"1",'
+    lines = b"".join(
+        trade + b'"exchange_time_ns":%d,"sequence":%d}\n' % (SEEDED_START_NS + n, n)
+        for n in range(8_192 + 5)
+    )
+    packed, truth = tmp_path / "recorded.gz", tmp_path / "truth.jsonl"
+    packed.write_bytes(gzip.compress(lines)[:-8] + bytes(8))  # a wrong checksum
+    result = run(broker, topic_prefix, "--feed", "canonical", str(packed), "--truth", str(truth))
+    assert result.exit_code == 2, result.output
+    assert f"{packed}: cannot be read after line 8,197" in result.output
+    assert "8,192 records before it were sent; no truth was written" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == [packed.name]
+    assert sum(map(len, records_of(broker, topic_prefix).values())) == 8_192
+    not_json = tmp_path / "recorded.jsonl"
+    not_json.write_bytes(lines[:1_000].rstrip() + b"\n[]\n")
+    result = run(broker, topic_prefix, "--feed", "canonical", str(not_json))
+    assert result.exit_code == 2, result.output
+    assert f"{not_json}:" in result.output
+    assert "0 records before it were sent" in result.output
 
 
 def test_a_topic_with_the_producers_time_is_refused(broker, topic_prefix):

@@ -1,8 +1,11 @@
 """Notional by reference data: the columns' way against the plain one, and what a table may say."""
 
 import datetime as dt
+import tempfile
+from contextlib import suppress
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -140,6 +143,54 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path, line, said):
     path.write_text(HEADER + line + "\n")
     with pytest.raises(InstrumentsError, match=said):
         load(path)
+
+
+FILE_TEXT = HEADER + "ASX,BHP,AUD,équité,,,Australia/Sydney,,\n" + "X,币安,USD,spot,1,,,,\n"
+
+
+def test_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "instruments.csv"
+    path.write_text(FILE_TEXT, encoding="utf-8-sig")
+    assert load(path).at("ASX", "BHP", 0).asset_class == "équité"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (FILE_TEXT.encode("utf-16"), "line 1: expected UTF-8, found the bytes ff fe"),
+        (
+            (HEADER + "A,é,USD,spot,,,,,\n").encode("latin-1"),
+            "line 2: expected UTF-8, found the bytes e9",
+        ),
+        (HEADER.encode() + b"A,B,USD,spot,,,,,\n" * 2_000 + b"A,\xff", "line 2002: expected UTF-8"),
+        ((HEADER + f'A,"{"x" * 200_000}",USD,spot,,,,,\n').encode(), "line 2: field larger than"),
+        (f"{'x' * 200_000},symbol\n".encode(), "line 1: field larger than"),
+        ((HEADER + "A,B,USD,spot,,,America,,\n").encode(), "line 2: "),
+        (b"", "expected the columns .* found none"),
+    ],
+)
+def test_a_file_in_another_encoding_or_damaged_is_refused_with_its_line(tmp_path, content, said):
+    path = tmp_path / "instruments.csv"
+    path.write_bytes(content)
+    with pytest.raises(InstrumentsError, match=said) as refused:
+        load(path)
+    assert str(refused.value).startswith(str(path))
+
+
+@given(st.binary(max_size=60), st.integers(0, len(FILE_TEXT.encode())))
+def test_whatever_the_file_holds_nothing_else_is_raised(spoiled, at):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "instruments.csv"
+        table = FILE_TEXT.encode()
+        path.write_bytes(table[:at] + spoiled + table[at + len(spoiled) // 2 :])
+        with suppress(InstrumentsError):
+            load(path)
+
+
+def test_a_folder_and_a_file_that_is_not_there_are_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "absent.csv"):
+        with pytest.raises(InstrumentsError, match=f"^{path}: cannot be read: "):
+            load(path)
 
 
 def test_other_columns_are_refused(tmp_path):

@@ -3,6 +3,8 @@
 import pytest
 
 from k2_streams.core.tiers import DEFAULT_TABLE, TierTableError, parse
+from k2_streams.runtime.overload import Tiers
+from k2_streams.runtime.settings import OverloadSettings
 
 
 def test_the_longest_pattern_that_fits_counts() -> None:
@@ -55,3 +57,15 @@ def test_by_default_the_asx_20_are_tier_1_and_all_else_tier_3() -> None:
         3,
         3,
     )
+
+
+def test_a_table_is_read_with_a_byte_order_mark_and_refused_in_another_encoding(tmp_path) -> None:
+    """A spreadsheet writes the one or the other."""
+    path = tmp_path / "tiers.csv"
+    path.write_text("X:é,1\n", encoding="utf-8-sig")
+    tiers = Tiers(OverloadSettings(tiers_file=path))
+    assert (tiers.error, tiers.table.tier_of("X:é")) == (None, 1)
+    path.write_text("X:A,1\nX:é,2\n", encoding="latin-1")
+    tiers.reload()
+    assert tiers.error == "line 2: expected UTF-8, found the bytes e9 2c 32 0a: save it as UTF-8"
+    assert tiers.table.tier_of("X:é") == 1

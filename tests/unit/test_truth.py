@@ -71,6 +71,29 @@ def test_a_line_that_is_gone_is_noticed(tmp_path):
         truth_file.read(path)
 
 
+@pytest.mark.parametrize("name", ["truth.jsonl", "truth.jsonl.gz"])
+def test_damage_anywhere_is_an_error_with_the_files_name_or_harmless(tmp_path, name):
+    path = tmp_path / name
+    truth_file.write(path, truth())
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        for spoiled in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x90]) + whole[at + 1 :]):
+            path.write_bytes(spoiled)
+            refused = None
+            try:
+                found = truth_file.read(path)
+            except TruthError as error:
+                refused = str(error)
+            assert str(path) in (refused or str(path))
+            if name.endswith(".gz") and refused is None:
+                assert found == truth()
+
+
+def test_a_folder_is_no_truth(tmp_path):
+    with pytest.raises(TruthError, match=f"^{tmp_path}: cannot be read: Is a directory"):
+        truth_file.read(tmp_path)
+
+
 def test_a_packed_file_cut_short_is_noticed(tmp_path):
     path = tmp_path / "truth.jsonl.gz"
     truth_file.write(path, truth())
