@@ -20,6 +20,7 @@ from bench import (
     overload_kills,
     query,
     throughput,
+    web_load,
 )
 
 BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
@@ -33,6 +34,9 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "overload_kills": overload_kills.run,
     "dedup": dedup.run,
     "dedup_kills": dedup_kills.run,
+    "idle_connections": web_load.idle_connections,
+    "stalled_readers": web_load.stalled_readers,
+    "heavy_queries": web_load.heavy_queries,
 }
 DEFAULT = ("throughput", "freshness", "query")
 RESULTS = Path(__file__).parent / "results"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -49,8 +49,14 @@ class Stage:
 
     def worker(self, worker_id: int = 0, **settings: str) -> LocalWorker:
         """A worker, not started."""
+        return self.worker_under((), settings, worker_id)
+
+    def worker_under(
+        self, command: tuple[str, ...], settings: Mapping[str, str], worker_id: int = 0
+    ) -> LocalWorker:
+        """A worker, not started; a command becomes it."""
         settings = {"K2_RATE_LIMIT": "100000", **settings}
-        worker = LocalWorker(self.directory, self.bootstrap, worker_id, settings)
+        worker = LocalWorker(self.directory, self.bootstrap, worker_id, settings, under=command)
         self._workers.append(worker)
         return worker
 

@@ -14,7 +14,6 @@ from typing import Any
 import faust
 import structlog
 from faust.types import TP
-from faust.web.base import BlueprintManager
 
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
@@ -36,7 +35,9 @@ from k2_streams.kafka.topics import (
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
+from k2_streams.runtime.bounded_web import BoundedWeb
 from k2_streams.runtime.context import TaskContext
+from k2_streams.runtime.descriptors import DescriptorLimitError, needed, raise_limit
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.ids_checkpoint import memory_of, window_of
 from k2_streams.runtime.instruments import InstrumentsError, load
@@ -53,6 +54,12 @@ from k2_streams.runtime.status import Status
 from k2_streams.runtime.task import Task
 from k2_streams.runtime.watchdog import Watchdog
 from k2_streams.state.rocks import ROCKS_DISK
+from k2_streams.web.connections import (
+    BACKLOG,
+    LEAST_CONNECTIONS,
+    ConnectionLimits,
+    Connections,
+)
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import Services
 
@@ -123,6 +130,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self.metrics.stores_buffers_bytes.set_function(lambda: ROCKS_DISK.memory().buffers_bytes)
         self.owner: Ownership
         self.node: Node
+        self._connections = Connections()
         self._parts = contextlib.AsyncExitStack()  # closed in the reverse order of their start
 
     def batch_agent(self, topic: str) -> Callable[[BatchAgent], BatchAgent]:
@@ -138,20 +146,22 @@ class StreamApp(faust.App):  # type: ignore[misc]
         return agent
 
     def _new_web(self) -> Any:
-        web = super()._new_web()
-        web.blueprints = BlueprintManager()  # Faust's own pages are not part of the contract
-        return web
+        settings = self.settings
+        return BoundedWeb(self, self._connections, settings.web_host, settings.web_port)
 
     async def on_first_start(self) -> None:
         """Take the data directory before Faust writes to it."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
+        partitions = self.settings.partitions
         try:
+            limit = raise_limit(partitions, LEAST_CONNECTIONS + BACKLOG)
             lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)
-        except (DirectoryHeldError, PortHeldError) as error:
+        except (DescriptorLimitError, DirectoryHeldError, PortHeldError) as error:
             self._end(EXIT_CONFIGURATION, str(error))
         else:
+            self._connections.limits = ConnectionLimits.for_descriptors(limit, needed(partitions))
             self._parts.callback(lock.release)
             await super().on_first_start()
 
@@ -259,6 +269,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
                 metrics_registry=self.metrics.registry,
                 keys=settings.api_keys,
                 rate_limit_per_s=settings.rate_limit_per_s,
+                connections=self._connections,
                 clock=clock,
             ),
         )

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from k2_streams.web import page
 from k2_streams.web.answers import Sender
+from k2_streams.web.connections import IDLE_TIMEOUT_S
 from k2_streams.web.correlation import correlation, id_source, name_response
 from k2_streams.web.formats import Format, encode_json
 from k2_streams.web.middlewares import errors, telemetry
@@ -20,12 +21,22 @@ from k2_streams.web.views import NO_STORE, Views, take_no_parameters
 HANDLER_ARGS = {"max_line_size": MAX_LINE_BYTES, "max_field_size": MAX_LINE_BYTES}
 
 
+def new_runner(app: web.Application) -> web.AppRunner:
+    """The server of an application. A query whose client has gone is cancelled."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=2 * IDLE_TIMEOUT_S,  # the bounds on connections come first
+    )
+
+
 def install(app: web.Application, services: Services) -> None:
     """Add K2's paths and middlewares to an application that is not frozen yet.
 
     The middlewares guard every path of the application, also those that others added. The order,
-    from the outside in: an id for the request; count and time it; turn what is raised into an
-    error body; bound its size; ask for the key and limit the rate.
+    from the outside in: the connection is busy; an id for the request; count and time it; turn what
+    is raised into an error body; bound its size; ask for the key and limit the rate.
 
     Raises:
         RuntimeError: the application is frozen.
@@ -35,6 +46,7 @@ def install(app: web.Application, services: Services) -> None:
     views = Views(services, sender)
     app.middlewares.extend(
         [
+            services.connections.middleware(),
             correlation(id_source(services.clock.time_ns())),
             telemetry(services.metrics_registry, services.clock),
             errors(),

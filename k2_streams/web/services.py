@@ -17,6 +17,7 @@ from k2_streams.query.request import (
     SnapshotsRequest,
     SymbolsRequest,
 )
+from k2_streams.web.connections import Connections
 
 #: Requests a second for each caller.
 RATE_LIMIT_PER_S = 60.0
@@ -74,4 +75,5 @@ class Services:
     metrics_registry: CollectorRegistry
     keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit_per_s: float = RATE_LIMIT_PER_S
+    connections: Connections = field(default_factory=Connections)
     clock: Clock = SYSTEM_CLOCK

@@ -1,0 +1,267 @@
+"""Clients that mean harm or ask too much, against a worker that works meanwhile.
+
+`idle_connections`: connections that send half a request, more than the worker may have files open.
+`stalled_readers`: clients that ask for much and read one byte, at a worker with little memory.
+`heavy_queries`: many clients that each ask for as many rows as an answer may have.
+
+In each of them a stream of `rate` messages per second runs beside; once a second the worker is
+asked whether it is ready and how many rows it holds, over a connection of its own.
+"""
+
+import asyncio
+import contextlib
+import time
+import urllib.error
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import psutil
+
+from bench.stage import peak_memory_mib, percentile, stage, wait_until
+from k2_streams.cli.workers import LocalWorker
+
+HEAVY = "/v1/trades?limit=100000"
+SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"
+LONG = "/v1/trades?limit=16384"
+#: A client gives up after this, which is longer than the worker may take.
+CLIENT_PATIENCE_S = 60.0
+#: A reader that stalls begins anew after this, so that one that was cut off is soon there again.
+STALLS_S = 30.0
+#: Rows in the lake before a run begins.
+ROWS = 300_000
+#: How long the stream runs before what is measured, and after it.
+WARM_UP_S = 5.0
+
+
+@dataclass
+class Watched:
+    """What was seen once a second."""
+
+    asked: int = 0
+    ready: int = 0
+    why_not: Counter[str] = field(default_factory=Counter)
+    positions: list[int] = field(default_factory=list)  # raw records judged, in all
+
+    def figures(self) -> dict[str, float]:
+        """How often it was ready, and whether the stream went on."""
+        moved = [
+            after > before
+            for before, after in zip(self.positions, self.positions[1:], strict=False)
+        ]
+        for reason, times in self.why_not.items():
+            print(f"  not ready {times} times: {reason}")
+        return {
+            "asked whether ready": self.asked,
+            "ready %": 100.0 * self.ready / max(self.asked, 1),
+            "seconds in which ingest moved %": 100.0 * sum(moved) / max(len(moved), 1),
+            "records judged": self.positions[-1] - self.positions[0] if self.positions else 0,
+        }
+
+
+async def _watch(worker: LocalWorker, watched: Watched) -> None:
+    while True:
+        watched.asked += 1
+        try:
+            await asyncio.to_thread(worker.get, "/health/ready", 5.0)
+            watched.ready += 1
+        except urllib.error.HTTPError as error:
+            watched.why_not[error.read().decode()[:200]] += 1
+        except OSError as error:
+            watched.why_not[str(error)] += 1
+        with contextlib.suppress(OSError):
+            status = await asyncio.to_thread(worker.get, "/v1/status", 5.0)
+            watched.positions.append(sum(status["watermark"].values()))
+        await asyncio.sleep(1.0)
+
+
+@contextlib.asynccontextmanager
+async def _watched(worker: LocalWorker) -> AsyncIterator[Watched]:
+    watched = Watched()
+    task = asyncio.create_task(_watch(worker, watched))
+    try:
+        yield watched
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _run(
+    under: tuple[str, ...],
+    settings: dict[str, str],
+    rows: int,
+    rate: int,
+    measure: Callable[[LocalWorker], Coroutine[Any, Any, dict[str, float]]],
+) -> dict[str, float]:
+    """A worker with some rows, a stream beside, and what is measured of it."""
+    with stage() as at:
+        worker = at.worker_under(under, settings).start().wait_ready()
+        started = worker.process
+        assert started is not None  # noqa: S101 - `start` has made it
+        process = psutil.Process(started.pid)
+        if rows:
+            at.produce("--rate", "20000", "--messages", str(rows), "--symbols", "20")
+            wait_until(lambda: at.lake_rows(worker) >= 0.9 * rows, 120.0)
+        stream = at.spawn_produce(
+            at.directory / "stream.jsonl.gz", "--rate", str(rate), "--duration", "600",
+            "--symbols", "20",
+        )  # fmt: skip
+        try:
+            time.sleep(WARM_UP_S)
+            before = worker.log_file.stat().st_size
+            figures = asyncio.run(measure(worker))
+            figures["log KB"] = (worker.log_file.stat().st_size - before) / 1e3
+            figures["peak memory MiB"] = peak_memory_mib(process)
+            figures["alive"] = float(started.poll() is None)
+        finally:
+            stream.terminate()
+            stream.wait()
+        return figures
+
+
+def idle_connections(
+    connections: int = 400, files: int = 300, seconds: float = 65.0, rate: int = 500
+) -> dict[str, float]:
+    """Half requests on `connections` under a limit of `files`; those closed are opened again."""
+
+    async def hold(worker: LocalWorker, counts: Counter[str]) -> None:
+        while True:
+            counts["opened"] += 1
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+                writer.write(b"GET /v1/trades?symbol=S00")
+                await reader.read()
+                counts["closed by the worker"] += 1
+                writer.close()
+            except OSError:
+                counts["refused"] += 1
+            await asyncio.sleep(1.0)
+
+    async def measure(worker: LocalWorker) -> dict[str, float]:
+        counts: Counter[str] = Counter()
+        async with _watched(worker) as watched:
+            holders = [asyncio.create_task(hold(worker, counts)) for _ in range(connections)]
+            await asyncio.sleep(seconds)
+            figures = watched.figures() | {name: float(n) for name, n in counts.items()}
+            for holder in holders:
+                holder.cancel()
+            await asyncio.wait(holders)
+        return figures
+
+    limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
+    return _run(limited, {}, 0, rate, measure)
+
+
+def stalled_readers(
+    readers: int = 100, memory_mib: int = 700, seconds: float = 60.0, rate: int = 500
+) -> dict[str, float]:
+    """Readers that take one byte of a long answer, at a worker with `memory_mib`."""
+
+    async def stall(worker: LocalWorker, counts: Counter[str]) -> None:
+        while True:
+            counts["asked"] += 1
+            try:
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", worker.port, limit=1_024
+                )
+                writer.write(f"GET {LONG} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                status = (await reader.readline()).split(b" ")
+                counts[f"status {status[1].decode() if len(status) > 1 else 'none'}"] += 1
+                if b"200" in status:
+                    await asyncio.sleep(STALLS_S)
+                writer.close()
+            except OSError:
+                counts["cut off"] += 1
+            await asyncio.sleep(1.0)
+
+    async def measure(worker: LocalWorker) -> dict[str, float]:
+        counts: Counter[str] = Counter()
+        async with _watched(worker) as watched:
+            tasks = [asyncio.create_task(stall(worker, counts)) for _ in range(readers)]
+            await asyncio.sleep(seconds)
+            figures = watched.figures() | {name: float(n) for name, n in counts.items()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return figures
+
+    limit = {"K2_MEMORY_LIMIT": str(memory_mib << 20)}
+    return _run((), limit, ROWS, rate, measure)
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[str, float]:
+    """The answer's status, or the error's code, and the seconds it took; the body is read."""
+    began = time.monotonic()
+    try:
+        async with session.get(url) as answer:
+            if answer.status == 200:
+                async for _ in answer.content.iter_any():
+                    pass
+                found = "200"
+            else:
+                found = f"{answer.status} {(await answer.json())['error']['code']}"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        found = type(error).__name__
+    return found, time.monotonic() - began
+
+
+def heavy_queries(
+    clients: int = 64, each: int = 3, alone: int = 8, rate: int = 500
+) -> dict[str, float]:
+    """`clients` that each ask `each` heavy queries, against what one client gets alone."""
+
+    async def measure(worker: LocalWorker) -> dict[str, float]:
+        timeout = aiohttp.ClientTimeout(total=CLIENT_PATIENCE_S)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            await _ask(session, worker.url + HEAVY)
+            began = time.monotonic()
+            for _ in range(alone):
+                status, _ = await _ask(session, worker.url + HEAVY)
+                if status != "200":
+                    raise RuntimeError(f"one client alone was answered {status}")
+            alone_s = (time.monotonic() - began) / alone
+            counts: Counter[str] = Counter()
+            refused_s: list[float] = []
+            small_s: list[float] = []
+            small: Counter[str] = Counter()
+
+            async def client() -> None:
+                for _ in range(each):
+                    status, took_s = await _ask(session, worker.url + HEAVY)
+                    counts[status] += 1
+                    if status == "503 busy":
+                        refused_s.append(took_s)
+
+            async def ask_small() -> None:
+                while True:
+                    status, took_s = await _ask(session, worker.url + SMALL)
+                    small[status] += 1
+                    small_s.append(took_s)
+                    await asyncio.sleep(0.2)
+
+            async with _watched(worker) as watched:
+                beside = asyncio.create_task(ask_small())
+                began = time.monotonic()
+                await asyncio.gather(*(client() for _ in range(clients)))
+                took_s = time.monotonic() - began
+                beside.cancel()
+                await asyncio.wait([beside])
+                figures = watched.figures()
+        answered = counts["200"]
+        figures |= {f"answers {status}": float(n) for status, n in counts.items()}
+        figures |= {f"small {status}": float(n) for status, n in small.items()}
+        return figures | {
+            "one client alone, answers/s": 1 / alone_s,
+            "goodput, answers/s": answered / took_s,
+            "goodput share of alone": answered / took_s * alone_s,
+            "seconds in all": took_s,
+            "refusal p50 s": percentile(refused_s, 0.5) if refused_s else 0.0,
+            "refusal p99 s": percentile(refused_s, 0.99) if refused_s else 0.0,
+            "small p50 s": percentile(small_s, 0.5),
+            "small p99 s": percentile(small_s, 0.99),
+        }
+
+    return _run((), {}, ROWS, rate, measure)

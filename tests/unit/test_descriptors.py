@@ -1,0 +1,51 @@
+"""The limit of open files is raised, or the worker says which number it needs."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from k2_streams.runtime import descriptors
+from k2_streams.runtime.descriptors import DescriptorLimitError, raise_limit
+
+SOFT_AND_HARD = resource.RLIMIT_NOFILE
+
+
+def limited(monkeypatch, soft, hard):
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+    return limits
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "found"),
+    [
+        (1_024, 4_096, 4_096),
+        (1_024, 1 << 20, descriptors.RAISED_TO),
+        (1_024, resource.RLIM_INFINITY, descriptors.RAISED_TO),
+        (300, 300, 300),
+        (1 << 20, 1 << 20, 1 << 20),
+    ],
+)
+def test_the_soft_limit_is_raised_as_far_as_it_may_be(monkeypatch, soft, hard, found):
+    limits = limited(monkeypatch, soft, hard)
+    assert raise_limit(4, 96) == found
+    assert limits[-1] == (found, hard)
+
+
+def test_too_low_a_limit_is_refused_with_the_number(monkeypatch):
+    limited(monkeypatch, 1_024, 1_024)
+    with pytest.raises(DescriptorLimitError, match=r"is 1024, and 60 partitions need 1184 open"):
+        raise_limit(60, 96)
+
+
+def test_a_process_really_gets_what_it_is_told():
+    code = (
+        "import resource; from k2_streams.runtime.descriptors import raise_limit;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 600)); print(raise_limit(4, 96));"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split("\n")[:2] == ["600", "(600, 600)"]
