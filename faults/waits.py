@@ -6,6 +6,7 @@ from contextlib import closing
 
 from faults.injections import recovered
 from faults.stage import Stage, wait_until
+from k2_streams.runtime.settings import IDLE_WORKER_BYTES
 
 #: How long nothing answers.
 AWAY_S = (2.0, 12.0)
@@ -69,7 +70,8 @@ def memory_limit(stage: Stage, _number: int) -> float:
     victim = min(stage.workers)
     status = stage.status(victim)
     assert status is not None
-    limit_bytes = int(status["memory_bytes"] * LIMIT_SHARE)
+    # A lower one is refused at start; so much is taken as soon as anything comes.
+    limit_bytes = max(int(status["memory_bytes"] * LIMIT_SHARE), IDLE_WORKER_BYTES)
     stage.stop(victim)
     stage.start(victim, K2_MEMORY_LIMIT=str(limit_bytes))
 

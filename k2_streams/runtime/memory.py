@@ -1,28 +1,24 @@
-"""The process's memory, and what it may take: a setting, else the cgroup's, else the machine's."""
+"""The process's memory, and what it may take: a setting, else the cgroups', else the machine's."""
 
 from pathlib import Path
 
 import psutil
 
-#: A cgroup without a limit says so with a word (v2) or with a number near 2^63 (v1).
-_UNLIMITED_BYTES = 1 << 60
+from k2_streams.runtime.cgroup import tightest_limit_bytes
+
 _MIB = 1 << 20
 #: Of queries, where no setting says: so much, but no more than this part of what the process may
 #: take, and never less than this.
 QUERY_BYTES_MOST = 512 * _MIB
 QUERY_PART = 8
 QUERY_BYTES_LEAST = 64 * _MIB
-_CGROUP_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 class Memory:
     """Measures this process.
 
     Args:
-        limit_bytes: by setting; None: the smaller of the cgroup's limit and the machine's memory.
+        limit_bytes: by setting; None: the tightest of the cgroups' limits and the machine's memory.
     """
 
     def __init__(self, limit_bytes: int | None) -> None:
@@ -36,17 +32,15 @@ class Memory:
         return self.used_bytes / self.limit_bytes
 
 
-def found_limit_bytes(files: tuple[Path, ...] = _CGROUP_FILES) -> int:
-    """The smaller of the cgroup's limit and the machine's memory."""
+def found_limit_bytes(root: Path = Path("/")) -> int:
+    """The smaller of the tightest limit of the process's cgroups and the machine's memory.
+
+    Args:
+        root: of the file system, to look elsewhere in a test.
+    """
     machine = int(psutil.virtual_memory().total)
-    for file in files:
-        try:
-            text = file.read_text().strip()
-        except OSError:
-            continue  # not this version of cgroups
-        if text.isdigit() and 0 < int(text) < _UNLIMITED_BYTES:
-            return min(int(text), machine)
-    return machine
+    limit = tightest_limit_bytes(root)
+    return machine if limit is None else min(limit, machine)
 
 
 def query_limit_bytes(limit_bytes: int) -> int:

@@ -20,6 +20,9 @@ from k2_streams.lake.config import LakeConfig
 Parsed = TypeVar("Parsed")
 
 _MIB = 1024 * 1024
+#: An idle worker with default settings has a resident set of 232 to 250 MiB (measured). With a
+#: lower limit its source would be paused from its start on, for ever.
+IDLE_WORKER_BYTES = 256 * _MIB
 
 
 class SettingsError(ValueError):
@@ -33,7 +36,7 @@ class OverloadSettings:
     enabled: bool = True  # False: the level is always NORMAL
     enrich: bool = True  # False: a query computes what is null
     max_rate: int | None = None  # parsed records a second; None: what the machine can
-    memory_limit_bytes: int | None = None  # None: the cgroup's, else the machine's
+    memory_limit_bytes: int | None = None  # None: the cgroups', else the machine's
     tiers_file: Path | None = None  # None: the ASX 20 are tier 1
     policy: Policy = field(default_factory=Policy)
 
@@ -174,6 +177,14 @@ def _flag(value: str) -> bool:
         raise ValueError from None
 
 
+def _memory_limit(value: str) -> int | None:
+    """Bytes; 0: whatever the cgroups or the machine allow."""
+    limit_bytes = int(value)
+    if limit_bytes and not IDLE_WORKER_BYTES <= limit_bytes <= 1 << 50:
+        raise ValueError
+    return limit_bytes or None
+
+
 def _disk_bound(value: str) -> DiskBound:
     """`50%` of the disk, or bytes."""
     if value.endswith("%"):
@@ -211,7 +222,13 @@ def _overload(env: _Environment) -> OverloadSettings:
         enabled=env.parsed("K2_OVERLOAD", default=True, parse=_flag, expected="0 or 1"),
         enrich=env.parsed("K2_ENRICH", default=True, parse=_flag, expected="0 or 1"),
         max_rate=max_rate,
-        memory_limit_bytes=env.whole("K2_MEMORY_LIMIT", 0, 0, 1 << 50) or None,
+        memory_limit_bytes=env.parsed(
+            "K2_MEMORY_LIMIT",
+            None,
+            _memory_limit,
+            f"bytes, {IDLE_WORKER_BYTES} ({IDLE_WORKER_BYTES // _MIB} MiB) or more, as an idle "
+            "worker takes nearly that",
+        ),
         tiers_file=Path(tiers_file).absolute() if tiers_file else None,
         policy=Policy(triggers, env.seconds("K2_COOL_DOWN_S", 30.0)).scaled(max_rate),
     )
