@@ -31,7 +31,8 @@ FROM (
 CREATE TEMP TABLE found AS
 SELECT exchange || ':' || symbol AS scope, session, message_id,
     CASE WHEN $by_id OR sequence IS NULL
-        THEN regexp_extract(message_id, '[|]t:(.*)$', 1)
+        THEN replace(replace(
+            regexp_extract(message_id, '[|]t:(.*)$', 1), '%7C', '|'), '%25', '%')
         ELSE sequence::VARCHAR END AS key,
     source_partition, source_offset, source_index, log_partition, log_offset, log_row
 FROM read_parquet($files)

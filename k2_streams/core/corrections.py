@@ -1,8 +1,9 @@
 """Trades as corrected: which rows stand once cancels and corrections are applied.
 
-A correction is a row that refers to the row it changes, by `message_id`. Rows that refer to one
-another are one trade, whose root is what the first of them refers to: venues let a correction refer
-to the trade as it was first reported, or to the correction before it, and both are understood.
+A correction is a row that refers to the trade it changes, by the parts of its id. Rows that refer
+to one another are one trade, whose root is what the first of them refers to: venues let a
+correction refer to the trade as it was first reported, or to the correction before it, and both are
+understood.
 
 - A cancel is final, as in FIX: nothing of its trade stands, whatever else was or will be said of
   it. So a correction of a cancelled trade has no effect, in whichever order the two arrive.
@@ -17,59 +18,85 @@ Pure: the answer depends on the set of corrections and the places that they have
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from k2_streams.core.identity import TradeId
 
 CANCEL = "cancel"
 CORRECT = "correct"
+
+Place = tuple[int, int, int]  # in the log: partition, offset, row
 
 
 class Correction(NamedTuple):
     """A row that refers to another."""
 
-    message_id: str
-    ref_message_id: str
+    own: TradeId | None  # what others may refer to it by; None: it has no id but its trade's
+    refers_to: TradeId
     action: str  # CANCEL or CORRECT
     session: str
     sequence: int | None
-    place: tuple[int, int, int]  # in the log
+    place: Place
+
+    @property
+    def identity(self) -> TradeId | Place:
+        """What no other correction is called, unless it is the same one again."""
+        return self.own or self.place
 
 
-def superseded(corrections: Iterable[Correction]) -> set[str]:
-    """The `message_id` of every row that does not stand, cancels included.
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The rows that do not stand: new trades by what they are called, corrections by place."""
 
-    Ids of trades that are not known may be among them.
-    """
-    by_id = {one.message_id: one for one in sorted(corrections, key=lambda one: one.place)}
-    trades: dict[str, list[Correction]] = {}
+    trades: frozenset[TradeId] = frozenset()  # some may not be known
+    corrections: frozenset[Place] = frozenset()
+
+    def __len__(self) -> int:
+        """At most so many rows, unless a trade is there more than once."""
+        return len(self.trades) + len(self.corrections)
+
+
+NOTHING = Superseded()
+
+
+def superseded(corrections: Iterable[Correction]) -> Superseded:
+    """Every row that does not stand, cancels included."""
+    ordered = sorted(corrections, key=lambda one: one.place)
+    by_id = {one.identity: one for one in ordered}
+    trades: dict[TradeId, list[Correction]] = {}
     for one in by_id.values():
         trades.setdefault(_root(one, by_id), []).append(one)
-    gone: set[str] = set()
+    gone: set[TradeId | Place] = set()
     for root, members in trades.items():
         gone.add(root)
-        gone.update(one.message_id for one in members)
+        gone.update(one.identity for one in members)
         if all(one.action != CANCEL for one in members):
-            gone.discard(_standing(members).message_id)
-    return gone
+            gone.discard(_standing(members).identity)
+    return Superseded(
+        frozenset(one for one in gone if isinstance(one, TradeId)),
+        frozenset(one.place for one in ordered if one.identity in gone),
+    )
 
 
-def _root(one: Correction, by_id: dict[str, Correction]) -> str:
+def _root(one: Correction, by_id: dict[TradeId | Place, Correction]) -> TradeId:
     """What the first of a chain refers to; of a chain that bites its tail, its least id."""
-    seen = {one.message_id: None}
-    at = one.ref_message_id
+    seen: dict[TradeId, None] = {} if one.own is None else {one.own: None}
+    at = one.refers_to
     while at in by_id:
         if at in seen:
             ids = list(seen)
             return min(ids[ids.index(at) :])
         seen[at] = None
-        at = by_id[at].ref_message_id
+        at = by_id[at].refers_to
     return at
 
 
 def _standing(members: list[Correction]) -> Correction:
     """The last of a trade's corrections; `members` is in the order of their places."""
-    referred = {one.ref_message_id for one in members}
-    leaves = [one for one in members if one.message_id not in referred] or members
-    first: dict[str, tuple[int, int, int]] = {}
+    referred = {one.refers_to for one in members}
+    leaves = [one for one in members if one.own not in referred] or members
+    first: dict[str, Place] = {}
     for one in members:
         first.setdefault(one.session, one.place)
     return max(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core.identity import BY_TRADE_ID, SEPARATOR, escaped_column
 from k2_streams.core.schema import MICROS
 from k2_streams.core.stream import TRADES, Stream
 
@@ -96,6 +97,7 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
 
     Made from the data, never at random: the same trade has the same id whenever it is read again.
     A correction that repeats the id of the trade it changes is not that trade: its id is not used.
+    Names and ids are escaped (`core.identity`), so that no two messages share an id.
     """
 
     def text(name: str) -> pa.Array:
@@ -107,7 +109,7 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
         if _corrects(rows):
             repeats = pc.equal(trade_id, rows.column("ref_trade_id")).fill_null(fill_value=False)
             trade_id = pc.if_else(repeats, pa.scalar(None, pa.string()), trade_id)
-        tail = pc.binary_join_element_wise("t:", trade_id, "")
+        tail = pc.binary_join_element_wise(BY_TRADE_ID, escaped_column(trade_id), "")
     if tail.null_count:
         by_sequence = pc.binary_join_element_wise("s:", text("sequence"), "")
         tail = pc.coalesce(tail, by_sequence)
@@ -116,7 +118,7 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
             f"p:{source_partition}", text("source_offset"), text("source_index"), ":"
         )
         tail = pc.coalesce(tail, by_position)
-    return pc.binary_join_element_wise(text("exchange"), text("symbol"), text("session"), tail, "|")
+    return pc.binary_join_element_wise(*_names(rows), _escaped(rows, "session"), tail, SEPARATOR)
 
 
 def ref_message_ids(rows: pa.RecordBatch) -> pa.Array:
@@ -126,10 +128,18 @@ def ref_message_ids(rows: pa.RecordBatch) -> pa.Array:
     """
     if not _corrects(rows):
         return pa.nulls(rows.num_rows, pa.string())
-    tail = pc.binary_join_element_wise("t:", rows.column("ref_trade_id"), "")
-    session = pc.coalesce(rows.column("ref_session"), rows.column("session").cast(pa.string()))
-    names = [rows.column(name).cast(pa.string()) for name in ("exchange", "symbol")]
-    return pc.binary_join_element_wise(*names, session, tail, "|")
+    ref = escaped_column(rows.column("ref_trade_id"))
+    tail = pc.binary_join_element_wise(BY_TRADE_ID, ref, "")
+    session = pc.coalesce(_escaped(rows, "ref_session"), _escaped(rows, "session"))
+    return pc.binary_join_element_wise(*_names(rows), session, tail, SEPARATOR)
+
+
+def _names(rows: pa.RecordBatch) -> list[pa.Array]:
+    return [_escaped(rows, name) for name in ("exchange", "symbol")]
+
+
+def _escaped(rows: pa.RecordBatch, name: str) -> pa.Array:
+    return escaped_column(rows.column(name)).cast(pa.string())
 
 
 def _corrects(rows: pa.RecordBatch) -> bool:

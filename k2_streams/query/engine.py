@@ -149,7 +149,8 @@ class Session:
         """What the store said, if it was the store: what Python raised comes as DuckDB's base."""
         if self._store is None or type(error) is not duckdb.Error:
             return None
-        files = [file for value in statement.values if isinstance(value, list) for file in value]
+        lists = (value for value in statement.values if isinstance(value, list))
+        files = [text for texts in lists for text in texts if isinstance(text, str)]
         cause = self._store.failure(files)
         if cause is None:
             return None

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from k2_streams.core.corrections import Correction, superseded
+from k2_streams.core.corrections import superseded
 from k2_streams.core.enrichment import Notional, filled, of_ones
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import Sought, sought, with_ticks
@@ -18,8 +18,8 @@ from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, Session
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.result import as_rows
-from k2_streams.query.selection import ORDER, Selection
+from k2_streams.query.result import as_rows, corrections_of
+from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
@@ -145,11 +145,8 @@ class Reader:
             raise TooMuchError(
                 f"more than {MAX_CORRECTIONS} corrections: ask for fewer symbols at once"
             )
-        places = zip(*(rows.column(name).to_pylist() for name in ORDER[1:]), strict=True)
-        names = ("message_id", "ref_message_id", "action", "session", "sequence")
-        found = zip(*(rows.column(name).to_pylist() for name in names), places, strict=True)
-        gone = superseded(map(Correction._make, found))
-        return replace(selection, view="corrected", superseded=frozenset(gone))
+        gone = superseded(corrections_of(rows))
+        return replace(selection, view="corrected", superseded=gone)
 
     async def known(
         self, standing: Standing, symbols: Sequence[str], exchanges: tuple[str, ...]

@@ -1,12 +1,17 @@
 """What the engine gives, as an answer's rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 
+from k2_streams.core.corrections import Correction
+from k2_streams.core.identity import TradeId, trade_of
 from k2_streams.core.stream import Stream
+from k2_streams.query.selection import ORDER
 from k2_streams.query.token import Key
+
+_CORRECTION = ("exchange", "symbol", "session", "sequence", "trade_id", "action", "ref_message_id")
 
 
 def as_rows(stream: Stream, table: pa.Table) -> pa.Table:
@@ -34,3 +39,16 @@ def rows_from_lake(rows: pa.Table, held: Mapping[int, int]) -> int:
         int(np.count_nonzero((partitions == partition) & (offsets < offset)))
         for partition, offset in held.items()
     )
+
+
+def corrections_of(rows: pa.Table) -> Iterator[Correction]:
+    """Rows that refer to others, by the parts of what they and the others are called."""
+    places = zip(*(rows.column(name).to_pylist() for name in ORDER[1:]), strict=True)
+    columns = (rows.column(name).to_pylist() for name in _CORRECTION)
+    for (exchange, symbol, session, sequence, trade_id, action, ref), place in zip(
+        zip(*columns, strict=True), places, strict=True
+    ):
+        refers_to = trade_of(ref, exchange, symbol)
+        repeats = trade_id is None or trade_id == refers_to.trade_id
+        own = None if repeats else TradeId(exchange, symbol, session, trade_id)
+        yield Correction(own, refers_to, action, session, sequence, place)

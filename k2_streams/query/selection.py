@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from k2_streams.core.corrections import NOTHING, Superseded
 from k2_streams.query.token import Key
 
 #: Every row; what stands after corrections; or the rows that correct others, for that view's sake.
@@ -27,4 +28,4 @@ class Selection:
     descending: bool = False
     at_most: int | None = None  # the first rows of the order
     view: View = REPORTED
-    superseded: frozenset[str] = frozenset()  # rows by id that the view as corrected leaves out
+    superseded: Superseded = NOTHING  # rows that the view as corrected leaves out

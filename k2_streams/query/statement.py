@@ -35,7 +35,7 @@ _TYPES: dict[pa.DataType, str] = {
     DECIMAL: "DECIMAL(38, 18)",
 }
 
-Value = str | int | list[str]
+Value = str | int | list[str] | list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,5 +286,20 @@ def _in_view(where: _Where, selection: Selection) -> None:
         where.add("ref_message_id IS NOT NULL")
     elif selection.view == "corrected":
         where.add("action IS DISTINCT FROM ?", CANCEL)
-    if selection.superseded:
-        where.add("message_id NOT IN (SELECT unnest(?))", sorted(selection.superseded))
+    gone = selection.superseded
+    if gone.trades:
+        parts = ("exchange", "symbol", "session", "trade_id")
+        own = ", ".join(f"'{name}': {name}" for name in parts)
+        none = ", ".join(f"'{name}': ''" for name in parts)
+        # Compared part by part: earlier versions' ids are not one text a message.
+        where.add(
+            f"CASE WHEN action IS NULL AND trade_id IS NOT NULL THEN {{{own}}} ELSE {{{none}}} END "
+            "NOT IN (SELECT unnest(?))",
+            [trade._asdict() for trade in sorted(gone.trades)],
+        )
+    if gone.corrections:
+        where.add(
+            "CASE WHEN action IS NULL THEN '' ELSE "
+            "concat_ws(':', log_partition, log_offset, log_row) END NOT IN (SELECT unnest(?))",
+            [":".join(map(str, place)) for place in sorted(gone.corrections)],
+        )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.corrections import CANCEL
+from k2_streams.core.corrections import CANCEL, Superseded
 from k2_streams.core.schema import MICROS, TRADES
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import has_tick
@@ -52,9 +52,23 @@ def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -
     """
     rows = _expand(stream, _first(list(_hits(batches, selection)), selection))
     if selection.superseded and rows.num_rows:
-        gone = pa.array(sorted(selection.superseded), pa.string())
-        rows = rows.filter(pc.invert(pc.is_in(rows.column("message_id"), value_set=gone)))
+        rows = rows.filter(pc.invert(_superseded(rows, selection.superseded)))
     return rows
+
+
+def _superseded(rows: pa.Table, gone: Superseded) -> pa.ChunkedArray:
+    """Of each row, whether it does not stand. Ids of the tail are made here: no two share one."""
+    is_new = pc.is_null(rows.column("action"))
+    ids = pa.array((trade.message_id for trade in gone.trades), pa.string())
+    place = pc.binary_join_element_wise(
+        *(rows.column(name).cast(pa.string()) for name in ORDER[1:]), ":"
+    )
+    places = pa.array((":".join(map(str, place)) for place in gone.corrections), pa.string())
+    return pc.if_else(
+        is_new,
+        pc.is_in(rows.column("message_id"), value_set=ids),
+        pc.is_in(place, value_set=places),
+    )
 
 
 def places_and_prices(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:

@@ -345,6 +345,16 @@ MUTANTS = (
         ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
+        "separator-not-escaped",
+        "a `|` within a name stands in an id as it is: two messages share one",
+        "tests/property/test_identity.py::",
+        (
+            "core/identity.py",
+            'ESCAPES = (("%", "%25"), (SEPARATOR, "%7C"))',
+            'ESCAPES = (("%", "%25"),)',
+        ),
+    ),
+    _mutant(
         "filter-believed-before-it-was-rebuilt",
         "a filter says no of ids that the store holds since before the restart",
         "tests/property/test_dedup_batch.py::",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from query_world import T0, World
 
 from k2_streams.core.corrections import CANCEL, CORRECT, Correction, superseded
+from k2_streams.core.identity import TradeId
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.request import parse_rows
@@ -71,13 +72,33 @@ def test_what_stands_is_what_the_plain_rule_says(messages):
         }
         for n, (action, ref) in enumerate(messages)
     ]
+
+    def trade(name: str) -> TradeId:
+        return TradeId("X", "A", "0", name)
+
     corrections = [
-        Correction(r["message_id"], r["ref_message_id"], r["action"], "0", r["sequence"], (0, n, 0))
+        Correction(
+            trade(r["message_id"]),
+            trade(r["ref_message_id"]),
+            r["action"],
+            "0",
+            r["sequence"],
+            (0, n, 0),
+        )
         for n, r in enumerate(rows)
         if r["action"]
     ]
     gone = superseded(corrections)
-    assert sorted(r["message_id"] for r in rows if r["message_id"] not in gone) == plainly(rows)
+    stands = [
+        r["message_id"]
+        for n, r in enumerate(rows)
+        if (
+            (0, n, 0) not in gone.corrections
+            if r["action"]
+            else trade(r["message_id"]) not in gone.trades
+        )
+    ]
+    assert sorted(stands) == plainly(rows)
     assert superseded(reversed(corrections)) == gone
 
 
