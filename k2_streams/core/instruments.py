@@ -7,10 +7,14 @@ quantity is (the multiplier), and whether it is quoted inversely. The notional o
     inverse   quantity * multiplier / price      in the underlying; the multiplier is in currency
 
 Both are exact decimals of 18 places, rounded half to even where more would be needed; null where
-the result does not fit, and where the table does not know the instrument at the trade's time.
+the result does not fit, and where the table does not know the instrument at the trade's time. A
+price below zero makes a linear notional below zero; an inverse one is null at or below zero.
+
+The table also says which prices an instrument may have: as a rule those above zero.
 """
 
-from collections.abc import Iterable
+import enum
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from itertools import pairwise
@@ -28,6 +32,32 @@ from k2_streams.core.schema import DECIMAL
 _EXACT = Context(prec=2 * DECIMAL.precision)
 _LIMIT = 10**DECIMAL.precision
 _ONE = Decimal(1)
+#: The symbol of an entry that holds for every instrument of its exchange that has no entry of its
+#: own at that time.
+EVERY_SYMBOL = "*"
+
+
+class PriceDomain(enum.StrEnum):
+    """Which prices an instrument may have."""
+
+    POSITIVE = "positive"
+    NON_NEGATIVE = "non-negative"
+    ANY = "any"
+
+    def admits(self, price: Decimal) -> bool:
+        """Whether the instrument may have this price."""
+        if price > 0 or self is PriceDomain.ANY:
+            return True
+        return self is PriceDomain.NON_NEGATIVE and price == 0
+
+
+#: The domain of an instrument's prices, by exchange, symbol and event time in ns.
+PriceDomains = Callable[[str, str, int], PriceDomain]
+
+
+def positive_prices(_exchange: str, _symbol: str, _time_ns: int) -> PriceDomain:
+    """The domain of every instrument's prices where no reference table says otherwise."""
+    return PriceDomain.POSITIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +72,7 @@ class Instrument:
     inverse: bool = False
     zone: str = "UTC"  # of its trading days
     calendar: str | None = None  # of its trading days, as the venue names it
+    price_domain: PriceDomain = PriceDomain.POSITIVE
     valid_from_ns: int | None = None  # inclusive; None: always was
     valid_to_ns: int | None = None  # exclusive; None: still is
 
@@ -107,10 +138,23 @@ class Instruments:
         (index,) = self._indices(exchange, symbol, np.array([time_ns], np.int64)).tolist()
         return None if index < 0 else self._entries[index]
 
+    def price_domain(self, exchange: str, symbol: str, time_ns: int) -> PriceDomain:
+        """Which prices an instrument may have at a time; above zero, where nothing is known."""
+        entry = self.at(exchange, symbol, time_ns)
+        return PriceDomain.POSITIVE if entry is None else entry.price_domain
+
     def _indices(
         self, exchange: str, symbol: str, times_ns: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Of each time, the entry that holds; -1: none."""
+        own = self._own(exchange, symbol, times_ns)
+        if (exchange, EVERY_SYMBOL) not in self._periods or (own >= 0).all():
+            return own
+        return np.where(own >= 0, own, self._own(exchange, EVERY_SYMBOL, times_ns))
+
+    def _own(
+        self, exchange: str, symbol: str, times_ns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         periods = self._periods.get((exchange, symbol))
         if periods is None:
             return np.full(len(times_ns), -1, np.int64)

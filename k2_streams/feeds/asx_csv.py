@@ -120,17 +120,18 @@ class AsxCsv(MessageFeed):
             conditions=conditions,
             vendor=vendor or None,
             trading_day=stamp.day.number,
+            time=f"{date} {time}",
         )
         return Message([trade], stamp.sequence, stamp.day.name)
 
 
 def split(value: bytes, columns: tuple[str, ...]) -> list[str]:
-    """The columns of a line.
+    """The columns of a line; its end, whichever way the file writes it, is in none of them.
 
     Raises:
         RefusedError: there are more or less of them.
     """
-    parts = value.decode().split(",")
+    parts = value.decode().rstrip("\r\n").split(",")
     if len(parts) != len(columns):
         detail = f"expected {len(columns)} columns ({','.join(columns)}), found {len(parts)}"
         raise refuse(Reason.WRONG_COLUMNS, None, detail)
@@ -143,7 +144,7 @@ def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -
     Raises:
         RefusedError: one of them is none, or the key names another symbol.
     """
-    agreeing(key, EXCHANGE, symbol)
+    agreeing(key, None, symbol)
     if not _NUMBER.fullmatch(number) or int(number) > MAX_INT64:
         detail = f"expected 0 to 2^63 - 1, found {shown(number)}"
         raise refuse(Reason.SEQUENCE_RANGE, "sequence", detail)

@@ -10,21 +10,22 @@ from typing import NamedTuple
 import numpy as np
 
 from k2_streams.feeds.asx_csv import AsxCsv, Stamp, split, stamped
+from k2_streams.feeds.decimals import is_zero
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal, RefusedError, readable
 from k2_streams.feeds.keys import KeyColumn
 from k2_streams.feeds.quote_columns import QuoteColumns, finish_quotes
 
 _COLUMNS = ("sequence", "symbol", "date", "time", "bid", "ask", "bid volume", "ask volume")
+#: Where `NUMBERS` stand among a line's sides.
+_ORDER = (0, 2, 1, 3)
 
 
 class _Quote(NamedTuple):
-    """A quote, its numbers still text."""
+    """A quote, its numbers still text: bid, ask and their volumes."""
 
     stamp: Stamp
-    bid: str
-    ask: str
-    bid_volume: str
-    ask_volume: str
+    time: str
+    sides: list[str | None]
 
 
 class AsxQuotesCsv:
@@ -46,21 +47,22 @@ class AsxQuotesCsv:
                 refused[message] = error.refusal
             else:
                 messages.append(message)
-                quotes.append(_Quote(stamp, *sides))
+                quotes.append(_Quote(stamp, f"{date} {time}", [*map(_offered, sides)]))
         stamps = [quote.stamp for quote in quotes]
         columns = QuoteColumns(
             message=np.array(messages, dtype=np.int32),
-            numbers=[
-                [quote.bid for quote in quotes],
-                [quote.bid_volume for quote in quotes],
-                [quote.ask for quote in quotes],
-                [quote.ask_volume for quote in quotes],
-            ],
+            numbers=[[quote.sides[at] for quote in quotes] for at in _ORDER],
             names=("bid", "bid volume", "ask", "ask volume"),
             time_name="time",
+            times=[quote.time for quote in quotes],
             event_time_ns=np.array([stamp.time_ns for stamp in stamps], dtype=np.int64),
             sequence=np.array([stamp.sequence for stamp in stamps], dtype=np.int64),
             sessions=[stamp.day.name for stamp in stamps],
             trading_days=np.array([stamp.day.number for stamp in stamps], dtype=np.int32),
         )
         return finish_quotes(batch, KeyColumn.of(batch.keys), columns, refused)
+
+
+def _offered(text: str) -> str | None:
+    """A number, of which zero says that nobody quotes, whatever prices the instrument may have."""
+    return None if is_zero(text) else text

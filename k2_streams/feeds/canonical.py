@@ -1,6 +1,6 @@
 """K2's own format of trades: one JSON object a record, as `k2.trades.raw`'s contract has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, Generic, Protocol
 
@@ -11,11 +11,27 @@ import pyarrow.compute as pc
 
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.canonical_batch import decode_lines
-from k2_streams.feeds.canonical_record import SESSION, TRADE, Kind, Line, Record, Shape, read
+from k2_streams.feeds.canonical_record import (
+    SESSION,
+    SIDES,
+    TRADE,
+    UNKNOWN_SIDE,
+    Kind,
+    Line,
+    Outcome,
+    Record,
+    Shape,
+    add,
+    outcome,
+)
 from k2_streams.feeds.columns import Explain, TradeColumns, finish
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn
+
+_SIDES = frozenset({None, *SIDES})
+#: By message, the attributes whose value K2 does not know.
+Unknown = dict[int, tuple[str, ...]]
 
 
 class CanonicalFeed(Generic[Kind]):
@@ -43,15 +59,19 @@ class CanonicalFeed(Generic[Kind]):
         lines, left = decode_lines(self._shape, batch.values)
         messages = np.arange(len(batch.values), dtype=np.int32)
         refused: dict[int, Refusal] = {}
+        unknown: Unknown = {}
         if left:
-            messages, lines = _with_the_rest(self._shape, batch, messages, lines, left, refused)
+            slow = {message: _outcome(self._shape, batch, message) for message in left}
+            refused = _refusals(slow)
+            unknown = {at: found.unknown for at, found in slow.items() if found.unknown}
+            messages, lines = _with_the_rest(messages, lines, slow, refused)
         wrong = _disagree(keys, messages, lines) | _bad_sessions(lines)
 
         def explain(message: int, found: Refusal) -> Refusal:
-            outcome = _read(self._shape, batch, message)
-            return outcome if isinstance(outcome, Refusal) else found
+            result = _outcome(self._shape, batch, message).result
+            return result if isinstance(result, Refusal) else found
 
-        return self._finish(batch, keys, messages, lines, refused, wrong, explain)
+        return self._finish(batch, keys, messages, lines, unknown, refused, wrong, explain)
 
 
 class Finish(Protocol[Kind]):
@@ -63,11 +83,12 @@ class Finish(Protocol[Kind]):
         keys: KeyColumn,
         messages: npt.NDArray[np.int32],
         lines: list[Kind],
+        unknown: Unknown,
         refused: dict[int, Refusal],
         wrong: npt.NDArray[np.bool_],
         explain: Explain,
     ) -> Decoded:
-        """Of these messages, which have been read."""
+        """Of these messages, which have been read; `unknown` by message."""
         ...
 
 
@@ -76,18 +97,23 @@ def _finish_trades(
     keys: KeyColumn,
     messages: npt.NDArray[np.int32],
     lines: list[Line[Any]],
+    unknown: Unknown,
     refused: dict[int, Refusal],
     wrong: npt.NDArray[np.bool_],
     explain: Explain,
 ) -> Decoded:
+    sides = [line.side for line in lines]
+    if not _SIDES.issuperset(sides):
+        unknown |= _lose_sides(messages, lines)
+        sides = [line.side for line in lines]
     (prices, quantities), binary = number_texts(lines, "price", "quantity")
     trades = TradeColumns(
-        **said(messages, lines),
+        **said(messages, lines, unknown),
         prices=prices,
         quantities=quantities,
         binary_numbers=binary,
         trade_ids=[line.trade_id for line in lines],
-        sides=[line.side for line in lines],
+        sides=sides,
     )
     actions = [line.action for line in lines]
     refs = [line.ref_trade_id for line in lines]
@@ -97,6 +123,17 @@ def _finish_trades(
         trades.ref_trade_ids, trades.ref_sessions = refs, sessions
         wrong = wrong | np.array([_misrefers(line) for line in lines], dtype=np.bool_)
     return finish(batch, keys, trades, refused, wrong=wrong, explain=explain)
+
+
+def _lose_sides(messages: npt.NDArray[np.int32], lines: list[Line[Any]]) -> Unknown:
+    """Make sides that K2 does not know unknown, and keep them in `vendor`: as `outcome` does."""
+    lost: Unknown = {}
+    for message, line in zip(messages.tolist(), lines, strict=True):
+        if line.side is not None and line.side not in _SIDES:
+            line.vendor = dict(line.vendor or {})
+            add(line.vendor, "side", line.side)
+            line.side, lost[message] = UNKNOWN_SIDE, ("side",)
+    return lost
 
 
 def _misrefers(line: Line[Any]) -> bool:
@@ -114,35 +151,34 @@ class Canonical(CanonicalFeed[Line[Any]]):
         super().__init__(TRADE, _finish_trades)
 
 
-def _read(shape: Shape[Kind], batch: RawBatch, message: int) -> Kind | Refusal:
+def _outcome(shape: Shape[Kind], batch: RawBatch, message: int) -> Outcome[Kind]:
     value, key = batch.values[message], batch.keys[message]
-    return read(shape, value, key, int(batch.append_time_ms[message]))
+    return outcome(shape, value, key, int(batch.append_time_ms[message]), batch.price_domains)
+
+
+def _refusals(slow: Mapping[int, Outcome[Kind]]) -> dict[int, Refusal]:
+    results = {message: found.result for message, found in slow.items()}
+    return {at: result for at, result in results.items() if isinstance(result, Refusal)}
 
 
 def _with_the_rest(
-    shape: Shape[Kind],
-    batch: RawBatch,
     messages: npt.NDArray[np.int32],
     lines: list[Kind],
-    left: list[int],
-    refused: dict[int, Refusal],
+    slow: Mapping[int, Outcome[Kind]],
+    refused: Mapping[int, Refusal],
 ) -> tuple[npt.NDArray[np.int32], list[Kind]]:
-    """Read the records that no quick way took: into `lines` in their order, or into `refused`."""
-    slow: dict[int, Kind] = {}
-    for message in left:
-        outcome = _read(shape, batch, message)
-        if isinstance(outcome, Refusal):
-            refused[message] = outcome
-        else:
-            slow[message] = outcome
+    """The messages that are not refused, and their records, those that no quick way took too."""
     kept = np.delete(messages, list(refused))
-    if not slow:
+    read = {at: found.result for at, found in slow.items() if not isinstance(found.result, Refusal)}
+    if not read:
         return kept, lines
     quick = iter(lines)
-    return kept, [slow[place] if place in slow else next(quick) for place in kept.tolist()]
+    return kept, [read[place] if place in read else next(quick) for place in kept.tolist()]
 
 
-def said(messages: npt.NDArray[np.int32], lines: Sequence[Record]) -> dict[str, Any]:
+def said(
+    messages: npt.NDArray[np.int32], lines: Sequence[Record], unknown: Unknown
+) -> dict[str, Any]:
     """The columns that records of every shape have."""
     return {
         "message": messages,
@@ -152,6 +188,7 @@ def said(messages: npt.NDArray[np.int32], lines: Sequence[Record]) -> dict[str, 
         "receive_times_ns": [line.receive_time_ns for line in lines],
         "vendors": [line.vendor for line in lines],
         "sessions": [line.session for line in lines],
+        "unknown": [unknown.get(message) for message in messages.tolist()] if unknown else None,
     }
 
 

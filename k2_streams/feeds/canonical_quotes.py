@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical import CanonicalFeed, number_texts, said
+from k2_streams.feeds.canonical import CanonicalFeed, Unknown, number_texts, said
 from k2_streams.feeds.canonical_record import (
     Need,
     Number,
     Record,
     Shape,
-    above_zero_or_none,
+    price_or_none,
+    quantity_or_none,
 )
 from k2_streams.feeds.columns import Explain
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
@@ -24,7 +25,10 @@ from k2_streams.feeds.quote_columns import NUMBERS, QuoteColumns, finish_quotes
 
 
 class QuoteLine(Record, Generic[Number], kw_only=True, gc=False):
-    """A canonical quote as it stands. Both prices must be named: null or zero is no such side."""
+    """A canonical quote as it stands. Both prices must be named: null is no such side.
+
+    So is zero, unless the reference table admits a price of zero.
+    """
 
     bid_price: Number | None
     ask_price: Number | None
@@ -41,10 +45,10 @@ class StrictQuoteLine(
 QUOTE: Shape[QuoteLine[Any]] = Shape(
     QuoteLine,
     before={
-        "bid_price": (above_zero_or_none, Need.FIELD),
-        "bid_quantity": (above_zero_or_none, Need.NONE),
-        "ask_price": (above_zero_or_none, Need.FIELD),
-        "ask_quantity": (above_zero_or_none, Need.NONE),
+        "bid_price": (price_or_none, Need.FIELD),
+        "bid_quantity": (quantity_or_none, Need.NONE),
+        "ask_price": (price_or_none, Need.FIELD),
+        "ask_quantity": (quantity_or_none, Need.NONE),
     },
     behind={},
     strict=msgspec.json.Decoder(StrictQuoteLine[str]),
@@ -58,12 +62,13 @@ def _finish(
     keys: KeyColumn,
     messages: npt.NDArray[np.int32],
     lines: list[QuoteLine[Any]],
+    unknown: Unknown,
     refused: dict[int, Refusal],
     wrong: npt.NDArray[np.bool_],
     explain: Explain,
 ) -> Decoded:
     numbers, binary = number_texts(lines, *NUMBERS)
-    quotes = QuoteColumns(**said(messages, lines), numbers=numbers, binary_numbers=binary)
+    quotes = QuoteColumns(**said(messages, lines, unknown), numbers=numbers, binary_numbers=binary)
     return finish_quotes(batch, keys, quotes, refused, wrong=wrong, explain=explain)
 
 

@@ -9,13 +9,16 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from functools import partial
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
 from k2_streams.core.corrections import CANCEL, CORRECT
+from k2_streams.core.instruments import PriceDomain, PriceDomains, positive_prices
+from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.feeds import decimals, keys
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
@@ -36,7 +39,9 @@ MAX_TRADE_ID_CHARS = 128
 SESSION = re.compile(r"[\x20-\x7e]{1,64}")
 
 Number = TypeVar("Number")  # str where prices are decimal strings; Raw for the JSON text itself
-Side = Literal["buy", "sell", "unknown"]
+SIDES = ("buy", "sell", "unknown")
+#: What a side is that K2 does not know.
+UNKNOWN_SIDE = "unknown"
 Action = Literal["new", "cancel", "correct"]
 CORRECTIONS = frozenset({CANCEL, CORRECT})
 
@@ -60,7 +65,7 @@ class Line(Record, Generic[Number], kw_only=True, gc=False):
     price: Number
     quantity: Number
     trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
-    side: Side | None = None
+    side: str | None = None  # any text: one of `SIDES`, or unknown
     action: Action | None = None
     ref_trade_id: Annotated[str, Meta(min_length=1, max_length=MAX_TRADE_ID_CHARS)] | None = None
     ref_session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
@@ -84,6 +89,8 @@ class Need(enum.Enum):
 
 
 Check = Callable[[Raw], Any]
+#: The same of a number, of an instrument whose prices have this domain.
+NumberCheck = Callable[[Raw, PriceDomain], Any]
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -93,8 +100,10 @@ class Shape(Generic[Kind]):
 
     Attributes:
         record: what `read` gives.
-        fields: the fields of its own and what checks each, in the order of the contract; those that
-            stand before the event time, and those behind the sequence.
+        before: its numbers, which stand before the event time, and what checks each, in the order
+            of the contract.
+        behind: its other fields, which stand behind the sequence, in the same way.
+        optional: attributes of its own that may be lost, what checks each, and what it is then.
         strict: decodes a record with no other fields whose numbers are strings.
         strict_raw: the same whose numbers may be JSON numbers, kept as their text.
         loose: the same with other fields.
@@ -102,11 +111,12 @@ class Shape(Generic[Kind]):
     """
 
     record: type[Kind]
-    before: Mapping[str, tuple[Check, Need]]
+    before: Mapping[str, tuple[NumberCheck, Need]]
     behind: Mapping[str, tuple[Check, Need]]
     strict: "msgspec.json.Decoder[Kind]"
     strict_raw: "msgspec.json.Decoder[Kind]"
     loose: "msgspec.json.Decoder[Kind]"
+    optional: Mapping[str, tuple[Check, Any]] = field(default_factory=dict)
     together: "Callable[[Mapping[str, Any]], tuple[str, _FaultError] | None]" = lambda _: None
     known: frozenset[str] = field(init=False)
 
@@ -119,7 +129,7 @@ class Shape(Generic[Kind]):
         return [name for name in fields if name not in self.known]
 
 
-_SIDES, _ACTIONS = get_args(Side), get_args(Action)
+_ACTIONS = get_args(Action)
 _ANY_FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _TEXTS: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
@@ -142,46 +152,77 @@ class _FaultError(ValueError):
         self.detail = detail
 
 
+def _in_domain(check: NumberCheck, domain: PriceDomain, raw: Raw) -> Any:
+    return check(raw, domain)
+
+
+class Outcome(NamedTuple, Generic[Kind]):
+    """What a record is."""
+
+    result: Kind | Refusal
+    unknown: tuple[str, ...] = ()  # attributes whose value K2 does not know
+
+
 def read(
-    shape: Shape[Kind], value: bytes | None, key: bytes | None, append_time_ms: int
+    shape: Shape[Kind],
+    value: bytes | None,
+    key: bytes | None,
+    append_time_ms: int,
+    price_domains: PriceDomains = positive_prices,
 ) -> Kind | Refusal:
+    """The result of `outcome`."""
+    return outcome(shape, value, key, append_time_ms, price_domains).result
+
+
+def outcome(
+    shape: Shape[Kind],
+    value: bytes | None,
+    key: bytes | None,
+    append_time_ms: int,
+    price_domains: PriceDomains,
+) -> Outcome[Kind]:
     """Decode one record.
 
     Returns:
         The record, its fields valid, its prices shortened to plain decimal text and fields that K2
-        does not know merged into `vendor`; or the first fault, in the order of the contract's
-        fields, with what can be read of its sequence.
+        does not know merged into `vendor`, and with them the values of optional attributes that K2
+        does not know; or the first fault, in the order of the contract's fields, with what can be
+        read of its sequence.
     """
     try:
         fields = _parse(readable(value))
     except RefusedError as error:
-        return error.refusal
+        return Outcome(error.refusal)
     if key is None:
-        return Refusal(Reason.NULL_KEY, "key", "expected EXCHANGE:SYMBOL, found none")
+        detail = "expected EXCHANGE:SYMBOL, found none"
+        return Outcome(Refusal(Reason.NULL_KEY, "key", detail))
     found = _Found(fields)
     take, faults = found.take, found.faults
     exchange = take("exchange", _exchange, Need.VALUE)
     symbol = take("symbol", _symbol, Need.VALUE)
     agrees = _agrees(key, exchange, symbol, faults)
-    for name, (check, need) in shape.before.items():
-        take(name, check, need)
-    time_ns = take("exchange_time_ns", _event_time(append_time_ms), Need.VALUE)
+    read_time = _event_time(append_time_ms)
+    domain = found.price_domain(price_domains, read_time)
+    for name, (check_number, need) in shape.before.items():
+        take(name, partial(_in_domain, check_number, domain), need)
+    time_ns = take("exchange_time_ns", read_time, Need.VALUE)
     sequence = take("sequence", _sequence)
     session = take("session", _session)
     for name, (check, need) in shape.behind.items():
         take(name, check, need)
-    take("conditions", _CONDITIONS)
-    vendor = take("vendor", _VENDOR)
-    take("receive_time_ns", _receive_time)
+    for name, (check, otherwise) in (*shape.optional.items(), *_OPTIONAL.items()):
+        found.take_if_known(name, check, otherwise)
     wrong = None if faults else shape.together(found.values)
     if wrong is not None:
         faults[wrong[0]] = wrong[1]
     for name, fault in faults.items():
+        known = (sequence, session, time_ns or 0)
         if not agrees or sequence is None or "session" in faults:
-            return Refusal(fault.reason, name, fault.detail)
-        return Refusal(fault.reason, name, fault.detail, sequence, session, time_ns or 0)
-    found.values["vendor"] = with_unknown(fields, shape.unknown(fields), vendor)
-    return shape.record(**found.values)
+            known = (-1, None, 0)
+        return Outcome(Refusal(fault.reason, name, fault.detail, *known))
+    kept = [*shape.unknown(fields), *found.unknown]
+    found.values["vendor"] = with_unknown(fields, kept, found.values["vendor"])
+    return Outcome(shape.record(**found.values), tuple(found.unknown))
 
 
 class _Found:
@@ -191,6 +232,7 @@ class _Found:
         self._fields = fields
         self.values: dict[str, Any] = {}
         self.faults: dict[str, _FaultError] = {}
+        self.unknown: list[str] = []
 
     def take(self, name: str, check: Check, need: Need = Need.NONE) -> Any:
         """A field's value; None where there is none, or it is at fault."""
@@ -204,6 +246,22 @@ class _Found:
         except _FaultError as fault:
             self.faults[name] = fault
         return self.values[name]
+
+    def take_if_known(self, name: str, check: Check, otherwise: Any) -> None:
+        """An optional attribute's value; `otherwise` where its value is unknown."""
+        if self.take(name, check) is None and self.faults.pop(name, None) is not None:
+            self.values[name] = otherwise
+            self.unknown.append(name)
+
+    def price_domain(self, price_domains: PriceDomains, read_time: Check) -> PriceDomain:
+        """Which prices the record's instrument may have at its event time."""
+        raw, names = self._fields.get("exchange_time_ns"), self.values
+        if raw is None or names["exchange"] is None or names["symbol"] is None:
+            return PriceDomain.POSITIVE
+        try:
+            return price_domains(names["exchange"], names["symbol"], read_time(raw))
+        except _FaultError:
+            return PriceDomain.POSITIVE
 
 
 def _parse(value: bytes) -> dict[str, Raw]:
@@ -241,6 +299,8 @@ def with_unknown(
 ) -> dict[str, str] | None:
     """A record's `vendor`, with the fields that K2 does not know beside what it holds.
 
+    Among them are those whose name K2 knows, and not their value.
+
     A string is kept as itself, anything else as its JSON text. Where `vendor` has the name already
     both are kept: the field's then begins with `$.`, as JSONPath writes it.
 
@@ -250,16 +310,20 @@ def with_unknown(
     if not unknown:
         return vendor
     merged = {} if vendor is None else dict(vendor)
-    for unknown_name in unknown:
-        text = bytes(fields[unknown_name])
-        name = unknown_name
-        while name in merged:
-            name = f"$.{name}"
+    for name in unknown:
+        text = bytes(fields[name])
         if text[:1] != b'"':
-            merged[name] = text.decode()
+            add(merged, name, text.decode())
         else:
-            merged[name] = _TEXT.decode(text) if b"\\" in text else text[1:-1].decode()
+            add(merged, name, _TEXT.decode(text) if b"\\" in text else text[1:-1].decode())
     return merged
+
+
+def add(vendor: dict[str, str], name: str, text: str) -> None:
+    """Keep a text in `vendor`, beside one that has its name."""
+    while name in vendor:
+        name = f"$.{name}"
+    vendor[name] = text
 
 
 def _agrees(
@@ -314,23 +378,33 @@ def _exchange(raw: Raw) -> str:
 
 def _symbol(raw: Raw) -> str:
     text: str = _text(raw)
-    if not keys.SYMBOL.fullmatch(text):
-        detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
-        raise _FaultError(Reason.BAD_SYMBOL, detail)
+    if not is_symbol(text):
+        raise _FaultError(Reason.BAD_SYMBOL, f"expected {SYMBOL_RULE}, found {shown(text)}")
     return text
 
 
-def above_zero(raw: Raw) -> str:
-    """A decimal above zero, as its shortest plain text."""
+def price(raw: Raw, domain: PriceDomain) -> str:
+    """A decimal in a domain, as its shortest plain text."""
     try:
-        return decimals.plain_text(decimals.positive(_number_text(raw)))
+        return decimals.plain_text(decimals.number(_number_text(raw), domain.admits))
     except decimals.DecimalTextError as error:
         raise _FaultError(error.reason, error.detail) from None
 
 
-def above_zero_or_none(raw: Raw) -> str | None:
-    """The same; None of a zero."""
-    return None if decimals.is_zero(_number_text(raw)) else above_zero(raw)
+def quantity(raw: Raw, domain: PriceDomain) -> str:  # noqa: ARG001 - a `NumberCheck`
+    """A decimal above zero, as its shortest plain text."""
+    return price(raw, PriceDomain.POSITIVE)
+
+
+def price_or_none(raw: Raw, domain: PriceDomain) -> str | None:
+    """A price; None of a zero that is not in the domain."""
+    is_absent = decimals.is_zero(_number_text(raw)) and domain is PriceDomain.POSITIVE
+    return None if is_absent else price(raw, domain)
+
+
+def quantity_or_none(raw: Raw, domain: PriceDomain) -> str | None:  # noqa: ARG001 - a `NumberCheck`
+    """A quantity; None of a zero."""
+    return price_or_none(raw, PriceDomain.POSITIVE)
 
 
 def _number_text(raw: Raw) -> str:
@@ -421,22 +495,28 @@ def _reference_fault(values: Mapping[str, Any]) -> tuple[str, _FaultError] | Non
 
 def _side(raw: Raw) -> str:
     text: str = _text(raw)
-    if text not in _SIDES:
-        raise _FaultError(Reason.BAD_SIDE, f"expected {', '.join(_SIDES)}, found {shown(text)}")
+    if text not in SIDES:
+        raise _FaultError(Reason.WRONG_TYPE, f"expected {', '.join(SIDES)}, found {shown(text)}")
     return text
 
 
+#: Attributes of every record that may be lost: an unknown value costs the attribute alone.
+_OPTIONAL: Mapping[str, tuple[Check, Any]] = {
+    "conditions": (_CONDITIONS, None),
+    "vendor": (_VENDOR, None),
+    "receive_time_ns": (_receive_time, None),
+}
 #: A trade, as the contract of `k2.trades.raw` has it.
 TRADE: Shape[Line[Any]] = Shape(
     Line,
-    before={"price": (above_zero, Need.VALUE), "quantity": (above_zero, Need.VALUE)},
+    before={"price": (price, Need.VALUE), "quantity": (quantity, Need.VALUE)},
     behind={
         "trade_id": (_trade_id, Need.NONE),
-        "side": (_side, Need.NONE),
         "action": (_action, Need.NONE),
         "ref_trade_id": (_trade_id, Need.NONE),
         "ref_session": (_session, Need.NONE),
     },
+    optional={"side": (_side, UNKNOWN_SIDE)},
     together=_reference_fault,
     strict=msgspec.json.Decoder(StrictLine[str]),
     strict_raw=msgspec.json.Decoder(StrictLine[Raw]),

@@ -17,12 +17,12 @@ import msgspec
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import CONNECTION, agreeing
+from k2_streams.feeds.keys import CONNECTION, agreeing, is_of_connection
 from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import (
     Known,
+    meaning,
     number,
-    one_of,
     parse,
     rfc_3339,
     stamped,
@@ -35,12 +35,14 @@ EXCHANGE = "COINBASE"
 TRADES = "market_trades"
 #: The aggressor's side by the maker's.
 _AGGRESSOR = {"BUY": "sell", "SELL": "buy"}
-_CONTROL_CHANNELS = frozenset(
+_CONTROL_EVENTS = frozenset(
     {
         "candles",
+        "error",
         "futures_balance_summary",
         "heartbeats",
         "l2_data",
+        "market_trades",
         "status",
         "subscriptions",
         "ticker",
@@ -94,6 +96,7 @@ class CoinbaseAdvanced(MessageFeed):
         trade_id="trade_id",
         time="time",
         time_unit=TimeUnit.RFC_3339,
+        events=_CONTROL_EVENTS,
     )
     names = ("price", "size", "time")
 
@@ -101,14 +104,16 @@ class CoinbaseAdvanced(MessageFeed):
         """One record."""
         text, receive_time_ns, connected_ns = stamped(value)
         head = parse(_HEAD, text)
-        if head.channel is None and head.type == "error":
+        if head.channel is None and isinstance(head.type, str):
             _of_connection(key)
-            return Message(receive_time_ns=receive_time_ns)
-        channel = head.channel if isinstance(head.channel, str) else ""
-        if channel != TRADES and channel not in _CONTROL_CHANNELS:
-            detail = f"expected {TRADES} or a channel without trades, found {shown(head.channel)}"
+            return Message(receive_time_ns=receive_time_ns, event=head.type)
+        if not isinstance(head.channel, str):
+            detail = f"expected a channel's message or an error, found {shown(head.channel)}"
             raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
+        channel = head.channel
         _of_connection(key)
+        if channel != TRADES and head.sequence_num is None:
+            return Message(receive_time_ns=receive_time_ns, event=channel)
         if connected_ns is None:
             detail = (
                 "expected `<receive ns> <connection's begin ns> ` before the message, found none"
@@ -121,14 +126,14 @@ class CoinbaseAdvanced(MessageFeed):
         except RefusedError:
             known = Known(count, session)  # the message's own time decides nothing
         trades = _trades(head.events, known) if channel == TRADES else []
-        return Message(trades, count, session, known.time_ns, receive_time_ns)
+        return Message(trades, count, session, known.time_ns, receive_time_ns, channel)
 
 
 def _of_connection(key: bytes | None) -> None:
     """The key must name a connection."""
-    parts = agreeing(key, EXCHANGE, None)
-    if not parts.symbol.startswith(CONNECTION):
-        detail = f"expected {EXCHANGE}:{CONNECTION}CONNECTION, found {shown(key)}"
+    agreeing(key, None, None)
+    if not is_of_connection(key):
+        detail = f"expected EXCHANGE:{CONNECTION}CONNECTION, found {shown(key)}"
         raise refuse(Reason.KEY_MISMATCH, "key", detail)
 
 
@@ -149,12 +154,15 @@ def _trades(events: msgspec.Raw, known: Known) -> list[Trade]:
 
 
 def _trade(trade: _Trade, conditions: list[str] | None, known: Known) -> Trade:
+    side, unknown = meaning("side", trade.side, _AGGRESSOR)
     return Trade(
         typed("price", trade.price, str, known),
         typed("size", trade.size, str, known),
         rfc_3339("time", trade.time, known),
         trade_id("trade_id", trade.trade_id, known),
-        one_of("side", trade.side, _AGGRESSOR, known),
+        side,
         conditions,
         symbol=symbol("product_id", trade.product_id, known),
+        unknown=unknown,
+        time=trade.time,
     )

@@ -13,12 +13,12 @@ import msgspec
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing
+from k2_streams.feeds.keys import agreeing, of_control
 from k2_streams.feeds.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.native import (
     Known,
+    meaning,
     number,
-    one_of,
     parse,
     rfc_3339,
     stamped,
@@ -29,7 +29,7 @@ EXCHANGE = "COINBASE"
 #: The aggressor's side by the maker's.
 AGGRESSOR = {"buy": "sell", "sell": "buy"}
 _TRADES = ("match", "last_match")
-_CONTROL_TYPES = frozenset(
+_CONTROL_EVENTS = frozenset(
     {
         "activate",
         "auction",
@@ -38,6 +38,7 @@ _CONTROL_TYPES = frozenset(
         "error",
         "heartbeat",
         "l2update",
+        "level3",
         "open",
         "received",
         "rfq_match",
@@ -63,7 +64,7 @@ class _Message(msgspec.Struct, gc=False):
     taker_order_id: Any = None
 
 
-_DECODER = msgspec.json.Decoder(_Message)
+_DECODER: msgspec.json.Decoder[_Message | list[Any]] = msgspec.json.Decoder(_Message | list[Any])
 
 
 class CoinbaseExchange(MessageFeed):
@@ -79,6 +80,7 @@ class CoinbaseExchange(MessageFeed):
         trade_id="trade_id",
         time="time",
         time_unit=TimeUnit.RFC_3339,
+        events=_CONTROL_EVENTS,
     )
     names = ("price", "size", "time")
 
@@ -86,20 +88,35 @@ class CoinbaseExchange(MessageFeed):
         """One record."""
         text, receive_time_ns, _ = stamped(value)
         message = parse(_DECODER, text)
-        is_trade = message.type in _TRADES
-        if not is_trade and not (isinstance(message.type, str) and message.type in _CONTROL_TYPES):
-            detail = (
-                f"expected a match or a message known to hold none, found {shown(message.type)}"
-            )
+        if isinstance(message, list):
+            return _level3(message, key)
+        if not isinstance(message.type, str):
+            detail = f"expected a message with a type, found {shown(message.type)}"
             raise refuse(Reason.UNKNOWN_MESSAGE, "type", detail)
-        product = message.product_id
-        if is_trade or product is not None:
-            product = typed("product_id", product, str)
-        agreeing(key, EXCHANGE, product)
-        if is_trade:
-            count = number("trade_id", message.trade_id)
-            return Message([_trade(message, count)], count, None, 0, receive_time_ns)
-        return Message()
+        if message.type not in _TRADES:
+            product = message.product_id
+            of_control(key, product if isinstance(product, str) else None)
+            return Message(event=message.type)
+        agreeing(key, None, typed("product_id", message.product_id, str))
+        count = number("trade_id", message.trade_id)
+        return Message([_trade(message, count)], count, None, 0, receive_time_ns)
+
+
+def _level3(parts: list[Any], key: bytes | None) -> Message:
+    """A message of the `level3` channel: `[type, product, sequence, ...]`, of orders.
+
+    Raises:
+        RefusedError: it is none, or a match, which has no trade id there.
+    """
+    kind = parts[0] if parts else None
+    if not isinstance(kind, str) or kind in _TRADES:
+        detail = (
+            "expected a message with a type, found "
+            f"{'a match of level3, without a trade id' if kind in _TRADES else shown(kind)}"
+        )
+        raise refuse(Reason.UNKNOWN_MESSAGE, "type", detail)
+    agreeing(key, None, None)
+    return Message(event="level3")
 
 
 def _trade(message: _Message, count: int) -> Trade:
@@ -111,7 +128,7 @@ def _trade(message: _Message, count: int) -> Trade:
     price = typed("price", message.price, str, known)
     quantity = typed("size", message.size, str, known)
     time_ns = rfc_3339("time", message.time, known)
-    side = one_of("side", message.side, AGGRESSOR, known)
+    side, unknown = meaning("side", message.side, AGGRESSOR)
     orders = {
         name: order
         for name, order in (
@@ -121,4 +138,14 @@ def _trade(message: _Message, count: int) -> Trade:
         if isinstance(order, str)
     }
     conditions = ["last_match"] if message.type == "last_match" else None
-    return Trade(price, quantity, time_ns, str(count), side, conditions, orders or None)
+    return Trade(
+        price,
+        quantity,
+        time_ns,
+        str(count),
+        side,
+        conditions,
+        orders or None,
+        unknown=unknown,
+        time=message.time,
+    )

@@ -5,8 +5,10 @@ times, takes out the messages that fail, and lays the rest down as Arrow columns
 it shares with other kinds of rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from typing import Any
 
@@ -26,6 +28,7 @@ from k2_streams.feeds.decoded import (
     RawBatch,
     Reason,
     Refusal,
+    shown,
 )
 from k2_streams.feeds.keys import KeyColumn
 
@@ -49,6 +52,9 @@ class RowColumns:
     symbols: list[str | None] | None = None  # None: the key's
     source_index: npt.NDArray[np.int32] | None = None  # None: one trade a message
     binary_numbers: bool = False  # prices and quantities are bytes
+    #: Of a row, the optional attributes whose value is unknown.
+    unknown: Sequence[Iterable[str] | None] | None = None
+    times: Sequence[Any] | None = None  # as the messages have them, for people; None: `ns`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +102,9 @@ def finish(
         explain: says what is wrong with a message that the common checks refuse.
     """
     count, (price, quantity, event_time) = len(trades.message), trades.names
-    prices, price_faults = decimals.column(trades.prices, binary=trades.binary_numbers)
+    prices, price_faults = decimals.column(
+        trades.prices, admits_price(batch, keys, trades), binary=trades.binary_numbers
+    )
     quantities, quantity_faults = decimals.column(trades.quantities, binary=trades.binary_numbers)
     values = {
         "trade_id": _texts(trades.trade_ids, count),
@@ -165,7 +173,48 @@ def settle(
         if columns.source_index is not None:
             faulty = np.isin(columns.message, columns.message[faulty])
         rows = rows.filter(pa.array(~faulty))
-    return _decoded(batch, keys, columns, everything, control or {}, rows)
+    decoded = _decoded(batch, keys, columns, everything, _timely(batch, control or {}), rows)
+    decoded.unknown = _unknown(columns.unknown, faulty)
+    return decoded
+
+
+def _timely(batch: RawBatch, control: Mapping[int, Control]) -> dict[int, Control]:
+    """Control messages; the time of one that cannot be is not known."""
+    timely = {}
+    for message, known in control.items():
+        latest = int(batch.append_time_ms[message]) * _MS_NS + MAX_AHEAD_NS
+        fits = MIN_EVENT_TIME_NS <= known.time_ns <= latest
+        timely[message] = known if fits or not known.time_ns else known._replace(time_ns=0)
+    return timely
+
+
+def _unknown(
+    found: Sequence[Iterable[str] | None] | None, faulty: npt.NDArray[np.bool_]
+) -> Counter[str]:
+    """By attribute, how many of the rows that are kept lost it."""
+    if found is None or not any(found):
+        return Counter()
+    return Counter(
+        name
+        for names, is_faulty in zip(found, faulty.tolist(), strict=True)
+        if names and not is_faulty
+        for name in names
+    )
+
+
+def admits_price(batch: RawBatch, keys: KeyColumn, columns: RowColumns) -> decimals.Admits:
+    """Whether the reference table admits a price of a row that is not above zero."""
+
+    def admits(place: int, price: Decimal) -> bool:
+        scope = int(keys.index[columns.message[place]])
+        if scope < 0:
+            return False
+        parts = keys.parts[scope]
+        named = columns.symbols[place] if columns.symbols is not None else None
+        symbol, time_ns = named or parts.symbol, int(columns.event_time_ns[place])
+        return batch.price_domains(parts.exchange, symbol, time_ns).admits(price)
+
+    return admits
 
 
 def _common_fault(columns: RowColumns, place: int, faults: Faults, event_time: str) -> Refusal:
@@ -176,7 +225,9 @@ def _common_fault(columns: RowColumns, place: int, faults: Faults, event_time: s
         if place in places:
             fault = places[place]
             return Refusal(fault.reason, field, fault.detail, sequence, session, time_ns)
-    detail = f"expected 1990-01-01 to a day after the broker's time, found {time_ns} ns"
+    found = columns.times[place] if columns.times is not None else None
+    shown_time = f"{time_ns} ns" if found is None else shown(found)
+    detail = f"expected 1990-01-01 to a day after the broker's time, found {shown_time}"
     return Refusal(Reason.BAD_TIME, event_time, detail, sequence, session)
 
 
@@ -196,6 +247,7 @@ def _decoded(
     session = np.full(count, -1, dtype=np.int32)
     event_time_ns = np.zeros(count, dtype=np.int64)
     sessions: dict[str, int] = {}
+    events: dict[int, str] = {}
     sequence[columns.message] = columns.sequence
     if columns.source_index is None:
         event_time_ns[columns.message] = columns.event_time_ns
@@ -207,6 +259,7 @@ def _decoded(
         session[columns.message] = named.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     for message, known in control.items():
         kind[message] = Kind.CONTROL
+        events[message] = known.event
         sequence[message] = known.sequence
         event_time_ns[message] = known.time_ns
         if known.session is not None:
@@ -233,6 +286,7 @@ def _decoded(
         event_time_ns=event_time_ns,
         rows=rows,
         bad=bad,
+        events=events,
     )
 
 

@@ -2,12 +2,14 @@
 
 Arrow's own cast of text is quick and exact only as long as nothing overflows: "1e30" silently
 becomes 18960114910927365649.47, and thirty-nine digits wrap at 2^128. So only a shape that cannot
-overflow goes to it, and everything else is judged by value, one text at a time.
+overflow goes to it, and everything else is read by value, one text at a time.
 """
 
 import decimal
 import re
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,7 @@ _POINT, _CHARS_TO_NINE = ord("."), 12
 
 
 class DecimalTextError(ValueError):
-    """A text that is no positive decimal(38,18)."""
+    """A text that is no decimal(38,18), or one that is not above zero where it must be."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -46,11 +48,24 @@ class DecimalTextError(ValueError):
         self.detail = detail
 
 
-def positive(text: str) -> Decimal:
-    """The value of a decimal text, with 18 decimals.
+#: Whether a number that is not above zero is admitted at a place.
+Admits = Callable[[int, Decimal], bool]
+
+
+def none_below(_place: int, _number: Decimal) -> bool:
+    """Nothing that is not above zero is admitted."""
+    return False
+
+
+def number(text: str, admits: Callable[[Decimal], bool] | None = None) -> Decimal:
+    """The value of a decimal text, with 18 decimals; a zero has no sign.
+
+    Args:
+        text: as it stands.
+        admits: whether a number that is not above zero may be; None: it may not.
 
     Raises:
-        DecimalTextError: not a decimal text, not finite, not above zero, or not a decimal(38,18)
+        DecimalTextError: not a decimal text, not finite, not admitted, or not a decimal(38,18)
             without rounding. Trailing zeros beyond the scale are no loss.
     """
     if not _DECIMAL_TEXT.fullmatch(text):
@@ -63,11 +78,11 @@ def positive(text: str) -> Decimal:
         )
     try:
         value = Decimal(text)
-        if value <= 0:
-            raise DecimalTextError(
-                Reason.NOT_POSITIVE, f"expected more than 0, found {shown(text)}"
-            )
-        return value.quantize(_SMALLEST, context=_EXACT)
+        if value <= 0 and not (admits and admits(value)):
+            detail = f"expected more than 0, found {shown(text)}"
+            raise DecimalTextError(Reason.NOT_POSITIVE, detail)
+        exact = value.quantize(_SMALLEST, context=_EXACT)
+        return exact or exact.copy_abs()
     except decimal.Inexact:
         raise DecimalTextError(
             Reason.TOO_PRECISE, f"expected at most 18 decimals, found {shown(text)}"
@@ -84,21 +99,22 @@ def is_zero(text: str) -> bool:
 
 
 def plain_text(value: Decimal) -> str:
-    """A value that `positive` gave, as the shortest text without an exponent."""
+    """A value that `number` gave, as the shortest text without an exponent."""
     return f"{value:f}".rstrip("0").rstrip(".")
 
 
 def column(
-    texts: list[Any], *, binary: bool = False
+    texts: list[Any], admits: Admits = none_below, *, binary: bool = False
 ) -> tuple[pa.Array, dict[int, DecimalTextError]]:
     """Decimal texts to a decimal(38,18) column.
 
     Args:
         texts: strings; with `binary` also bytes, which need not be UTF-8. None is no number.
+        admits: whether a number that is not above zero may stand at an index.
         binary: as said.
 
     Returns:
-        The column, null where a text is no positive decimal, and by index what is wrong there.
+        The column, null where a text is no decimal or not admitted, and by index what is wrong.
     """
     array = pa.array(texts, pa.binary() if binary else pa.string())
     values = _at_once(array)
@@ -109,25 +125,35 @@ def column(
     odd = pc.fill_null(pc.less_equal(values, _ZERO), fill_value=True)
     if not odd.true_count:
         return values, {}
-    judged: list[Decimal | None] = []
+    read: list[Decimal | None] = []
     problems: dict[int, DecimalTextError] = {}
     for index in np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist():
         text = texts[index]
         try:
-            judged.append(positive("" if text is None else _as_text(text)))
+            read.append(number("" if text is None else _as_text(text), partial(admits, index)))
         except DecimalTextError as error:
-            judged.append(None)
+            read.append(None)
             problems[index] = error
-    return pc.replace_with_mask(values, odd, pa.array(judged, DECIMAL)), problems
+    return pc.replace_with_mask(values, odd, pa.array(read, DECIMAL)), problems
 
 
 def optional_column(
-    texts: list[Any], *, binary: bool = False
+    texts: list[Any], admits: Admits = none_below, *, binary: bool = False
 ) -> tuple[pa.Array, dict[int, DecimalTextError]]:
-    """The same, where a text that is absent or zero is null and no fault."""
-    absent = np.array([text is None or is_zero(_as_text(text)) for text in texts], dtype=np.bool_)
+    """The same, where a text that is absent is null and no fault, and so is a zero not admitted."""
+    absent = np.array(
+        [
+            text is None or (is_zero(_as_text(text)) and not admits(place, Decimal(0)))
+            for place, text in enumerate(texts)
+        ],
+        dtype=np.bool_,
+    )
     places = np.flatnonzero(~absent)
-    values, problems = column([texts[place] for place in places.tolist()], binary=binary)
+    values, problems = column(
+        [texts[place] for place in places.tolist()],
+        lambda place, value: admits(int(places[place]), value),
+        binary=binary,
+    )
     found = {int(places[index]): problem for index, problem in problems.items()}
     if len(places) == len(texts):
         return values, found

@@ -1,12 +1,15 @@
 """What goes into a feed's decoder and what comes out: columns for a whole batch of records."""
 
 import enum
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from k2_streams.core.instruments import PriceDomains, positive_prices
 
 #: A trade is some hundred bytes and Binance's order book with 1,000 levels 70 KB; a dead letter
 #: with its headers must fit into a topic's default limit of 1 MiB.
@@ -54,7 +57,6 @@ class Reason(enum.StrEnum):
     SEQUENCE_RANGE = "sequence-range"
     BAD_SESSION = "bad-session"
     BAD_TRADE_ID = "bad-trade-id"
-    BAD_SIDE = "bad-side"
     BAD_ACTION = "bad-action"
 
 
@@ -67,6 +69,7 @@ class RawBatch:
     append_time_ms: npt.NDArray[np.int64]  # the broker's
     keys: list[bytes | None]
     values: list[bytes | None]
+    price_domains: PriceDomains = positive_prices  # of the reference table, where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Control(NamedTuple):
     sequence: int = -1  # -1: none
     session: str | None = None
     time_ns: int = 0  # 0: not known
+    event: str = ""  # what kind of a message the venue calls it
 
 
 class RefusedError(ValueError):
@@ -150,6 +154,10 @@ class Decoded:
     event_time_ns: npt.NDArray[np.int64]  # 0: none, or unreadable
     rows: pa.RecordBatch  # `core.schema.ROWS`, in message order
     bad: list[Bad]  # in message order
+    #: By message what kind of a control message it is, as the venue calls it.
+    events: dict[int, str] = field(default_factory=dict)
+    #: Rows that lost an optional attribute, whose value K2 does not know, by the attribute.
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 def shown(found: object) -> str:

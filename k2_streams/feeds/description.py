@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from k2_streams.core.sessions import SessionRule
 
+#: What control messages are counted as whose name the feed does not declare.
+OTHER_EVENT = "other"
+
 
 class CountsOver(enum.StrEnum):
     """What a venue's numbers count over. It is the scope, and so the record's key, of the feed."""
@@ -34,7 +37,7 @@ class TimeUnit(enum.StrEnum):
     """How a venue writes a trade's time."""
 
     NANOSECONDS = "ns"  # since 1970, UTC
-    MILLISECONDS = "ms"  # the same
+    MILLISECONDS = "ms"  # the same; microseconds and nanoseconds are known by their magnitude
     SECONDS = "s"  # a decimal text since 1970, UTC
     RFC_3339 = "rfc3339"
     LOCAL = "local"  # date and time of day in the venue's zone
@@ -55,6 +58,12 @@ class Description:
     trade_id: str | None  # the field of a trade's id; None: it has none
     time: str  # the field of a trade's time
     time_unit: TimeUnit
+    #: Kinds of messages without a trade that are counted by name; all others share `OTHER_EVENT`.
+    events: frozenset[str] = frozenset()
+
+    def event(self, name: str) -> str:
+        """The name under which a kind of control message is counted: one of a bounded set."""
+        return name if name in self.events else OTHER_EVENT
 
     def __post_init__(self) -> None:
         """Refuse a description that contradicts itself: a programmer's error."""

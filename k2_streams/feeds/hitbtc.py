@@ -13,14 +13,27 @@ import msgspec
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing
+from k2_streams.feeds.keys import agreeing, of_control
 from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import number, one_of, parse, rfc_3339, stamped, trade_id, typed
+from k2_streams.feeds.native import meaning, number, parse, rfc_3339, stamped, trade_id, typed
 
-EXCHANGE = "HITBTC"
+EXCHANGE = "HITBTC"  # as a recording's keys name it; BEQUANT and others speak the same
 _BOOKS = frozenset({"snapshotOrderbook", "updateOrderbook"})
 _TRADES = {"snapshotTrades": ["snapshot"], "updateTrades": None}  # with their conditions
-_CONTROL_METHODS = frozenset({"snapshotCandles", "ticker", "updateCandles"})
+_ANSWER, _ERROR = "answer", "error"
+_CONTROL_EVENTS = frozenset(
+    {
+        "activeOrders",
+        "report",
+        "snapshotCandles",
+        "ticker",
+        "updateCandles",
+        _ANSWER,
+        _ERROR,
+        *_BOOKS,
+        *_TRADES,
+    }
+)
 _SIDES = {"buy": "buy", "sell": "sell"}
 
 
@@ -41,12 +54,13 @@ class _Params(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     method: Any = None
-    params: _Params | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
     result: Any = msgspec.UNSET  # an answer has it
     error: Any = msgspec.UNSET  # or this
 
 
 _DECODER = msgspec.json.Decoder(_Message)
+_PARAMS = msgspec.json.Decoder(_Params)
 _TRADE_LIST = msgspec.json.Decoder(list[_Trade])
 
 
@@ -63,6 +77,7 @@ class HitbtcV2(MessageFeed):
         trade_id="id",
         time="timestamp",
         time_unit=TimeUnit.RFC_3339,
+        events=_CONTROL_EVENTS,
     )
     names = ("price", "quantity", "timestamp")
 
@@ -70,40 +85,62 @@ class HitbtcV2(MessageFeed):
         """One record."""
         text, receive_time_ns, _ = stamped(value)
         message = parse(_DECODER, text)
-        if message.method is None and (
-            message.result is not msgspec.UNSET or message.error is not msgspec.UNSET
-        ):
-            agreeing(key, EXCHANGE, None)
-            return Message()
-        method = message.method if isinstance(message.method, str) else ""
-        if method not in _BOOKS and method not in _TRADES and method not in _CONTROL_METHODS:
-            detail = (
-                f"expected trades or a message known to hold none, found {shown(message.method)}"
-            )
-            raise refuse(Reason.UNKNOWN_MESSAGE, "method", detail)
-        params = message.params
-        if params is None:
+        if message.method is None:
+            event = _answer(message)
+            agreeing(key, None, None)
+            return Message(event=event)
+        method = typed("method", message.method, str)
+        if method not in _BOOKS and method not in _TRADES:
+            of_control(key, _symbol(message.params))
+            return Message(event=method)
+        if bytes(message.params) == b"null":
             raise refuse(Reason.MISSING_FIELD, "params", "expected an object, found none")
-        agreeing(key, EXCHANGE, typed("symbol", params.symbol, str))
+        params = parse(_PARAMS, bytes(message.params))
+        agreeing(key, None, typed("symbol", params.symbol, str))
         if method in _TRADES:
             found = parse(_TRADE_LIST, bytes(params.data))
             trades = [_trade(trade, _TRADES[method]) for trade in found]
-            return Message(trades, receive_time_ns=receive_time_ns)
-        if method not in _BOOKS:
-            return Message()
+            return Message(trades, receive_time_ns=receive_time_ns, event=method)
         count = number("sequence", params.sequence)
         try:
-            return Message(sequence=count, time_ns=rfc_3339("timestamp", params.timestamp))
+            time_ns = rfc_3339("timestamp", params.timestamp)
         except RefusedError:
-            return Message(sequence=count)  # a book's time decides nothing
+            time_ns = 0  # a book's time decides nothing
+        return Message(sequence=count, time_ns=time_ns, event=method)
+
+
+def _answer(message: _Message) -> str:
+    """What an answer is counted as.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    if message.error is not msgspec.UNSET:
+        return _ERROR
+    if message.result is msgspec.UNSET:
+        detail = f"expected a notification or an answer, found {shown(message.method)}"
+        raise refuse(Reason.UNKNOWN_MESSAGE, "method", detail)
+    return _ANSWER
+
+
+def _symbol(params: msgspec.Raw) -> str | None:
+    """The symbol that a notification names, if it names one."""
+    try:
+        symbol = _PARAMS.decode(params).symbol
+    except msgspec.DecodeError:
+        return None
+    return symbol if isinstance(symbol, str) else None
 
 
 def _trade(trade: _Trade, conditions: list[str] | None) -> Trade:
+    side, unknown = meaning("side", trade.side, _SIDES)
     return Trade(
         typed("price", trade.price, str),
         typed("quantity", trade.quantity, str),
         rfc_3339("timestamp", trade.timestamp),
         trade_id("id", trade.id),
-        one_of("side", trade.side, _SIDES),
+        side,
         conditions,
+        unknown=unknown,
+        time=trade.timestamp,
     )

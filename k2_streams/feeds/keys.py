@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from k2_streams.core import scopes
+from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.feeds.decoded import Reason, refuse, shown
 
 #: What an exchange may be called: it goes into keys, paths of metrics and ids.
 EXCHANGE = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
-#: Printable ASCII, blank included: option symbols hold blanks.
-SYMBOL = re.compile(r"[\x20-\x7e]{1,64}")
 #: Begins the name of a connection: `EXCHANGE:@CONNECTION`.
 CONNECTION = scopes.CONNECTION
 #: Stands between a symbol and the channel that is counted apart: `EXCHANGE:SYMBOL@CHANNEL`.
@@ -38,12 +37,12 @@ class ScopeKey(NamedTuple):
 
 @lru_cache(maxsize=_REMEMBERED_KEYS)
 def parse(key: bytes) -> ScopeKey | None:
-    """The parts of a key, which splits at its first ':'; None if it is no scope's key."""
+    """The parts of a key, UTF-8, which splits at its first ':'; None if it is no scope's key."""
     try:
-        exchange, _, symbol = key.decode("ascii").partition(":")
+        exchange, _, symbol = key.decode().partition(":")
     except UnicodeDecodeError:
         return None
-    if EXCHANGE.fullmatch(exchange) and SYMBOL.fullmatch(symbol):
+    if EXCHANGE.fullmatch(exchange) and is_symbol(symbol):
         return ScopeKey(exchange, symbol)
     return None
 
@@ -72,17 +71,49 @@ class KeyColumn:
         return cls([part.text for part in parts], parts, index)
 
 
-def agreeing(key: bytes | None, exchange: str, symbol: str | None) -> ScopeKey:
-    """The parts of a key that must name this exchange and, unless None, this symbol.
+def agreeing(key: bytes | None, exchange: str | None, symbol: str | None) -> ScopeKey:
+    """The parts of a key that must name this exchange and this symbol.
+
+    Args:
+        key: of the record.
+        exchange: None: any. One protocol serves several venues, and the key says which one it is.
+        symbol: None: any.
 
     Raises:
-        RefusedError: there is no key, or it names something else.
+        RefusedError: there is no key, or it names something else, or no symbol at all.
     """
     parts = None if key is None else parse(key)
-    if parts is not None and parts.exchange == exchange and symbol in (None, parts.symbol):
+    if parts is not None and exchange in (None, parts.exchange) and symbol in (None, parts.symbol):
         return parts
-    expected = f"{exchange}:{'SYMBOL' if symbol is None else symbol}"
+    expected = f"{exchange or 'EXCHANGE'}:{'SYMBOL' if symbol is None else symbol}"
     if key is None:
         raise refuse(Reason.NULL_KEY, "key", f"expected {shown(expected)}, found none")
+    if symbol is not None and not is_symbol(symbol):
+        detail = f"expected {SYMBOL_RULE}, found {shown(symbol)}"
+        raise refuse(Reason.BAD_SYMBOL, "symbol", detail)
+    if parts is None and _names_no_symbol(key):
+        detail = f"expected EXCHANGE:SYMBOL, a symbol {SYMBOL_RULE}, found {shown(key)}"
+        raise refuse(Reason.BAD_SYMBOL, "key", detail)
     detail = f"expected {shown(expected)}, found {shown(key)}"
     raise refuse(Reason.KEY_MISMATCH, "key", detail)
+
+
+def _names_no_symbol(key: bytes) -> bool:
+    """Whether a key that cannot be parsed names an exchange, and what follows is at fault."""
+    exchange, colon, symbol = key.decode(errors="replace").partition(":")
+    return bool(EXCHANGE.fullmatch(exchange) and colon and symbol)
+
+
+def is_of_connection(key: bytes | None) -> bool:
+    """Whether a key names a connection, not a symbol."""
+    parts = None if key is None else parse(key)
+    return parts is not None and parts.symbol.startswith(CONNECTION)
+
+
+def of_control(key: bytes | None, symbol: str | None) -> ScopeKey:
+    """The parts of the key of a message that counts nothing: its symbol's, or a connection's.
+
+    Raises:
+        RefusedError: as `agreeing`.
+    """
+    return agreeing(key, None, None if is_of_connection(key) else symbol)

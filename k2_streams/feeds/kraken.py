@@ -13,28 +13,49 @@ import msgspec
 from k2_streams.core.sessions import SessionRule
 from k2_streams.feeds.decoded import Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing
+from k2_streams.feeds.keys import agreeing, of_control
 from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import decimal_seconds, one_of, parse, stamped, typed
+from k2_streams.feeds.native import as_found, decimal_seconds, meaning, parse, stamped, typed
 
 EXCHANGE = "KRAKEN"
 _SIDES = {"b": "buy", "s": "sell"}
 _ORDER_TYPES = {"m": "market", "l": "limit"}
-_CONTROL_CHANNELS = ("book", "ohlc", "spread", "ticker")  # book-1000, ohlc-5
-_CONTROL_EVENTS = frozenset({"error", "heartbeat", "pong", "subscriptionStatus", "systemStatus"})
+_TRADES = "trade"
+#: Events and channels (`book-1000` is `book`) that are counted by their own names.
+_CONTROL_EVENTS = frozenset(
+    {
+        "addOrderStatus",
+        "book",
+        "cancelOrderStatus",
+        "error",
+        "heartbeat",
+        "ohlc",
+        "openOrders",
+        "ownTrades",
+        "pong",
+        "spread",
+        "subscriptionStatus",
+        "systemStatus",
+        "ticker",
+        _TRADES,
+    }
+)
 #: A trade has six fields; later versions may add some.
 _TRADE_FIELDS = 6
+#: `[channel id, payload, channel name, pair]`; a payload may be of several parts.
+_LIST_PARTS = 4
 
 
 class _Event(msgspec.Struct, gc=False):
     event: Any = None
     pair: Any = None
+    errorMessage: Any = None  # noqa: N815 - the venue's name
 
 
 _EVENT = msgspec.json.Decoder(_Event)
 _PARTS = msgspec.json.Decoder(list[msgspec.Raw])
-_NAME = msgspec.json.Decoder(str)
-_TRADES = msgspec.json.Decoder(list[list[Any]])
+_ANY = msgspec.json.Decoder()
+_TRADE_LIST = msgspec.json.Decoder(list[list[Any]])
 
 
 class KrakenV1(MessageFeed):
@@ -50,6 +71,7 @@ class KrakenV1(MessageFeed):
         trade_id=None,
         time="time",
         time_unit=TimeUnit.SECONDS,
+        events=_CONTROL_EVENTS,
     )
     names = ("price", "volume", "time")
 
@@ -59,29 +81,40 @@ class KrakenV1(MessageFeed):
         if not text.lstrip().startswith(b"["):
             return _event(text, key)
         parts = parse(_PARTS, text)
-        if len(parts) < 4:
-            detail = f"expected [id, payload, channel, pair], found {len(parts)} parts"
-            raise refuse(Reason.WRONG_COLUMNS, None, detail)
-        channel, pair = parse(_NAME, bytes(parts[-2])), parse(_NAME, bytes(parts[-1]))
-        if channel != "trade" and channel.partition("-")[0] not in _CONTROL_CHANNELS:
-            detail = f"expected trade or a channel without trades, found {shown(channel)}"
-            raise refuse(Reason.UNKNOWN_MESSAGE, "channel", detail)
-        agreeing(key, EXCHANGE, pair)
-        if channel != "trade":
-            return Message()
-        trades = [_trade(trade) for trade in parse(_TRADES, bytes(parts[1]))]
-        return Message(trades, receive_time_ns=receive_time_ns)
+        channel, pair = _named(parts)
+        if channel != _TRADES:
+            of_control(key, pair)
+            return Message(event=channel.partition("-")[0])
+        agreeing(key, None, typed("pair", pair, str))
+        trades = [_trade(trade) for trade in parse(_TRADE_LIST, bytes(parts[1]))]
+        return Message(trades, receive_time_ns=receive_time_ns, event=channel)
+
+
+def _named(parts: list[msgspec.Raw]) -> tuple[str, str | None]:
+    """The channel of a list and its pair; an account's own lists end with the channel and a count.
+
+    Raises:
+        RefusedError: it names no channel.
+    """
+    channel, pair = ([None, None] + [parse(_ANY, bytes(part)) for part in parts[-2:]])[-2:]
+    is_public = isinstance(pair, str)
+    if not isinstance(channel, str) or (is_public and len(parts) < _LIST_PARTS):
+        detail = f"expected [id, payload, channel, pair], found {len(parts)} parts"
+        raise refuse(Reason.WRONG_COLUMNS, None, detail)
+    return channel, pair if is_public else None
 
 
 def _event(text: bytes, key: bytes | None) -> Message:
-    """A message that is no list: known by its event, and without a trade."""
+    """A message that is no list: it names its event, and carries no trade."""
     message = parse(_EVENT, text)
-    if not (isinstance(message.event, str) and message.event in _CONTROL_EVENTS):
-        detail = f"expected a list or a known event, found {shown(message.event)}"
+    event = message.event
+    if event is None and isinstance(message.errorMessage, str):
+        event = "error"
+    if not isinstance(event, str):
+        detail = f"expected a list or an event, found {shown(message.event)}"
         raise refuse(Reason.UNKNOWN_MESSAGE, "event", detail)
-    pair = message.pair
-    agreeing(key, EXCHANGE, None if pair is None else typed("pair", pair, str))
-    return Message()
+    of_control(key, message.pair if isinstance(message.pair, str) else None)
+    return Message(event=event)
 
 
 def _trade(fields: list[Any]) -> Trade:
@@ -89,13 +122,22 @@ def _trade(fields: list[Any]) -> Trade:
         detail = f"expected {_TRADE_FIELDS} fields of a trade, found {len(fields)}"
         raise refuse(Reason.WRONG_COLUMNS, None, detail)
     price, volume, time, side, order_type, misc, *_ = fields
-    kind = typed("order type", order_type, str)
-    conditions = [_ORDER_TYPES.get(kind, kind), *typed("misc", misc, str).split()]
+    side_found, unknown = meaning("side", side, _SIDES)
+    kind = order_type if type(order_type) is str else ""
+    words = misc.split() if type(misc) is str else []
+    unread = {
+        name: as_found(found)
+        for name, found in (("order_type", order_type), ("misc", misc))
+        if type(found) is not str and found is not None
+    }
+    conditions = [_ORDER_TYPES.get(kind, kind), *words]
     return Trade(
         typed("price", price, str),
         typed("volume", volume, str),
         decimal_seconds("time", time),
         None,
-        one_of("side", side, _SIDES),
+        side_found,
         [condition for condition in conditions if condition] or None,
+        unknown=((unknown or {}) | unread) or None,
+        time=time,
     )

@@ -7,6 +7,7 @@ whole or not at all.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,6 +31,9 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     vendor: dict[str, str] | None = None
     symbol: str | None = None  # None: the key's
     trading_day: int | None = None  # days since 1970; None: the UTC day of `time_ns`
+    #: Optional attributes whose value the feed does not know, with it: kept in `vendor`, counted.
+    unknown: dict[str, str] | None = None
+    time: Any = None  # as the message has it, for the detail if it cannot be; None: `time_ns`
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +44,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     session: str | None = None
     time_ns: int = 0  # of a message without a trade; 0: not known
     receive_time_ns: int | None = None
+    event: str = ""  # of a message without a trade: what kind the venue calls it
 
 
 #: What a record's value, which `readable` passed, and its key are. Raises `RefusedError`.
@@ -88,7 +93,9 @@ def collect(batch: RawBatch, read: Read, names: tuple[str, str, str]) -> Decoded
             messages.append(index)
             found.append(message)
         else:
-            control[index] = Control(message.sequence, message.session, message.time_ns)
+            control[index] = Control(
+                message.sequence, message.session, message.time_ns, message.event
+            )
     columns = _columns(messages, found, names)
     return finish(batch, KeyColumn.of(batch.keys), columns, refused, control=control)
 
@@ -107,7 +114,7 @@ def _columns(
     place = at.tolist()
     sessions = [found[index].session for index in place]
     # A column a field, in the order of `Trade`'s.
-    price, quantity, time_ns, trade_id, side, conditions, vendor, symbol, day = (
+    price, quantity, time_ns, trade_id, side, conditions, vendor, symbol, day, unknown, time = (
         map(list, zip(*map(astuple, trades), strict=True))
         if trades
         else ([] for _ in Trade.__struct_fields__)
@@ -122,10 +129,22 @@ def _columns(
         trade_ids=trade_id,
         sides=side,
         conditions=conditions,
-        vendors=vendor,
+        vendors=vendor if unknown.count(None) == len(unknown) else _with(vendor, unknown),
+        unknown=unknown,
+        times=time,
         symbols=None if symbol.count(None) == len(symbol) else symbol,
         sessions=sessions,
         receive_times_ns=[found[index].receive_time_ns for index in place],
         trading_days=None if day.count(None) == len(day) else np.array(day, dtype=np.int32),
         names=names,
     )
+
+
+def _with(
+    vendors: list[dict[str, str] | None], unknown: list[dict[str, str] | None]
+) -> list[dict[str, str] | None]:
+    """What the venue said besides, with the values of attributes that are unknown."""
+    return [
+        vendor if found is None else found | (vendor or {})
+        for vendor, found in zip(vendors, unknown, strict=True)
+    ]

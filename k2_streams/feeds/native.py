@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.feeds.canonical_record import MAX_TRADE_ID_CHARS, is_too_deep
 from k2_streams.feeds.decoded import (
     MAX_INT64,
@@ -19,12 +20,14 @@ from k2_streams.feeds.decoded import (
     refuse,
     shown,
 )
-from k2_streams.feeds.keys import SYMBOL
 
 #: Deeper nesting is refused before the parser meets it, whose own limit (a thousand, less its
 #: callers) is not the same everywhere. Fewer brackets than this need not be measured.
 MAX_DEPTH = 512
-MS_NS = 1_000_000
+_US_NS, _MS_NS = 1_000, 1_000_000
+#: Below, an integer cannot be microseconds, or nanoseconds, of a year from 1990 on. Milliseconds
+#: end before the first of them, in the year 2262, microseconds before the second.
+_LEAST_US, _LEAST_NS = 10**14, 10**17
 _SECOND_NS = 1_000_000_000
 _DIGITS = b"0123456789"
 _FIRST_DIGITS = frozenset(bytes([digit]) for digit in _DIGITS)
@@ -33,6 +36,8 @@ _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?[Zz]
 _DECIMAL_SECONDS = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
 #: Seconds whose parsed form is kept: messages come in the order of time, so a few would do.
 _REMEMBERED_SECONDS = 4_096
+#: An unknown value of an attribute is kept for people to look at, up to this.
+MAX_FOUND_CHARS = 200
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _Kind = TypeVar("_Kind")
 _Parsed = TypeVar("_Parsed")
@@ -116,13 +121,26 @@ def number(field: str, found: Any) -> int:
     return value
 
 
-def one_of(field: str, found: Any, meanings: dict[str, str], known: Known = NOTHING) -> str:
-    """What one of a few words means."""
-    word = typed(field, found, str, known)
-    if word not in meanings:
-        detail = f"expected one of {', '.join(meanings)}, found {shown(word)}"
-        raise refuse(Reason.BAD_SIDE, field, detail, *known)
-    return meanings[word]
+def meaning(
+    attribute: str, found: Any, meanings: dict[str, str]
+) -> tuple[str | None, dict[str, str] | None]:
+    """What a word of an optional attribute means, and what of it is unknown.
+
+    Returns:
+        None, None where there is none; the meaning, None where it is known; else "unknown", and by
+        the attribute's name what was found: an unknown value costs the attribute, not the trade.
+    """
+    if type(found) is str and found in meanings:
+        return meanings[found], None
+    if found is None:
+        return None, None
+    return "unknown", {attribute: as_found(found)}
+
+
+def as_found(found: Any) -> str:
+    """A JSON value as text: a string as itself, anything else as JSON, cut to a bound."""
+    text = found if type(found) is str else msgspec.json.encode(found).decode()
+    return text[:MAX_FOUND_CHARS]
 
 
 def trade_id(field: str, found: Any, known: Known = NOTHING) -> str:
@@ -139,21 +157,31 @@ def trade_id(field: str, found: Any, known: Known = NOTHING) -> str:
 def symbol(field: str, found: Any, known: Known = NOTHING) -> str:
     """A symbol that the key does not name."""
     text = typed(field, found, str, known)
-    if not SYMBOL.fullmatch(text):
-        detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
+    if not is_symbol(text):
+        detail = f"expected {SYMBOL_RULE}, found {shown(text)}"
         raise refuse(Reason.BAD_SYMBOL, field, detail, *known)
     return text
 
 
-def from_ms(found: Any) -> int:
-    """A time in ms since 1970 as ns; 0 if it is none."""
-    return found * MS_NS if type(found) is int and 0 <= found <= MAX_INT64 // MS_NS else 0
+def since_1970(found: Any) -> int:
+    """A time since 1970 as ns; 0 if it is none.
+
+    Milliseconds, microseconds or nanoseconds, by magnitude: of the years from 1990 to 2262 no
+    integer is a time in two of them.
+    """
+    if type(found) is not int or found < 0:
+        return 0
+    if found <= MAX_INT64 // _MS_NS:
+        return found * _MS_NS
+    if _LEAST_US <= found <= MAX_INT64 // _US_NS:
+        return found * _US_NS
+    return found if _LEAST_NS <= found <= MAX_INT64 else 0
 
 
-def time_ms(field: str, found: Any, known: Known = NOTHING) -> int:
-    """A time in ms since 1970 as ns; one out of range is 0, which the common checks refuse."""
+def epoch_time(field: str, found: Any, known: Known = NOTHING) -> int:
+    """A time since 1970, which must be there, as ns; 0, which the common checks refuse, if none."""
     typed(field, found, int, known)
-    return from_ms(found)
+    return since_1970(found)
 
 
 def rfc_3339(field: str, found: Any, known: Known = NOTHING) -> int:

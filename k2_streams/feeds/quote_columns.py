@@ -11,17 +11,22 @@ import pyarrow.compute as pc
 
 from k2_streams.core.schema import QUOTE_ROWS
 from k2_streams.feeds import decimals
-from k2_streams.feeds.columns import Explain, RowColumns, laid_down, settle
+from k2_streams.feeds.columns import Explain, RowColumns, admits_price, laid_down, settle
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
 from k2_streams.feeds.keys import KeyColumn
 
 #: The numbers of a quote, as the columns of a row have them.
 NUMBERS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+#: Those that the reference table may admit at or below zero.
+PRICES = frozenset({"bid_price", "ask_price"})
 
 
 @dataclass(slots=True, kw_only=True)
 class QuoteColumns(RowColumns):
-    """The quotes of a batch. A number that is None or zero is absent."""
+    """The quotes of a batch.
+
+    A number that is None is absent; so is a zero, unless it is a price that the table admits.
+    """
 
     numbers: list[list[Any]]  # a column for each of `NUMBERS`
     names: tuple[str, str, str, str] = NUMBERS  # as the feed has them
@@ -44,8 +49,12 @@ def finish_quotes(
     """
     values: dict[str, pa.Array] = {}
     faults = {}
+    prices = admits_price(batch, keys, quotes)
     for column, name, texts in zip(NUMBERS, quotes.names, quotes.numbers, strict=True):
-        values[column], faults[name] = decimals.optional_column(texts, binary=quotes.binary_numbers)
+        admits = prices if column in PRICES else decimals.none_below
+        values[column], faults[name] = decimals.optional_column(
+            texts, admits, binary=quotes.binary_numbers
+        )
     bid, ask = values["bid_price"], values["ask_price"]
     values["crossed"] = pc.fill_null(pc.greater(bid, ask), fill_value=False)
     values["locked"] = pc.fill_null(pc.equal(bid, ask), fill_value=False)

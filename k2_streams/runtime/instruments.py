@@ -6,13 +6,20 @@ from decimal import Decimal, DecimalException
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k2_streams.core.instruments import Instrument, Instruments, OverlapError
+from k2_streams.core.instruments import (
+    EVERY_SYMBOL,
+    Instrument,
+    Instruments,
+    OverlapError,
+    PriceDomain,
+)
 from k2_streams.core.schema import DECIMAL
+from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.runtime.text_files import ENCODING, encoding_error
 
 _COLUMNS = (
     "exchange", "symbol", "currency", "asset_class", "multiplier", "inverse", "zone", "calendar",
-    "valid_from", "valid_to",
+    "valid_from", "valid_to", "price_domain",
 )  # fmt: skip
 _REQUIRED = frozenset(_COLUMNS[:4])
 _FLAGS = {"": False, "false": False, "true": True}
@@ -33,7 +40,8 @@ def load(path: Path) -> Instruments:
 
     `exchange`, `symbol`, `currency` and `asset_class` are required. `multiplier` is 1, `inverse` is
     `false`, `zone` is UTC where they are empty or absent. `valid_from` is inclusive, `valid_to`
-    exclusive, RFC 3339 with an offset; empty is no bound.
+    exclusive, RFC 3339 with an offset; empty is no bound. `price_domain` is `positive` where it is
+    empty or absent.
 
     Raises:
         InstrumentsError: the file cannot be read, is not UTF-8, a line is not of this kind, or two
@@ -90,6 +98,8 @@ def _entry(line: dict[str, str]) -> Instrument:
             raise ValueError(f"{name}: expected a value, found none")
     if given["inverse"].lower() not in _FLAGS:
         raise ValueError(f"inverse: expected true or false, found {given['inverse']!r}")
+    if given["symbol"] != EVERY_SYMBOL and not is_symbol(given["symbol"]):
+        raise ValueError(f"symbol: expected {SYMBOL_RULE}, found {given['symbol']!r}")
     ZoneInfo(given["zone"] or "UTC")
     return Instrument(
         exchange=given["exchange"],
@@ -102,7 +112,16 @@ def _entry(line: dict[str, str]) -> Instrument:
         calendar=given["calendar"] or None,
         valid_from_ns=_time_ns("valid_from", given["valid_from"]),
         valid_to_ns=_time_ns("valid_to", given["valid_to"]),
+        price_domain=_price_domain(given["price_domain"]),
     )
+
+
+def _price_domain(text: str) -> PriceDomain:
+    try:
+        return PriceDomain(text or PriceDomain.POSITIVE)
+    except ValueError:
+        expected = ", ".join(PriceDomain)
+        raise ValueError(f"price_domain: expected one of {expected}, found {text!r}") from None
 
 
 def _multiplier(text: str) -> Decimal:

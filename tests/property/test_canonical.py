@@ -4,8 +4,10 @@ Three decoders meet: the batch's, `read`, and one made of the standard library's
 """
 
 import json
+from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation, localcontext
+from unicodedata import normalize
 from unittest import mock
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from k2_streams.core.instruments import positive_prices
 from k2_streams.feeds import canonical_batch
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.canonical_record import TRADE, Line, read
+from k2_streams.feeds.canonical_record import outcome as outcome_of
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch, Refusal
 
 APPEND_MS = 1_723_161_255_342
@@ -24,14 +28,14 @@ KEY = b"SIM:ABC"
 
 GOOD = {
     "exchange": ['"SIM"', '"S\\u0049M"'],
-    "symbol": ['"ABC"', '"A\\u0042C"'],
+    "symbol": ['"ABC"', '"A\\u0042C"', '"币安"', '"\\u5e01\\u5b89"'],
     "price": ['"12.50"', "12.5", '"0.000000000000000001"', "1e3", '"99999999999999999999"'],
     "quantity": ['"7"', "7", "7.0", '".5"', '"5."', '"+1"', '"1E-18"', '"1.' + "0" * 40 + '"'],
     "exchange_time_ns": [str(TIME_NS), str(TIME_NS + 86_400_000_000_000), "631152000000000000"],
     "sequence": ["0", "17", str(2**63 - 1), "null"],
     "trade_id": ['"T1"', '"\\n"', "null", '"' + "x" * 128 + '"', '"🙂"'],
     "session": ['"2024-08-08"', "null", '"a b"'],
-    "side": ['"buy"', '"sell"', '"unknown"', "null"],
+    "side": ['"buy"', '"sell"', '"unknown"', "null", '"BUY"', '"b\\u00fcy"'],
     "conditions": ["[]", '["A","B"]', "null"],
     "vendor": ["{}", '{"v":"1"}', '{"v":"a\\"b","w":"é"}', "null"],
     "receive_time_ns": ["5", "null"],
@@ -132,7 +136,8 @@ values = st.lists(
     ),
     max_size=6,
 ).map(lambda groups: [value for group in groups for value in group])
-keys = st.sampled_from([*[KEY] * 12, None, b"", b"SIM:ABD", b"SIMABC", b"\xff:A", b"SIM:A:B", b":"])
+OTHER_KEYS = [None, b"", b"SIM:ABD", b"SIMABC", b"\xff:A", b"SIM:A:B", b":"]
+keys = st.sampled_from([*[KEY] * 12, *["SIM:币安".encode()] * 4, *OTHER_KEYS])
 
 
 @st.composite
@@ -208,7 +213,15 @@ def check_row(row, line: Line):
 @example(([], []), 128)
 def test_batch_equals_record_by_record(batch, chunk):
     """Outcome by outcome, value by value, for any mixture and any size of chunk."""
-    check(*batch, decode(*batch, chunk=chunk))
+    decoded = decode(*batch, chunk=chunk)
+    check(*batch, decoded)
+    by_record = Counter(
+        name
+        for value, key in zip(*batch, strict=True)
+        for found in [outcome_of(TRADE, value, key, APPEND_MS, positive_prices)]
+        for name in found.unknown
+    )
+    assert decoded.unknown == by_record
 
 
 @pytest.mark.parametrize("base", BASE)
@@ -278,10 +291,10 @@ def by_the_book(value, key):
     if not isinstance(fields, dict) or key is None:
         return None
     known = {name: fields.get(name) for name in GOOD}
-    texts = ("exchange", "symbol", "trade_id", "session", "side")
+    texts = ("exchange", "symbol", "trade_id", "session")
     if any(known[name] is not None and type(known[name]) is not str for name in texts):
         return None
-    whole = ("exchange_time_ns", "sequence", "receive_time_ns")
+    whole = ("exchange_time_ns", "sequence")
     try:
         numbers = {name: _integer(known[name]) for name in whole}
         price, quantity = (_decimal(known[name]) for name in ("price", "quantity"))
@@ -289,15 +302,14 @@ def by_the_book(value, key):
         return None
     time_ns = numbers["exchange_time_ns"]
     first, last = 631_152_000_000_000_000, TIME_NS + 86_400_000_000_000
-    conditions, vendor = known["conditions"], known["vendor"]
     fits = (
         key == f"{known['exchange']}:{known['symbol']}".encode()
         and known["exchange"].isascii()
         and 1 <= len(known["exchange"]) <= 32
         and all(char.isalnum() or char in "._-" for char in known["exchange"])
         and 1 <= len(known["symbol"]) <= 64
-        and known["symbol"].isascii()
         and known["symbol"].isprintable()
+        and normalize("NFC", known["symbol"]) == known["symbol"]
         and time_ns is not None
         and first <= time_ns <= last
         and all(number is None or 0 <= number < 2**63 for number in numbers.values())
@@ -307,14 +319,29 @@ def by_the_book(value, key):
         and len(known["session"] or "-") <= 64
         and (known["session"] or "-").isascii()
         and (known["session"] or "-").isprintable()
-        and known["side"] in {None, "buy", "sell", "unknown"}
-        and (conditions is None or _all_text(conditions, list, conditions))
-        and (
-            vendor is None
-            or (isinstance(vendor, dict) and _all_text(vendor.values(), dict, vendor))
-        )
     )
     return (price, quantity, time_ns, numbers["sequence"], fields) if fits else None
+
+
+def lost(fields):
+    """The optional attributes whose value is not one that the contract's table has."""
+    conditions, vendor, side = (fields.get(name) for name in ("conditions", "vendor", "side"))
+    names = []
+    if not (side is None or (type(side) is str and side in {"buy", "sell", "unknown"})):
+        names.append("side")
+    if not (conditions is None or _all_text(conditions, list, conditions)):
+        names.append("conditions")
+    if not (
+        vendor is None or (isinstance(vendor, dict) and _all_text(vendor.values(), dict, vendor))
+    ):
+        names.append("vendor")
+    try:
+        received = _integer(fields.get("receive_time_ns"))
+    except ValueError:
+        received = -1
+    if received is not None and not 0 <= received < 2**63:
+        names.append("receive_time_ns")
+    return names
 
 
 def _all_text(texts, kind, whole):
@@ -363,17 +390,22 @@ def test_record_by_record_equals_the_standard_library(batch):
 
 def check_nothing_lost(line: Line, fields):
     """Every field of a record is in its row: under its name, or in `vendor`."""
-    vendor = dict(line.vendor or {})
-    for name, text in (fields.get("vendor") or {}).items():
+    vendor, gone = dict(line.vendor or {}), lost(fields)
+    for name, text in (fields.get("vendor") or {}).items() if "vendor" not in gone else ():
         assert vendor.pop(name) == text
     kept = sorted(vendor.values())
-    unknown = [value for name, value in fields.items() if name not in GOOD]
+    unknown = [value for name, value in fields.items() if name not in GOOD or name in gone]
     assert len(kept) == len(unknown)
     for value in unknown:
         if type(value) is str:
             assert value in kept
     for name in ("trade_id", "session", "side", "conditions"):
-        assert getattr(line, name) == fields.get(name)
+        if name not in gone:
+            assert getattr(line, name) == fields.get(name)
+        else:
+            assert getattr(line, name) == ("unknown" if name == "side" else None)
+    if "receive_time_ns" in gone:
+        assert line.receive_time_ns is None
 
 
 def test_trading_date_before_midnight_and_after():

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from venue_records import CONTROL, RECORDED, TRADES, decode
 
+from k2_streams.core.symbols import is_symbol
 from k2_streams.feeds import kraken
 from k2_streams.feeds.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.feeds.keys import SYMBOL
 from k2_streams.feeds.recordings import read
 
 log = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ def check(name: str, key: bytes | None, value: bytes | None, found: tuple) -> No
         assert row["exchange_time_ns"] >= MIN_EVENT_TIME_NS
         assert row["side"] in {None, "buy", "sell", "unknown"}
         assert row["exchange"] == scope.partition(":")[0]
-        assert SYMBOL.fullmatch(row["symbol"])
+        assert is_symbol(row["symbol"])
         assert row["trade_id"] is None or row["trade_id"] in texts
         if row["receive_time_ns"] is not None:
             assert 0 <= row["receive_time_ns"] <= MAX_INT64

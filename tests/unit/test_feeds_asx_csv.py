@@ -83,7 +83,7 @@ BAD = [
     ("two lines", LINE + b"\n" + LINE, KEY, "wrong-columns", None, -1),
     ("null key", LINE, None, "null-key", "key", -1),
     ("other symbol", LINE, b"ASX:DVN", "key-mismatch", "key", -1),
-    ("other exchange", LINE, b"NZX:BHP", "key-mismatch", "key", -1),
+    ("exchange that cannot be", LINE, b"N X:BHP", "key-mismatch", "key", -1),
     ("no number", LINE.replace(b"1,BHP", b",BHP"), KEY, "sequence-range", "sequence", -1),
     ("negative number", b"-" + LINE, KEY, "sequence-range", "sequence", -1),
     (

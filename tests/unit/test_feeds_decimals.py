@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2_streams.feeds import decimals
-from k2_streams.feeds.decimals import DecimalTextError, column, positive
+from k2_streams.feeds.decimals import DecimalTextError, column, number
 
 EXACT = [
     ("1", "1"),
@@ -51,7 +51,7 @@ REFUSED = [
 @pytest.mark.parametrize(("text", "value"), EXACT)
 def test_exact(text, value):
     """The value itself, alone and in a column of others."""
-    assert positive(text) == Decimal(value)
+    assert number(text) == Decimal(value)
     values, problems = column(["7.25", text, "0.5"])
     assert values.to_pylist() == [Decimal("7.25"), Decimal(value), Decimal("0.5")]
     assert not problems
@@ -61,7 +61,7 @@ def test_exact(text, value):
 def test_refused(text, reason):
     """With its reason, alone and in a column, whose other values are unharmed."""
     with pytest.raises(DecimalTextError) as raised:
-        positive(text)
+        number(text)
     assert raised.value.reason == reason
     for texts, binary in (([text], False), ([text.encode()], True)):
         values, problems = column(["7.25", *texts, "0.5"], binary=binary)
@@ -86,7 +86,7 @@ def test_column_is_value_by_value(texts):
 def judged(text):
     """The value of a text, or the reason why it has none."""
     try:
-        return positive(text)
+        return number(text)
     except DecimalTextError as error:
         return error.reason
 
@@ -95,8 +95,8 @@ def judged(text):
 @given(st.decimals(min_value="1e-18", max_value="99999999999999999999", places=18))
 def test_plain_text(value):
     """The shortest text gives the value again."""
-    text = decimals.plain_text(positive(str(value)))
-    assert positive(text) == value
+    text = decimals.plain_text(number(str(value)))
+    assert number(text) == value
     assert "E" not in text
     assert not ("." in text and text.endswith(("0", ".")))
 
