@@ -161,7 +161,7 @@ KINDS: tuple[Kind, ...] = (
     _readable("text-time", "wrong-type", _with("exchange_time_ns", "soon")),
     _readable("old-time", "bad-time", _with("exchange_time_ns", _YEAR_1980_NS)),
     _readable("far-time", "bad-time", _with("exchange_time_ns", _YEAR_2200_NS)),
-    _readable("bad-side", "bad-side", _with("side", "both")),
+    _readable("bad-action", "bad-action", _with("action", "unsay")),
 )
 
 BY_NAME = {kind.name: index for index, kind in enumerate(KINDS)}

@@ -54,4 +54,4 @@ class SymbolTiers:
         """The table that makes a worker see these tiers (`K2_TIERS_FILE`)."""
         lines = [f"{scope},1" for scope in scopes[: self.symbols[0]]]
         lines += [f"{scope},2" for scope in scopes[self.symbols[0] : sum(self.symbols)]]
-        file.write_text("\n".join(lines) + "\n")
+        file.write_text("\n".join(lines) + "\n", "utf-8")

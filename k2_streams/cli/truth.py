@@ -142,8 +142,9 @@ def exact_text(units: int, scale: int) -> str:
     """A number of 10^-scale as decimal text, without zeros at its end."""
     if not scale:
         return str(units)
-    whole, rest = divmod(units, 10**scale)
-    return f"{whole}.{rest:0{scale}}".rstrip("0").rstrip(".")
+    whole, rest = divmod(abs(units), 10**scale)
+    text = f"{whole}.{rest:0{scale}}".rstrip("0").rstrip(".")
+    return f"-{text}" if units < 0 else text
 
 
 def write(path: Path, truth: Truth) -> None:

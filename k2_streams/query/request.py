@@ -7,11 +7,12 @@ all of them; no `symbol`: all.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.times import LAST, End, parse_end, parse_time, parse_window, parse_zone
 from k2_streams.query.token import MAX_INT64, Cursor, Token, TokenError
@@ -24,7 +25,6 @@ MAX_SYMBOLS = 50
 MAX_EXCHANGES = 10
 #: Longer waits hold connections; a client asks again.
 MAX_WAIT_MS = 5_000
-MAX_SYMBOL_LENGTH = 64
 MAX_EXCHANGE_LENGTH = 32
 MAX_GAPS = 10_000
 
@@ -223,6 +223,12 @@ def _check_range(start_ns: int | None, end_ns: End, window_ns: int | None) -> No
         raise InvalidParameter("start", f"expected at most end ({end_ns}), found {start_ns}")
 
 
+def _may_be_exchange(text: str) -> bool:
+    """Whether an exchange may be called so: no colon, which ends its name in a key."""
+    is_printable = all("!" <= char <= "~" for char in text)
+    return 1 <= len(text) <= MAX_EXCHANGE_LENGTH and is_printable and ":" not in text
+
+
 class _Given:
     """The parameters of one question, with the checks that they share."""
 
@@ -252,19 +258,20 @@ class _Given:
         )
 
     def symbols(self) -> tuple[str, ...]:
-        return self._names("symbol", MAX_SYMBOL_LENGTH, MAX_SYMBOLS, "")
+        return self._names("symbol", MAX_SYMBOLS, is_symbol, SYMBOL_RULE)
 
     def exchanges(self) -> tuple[str, ...]:
-        return self._names("exchange", MAX_EXCHANGE_LENGTH, MAX_EXCHANGES, ": ")
+        rule = f"1 to {MAX_EXCHANGE_LENGTH} printable ASCII characters"
+        return self._names("exchange", MAX_EXCHANGES, _may_be_exchange, rule)
 
-    def _names(self, name: str, length: int, count: int, without: str) -> tuple[str, ...]:
+    def _names(
+        self, name: str, count: int, fits: Callable[[str], bool], rule: str
+    ) -> tuple[str, ...]:
         values = sorted(set(self.many(name)))
         if len(values) > count:
             raise InvalidParameter(name, f"expected at most {count}, found {len(values)}")
-        for value in values:
-            fits = 1 <= len(value) <= length and all(" " <= c <= "~" for c in value)
-            if not fits or any(c in value for c in without):
-                raise InvalidParameter(name, f"expected 1 to {length} printable ASCII characters")
+        if not all(map(fits, values)):
+            raise InvalidParameter(name, f"expected {rule}")
         return tuple(values)
 
     def states(self) -> tuple[str, ...]:

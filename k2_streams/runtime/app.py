@@ -19,6 +19,7 @@ from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.enrichment import Notional, of_ones
+from k2_streams.core.instruments import Instruments, positive_prices
 from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Vector
 from k2_streams.feeds.feed import Feeds
@@ -96,13 +97,18 @@ class StreamApp(faust.App):  # type: ignore[misc]
     """Wires the worker: topics, ownership, sink, query node, web, watchdog."""
 
     def __init__(
-        self, stream: Stream, feeds: Feeds, settings: Settings, notional: Notional = of_ones
+        self,
+        stream: Stream,
+        feeds: Feeds,
+        settings: Settings,
+        instruments: Instruments | None = None,
     ) -> None:
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
         self._stream = stream
         self._feeds = feeds
-        self._notional = notional
+        self._notional: Notional = of_ones if instruments is None else instruments.notional
+        self._price_domains = instruments.price_domain if instruments else positive_prices
         self.settings = settings
         super().__init__(
             settings.app_id,
@@ -176,6 +182,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             stream=stream,
             feeds=self._feeds,
             notional=self._notional,
+            price_domains=self._price_domains,
             settings=settings,
             kafka=settings.kafka,
             clock=clock,
@@ -396,7 +403,7 @@ def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
         feeds = with_plugged_in(stream.name, feeds)
         settings = from_environment(stream=stream)
         file = settings.instruments_file
-        return StreamApp(stream, feeds, settings, of_ones if file is None else load(file).notional)
+        return StreamApp(stream, feeds, settings, None if file is None else load(file))
     except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
         sys.stderr.write(f"k2: {error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None

@@ -258,7 +258,10 @@ class Checkpoints:
             metrics.dead_letters.labels(reason).inc(count)
         for name, count in epoch.feeds.items():
             metrics.records.labels(name).inc(count)
-        metrics.control.inc(epoch.control)
+        for labels, count in epoch.controls.items():
+            metrics.control.labels(*labels).inc(count)
+        for labels, count in epoch.unknown.items():
+            metrics.unknown_attributes.labels(*labels).inc(count)
         metrics.deferred.inc(len(epoch.put_off))
         metrics.drained.inc(epoch.drained)
         metrics.accepted_rows.inc(epoch.row_count)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrichment import Notional, of_ones
+from k2_streams.core.instruments import PriceDomains, positive_prices
 from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
@@ -35,3 +36,4 @@ class TaskContext:
     overload: Overload
     disk: Disk = ROCKS_DISK
     notional: Notional = of_ones
+    price_domains: PriceDomains = positive_prices

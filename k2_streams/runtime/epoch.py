@@ -54,7 +54,10 @@ class Epoch:
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     feeds: Counter[str] = field(default_factory=Counter)
-    control: int = 0
+    #: Known messages without a trade, by feed and what they are counted as.
+    controls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Rows without an optional attribute whose value is unknown, by feed and attribute.
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
     put_off: list[Output] = field(default_factory=list)
     drained: int = 0
     # What is said of the backlog when the epoch is sealed.

@@ -16,7 +16,17 @@ class Metrics:
             "k2_verdicts", "What the sequencer said of messages", ["verdict"], registry=r
         )
         self.control = Counter(
-            "k2_control_records", "Known messages that carry no trade", registry=r
+            "k2_control_records",
+            "Known messages that carry no trade, by what the venue calls them; `other`: all whose "
+            "name the feed does not declare",
+            ["feed", "event"],
+            registry=r,
+        )
+        self.unknown_attributes = Counter(
+            "k2_unknown_attributes",
+            "Rows without an optional attribute (side) whose value the feed does not know",
+            ["feed", "attribute"],
+            registry=r,
         )
         self.dead_letters = Counter(
             "k2_dead_letters", "Records that could not be used, by reason", ["reason"], registry=r

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.horizon import LATE_HORIZON_MS
+from k2_streams.core.instruments import PriceDomains, positive_prices
 from k2_streams.core.lines_batch import Lined
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import MICROS
@@ -56,6 +57,7 @@ class Judging:
 
     check_partition: bool = True  # a record whose key belongs elsewhere is a dead letter
     horizon_ms: int = LATE_HORIZON_MS  # how long a gap waits for late records
+    price_domains: PriceDomains = positive_prices  # which prices an instrument may have
 
 
 JUDGING = Judging()
@@ -144,6 +146,7 @@ class Sequencer:
             append_time_ms=times_ms,
             keys=[r.key for r in records],
             values=[r.value for r in records],
+            price_domains=self._judging.price_domains,
         )
         decoded = decoder.decode(raw)
         failpoint("source.decoded")
@@ -154,7 +157,7 @@ class Sequencer:
         named = self._lines.named(records, now_ms)
         if named.bad:
             kind = self._refuse_lines(named.bad, kind, bad)
-        epoch.control += int(np.count_nonzero(kind == Kind.CONTROL))
+        self._count(decoder, decoded, kind, epoch)
         known = decoded.scope >= 0
         counted = known & ((kind == Kind.TRADE) | (decoded.sequence >= 0))
         members = np.flatnonzero(counted)
@@ -174,6 +177,17 @@ class Sequencer:
         judged = Judged(kind, verdicts, sessions, names, now_ms)
         self._accept(decoder, decoded, raw, judged, epoch)
         self._bury(records, bad, epoch)
+
+    @staticmethod
+    def _count(decoder: Feed, decoded: Decoded, kind: npt.NDArray[np.int8], epoch: Epoch) -> None:
+        """Count control messages by a bounded set of names, and attributes that are unknown."""
+        named = decoder.description.event
+        epoch.controls.update(
+            (decoder.name, named(decoded.events.get(message, "")))
+            for message in np.flatnonzero(kind == Kind.CONTROL).tolist()
+        )
+        for attribute, count in decoded.unknown.items():
+            epoch.unknown[decoder.name, attribute] += count
 
     def _send_home(self, decoded: Decoded, bad: list[Bad]) -> npt.NDArray[np.int8]:
         """Mark records whose key belongs in another partition: their numbers count there."""

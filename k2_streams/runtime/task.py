@@ -208,7 +208,9 @@ class Task:
             settings.partitions,
             table,
             ids,
-            judging=Judging(settings.check_partition, settings.late_horizon_s * 1000),
+            judging=Judging(
+                settings.check_partition, settings.late_horizon_s * 1000, context.price_domains
+            ),
             enriches=lambda: context.overload.enriches,
             standing=Standing(position.append_time_ms, position.lines, position.held),
             notional=context.notional,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from k2_streams.core.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE
 from k2_streams.query.request import (
     DEFAULT_LIMIT,
     FORMATS,
@@ -10,7 +11,6 @@ from k2_streams.query.request import (
     MAX_EXCHANGES,
     MAX_GAPS,
     MAX_LIMIT,
-    MAX_SYMBOL_LENGTH,
     MAX_SYMBOLS,
     MAX_WAIT_MS,
     VIEWS,
@@ -28,17 +28,27 @@ def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str,
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-def _names(name: str, description: str, pattern: str, length: int, count: int) -> dict[str, Any]:
-    item = {"type": "string", "pattern": pattern, "minLength": 1, "maxLength": length}
+def _names(
+    name: str, description: str, kind: dict[str, str], length: int, count: int
+) -> dict[str, Any]:
+    item = {"type": "string", **kind, "minLength": 1, "maxLength": length}
     schema = {"type": "array", "items": item, "minItems": 1, "maxItems": count}
     return {**_parameter(name, description, schema), "style": "form", "explode": True}
 
 
 _SYMBOL = _names(
-    "symbol", "May be repeated. None: all.", "^[ -~]+$", MAX_SYMBOL_LENGTH, MAX_SYMBOLS
+    "symbol",
+    f"{SYMBOL_RULE}. May be repeated. None: all.",
+    {"format": "k2-symbol"},
+    MAX_SYMBOL_CHARS,
+    MAX_SYMBOLS,
 )
 _EXCHANGE = _names(
-    "exchange", "May be repeated. None: all.", "^[!-9;-~]+$", MAX_EXCHANGE_LENGTH, MAX_EXCHANGES
+    "exchange",
+    "May be repeated. None: all.",
+    {"pattern": "^[!-9;-~]+$"},
+    MAX_EXCHANGE_LENGTH,
+    MAX_EXCHANGES,
 )
 _START = _parameter("start", f"Inclusive. {_TIME}", _TIME_TEXT)
 _END = _parameter("end", f"Exclusive. {_TIME}", _TIME_TEXT)

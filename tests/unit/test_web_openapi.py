@@ -19,6 +19,7 @@ from web_node import served
 from web_support import application
 
 from k2_streams.core.stream import TRADES
+from k2_streams.core.symbols import is_symbol
 from k2_streams.query.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.query.token import Token
 from k2_streams.web.formats import encode_json
@@ -50,6 +51,10 @@ schemathesis.openapi.format(
 )
 schemathesis.openapi.format(
     "k2-window", st.builds("{}{}".format, st.integers(1, 3_000), st.sampled_from("smhd"))
+)
+_CHARACTERS = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+schemathesis.openapi.format(
+    "k2-symbol", st.text(_CHARACTERS, min_size=1, max_size=64).filter(is_symbol)
 )
 schemathesis.openapi.format("k2-zone", st.sampled_from(["UTC", "Australia/Sydney"]))
 schemathesis.openapi.format(
