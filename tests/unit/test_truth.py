@@ -143,7 +143,15 @@ def test_packed_lines_are_plain_json(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "scale", "text"),
-    [(123_456, 5, "1.23456"), (100_000, 5, "1"), (0, 5, "0"), (7, 0, "7"), (10**40 + 1, 16, None)],
+    [
+        (123_456, 5, "1.23456"),
+        (100_000, 5, "1"),
+        (0, 5, "0"),
+        (7, 0, "7"),
+        (10**40 + 1, 16, None),
+        (-123_456, 5, "-1.23456"),
+        (-1, 5, "-0.00001"),
+    ],
 )
 def test_values_are_exact(units, scale, text):
     found = exact_text(units, scale)
