@@ -114,6 +114,8 @@ def gap(n):
         state="open",
         missing=((n, n + 1),),
         abandoned=(),
+        previous_time_ns=None,
+        next_time_ns=None,
         opened_time_ns=n,
         closed_time_ns=None,
         reason=None,
