@@ -22,9 +22,11 @@ from k2_streams.kafka.transactions import Output
 from k2_streams.runtime import deferred
 from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.sequencer import Sequencer
 from k2_streams.runtime.settings import OverloadSettings
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.state.codec import Position
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -117,6 +119,7 @@ class World:
             self.overload,
             KafkaConfig("nowhere"),
             lambda: None,
+            Supervisor(SYSTEM_CLOCK, Metrics()),
         )
         self.epoch = Epoch(TRADES, self.position.next_offset)
 

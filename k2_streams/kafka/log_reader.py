@@ -21,6 +21,10 @@ NoOffsetError = NoOffsetForPartitionError
 ReaderStoppedError = ConsumerStoppedError
 
 
+class ReaderBrokenError(KafkaError):  # type: ignore[misc] # aiokafka has no types
+    """A task of the client has ended: it would give nothing any more, and say nothing."""
+
+
 class Record(NamedTuple):
     """What a record holds, without a copy."""
 
@@ -102,7 +106,9 @@ class LogReader:
 
         Raises:
             OffsetOutOfRangeError: the log no longer holds, or never held, the position.
+            ReaderBrokenError: this reader is of no use any more; a new one is.
         """
+        self._check_tasks()
         fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         chunks = []
         for tp, start in self._positions.items():
@@ -124,6 +130,13 @@ class LogReader:
             )
         return chunks
 
+    def _check_tasks(self) -> None:
+        fetcher = getattr(self._consumer, "_fetcher", None)
+        client = getattr(self._consumer, "_client", None)
+        for task in (getattr(fetcher, "_fetch_task", None), getattr(client, "_sync_task", None)):
+            if task is not None and task.done():
+                raise ReaderBrokenError(f"task of the reader ended: {task.get_coro()}")
+
     def position(self, topic: str, partition: int) -> int:
         """The next offset that a poll would give."""
         return self._positions[TopicPartition(topic, partition)]
@@ -139,7 +152,12 @@ class LogReader:
     async def end_offsets(
         self, partitions: Sequence[tuple[str, int]]
     ) -> dict[tuple[str, int], int]:
-        """For a committed reader the end: the last stable offset of each partition."""
+        """For a committed reader the end: the last stable offset of each partition.
+
+        Raises:
+            ReaderBrokenError: this reader is of no use any more; a new one is.
+        """
+        self._check_tasks()
         tps = [TopicPartition(*tp) for tp in partitions]
         return {(tp[0], tp[1]): end for tp, end in (await self._consumer.end_offsets(tps)).items()}
 

@@ -40,6 +40,7 @@ class Publisher:
                     self._producer = producer
                 await self._producer.send_and_wait(topic, value, key)
         except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()  # a producer whose tasks have ended never sends again
             raise NotPublishedError(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:

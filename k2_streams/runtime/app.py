@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import secrets
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -42,6 +43,7 @@ from k2_streams.runtime.descriptors import DescriptorLimitError, needed, raise_l
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.ids_checkpoint import memory_of, window_of
 from k2_streams.runtime.instruments import InstrumentsError, load
+from k2_streams.runtime.library_tasks import LibraryTasks
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
 from k2_streams.runtime.logs import configure_logs, shape
@@ -52,8 +54,9 @@ from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.status import Status
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import Task
-from k2_streams.runtime.watchdog import Watchdog
+from k2_streams.runtime.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST, Watchdog
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.connections import (
     BACKLOG,
@@ -82,10 +85,16 @@ GC_THRESHOLDS = (50_000, 20, 100)
 #: Every Arrow call lets go of the interpreter, and waits up to this long for it to come back from
 #: the consumer's or a query's thread. With Python's default of 5 ms, 20 calls took 20 ms and more.
 SWITCH_INTERVAL_S = 0.001
+#: A seek that failed is tried again after this.
+SEEK_AGAIN_S = 1.0
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
     """Faust's worker, whose lines have the shape and the bounds of K2's."""
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        self.app.is_stop_asked = True
+        super()._schedule_shutdown(signal)
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Faust has made the root logger's handlers."""
@@ -134,9 +143,11 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self.metrics = Metrics()
         self.metrics.stores_cache_bytes.set_function(lambda: ROCKS_DISK.memory().cache_bytes)
         self.metrics.stores_buffers_bytes.set_function(lambda: ROCKS_DISK.memory().buffers_bytes)
+        self.is_stop_asked = False  # by a signal
         self.owner: Ownership
         self.node: Node
         self._connections = Connections()
+        self.supervised: Supervisor
         self._parts = contextlib.AsyncExitStack()  # closed in the reverse order of their start
 
     def batch_agent(self, topic: str) -> Callable[[BatchAgent], BatchAgent]:
@@ -178,6 +189,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
         pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
         self._parts.callback(pool.shutdown)
         overload = Overload(settings.overload, clock)
+        supervisor = self.supervised = Supervisor(
+            clock, self.metrics, secrets.SystemRandom().random
+        )
         context = TaskContext(
             stream=stream,
             feeds=self._feeds,
@@ -191,6 +205,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             raw=topics[stream.raw],
             deferred=topics[stream.deferred],
             overload=overload,
+            supervisor=supervisor,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
             ids_changelog=topics[changelog_topic(settings.app_id, "dedup")],
             settling=Settling(settings.kafka),
@@ -214,6 +229,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             clock,
             guard=guard,
             reads=self._new_guard("store"),
+            supervisor=supervisor,
             hold_source=lambda held: self._hold_source(held, "tail full"),
             notional=self._notional,
         )
@@ -228,6 +244,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             on_pause=lambda partitions, paused: self._pause(stream.log, partitions, paused=paused),
             on_seek=lambda starts: self._seek_soon(stream.log, starts),
             on_committed=self._committed,
+            supervisor=supervisor,
             guard=guard,
         )
         self.owner = Ownership(
@@ -242,6 +259,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             sink,
             self._resume,
             self._is_member,
+            supervisor,
         )
         load = LoadMonitor(
             stream,
@@ -251,19 +269,36 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self.metrics,
             clock,
             pool,
+            supervisor,
             downstream_full=lambda: self.node.room.is_held or sink.is_far_behind,
             hold_source=lambda held: self._hold_source(held, "circuit break"),
         )
-        status = Status(settings, self.owner, sink, self.node, load, overload, self.metrics, clock)
+        status = Status(
+            settings,
+            self.owner,
+            sink,
+            self.node,
+            load,
+            overload,
+            self.metrics,
+            clock,
+            supervisor=supervisor,
+        )
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(
             self.owner,
             sink,
             status,
             clock,
+            supervisor,
             end=self._end,
             hold_source=lambda held: self._hold_source(held, "lake far behind"),
             waits_for_group=lambda: self.consumer.waits_for_group,
+            lost_task=LibraryTasks(
+                lambda: {"main": self.loop, "consumer": self.consumer.loop_of_thread},
+                lambda: self.consumer.has_member_id,
+                clock,
+            ).look,
         )
         install(
             self.web.web_app,
@@ -306,6 +341,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
         timer.start()
         await self._parts.aclose()
         await super().on_stop()
+        if not self.is_stop_asked:
+            reason = f"a part of Faust ended: {self.crash_reason!r}"
+            self._end(EXIT_TASK_LOST, reason)
         # The timer goes on: what Faust stops after this has no bound of its own. A consumer that
         # was about to join its group waited for ever.
 
@@ -322,6 +360,14 @@ class StreamApp(faust.App):  # type: ignore[misc]
         except (TopicConfigurationError, LogError, OSError) as error:
             self._end(EXIT_CONFIGURATION, str(error))
             raise
+
+    def end_fenced_instance(self) -> None:
+        """The group has another process with this worker's id: the newer one works."""
+        self._end(
+            EXIT_FENCED_INSTANCE,
+            f"another worker has joined group {self.settings.app_id} as "
+            f"{self.settings.member_id}: give each worker its own K2_WORKER_ID",
+        )
 
     # -- what the parts ask of the flow ----------------------------------------------------------
 
@@ -376,7 +422,13 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     def _seek_soon(self, topic: str, starts: Mapping[int, int]) -> None:
         tps = {TP(topic, partition): offset for partition, offset in starts.items()}
-        self.add_future(self._resume(tps))
+        self.supervised.spawn("seek", self._resume(tps), lambda _: self._seek_again(topic, starts))
+
+    def _seek_again(self, topic: str, starts: Mapping[int, int]) -> None:
+        """A seek failed. Without it its partitions would never be read on."""
+        still = {p: at for p, at in starts.items() if TP(topic, p) in self.owner.assigned}
+        if still and not self.should_stop:
+            self.loop.call_later(SEEK_AGAIN_S, self._seek_soon, topic, still)
 
     def _committed(self, _vector: Vector) -> None:
         self.node.query.refresh_soon()

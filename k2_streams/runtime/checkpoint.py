@@ -26,6 +26,7 @@ from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import SealedIdRecords
+from k2_streams.runtime.supervisor import Job
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
 from k2_streams.state.ids import IdCounts, IdTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
@@ -153,7 +154,7 @@ class Checkpoints:
         self._places = places
         self._on_done = on_done
         self._sealed_at = context.clock.monotonic()
-        self._commit: asyncio.Task[None] | None = None
+        self._commit: Job | None = None
 
     def is_open(self, epoch: Epoch) -> bool:
         """Whether there is anything to commit in an epoch."""
@@ -200,10 +201,11 @@ class Checkpoints:
         self.position = sealed[0].position
         failpoint("checkpoint.sealed")
         self._sealed_at = self._context.clock.monotonic()
-        self._commit = asyncio.create_task(
-            self._transact(epoch, sealed, ids.counts), name=f"checkpoint-{self._partition}"
+        self._commit = self._context.supervisor.spawn(
+            f"checkpoint-{self._partition}",
+            self._transact(epoch, sealed, ids.counts),
+            on_end=self._on_done,
         )
-        self._commit.add_done_callback(lambda _: self._on_done())
 
     async def _transact(self, epoch: Epoch, sealed: Sequence[SealedTable], ids: IdCounts) -> None:
         context, position = self._context, sealed[0].position
@@ -270,7 +272,7 @@ class Checkpoints:
         """Wait for the transaction in flight; raises what it raised."""
         if self._commit is not None:
             # Whoever stops waiting must not stop the transaction.
-            await asyncio.wait([self._commit])
+            await self._commit.wait()
             self.reap()
 
     def reap(self) -> None:
@@ -283,5 +285,4 @@ class Checkpoints:
         """Give the transaction in flight up: its outcome is unknown."""
         commit, self._commit = self._commit, None
         if commit is not None:
-            commit.cancel()
-            await asyncio.wait([commit])
+            await commit.close()

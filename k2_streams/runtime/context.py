@@ -14,6 +14,7 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.state.rocks import ROCKS_DISK, Disk
 
 
@@ -34,6 +35,7 @@ class TaskContext:
     ids_changelog: TopicInfo
     settling: Settling
     overload: Overload
+    supervisor: Supervisor
     disk: Disk = ROCKS_DISK
     notional: Notional = of_ones
     price_domains: PriceDomains = positive_prices

@@ -16,6 +16,7 @@ from k2_streams.runtime import deferred
 from k2_streams.runtime.draining import DrainReader
 from k2_streams.runtime.epoch import Epoch
 from k2_streams.runtime.overload import Overload
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.state.codec import Position
 from k2_streams.state.counts import Counts, load
 from k2_streams.state.store import PartitionStore
@@ -40,6 +41,7 @@ class Deferral:
         overload: Overload,
         kafka: KafkaConfig,
         on_ready: Callable[[], None],
+        supervisor: Supervisor,
     ) -> None:
         counts = load(store)
         self.backlog = Backlog(counts, position.deferred_from)
@@ -51,6 +53,7 @@ class Deferral:
         self._overload = overload
         self._kafka = kafka
         self._on_ready = on_ready
+        self._supervisor = supervisor
         self._uncommitted = 0  # of the records that wait
         self._in_flight = 0  # of the uncommitted, those of the sealed epoch
         self._holding = False
@@ -92,7 +95,12 @@ class Deferral:
             return False
         if self._reader is None and self.backlog.records > self._uncommitted:
             self._reader = DrainReader(
-                self._kafka, self._topic, self._partition, self.next_offset, self._on_ready
+                self._kafka,
+                self._topic,
+                self._partition,
+                self.next_offset,
+                self._on_ready,
+                self._supervisor,
             )
         return self._reader is not None and self._reader.is_ready()
 

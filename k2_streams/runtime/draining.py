@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogReader, Record
+from k2_streams.runtime.supervisor import Supervisor
 
 #: Records held ready: two batches of work, 1 MiB of a usual feed.
 BUFFER_RECORDS_MAX = 4_096
@@ -22,6 +23,7 @@ class DrainReader:
         partition: of the task.
         start: the first offset that has not been drained.
         on_ready: called when there is something to take, or an error.
+        supervisor: of the worker's background tasks.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class DrainReader:
         partition: int,
         start: int,
         on_ready: Callable[[], None],
+        supervisor: Supervisor,
     ) -> None:
         self._kafka = kafka
         self._topic = topic
@@ -40,16 +43,15 @@ class DrainReader:
         self._chunks: deque[Chunk] = deque()
         self._records = 0
         self._room = asyncio.Event()
-        self._reading = asyncio.create_task(self._read(), name=f"drain-{partition}")
-        self._reading.add_done_callback(lambda _: on_ready())
+        self._reading = supervisor.spawn(f"drain-{partition}", self._read(), on_end=on_ready)
 
     def is_ready(self) -> bool:
         """Whether there is something to take.
 
         Raises:
-            LogError: the reading ended with it.
+            Exception: the reading ended with it.
         """
-        if self._reading.done() and not self._reading.cancelled():
+        if self._reading.done():
             self._reading.result()
         return bool(self._chunks)
 
@@ -67,8 +69,7 @@ class DrainReader:
 
     async def close(self) -> None:
         """Stop reading."""
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
+        await self._reading.close()
 
     async def _read(self) -> None:
         async with LogReader(self._kafka) as reader:

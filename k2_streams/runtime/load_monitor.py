@@ -39,6 +39,7 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.runtime.task import TaskState
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class LoadMonitor:
         metrics: of the worker.
         clock: for the cool-down.
         pool: the tasks' thread.
+        supervisor: of the worker's background tasks.
         downstream_full: whether what comes behind the log takes nothing more.
         hold_source: pause and resume the source.
     """
@@ -81,6 +83,7 @@ class LoadMonitor:
         metrics: Metrics,
         clock: Clock,
         pool: ThreadPoolExecutor,
+        supervisor: Supervisor,
         *,
         downstream_full: Callable[[], bool],
         hold_source: Callable[[bool], None],
@@ -95,6 +98,7 @@ class LoadMonitor:
         self._metrics = metrics
         self._clock = clock
         self._pool = pool
+        self._supervisor = supervisor
         self._downstream_full = downstream_full
         self._hold_source = hold_source
         self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
@@ -104,7 +108,7 @@ class LoadMonitor:
         self._publisher = Publisher(settings.kafka)
         self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
         self._trimmed_s = 0.0
-        self._runner: asyncio.Task[None] | None = None
+        self._runner: Kept | None = None
 
     @property
     def level(self) -> Level:
@@ -131,13 +135,12 @@ class LoadMonitor:
             tier_patterns=len(self._overload.tiers.table),
             triggers=triggers,
         )
-        self._runner = asyncio.create_task(self._run(), name="load")
+        self._runner = self._supervisor.keep("load", self._run)
 
     async def close(self) -> None:
         """Look away."""
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+            await self._runner.close()
         await self._ends.close()
         await self._publisher.close()
 

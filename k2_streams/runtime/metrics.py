@@ -111,6 +111,18 @@ class Metrics:
             "Of it, the footers of Parquet files, which make room for statements",
             registry=r,
         )
+        self.background_task_failures = Counter(
+            "k2_background_task_failures",
+            "Background tasks that ended with an error, by task",
+            ["task"],
+            registry=r,
+        )
+        self.background_task_up = Gauge(
+            "k2_background_task_up",
+            "1 while a background task does its work, 0 while it waits to start again",
+            ["task"],
+            registry=r,
+        )
         self.tasks = Gauge("k2_tasks", "Tasks of this worker, by state", ["state"], registry=r)
         self.commit_seconds = Histogram(
             "k2_lake_commit_seconds",

@@ -1,6 +1,5 @@
 """The query side of a worker: tail, events, lake and engine, as one thing to start and stop."""
 
-import asyncio
 from collections.abc import Callable
 
 from k2_streams.clock import Clock
@@ -22,6 +21,7 @@ from k2_streams.query.tail import Tail
 from k2_streams.runtime.memory import Memory, query_limit_bytes
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.runtime.tail_room import TailRoom
 from k2_streams.runtime.tailing import TailReader
 from k2_streams.state.spill import Spill
@@ -40,6 +40,7 @@ class Node:
         *,
         guard: Guard,
         reads: Guard,
+        supervisor: Supervisor,
         hold_source: Callable[[bool], None],
         notional: Notional,
     ) -> None:
@@ -58,6 +59,7 @@ class Node:
             settings.tail_disk,
             settings.worker_dir,
             metrics,
+            supervisor,
             on_held=hold_source,
         )
         self.gaps = GapsView()
@@ -89,9 +91,17 @@ class Node:
             partitions=settings.partitions,
         )
         self.reader = TailReader(
-            stream, settings.kafka, settings.partitions, self.tail, self.gaps, metrics, clock
+            stream,
+            settings.kafka,
+            settings.partitions,
+            self.tail,
+            self.gaps,
+            metrics,
+            clock,
+            supervisor,
         )
-        self._refresher: asyncio.Task[None] | None = None
+        self._supervisor = supervisor
+        self._refresher: Kept | None = None
 
     def _state(self) -> NodeState:
         return NodeState(
@@ -114,7 +124,7 @@ class Node:
         """Begin to follow log and lake."""
         self.room.start()
         self.reader.start(self._vector)
-        self._refresher = asyncio.create_task(self.query.run(), name="lake-view")
+        self._refresher = self._supervisor.keep("lake-view", self.query.run)
 
     async def _vector(self) -> Vector:
         return (await self.lake.refresh()).vector
@@ -124,8 +134,7 @@ class Node:
         await self.reader.close()
         await self.room.close()
         if self._refresher is not None:
-            self._refresher.cancel()
-            await asyncio.wait([self._refresher])
+            await self._refresher.close()
         await self.query.close()
 
 

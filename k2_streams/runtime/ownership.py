@@ -14,6 +14,7 @@ from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError
 from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.supervisor import Job, Supervisor
 from k2_streams.runtime.task import Task, TaskState
 from k2_streams.runtime.transport import Fetched, partitions_of
 from k2_streams.state.rebuild import StateLostError
@@ -42,6 +43,7 @@ class Ownership:
         sink: SinkRunner,
         resume: Resume,
         is_member: IsMember,
+        supervisor: Supervisor,
     ) -> None:
         self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
@@ -54,9 +56,10 @@ class Ownership:
         self._resume = resume
         self._is_member = is_member
         self._generation = -1
+        self._supervisor = supervisor
         self._changing = asyncio.Lock()
-        self._retakes: dict[int, asyncio.Task[None]] = {}
-        self._sink_retry: asyncio.Task[None] | None = None
+        self._retakes: dict[int, Job] = {}
+        self._sink_retry: Job | None = None
         self._stopped = False
 
     async def take_over(self, assigned: set[TP], generation: int) -> dict[TP, int]:
@@ -161,13 +164,17 @@ class Ownership:
         except (LakeUnavailableError, LogError, OSError) as error:
             self._sink.retrying = f"{type(error).__name__}: {error}"
             log.warning("sink cannot start yet", error=self._sink.retrying)
-            if self._sink_retry is None and not self._stopped:
-                self._sink_retry = asyncio.create_task(self._retry_sink())
+            self._retry_sink_later()
             return None
         except LakeConfigError as error:
             self._sink.error = str(error)
             log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
             return {}
+        except Exception as error:  # whatever another engine did to the table: tried again
+            self._sink.retrying = f"{type(error).__name__}: {error}"
+            log.exception("sink cannot start", error=self._sink.retrying)
+            self._retry_sink_later()
+            return None
         self._sink.retrying = None
         return {TP(self._log, partition): offset for partition, offset in starts.items()}
 
@@ -186,7 +193,27 @@ class Ownership:
 
     def _retake_later(self, partition: int) -> None:
         if partition not in self._retakes and not self._stopped:
-            self._retakes[partition] = asyncio.create_task(self._retake(partition))
+            self._retakes[partition] = self._supervisor.spawn(
+                f"retake-{partition}",
+                self._retake(partition),
+                lambda _: self._retake_again(partition),
+            )
+
+    def _retake_again(self, partition: int) -> None:
+        """The replacement itself failed, in a way that it does not know."""
+        self._retakes.pop(partition, None)
+        self._retake_later(partition)
+
+    def _retry_sink_later(self) -> None:
+        if self._sink_retry is None and not self._stopped:
+            self._sink_retry = self._supervisor.spawn(
+                "sink-retry", self._retry_sink(), lambda _: self._retry_sink_again()
+            )
+
+    def _retry_sink_again(self) -> None:
+        """The retry itself failed, in a way that it does not know."""
+        self._sink_retry = None
+        self._retry_sink_later()
 
     async def _retake(self, partition: int) -> None:
         wait_s, generation = RETAKE_WAIT_S_MIN, self._generation

@@ -23,6 +23,7 @@ from k2_streams.lake.table import Lake
 from k2_streams.runtime.epoch import HEADER_DEFERRED
 from k2_streams.runtime.log_headers import last
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.runtime.transport import Fetched
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class SinkRunner:
         on_pause: Callable[[set[int], bool], None],
         on_seek: Callable[[Mapping[int, int]], None],
         on_committed: Callable[[Vector], None],
+        supervisor: Supervisor,
         guard: Guard | None = None,
     ) -> None:
         self.guard = guard or Guard(clock=clock)
@@ -93,7 +95,8 @@ class SinkRunner:
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
         self._attempts = 0  # failed, of the pending batch
-        self._runner: asyncio.Task[None] | None = None
+        self._supervisor = supervisor
+        self._runner: Kept | None = None
         self._changing = asyncio.Lock()
 
     @property
@@ -131,7 +134,7 @@ class SinkRunner:
             if fresh:
                 self._follow(await self._checked(fresh))
             if self._runner is None:
-                self._runner = asyncio.create_task(self._run(), name="sink")
+                self._runner = self._supervisor.keep("sink", self._run)
             return dict(self._positions)
 
     def _follow(self, starts: Mapping[int, int]) -> None:
@@ -205,9 +208,10 @@ class SinkRunner:
         self._on_pause(set(self._positions), paused)
 
     async def _run(self) -> None:
-        while self.error is None:
+        while True:
             await asyncio.sleep(TICK_S)
-            await self.look()
+            if self.error is None:
+                await self.look()
 
     async def look(self) -> None:
         """Commit what is due, or what is to be tried again."""
@@ -311,7 +315,6 @@ class SinkRunner:
         """Stop. What is buffered is read again later; a commit under way is waited for."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            runner.cancel()
-            await asyncio.wait([runner])
+            await runner.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._lake.close)
         self._thread.shutdown(wait=True)

@@ -13,6 +13,7 @@ from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import Task, TaskState
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.services import LinesFound, Readiness
@@ -31,6 +32,8 @@ class Status:
         overload: Overload,
         metrics: Metrics,
         clock: Clock,
+        *,
+        supervisor: Supervisor,
     ) -> None:
         self._settings = settings
         self._owner = owner
@@ -40,6 +43,7 @@ class Status:
         self._overload = overload
         self._metrics = metrics
         self._clock = clock
+        self._supervisor = supervisor
         self._started = clock.monotonic()
 
     def tick(self) -> None:
@@ -97,6 +101,7 @@ class Status:
                 }
                 for partition, task in sorted(self._owner.tasks.items())
             },
+            "background_tasks": self._supervisor.as_dict(),
             "refused": {str(p): reason for p, reason in sorted(self._owner.refused.items())},
             "sink": {
                 "positions": {str(p): n for p, n in sorted(self._sink.positions.items())},
@@ -165,6 +170,8 @@ class Status:
         if self._owner.refused:
             partition, reason = min(self._owner.refused.items())
             return f"partition {partition}: {reason}", 30
+        for task, error in self._supervisor.failing.items():
+            return f"background task {task} failed: {error}", 1
         if self._sink.error is not None:
             return f"sink: {self._sink.error}", 30
         ended = [p for p, task in self._owner.tasks.items() if task.state is not TaskState.RUNNING]

@@ -10,6 +10,7 @@ import structlog
 from k2_streams.core.tail_room import DiskBound, holds_source, used_share
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.state.spill import Spill
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class TailRoom:
         bound: DiskBound,
         folder: Path,
         metrics: Metrics,
+        supervisor: Supervisor,
         *,
         on_held: Callable[[bool], None] = lambda _: None,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
@@ -47,21 +49,21 @@ class TailRoom:
         self._bound = bound
         self._folder = folder
         self._metrics = metrics
+        self._supervisor = supervisor
         self._on_held = on_held
         self._free_bytes = free_bytes
         self._held_bytes = 0
-        self._runner: asyncio.Task[None] | None = None
+        self._runner: Kept | None = None
 
     def start(self) -> None:
         """Begin to look."""
         self.look()
-        self._runner = asyncio.create_task(self._run(), name="tail-room")
+        self._runner = self._supervisor.keep("tail-room", self._run)
 
     async def close(self) -> None:
         """Look away."""
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+            await self._runner.close()
 
     async def _run(self) -> None:
         while True:

@@ -18,11 +18,13 @@ from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
+from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.epoch import HEADER_DEFERRED, HEADER_EVENTS, HEADER_HELD
 from k2_streams.runtime.log_headers import judged, last, newest
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.supervisor import Kept, Supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class TailReader:
         gaps: GapsView,
         metrics: Metrics,
         clock: Clock,
+        supervisor: Supervisor,
     ) -> None:
         self.error: str | None = "starting"
         self.dead_letters = 0
@@ -71,34 +74,33 @@ class TailReader:
         self._gaps = gaps
         self._metrics = metrics
         self._clock = clock
-        self._tasks: list[asyncio.Task[None]] = []
+        self._supervisor = supervisor
+        self._tasks: list[Kept] = []
         self._event_positions: dict[tuple[str, int], int] = {}
 
     def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
         """Begin to read; `vector` says where the lake ends."""
         self._tasks = [
-            asyncio.create_task(self._forever(lambda: self._log(vector)), name="tail"),
-            asyncio.create_task(self._forever(self._events), name="events"),
+            self._supervisor.keep("tail", lambda: self._forever(lambda: self._log(vector))),
+            self._supervisor.keep("events", lambda: self._forever(self._events)),
         ]
 
     async def close(self) -> None:
         """Stop reading."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            await task.close()
 
     async def _forever(self, read: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await read()
-            except (LogError, OSError) as error:
+            except (LogError, OSError, RetryLaterError) as error:
                 self.error = f"{type(error).__name__}: {error}"
                 log.warning("tail reader starts again", error=self.error)
-            except Exception as error:  # the node cannot answer, and says so; it tries on
+            except Exception as error:  # the node cannot answer, and says so
                 self.error = f"{type(error).__name__}: {error}"
-                log.exception("tail reader failed", error=self.error)
+                raise  # the supervisor logs it and starts the reader again
             await asyncio.sleep(RESTART_AFTER_S)
 
     async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:

@@ -34,6 +34,7 @@ from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.resume import checked_offsets
 from k2_streams.runtime.sequencer import Judging, Sequencer
+from k2_streams.runtime.supervisor import Job
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import Position
 from k2_streams.state.ids_store import IdStore
@@ -112,7 +113,7 @@ class Task:
         self._paused = False
         self._turns = 0
         self._wake = asyncio.Event()
-        self._runner: asyncio.Task[None] | None = None
+        self._runner: Job | None = None
         self._checkpoints: Checkpoints | None = None
         self._working: asyncio.Future[Any] | None = None
 
@@ -137,7 +138,7 @@ class Task:
             raise
         self._to(TaskState.RUNNING)
         self._context.metrics.take_over_seconds.observe(self._context.clock.monotonic() - started)
-        self._runner = asyncio.create_task(self._run(), name=f"task-{self.partition}")
+        self._runner = self._spawn_runner()
         return offset
 
     async def _take_over(self) -> int:
@@ -190,6 +191,7 @@ class Task:
             context.overload,
             context.kafka,
             self._wake.set,
+            context.supervisor,
         )
         self._checkpoints = Checkpoints(
             self.partition,
@@ -292,6 +294,16 @@ class Task:
             await self._end(TaskState.FENCED, error)
         except Exception as error:  # noqa: BLE001 - whatever it was: this task is over
             await self._end(TaskState.FAILED, error)
+
+    def _spawn_runner(self) -> Job:
+        spawn = self._context.supervisor.spawn
+        return spawn(f"task-{self.partition}", self._run(), self._runner_lost)
+
+    def _runner_lost(self, error: BaseException) -> None:
+        """The runner ended in a way that it does not know: the task is over all the same."""
+        if self.state is TaskState.RUNNING:
+            end = self._end(TaskState.FAILED, error)
+            self._context.supervisor.spawn(f"task-end-{self.partition}", end)
 
     async def _wait_for_work(self) -> None:
         """Until there is a full batch to work on, or something and it is time for a checkpoint.
@@ -454,7 +466,7 @@ class Task:
         except Exception as error:  # noqa: BLE001 - a time-out too: the outcome is unknown
             await self._end(TaskState.FAILED, error)
         else:
-            self._runner = asyncio.create_task(self._run(), name=f"task-{self.partition}")
+            self._runner = self._spawn_runner()
 
     async def close(self) -> None:
         """End the task. What is not committed is dropped; the successor works it again."""
@@ -466,9 +478,8 @@ class Task:
 
     async def _stop_runner(self) -> None:
         runner, self._runner = self._runner, None
-        if runner is not None and runner is not asyncio.current_task():
-            runner.cancel()
-            await asyncio.wait([runner])
+        if runner is not None and not runner.is_current():
+            await runner.close()
         if self._working is not None:
             await asyncio.wait([self._working])
 
@@ -482,8 +493,10 @@ class Task:
             state=state.value,
             error=f"{type(error).__name__}: {error}",
         )
-        await self._let_go()
-        self._on_ended(self)
+        try:
+            await self._let_go()
+        finally:  # whatever does not let go: the partition needs another task
+            self._on_ended(self)
 
     async def _let_go(self) -> None:
         self._drop_inbox()

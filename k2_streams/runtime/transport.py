@@ -13,7 +13,8 @@ the range of positions they stand for. Faust takes neither acknowledgements nor 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ from mode import Service
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, NoOffsetError, ReaderStoppedError
+from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +82,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__post_init__()
         self._chain: dict[TP, int] = {}
 
+    async def on_start(self) -> None:
+        """Connect; heartbeats carry the instance id from the first on."""
+        await super().on_start()
+        if self._coordinator is not None:
+            send_static_heartbeats(self._coordinator)
+
     @Service.task  # type: ignore[untyped-decorator] # mode has no types
     async def _hear_group_errors(self) -> None:
         """Take what went wrong between the client and its group, so that it tries again.
@@ -94,7 +102,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         while not self.should_stop:
             await asyncio.sleep(GROUP_ERRORS_EVERY_S)
             if self._coordinator is not None:
-                hear_group_error(self._coordinator)
+                with self._ends_if_fenced():
+                    hear_group_error(self._coordinator)
+
+    @contextlib.contextmanager
+    def _ends_if_fenced(self) -> Iterator[None]:
+        """Another process has this worker's id: whatever the group says now is not for this one."""
+        try:
+            yield
+        except LogError as error:
+            if is_fenced_instance(error):
+                self.app.end_fenced_instance()
+            raise
+
+    @property
+    def has_member_id(self) -> bool:
+        """Whether the group has given this consumer a member id."""
+        return self._coordinator is not None and bool(self._coordinator.member_id)
 
     @property
     def knows_group(self) -> bool:
@@ -155,7 +179,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if not is_current():
             return False
         try:
-            alive = await coordinator._do_heartbeat()  # noqa: SLF001 - the group's own answer
+            with self._ends_if_fenced():
+                alive = await coordinator._do_heartbeat()  # noqa: SLF001 - the group's own answer
         except LogError as error:
             log.warning("the group does not answer", error=f"{type(error).__name__}: {error}")
             return False
@@ -174,7 +199,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if consumer._closed or fetcher._closed:  # noqa: SLF001 - as Faust's own driver does
             raise ReaderStoppedError
         try:
-            with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as Faust's own driver
+            with self._ends_if_fenced(), fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as Faust's own driver
                 records = await fetcher.fetched_records(
                     active,
                     timeout=wait_s,
@@ -205,12 +230,13 @@ def hear_group_error(coordinator: Any) -> None:
     """Take an error that a consumer's group coordination waits to tell.
 
     Raises:
-        KafkaError: the coordination has ended.
+        KafkaError: the coordination has ended, or another process has this one's instance id.
     """
     try:
         coordinator.check_errors()
     except LogError as error:
-        if coordinator._coordination_task.done():  # noqa: SLF001 - nothing public
+        ended = coordinator._coordination_task.done()  # noqa: SLF001 - nothing public
+        if ended or is_fenced_instance(error):
             raise
         log.warning("the group's error", error=f"{type(error).__name__}: {error}")
 
@@ -239,6 +265,18 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """The group has decided; what is this worker's may be nothing."""
         self.is_unassigned = False
         await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def loop_of_thread(self) -> asyncio.AbstractEventLoop:
+        """The loop that talks to Kafka."""
+        loop: asyncio.AbstractEventLoop = self._thread.thread_loop
+        return loop
+
+    @property
+    def has_member_id(self) -> bool:
+        """Whether the group has given this consumer a member id."""
+        has: bool = self._thread.has_member_id
+        return has
 
     @property
     def waits_for_group(self) -> bool:

@@ -1,7 +1,7 @@
 """Bounds what must not last.
 
 A partition without an owner, a rebalance that waits for this worker, a group that is there and does
-not take it in, a loop that stands still.
+not take it in, a loop that stands still, a task of a library that has ended.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from k2_streams.clock import Clock
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.status import Status
+from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.runtime.task import TaskState
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,8 @@ LOOP_STALL_S_MAX = 60.0
 EXIT_FENCED = 71
 EXIT_STALLED = 72
 EXIT_UNASSIGNED = 73
+EXIT_TASK_LOST = 74
+EXIT_FENCED_INSTANCE = 75
 
 
 class Watchdog:
@@ -44,14 +47,17 @@ class Watchdog:
         sink: SinkRunner,
         status: Status,
         clock: Clock,
+        supervisor: Supervisor,
         *,
         end: Callable[[int, str], None],
         hold_source: Callable[[bool], None],
         waits_for_group: Callable[[], bool],
+        lost_task: Callable[[], str | None],
     ) -> None:
         self._sink = sink
         self._hold_source = hold_source
         self._waits_for_group = waits_for_group
+        self._lost_task = lost_task
         self._unassigned_since: float | None = None
         self._held = False
         self._owner = owner
@@ -62,21 +68,21 @@ class Watchdog:
         self._release: tuple[int | None, float] = (None, 0.0)  # the one under way, and since when
         self._beat = clock.monotonic()
         self._stop = threading.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._supervisor = supervisor
+        self._task: Kept | None = None
         self._thread = threading.Thread(target=self._watch_loop, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
         self._beat = self._clock.monotonic()
-        self._task = asyncio.create_task(self._watch(), name="watchdog")
+        self._task = self._supervisor.keep("watchdog", self._watch)
         self._thread.start()
 
     async def close(self) -> None:
         """Look away."""
         self._stop.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await self._task.close()
 
     async def _watch(self) -> None:
         while True:
@@ -88,6 +94,7 @@ class Watchdog:
                 self._hold_source(self._held)
             self._watch_release(now)
             self._watch_group(now)
+            self._watch_tasks()
             fenced = {
                 partition
                 for partition, task in self._owner.tasks.items()
@@ -123,6 +130,14 @@ class Watchdog:
                 f"the group is there, and for {UNASSIGNED_FOR_S_MAX:.0f} s did not say what is "
                 "this worker's",
             )
+
+    def _watch_tasks(self) -> None:
+        lost = self._lost_task()
+        has_begun = self._thread.ident is not None and not self._stop.is_set()
+        if lost is None and has_begun and not self._thread.is_alive():
+            lost = "the thread that watches the event loop has ended"
+        if lost is not None:
+            self._end(EXIT_TASK_LOST, lost)
 
     def _watch_loop(self) -> None:
         while not self._stop.wait(TICK_S):

@@ -69,9 +69,17 @@ ONLY_IN = {
     "os.environb": ("runtime/settings.py", "cli"),
     "os.getenv": ("runtime/settings.py", "cli"),
     "os.putenv": (),
+    # A task that nobody watches ends unnoticed: `runtime.supervisor` starts them. The others wait
+    # for theirs in the function that starts it, or are commands.
+    "task.create_task": ("runtime/supervisor.py",),
+    "task.ensure_future": ("kafka/sender.py", "query/symbols.py"),
+    "task.add_future": (),
+    "threading.Thread": ("runtime/watchdog.py", "cli"),
+    "threading.Timer": ("runtime/app.py",),
     "importlib.import_module": ("cli/main.py",),  # an import by name is one that this cannot see
     "__import__": (),
 }
+TASK_STARTERS = {"create_task", "ensure_future", "add_future"}
 #: Core decides and touches nothing, so what it may import is listed, not what it may not.
 CORE_STDLIB = {
     *("__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "copy"),
@@ -138,12 +146,16 @@ def _uses(tree: ast.Module, known: dict[str, str]) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in bound:
             yield node.lineno, known.get(node.id, node.id)
+            if known.get(node.id, "").rpartition(".")[2] in TASK_STARTERS:
+                yield node.lineno, f"task.{node.id}"
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             root, _, rest = name.partition(".")
             yield node.lineno, f"{known.get(root, f'?{root}')}.{rest}"
             if name.endswith(("loop.time", "loop().time")):  # asyncio's clock
                 yield node.lineno, "loop.time"
+            if node.attr in TASK_STARTERS:  # of asyncio, a loop, a task group, a Faust service
+                yield node.lineno, f"task.{node.attr}"
 
 
 def _import_refusal(package: str, path: str, name: str) -> str | None:
@@ -252,6 +264,11 @@ BREAKS = [
     ("lake/a.py", "import datetime as dt\nf = dt.date.today", "datetime.date.today"),
     ("kafka/a.py", "import asyncio\nasyncio.get_running_loop().time()", "loop.time"),
     ("kafka/a.py", "loop.time()", "loop.time"),
+    ("runtime/a.py", "import asyncio\nasyncio.create_task(f())", "2: task.create_task"),
+    ("web/a.py", "from asyncio import ensure_future\nensure_future(f())", "2: task.ensure_future"),
+    ("runtime/app.py", "class A:\n    def f(self):\n        self.add_future(g())", "add_future"),
+    ("runtime/a.py", "import asyncio\nasyncio.get_running_loop().create_task(f())", "create_task"),
+    ("kafka/a.py", "import threading\nthreading.Thread(target=f)", "threading.Thread"),
     ("core/a.py", "import random", "core touches nothing"),
     ("lake/a.py", "import random", "only in cli"),
     ("core/a.py", "import numpy as np\nnp.random.default_rng()", "numpy.random.default_rng"),

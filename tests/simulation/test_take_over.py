@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
+from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup import hashes_of
 from k2_streams.core.stream import TRADES as STREAM
 from k2_streams.kafka import settling
@@ -21,8 +22,10 @@ from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.guard import Guard
 from k2_streams.runtime.ids_checkpoint import take_ids_over
+from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.resume import checked_offsets
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
 from k2_streams.state.ids_codec import encode_ids
 from k2_streams.state.ids_store import IdStore
@@ -174,7 +177,8 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
         return generation == 1
 
     async def main() -> None:
-        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume, is_member)
+        supervisor = Supervisor(SYSTEM_CLOCK, Metrics())
+        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume, is_member, supervisor)
         assert await owner.take_over({tp}, 1) == {}
         await asyncio.sleep(60.0)
 

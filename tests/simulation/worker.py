@@ -33,6 +33,7 @@ from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.tailing import TailReader
 from k2_streams.runtime.task import Task
 from k2_streams.runtime.transport import Fetched
@@ -200,6 +201,7 @@ class Worker:
         )
         self.overload = Overload(settings.overload, clock)
         guard = Guard(settings.breaker, clock, chance=self._chaos.chance.random)
+        supervisor = self.supervisor = Supervisor(clock, METRICS)
         context = TaskContext(
             stream=STREAM,
             feeds=FEEDS,
@@ -211,6 +213,7 @@ class Worker:
             raw=cluster.topics[RAW],
             deferred=cluster.topics[STREAM.deferred],
             overload=self.overload,
+            supervisor=supervisor,
             changelog=cluster.topics[changelog_topic(APP, "sequence")],
             ids_changelog=cluster.topics[changelog_topic(APP, "dedup")],
             settling=Settling(kafka),
@@ -220,7 +223,9 @@ class Worker:
         gaps = GapsView()
         self._view = LakeView(self._open_lake, guard)
         self.query = HybridQuery(self.tail, self._view, None, gaps, clock=clock)  # type: ignore[arg-type]
-        self.reader = TailReader(STREAM, kafka, self._partitions, self.tail, gaps, METRICS, clock)
+        self.reader = TailReader(
+            STREAM, kafka, self._partitions, self.tail, gaps, METRICS, clock, supervisor
+        )
         sink = SinkRunner(
             open_lake(self._service, clock),
             kafka,
@@ -232,6 +237,7 @@ class Worker:
             on_pause=lambda partitions, paused: self._pause(TRADES, partitions, paused=paused),
             on_seek=lambda starts: self._seek_soon(TRADES, starts),
             on_committed=lambda _: self._add_future(self.query.refresh()),
+            supervisor=supervisor,
             guard=guard,
         )
         self.sink = sink
@@ -247,6 +253,7 @@ class Worker:
             sink,
             self._resume,
             self._is_member,
+            supervisor,
         )
         self._gate = FlowGate(self)
         self._watchdog = Watchdog(
@@ -254,9 +261,11 @@ class Worker:
             sink,
             SimpleNamespace(tick=lambda: None),  # type: ignore[arg-type]
             clock,
+            supervisor,
             end=lambda code, reason: self._died(self, f"exit {code}: {reason}"),
             hold_source=self._hold_source,
             waits_for_group=lambda: not self._flowing,
+            lost_task=lambda: None,
         )
 
     async def _is_member(self, generation: int) -> bool:

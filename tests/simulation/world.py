@@ -270,10 +270,11 @@ class World:
                     continue
                 if worker.sink.error is not None:
                     self._violated(ViolationError(f"{worker.name} sink: {worker.sink.error}"))
-                for run, what in ((worker.main, "worker"), (worker.sink._runner, "sink")):
-                    if run is not None and run.done():
-                        ended = f"{worker.name}: its {what} ended: {run.exception()!r}"
-                        self._violated(ViolationError(ended))
+                if worker.main.done():
+                    ended = f"{worker.name} ended: {worker.main.exception()!r}"
+                    self._violated(ViolationError(ended))
+                for name, error in worker.supervisor.failing.items():
+                    self._violated(ViolationError(f"{worker.name}: {name} failed: {error}"))
 
     def _store_written(self, path: Path, rows: Rows) -> None:
         try:

@@ -19,6 +19,7 @@ from k2_streams.lake.guard import Guard
 from k2_streams.lake.snapshots import Committed, Head
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.sinking import SinkRunner
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.transport import Fetched
 
 TOPIC_ID = "topic-1"
@@ -115,6 +116,7 @@ class SinkWorld:
             on_pause=self._pause,
             on_seek=self._seek,
             on_committed=self.seen.append,
+            supervisor=Supervisor(self.clock, self.metrics),
             guard=Guard(policy or BreakerPolicy(failures=2, open_s=20.0), self.clock),
         )
 
@@ -127,7 +129,7 @@ class SinkWorld:
 
     async def start(self):
         self.position = (await self.runner.assign({0}))[0]
-        self.runner._runner.cancel()  # the test looks when it wants to
+        await self.runner._runner.close()  # the test looks when it wants to
 
     def read(self, records=1, *, age_ms=0):
         """So many records, unless the partition is paused; how many were read."""

@@ -15,6 +15,7 @@ from k2_streams.query.tail import Tail
 from k2_streams.runtime import watchdog as watchdog_module
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.tail_room import TailRoom
 from k2_streams.runtime.task import TaskState
 from k2_streams.runtime.watchdog import (
@@ -71,16 +72,20 @@ async def watched(monkeypatch):
     sink = SimpleNamespace(is_far_behind=False)
     owner = SimpleNamespace(tasks={}, releasing=None)
     clock = HandClock()
-    said = SimpleNamespace(waits=False, held=[], ended=[], sink=sink, owner=owner, clock=clock)
+    said = SimpleNamespace(
+        waits=False, lost=None, held=[], ended=[], sink=sink, owner=owner, clock=clock
+    )
     said.ticks = asyncio.Semaphore(0)
     said.watchdog = Watchdog(
         owner,
         sink,
         SimpleNamespace(tick=said.ticks.release),
         clock,
+        Supervisor(clock, Metrics()),
         end=lambda code, reason: said.ended.append(code),
         hold_source=said.held.append,
         waits_for_group=lambda: said.waits,
+        lost_task=lambda: said.lost,
     )
     said.watchdog.start()
     yield said
@@ -145,7 +150,14 @@ def grow(tail, records=1):
 def room_of(tail, bound, free_bytes=10**12):
     held = []
     room = TailRoom(
-        tail, None, bound, Path(), Metrics(), on_held=held.append, free_bytes=lambda _: free_bytes
+        tail,
+        None,
+        bound,
+        Path(),
+        Metrics(),
+        None,
+        on_held=held.append,
+        free_bytes=lambda _: free_bytes,
     )
     return room, held
 

@@ -21,6 +21,7 @@ from k2_streams.runtime.load_monitor import (
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.supervisor import Supervisor
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tigh
             Metrics(),
             clock,
             pool,
+            Supervisor(clock, Metrics()),
             downstream_full=lambda: False,
             hold_source=lambda held: None,
         )

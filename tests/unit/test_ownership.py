@@ -4,10 +4,17 @@ import asyncio
 
 from faust.types import TP
 
+from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import TRADES
 from k2_streams.runtime import ownership
+from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ownership import Ownership
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import TaskState
+
+
+def supervisor() -> Supervisor:
+    return Supervisor(SYSTEM_CLOCK, Metrics())
 
 
 class _Task:
@@ -55,7 +62,7 @@ async def test_a_cancellation_within_a_take_over_is_a_failure_like_another(monke
     async def resume(_starts: dict[TP, int]) -> None:
         resumed.set()
 
-    owner = Ownership(TRADES, _Cancelled, _Sink(), resume, is_member)
+    owner = Ownership(TRADES, _Cancelled, _Sink(), resume, is_member, supervisor())
     async with asyncio.timeout(30):
         await owner.take_over({TP(TRADES.raw, 0)}, 7)
         await resumed.wait()
@@ -82,7 +89,7 @@ async def test_a_failed_task_is_replaced_only_while_the_group_counts_this_worker
     async def resume(_starts: dict[TP, int]) -> None:
         resumed.set()
 
-    owner = Ownership(TRADES, new_task, _Sink(), resume, is_member)
+    owner = Ownership(TRADES, new_task, _Sink(), resume, is_member, supervisor())
     await owner.take_over({TP(TRADES.raw, 0)}, 7)
     made[0].state = TaskState.FAILED
     owner.on_task_ended(made[0])
@@ -101,7 +108,9 @@ class _Owner:
 
     def __init__(self) -> None:
         self.made: list[_Task] = []
-        self.ownership = Ownership(TRADES, self._new, _Sink(), self._resume, self._is_member)
+        self.ownership = Ownership(
+            TRADES, self._new, _Sink(), self._resume, self._is_member, supervisor()
+        )
 
     def _new(self, partition: int) -> _Task:
         self.made.append(_Task(partition))

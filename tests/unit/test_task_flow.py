@@ -16,6 +16,7 @@ from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.settings import from_environment
+from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
 from k2_streams.runtime.transport import Fetched
 
@@ -38,6 +39,7 @@ def context(tmp_path: Path) -> TaskContext:
         ids_changelog=info,
         settling=Settling(settings.kafka),
         overload=Overload(settings.overload, SYSTEM_CLOCK),
+        supervisor=Supervisor(SYSTEM_CLOCK, Metrics()),
     )
 
 
@@ -96,7 +98,7 @@ async def test_a_task_that_is_woken_while_it_is_told_to_end_ends(
     task.state = TaskState.RUNNING
     task._checkpoints = task._deferral = _Idle()
     task._epoch = object()
-    task._runner = asyncio.create_task(task._run())
+    task._runner = task._spawn_runner()
     await asyncio.sleep(0.01)
     task.wake()
     for _ in range(turns):
