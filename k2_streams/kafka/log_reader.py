@@ -4,12 +4,25 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import TopicPartition
 
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.partition_faults import (
+    FetchAnswers,
+    PartitionFaults,
+    PartitionUnreadableError,
+    drain,
+    go_on,
+    stand_still,
+)
 
 #: One fetch of one partition: more than the largest record (8 MiB), so that none blocks the reader.
 FETCH_BYTES = 9 * 1024 * 1024
@@ -50,9 +63,16 @@ class Chunk:
 
 
 class LogReader:
-    """Reads committed records from given offsets, in order, and knows its own position."""
+    """Reads committed records from given offsets, in order, and knows its own position.
 
-    def __init__(self, config: KafkaConfig, *, max_wait_ms: int = 500) -> None:
+    Args:
+        isolate: a partition that cannot be read stands still alone, in `faults`, and is tried again
+            by itself; else `poll` raises.
+    """
+
+    def __init__(
+        self, config: KafkaConfig, *, max_wait_ms: int = 500, isolate: bool = False
+    ) -> None:
         self._consumer = config.consumer(
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -62,6 +82,9 @@ class LogReader:
             max_partition_fetch_bytes=FETCH_BYTES,
         )
         self._positions: dict[TopicPartition, int] = {}
+        self.isolate = isolate
+        self._answers: FetchAnswers | None = None
+        self.faults = PartitionFaults()
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -74,6 +97,8 @@ class LogReader:
             # One turn of the loop: a consumer stopped before its tasks have begun raises their
             # cancellation (aiokafka 0.14.0), in place of whatever error made the caller stop it.
             await asyncio.sleep(0)
+            client = getattr(self._consumer, "_client", None)
+            self._answers = None if client is None else FetchAnswers(client)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -106,10 +131,11 @@ class LogReader:
 
         Raises:
             OffsetOutOfRangeError: the log no longer holds, or never held, the position.
+            PartitionUnreadableError: a partition cannot be read, and this reader does not isolate.
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
-        fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        fetched = await self._fetch(timeout_ms, max_records)
         chunks = []
         for tp, start in self._positions.items():
             end = await self._consumer.position(tp)
@@ -117,6 +143,7 @@ class LogReader:
             if end == start and not records:
                 continue
             self._positions[tp] = end
+            self.faults.clear(*tp)
             chunks.append(
                 Chunk(
                     tp.topic,
@@ -129,6 +156,44 @@ class LogReader:
                 )
             )
         return chunks
+
+    async def _fetch(
+        self, timeout_ms: int, max_records: int | None
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        fetcher = getattr(self._consumer, "_fetcher", None)
+        if fetcher is None:  # a simulated one, which breaks nothing
+            fetched: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+                timeout_ms=timeout_ms, max_records=max_records
+            )
+            return fetched
+        readable, again = self.faults.split(self._positions)
+        for tp, offset in again.items():
+            go_on(self._consumer, tp, offset)
+        found, errors = await drain(fetcher, readable, timeout_ms / 1000, max_records)
+        if self._answers is not None:
+            errors |= self._answers.take()
+        for tp, error in errors.items():
+            if tp in self._positions:
+                self._unreadable(tp, error)
+        return found
+
+    def _unreadable(self, tp: TopicPartition, error: Exception) -> None:
+        """Stand still where the partition was read to."""
+        offset = self._positions[tp]
+        stand_still(self._consumer, tp, offset)
+        if self.isolate:
+            self.faults.add(tp.topic, tp.partition, offset, error)
+        elif isinstance(error, OffsetOutOfRangeError):
+            raise error
+        else:
+            raise PartitionUnreadableError(tp.topic, tp.partition, offset, error) from error
+
+    def reject(self, chunk: Chunk, error: Exception) -> None:
+        """What was read of a partition cannot be used: stand still in front of it."""
+        tp = TopicPartition(chunk.topic, chunk.partition)
+        self._positions[tp] = chunk.start
+        stand_still(self._consumer, tp, chunk.start)
+        self.faults.add(tp.topic, tp.partition, chunk.start, error)
 
     def _check_tasks(self) -> None:
         fetcher = getattr(self._consumer, "_fetcher", None)

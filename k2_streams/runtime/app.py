@@ -260,6 +260,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self._resume,
             self._is_member,
             supervisor,
+            self._reject,
         )
         load = LoadMonitor(
             stream,
@@ -283,6 +284,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self.metrics,
             clock,
             supervisor=supervisor,
+            consumer_faults=lambda: self.consumer.faults,
         )
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(
@@ -419,6 +421,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     async def _resume(self, starts: Mapping[TP, int]) -> None:
         await self.consumer.seek_and_resume(starts)
+
+    def _reject(self, tp: TP, offset: int, error: Exception) -> None:
+        self.supervised.spawn("reject", self.consumer.reject(tp, offset, error), lambda _: None)
 
     def _seek_soon(self, topic: str, starts: Mapping[int, int]) -> None:
         tps = {TP(topic, partition): offset for partition, offset in starts.items()}

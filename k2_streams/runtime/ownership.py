@@ -26,6 +26,8 @@ RETAKE_WAIT_S_MIN = 0.2
 RETAKE_WAIT_S_MAX = 10.0
 
 Resume = Callable[[Mapping[TP, int]], Awaitable[None]]
+#: Told that the records of a partition from an offset on cannot be used, and why.
+Reject = Callable[[TP, int, Exception], None]
 #: Asks the group whether this worker is its member in this generation.
 IsMember = Callable[[int], Awaitable[bool]]
 
@@ -44,6 +46,7 @@ class Ownership:
         resume: Resume,
         is_member: IsMember,
         supervisor: Supervisor,
+        reject: Reject = lambda _tp, _offset, _error: None,
     ) -> None:
         self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
@@ -57,6 +60,7 @@ class Ownership:
         self._is_member = is_member
         self._generation = -1
         self._supervisor = supervisor
+        self._reject = reject
         self._changing = asyncio.Lock()
         self._retakes: dict[int, Job] = {}
         self._sink_retry: Job | None = None
@@ -116,11 +120,18 @@ class Ownership:
         """Records of the source, to their task."""
         task = self.tasks.get(fetched.tp.partition)
         if task is not None:
-            task.offer(fetched)
+            self._offer(task.offer, fetched)
 
     def offer_log(self, fetched: Fetched) -> None:
         """Records of the log, to the sink."""
-        self._sink.offer(fetched)
+        self._offer(self._sink.offer, fetched)
+
+    def _offer(self, offer: Callable[[Fetched], None], fetched: Fetched) -> None:
+        """An agent that raised would take the records of all partitions with it."""
+        try:
+            offer(fetched)
+        except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
+            self._reject(fetched.tp, fetched.start, error)
 
     def on_task_ended(self, task: Task) -> None:
         """A task failed or was fenced.

@@ -1,10 +1,12 @@
 """What a worker says of itself: `/v1/status` and `/health/ready`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from k2_streams.clock import Clock
 from k2_streams.core.degradation import Level
 from k2_streams.core.line_stats import reports
+from k2_streams.kafka.partition_faults import PartitionFault
 from k2_streams.lake.guard import Guard
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
@@ -34,6 +36,7 @@ class Status:
         clock: Clock,
         *,
         supervisor: Supervisor,
+        consumer_faults: Callable[[], list[PartitionFault]],
     ) -> None:
         self._settings = settings
         self._owner = owner
@@ -44,6 +47,7 @@ class Status:
         self._metrics = metrics
         self._clock = clock
         self._supervisor = supervisor
+        self._consumer_faults = consumer_faults
         self._started = clock.monotonic()
 
     def tick(self) -> None:
@@ -102,6 +106,9 @@ class Status:
                 for partition, task in sorted(self._owner.tasks.items())
             },
             "background_tasks": self._supervisor.as_dict(),
+            "unreadable_partitions": [
+                self._fault_as_dict(fault, reader) for reader, fault in self._faults()
+            ],
             "refused": {str(p): reason for p, reason in sorted(self._owner.refused.items())},
             "sink": {
                 "positions": {str(p): n for p, n in sorted(self._sink.positions.items())},
@@ -130,6 +137,27 @@ class Status:
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
             "dedup_ttl_s": self._settings.dedup_ttl_s,
+        }
+
+    def _faults(self) -> list[tuple[str, PartitionFault]]:
+        """Partitions that cannot be read, and by whom: the worker's consumer, or its answers."""
+        return [
+            *(("consumer", fault) for fault in self._consumer_faults()),
+            *(("query", fault) for fault in self._node.reader.faults),
+        ]
+
+    def _fault_as_dict(self, fault: PartitionFault, reader: str) -> dict[str, Any]:
+        now_s = self._clock.monotonic()
+        return {
+            "reader": reader,
+            "topic": fault.topic,
+            "partition": fault.partition,
+            "offset": fault.offset,
+            "error": fault.error,
+            "remedy": fault.remedy,
+            "since_s": round(now_s - fault.since_s, 3),
+            "attempts": fault.attempts,
+            "retry_in_s": round(max(fault.retry_at_s - now_s, 0.0), 3),
         }
 
     def _tail_fault(self) -> str | None:
@@ -162,6 +190,9 @@ class Status:
 
     def _why_not(self) -> tuple[str, int] | None:
         """What is wrong, and after how many seconds it is worth asking again."""
+        for _, fault in self._faults():
+            where = f"{fault.topic}-{fault.partition} cannot be read at offset {fault.offset}"
+            return f"{where}: {fault.error}; {fault.remedy}", 30
         tail = self._tail_fault()
         if tail is not None:
             return f"tail: {tail}", 1
@@ -170,10 +201,14 @@ class Status:
         if self._owner.refused:
             partition, reason = min(self._owner.refused.items())
             return f"partition {partition}: {reason}", 30
+        return self._parts_fault() or self._tasks_fault()
+
+    def _parts_fault(self) -> tuple[str, int] | None:
         for task, error in self._supervisor.failing.items():
             return f"background task {task} failed: {error}", 1
-        if self._sink.error is not None:
-            return f"sink: {self._sink.error}", 30
+        return None if self._sink.error is None else (f"sink: {self._sink.error}", 30)
+
+    def _tasks_fault(self) -> tuple[str, int] | None:
         ended = [p for p, task in self._owner.tasks.items() if task.state is not TaskState.RUNNING]
         return (f"partitions being taken over: {sorted(ended)}", 1) if ended else None
 

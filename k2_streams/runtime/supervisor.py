@@ -194,7 +194,7 @@ class Supervisor:
         self,
         name: str,
         work: Coroutine[Any, Any, Any],
-        on_failed: Callable[[BaseException], None] = lambda _: None,
+        on_failed: Callable[[BaseException], None] | None = None,
         on_end: Callable[[], None] = lambda: None,
     ) -> Job:
         """Run work that ends.
@@ -202,15 +202,19 @@ class Supervisor:
         Args:
             name: with the partition's number at its end, if it belongs to one.
             work: what is run.
-            on_failed: told of an exception, or of a cancellation that was not the owner's.
+            on_failed: told of an exception, or of a cancellation that was not the owner's. None:
+                the owner takes the outcome with `Job.result`, and logs it.
             on_end: told when it has ended, in whatever way; after `on_failed`.
         """
 
         def ended(job: Job) -> None:
             error = job.error
             if error is not None:
-                self._count(name, self._spawned.setdefault(_kind(name), _Report()), error)
-                on_failed(error)
+                report = self._spawned.setdefault(_kind(name), _Report())
+                self._count(name, report, error)
+                if on_failed is not None:
+                    self._log(name, report, error)
+                    on_failed(error)
             on_end()
 
         return Job(work, name, ended)
@@ -248,7 +252,8 @@ class Supervisor:
         report.state = TaskState.FAILED
         report.restart_at_s = self._clock.monotonic() + wait_s
         self._metrics.background_task_up.labels(name).set(0)
-        self._count(name, report, error, retry_in_s=round(wait_s, 3))
+        self._count(name, report, error)
+        self._log(name, report, error, retry_in_s=round(wait_s, 3))
         return wait_s
 
     def report_up(self, name: str) -> None:
@@ -263,10 +268,12 @@ class Supervisor:
         """A kept task was ended by its owner."""
         self._kept[name].state = TaskState.CLOSED
 
-    def _count(self, name: str, report: _Report, error: BaseException, **more: Any) -> None:
+    def _count(self, name: str, report: _Report, error: BaseException) -> None:
         report.failures += 1
         report.error = f"{type(error).__name__}: {error}"[:ERROR_TEXT_MAX]
         self._metrics.background_task_failures.labels(_kind(name)).inc()
+
+    def _log(self, name: str, report: _Report, error: BaseException, **more: Any) -> None:
         log.error("background task failed", task=name, error=report.error, exc_info=error, **more)
 
 

@@ -18,6 +18,7 @@ from k2_streams.core.stream import Stream
 from k2_streams.core.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
+from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
@@ -76,7 +77,13 @@ class TailReader:
         self._clock = clock
         self._supervisor = supervisor
         self._tasks: list[Kept] = []
+        self._faults: dict[str, PartitionFaults] = {}
         self._event_positions: dict[tuple[str, int], int] = {}
+
+    @property
+    def faults(self) -> list[PartitionFault]:
+        """Partitions of the log, the events and the dead letters that cannot be read."""
+        return [fault for faults in self._faults.values() for fault in faults.now]
 
     def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
         """Begin to read; `vector` says where the lake ends."""
@@ -108,10 +115,11 @@ class TailReader:
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             ends = await reader.end_offsets(ats)
             held = self._tail.view().partitions
-            if not held:
+            fresh = [tp for tp in ats if tp[1] not in held]  # an error may have left some
+            if fresh:
                 at = await vector()
-                begins = await reader.begin_offsets(ats)
-                for tp in ats:
+                begins = await reader.begin_offsets(fresh)
+                for tp in fresh:
                     offset = at.next_of(tp[0], tp[1]) or 0
                     said = await _before(reader, tp, offset, begins[tp])
                     self._expected[tp[1]] = (said.events, offset)
@@ -125,6 +133,8 @@ class TailReader:
                     )
                 held = self._tail.view().partitions
             reader.assign({tp: held[tp[1]].end for tp in ats})
+            reader.isolate = True
+            self._faults["tail"] = reader.faults
             self.error = None
             self.started.set()
             while True:
@@ -134,8 +144,10 @@ class TailReader:
                 for chunk in await reader.poll(
                     timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
                 ):
-                    await self._events_of(chunk)
-                    self._append(chunk)
+                    batches = _decoded(reader, chunk)
+                    if batches is not None:
+                        await self._events_of(chunk)
+                        self._append(chunk, batches)
                 self._watch_stalls(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
                 self._metrics.tail_bytes.set(self._tail.memory_bytes + self._tail.index_bytes)
@@ -153,11 +165,7 @@ class TailReader:
             self._metrics.stalled.labels(str(partition)).set(stalled)
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
-    def _append(self, chunk: Chunk) -> None:
-        batches = [
-            trade_log.decode(record.value or b"", chunk.partition, record.offset)
-            for record in chunk.records
-        ]
+    def _append(self, chunk: Chunk, batches: list[trade_log.LogBatch]) -> None:
         self._tail.append(
             chunk.partition,
             Range(chunk.start, chunk.end),
@@ -177,6 +185,8 @@ class TailReader:
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             begins = await reader.begin_offsets(ats)
             reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
+            reader.isolate = True
+            self._faults["events"] = reader.faults
             while True:
                 await self._poll_events(reader)
 
@@ -230,6 +240,18 @@ class TailReader:
             self._gaps.apply(event, chunk.partition, record.offset + 1)
             self._seen[chunk.partition] += 1
         self._gaps.advance(chunk.partition, chunk.end)
+
+
+def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None:
+    """The rows of a chunk; None: it is not readable, and its partition stands still before it."""
+    try:
+        return [
+            trade_log.decode(record.value or b"", chunk.partition, record.offset)
+            for record in chunk.records
+        ]
+    except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
+        reader.reject(chunk, error)
+        return None
 
 
 class _Said(NamedTuple):

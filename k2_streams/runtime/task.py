@@ -303,7 +303,7 @@ class Task:
         """The runner ended in a way that it does not know: the task is over all the same."""
         if self.state is TaskState.RUNNING:
             end = self._end(TaskState.FAILED, error)
-            self._context.supervisor.spawn(f"task-end-{self.partition}", end)
+            self._context.supervisor.spawn(f"task-end-{self.partition}", end, lambda _: None)
 
     async def _wait_for_work(self) -> None:
         """Until there is a full batch to work on, or something and it is time for a checkpoint.

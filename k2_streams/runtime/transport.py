@@ -28,7 +28,15 @@ from mode import Service
 
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import LogError, NoOffsetError, ReaderStoppedError
+from k2_streams.kafka.log_reader import LogError, ReaderStoppedError
+from k2_streams.kafka.partition_faults import (
+    FetchAnswers,
+    PartitionFault,
+    PartitionFaults,
+    drain,
+    go_on,
+    stand_still,
+)
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
 
 log = structlog.get_logger(__name__)
@@ -81,10 +89,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Start without any chain: nothing is delivered that was not sought to."""
         super().__post_init__()
         self._chain: dict[TP, int] = {}
+        self.faults = PartitionFaults()
+        self._answers: FetchAnswers | None = None
 
     async def on_start(self) -> None:
         """Connect; heartbeats carry the instance id from the first on."""
         await super().on_start()
+        self._answers = FetchAnswers(self._ensure_consumer()._client)  # noqa: SLF001 - nothing public
         if self._coordinator is not None:
             send_static_heartbeats(self._coordinator)
 
@@ -147,7 +158,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         for tp, offset in positions.items():
             if tp in self.assignment():
-                consumer.seek(tp, offset)
+                if self.faults.clear(tp.topic, tp.partition):
+                    go_on(consumer, tp, offset)
+                else:
+                    consumer.seek(tp, offset)
                 self._chain[tp] = offset
 
     async def give_back(self, batches: Sequence[Fetched]) -> None:
@@ -163,6 +177,35 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         for batch in batches:
             if self._chain.get(batch.tp) == batch.end:  # else somebody has sought since
                 await self._seek_chain({batch.tp: batch.start})
+
+    async def reject(self, tp: TP, offset: int, error: Exception) -> None:
+        """Records from this offset on cannot be used: the partition stands still before them."""
+        await self.call_thread(self._reject, tp, offset, error)
+
+    async def _reject(self, tp: TP, offset: int, error: Exception) -> None:
+        if tp in self.assignment() and tp in self._chain:
+            self._chain[tp] = offset
+            self._stop(tp, error)
+
+    def _stop(self, tp: TP, error: Exception) -> None:
+        """Leave a partition where its chain ends, until it is tried again."""
+        consumer, offset = self._ensure_consumer(), self._chain[tp]
+        stand_still(consumer, tp, offset)
+        self.faults.add(tp.topic, tp.partition, offset, error)
+
+    def _readable(self, active: set[TP]) -> set[Any]:
+        """All but those that cannot be read and are not to be tried again yet."""
+        consumer = self._ensure_consumer()
+        readable, again = self.faults.split(active)
+        for tp, offset in again.items():
+            go_on(consumer, tp, offset)
+        return readable
+
+    def _stop_unreadable(self, errors: Mapping[Any, Exception]) -> None:
+        found = {**errors, **(self._answers.take() if self._answers else {})}
+        for tp, error in found.items():
+            if tp in self._chain and tp in self.assignment():
+                self._stop(TP(*tp), error)
 
     async def is_member(self, generation: int) -> bool:
         """Whether the group, asked now, counts this consumer in and has decided nothing since."""
@@ -200,19 +243,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             raise ReaderStoppedError
         try:
             with self._ends_if_fenced(), fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as Faust's own driver
-                records = await fetcher.fetched_records(
-                    active,
-                    timeout=wait_s,
-                    max_records=consumer._max_poll_records,  # noqa: SLF001
+                records, errors = await drain(
+                    fetcher,
+                    self._readable(active),
+                    wait_s,
+                    consumer._max_poll_records,  # noqa: SLF001
                 )
-        except NoOffsetError:
-            # Noticed by the fetcher between the assignment and the first seek, which answers it.
-            return []
         except LogError:
             if consumer.assignment():
                 raise
             # The group's, told to whoever waits for an assignment: `_hear_group_errors` hears it.
             return []
+        self._stop_unreadable(errors)
         batches = []
         for tp, found in records.items():
             start = self._chain.get(tp)
@@ -221,6 +263,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 log.warning("records of a partition nobody sought", tp=str(tp))
                 continue
             self._chain[tp] = position
+            self.faults.clear(tp.topic, tp.partition)
             highwater = consumer.highwater(tp) or position
             batches.append(Fetched(TP(tp.topic, tp.partition), start, position, found, highwater))
         return batches
@@ -265,6 +308,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """The group has decided; what is this worker's may be nothing."""
         self.is_unassigned = False
         await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def faults(self) -> list[PartitionFault]:
+        """Assigned partitions that cannot be read."""
+        assigned = self.assignment()
+        return [f for f in self._thread.faults.now if TP(f.topic, f.partition) in assigned]
+
+    async def reject(self, tp: TP, offset: int, error: Exception) -> None:
+        """Records from this offset on cannot be used: the partition stands still before them."""
+        await self._thread.reject(tp, offset, error)
 
     @property
     def loop_of_thread(self) -> asyncio.AbstractEventLoop:

@@ -9,6 +9,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from k2_streams.kafka.partition_faults import PartitionFaults
 from k2_streams.kafka.topics import TRADES
 from k2_streams.runtime.transport import BatchConsumer, BatchConsumerThread, Fetched
 
@@ -21,6 +22,7 @@ class Thread(BatchConsumerThread):
 
     def __init__(self, consumer: Any) -> None:
         self._chain = {AT: 10, OTHER: 40}
+        self.faults = PartitionFaults()
         self.sought: list[tuple[TP, int]] = []
         self._group = consumer
         self.batches = [Fetched(AT, 8, 10, [RECORD], 10), Fetched(OTHER, 30, 40, [RECORD], 40)]
@@ -92,13 +94,16 @@ class Failing(Thread):
     """A thread whose every fetch fails."""
 
     def __init__(self, assignment: set[TP]) -> None:
-        async def fetched_records(*_: Any, **__: Any) -> None:
+        async def wait_for_assignment() -> None:
             raise KafkaError("GroupLoadInProgress")
 
-        subscriptions = SimpleNamespace(fetch_context=contextlib.nullcontext)
-        fetcher = SimpleNamespace(
-            _closed=False, _subscriptions=subscriptions, fetched_records=fetched_records
+        subscriptions = SimpleNamespace(
+            fetch_context=contextlib.nullcontext,
+            reassignment_in_progress=True,
+            wait_for_assignment=wait_for_assignment,
         )
+        fetcher = SimpleNamespace(_closed=False, _subscriptions=subscriptions)
+        self.faults = PartitionFaults()
         self.consumer = SimpleNamespace(flow_active=True)
         self._group = SimpleNamespace(
             _fetcher=fetcher, _closed=False, _max_poll_records=1, assignment=lambda: assignment

@@ -1,0 +1,237 @@
+"""Partitions that cannot be read: each stops alone, with its offset and the reason.
+
+A batch with a wrong checksum, an unknown or broken compression, a record above the fetch size, an
+offset that the log does not hold: aiokafka raises these for a whole fetch, drops what it has of
+other partitions in the same call, and moves positions past records that nobody was given. Here
+every partition is drained by itself, what failed stays where it was, and is tried again after a
+backoff.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+from aiokafka.structs import TopicPartition
+
+from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core import backoff
+
+log = structlog.get_logger(__name__)
+
+#: A partition that cannot be read is tried again after about 1, 2, 4 ... seconds, at most this.
+RETRY_S_MIN = 1.0
+RETRY_S_MAX = 30.0
+#: Not random: the readers of a process do not fail together.
+_CHANCE = 0.5
+
+
+class PartitionUnreadableError(KafkaError):  # type: ignore[misc] # aiokafka has no types
+    """A partition cannot be read at an offset; its text names both and the reason."""
+
+    def __init__(self, topic: str, partition: int, offset: int, cause: BaseException) -> None:
+        super().__init__(
+            f"{topic}-{partition} cannot be read at offset {offset}: "
+            f"{type(cause).__name__}: {cause}"
+        )
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFault:
+    """Why a partition stands still, and where."""
+
+    topic: str
+    partition: int
+    offset: int  # the first that was not read
+    error: str
+    since_s: float
+    attempts: int
+    retry_at_s: float
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do."""
+        return (
+            f"nothing is skipped: repair or restore the log segment with offset {self.offset} "
+            f"(a healthy replica), or see docs/guarantees.md; it is tried again by itself"
+        )
+
+
+class PartitionFaults:
+    """The partitions of one reader that cannot be read now."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._faults: dict[tuple[str, int], PartitionFault] = {}
+        self._trying: set[tuple[str, int]] = set()
+
+    def __bool__(self) -> bool:
+        """Whether any partition stands still."""
+        return bool(self._faults)
+
+    @property
+    def now(self) -> list[PartitionFault]:
+        """Those that stand still, by topic and partition."""
+        return [self._faults[key] for key in sorted(self._faults)]
+
+    def add(self, topic: str, partition: int, offset: int, cause: BaseException) -> None:
+        """A partition could not be read at this offset."""
+        now_s = self._clock.monotonic()
+        before = self._faults.get((topic, partition))
+        if before is not None and before.offset != offset:
+            before = None  # it went on meanwhile
+        attempts = 1 if before is None else before.attempts + 1
+        error = f"{type(cause).__name__}: {cause}"
+        fault = PartitionFault(
+            topic,
+            partition,
+            offset,
+            error,
+            now_s if before is None else before.since_s,
+            attempts,
+            now_s + backoff.wait_s(attempts, RETRY_S_MIN * 2, RETRY_S_MAX, _CHANCE),
+        )
+        self._faults[topic, partition] = fault
+        self._trying.discard((topic, partition))
+        if before is None or before.error != error:
+            log.error(
+                "partition cannot be read",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                error=error,
+                retry_in_s=round(fault.retry_at_s - now_s, 3),
+                exc_info=cause,
+            )
+
+    def clear(self, topic: str, partition: int) -> bool:
+        """The partition was read, or is read from elsewhere; whether it stood still."""
+        self._trying.discard((topic, partition))
+        fault = self._faults.pop((topic, partition), None)
+        if fault is not None:
+            log.info(
+                "partition is read again", topic=topic, partition=partition, offset=fault.offset
+            )
+        return fault is not None
+
+    def split(self, tps: Iterable[TopicPartition]) -> tuple[set[TopicPartition], dict[Any, int]]:
+        """Those to be read now, and of these the ones to be tried again, with their offsets.
+
+        One that is tried again is told once: the caller seeks to the offset and resumes it.
+        """
+        now_s = self._clock.monotonic()
+        readable, again = set(), {}
+        for tp in tps:
+            fault = self._faults.get((tp.topic, tp.partition))
+            if fault is not None and now_s < fault.retry_at_s:
+                continue
+            readable.add(tp)
+            if fault is not None and (tp.topic, tp.partition) not in self._trying:
+                self._trying.add((tp.topic, tp.partition))
+                again[tp] = fault.offset
+        return readable, again
+
+
+def stand_still(consumer: Any, tp: tuple[str, int], offset: int) -> None:
+    """Read nothing of a partition: else its batch would be asked for again and again."""
+    at = TopicPartition(*tp)
+    consumer.seek(at, offset)
+    consumer.pause(at)
+
+
+def go_on(consumer: Any, tp: tuple[str, int], offset: int) -> None:
+    """Read a partition from here on."""
+    at = TopicPartition(*tp)
+    consumer.seek(at, offset)
+    consumer.resume(at)
+
+
+async def drain(
+    fetcher: Any, tps: Collection[TopicPartition], wait_s: float, max_records: int | None
+) -> tuple[dict[TopicPartition, list[Any]], dict[TopicPartition, Exception]]:
+    """What an aiokafka fetcher holds of these partitions, each by itself; waits if it is nothing.
+
+    Returns records, and the errors of partitions that could not be read. The position of such a
+    partition is undefined: the caller seeks to where it was.
+
+    Raises:
+        KafkaError: of the reader's group, not of a partition.
+    """
+    # An error of the group would else be taken for the first partition's.
+    if fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001 - nothing public drains one partition
+        await fetcher._subscriptions.wait_for_assignment()  # noqa: SLF001 - as above
+    found, errors = await _take(fetcher, tps, max_records)
+    if found or errors or wait_s <= 0:
+        return found, errors
+    waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as above
+    await asyncio.wait([waiter], timeout=wait_s)
+    if not waiter.done():
+        waiter.cancel()
+        return {}, {}
+    waiter.result()  # the group's errors
+    return await _take(fetcher, tps, max_records)
+
+
+async def _take(
+    fetcher: Any, tps: Collection[TopicPartition], max_records: int | None
+) -> tuple[dict[TopicPartition, list[Any]], dict[TopicPartition, Exception]]:
+    found: dict[TopicPartition, list[Any]] = {}
+    errors: dict[TopicPartition, Exception] = {}
+    left = max_records
+    for tp in list(fetcher._records):  # noqa: SLF001 - as above
+        if tp not in tps or left == 0:
+            continue
+        try:
+            records = (await fetcher.fetched_records([tp], timeout=0, max_records=left)).get(tp)
+        except NoOffsetForPartitionError:
+            continue  # between an assignment and its first seek, which answers it
+        except Exception as error:  # noqa: BLE001 - a broken batch raises whatever its bytes make it
+            fetcher._records.pop(tp, None)  # noqa: SLF001 - as above
+            errors[tp] = error
+            continue
+        if records:
+            found[tp] = records
+            left = None if left is None else left - len(records)
+    return found, errors
+
+
+#: Answers to a fetch that aiokafka logs without the partition, and asks again at once for ever.
+#: (It raises or cures the others.)
+_UNNAMED: Mapping[int, str] = {
+    -1: "UNKNOWN_SERVER_ERROR",
+    2: "CORRUPT_MESSAGE",
+    56: "KAFKA_STORAGE_ERROR",
+    76: "UNSUPPORTED_COMPRESSION_TYPE",
+}
+_FETCH = 1  # the API's key
+
+
+class FetchAnswers:
+    """Names the partitions of which the broker itself cannot read a batch.
+
+    Args:
+        client: aiokafka's, of one consumer. Its answers to fetches are looked at.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._errors: dict[TopicPartition, KafkaError] = {}
+        self._send = client.send
+        client.send = self._looking
+
+    async def _looking(self, *arguments: Any, **options: Any) -> Any:
+        answer = await self._send(*arguments, **options)
+        if getattr(answer, "API_KEY", None) == _FETCH:
+            for topic, partitions in answer.topics:
+                for partition, code, *_ in partitions:
+                    if code in _UNNAMED:
+                        error = KafkaError(f"the broker answers {_UNNAMED[code]}")
+                        self._errors[TopicPartition(topic, partition)] = error
+        return answer
+
+    def take(self) -> dict[TopicPartition, Exception]:
+        """What has been found since the last call."""
+        errors, self._errors = self._errors, {}
+        return dict(errors)

@@ -1,0 +1,106 @@
+"""A batch that cannot be read stops its partition alone, named, and nothing is skipped."""
+
+import struct
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+
+from k2_streams.cli.broker import java_program
+from k2_streams.cli.workers import LocalWorker
+from k2_streams.core.stream import TRADES
+from k2_streams.kafka.broker import LocalBroker
+
+pytestmark = pytest.mark.integration
+
+#: Base offset and length: what a batch in a segment begins with.
+_HEAD = struct.Struct(">qi")
+
+
+@pytest.fixture
+def own(tmp_path: Path, kafka_jars: Path) -> Iterator[Cluster]:
+    """Workers on a broker whose files a test may damage."""
+    broker = LocalBroker(tmp_path / "kafka", kafka_jars, java=java_program())
+    cluster = Cluster(broker.start(), tmp_path / "data")
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+        broker.stop()
+
+
+def flip_in_last_batch(folder: Path, topic: str, partition: int) -> int:
+    """Flip one bit of the records of a partition's last data batch, or flip it back; its offset."""
+    (segment,) = (folder / "kafka").rglob(f"{topic}-{partition}/{0:020}.log")
+    content = bytearray(segment.read_bytes())
+    at, last = 0, (0, 0, 0)
+    while at < len(content):
+        offset, length = _HEAD.unpack_from(content, at)
+        is_marker = content[at + 22] & 0x20
+        if not is_marker:
+            last = (offset, at, length)
+        at += _HEAD.size + length
+    offset, at, length = last
+    content[at + _HEAD.size + length - 1] ^= 1
+    with segment.open("r+b") as file:
+        file.write(content)
+    return offset
+
+
+def readiness(worker: LocalWorker) -> str:
+    """Why it is not ready; empty: it is."""
+    try:
+        worker.get("/health/ready")
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    return ""
+
+
+def unreadable(worker: LocalWorker) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = worker.get("/v1/status")["unreadable_partitions"]
+    return found
+
+
+@pytest.mark.parametrize("topic", [TRADES.raw, TRADES.log])
+def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repaired(
+    own: Cluster, tmp_path: Path, topic: str
+) -> None:
+    never = {"K2_COMMIT_EVERY_S": "3600"}  # what the sink has to read is still unread after it
+    with own.worker(**never) as first:
+        if topic == TRADES.log:
+            truth = own.produce("--messages", "2000", "--seed", "5")
+            eventually(lambda: all(is_worked(first, p) for p in range(PARTITIONS)))
+    if topic == TRADES.raw:
+        truth = own.produce("--messages", "2000", "--seed", "5")
+    broken = 1
+    offset = flip_in_last_batch(tmp_path, topic, broken)
+    worker = own.worker().start()
+    eventually(lambda: is_named(worker, topic, broken, offset), what="named in status")
+    why = readiness(worker)
+    assert f"{topic}-{broken} cannot be read at offset {offset}" in why
+    others = [p for p in range(PARTITIONS) if p != broken]
+    eventually(lambda: all(is_worked(worker, p) for p in others), what="the others go on")
+    assert worker.process is not None
+    assert worker.process.poll() is None
+    log = worker.log_file.read_text()
+    assert f"topic='{topic}' partition={broken} offset={offset}" in log
+    assert flip_in_last_batch(tmp_path, topic, broken) == offset
+    eventually(lambda: not unreadable(worker) and not readiness(worker))
+    own.verify(worker, truth)
+
+
+def is_named(worker: LocalWorker, topic: str, partition: int, offset: int) -> bool:
+    try:
+        found = unreadable(worker)
+    except OSError:
+        return False
+    wanted = {"topic": topic, "partition": partition, "offset": offset}
+    return any(wanted.items() <= fault.items() and fault["remedy"] for fault in found)
+
+
+def is_worked(worker: LocalWorker, partition: int) -> bool:
+    task = worker.get("/v1/status")["partitions"].get(str(partition), {})
+    return task.get("state") == "running" and task["lag_records"] == 0 and task["next_offset"] > 0
