@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from k2_streams.core.dedup import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
+from k2_streams.runtime.kafka_settings import at
 from k2_streams.runtime.settings import SettingsError, from_environment
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
 from k2_streams.state.ids_codec import decode_ids
@@ -94,7 +94,7 @@ def changelog(
     console = Console()
     try:
         settings = from_environment()
-        kafka = replace(settings.kafka, bootstrap=bootstrap) if bootstrap else settings.kafka
+        kafka = at(settings.kafka, bootstrap)
         topic = changelog_topic(settings.app_id, table)
         read = _ids if table == IDS_TABLE else _rows
         entries = asyncio.run(_collect(read(kafka, topic, key, partition), newest, limit))

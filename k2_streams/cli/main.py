@@ -8,6 +8,8 @@ from typing import NamedTuple
 import click
 import structlog
 
+from k2_streams.cli.errors import CannotError
+
 
 class _Entry(NamedTuple):
     """Where a subcommand is defined, and the line that `k2 --help` shows."""
@@ -34,6 +36,16 @@ _COMMANDS = {
 
 class _LazyGroup(click.Group):
     """Imports nothing for `--help` and one module for a subcommand: pyarrow alone takes 0.3 s."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; a file that cannot be read or written is one line, and code 2."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly: who read the output has gone
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise CannotError(f"{what} (local files are in K2_DATA_DIR)") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)

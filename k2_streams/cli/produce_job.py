@@ -21,6 +21,7 @@ from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import Stream
+from k2_streams.runtime.kafka_settings import at
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
 #: Event time of the first message of a seeded run: the same messages whenever it is made.
@@ -179,6 +180,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
         settings = from_environment(stream=BY_NAME[options["stream"]])
+        settings = replace(settings, kafka=at(settings.kafka, options["bootstrap"]))
     except SettingsError as error:
         raise CannotError(str(error)) from error
     if bool(options["feed"]) != bool(options["files"]):
@@ -200,6 +202,4 @@ def _settings(options: dict[str, Any]) -> Settings:
     _check_recordings(options)
     if truth and not truth.parent.is_dir():
         raise CannotError(f"--truth {truth}: expected a folder {truth.parent}, found none")
-    if not options["bootstrap"]:
-        return settings
-    return replace(settings, kafka=replace(settings.kafka, bootstrap=options["bootstrap"]))
+    return settings

@@ -14,6 +14,7 @@ from k2_streams.core import stream
 from k2_streams.core.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
+from k2_streams.kafka.tls import BrokerSecurityError, tls_problem
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class TopicAdmin:
     """Creates, describes and checks topics. Use as an async context manager."""
 
     def __init__(self, config: KafkaConfig, replication: int = 1) -> None:
+        self._config = config
         self._admin = AIOKafkaAdminClient(**config.options(), request_timeout_ms=10_000)
         self._replication = replication
 
@@ -105,9 +107,16 @@ class TopicAdmin:
 
         Raises:
             KafkaConnectionError: no broker answers.
+            BrokerSecurityError: one is there, and the settings of TLS are not its own.
         """
         try:
             await self._admin.start()
+        except KafkaConnectionError as error:
+            await self._admin.close()
+            problem = await asyncio.to_thread(tls_problem, self._config)
+            if problem is not None:
+                raise BrokerSecurityError(problem) from error
+            raise
         except BaseException:
             await self._admin.close()
             raise
@@ -196,6 +205,7 @@ async def ensure_topics(
 
     Raises:
         KafkaConnectionError: no broker answered within `attempts` seconds.
+        BrokerSecurityError: a broker is there, and the settings of TLS are not its own.
         TopicConfigurationError: a topic is not what K2 can work with.
     """
     for attempt in range(1, attempts + 1):
@@ -203,6 +213,8 @@ async def ensure_topics(
             async with TopicAdmin(config, replication) as admin:
                 return await admin.ensure(specs)
         except (KafkaError, OSError) as error:
+            if isinstance(error, BrokerSecurityError) and attempt > 1:
+                raise  # of a broker that is just starting the first handshake may fail
             retriable = isinstance(error, OSError) or getattr(error, "retriable", False)
             if attempt == attempts or not (retriable or isinstance(error, KafkaConnectionError)):
                 raise

@@ -71,6 +71,11 @@ def open_catalog(config: LakeConfig) -> Catalog:
             if config.is_rest:
                 return BoundedRestCatalog(CATALOG, **properties)
             return load_catalog(CATALOG, **{**properties, "type": "sql"})
+        except (ImportError, ValueError, TypeError, KeyError) as error:
+            # pyiceberg checks properties as it uses them, and imports what they need.
+            raise LakeConfigError(
+                f"K2_CATALOG_*: pyiceberg cannot use these properties: {error!r}"
+            ) from error
         except (ArgumentError, NoSuchModuleError) as error:
             # The address may hold a password: it is not repeated.
             raise LakeConfigError(

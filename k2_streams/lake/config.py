@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class LakeConfig:
 
     catalog_uri: str
     warehouse: str
-    properties: dict[str, str] = field(default_factory=dict, repr=False)
+    properties: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def is_rest(self) -> bool:

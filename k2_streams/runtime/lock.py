@@ -5,9 +5,16 @@ import os
 import socket
 from pathlib import Path
 
+#: The stores of a few partitions, the lock and the catalog, before anything is in them.
+PROBE_BYTES = 1 << 20
+
 
 class DirectoryHeldError(Exception):
     """Another process works in this directory."""
+
+
+class DirectoryUnusableError(DirectoryHeldError):
+    """It cannot be created or written."""
 
 
 class PortHeldError(Exception):
@@ -34,13 +41,17 @@ class DirectoryLock:
     """Held from creation to `release`, or to the end of the process, however it ends."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock.
+        """Take the lock, and see that the directory can be written.
 
         Raises:
             DirectoryHeldError: another process holds it.
+            DirectoryUnusableError: it cannot be created or written, or its disk is full.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        self._file = (directory / "lock").open("a+")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = (directory / "lock").open("a+")
+        except OSError as error:
+            raise _unusable(directory, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,10 +61,32 @@ class DirectoryLock:
             raise DirectoryHeldError(
                 f"{directory} is in use by process {holder}: give this worker another K2_WORKER_ID"
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        try:
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()))
+            self._file.flush()
+            _write_probe(directory / "write-probe")
+        except OSError as error:
+            raise _unusable(directory, error) from error
 
     def release(self) -> None:
         """Let go."""
         self._file.close()
+
+
+def _write_probe(file: Path) -> None:
+    """Write as much as the first files need: an empty file fits on a full disk."""
+    try:
+        with file.open("wb") as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _unusable(directory: Path, error: OSError) -> DirectoryUnusableError:
+    return DirectoryUnusableError(
+        f"{directory} cannot be written ({error.strerror}): free some space, or set K2_DATA_DIR to "
+        "a folder that can be written"
+    )

@@ -2,12 +2,10 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from k2_streams import failpoints
 from k2_streams.core.circuit_breaker import BreakerPolicy
 from k2_streams.core.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.horizon import LATE_HORIZON_MS
@@ -16,17 +14,16 @@ from k2_streams.core.tail_room import DiskBound
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
+from k2_streams.runtime import kafka_settings, lake_settings
+from k2_streams.runtime.environment import Environment, SettingsError
 
-Parsed = TypeVar("Parsed")
+__all__ = ["OverloadSettings", "Settings", "SettingsError", "from_environment"]
 
 _MIB = 1024 * 1024
+_LAST_PORT = 65_535
 #: An idle worker with default settings has a resident set of 232 to 250 MiB (measured). With a
 #: lower limit its source would be paused from its start on, for ever.
 IDLE_WORKER_BYTES = 256 * _MIB
-
-
-class SettingsError(ValueError):
-    """A setting cannot be used; the text names it and says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,90 +82,6 @@ class Settings:
         return f"{self.app_id}-{self.worker_id}"
 
 
-class _Environment:
-    """Reads `K2_*`; a secret may stand in a file that `K2_*_FILE` names."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def text(self, name: str, default: str | None = None) -> str | None:
-        file = self._values.get(f"{name}_FILE")
-        if file:
-            try:
-                return Path(file).read_text().strip()
-            except OSError as error:
-                raise SettingsError(f"{name}_FILE: {file} cannot be read: {error}") from error
-        return self._values.get(name) or default
-
-    def parsed(
-        self, name: str, default: Parsed, parse: Callable[[str], Parsed], expected: str
-    ) -> Parsed:
-        value = self.text(name)
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ValueError:
-            raise SettingsError(f"{name}: expected {expected}, found {value!r}") from None
-
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        def parse(value: str) -> int:
-            number = int(value)
-            if not low <= number <= high:
-                raise ValueError
-            return number
-
-        return self.parsed(name, default, parse, f"a whole number from {low} to {high}")
-
-    def seconds(self, name: str, default: float) -> float:
-        def parse(value: str) -> float:
-            number = float(value)
-            if not 0 < number <= 86_400:
-                raise ValueError
-            return number
-
-        return self.parsed(name, default, parse, "seconds, above 0 and up to 86400")
-
-    def failpoints(self, name: str) -> tuple[Entry, ...]:
-        try:
-            return failpoints.parse(self.text(name) or "")
-        except ValueError as error:
-            raise SettingsError(f"{name}: {error}") from error
-
-    def rising(self, name: str, defaults: Sequence[float], most: float) -> list[float]:
-        """Numbers by comma, as many as the defaults, none below the one before."""
-
-        def parse(value: str) -> list[float]:
-            numbers = [float(part) for part in value.split(",")]
-            if len(numbers) != len(defaults) or numbers != sorted(numbers):
-                raise ValueError
-            if not all(0 < number <= most for number in numbers):
-                raise ValueError
-            return numbers
-
-        expected = f"{len(defaults)} numbers by comma, rising, above 0 and up to {most:g}"
-        return self.parsed(name, list(defaults), parse, expected)
-
-    def share(self, name: str, default: float) -> float:
-        def parse(value: str) -> float:
-            number = float(value)
-            if not 0 < number < 1:
-                raise ValueError
-            return number
-
-        return self.parsed(name, default, parse, "a share, above 0 and below 1")
-
-    def passed_through(self, prefix: str) -> dict[str, str]:
-        """`K2_S3_ACCESS_KEY_ID=x` as `access-key-id: x`."""
-        found = {}
-        for name in self._values:
-            if name.startswith(prefix):
-                plain = name.removesuffix("_FILE")
-                key = plain.removeprefix(prefix).lower().replace("_", "-")
-                found[key] = self.text(plain) or ""
-        return found
-
-
 def _flag(value: str) -> bool:
     known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     try:
@@ -207,7 +120,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _overload(env: _Environment) -> OverloadSettings:
+def _overload(env: Environment) -> OverloadSettings:
     levels, by_lag = list(DEFAULT_TRIGGERS), list(DEFAULT_TRIGGERS)[:3]
     defaults = DEFAULT_TRIGGERS
     memory = env.rising("K2_MEMORY_TRIGGERS", [defaults[lv].memory_share for lv in levels], 10.0)
@@ -238,41 +151,23 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
     """All settings, checked; some have a default of each stream's own.
 
     Raises:
-        SettingsError: one cannot be used.
+        SettingsError: some cannot be used, or nobody reads a name that begins with `K2_`. The text
+            has a line for each.
     """
-    env = _Environment(os.environ if values is None else values)
+    env = Environment(os.environ if values is None else values)
     data_dir = Path(env.text("K2_DATA_DIR", ".k2") or ".k2").absolute()
     worker_id = env.whole("K2_WORKER_ID", 0, 0, 999)
     keys = tuple(key for key in (env.text("K2_API_KEYS") or "").split(",") if key)
     web_host = env.text("K2_WEB_HOST", "127.0.0.1") or "127.0.0.1"
     if not keys and not _is_loopback(web_host):
-        raise SettingsError(
+        env.refuse(
             f"K2_WEB_HOST={web_host} is not loopback: set K2_API_KEYS, or listen on 127.0.0.1"
         )
-    kafka = KafkaConfig(
-        bootstrap=env.text("K2_BOOTSTRAP", "127.0.0.1:9092") or "",
-        security_protocol=env.text("K2_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT") or "PLAINTEXT",
-        ca_file=env.text("K2_KAFKA_CA_FILE"),
-        sasl_mechanism=env.text("K2_KAFKA_SASL_MECHANISM", "PLAIN") or "PLAIN",
-        sasl_username=env.text("K2_KAFKA_SASL_USERNAME"),
-        sasl_password=env.text("K2_KAFKA_SASL_PASSWORD"),
-    )
-    catalog = env.passed_through("K2_CATALOG_")
-    catalog.pop("uri", None)
     instruments = env.text("K2_INSTRUMENTS_FILE")
-    s3 = {f"s3.{key}": value for key, value in env.passed_through("K2_S3_").items()}
-    if "s3.endpoint" in s3:
-        # Stores other than Amazon's have none, and whoever signs a request names one.
-        s3.setdefault("s3.region", "us-east-1")
-    lake = LakeConfig(
-        catalog_uri=env.text("K2_CATALOG_URI") or f"sqlite:///{data_dir / 'catalog.db'}",
-        warehouse=env.text("K2_WAREHOUSE") or f"file://{data_dir / 'warehouse'}",
-        properties=catalog | s3,
-    )
     record = env.text("K2_FAILPOINTS_RECORD")
-    return Settings(
-        kafka=kafka,
-        lake=lake,
+    settings = Settings(
+        kafka=kafka_settings.read(env),
+        lake=lake_settings.read(env, data_dir),
         app_id=env.text("K2_APP_ID") or stream.app_id,
         worker_id=worker_id,
         data_dir=data_dir,
@@ -280,7 +175,7 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
         partitions=env.whole("K2_PARTITIONS", 4, 1, 1_000),
         replication=env.whole("K2_REPLICATION", 1, 1, 9),
         web_host=web_host,
-        web_port=env.whole("K2_WEB_PORT", stream.web_port, 1, 65_000) + worker_id,
+        web_port=env.whole("K2_WEB_PORT", stream.web_port, 1, _LAST_PORT) + worker_id,
         api_keys=keys,
         rate_limit_per_s=env.whole("K2_RATE_LIMIT", 60, 1, 1_000_000),
         check_partition=env.parsed(
@@ -308,3 +203,25 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
         dedup_ids=env.whole("K2_DEDUP_IDS", 10_000_000, 1, 10**12),
         dedup_rate=env.share("K2_DEDUP_RATE", 0.001),
     )
+    if settings.web_port > _LAST_PORT:
+        env.refuse(
+            f"K2_WEB_PORT + K2_WORKER_ID: expected {_LAST_PORT} at most, found {settings.web_port}"
+        )
+    _check_memory(env, settings)
+    env.check()
+    return settings
+
+
+def _check_memory(env: Environment, settings: Settings) -> None:
+    """What is set of the memory's parts must fit into what is set of the whole."""
+    limit_bytes = settings.overload.memory_limit_bytes
+    parts = {
+        "K2_TAIL_MEMORY": settings.tail_memory_bytes,
+        "K2_QUERY_MEMORY": settings.query_memory_bytes or 0,
+    }
+    given = {name: size_bytes for name, size_bytes in parts.items() if env.is_set(name)}
+    if limit_bytes and sum(given.values()) >= limit_bytes:
+        env.refuse(
+            f"{' and '.join(given)}: expected less than K2_MEMORY_LIMIT={limit_bytes} in all, "
+            f"found {sum(given.values())}"
+        )
