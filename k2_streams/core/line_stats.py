@@ -18,8 +18,8 @@ class LineStats(msgspec.Struct, frozen=True, array_like=True, gc=False):
     exchange: str
     line: str
     seen_ms: int  # the partition's time at its last message
-    received: int  # messages whose scope is known
-    first: int  # of them accepted: no other line was earlier
+    received: int  # messages by number, else trades by id: what can be recognised
+    first: int  # of them new: no other line was earlier
     delay_ms: int  # the sum of the partition's time less event time, of those with one
     timed: int  # how many have one
 
@@ -64,9 +64,9 @@ class LineReport(msgspec.Struct, frozen=True, kw_only=True):
     line: str
     received: int
     first: int
-    duplicates: int  # messages that another copy was earlier than, or that could not be used
+    duplicates: int  # what another copy was earlier than, or that could not be used
     first_share: float  # of all that was accepted of the exchange
-    loss: float  # share of what was accepted of which no copy came by this line
+    loss: float | None  # share of what was new of which no copy came by this line; None: unknown
     delay_ms: float | None  # mean of append time less event time
     lag_ms: float | None  # by how much that is more than the quickest line's
     seen_ms: int  # append time of its last message
@@ -75,7 +75,8 @@ class LineReport(msgspec.Struct, frozen=True, kw_only=True):
 def reports(stats: Iterable[LineStats]) -> list[LineReport]:
     """The lines of all partitions, together.
 
-    A line's own repeats count as copies, so they make its loss look smaller.
+    A line's own repeats count as copies, so they make its loss look smaller. Where nothing can be
+    recognised, as of a feed without numbers and ids, the loss is not known.
     """
     total: dict[LineKey, LineStats] = {}
     for one in stats:
@@ -89,7 +90,7 @@ def reports(stats: Iterable[LineStats]) -> list[LineReport]:
             delays[exchange, line] = one.delay_ms / one.timed
     found = []
     for (exchange, line), one in sorted(total.items()):
-        of = max(accepted[exchange], 1)
+        of = accepted[exchange]
         delay = delays.get((exchange, line))
         quickest = min((ms for (at, _), ms in delays.items() if at == exchange), default=0.0)
         found.append(
@@ -99,8 +100,8 @@ def reports(stats: Iterable[LineStats]) -> list[LineReport]:
                 received=one.received,
                 first=one.first,
                 duplicates=one.received - one.first,
-                first_share=one.first / of,
-                loss=max(1 - one.received / of, 0.0),
+                first_share=one.first / of if of else 0.0,
+                loss=max(1 - one.received / of, 0.0) if of else None,
                 delay_ms=delay,
                 lag_ms=None if delay is None else delay - quickest,
                 seen_ms=one.seen_ms,

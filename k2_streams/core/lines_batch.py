@@ -47,6 +47,10 @@ class Lined:
     now_ms: Int64s  # the partition's time at each message: it never falls
     seen_ms: dict[LineKey, int]  # before the batch, of every line
 
+    def of(self, members: Int64s) -> "Lined":
+        """The same of some of the messages."""
+        return Lined(self.names, self.line[members], self.now_ms[members], self.seen_ms)
+
     def line_at(self, index: int) -> str:
         """The line that a message names, "" for none."""
         at = int(self.line[index])
@@ -270,11 +274,43 @@ def _count_copies(
             duplicates.add(part.scope, session, int(numbers[start]), int(numbers[end - 1]), name)
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What each message of a batch brought; arrays have one entry each.
+
+    Counted is what can be recognised: a message by its number, else its trades by their ids.
+    """
+
+    received: Int64s
+    first: Int64s  # of them new: no other line was earlier
+
+    def of_members(self, members: Int64s) -> "Copies":
+        """The same of some of the messages."""
+        return Copies(self.received[members], self.first[members])
+
+    @classmethod
+    def of(
+        cls, verdicts: Int8s, by_id: npt.NDArray[np.bool_], ids: Int64s, new_ids: Int64s
+    ) -> "Copies":
+        """Count what the sequence and the dedup found.
+
+        Args:
+            verdicts: of each message.
+            by_id: whether its trades are told apart by their ids, whatever its number says.
+            ids: how many of its trades have an id.
+            new_ids: how many of these were not seen before.
+        """
+        numbered = verdicts != Verdict.UNSEQUENCED
+        return cls(
+            np.where(by_id, ids, numbered), np.where(by_id, new_ids, numbered & _ACCEPTED[verdicts])
+        )
+
+
 def stats_of(
     lined: Lined,
     exchange: Int32s,
     exchanges: list[str],
-    verdicts: Int8s,
+    copies: Copies,
     event_time_ns: Int64s,
 ) -> list[LineStats]:
     """What a batch adds to the figures of its lines."""
@@ -285,17 +321,23 @@ def stats_of(
     codes, which = np.unique(code, return_inverse=True)
     timed = event_time_ns[named] > 0
     delay_ms = np.where(timed, lined.now_ms[named] - event_time_ns[named] // 1_000_000, 0)
-    received = np.bincount(which)
-    first = np.bincount(which[_ACCEPTED[verdicts[named]]], minlength=len(codes))
-    with_time = np.bincount(which[timed], minlength=len(codes))
-    delays = np.zeros(len(codes), np.int64)
-    np.add.at(delays, which, delay_ms)
+
+    def summed(values: Int64s) -> Int64s:
+        sums = np.zeros(len(codes), np.int64)
+        np.add.at(sums, which, values)
+        return sums
+
     seen = np.zeros(len(codes), np.int64)
     np.maximum.at(seen, which, lined.now_ms[named])
+    figures = (
+        codes,
+        seen,
+        summed(copies.received[named]),
+        summed(copies.first[named]),
+        summed(delay_ms),
+        summed(timed),
+    )
     return [
-        LineStats(exchanges[one // len(lined.names)], lined.names[one % len(lined.names)], *figures)
-        for one, *figures in zip(
-            *(column.tolist() for column in (codes, seen, received, first, delays, with_time)),
-            strict=True,
-        )
+        LineStats(exchanges[one // len(lined.names)], lined.names[one % len(lined.names)], *of_line)
+        for one, *of_line in zip(*(column.tolist() for column in figures), strict=True)
     ]

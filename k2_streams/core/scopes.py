@@ -10,6 +10,11 @@ one rule says which scopes a symbol's rows can be missing from: its own, by the 
 connections of its exchange, since a message lost there may have been of any symbol.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 CONNECTION = "@"
 
 
@@ -31,3 +36,12 @@ def is_connection(scope: str) -> bool:
 def own_scope(exchange: str, symbol: str) -> str:
     """The scope that counts this symbol's messages alone."""
     return f"{exchange}:{symbol}"
+
+
+def exchanges_of(
+    scopes: Sequence[str], scope: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Of each message, by the index of its scope, the index of its exchange; and the exchanges."""
+    places: dict[str, int] = {}
+    of_scope = [places.setdefault(exchange_of(one), len(places)) for one in scopes]
+    return np.array(of_scope, np.int32)[scope], list(places)

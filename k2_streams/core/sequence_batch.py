@@ -16,8 +16,8 @@ import numpy.typing as npt
 from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
 from k2_streams.core.horizon import LATE_HORIZON_MS
-from k2_streams.core.line_stats import LineStats
-from k2_streams.core.lines_batch import Alive, Lined, ScopePart, Stepper, stats_of
+from k2_streams.core.lines_batch import Alive, Lined, ScopePart, Stepper
+from k2_streams.core.scopes import exchanges_of
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.core.sequence_run import Run, alike, extended, repeated
 from k2_streams.core.sessions import DEFAULT_SESSION, SessionRule
@@ -56,7 +56,6 @@ class BatchStep:
     states: dict[str, ScopeState]  # of the scopes that changed
     events: list[Event]  # in the order of the messages that caused them
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
-    line_stats: list[LineStats] = field(default_factory=list)
 
 
 def step_batch(
@@ -119,8 +118,6 @@ class _BatchStepper:
         self._events.sort(key=lambda caused: caused[0])
         result.events = [event for _, events in self._events for event in events]
         result.session_names = list(self._names)
-        if self._by_lines is not None:
-            result.line_stats = self._by_lines.stats(batch, result.verdicts)
         return result
 
     def _in_scope_order(self) -> npt.NDArray[np.intp]:
@@ -265,21 +262,10 @@ class _ByLines:
     def __init__(self, batch: Batch, rule: SessionRule, horizon_ms: int) -> None:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
-        self.exchanges: list[str] = []
-        places: dict[str, int] = {}
-        for scope in batch.scopes:
-            places.setdefault(scope.partition(":")[0], len(places))
-        of_scope = [places[scope.partition(":")[0]] for scope in batch.scopes]
-        self.exchanges = list(places)
-        self.exchange = np.array(of_scope, np.int32)[batch.scope]
-        alive = Alive(self.lined, self.exchange, self.exchanges)
+        alive = Alive(self.lined, *exchanges_of(batch.scopes, batch.scope))
         self.stepper = Stepper(batch.sessions, self.lined, alive.at, rule, horizon_ms)
         self._named = np.zeros(len(batch.scopes), bool)
         self._named[batch.scope[self.lined.line >= 0]] = True
-
-    def stats(self, batch: Batch, verdicts: Int8s) -> list[LineStats]:
-        """What the batch adds to the lines' figures."""
-        return stats_of(self.lined, self.exchange, self.exchanges, verdicts, batch.event_time_ns)
 
     def concern(self, scope: int, state: ScopeState | None) -> bool:
         """Whether a scope's messages came by lines, now or before."""

@@ -17,7 +17,6 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrichment import Notional, of_ones
-from k2_streams.core.gaps import ABANDONED, OPEN
 from k2_streams.core.stream import TRADES, Stream
 from k2_streams.lake.guard import Guard
 from k2_streams.query import proof
@@ -57,7 +56,6 @@ from k2_streams.query.times import LAST
 from k2_streams.query.token import Token
 
 log = structlog.get_logger(__name__)
-UNFILLED = (OPEN, ABANDONED)
 _T = TypeVar("_T")
 
 #: How often the lake's head is looked up: a commit comes every 10 s, and the tail's memory and the
@@ -169,16 +167,14 @@ class HybridQuery:
             offsets = standing.cut.next
             token = request.as_of or _token(standing, now_ns)
             gaps_complete = self._gaps.covers(offsets) and self._gaps.forgotten == 0
-            _, unfilled = self._gaps.find(
-                symbols=request.symbols, exchanges=request.exchanges, states=UNFILLED, limit=0
-            )
+            is_missing = self._gaps.lacks(symbols=request.symbols, exchanges=request.exchanges)
             meta = SymbolsMeta(
                 token=token.encode(),
                 offsets=offsets,
                 snapshot=standing.head.snapshot_id,
                 symbols=len(rows),
                 gaps_complete=gaps_complete,
-                complete=gaps_complete and not unfilled and token.deferred == 0,
+                complete=gaps_complete and not is_missing and token.deferred == 0,
                 deferred=token.deferred,
                 elapsed_ms=watch.elapsed_ms,
             )

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.events import Event
-from k2_streams.core.line_stats import LineStats, added
+from k2_streams.core.line_stats import added
 from k2_streams.core.lines import deadline_ms, release
-from k2_streams.core.lines_batch import Lined
+from k2_streams.core.lines_batch import Copies, Lined, stats_of
+from k2_streams.core.scopes import exchanges_of
 from k2_streams.core.sequence import ScopeState
+from k2_streams.feeds.decoded import Decoded
 from k2_streams.runtime.epoch import Standing
 from k2_streams.state.table import Table
 
@@ -82,8 +84,13 @@ class LineKeeper:
             events += opened
         return events
 
-    def count(self, stats: list[LineStats]) -> None:
-        """Add a batch's figures."""
+    def count(self, decoded: Decoded, members: Indices, lined: Lined, copies: Copies) -> None:
+        """Add a batch's figures: what these messages, whose scopes are known, brought."""
+        exchange, exchanges = exchanges_of(decoded.scopes, decoded.scope[members])
+        stats = stats_of(
+            lined.of(members), exchange, exchanges, copies.of_members(members),
+            decoded.event_time_ns[members],
+        )  # fmt: skip
         if stats:
             self._stats = added(self._stats, stats)
 

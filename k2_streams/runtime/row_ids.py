@@ -39,30 +39,20 @@ class RowIds:
         decoder: Feed,
         decoded: Decoded,
         judged: Judged,
-        accepted: Bools,
+        by_id: Bools,
         duplicates: DuplicateCounter,
     ) -> Bools:
-        """Of each row, whether it is accepted, told apart by its id, and was seen before.
+        """Of each row, whether it was seen before; asked of those that `told_by_id` and accepted.
 
         An id is one of its scope and symbol; of its session too, where the feed's trades have a
         number or an id, as the row's `message_id` has it.
         """
-        message = decoded.rows.column("message").to_numpy()
-        by_id = _told_apart_by_id(decoder, accepted, judged.verdicts[message])
         repeated = np.zeros(len(by_id), dtype=bool)
-        if not by_id.any():
-            return repeated
-        trade_ids = decoded.rows.column("trade_id")
-        if trade_ids.null_count:
-            by_id = by_id & trade_ids.is_valid().to_numpy(zero_copy_only=False)
-        references = decoded.rows.column("ref_trade_id")
-        if references.null_count < len(references):
-            # A correction that repeats the id of the trade it changes is no repeat of that trade.
-            same = pc.equal(trade_ids, references).fill_null(fill_value=False)
-            by_id = by_id & ~same.to_numpy(zero_copy_only=False)
         at = np.flatnonzero(by_id)
         if not len(at):
             return repeated
+        message = decoded.rows.column("message").to_numpy()
+        trade_ids = decoded.rows.column("trade_id")
         message, names, sessions = message[at], judged.names, judged.sessions
         symbols = decoded.rows.column("symbol")
         symbol = symbols.indices.to_numpy(zero_copy_only=False)[at].astype(np.int64)
@@ -97,13 +87,35 @@ class RowIds:
         return repeated
 
 
-def _told_apart_by_id(decoder: Feed, rows: Bools, verdicts: npt.NDArray[np.int8]) -> Bools:
-    """Of each row, whether the feed's description says that its id tells it apart."""
+def told_by_id(decoder: Feed, verdicts: npt.NDArray[np.int8]) -> Bools:
+    """Of each message, whether the feed's description says that ids tell its trades apart."""
     match decoder.description.identity:
         case Identity.TRADE_ID:
-            return rows
+            return np.ones(len(verdicts), np.bool_)
         case Identity.SEQUENCE_ELSE_ID:
-            unnumbered: Bools = rows & (verdicts == Verdict.UNSEQUENCED)
+            unnumbered: Bools = verdicts == Verdict.UNSEQUENCED
             return unnumbered
         case _:
-            return np.zeros(len(rows), np.bool_)
+            return np.zeros(len(verdicts), np.bool_)
+
+
+def rows_told_by_id(decoder: Feed, decoded: Decoded, verdicts: npt.NDArray[np.int8]) -> Bools:
+    """Of each row, whether it has an id that tells it apart."""
+    by_id = told_by_id(decoder, verdicts)[decoded.rows.column("message").to_numpy()]
+    if not by_id.any():
+        return by_id
+    trade_ids = decoded.rows.column("trade_id")
+    if trade_ids.null_count:
+        by_id = by_id & trade_ids.is_valid().to_numpy(zero_copy_only=False)
+    references = decoded.rows.column("ref_trade_id")
+    if references.null_count < len(references):
+        # A correction that repeats the id of the trade it changes is no repeat of that trade.
+        same = pc.equal(trade_ids, references).fill_null(fill_value=False)
+        by_id = by_id & ~same.to_numpy(zero_copy_only=False)
+    return by_id
+
+
+def message_counts(decoded: Decoded, rows: Bools) -> npt.NDArray[np.int64]:
+    """Of each message, how many of its rows are among these."""
+    message = decoded.rows.column("message").to_numpy()[rows]
+    return np.bincount(message, minlength=len(decoded.scope))

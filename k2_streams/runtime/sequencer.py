@@ -4,7 +4,7 @@ No I/O here: what is read comes as arguments, what is to be sent grows in the ep
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.instruments import PriceDomains, positive_prices
-from k2_streams.core.lines_batch import Lined
+from k2_streams.core.lines_batch import Copies, Lined
 from k2_streams.core.partitioner import partition_of
 from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
@@ -37,7 +37,14 @@ from k2_streams.feeds.feed import (
 )
 from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing, dead_letter
 from k2_streams.runtime.line_keeper import LineKeeper
-from k2_streams.runtime.row_ids import Judged, RowIds
+from k2_streams.runtime.row_ids import (
+    Bools,
+    Judged,
+    RowIds,
+    message_counts,
+    rows_told_by_id,
+    told_by_id,
+)
 from k2_streams.state.ids import IdTable
 from k2_streams.state.table import Table
 
@@ -175,7 +182,13 @@ class Sequencer:
                 Bad(int(i), "stale", "sequence", "in or below an abandoned range") for i in stale
             ]
         judged = Judged(kind, verdicts, sessions, names, now_ms)
-        self._accept(decoder, decoded, raw, judged, epoch)
+        by_id = rows_told_by_id(decoder, decoded, verdicts)
+        kept = self._kept(decoder, decoded, judged, by_id, epoch)
+        if named.lined is not None and len(members):
+            new = message_counts(decoded, by_id), message_counts(decoded, by_id & kept)
+            copies = Copies.of(verdicts, told_by_id(decoder, verdicts) & (kind == Kind.TRADE), *new)
+            self._lines.count(decoded, members, named.lined, copies)
+        self._accept(decoded, raw, judged, kept, epoch)
         self._bury(records, bad, epoch)
 
     @staticmethod
@@ -236,8 +249,6 @@ class Sequencer:
         members: Indices,
         lined: Lined | None,
     ) -> BatchStep:
-        if lined is not None:
-            lined = replace(lined, line=lined.line[members], now_ms=lined.now_ms[members])
         batch = Batch(
             scopes=decoded.scopes,
             scope=decoded.scope[members],
@@ -248,7 +259,7 @@ class Sequencer:
             offset=raw.offsets[members],
             append_ms=raw.append_time_ms[members],
             partition=self._partition,
-            lined=lined,
+            lined=None if lined is None else lined.of(members),
         )
         rule = decoder.description.session_rule
         return step_batch(self._table.get, batch, rule, self._judging.horizon_ms)
@@ -257,29 +268,30 @@ class Sequencer:
         for scope, state in stepped.states.items():
             self._table.put(scope, state)
         self._lines.took(stepped.states)
-        self._lines.count(stepped.line_stats)
         epoch.events += stepped.events
         epoch.duplicates.update(stepped.duplicates)
         counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
         for verdict in Verdict:
             epoch.verdicts[verdict.name.lower()] += int(counts[verdict])
 
+    def _kept(
+        self, decoder: Feed, decoded: Decoded, judged: Judged, by_id: Bools, epoch: Epoch
+    ) -> Bools:
+        """Of each row, whether it is accepted and no repeat."""
+        verdicts = judged.verdicts
+        accepted = (judged.kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
+        kept: Bools = accepted[decoded.rows.column("message").to_numpy()]
+        asked = kept & by_id
+        return kept & ~self._row_ids.repeated(decoder, decoded, judged, asked, epoch.duplicates)
+
     def _accept(
-        self,
-        decoder: Feed,
-        decoded: Decoded,
-        raw: RawBatch,
-        judged: Judged,
-        epoch: Epoch,
+        self, decoded: Decoded, raw: RawBatch, judged: Judged, kept: Bools, epoch: Epoch
     ) -> None:
         rows, verdicts = decoded.rows, judged.verdicts
-        accepted = (judged.kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
         message = rows.column("message").to_numpy()
-        keep = accepted[message]
-        keep &= ~self._row_ids.repeated(decoder, decoded, judged, keep, epoch.duplicates)
-        if not keep.all():
-            rows = rows.filter(pa.array(keep))
-            message = message[keep]
+        if not kept.all():
+            rows = rows.filter(pa.array(kept))
+            message = message[kept]
         if not rows.num_rows:
             return
         sequence = decoded.sequence[message]

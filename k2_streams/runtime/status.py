@@ -60,7 +60,8 @@ class Status:
             names = (line.exchange, line.line)
             self._metrics.line_messages.labels(*names, "received").set(line.received)
             self._metrics.line_messages.labels(*names, "first").set(line.first)
-            self._metrics.line_loss.labels(*names).set(line.loss)
+            if line.loss is not None:
+                self._metrics.line_loss.labels(*names).set(line.loss)
             if line.delay_ms is not None:
                 self._metrics.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)
 

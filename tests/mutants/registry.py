@@ -345,6 +345,16 @@ MUTANTS = (
         ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
+        "copies-counted-before-the-dedup",
+        "a trade told by its id is new of each line: two lossless lines lose half each",
+        "tests/property/test_line_copies.py::",
+        (
+            "runtime/sequencer.py",
+            "message_counts(decoded, by_id & kept)",
+            "message_counts(decoded, by_id)",
+        ),
+    ),
+    _mutant(
         "separator-not-escaped",
         "a `|` within a name stands in an id as it is: two messages share one",
         "tests/property/test_identity.py::",

@@ -13,7 +13,8 @@ from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened, Late, Stale
 from k2_streams.core.line_stats import LineStats, added, alive, reports
 from k2_streams.core.lines import HOLD_MS, Arrival, deadline_ms, release, step
-from k2_streams.core.lines_batch import Lined
+from k2_streams.core.lines_batch import Copies, Lined, stats_of
+from k2_streams.core.scopes import exchanges_of
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, step_batch
 from k2_streams.core.sequence_codec import decode, encode
@@ -276,7 +277,10 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
         )
         after = step_batch(states.get, batch, SessionRule.NEVER, HORIZON_MS)
         states |= after.states
-        stats = added(stats, after.line_stats)
+        plain = np.zeros(len(part), np.int64)
+        copies = Copies.of(after.verdicts, plain > 0, plain, plain)
+        of = exchanges_of(batch.scopes, batch.scope)
+        stats = added(stats, stats_of(batch.lined, *of, copies, batch.event_time_ns))
         verdicts += after.verdicts.tolist()
         duplicates.update(after.duplicates)
         for event in after.events:
