@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,9 +26,11 @@ import pyarrow as pa
 import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core.admission import units_of
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import SOUGHT, TAIL, Statement
 from k2_streams.query.store_files import SCHEMES, StoreFiles
+from k2_streams.query.turns import Turns
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -64,7 +67,8 @@ class EngineConfig:
     Attributes:
         allowed: absolute folders that files may be read from: the warehouse.
         store: the warehouse, if it is an object store; then there is no folder.
-        workers: statements at once; two cores are shared with the pipeline.
+        workers: statements at once: of each query that has its turn (`query.turns`), and one that
+            adds up the totals of symbols. They share the cores with the pipeline.
         store_workers: the same of statements that read from a store: they wait more than they work.
         threads: of all statements together.
         store_threads: the same with a store, which answers a request in some 20 to 50 ms.
@@ -77,7 +81,7 @@ class EngineConfig:
 
     allowed: tuple[str, ...] = ()
     store: StoreFiles | None = None
-    workers: int = 2
+    workers: int = 4
     store_workers: int = 4
     threads: int = 2
     store_threads: int = 8
@@ -168,6 +172,7 @@ class Engine:
         self._local = threading.local()
         self._near = _Lane(config.workers, "k2-query")
         self._far = self._near if config.store is None else _Lane(config.store_workers, "k2-store")
+        self._turns = Turns(clock)
         self._teller: duckdb.DuckDBPyConnection | None = self._instance.cursor()
 
     @property
@@ -186,6 +191,22 @@ class Engine:
             return EngineMemory(0, 0)
         held = dict(self._teller.execute(_MEMORY).fetchall())
         return EngineMemory(sum(held.values()), held.get("OBJECT_CACHE", 0))
+
+    def turn(
+        self, rows: int, scanned: int, *, reads_lake: bool
+    ) -> AbstractAsyncContextManager[None]:
+        """A query's turn, to be taken before its first statement and kept until its last.
+
+        Args:
+            rows: that it answers at most.
+            scanned: that it may have to look at.
+            reads_lake: as of `run`.
+
+        Raises:
+            BusyError: on entry: it would wait in vain.
+        """
+        far = reads_lake and self._far is not self._near
+        return self._turns.take(units_of(rows, scanned), far=far)
 
     async def run(self, work: Callable[[Session], _T], *, reads_lake: bool = False) -> _T:
         """Do `work` on a worker's connection.

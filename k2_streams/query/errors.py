@@ -89,6 +89,10 @@ class QueryTimeoutError(RetryLaterError):
 
 
 class BusyError(RetryLaterError):
-    """Too many queries wait already."""
+    """There are too many queries before it, or too much work of theirs."""
 
     code = "busy"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s or RetryLaterError.retry_after_s

@@ -141,7 +141,30 @@ class HybridQuery:
                 return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
             return answer
 
-        return await self._attempt(wanted, watch, ask)
+        if wanted.wait_ms:
+            with watch.stage("standing"):  # what is not there yet is waited for without a turn
+                await self._ground.find(wanted)
+        rows, scanned, reads_lake = await self._extent(request, now_ns)
+        async with self._engine.turn(rows, scanned, reads_lake=reads_lake):
+            return await self._attempt(wanted, watch, ask)
+
+    async def _extent(self, request: RowsRequest, now_ns: int) -> tuple[int, int, bool]:
+        """Rows that are answered at most, rows that may be looked at, and whether in the lake.
+
+        A range that is not known before the newest row is counts as if it had no bounds.
+        """
+        head = self._lake.head
+        start_ns, end_ns = _range_of(request, now_ns)
+        selection = Selection(
+            request.symbols,
+            request.exchanges,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            after=None if request.cursor is None else request.cursor.after,
+            descending=request.descending,
+        )
+        in_lake = 0 if head is None else await self._lake.rows_in(head, selection)
+        return request.limit, in_lake + self._tail.rows, in_lake > 0
 
     async def symbols(self, request: SymbolsRequest) -> SymbolsAnswer:
         """What is known of each symbol.
@@ -361,6 +384,17 @@ class HybridQuery:
             sequence=newest.values["sequence"],
             counts=self._gaps.counts(exchange, symbol),
         )
+
+
+def _range_of(request: RowsRequest, now_ns: int) -> tuple[int | None, int | None]:
+    """The range of a request as far as it is known before its newest row is."""
+    if request.end_ns == LAST:
+        return request.start_ns, None
+    assert not isinstance(request.end_ns, str)  # noqa: S101 - LAST is the only word
+    if request.window_ns is None:
+        return request.start_ns, request.end_ns
+    end_ns = now_ns if request.end_ns is None else request.end_ns
+    return max(0, end_ns - request.window_ns), end_ns
 
 
 def _token(standing: Standing, now_ns: int) -> Token:

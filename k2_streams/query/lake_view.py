@@ -102,11 +102,22 @@ class LakeView:
         Raises:
             LakeUnavailable: the plan is not cached and cannot be made.
         """
+        return [file.path for file in await self._planned(head, selection)]
+
+    async def rows_in(self, head: Head, selection: Selection) -> int:
+        """The rows of those files: at most so many of them are the selection's.
+
+        Raises:
+            LakeUnavailable: as `files`.
+        """
+        return sum(file.rows for file in await self._planned(head, selection))
+
+    async def _planned(self, head: Head, selection: Selection) -> Sequence[PlannedFile]:
         snapshot_id = head.snapshot_id
         if snapshot_id is None or head.rows == 0:
-            return []
+            return ()
         start_ns, end_ns = _range(selection)
-        planned = await self._call(
+        return await self._call(
             self._plans,
             lambda lake: lake.plan(
                 snapshot_id,
@@ -117,7 +128,6 @@ class LakeView:
                 corrections=selection.view == "corrections",
             ),
         )
-        return [file.path for file in planned]
 
     async def snapshots(self) -> list[SnapshotInfo]:
         """All snapshots, oldest first.

@@ -314,6 +314,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
                 keys=settings.api_keys,
                 rate_limit_per_s=settings.rate_limit_per_s,
                 connections=self._connections,
+                answers_bytes=self.node.answers_bytes,
                 clock=clock,
             ),
         )

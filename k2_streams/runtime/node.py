@@ -68,6 +68,8 @@ class Node:
         self.lake = LakeView(lambda: _open(stream, settings, clock, files), guard)
         self.reads = None if files is None else reads  # of an object store alone
         may_take = Memory(settings.overload.memory_limit_bytes).limit_bytes
+        #: Of answers on their way: the same part of the process as queries have.
+        self.answers_bytes = query_limit_bytes(may_take)
         self._engine = Engine(
             EngineConfig(
                 memory_bytes=settings.query_memory_bytes or query_limit_bytes(may_take),

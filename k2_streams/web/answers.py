@@ -20,30 +20,51 @@ from k2_streams.web.formats import (
     meta_header,
     render,
 )
+from k2_streams.web.room import Place, Room, size_of
+from k2_streams.web.security import CALLER
 
 _log = structlog.get_logger(__name__)
 #: Two threads: rendering gives the interpreter up for most of its time, and two is what it takes
 #: for a short answer not to wait for a long one.
 RENDER_THREADS = 2
-#: Answers of more than one piece being sent at once: each holds its rows (25 MB for 100,000) for
-#: as long as its reader takes.
-MAX_LONG_ANSWERS = 8
+#: Answers of more than one piece being sent at once; what they hold in memory has a bound of its
+#: own (`web.room`).
+MAX_LONG_ANSWERS = 32
 #: A reader that takes nothing for so long has gone, or means harm.
-STALLED_READER_S = 30.0
+STALLED_READER_S = 10.0
+#: From the first byte of an answer to its last: 40 MB at 140 KB/s. A reader that takes a little now
+#: and then holds its rows no longer than this.
+SEND_TIMEOUT_S = 300.0
+#: Written at a time; then it is waited until the reader has taken most of it. What is not taken is
+#: held twice until then, by the connection too.
+WRITE_BYTES = 64 << 10
 _PINNED_SETTLED = "private, max-age=86400, immutable"
 _PINNED_OPEN = "private, no-cache"
 
 
 class Sender:
-    """Renders answers beside the event loop and sends them, long ones piece by piece."""
+    """Renders answers beside the event loop and sends them, in pieces and within bounds.
 
-    def __init__(self) -> None:
+    Args:
+        room: what all answers may hold in memory together.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, thread_name_prefix="k2-render")
         self._long_answers = 0
 
     def close(self) -> None:
         """Let the threads go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def place_for(self, request: web.Request, rows: int) -> Place:
+        """Room for an answer of at most so many rows, to be taken before they are looked for.
+
+        Raises:
+            ApiError: 503, there is none.
+        """
+        return self._room.take(request.get(CALLER, ""), size_of(rows, ROWS_AT_ONCE))
 
     async def send(
         self,
@@ -52,46 +73,67 @@ class Sender:
         meta: msgspec.Struct,
         form: Format,
         headers: dict[str, str],
+        place: Place | None = None,
     ) -> web.StreamResponse:
-        """The answer as a response; one of more than a piece has been sent when this returns.
+        """The answer as a response, which has been sent when this returns.
+
+        Args:
+            request: what is answered.
+            rows: the answer's.
+            meta: its proof.
+            form: how it is written.
+            headers: more of the response's.
+            place: the room that was taken for it, and that its caller gives back.
 
         Raises:
-            ApiError: 503 if too many long answers are on their way.
+            ApiError: 503 if too many long answers are on their way, or there is no room for it.
         """
-        headers = {"Vary": "Accept", **headers}
+        headers = {"Vary": "Accept", **headers, "Content-Type": form.content_type}
         if form is Format.CSV:
             headers[META_HEADER] = meta_header(meta)
         if request.method == "HEAD":
-            return web.Response(headers=headers | {"Content-Type": form.content_type})
-        pieces = render(rows, meta, form)
+            return web.Response(headers=headers)
+        if place is None:
+            size_bytes = size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes)
+            with self._room.take(request.get(CALLER, ""), size_bytes):
+                return await self._send(request, rows, render(rows, meta, form), headers)
+        place.needs(size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes))
+        return await self._send(request, rows, render(rows, meta, form), headers)
+
+    async def _send(
+        self, request: web.Request, rows: pa.Table, pieces: Iterator[bytes], headers: dict[str, str]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
         if rows.num_rows <= ROWS_AT_ONCE:
             body = await self._run(lambda: b"".join(pieces))
-            return web.Response(body=body, headers=headers | {"Content-Type": form.content_type})
+            response.content_length = len(body)
+            return await self._stream(request, response, body, iter(()))
         if self._long_answers >= MAX_LONG_ANSWERS:
             raise unavailable("busy", f"expected at most {MAX_LONG_ANSWERS} long answers at once")
         self._long_answers += 1
         try:
-            return await self._stream(request, pieces, form, headers)
+            # The first piece is made before the head is sent: what fails until then is an error
+            # body.
+            first = await self._run(lambda: next(pieces, b""))
+            return await self._stream(request, response, first, pieces)
         finally:
             self._long_answers -= 1
 
     async def _stream(
         self,
         request: web.Request,
-        pieces: Iterator[bytes],
-        form: Format,
-        headers: dict[str, str],
+        response: web.StreamResponse,
+        piece: bytes | None,
+        more: Iterator[bytes],
     ) -> web.StreamResponse:
-        # The first piece is made before the head is sent: what fails until then is an error body.
-        piece = await self._run(lambda: next(pieces, None))
-        response = web.StreamResponse(headers=headers | {"Content-Type": form.content_type})
         await response.prepare(request)
         try:
-            while piece is not None:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                while piece is not None:
+                    await _write(response, piece)
+                    piece = await self._run(lambda: next(more, None))
                 async with asyncio.timeout(STALLED_READER_S):
-                    await response.write(piece)
-                piece = await self._run(lambda: next(pieces, None))
-            await response.write_eof()
+                    await response.write_eof()
         except (TimeoutError, ConnectionError) as error:
             _log.info("reader gone", path=request.path, error=type(error).__name__)
             _abort(request)
@@ -103,6 +145,18 @@ class Sender:
 
     async def _run(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    """Write a piece as fast as its reader takes it.
+
+    Raises:
+        TimeoutError: the reader took nothing for too long.
+    """
+    view = memoryview(piece)
+    for start in range(0, len(view), WRITE_BYTES):
+        async with asyncio.timeout(STALLED_READER_S):
+            await response.write(view[start : start + WRITE_BYTES])
 
 
 def pinned_headers(question: str, *, complete: bool, settled: bool, gaps: Any) -> dict[str, str]:

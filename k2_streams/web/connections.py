@@ -121,7 +121,11 @@ class Connections:
                 return await handler(request)
             self._enter(connection, _Phase.BUSY)
             try:
-                return await handler(request)
+                response = await handler(request)
+                # The server would write it after this, when the connection counts as idle again.
+                await response.prepare(request)
+                await response.write_eof()
+                return response
             finally:
                 if connection.transport in self._by_transport:
                     self._enter(connection, _Phase.WAITING)

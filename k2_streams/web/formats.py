@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from k2_streams.web.texts import content, holds_any, json_parts, plain_texts, replaced
 
-#: Rows rendered at a time: their texts fit the processor's cache, and no offset of Arrow's (2 GiB
-#: a column) can overflow unless rows take 100 KiB each.
-ROWS_AT_ONCE = 16_384
+#: Rows rendered at a time: some 2 MB of text, which is what an answer holds beside its rows. Their
+#: texts fit the processor's cache; no offset of Arrow's (2 GiB per column) can overflow.
+ROWS_AT_ONCE = 2_048
 #: A header longer than this is refused by common clients (8 KiB for all of a line). Gaps have no
 #: bound, token and offsets grow with the partitions: what does not fit is left out of CSV's header.
 META_HEADER_BYTES = 4_096

@@ -19,6 +19,8 @@ from k2_streams.web.errors import ApiError
 from k2_streams.web.rate_limit import RateLimiter
 
 KEY_HEADER = "X-API-Key"
+#: Who asks, for limits of each caller: a key's digest, or an address.
+CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 #: Paths that say nothing about the data: no key, no rate limit.
 PUBLIC_PATHS = frozenset({"/", "/v1/openapi.json", "/health/live", "/health/ready"})
 #: What proxies add to a request; any of them says that the caller may be somebody else's machine.
@@ -79,7 +81,8 @@ def access(keys: Sequence[str], limiter: RateLimiter, clock: Clock) -> Middlewar
             return await handler(request)
         key = _matching(_offered_key(request), digests)
         refusal = None if key else _refusal(request, has_keys=bool(digests))
-        wait_s = limiter.take(key or f"remote:{request.remote}", clock.monotonic())
+        request[CALLER] = key or f"remote:{request.remote}"
+        wait_s = limiter.take(request[CALLER], clock.monotonic())
         if wait_s:
             raise ApiError(
                 429,

@@ -13,6 +13,7 @@ from k2_streams.web.formats import Format, encode_json
 from k2_streams.web.middlewares import errors, telemetry
 from k2_streams.web.openapi import document
 from k2_streams.web.rate_limit import RateLimiter
+from k2_streams.web.room import Room
 from k2_streams.web.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
 from k2_streams.web.services import Services
 from k2_streams.web.views import NO_STORE, Views, take_no_parameters
@@ -42,7 +43,7 @@ def install(app: web.Application, services: Services) -> None:
         RuntimeError: the application is frozen.
         ValueError: an API key is empty.
     """
-    sender = Sender()
+    sender = Sender(Room(services.answers_bytes))
     views = Views(services, sender)
     app.middlewares.extend(
         [

@@ -18,6 +18,7 @@ from k2_streams.query.request import (
     SymbolsRequest,
 )
 from k2_streams.web.connections import Connections
+from k2_streams.web.room import DEFAULT_TOTAL_BYTES
 
 #: Requests a second for each caller.
 RATE_LIMIT_PER_S = 60.0
@@ -65,6 +66,7 @@ class Services:
 
     `status`, `lines` and `ready` are called on the event loop and must not block. The keys are not
     kept beyond `install`, which keeps their hashes; they are not shown in this object's text.
+    `answers_bytes` is what all answers on their way may hold in memory together.
     """
 
     stream: Stream
@@ -76,4 +78,5 @@ class Services:
     keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit_per_s: float = RATE_LIMIT_PER_S
     connections: Connections = field(default_factory=Connections)
+    answers_bytes: int = DEFAULT_TOTAL_BYTES
     clock: Clock = SYSTEM_CLOCK

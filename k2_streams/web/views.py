@@ -63,18 +63,19 @@ class Views:
     async def rows(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/trades`, or whatever the stream is called."""
         asked = _parsed(request.query, parse_rows)
-        answer = await _bounded(self._services.query.rows(asked))
-        form = choose(asked.format, request.headers.get("Accept", ""))
-        headers = NO_STORE
-        if answer.meta.pinned:
-            meta = answer.meta
-            question = f"{asked!r}{meta.token}{form.value}"
-            headers = pinned_headers(
-                question, complete=meta.complete, settled=meta.settled, gaps=meta.gaps
-            )
-            if is_known(request, headers["ETag"]):
-                return web.Response(status=304, headers={"Vary": "Accept", **headers})
-        return await self._sender.send(request, answer.rows, answer.meta, form, headers)
+        with self._sender.place_for(request, asked.limit) as place:
+            answer = await _bounded(self._services.query.rows(asked))
+            form = choose(asked.format, request.headers.get("Accept", ""))
+            headers = NO_STORE
+            if answer.meta.pinned:
+                meta = answer.meta
+                question = f"{asked!r}{meta.token}{form.value}"
+                headers = pinned_headers(
+                    question, complete=meta.complete, settled=meta.settled, gaps=meta.gaps
+                )
+                if is_known(request, headers["ETag"]):
+                    return web.Response(status=304, headers={"Vary": "Accept", **headers})
+            return await self._sender.send(request, answer.rows, answer.meta, form, headers, place)
 
     async def gaps(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/gaps`."""
