@@ -335,7 +335,7 @@ def stats_of(
         summed(copies.received[named]),
         summed(copies.first[named]),
         summed(delay_ms),
-        summed(timed),
+        summed(timed.astype(np.int64)),
     )
     return [
         LineStats(exchanges[one // len(lined.names)], lined.names[one % len(lined.names)], *of_line)

@@ -101,7 +101,7 @@ def told_by_id(decoder: Feed, verdicts: npt.NDArray[np.int8]) -> Bools:
 
 def rows_told_by_id(decoder: Feed, decoded: Decoded, verdicts: npt.NDArray[np.int8]) -> Bools:
     """Of each row, whether it has an id that tells it apart."""
-    by_id = told_by_id(decoder, verdicts)[decoded.rows.column("message").to_numpy()]
+    by_id: Bools = told_by_id(decoder, verdicts)[decoded.rows.column("message").to_numpy()]
     if not by_id.any():
         return by_id
     trade_ids = decoded.rows.column("trade_id")
