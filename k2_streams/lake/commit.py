@@ -2,9 +2,10 @@
 
 It stands on parts of pyiceberg 0.12.0 that are private: the version is pinned, and the tests beside
 it are the contract. pyiceberg calls `_commit` for the first attempt and again for each retry after
-a conflict, then on the refreshed table; the catalog accepts the result only if the head is still
-the one that `_commit` saw (`AssertRefSnapshotId`). So checking the vector of that head in `_commit`
-and nowhere else makes check and append one step.
+a conflict, then on the refreshed table; the catalog accepts the result only if head, schema and
+partition spec are still those that `_commit` saw (`AssertRefSnapshotId`, `AssertCurrentSchemaId`,
+`AssertDefaultSpecId`). So checking the table and the vector of its head in `_commit` and nowhere
+else makes check and append one step.
 """
 
 from pyiceberg.io import FileIO
@@ -12,12 +13,22 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation
-from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate, UpdatesAndRequirements
+from pyiceberg.table.update import (
+    AssertCurrentSchemaId,
+    AssertDefaultSpecId,
+    SetPropertiesUpdate,
+    TableRequirement,
+    TableUpdate,
+    UpdatesAndRequirements,
+)
 from pyiceberg.table.update.snapshot import _MergeAppendFiles
 
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.claim import Claim
+from k2_streams.lake.compatibility import check_table
+from k2_streams.lake.errors import SpecChangedError
 from k2_streams.lake.history import EarlierMetadata
+from k2_streams.lake.schema import TableDescription
 from k2_streams.lake.vectors import head_vector, properties_of, summary_of
 
 
@@ -29,6 +40,15 @@ class _CheapTransaction(Transaction):
     """
 
     _seen: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    def _rebuild_snapshot_updates(self) -> None:
+        """Build a retry. Of each kind the first requirement stays: those of before have to go."""
+        self._requirements = tuple(
+            one
+            for one in self._requirements
+            if not isinstance(one, AssertCurrentSchemaId | AssertDefaultSpecId)
+        )
+        super()._rebuild_snapshot_updates()
 
     @property
     def table_metadata(self) -> TableMetadata:
@@ -50,34 +70,54 @@ class VectorAppend(_MergeAppendFiles):
     """
 
     def __init__(
-        self, transaction: Transaction, io: FileIO, claim: Claim, earlier: EarlierMetadata
+        self,
+        transaction: Transaction,
+        io: FileIO,
+        claim: Claim,
+        described: TableDescription,
+        earlier: EarlierMetadata,
     ) -> None:
         """Of this claim, in a transaction of its own."""
         super().__init__(operation=Operation.APPEND, transaction=transaction, io=io)
         self._claim = claim
+        self._described = described
         self._earlier = earlier
         self.attempts = 0
 
     def _commit(self) -> UpdatesAndRequirements:
-        # 1. The vector of the head that this attempt is built on, read from the table as loaded:
-        #    the transaction's view already holds what an earlier attempt staged.
+        # 1. Refuse a table that other engines changed so that our files would be wrong in it. The
+        #    manifest names one spec for all of its files: they must have been written for it.
         self.attempts += 1
         table = self._transaction._table  # noqa: SLF001 - see the module
+        check_table(self._described, table.metadata)
+        self._check_spec(table.metadata.default_spec_id)
+        # 2. The vector of the head that this attempt is built on, read from the table as loaded:
+        #    the transaction's view already holds what an earlier attempt staged.
         head = head_vector(table.metadata, self._earlier.of(table))
-        # 2. Refuse here if the table does not end where the batch starts. The entries of all other
+        # 3. Refuse here if the table does not end where the batch starts. The entries of all other
         #    partitions are taken from this head: with those of an earlier one, two writers of
         #    disjoint partitions would set each other back and rows would double.
         after = self._claim.rebase(head)
         self.snapshot_properties = summary_of(self._claim.commit_id, table.metadata, head, after)
-        # 3. Build the snapshot on this head. Its requirement is that the head is still this one.
+        # 4. Build the snapshot on this head. Its requirements are that head, schema and spec are
+        #    still these: a change of schema or spec alone leaves the head as it is.
         updates, requirements = super()._commit()
+        requirements = (*requirements, *_unchanged(table.metadata))
         failpoint("lake.manifests-written")
-        # 4. The mirror in the table's properties moves in the same commit, or not at all, and names
+        # 5. The mirror in the table's properties moves in the same commit, or not at all, and names
         #    this snapshot: of any other it says nothing. A retry stages it once more, behind the
         #    first: the last one counts.
         number = table.metadata.next_sequence_number()
         mirror = properties_of(self.snapshot_id, number, after)
         return (*updates, SetPropertiesUpdate(updates=mirror)), requirements
+
+    def _check_spec(self, spec_id: int) -> None:
+        written = {file.spec_id for file in self._added_data_files}
+        if written - {spec_id}:
+            raise SpecChangedError(
+                f"commit {self._claim.commit_id}: expected files of partition spec {spec_id}, "
+                f"found {sorted(written)}; they are written again"
+            )
 
     def _cleanup_uncommitted(self) -> None:
         """Keep the files of earlier attempts: see the class."""
@@ -86,18 +126,33 @@ class VectorAppend(_MergeAppendFiles):
         """Keep the files of a commit that is said to have failed: see the class."""
 
 
-def attempt(table: Table, files: list[DataFile], claim: Claim, earlier: EarlierMetadata) -> int:
+def _unchanged(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
+    schema_id, spec_id = metadata.current_schema_id, metadata.default_spec_id
+    return (
+        AssertCurrentSchemaId.model_validate({"current-schema-id": schema_id}),
+        AssertDefaultSpecId.model_validate({"default-spec-id": spec_id}),
+    )
+
+
+def attempt(
+    table: Table,
+    files: list[DataFile],
+    claim: Claim,
+    described: TableDescription,
+    earlier: EarlierMetadata,
+) -> int:
     """One transaction: append `files` if the claim holds, with pyiceberg's retries on conflict.
 
     Returns:
         How often it was built, retries included.
 
     Raises:
-        VectorMovedError, LakeConfigError: the claim does not hold at the head then current.
+        VectorMovedError, LakeConfigError, SpecChangedError: the claim, the table or the files do
+            not fit the head then current.
         Exception: anything else says nothing certain about whether it landed.
     """
     transaction = _CheapTransaction(table)
-    append = VectorAppend(transaction, table.io, claim, earlier)
+    append = VectorAppend(transaction, table.io, claim, described, earlier)
     for file in files:
         append.append_data_file(file)
     append.commit()

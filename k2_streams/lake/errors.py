@@ -33,6 +33,13 @@ class CommitUnknownError(LakeUnavailableError):
         self.commit_id = commit_id
 
 
+class SpecChangedError(LakeUnavailableError):
+    """The files of a batch were written for a partition spec that is no longer the table's.
+
+    Nothing was appended. Call `append` again with the same commit id: it writes them anew.
+    """
+
+
 class VectorMovedError(LakeError):
     """The table does not end where the batch starts: another writer owns these partitions now."""
 
@@ -79,7 +86,7 @@ class TableMissingError(LakeConfigError):
 
 
 class TableMismatchError(LakeConfigError):
-    """The table's columns, partitions or deletes are not what this version reads and writes."""
+    """The table's columns, partitions, properties or deletes are not what K2 reads and writes."""
 
 
 class SnapshotNotFoundError(LakeError):

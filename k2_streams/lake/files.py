@@ -5,6 +5,8 @@ pyiceberg's writer encodes every column the same way. Encodings that fit what is
 """
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +24,8 @@ from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
+
+from k2_streams.lake.errors import TableMismatchError
 
 _DAY_NS = 86_400_000_000_000
 
@@ -42,6 +46,12 @@ _DICTIONARY = [
     "source_partition", "source_index", "log_partition", "log_offset", "accepted_time",
     "trading_date", "conditions.list.element", "vendor.key_value.key", "vendor.key_value.value",
 ]  # fmt: skip
+
+
+#: Iceberg's names of codecs, and the highest level of those that have levels.
+_LEVELS = {
+    "uncompressed": None, "snappy": None, "lz4": None, "gzip": 9, "brotli": 11, "zstd": 22,
+}  # fmt: skip
 
 
 def sort_order(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +83,7 @@ def write(table: Table, rows: pa.Table, columns: pa.Schema) -> list[DataFile]:
         columns: the same with their field ids.
 
     Raises:
+        TableMismatchError: a property of the table says how to write, and cannot be followed.
         OSError: the store refused.
     """
     if rows.num_rows == 0:
@@ -114,43 +125,77 @@ def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the table's properties say of a file."""
+
+    codec: str
+    level: int | None
+    group_rows: int
+
+
+def _layout_of(properties: Mapping[str, str]) -> _Layout:
+    """Any engine may change them: what cannot be used is refused by its name."""
+    codec = properties.get("write.parquet.compression-codec", "zstd").lower()
+    level = _number(properties, "write.parquet.compression-level", 1)
+    if codec not in _LEVELS:
+        raise TableMismatchError(
+            f"table property write.parquet.compression-codec: expected one of "
+            f"{', '.join(sorted(_LEVELS))}, found {codec!r}; set it to one of them"
+        )
+    highest = _LEVELS[codec]
+    return _Layout(
+        "none" if codec == "uncompressed" else codec,
+        None if highest is None else min(level, highest),
+        _number(properties, "write.parquet.row-group-limit", 10_000),
+    )
+
+
+def _number(properties: Mapping[str, str], name: str, default: int) -> int:
+    text = properties.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise TableMismatchError(
+            f"table property {name}: expected a number from 1 on, found {text!r}; set it to one"
+        )
+    return int(text)
+
+
 def _write_file(
     io: FileIO, metadata: TableMetadata, rows: pa.Table, day: int, name: str
 ) -> DataFile:
     schema, properties = metadata.schema(), metadata.properties
     spec = metadata.spec()
     partition = PartitionKey([PartitionFieldValue(spec.fields[0], day)], spec, schema)
+    layout = _layout_of(properties)
     path = load_location_provider(metadata.location, properties).new_data_location(name, partition)
     output = io.new_output(path)
     with output.create() as stream:
         writer = pq.ParquetWriter(
             stream,
             rows.schema,
-            compression=properties.get("write.parquet.compression-codec", "zstd"),
-            compression_level=int(properties.get("write.parquet.compression-level", "1")),
+            compression=layout.codec,
+            compression_level=layout.level,
             use_dictionary=[n for n in _DICTIONARY if n.partition(".")[0] in rows.schema.names],
             column_encoding={n: e for n, e in _ENCODINGS.items() if n in rows.schema.names},
             store_schema=False,
         )
         with writer:
-            writer.write_table(
-                rows,
-                row_group_size=int(properties.get("write.parquet.row-group-limit", "10000")),
-            )
+            writer.write_table(rows, row_group_size=layout.group_rows)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=writer.writer.metadata,
         stats_columns=compute_statistics_plan(schema, properties),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )
-    return DataFile.from_args(
+    file = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=path,
         file_format=FileFormat.PARQUET,
         partition=partition.partition,
         file_size_in_bytes=len(output),
         sort_order_id=None,
-        spec_id=metadata.default_spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+    file.spec_id = metadata.default_spec_id
+    return file

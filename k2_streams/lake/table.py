@@ -24,6 +24,7 @@ from k2_streams.failpoints import failpoint
 from k2_streams.lake import commit, files
 from k2_streams.lake.catalog import lake_calls, open_catalog
 from k2_streams.lake.claim import Claim
+from k2_streams.lake.compatibility import check_table, grows_as_expected
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import (
     CommitUnknownError,
@@ -31,7 +32,7 @@ from k2_streams.lake.errors import (
     LakeError,
     LakeUnavailableError,
     SnapshotNotFoundError,
-    TableMismatchError,
+    SpecChangedError,
     VectorMovedError,
 )
 from k2_streams.lake.history import EarlierMetadata
@@ -97,29 +98,27 @@ class Lake:
         if self._catalog is not None:
             self._catalog.close()
 
-    def ensure(self) -> None:
-        """Create catalog, namespace and table as far as they are missing; check the table.
+    def create(self) -> None:
+        """Create catalog, namespace and table as far as they are missing.
 
-        A table that an earlier version made gets the columns that were added since.
-
-        Safe beside other processes that do the same.
+        A table that an earlier version made gets the columns that were added since. Safe beside
+        other processes that do the same.
 
         Raises:
-            TableMismatchError: a table of that name has other columns or partitions.
             LakeUnavailableError: the catalog or the store does not answer.
         """
         self._again(self._create)
         self._again(self._grow)
-        table, described = self.load(), self._description
-        for what, expected, found in (
-            ("columns", described.schema, table.schema()),
-            ("partitions", described.partition_spec, table.spec()),
-        ):
-            same = expected.fields == found.fields
-            if not same:
-                raise TableMismatchError(
-                    f"{self.stream.log}: expected {what} {expected}, found {found}"
-                )
+
+    def ensure(self) -> None:
+        """`create`, and check that K2 can write to the table.
+
+        Raises:
+            TableMismatchError: other engines changed its columns or partitions.
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
+        self.create()
+        check_table(self._description, self.load().metadata)
 
     def head(self) -> Head:
         """The newest snapshot, read from the catalog now.
@@ -194,7 +193,8 @@ class Lake:
 
         Raises:
             VectorMovedError: the table does not end where the batch starts; nothing was appended.
-            TopicChangedError, LakeConfigError: the table is not this topic's; nothing was appended.
+            TopicChangedError, TableMismatchError, LakeConfigError: the table is not this topic's,
+                or not one that K2 can write to; nothing was appended.
             CommitUnknownError: nobody said whether it landed: call again with the same commit id.
             LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
             ValueError: rows outside the ranges, other columns, or nothing to commit.
@@ -210,7 +210,9 @@ class Lake:
         landed = find_commit(table.metadata, claim)
         if landed is not None:
             return self._committed(landed, [], 0, started_s, started_s)
-        # 3. Refuse a batch that does not start where the table ends, before any file is written.
+        # 3. Refuse a table that K2 cannot write to, and a batch that does not start where the table
+        #    ends, before any file is written.
+        check_table(self._description, table.metadata)
         claim.rebase(self.head_of(table).vector)
         failpoint("lake.loaded")
         # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
@@ -228,7 +230,7 @@ class Lake:
         for _ in range(COMMIT_TRIES):
             # 5a. An attempt checks the vector of the very head that the catalog compares with.
             try:
-                attempts += commit.attempt(table, written, claim, self._earlier)
+                attempts += commit.attempt(table, written, claim, self._description, self._earlier)
                 refused = None
             except Exception as error:  # noqa: BLE001 - 5b: what was raised proves nothing
                 attempts += 1
@@ -251,7 +253,7 @@ class Lake:
                 return landed, attempts
             # 5d. It is not there. If the table moved on, no attempt of ours can land any more: each
             #     asked for a head that is no longer the head.
-            if isinstance(refused, (VectorMovedError, LakeConfigError)):
+            if isinstance(refused, (VectorMovedError, LakeConfigError, SpecChangedError)):
                 raise refused
             # 5e. Try again on the new head. Safe even if an attempt is still on its way: of two
             #     that ask for the same head one lands, and the other's next look finds it.
@@ -325,8 +327,8 @@ class Lake:
                 for field in self._description.added
                 if field.name not in table.schema().column_names
             ]
-            if not lacking:
-                return
+            if not lacking or not grows_as_expected(self._description, table.metadata):
+                return  # `check_table` says what is wrong
             with table.update_schema() as update:
                 for field in lacking:
                     update.add_column(field.name, field.field_type)

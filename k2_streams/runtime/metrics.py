@@ -134,6 +134,9 @@ class Metrics:
         self.commit_failures = Counter(
             "k2_lake_commit_failures", "Commits without success, by reason", ["reason"], registry=r
         )
+        self.sink_refused = Gauge(
+            "k2_sink_refused", "1 while K2 must not write to the Iceberg table", registry=r
+        )
         self.sink_rows = Gauge("k2_sink_rows", "Rows waiting for an Iceberg commit", registry=r)
         self.tail_rows = Gauge("k2_tail_rows", "Rows the tail holds", registry=r)
         self.tail_bytes = Gauge("k2_tail_bytes", "What the tail takes in memory", registry=r)

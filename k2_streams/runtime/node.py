@@ -142,5 +142,5 @@ class Node:
 
 def _open(stream: Stream, settings: Settings, clock: Clock, files: DataFiles | None) -> Lake:
     lake = Lake(settings.lake, clock, stream=stream, files=files)
-    lake.ensure()
+    lake.create()  # a table that the sink cannot write to can still be read
     return lake

@@ -169,7 +169,7 @@ class Ownership:
         return False
 
     async def _take_sink(self, partitions: set[int]) -> dict[TP, int] | None:
-        """Where the sink reads on; None if the lake is away, and it is tried again."""
+        """Where the sink reads on; None if the lake is away or refused, and it is tried again."""
         try:
             starts = await self._sink.assign(partitions)
         except (LakeUnavailableError, LogError, OSError) as error:
@@ -178,9 +178,9 @@ class Ownership:
             self._retry_sink_later()
             return None
         except LakeConfigError as error:
-            self._sink.error = str(error)
-            log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
-            return {}
+            self._sink.refuse(error)
+            self._retry_sink_later()
+            return None
         except Exception as error:  # whatever another engine did to the table: tried again
             self._sink.retrying = f"{type(error).__name__}: {error}"
             log.exception("sink cannot start", error=self._sink.retrying)

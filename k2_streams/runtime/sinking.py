@@ -51,8 +51,10 @@ class SinkRunner:
 
     One thread does everything that touches the lake: a table's handle is not shared.
 
-    While the breaker is open nothing is buffered but the batch that could not be committed: it is
-    the trial. The log keeps what comes behind it, and is read on from there once the batch is in.
+    While the breaker is open, or the table is one that K2 must not write to, nothing is buffered
+    but the batch that could not be committed: it is the trial. The log keeps what comes behind it,
+    and is read on from there once the batch is in. A refused table (`error`) is tried again with
+    growing pauses: what another engine changed it can change back, and then the sink goes on.
     """
 
     def __init__(  # noqa: PLR0913 - called once, where everything is wired
@@ -133,6 +135,8 @@ class SinkRunner:
             fresh = partitions - set(self._positions)
             if fresh:
                 self._follow(await self._checked(fresh))
+            if self._pending is None:
+                self._accepted()
             if self._runner is None:
                 self._runner = self._supervisor.keep("sink", self._run)
             return dict(self._positions)
@@ -171,7 +175,7 @@ class SinkRunner:
         """Take records in. A batch out of chain is dropped, and the partition sought anew."""
         partition = fetched.tp.partition
         expected = self._positions.get(partition)
-        if expected is None or self.error is not None or self._waits_for_lake:
+        if expected is None or self._waits_for_lake:
             return
         if fetched.start != expected:
             self._on_seek({partition: expected})
@@ -192,7 +196,7 @@ class SinkRunner:
             self._pause(paused=True)
 
     def _wait_for_lake(self) -> None:
-        """The breaker is open: keep the batch on its way, and leave the rest in the log."""
+        """The lake takes nothing: keep the batch on its way, and leave the rest in the log."""
         self._waits_for_lake = True
         self._pause(paused=True)
         self._positions.update(self._sink.drop_waiting())
@@ -210,8 +214,7 @@ class SinkRunner:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            if self.error is None:
-                await self.look()
+            await self.look()
 
     async def look(self) -> None:
         """Commit what is due, or what is to be tried again."""
@@ -222,7 +225,7 @@ class SinkRunner:
             await self._attempt(self._pending)
 
     async def _attempt(self, pending: Pending) -> None:
-        """Commit once; keep the batch for another attempt only if the lake is away."""
+        """Commit once; keep the batch for another attempt if the lake did not take it."""
         try:
             await self._commit(pending)
         except LakeLeftAloneError as error:
@@ -235,10 +238,14 @@ class SinkRunner:
             return
         except LakeConfigError as error:
             self._metrics.commit_failures.labels("config").inc()
-            self.error = str(error)
-            log.error("sink stopped", error=str(error))  # noqa: TRY400 - a person reads the text
+            self._attempts += 1
+            self.refuse(error)
+            self._retry_at_s = self._clock.monotonic() + self.guard.pause_s(self._attempts)
+            if not self._waits_for_lake:
+                self._wait_for_lake()
             return
         self._pending, self.retrying, self._attempts = None, None, 0
+        self._accepted()
         self._metrics.sink_rows.set(self.buffered_rows)
         if self._waits_for_lake:
             self._go_on()
@@ -261,6 +268,19 @@ class SinkRunner:
         self._on_committed(done.head.vector)
         await self._expire(done.snapshots)
         log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
+
+    def refuse(self, error: LakeConfigError) -> None:
+        """The table is not one that the sink may write to, until someone changes it back."""
+        if self.error != str(error):
+            log.error("sink refused", error=str(error))
+        self.error = str(error)
+        self._metrics.sink_refused.set(1)
+
+    def _accepted(self) -> None:
+        if self.error is not None:
+            log.info("sink accepted")
+        self.error = None
+        self._metrics.sink_refused.set(0)
 
     def _retry_later(self, error: Exception, at_least_s: float = 0.0) -> None:
         """The same batch again: its commit may have landed unheard, and only it can find out."""

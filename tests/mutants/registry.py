@@ -225,6 +225,27 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "table-checked-at-load-only",
+        "columns and partitions are checked when the table is loaded, not by the commit itself",
+        "tests/unit/test_lake_other_engines.py::test_it_is_refused_by_the_commit_itself",
+        (
+            "lake/commit.py",
+            "        check_table(self._described, table.metadata)\n"
+            "        self._check_spec(table.metadata.default_spec_id)\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "schema-and-spec-not-required",
+        "the catalog compares the head alone: schema or spec may change under a commit",
+        "tests/unit/test_lake_other_engines.py::test_it_is_refused_by_the_commit_itself",
+        (
+            "lake/commit.py",
+            "        requirements = (*requirements, *_unchanged(table.metadata))\n",
+            "",
+        ),
+    ),
+    _mutant(
         "expiry-drops-the-vector",
         "expiry keeps neither the newest snapshot with a vector nor the mirror of it",
         "tests/unit/test_lake_maintenance.py::",

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lake_rows import TOPIC_ID, World, record, table_of
+from pyiceberg.types import StringType
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import TRADES
 from k2_streams.core.vector import Range
+from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.schema import description_of
 from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
@@ -77,6 +79,16 @@ def test_many_may_grow_it_at_once(old):
     for lake in lakes:
         lake.ensure()
     assert lakes[0].load().schema().fields == description_of(TRADES).schema.fields
+
+
+def test_a_field_id_that_another_engine_took_is_not_given_to_a_column_of_k2(old):
+    """The ids stand in files: with another id the column would be another one to every reader."""
+    with Lake(old, stream=BEFORE).load().update_schema() as update:
+        update.add_column("desk", StringType())
+    lake = Lake(old)
+    with pytest.raises(TableMismatchError, match=r"action \(field id 30\) is missing"):
+        lake.ensure()
+    assert "action" not in lake.load().schema().column_names
 
 
 def test_a_new_table_and_a_grown_one_agree_on_the_ids(old, tmp_path):

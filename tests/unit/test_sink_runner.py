@@ -1,5 +1,6 @@
 """The sink while the lake is away: what it keeps, what it leaves in the log, how it comes back."""
 
+import asyncio
 import itertools
 import time
 
@@ -9,6 +10,7 @@ from sink_world import T0_MS, SinkWorld
 
 from k2_streams.core.circuit_breaker import BreakerState
 from k2_streams.core.vector import Range
+from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.runtime import sinking
 from k2_streams.runtime.sinking import PAUSE_AFTER_MS
@@ -126,6 +128,32 @@ async def test_rows_grow_old_while_the_lake_is_away(world):
     assert not world.runner.is_far_behind
     world.clock.now_s += PAUSE_AFTER_MS / 1000
     assert world.runner.is_far_behind
+
+
+async def test_a_refused_table_is_asked_again_by_the_runner_itself(monkeypatch):
+    monkeypatch.setattr(sinking, "TICK_S", 0.001)
+    world = SinkWorld()
+    accepted = world.lake.append
+
+    def refuse(*_, **__):
+        raise TableMismatchError("renamed")
+
+    async def until(condition):
+        async with asyncio.timeout(10):
+            while not condition():
+                world.clock.now_s += 1.0
+                await asyncio.sleep(0.005)
+
+    world.lake.append = refuse
+    world.position = (await world.runner.assign({0}))[0]
+    world.read(2)
+    await until(lambda: world.runner.error is not None)
+    assert world.runner.error == "renamed"
+    assert world.paused
+    world.lake.append = accepted
+    await until(lambda: world.runner.error is None)
+    assert covered(world).end == 2
+    await world.runner.close()
 
 
 async def test_a_batch_out_of_chain_is_sought_anew(world):
