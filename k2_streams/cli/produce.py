@@ -22,7 +22,7 @@ from k2_streams.cli.id_truth import ExpectedIds
 from k2_streams.cli.invalid import BY_NAME
 from k2_streams.cli.load_watch import watching
 from k2_streams.cli.messages import Encoder, Names
-from k2_streams.cli.produce_job import Job, settle
+from k2_streams.cli.produce_job import SYNTHETIC_EXCHANGE, Job, settle
 from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
@@ -113,7 +113,10 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 @click.option("--watch", help="A worker's address: show its lag, level and freshness by tier.")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: a new one]")
 @click.option("--start", type=Instant(), help="Event time of the first message, or `now`.")
-@click.option("--exchange", default="SIM", show_default=True)
+@click.option(
+    "--exchange",
+    help="Whose the messages are.  [default: SIM; of recordings the feed's own, or the record's]",
+)
 @click.option("--gaps", type=_SHARE, default="0", help="Where 1 to 20 numbers are never sent.")
 @click.option("--duplicates", type=_SHARE, default="0", help="Sent once more a bit later.")
 @click.option("--disorder", type=_SHARE, default="0", help="Swapped with the symbol's next.")
@@ -133,8 +136,8 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
 )
 @click.option(
     "--feed",
-    type=click.Choice(sorted(FEEDS)),
-    help="Send recordings (FILES) of this feed instead.",
+    help=f"Send recordings (FILES) of this feed instead: {', '.join(sorted(FEEDS))}, or one of "
+    "another package.",
 )
 @click.option(
     "--lines",
@@ -228,7 +231,7 @@ def _model(stream: Stream) -> ExpectedIds | ExpectedMessages | None:
 
 def _stream(job: Job, sender: Sender) -> Stream:
     if job.plan is None:
-        model = model_of(job.stream.name, job.feed, lined=job.lines)
+        model = model_of(job.told, lined=job.lines)
         return RecordedStream(
             job.feed,
             lambda: _recorded(job, is_told=model is not None),
@@ -240,7 +243,7 @@ def _stream(job: Job, sender: Sender) -> Stream:
     if sender.partitions == 1:  # there is no wrong one
         wrong = BY_NAME["wrong-partition"]
         plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind != wrong))
-    names = Names(job.exchange, plan.symbols, job.session)
+    names = Names(job.exchange or SYNTHETIC_EXCHANGE, plan.symbols, job.session)
     if job.tiers_file is not None and plan.tiers is not None:
         with writing(job.tiers_file):
             plan.tiers.write(job.tiers_file, names.scopes)
@@ -266,9 +269,11 @@ def _recorded(job: Job, *, is_told: bool) -> Iterator[Item]:
             yield one.key, one.value, line
 
     if is_told:
-        stream = messages(job.stream.name, job.feed, told())
+        stream = messages(job.told, job.feed, told())
+    elif job.told.read is not None:
+        stream = edited(items(job.told.read, job.feed, told()), job.edits)
     else:
-        stream = edited(items(job.stream.name, job.feed, told()), job.edits)
+        raise AssertionError(f"{job.feed}: neither messages nor trades are told")
     try:
         yield from islice(stream, job.messages)
     except RecordedError as error:
@@ -278,7 +283,7 @@ def _recorded(job: Job, *, is_told: bool) -> Iterator[Item]:
 def _records(job: Job, file: Path) -> Iterator[tuple[int, Recorded, str | None, tuple[Path, int]]]:
     """A file's records, each with the time it was received, its line, and where it stands."""
     line = file.name if job.lines else None
-    for number, one in enumerate(read_recording(job.feed, file), 1):
+    for number, one in enumerate(read_recording(job.feed, file, job.exchange), 1):
         yield one.receive_time_ns or one.event_time_ns, one, line, (file, number)
 
 

@@ -14,16 +14,22 @@ from k2_streams.cli.invalid import KINDS
 from k2_streams.cli.load_watch import TIERS, Watched
 from k2_streams.cli.messages import Names
 from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
+from k2_streams.cli.plugged import told_by_decoder
 from k2_streams.cli.produce_options import whole_second
-from k2_streams.cli.recorded import READERS, Edits
+from k2_streams.cli.recorded import READERS, Edits, Told, told_by
 from k2_streams.cli.streams import BY_NAME, DECODERS
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.stream import Stream
+from k2_streams.feeds.feed import CANONICAL
+from k2_streams.feeds.keys import EXCHANGE
+from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.runtime.kafka_settings import at
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
+#: Of synthetic messages, unless --exchange says otherwise.
+SYNTHETIC_EXCHANGE = "SIM"
 #: Event time of the first message of a seeded run: the same messages whenever it is made.
 SEEDED_START_NS = int(datetime(2025, 6, 2, 9, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
 
@@ -36,9 +42,10 @@ class Job:
     stream: Stream
     topic: str
     plan: Plan | None  # None: recorded
-    exchange: str
+    exchange: str | None  # None: the recording's own
     session: str | None  # stem of declared names
     feed: str
+    told: Told  # how recorded messages are read for the truth
     files: tuple[Path, ...]
     lines: bool
     edits: Edits
@@ -58,6 +65,10 @@ def settle(options: dict[str, Any]) -> Job:
         CannotError: they contradict each other.
     """
     settings = _settings(options)
+    told = _told(options)
+    _check_recordings(options, told)
+    if not options["files"]:
+        options["exchange"] = options["exchange"] or SYNTHETIC_EXCHANGE
     pace = _pace(options, settings)
     stream = BY_NAME[options["stream"]]
     files = options["files"]
@@ -84,7 +95,8 @@ def settle(options: dict[str, Any]) -> Job:
         plan=None if files else _plan(options, pace, seed, start, session, rates),
         exchange=options["exchange"],
         session=session,
-        feed=options["feed"] or "canonical",
+        feed=options["feed"] or CANONICAL,
+        told=told,
         files=files,
         lines=options["lines"],
         edits=Edits(seed=seed, **rates),
@@ -96,6 +108,26 @@ def settle(options: dict[str, Any]) -> Job:
         watch=_watched(options),
         options=shown,
     )
+
+
+def _told(options: dict[str, Any]) -> Told:
+    """How the records of the feed are read for a truth, whoever's feed it is.
+
+    Raises:
+        CannotError: a package declares a feed that cannot be used.
+        click.UsageError: there is no such feed.
+    """
+    stream, name = options["stream"], options["feed"] or CANONICAL
+    own = DECODERS[stream]
+    if name in own:
+        return told_by(stream, name)
+    try:
+        feeds = with_plugged_in(stream, own)
+    except FeedPluginError as error:
+        raise CannotError(str(error)) from error
+    if name not in feeds:
+        raise click.UsageError(f"--stream {stream} has the feeds {', '.join(feeds)}, not {name!r}")
+    return told_by_decoder(stream, feeds[name], lambda: SYSTEM_CLOCK.time_ns() // 1_000_000)
 
 
 def _watched(options: dict[str, Any]) -> Watched | None:
@@ -163,12 +195,12 @@ def _plan(
         raise CannotError(str(error)) from error
 
 
-def _check_recordings(options: dict[str, Any]) -> None:
+def _check_recordings(options: dict[str, Any], told: Told) -> None:
     """Faults need numbered trades; lines need files to be lines of."""
     if options["lines"] and len(options["files"]) < 2:
         raise click.UsageError("--lines needs a file for each line")
     known = READERS[options["stream"]]
-    if options["feed"] is None or (options["feed"] in known and not options["lines"]):
+    if options["feed"] is None or (told.read is not None and not options["lines"]):
         return
     for name in ("gaps", "duplicates", "disorder", "late"):
         if options[name]:
@@ -193,13 +225,12 @@ def _settings(options: dict[str, Any]) -> Settings:
         raise click.UsageError(
             "--invalid, --resets and --ids make synthetic trades, no recorded ones"
         )
-    if options["feed"] and options["feed"] not in DECODERS[options["stream"]]:
-        known = ", ".join(DECODERS[options["stream"]])
-        raise click.UsageError(f"--stream {options['stream']} has the feeds {known}")
+    exchange = options["exchange"]
+    if exchange is not None and not EXCHANGE.fullmatch(exchange):
+        raise click.UsageError(f"--exchange {exchange}: expected 1 to 32 of A-Z a-z 0-9 . _ -")
     if (options["invalid"] or options["ids"]) and options["stream"] != "trades":
         raise click.UsageError("--invalid and --ids are of trades alone")
     truth: Path | None = options["truth"]
-    _check_recordings(options)
     if truth and not truth.parent.is_dir():
         raise CannotError(f"--truth {truth}: expected a folder {truth.parent}, found none")
     return settings

@@ -7,6 +7,7 @@ the feeds: a truth that came from the decoder could not find its mistakes.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class Trade(NamedTuple):
     session: str
     number: int
     value: int  # what it is worth
+    is_row: bool = True  # else its number counts, and it is no trade
+
+
+#: What a record says, by its key and value; None: no number, and no trade.
+Reader = Callable[[str, bytes], Trade | None]
 
 
 class Item(NamedTuple):
@@ -65,39 +71,55 @@ def _unstamped(value: bytes) -> bytes:
     return value if value[:1] == b"{" else value.partition(b" ")[2]
 
 
-def _binance(market: str) -> Callable[[bytes], Trade | None]:
-    def read(value: bytes) -> Trade | None:
+def exchange_of(key: str) -> str:
+    """The exchange: the key names it, whatever venue's protocol the message is of."""
+    return key.partition(":")[0]
+
+
+def _binance(market: str) -> Reader:
+    def read(key: str, value: bytes) -> Trade | None:
         message = json.loads(_unstamped(value))
-        data = message.get("data", message)
+        data = message.get("data", message) if isinstance(message, dict) else message
+        if isinstance(data, list):  # of events: a trade can only stand there alone
+            data = data[0] if len(data) == 1 else {}
         kind = data.get("e")
-        if kind not in {"trade", "aggTrade"}:
+        is_apart = kind == "aggTrade" and key.endswith("@aggTrade")
+        if kind != "trade" and not is_apart:
             return None
-        scope = f"BINANCE:{market}{data['s']}{'@aggTrade' if kind == 'aggTrade' else ''}"
-        number = data["t"] if kind == "trade" else data["a"]
-        return Trade(scope, "0", int(number), _worth(data["p"], data["q"]))
+        scope = f"{exchange_of(key)}:{market}{data['s']}{'@aggTrade' if is_apart else ''}"
+        number = int(data["a"] if is_apart else data["t"])
+        if data.get("X") == "NA" and not (Decimal(data["p"]) or Decimal(data["q"])):
+            return Trade(scope, "0", number, 0, is_row=False)
+        return Trade(scope, "0", number, _worth(data["p"], data["q"]))
 
     return read
 
 
-def _coinbase_exchange(value: bytes) -> Trade | None:
+def _coinbase_exchange(key: str, value: bytes) -> Trade | None:
     message = json.loads(_unstamped(value))
-    if message["type"] not in {"match", "last_match"}:
+    if not isinstance(message, dict) or message["type"] not in {"match", "last_match"}:
         return None
-    scope = f"COINBASE:{message['product_id']}"
+    scope = f"{exchange_of(key)}:{message['product_id']}"
     return Trade(scope, "0", int(message["trade_id"]), _worth(message["price"], message["size"]))
 
 
-def _asx_csv(value: bytes) -> Trade:
-    number, symbol, day, _, price, volume, *_ = value.decode().split(",")
-    return Trade(f"ASX:{symbol}", _asx_session(day), int(number), _worth(price, volume))
+def _asx_csv(key: str, value: bytes) -> Trade:
+    number, symbol, day, _, price, volume, *_ = _line(value)
+    scope = f"{exchange_of(key)}:{symbol}"
+    return Trade(scope, _asx_session(day), int(number), _worth(price, volume))
 
 
-def _asx_quotes_csv(value: bytes) -> Trade:
-    number, symbol, day, _, bid, ask, bid_volume, ask_volume = value.decode().split(",")
+def _asx_quotes_csv(key: str, value: bytes) -> Trade:
+    number, symbol, day, _, bid, ask, bid_volume, ask_volume = _line(value)
     numbers = {
         "bid_price": bid, "bid_quantity": bid_volume, "ask_price": ask, "ask_quantity": ask_volume,
     }  # fmt: skip
-    return Trade(f"ASX:{symbol}", _asx_session(day), int(number), worth("quotes", numbers))
+    scope = f"{exchange_of(key)}:{symbol}"
+    return Trade(scope, _asx_session(day), int(number), worth("quotes", numbers))
+
+
+def _line(value: bytes) -> list[str]:
+    return value.decode().rstrip("\r\n").split(",")
 
 
 def _asx_session(day: str) -> str:
@@ -109,7 +131,7 @@ def _worth(price: str, quantity: str) -> int:
     return worth("trades", {"price": price, "quantity": quantity})
 
 
-def _canonical(stream: str, value: bytes) -> Trade:
+def _canonical(stream: str, _key: str, value: bytes) -> Trade:
     fields = json.loads(value, parse_float=str, parse_int=str)
     if "sequence" not in fields:
         raise RecordedError(f"a truth needs records with a sequence: {value!r}")
@@ -123,7 +145,7 @@ def _canonical(stream: str, value: bytes) -> Trade:
 
 #: By stream the feeds of which each row is a message, with a number of its own: faults can be made
 #: of them. `MESSAGES` has the others.
-READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
+READERS: dict[str, dict[str, Reader]] = {
     "trades": {
         "asx.csv": _asx_csv,
         "binance.coinm": _binance("coinm:"),
@@ -139,53 +161,67 @@ READERS: dict[str, dict[str, Callable[[bytes], Trade | None]]] = {
 }
 
 
-def model_of(stream: str, feed: str, *, lined: bool) -> ExpectedMessages | None:
+class Told(NamedTuple):
+    """How the records of a feed are read for a truth: one of two ways."""
+
+    rows_by: str  # what tells rows apart
+    read: Reader | None  # each row is a message with a number of its own: faults can be made
+    said: Callable[[str, bytes], Said] | None = None
+
+
+def told_by(stream: str, feed: str) -> Told:
+    """How the records of a feed of K2's own are read."""
+    read = READERS[stream].get(feed)
+    return Told("sequence", read) if read else Told(MESSAGES[feed][0], None, MESSAGES[feed][1])
+
+
+def model_of(told: Told, *, lined: bool) -> ExpectedMessages | None:
     """What must come of a feed's messages, where rows have no numbers or come by lines."""
-    if feed in READERS[stream]:
-        return ExpectedMessages("sequence", lined=True) if lined else None
-    rows_by, _ = MESSAGES[feed]
-    return ExpectedMessages(rows_by, lined=lined)
+    if told.read is not None and not lined:
+        return None
+    return ExpectedMessages(told.rows_by, lined=lined)
 
 
 def messages(
-    stream: str, feed: str, records: Iterable[tuple[bytes, bytes, str | None]]
+    told: Told, feed: str, records: Iterable[tuple[bytes, bytes, str | None]]
 ) -> Iterator[Item]:
-    """Keys, values and lines, with all that the messages say.
+    """Keys, values and lines, with all that the messages of a feed say.
 
     Raises:
         RecordedError: a record does not say what the feed's records say.
     """
-    read = READERS[stream].get(feed)
     for number, (key, value, line) in enumerate(records, 1):
         try:
-            said = _said(key, read(value)) if read else MESSAGES[feed][1](key.decode(), value)
+            said = _said(told, key.decode(), value)
         except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
         yield Item(key, value, None, line, said)
 
 
-def _said(key: bytes, trade: Trade | None) -> Said:
-    """A trade as a message of one."""
+def _said(told: Told, key: str, value: bytes) -> Said:
+    """What a message says; a trade with a number of its own as a message of one."""
+    if told.said is not None:
+        return told.said(key, value)
+    trade = told.read(key, value) if told.read else None
     if trade is None:
-        return Said(key.decode(), "0", None)
+        return Said(key, "0", None)
     traded = Traded(trade.scope, None, trade.value)
-    return Said(trade.scope, trade.session, trade.number, (traded,))
+    return Said(trade.scope, trade.session, trade.number, (traded,) if trade.is_row else ())
 
 
 def items(
-    stream: str,
+    read: Reader,
     feed: str,
     records: Iterable[tuple[bytes, bytes] | tuple[bytes, bytes, str | None]],
 ) -> Iterator[Item]:
-    """Keys, values and lines, with the trades that they carry.
+    """Keys, values and lines, with the trades that the records of a feed carry.
 
     Raises:
         RecordedError: a record does not say what the feed's records say.
     """
-    read = READERS[stream][feed]
     for number, (key, value, *line) in enumerate(records, 1):
         try:
-            yield Item(key, value, read(value), line[0] if line else None)
+            yield Item(key, value, read(key.decode(), value), line[0] if line else None)
         except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
 
@@ -325,10 +361,12 @@ class RecordedChunk:
                     self._stream.model.take(item.said, item.line)
             return
         trades = [item.trade for item in self._items[start:end] if item.trade is not None]
-        expected.controls += end - start - len(trades)
-        expected.feed(
+        rows = np.array([one.is_row for one in trades], np.bool_)
+        accepted = expected.feed(
             np.array([expected.group(one.scope, one.session) for one in trades], np.int64),
             np.array([one.number for one in trades], np.int64),
-            np.ones(len(trades), np.bool_),
+            rows,
             np.array([one.value for one in trades], object),
         )
+        # A repeated number is a duplicate, whether it is a trade's or not.
+        expected.controls += end - start - len(trades) + int(np.count_nonzero(accepted & ~rows))

@@ -19,11 +19,13 @@ def _coinbase_advanced(key: str, value: bytes) -> Said:
     session = connected.decode().zfill(_CONNECTION_DIGITS)
     if "sequence_num" not in message:
         return Said(key, session, None)
-    trades = []
+    exchange, trades = key.partition(":")[0], []
     if message["channel"] == "market_trades":
         trades = [
             Traded(
-                f"COINBASE:{one['product_id']}", one["trade_id"], _worth(one["price"], one["size"])
+                f"{exchange}:{one['product_id']}",
+                one["trade_id"],
+                _worth(one["price"], one["size"]),
             )
             for event in message["events"]
             for one in event["trades"]
@@ -35,7 +37,11 @@ def _bybit(key: str, value: bytes) -> Said:
     message = _unstamped(value)
     topic = message.get("topic", "")
     if topic.startswith("publicTrade."):
-        trades = [Traded(key, one["i"], _worth(one["p"], one["v"])) for one in message["data"]]
+        exchange, market, _ = key.split(":", 2)
+        trades = [
+            Traded(f"{exchange}:{market}:{one['s']}", one["i"], _worth(one["p"], one["v"]))
+            for one in message["data"]
+        ]
         return Said(key, _SESSION, None, trades)
     counts = topic.startswith("orderbook.") and "@" in key
     return Said(key, _SESSION, message["data"]["u"] if counts else None)
@@ -43,7 +49,7 @@ def _bybit(key: str, value: bytes) -> Said:
 
 def _hitbtc(key: str, value: bytes) -> Said:
     message = _unstamped(value)
-    method, params = message.get("method"), message.get("params", {})
+    method, params = message.get("method"), message.get("params")
     if method in {"updateTrades", "snapshotTrades"}:
         trades = [
             Traded(key, str(one["id"]), _worth(one["price"], one["quantity"]))
@@ -56,7 +62,7 @@ def _hitbtc(key: str, value: bytes) -> Said:
 
 def _kraken(key: str, value: bytes) -> Said:
     message = _unstamped(value)
-    if not isinstance(message, list) or message[-2] != "trade":
+    if not isinstance(message, list) or message[-2] != "trade" or type(message[-1]) is not str:
         return Said(key, _SESSION, None)
     return Said(key, _SESSION, None, [Traded(key, None, _worth(*one[:2])) for one in message[1]])
 

@@ -18,6 +18,7 @@ from k2_streams.feeds.captures import Captured, RecordingError, captured, lines
 from k2_streams.feeds.coinbase_exchange import EXCHANGE as COINBASE
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES
 from k2_streams.feeds.keys import CHANNEL, CONNECTION
+from k2_streams.feeds.native import since_1970
 
 __all__ = ["FEEDS", "Recorded", "RecordingError", "read"]
 
@@ -31,25 +32,52 @@ class Recorded(NamedTuple):
     event_time_ns: int  # the venue's, or the recorder's where that is near it
 
 
-def read(feed_name: str, path: Path) -> Iterator[Recorded]:
+def read(feed_name: str, path: Path, exchange: str | None = None) -> Iterator[Recorded]:
     """The records of a recording.
 
     Args:
         feed_name: `canonical` (one JSON object a line), `asx.csv` or `asx.quotes.csv`
-            (`<company id>.csv` with `reference-data/company_info.csv` beside its folder), or a
-            venue's whose messages were recorded in one of the ways that `captures` reads.
+            (`<company id>.csv` with `reference-data/company_info.csv` beside its folder), a
+            venue's whose messages were recorded in one of the ways that `captures` reads, or a
+            feed of another package: lines of a key, a tab and a value, where the time of receipt
+            in ns and a tab may stand before them.
         path: of the file; `.gz` and `.zst` are unpacked.
+        exchange: that the records are of, instead of the one that the loader, or the record, names.
 
     Raises:
-        RecordingError: there is no such loader, the file cannot be read, or a line is not of its
+        RecordingError: the file cannot be read, or a line is not of its
             kind; the text names the file and the position. Nothing else is raised.
     """
-    try:
-        loader = FEEDS[feed_name]
-    except KeyError:
-        expected = ", ".join(FEEDS)
-        raise RecordingError(f"expected a feed of {expected}, found {feed_name!r}") from None
-    return _converted(path, loader(path))
+    records = FEEDS.get(feed_name, _keyed)(path)
+    if exchange is not None:
+        records = _renamed(records, exchange, in_value=feed_name == "canonical")
+    return _converted(path, records)
+
+
+def _renamed(records: Iterator[Recorded], exchange: str, *, in_value: bool) -> Iterator[Recorded]:
+    """The records as those of this exchange: it stands in the key, and in a canonical value."""
+    for one in records:
+        value = one.value
+        if in_value:
+            fields = _FIELDS.decode(value)
+            fields["exchange"] = msgspec.Raw(msgspec.json.encode(exchange))
+            value = msgspec.json.encode(fields)
+        _, _, symbol = one.key.partition(b":")
+        yield one._replace(key=exchange.encode() + b":" + symbol, value=value)
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KEYED = re.compile(rb"(?:(\d{1,19})\t)?([^\t]+:[^\t]+)\t(.+)", re.DOTALL)
+
+
+def _keyed(path: Path) -> Iterator[Recorded]:
+    """Records as they stand: what a feed of another package is sent from."""
+    for number, line in lines(path):
+        found = _KEYED.fullmatch(line)
+        if found is None:
+            raise RecordingError(f"{path}:{number}: expected EXCHANGE:SYMBOL, a tab and a value")
+        received = None if found[1] is None else int(found[1])
+        yield Recorded(found[2], found[3], received, received or 0)
 
 
 #: What damaged bytes make decoders raise. A loader names the line where it can.
@@ -109,7 +137,7 @@ def _binance(market: str) -> "Callable[[Path], Iterator[Recorded]]":
             if _BINANCE_AGGREGATE in text:
                 key += binance.AGGREGATES.encode()
             time = _BINANCE_TIME_MS.search(text) or _BINANCE_EVENT_TIME_MS.search(text)
-            event_time_ns = int(time[1]) * 1_000_000 if time else message.receive_time_ns
+            event_time_ns = since_1970(int(time[1])) if time else message.receive_time_ns
             yield Recorded(key, _stamped(message), message.receive_time_ns, event_time_ns)
 
     return load
@@ -151,16 +179,17 @@ def _native(exchange: str, scope: _Scope) -> "Callable[[Path], Iterator[Recorded
 
 
 def _coinbase_exchange(message: Any, _: Captured) -> Any:
-    return message.get("product_id")
+    return message.get("product_id") if isinstance(message, dict) else None
 
 
 def _kraken(message: Any, _: Captured) -> Any:
-    return message.get("pair") if isinstance(message, dict) else message[-1]
+    pair = message.get("pair") if isinstance(message, dict) else message[-1]
+    return pair if isinstance(pair, str) else None
 
 
 def _bybit(message: Any, at: Captured) -> str | None:
     """The market is the last part of the connection's address."""
-    if "topic" not in message:
+    if not isinstance(message.get("topic"), str):
         return None
     channel, _, symbol = message["topic"].rpartition(".")
     market = at.connection.address.rpartition("/")[2]
@@ -171,13 +200,14 @@ def _bybit(message: Any, at: Captured) -> str | None:
 
 
 def _hitbtc(message: Any, _: Captured) -> Any:
-    return message["params"]["symbol"] if "method" in message else None
+    params = message.get("params")
+    return params.get("symbol") if isinstance(params, dict) else None
 
 
 class _AdvancedHead(msgspec.Struct):
-    channel: str
-    timestamp: str
-    sequence_num: int
+    channel: str | None = None  # an error has none, nor a number
+    timestamp: str | None = None
+    sequence_num: int | None = None
 
 
 def _coinbase_advanced(path: Path) -> Iterator[Recorded]:

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "runtime": _LOWEST | {"query", "web"},
     "cli": _LOWEST | {"query", "web", "runtime"},
     "topologies": _LOWEST | {"query", "web", "runtime", "cli"},
+    "testing": {"core", "feeds"},  # for the tests of others: nobody imports it
 }
 ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
 ANYWHERE_BUT_CORE = {"structlog"}
@@ -58,7 +59,7 @@ ONLY_IN = {
     "datetime.datetime.today": ("clock.py",),
     "datetime.date.today": ("clock.py",),
     "loop.time": ("clock.py",),
-    "random": ("cli",),
+    "random": ("cli", "testing"),
     "numpy.random": ("cli",),
     "secrets": ("web", "runtime", "cli"),
     "uuid.uuid1": (),
@@ -234,6 +235,7 @@ BREAKS = [
     ("web/a.py", "def f():\n    from k2_streams.runtime import app", "2: k2_streams.runtime.app"),
     ("runtime/a.py", "from k2_streams.cli.main import main", "runtime may not import cli"),
     ("cli/a.py", "import topologies.trades", "cli may not import topologies"),
+    ("cli/a.py", "from k2_streams.testing import fuzz_feed", "cli may not import testing"),
     ("core/a.py", "from k2_streams.clock import SYSTEM_CLOCK", "core may not import clock"),
     ("utils/a.py", "", "in no layer"),
     # A heavy dependency away from home.

@@ -112,6 +112,8 @@ def test_nobody_there_ends_with_2(topic_prefix, tmp_path: Path):
     [
         (["--gaps", "70%"], "0 to 0.5"),
         (["--feed", "binance.spot"], "recordings need both"),
+        (["--feed", "no.such", __file__], "has the feeds canonical"),
+        (["--exchange", "NOT ONE"], "--exchange NOT ONE: expected 1 to 32"),
         (["--resets", "5", "--rate", "0"], "needs a number of messages"),
         (["--start", "2025-06-02T09:30:00"], "time with an offset"),
         (["--invalid-kinds", "nothing"], "found nothing"),
@@ -122,6 +124,21 @@ def test_options_that_cannot_be_end_with_2(broker, topic_prefix, options, said):
     result = run(broker, topic_prefix, *options)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
+
+
+def test_recordings_are_sent_as_the_exchange_that_is_asked_for(
+    broker, topic_prefix, tmp_path: Path
+):
+    trade = b'{"exchange":"SIM","symbol":"A","price":"1","quantity":"1",'
+    recorded, truth = tmp_path / "recorded.jsonl", tmp_path / "truth.jsonl"
+    recorded.write_bytes(trade + b'"exchange_time_ns":%d,"sequence":1}\n' % SEEDED_START_NS)
+    options = ["--feed", "canonical", str(recorded), "--exchange", "SISTER"]
+    result = run(broker, topic_prefix, *options, "--truth", str(truth))
+    assert result.exit_code == 0, result.output
+    ((key, value, _),) = [one for records in records_of(broker, topic_prefix).values() for one in records]
+    assert key == b"SISTER:A"
+    assert b'"exchange":"SISTER"' in value
+    assert [line.scope for line in truth_file.read(truth).sessions] == ["SISTER:A"]
 
 
 def test_a_recording_that_is_damaged_at_its_end_says_what_was_sent_and_writes_no_truth(

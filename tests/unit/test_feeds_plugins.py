@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from k2_streams.cli.expected import Expected
+from k2_streams.cli.plugged import told_by_decoder
+from k2_streams.cli.recorded import RecordedError, RecordedStream, items
+from k2_streams.cli.streams import SCALE
+from k2_streams.feeds.captures import RecordingError
 from k2_streams.feeds.feed import FEEDS, feed
 from k2_streams.feeds.plugins import GROUP, FeedPluginError, with_plugged_in
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
+from k2_streams.feeds.recordings import read
 
 MODULE = '''
 from k2_streams.core.sessions import SessionRule
@@ -112,3 +118,51 @@ def test_what_cannot_be_used_ends_the_start(declare, name, what, expected):
     with pytest.raises(FeedPluginError, match="acme-feeds") as caught:
         with_plugged_in("trades", FEEDS)
     assert expected in str(caught.value)
+
+
+def test_a_plugged_in_feed_is_sent_with_a_truth(declare, tmp_path):
+    """From a file of keys and values; what must come of them is what the decoder says."""
+    declare(acme__v1="made")
+    acme = with_plugged_in("trades", FEEDS)["acme.v1"]
+    file = tmp_path / "acme.txt"
+    file.write_bytes(
+        b"".join(
+            b"%d\tACME:ABC\t%d ABC 1.5 2 1786310000000\r\n" % (10**18 + number, number)
+            for number in (1, 2, 2, 5)
+        )
+    )
+    told = told_by_decoder("trades", acme, lambda: 1_786_310_000_000)
+    stream = RecordedStream(
+        "acme.v1",
+        lambda: items(
+            told.read, "acme.v1", ((one.key, one.value) for one in read("acme.v1", file))
+        ),
+        lambda _: 0,
+        repeat=1,
+    )
+    expected = Expected()
+    for chunk in stream.chunks():
+        chunk.tell(expected, 0, len(chunk))
+    (truth,) = expected.truths()
+    assert (truth.scope, truth.rows, truth.opened) == ("ACME:ABC", [(1, 2), (5, 5)], [(3, 4)])
+    assert (truth.count, truth.duplicate_count, truth.value) == (3, 1, 9 * 10**SCALE)
+    sister = list(read("acme.v1", file, "SISTER"))
+    assert {one.key for one in sister} == {b"SISTER:ABC"}
+    assert sister[0].receive_time_ns == 10**18 + 1
+
+
+def test_a_record_that_the_plugged_in_feed_refuses_has_no_truth(declare):
+    """The text says why."""
+    declare(acme__v1="made")
+    acme = with_plugged_in("trades", FEEDS)["acme.v1"]
+    told = told_by_decoder("trades", acme, lambda: 1_786_310_000_000)
+    with pytest.raises(RecordedError, match="not-positive, price"):
+        told.read("ACME:ABC", b"1 ABC 0 2 1786310000000")
+
+
+def test_a_line_without_a_key_is_named(tmp_path):
+    """With its file and number."""
+    file = tmp_path / "acme.txt"
+    file.write_bytes(b"ACME:ABC\tx\nno key\n")
+    with pytest.raises(RecordingError, match=r"acme.txt:2: expected EXCHANGE:SYMBOL, a tab"):
+        list(read("acme.v1", file))

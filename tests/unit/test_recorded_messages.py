@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from venue_records import RECORDED
+from venue_records import RECORDED, TRADES, decode
 
-from k2_streams.cli.expected import SessionTruth
+from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
-from k2_streams.cli.recorded import RecordedStream, messages, model_of
+from k2_streams.cli.recorded import Item, RecordedStream, items, messages, model_of, told_by
 from k2_streams.feeds.recordings import read
 
 
@@ -75,9 +75,10 @@ def truth_of(feed: str, *, lined: bool = False, paths: list[Path] | None = None)
         of = [[(one, path.name if lined else None) for one in read(feed, path)] for path in files]
         flat = [one for records in of for one in records]
         flat.sort(key=lambda one: one[0].receive_time_ns or one[0].event_time_ns)
-        return messages("trades", feed, ((one.key, one.value, line) for one, line in flat))
+        return messages(told_as, feed, ((one.key, one.value, line) for one, line in flat))
 
-    stream = RecordedStream(feed, recorded, lambda _: 0, 1, model_of("trades", feed, lined=lined))
+    told_as = told_by("trades", feed)
+    stream = RecordedStream(feed, recorded, lambda _: 0, 1, model_of(told_as, lined=lined))
     for chunk in stream.chunks():
         chunk.tell(None, 0, len(chunk))
     return stream
@@ -100,3 +101,64 @@ def test_four_lines_of_hitbtc():
     truths = list(truth_of("hitbtc.v2", lined=True).model.truths())
     assert all(not one.opened for one in truths)
     assert sum(one.duplicate_count for one in truths if one.duplicates) >= 2_068 - 517
+
+
+def of(feed: str, key: bytes, *values: bytes) -> list[Item]:
+    """What records say, by the way of their feed."""
+    told_as = told_by("trades", feed)
+    records = [(key, value, None) for value in values]
+    if told_as.read is not None:
+        return list(items(told_as.read, feed, records))
+    return list(messages(told_as, feed, records))
+
+
+@pytest.mark.parametrize("feed", sorted(set(TRADES) - {"canonical"}))
+def test_the_truth_takes_the_exchange_from_the_key(feed):
+    """As the feeds do: one protocol serves several venues."""
+    key, value = TRADES[feed]
+    sister = b"SISTER" + key[key.index(b":") :]
+    (item,) = of(feed, sister, value)
+    scopes = [item.trade.scope] if item.trade else [one.scope for one in item.said.trades]
+    assert scopes
+    assert {scope.partition(":")[0] for scope in scopes} == {"SISTER"}
+
+
+def test_a_marker_without_a_fill_has_a_number_and_no_row():
+    trade = b'{"e":"trade","s":"A","t":%d,"p":"%s","q":"%s","X":"%s","T":1}'
+    values = [trade % (1, b"2", b"3", b"MARKET"), trade % (2, b"0", b"0.00", b"NA")]
+    values += [values[1], trade % (4, b"2", b"3", b"MARKET")]
+    made = of("binance.usdm", b"BINANCE:usdm:A", *values)
+    stream = RecordedStream("binance.usdm", lambda: made, lambda _: 0, 1)
+    expected = Expected()
+    for chunk in stream.chunks():
+        chunk.tell(expected, 0, len(chunk))
+    (truth,) = expected.truths()
+    assert (truth.rows, truth.opened) == ([(1, 1), (4, 4)], [(3, 3)])
+    assert (expected.controls, truth.duplicate_count) == (1, 1)
+
+
+def test_options_of_bybit_are_told_by_their_contracts():
+    value = (
+        b'{"topic":"publicTrade.BTC","data":[{"s":"BTC-1","i":"a","p":"1","v":"2"},'
+        b'{"s":"BTC-2","i":"b","p":"1","v":"2"}]}'
+    )
+    (item,) = of("bybit.v5", b"BYBIT:option:BTC", value)
+    assert [one.scope for one in item.said.trades] == ["BYBIT:option:BTC-1", "BYBIT:option:BTC-2"]
+
+
+@pytest.mark.parametrize("name", ["canonical", "binance.spot"])
+def test_recordings_are_sent_as_another_exchanges(tmp_path, name):
+    """In the key, and in the value where it names the exchange; nothing else changes."""
+    key, value = TRADES[name]
+    if name != "canonical":
+        value = value.partition(b" ")[2]
+    file = tmp_path / "recorded"
+    file.write_bytes((value if name == "canonical" else b"1786310000000000001 " + value) + b"\r\n")
+    (own,), (other,) = read(name, file), read(name, file, "SISTER")
+    assert other.key == b"SISTER" + key[key.index(b":") :]
+    if name == "canonical":
+        assert own.value == value
+        assert other.value == value.replace(b'"SIM"', b'"SISTER"')
+    else:
+        assert other.value == own.value
+    assert decode(name, [(other.key, other.value)]).bad == []

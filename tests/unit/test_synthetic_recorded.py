@@ -9,6 +9,7 @@ import pytest
 
 from k2_streams.cli.expected import Expected
 from k2_streams.cli.recorded import (
+    READERS,
     SCALE,
     Edits,
     Item,
@@ -102,15 +103,18 @@ def test_a_value_that_does_not_fit_is_refused():
     with pytest.raises(RecordedError, match="record 1"):
         list(
             items(
-                "trades",
+                READERS["trades"]["asx.csv"],
                 "asx.csv",
                 [(b"ASX:A", b"1,A,03/10/2014,10:00:00.000,0.0000000000000001,0.1,,,")],
             )
         )
 
 
+KEYS = {"binance.spot": b"BINANCE:BTCUSDT", "asx.csv": b"ASX:BHP"}
+
+
 def trade_of(feed: str, value: bytes) -> Trade | None:
-    (item,) = items("trades", feed, [(b"key", value)])
+    (item,) = items(READERS["trades"][feed], feed, [(KEYS.get(feed, b"X:A"), value)])
     return item.trade
 
 
@@ -161,7 +165,7 @@ def test_a_stream_is_repeated_and_told():
 def truth_of(feed: str, *paths: Path) -> Expected:
     def recorded():
         pairs = ((one.key, one.value) for path in paths for one in read(feed, path))
-        return items("trades", feed, pairs)
+        return items(READERS["trades"][feed], feed, pairs)
 
     records = RecordedStream(feed, recorded, lambda _: 0, repeat=1)
     expected = Expected()
