@@ -18,6 +18,7 @@ from k2_streams.core.partitioner import partition_of
 from k2_streams.core.sequence import Message, ScopeState, step
 from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
+from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
@@ -86,7 +87,7 @@ async def recomputed(
     Raises:
         NotReachedError: there is no such topic.
     """
-    feeds = DECODERS[stream.name]
+    feeds = with_plugged_in(stream.name, DECODERS[stream.name])
     made = {n: _Partition(feeds, n, partitions, horizon_ms) for n in range(partitions)}
     async for number, records in read_topic(config, stream.raw):
         made[number].take(records)

@@ -135,7 +135,9 @@ def test_recordings_are_sent_as_the_exchange_that_is_asked_for(
     options = ["--feed", "canonical", str(recorded), "--exchange", "SISTER"]
     result = run(broker, topic_prefix, *options, "--truth", str(truth))
     assert result.exit_code == 0, result.output
-    ((key, value, _),) = [one for records in records_of(broker, topic_prefix).values() for one in records]
+    ((key, value, _),) = [
+        one for records in records_of(broker, topic_prefix).values() for one in records
+    ]
     assert key == b"SISTER:A"
     assert b'"exchange":"SISTER"' in value
     assert [line.scope for line in truth_file.read(truth).sessions] == ["SISTER:A"]
