@@ -5,10 +5,12 @@ A plan, from the environment, names points and what happens there:
     checkpoint.committed=crash            the process ends at once, as by kill -9
     lake.files-written=delay:2.5@3        the third time it is reached, it takes 2.5 s longer
     take-over.replaying=raise@2;...       the second time, an error; more points after a semicolon
+    source.rows=raise-on:0/1234           an error whenever the record at offset 1234 of partition 0
+                                          is among those that are processed
     lake.committing=stop                  SIGSTOP: somebody else has to send SIGCONT
 
-Each entry happens once. What happened is appended to a file, before it happens, so that a harness
-can count it even of a process that is gone.
+Each entry happens once, but for `raise-on`. What happened is appended to a file, before it happens,
+so that a harness can count it even of a process that is gone.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from pathlib import Path
 POINTS = (
     "source.fetched",
     "source.decoded",
+    "source.rows",
     "checkpoint.sealed",
     "checkpoint.encoded",
     "checkpoint.begun",
@@ -59,7 +63,8 @@ POINTS = (
 )
 #: Longer than every deadline that a delay could make pass.
 DELAY_S_MAX = 600
-_ACTIONS = ("crash", "delay", "raise", "stop")
+_ACTIONS = ("crash", "delay", "raise", "raise-on", "stop")
+_POINTS_OF_RECORDS = ("source.rows",)
 
 
 class FailpointError(Exception):
@@ -68,12 +73,16 @@ class FailpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to happen at a point, once: the `nth` time that it is reached."""
+    """What is to happen at a point, once: the `nth` time that it is reached.
+
+    With a record, (partition, offset), it happens whenever that record comes to the point.
+    """
 
     point: str
     action: str
     seconds: float
     nth: int
+    record: tuple[int, int] | None = None
 
 
 class _Plan:
@@ -83,12 +92,19 @@ class _Plan:
         self._reached: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def due(self, point: str) -> Entry | None:
+    def due(self, point: str, partition: int = -1, offsets: Container[int] = ()) -> Entry | None:
         """Count that a point is reached; what is to happen there now. Any thread may ask."""
         with self._lock:
             self._reached[point] += 1
             for entry in self._entries:
-                if entry.point == point and entry.nth == self._reached[point]:
+                if entry.point != point:
+                    continue
+                if entry.record is not None:
+                    of, offset = entry.record
+                    now = of == partition and offset in offsets
+                else:
+                    now = entry.nth == self._reached[point]
+                if now:
                     self._note(entry)
                     return entry
         return None
@@ -129,12 +145,31 @@ def _entry(text: str) -> Entry:
         raise ValueError(f"expected a failpoint ({', '.join(POINTS)}), found {point!r}")
     what, _, nth = rest.partition("@")
     action, _, seconds = what.partition(":")
+    if action == "raise-on":
+        return _of_record(point, seconds)
     if action not in _ACTIONS or (action == "delay") != bool(seconds):
-        raise ValueError(f"expected crash, delay:SECONDS, raise or stop, found {what!r}")
+        found = f"found {what!r}"
+        raise ValueError(f"expected crash, delay:SECONDS, raise, raise-on or stop, {found}")
     entry = Entry(point, action, float(seconds or 0), int(nth or 1))
     if entry.nth < 1 or not 0 <= entry.seconds <= DELAY_S_MAX:
         raise ValueError(f"expected a time from 1 on and up to {DELAY_S_MAX} s, found {text!r}")
     return entry
+
+
+def _of_record(point: str, record: str) -> Entry:
+    partition, _, offset = record.partition("/")
+    if point not in _POINTS_OF_RECORDS or not (partition.isdigit() and offset.isdigit()):
+        names = ", ".join(_POINTS_OF_RECORDS)
+        raise ValueError(f"expected {names}=raise-on:PARTITION/OFFSET, found {point}={record!r}")
+    return Entry(point, "raise-on", 0, 1, (int(partition), int(offset)))
+
+
+def failpoint_of_records(point: str, partition: int, offsets: Container[int]) -> None:
+    """A point in code that may block, which these records of the source have come to."""
+    if _plan is not None:
+        entry = _plan.due(point, partition, offsets)
+        if entry is not None and not _happens(entry):
+            time.sleep(entry.seconds)
 
 
 def failpoint(point: str) -> None:
@@ -157,7 +192,7 @@ def _happens(entry: Entry) -> bool:
     """Do it, unless it is a delay."""
     if entry.action == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
-    if entry.action == "raise":
+    if entry.action in {"raise", "raise-on"}:
         raise FailpointError(entry.point)
     if entry.action == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)

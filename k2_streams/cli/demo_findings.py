@@ -63,7 +63,7 @@ async def _letters(bootstrap: str) -> Counter[str]:
     reasons: Counter[str] = Counter()
     async for _, records in read_topic(KafkaConfig(bootstrap=bootstrap), DEAD_LETTER):
         for record in records:
-            reasons[dict(record.headers)["k2.reason"].decode()] += 1
+            reasons[(dict(record.headers)["k2.reason"] or b"").decode()] += 1
     return reasons
 
 

@@ -223,7 +223,8 @@ async def _letters(job: _Job, letters: FoundLetters) -> list[Check]:
     topic = job.stream.dead_letter
     async for partition, records in read_topic(job.settings.kafka, topic):
         for record in records:
-            letters.add(dict(record.headers), f"{topic} {partition}:{record.offset}")
+            said = {name: value for name, value in record.headers if value is not None}
+            letters.add(said, f"{topic} {partition}:{record.offset}")
     return letters.checks()
 
 

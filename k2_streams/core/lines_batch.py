@@ -101,6 +101,7 @@ class ScopePart(NamedTuple):
     event_time_ns: Int64s
     offset: Int64s
     append_ms: Int64s
+    rule: SessionRule | None  # by which a new session is known; None: messages differ in it
 
 
 @dataclass(slots=True)
@@ -122,14 +123,14 @@ class Stepper:
         names: of the batch's sessions.
         lined: by which lines its messages came.
         alive_at: the lines that were alive at a message of the batch.
-        rule: by which a new session is known.
+        rule_at: by which a new session is known at a message of the batch.
         horizon_ms: how long a missing number is waited for.
     """
 
     names: list[str]
     lined: Lined
     alive_at: Callable[[int], tuple[str, ...]]
-    rule: SessionRule
+    rule_at: Callable[[int], SessionRule]
     horizon_ms: int
 
     def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
@@ -161,7 +162,8 @@ class Stepper:
                 append_ms,
             )
             arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
-            after = step(out.state, message, arrival, self.rule, self.horizon_ms)
+            rule = part.rule or self.rule_at(index)
+            after = step(out.state, message, arrival, rule, self.horizon_ms)
             out.state = after.state
             out.verdicts[place] = after.verdict
             out.sessions.append(after.session_id)
@@ -173,7 +175,9 @@ class Stepper:
 
     def _quickly(self, state: ScopeState, part: ScopePart) -> ScopeStep | None:
         """The same for messages of the current session that are next, or copies; None: not so."""
-        session = _settled_session(state, part, self.names, self.rule)
+        if part.rule is None:
+            return None
+        session = _settled_session(state, part, self.names, part.rule)
         if session is None or state.lines is None:
             return None
         sequence = part.sequence

@@ -5,8 +5,9 @@ repeats what was received, is one new state for all of it; every other message g
 In-order traffic so costs one state a scope and batch, whatever the number of messages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
@@ -30,6 +31,14 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """How the sessions of each message's feed begin, in a batch of several feeds."""
+
+    rules: Sequence[SessionRule]
+    rule: Int8s  # of each message: index into `rules`
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages of one partition in the order of their offsets; every array has one entry each."""
@@ -44,6 +53,7 @@ class Batch:
     append_ms: Int64s  # the broker's time; 0: not known
     partition: int
     lined: Lined | None = None  # where messages may come by redundant lines
+    ruled: Ruled | None = None  # where feeds with other rules are among them
 
 
 @dataclass(slots=True)
@@ -69,7 +79,7 @@ def step_batch(
     Args:
         states: the state of a scope, None if it is new; asked once for each scope with a number.
         batch: the messages.
-        rule: how the feed's sessions begin.
+        rule: how the feed's sessions begin, unless `batch.ruled` says it of each message.
         horizon_ms: how long a gap waits for late records.
 
     Returns:
@@ -149,6 +159,8 @@ class _BatchStepper:
         breaks = np.diff(sequence) != 1
         breaks |= np.diff(scope) != 0
         breaks |= np.diff(session) != 0
+        if batch.ruled is not None:
+            breaks |= np.diff(batch.ruled.rule[order]) != 0
         starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
         columns = (
             starts,
@@ -167,12 +179,13 @@ class _BatchStepper:
     def _take(self, state: ScopeState | None, run: Run) -> ScopeState | None:
         """The scope's state after a run."""
         name = self._batch.sessions[run.session] if run.session >= 0 else None
+        rule = rule_at(self._batch, self._rule, int(self._numbered[run.start]))
         at = run.start
         whole = True  # every message so far brought its time to the session
         while at < run.end:
-            same = alike(state, self._rule, name, run, at, self._horizon_ms) if state else None
+            same = alike(state, rule, name, run, at, self._horizon_ms) if state else None
             if state is None or same is None:
-                state, verdict = self._step(state, run, at, name)
+                state, verdict = self._step(state, run, at, name, rule)
                 whole = at == run.start and verdict in ACCEPTED
                 at += 1
                 continue
@@ -204,6 +217,7 @@ class _BatchStepper:
             batch.event_time_ns[index],
             batch.offset[index],
             batch.append_ms[index],
+            self._rule_of(index),
         )
         after = by_lines.stepper.step(state, part)
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
@@ -211,6 +225,14 @@ class _BatchStepper:
         self._events += after.events
         self._result.duplicates.update(after.duplicates)
         return after.state
+
+    def _rule_of(self, index: npt.NDArray[np.intp]) -> SessionRule | None:
+        """The rule that these messages share; None: they are of feeds with several."""
+        ruled = self._batch.ruled
+        if ruled is None:
+            return self._rule
+        rules = np.unique(ruled.rule[index])
+        return ruled.rules[int(rules[0])] if len(rules) == 1 else None
 
     def _times(self, run: Run, at: int, whole: bool) -> tuple[int, int]:
         """The earliest and latest event time that a run from `at` on brings to its session.
@@ -223,7 +245,7 @@ class _BatchStepper:
         return int(rest.min()), int(rest.max())
 
     def _step(
-        self, state: ScopeState | None, run: Run, at: int, name: str | None
+        self, state: ScopeState | None, run: Run, at: int, name: str | None, rule: SessionRule
     ) -> tuple[ScopeState | None, Verdict]:
         """The scope's state after one message that is not like its neighbours, and the verdict."""
         batch, index = self._batch, int(self._numbered[at])
@@ -237,7 +259,7 @@ class _BatchStepper:
             int(batch.offset[index]),
             int(batch.append_ms[index]),
         )
-        after = step(state, message, self._rule, self._horizon_ms)
+        after = step(state, message, rule, self._horizon_ms)
         self._note(1, after.verdict, after.session_id)
         if after.events:
             self._events.append((index, after.events))
@@ -256,6 +278,11 @@ class _BatchStepper:
         return self._names.setdefault(session, len(self._names))
 
 
+def rule_at(batch: Batch, rule: SessionRule, index: int) -> SessionRule:
+    """The rule of a message: its own feed's, or the batch's one."""
+    return rule if batch.ruled is None else batch.ruled.rules[int(batch.ruled.rule[index])]
+
+
 class _ByLines:
     """Which scopes of a batch have lines, and what is known of the lines."""
 
@@ -263,7 +290,9 @@ class _ByLines:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
         alive = Alive(self.lined, *exchanges_of(batch.scopes, batch.scope))
-        self.stepper = Stepper(batch.sessions, self.lined, alive.at, rule, horizon_ms)
+        self.stepper = Stepper(
+            batch.sessions, self.lined, alive.at, partial(rule_at, batch, rule), horizon_ms
+        )
         self._named = np.zeros(len(batch.scopes), bool)
         self._named[batch.scope[self.lined.line >= 0]] = True
 

@@ -9,7 +9,7 @@ from k2_streams.feeds.bybit import BybitV5
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.coinbase_advanced import CoinbaseAdvanced
 from k2_streams.feeds.coinbase_exchange import CoinbaseExchange
-from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason
+from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.hitbtc import HitbtcV2
 from k2_streams.feeds.kraken import KrakenV1
@@ -61,7 +61,7 @@ class UnknownFeedError(LookupError):
     """A name that no feed has: fix the header, or use a K2 that knows the feed."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"expected one of {', '.join(known)}, found {name!r}")
+        super().__init__(f"expected one of {', '.join(known)}, found {shown(name)}")
         self.name = name
 
 

@@ -20,7 +20,7 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 512 * 1024
 
 
-Header = tuple[str, bytes]
+Header = tuple[str, bytes | None]
 
 #: Key and value of each record for a changelog; a value of None deletes the row.
 ChangelogRows = Sequence[tuple[bytes, bytes | None]]
@@ -36,7 +36,7 @@ class Output(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
 
 
 class TransactionalProducer:

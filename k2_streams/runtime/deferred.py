@@ -22,7 +22,7 @@ class Restored(NamedTuple):
     timestamp: int  # ms: the broker's, of the source
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 def encode(topic: str, record: Any, partition: int) -> Output:
@@ -46,7 +46,7 @@ def decode(record: Record, partition: int) -> Restored | None:
     if tuple(name for name, _ in ours) != _OURS:
         return None
     try:
-        of, offset, timestamp = (int(value) for _, value in ours)
+        of, offset, timestamp = (int(value or b"") for _, value in ours)
     except ValueError:
         return None
     if of != partition:

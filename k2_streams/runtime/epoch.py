@@ -58,6 +58,7 @@ class Epoch:
     controls: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Rows without an optional attribute whose value is unknown, by feed and attribute.
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
+    excess_lines: int = 0  # records by a line beyond those that are told apart
     put_off: list[Output] = field(default_factory=list)
     drained: int = 0
     # What is said of the backlog when the epoch is sealed.
@@ -69,6 +70,20 @@ class Epoch:
     def row_count(self) -> int:
         """Rows accepted."""
         return sum(batch.num_rows for batch in self.rows)
+
+    def add(self, more: "Epoch") -> None:
+        """Add what records brought about by themselves; position and standing are not theirs."""
+        self.records += more.records
+        self.rows += more.rows
+        self.events += more.events
+        self.duplicates.update(more.duplicates)
+        self.dead_letters += more.dead_letters
+        self.verdicts.update(more.verdicts)
+        self.reasons.update(more.reasons)
+        self.feeds.update(more.feeds)
+        self.controls.update(more.controls)
+        self.unknown.update(more.unknown)
+        self.excess_lines += more.excess_lines
 
     def seal(self, partition: int) -> None:
         """Nothing more is added: what was repeated becomes events."""
@@ -118,7 +133,7 @@ def dead_letter(
     offset: int,
     key: bytes | None,
     value: bytes | None,
-    headers: tuple[tuple[str, bytes], ...],
+    headers: tuple[tuple[str, bytes | None], ...],
     timestamp_ms: int,
     reason: str,
     field_name: str | None,

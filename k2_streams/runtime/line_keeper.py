@@ -8,20 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.events import Event
-from k2_streams.core.line_stats import added
-from k2_streams.core.lines import deadline_ms, release
+from k2_streams.core.line_stats import MAX_LINE_STATS, LineKey, LineStats, added
+from k2_streams.core.lines import HOLD_MS, MAX_LINES, deadline_ms, release
 from k2_streams.core.lines_batch import Copies, Lined, stats_of
 from k2_streams.core.scopes import exchanges_of
 from k2_streams.core.sequence import ScopeState
 from k2_streams.feeds.decoded import Decoded
 from k2_streams.runtime.epoch import Standing
+from k2_streams.runtime.headers import LINE, last_header
 from k2_streams.state.table import Table
 
 Indices = npt.NDArray[np.int64]
 
 #: What a line may be called: it goes into events, paths of metrics and answers.
 _LINE = re.compile(rb"[A-Za-z0-9._-]{1,32}")
-_HEADER = "line"
+#: Lines of one exchange that a partition tells apart, so that a scope has room for all of them and
+#: for messages without a line.
+MAX_LINES_OF_EXCHANGE = MAX_LINES - 1
 
 
 class Named(NamedTuple):
@@ -29,6 +32,8 @@ class Named(NamedTuple):
 
     lined: Lined | None  # None: no line was ever named in this partition
     bad: tuple[int, ...]
+    forgotten: frozenset[LineKey] = frozenset()  # lines whose room another one has taken
+    excess: int = 0  # records whose line is one too many: they count as without one
 
 
 class LineKeeper:
@@ -42,25 +47,41 @@ class LineKeeper:
         if standing.held:
             self.took(table.all())
 
-    def named(self, records: Sequence[Any], now_ms: Indices) -> Named:
-        """By which line each record came."""
+    def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
+        """By which line each record came. Changes nothing.
+
+        A partition tells at most `MAX_LINES_OF_EXCHANGE` lines of an exchange apart, and
+        `MAX_LINE_STATS` in all. A line beyond takes the room of the one that was silent for
+        longest, if that was longer than `HOLD_MS`; else its records count as without a line. That
+        follows from the records and their order, not from batches.
+
+        Args:
+            records: in the order of the source.
+            exchanges: of each record; "" where its sequence is not looked at.
+            now_ms: stream time at each.
+        """
         line = np.full(len(records), -1, np.int32)
-        names: dict[bytes, int] = {}
+        codes: dict[str, int] = {}
         bad: list[int] = []
-        for at, record in enumerate(records):
-            for header, value in record.headers:
-                if header != _HEADER:
-                    continue
-                if _LINE.fullmatch(value):
-                    line[at] = names.setdefault(value, len(names))
-                else:
-                    bad.append(at)
-                break
-        if not names and not self._stats:
-            return Named(None, tuple(bad))
         seen_ms = {(one.exchange, one.line): one.seen_ms for one in self._stats}
-        texts = [name.decode("ascii") for name in names]
-        return Named(Lined(texts, line, now_ms, seen_ms), tuple(bad))
+        room = _Room(dict(seen_ms))
+        excess = 0
+        for at, record in enumerate(records):
+            value = last_header(record.headers, LINE) if record.headers else None
+            if value is None:
+                continue
+            if not _LINE.fullmatch(value):
+                bad.append(at)
+            elif exchanges[at]:
+                name = value.decode("ascii")
+                if room.takes((exchanges[at], name), int(now_ms[at])):
+                    line[at] = codes.setdefault(name, len(codes))
+                else:
+                    excess += 1
+        if not codes and not self._stats:
+            return Named(None, tuple(bad), excess=excess)
+        lined = Lined(list(codes), line, now_ms, seen_ms)
+        return Named(lined, tuple(bad), frozenset(room.forgotten - set(room.seen_ms)), excess)
 
     def took(self, states: Mapping[str, ScopeState]) -> None:
         """Scopes have changed: when is the first of their held gaps released?"""
@@ -84,16 +105,53 @@ class LineKeeper:
             events += opened
         return events
 
-    def count(self, decoded: Decoded, members: Indices, lined: Lined, copies: Copies) -> None:
-        """Add a batch's figures: what these messages, whose scopes are known, brought."""
+    @staticmethod
+    def figures(
+        decoded: Decoded, members: Indices, lined: Lined, copies: Copies
+    ) -> list[LineStats]:
+        """What these messages of a batch, whose scopes are known, add to the lines' figures."""
         exchange, exchanges = exchanges_of(decoded.scopes, decoded.scope[members])
-        stats = stats_of(
+        return stats_of(
             lined.of(members), exchange, exchanges, copies.of_members(members),
             decoded.event_time_ns[members],
         )  # fmt: skip
+
+    def count(self, stats: list[LineStats], forgotten: frozenset[LineKey]) -> None:
+        """Add a batch's figures, and drop those of lines whose room another one has taken."""
         if stats:
-            self._stats = added(self._stats, stats)
+            kept = [one for one in self._stats if (one.exchange, one.line) not in forgotten]
+            more = [one for one in stats if (one.exchange, one.line) not in forgotten]
+            self._stats = added(kept, more)
 
     def standing(self, now_ms: int) -> Standing:
         """Where the partition stands."""
         return Standing(now_ms, self._stats, len(self._deadlines_ms))
+
+
+class _Room:
+    """Which lines a partition tells apart, from message to message."""
+
+    def __init__(self, seen_ms: dict[LineKey, int]) -> None:
+        self.seen_ms = seen_ms
+        self.forgotten: set[LineKey] = set()
+
+    def takes(self, key: LineKey, now_ms: int) -> bool:
+        """Whether a message by this line counts as by this line."""
+        if key not in self.seen_ms and not self._has_room(key[0], now_ms):
+            return False
+        self.seen_ms[key] = now_ms
+        return True
+
+    def _has_room(self, exchange: str, now_ms: int) -> bool:
+        """Whether there is room for one more line of an exchange, made if need be."""
+        rivals = [key for key in self.seen_ms if key[0] == exchange]
+        if len(rivals) < MAX_LINES_OF_EXCHANGE:
+            if len(self.seen_ms) < MAX_LINE_STATS:
+                return True
+            rivals = list(self.seen_ms)
+        silent = min(rivals, key=lambda key: (self.seen_ms[key], key))
+        if self.seen_ms[silent] > now_ms - HOLD_MS:
+            return False
+        del self.seen_ms[silent]
+        self.forgotten.add(silent)
+        return True

@@ -1,60 +1,59 @@
 """Raw records in, an epoch out: decode > validate > sequence > ids > rows.
 
-No I/O here: what is read comes as arguments, what is to be sent grows in the epoch.
+No I/O here but reads of the state: what is read comes as arguments, what is to be sent grows in the
+epoch. All that can fail is done before the epoch or the state is changed, so records that cannot be
+processed leave nothing behind.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core.bloom import Bools
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.instruments import PriceDomains, positive_prices
-from k2_streams.core.lines_batch import Copies, Lined
-from k2_streams.core.partitioner import partition_of
+from k2_streams.core.line_stats import LineKey, LineStats
+from k2_streams.core.lines_batch import Copies
 from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
-from k2_streams.core.sequence_batch import Batch, BatchStep, step_batch
+from k2_streams.core.sequence_batch import Batch as Messages
+from k2_streams.core.sequence_batch import BatchStep, Ruled, step_batch
+from k2_streams.core.sessions import SessionRule
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import Ticks
-from k2_streams.failpoints import failpoint
-from k2_streams.feeds.feed import (
-    CANONICAL,
-    Bad,
-    Decoded,
-    Feed,
-    Feeds,
-    Kind,
-    RawBatch,
-    UnknownFeedError,
-    feed,
-)
+from k2_streams.failpoints import failpoint_of_records
+from k2_streams.feeds.feed import Bad, Decoded, Feeds, Kind
+from k2_streams.runtime.decoding import OTHER_FEEDS, Batch, Decoding, Record
 from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing, dead_letter
-from k2_streams.runtime.line_keeper import LineKeeper
+from k2_streams.runtime.line_keeper import LineKeeper, Named
+from k2_streams.runtime.processing_error import ProcessingError, StateReadError
 from k2_streams.runtime.row_ids import (
-    Bools,
-    Judged,
-    RowIds,
+    NewIds,
+    Sequenced,
+    are_by_id,
+    have_ids,
     message_counts,
-    rows_told_by_id,
-    told_by_id,
+    repeated,
 )
 from k2_streams.state.ids import IdTable
 from k2_streams.state.table import Table
 
-#: Scope keys whose partition is remembered: 1 MiB.
-PARTITION_CACHE_MAX = 20_000
+#: The reason of a dead letter that K2's own code, or a feed's, failed on.
+PROCESSING_ERROR = "processing-error"
+#: Append times outside are taken for the nearest inside: nothing made of one leaves 64 bits. Kafka
+#: allows any, -1 for none among them, on a topic whose times are the producers'.
+MIN_APPEND_MS, MAX_APPEND_MS = 0, 9_000_000_000_000  # the year 2255
 
 _ACCEPTED = np.zeros(max(Verdict) + 1, dtype=bool)
 _ACCEPTED[[int(verdict) for verdict in ACCEPTED]] = True
 
-Record = Any  # aiokafka.ConsumerRecord
 Indices = npt.NDArray[np.int64]
 
 
@@ -70,12 +69,15 @@ class Judging:
 JUDGING = Judging()
 
 
-def feed_of(record: Record) -> str:
-    """The name in the header `feed`; the canonical JSON object without one."""
-    for name, value in record.headers:
-        if name == "feed":
-            return str(value.decode(errors="replace"))
-    return CANONICAL
+class _Change(NamedTuple):
+    """What records bring about, before anything of it is taken."""
+
+    epoch: Epoch
+    stepped: BatchStep | None
+    figures: list[LineStats]
+    forgotten: frozenset[LineKey]  # lines whose room another one has taken
+    ids: NewIds
+    now_ms: int
 
 
 class Sequencer:
@@ -96,213 +98,176 @@ class Sequencer:
         notional: Notional = of_ones,
     ) -> None:
         self._stream = stream
-        self._feeds = feeds
         self._partition = partition
-        self._partitions = partitions
         self._table = table
-        self._row_ids = RowIds(ids)
-        self._now_ms = standing.append_time_ms  # the partition's time
+        self._ids = ids
+        self._now_ms = standing.append_time_ms  # stream time
         self._lines = LineKeeper(table, partition, standing)
-        self._judging = judging
+        self._horizon_ms = judging.horizon_ms
         self._enriches = enriches
         self._notional = notional
         self._ticks = Ticks()
-        self._at_home: dict[str, bool] = {}
+        self._decoding = Decoding(
+            feeds,
+            stream.row_schema,
+            stream.raw,
+            partition,
+            partitions,
+            check_partition=judging.check_partition,
+            price_domains=judging.price_domains,
+        )
 
     def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
-        """Add records to the epoch, in the order of each scope; `end` is the next position."""
-        for name, members in self._by_feed(records):
-            epoch.feeds[name] += len(members)
-            times_ms = np.fromiter((r.timestamp for r in members), np.int64, len(members))
-            now_ms = np.maximum.accumulate(np.maximum(times_ms, self._now_ms))
-            self._now_ms = int(now_ms[-1])
-            try:
-                decoder = feed(name, self._feeds)
-            except UnknownFeedError as error:
-                everything = [
-                    Bad(i, "unknown-feed", "feed", str(error)) for i in range(len(members))
-                ]
-                self._bury(members, everything, epoch)
-                continue
-            self._process(decoder, members, times_ms, now_ms, epoch)
-        epoch.events += self._lines.released(self._now_ms)
-        epoch.records += len(records)
-        epoch.position = end
-        epoch.standing = self._lines.standing(self._now_ms)
+        """Add records to the epoch, in the order of each scope; `end` is the next position.
 
-    def _by_feed(self, records: Sequence[Record]) -> list[tuple[str, Sequence[Record]]]:
-        """Runs of records of one feed; one run where, as nearly always, all are of one."""
-        names = [feed_of(record) if record.headers else CANONICAL for record in records]
-        if len(set(names)) <= 1:
-            return [(names[0], records)] if names else []
-        changes = [i for i in range(1, len(names)) if names[i] != names[i - 1]]
-        cuts = [0, *changes, len(names)]
-        return [(names[start], records[start:end]) for start, end in pairwise(cuts)]
+        Raises:
+            ProcessingError: what is in the records could not be processed, by a bug of K2 or of a
+                feed. Neither the epoch nor the state has anything of them.
+            StateReadError: the state's store could not be read; the task is over.
+        """
+        if records:
+            self._take(self._change(records, None), epoch)
+        self._move(end, epoch)
 
-    def _process(
-        self,
-        decoder: Feed,
-        records: Sequence[Record],
-        times_ms: Indices,
-        now_ms: Indices,
-        epoch: Epoch,
-    ) -> None:
-        raw = RawBatch(
-            partition=self._partition,
-            offsets=np.fromiter((r.offset for r in records), np.int64, len(records)),
-            append_time_ms=times_ms,
-            keys=[r.key for r in records],
-            values=[r.value for r in records],
-            price_domains=self._judging.price_domains,
-        )
-        decoded = decoder.decode(raw)
-        failpoint("source.decoded")
-        bad = list(decoded.bad)
-        kind = decoded.kind
-        if self._judging.check_partition:
-            kind = self._send_home(decoded, bad)
-        named = self._lines.named(records, now_ms)
+    def refuse(self, record: Record, error: ProcessingError, end: int, epoch: Epoch) -> None:
+        """Add a record that `process` failed on, alone, as a dead letter.
+
+        Its number counts as received if so much of it can be processed.
+        """
+        try:
+            change = self._change([record], error)
+        except ProcessingError:
+            change = self._unread(record, error)
+        self._take(change, epoch)
+        self._move(end, epoch)
+
+    # -- what records bring about ----------------------------------------------------------------
+
+    def _change(self, records: Sequence[Record], refused: ProcessingError | None) -> _Change:
+        """What records bring about; of `refused`, a single one, no more than its number."""
+        feed: str | None = None
+        try:
+            times_ms, now_ms = self._times(records)
+            batch = self._decoding.decode(records, times_ms, now_ms)
+            if len(batch.counts) == 1:
+                (feed,) = batch.counts
+            if refused is not None:
+                batch = _only_its_number(batch, refused)
+            return self._sequenced(records, batch)
+        except (ProcessingError, StateReadError, MemoryError):
+            self._ticks.forget()
+            raise
+        except Exception as error:
+            self._ticks.forget()  # it may have seen rows that never come
+            offsets = [record.offset for record in records]
+            place = (self._stream.raw, self._partition)
+            raise ProcessingError.of(error, *place, offsets, feed) from error
+
+    def _unread(self, record: Record, error: ProcessingError) -> _Change:
+        """A record of which nothing can be processed."""
+        _, now_ms = self._times([record])
+        epoch = Epoch(self._stream, 0, records=1)
+        epoch.feeds[error.feed or OTHER_FEEDS] += 1
+        self._add_dead_letters([record], [_processing_error(error)], now_ms, epoch)
+        return _Change(epoch, None, [], frozenset(), NewIds(self._ids), int(now_ms[-1]))
+
+    def _times(self, records: Sequence[Record]) -> tuple[Indices, Indices]:
+        """The append time of each record, and stream time at it."""
+        times_ms = np.fromiter((r.timestamp for r in records), np.int64, len(records))
+        times_ms = np.clip(times_ms, MIN_APPEND_MS, MAX_APPEND_MS)
+        return times_ms, np.maximum.accumulate(np.maximum(times_ms, self._now_ms))
+
+    def _sequenced(self, records: Sequence[Record], batch: Batch) -> _Change:
+        decoded, bad = batch.decoded, batch.bad
+        kind, known = decoded.kind, decoded.scope >= 0
+        named = self._lines.named(records, _exchanges(batch), batch.now_ms)
         if named.bad:
-            kind = self._refuse_lines(named.bad, kind, bad)
-        self._count(decoder, decoded, kind, epoch)
-        known = decoded.scope >= 0
-        counted = known & ((kind == Kind.TRADE) | (decoded.sequence >= 0))
-        members = np.flatnonzero(counted)
+            kind = _without_lines(named.bad, kind, bad)
+        members = np.flatnonzero(known & ((kind == Kind.TRADE) | (decoded.sequence >= 0)))
         verdicts = np.full(len(records), -1, np.int8)
         sessions = np.zeros(len(records), np.int32)
-        names = [""]
+        epoch = Epoch(self._stream, 0, records=len(records), feeds=batch.counts)
+        epoch.controls = _controls(batch, kind)
+        epoch.unknown = batch.unknown
+        epoch.excess_lines = named.excess
+        stepped, names = None, [""]
         if len(members):
-            stepped = self._step(decoder, decoded, raw, members, named.lined)
+            stepped = self._step(batch, members, named)
             verdicts[members] = stepped.verdicts
             sessions[members] = stepped.session
             names = stepped.session_names
-            self._take(stepped, epoch)
             stale = np.flatnonzero((verdicts == Verdict.STALE) & (kind == Kind.TRADE))
-            bad += [
-                Bad(int(i), "stale", "sequence", "in or below an abandoned range") for i in stale
-            ]
-        judged = Judged(kind, verdicts, sessions, names, now_ms)
-        by_id = rows_told_by_id(decoder, decoded, verdicts)
-        kept = self._kept(decoder, decoded, judged, by_id, epoch)
+            detail = "in or below an abandoned range"
+            bad += [Bad(i, "stale", "sequence", detail) for i in stale.tolist()]
+        found = Sequenced(
+            kind, verdicts, sessions, names, batch.now_ms, batch.feed, batch.descriptions
+        )
+        ids = NewIds(self._ids)
+        by_id = have_ids(decoded, found)
+        kept = self._kept(decoded, found, by_id, ids, epoch)
+        figures: list[LineStats] = []
         if named.lined is not None and len(members):
             new = message_counts(decoded, by_id), message_counts(decoded, by_id & kept)
-            copies = Copies.of(verdicts, told_by_id(decoder, verdicts) & (kind == Kind.TRADE), *new)
-            self._lines.count(decoded, members, named.lined, copies)
-        self._accept(decoded, raw, judged, kept, epoch)
-        self._bury(records, bad, epoch)
+            copies = Copies.of(verdicts, are_by_id(found) & (kind == Kind.TRADE), *new)
+            figures = self._lines.figures(decoded, members, named.lined, copies)
+        self._add_rows(batch, found, kept, epoch)
+        self._add_dead_letters(records, bad, batch.append_time_ms, epoch)
+        now_ms = int(batch.now_ms[-1])
+        return _Change(epoch, stepped, figures, named.forgotten, ids, now_ms)
 
-    @staticmethod
-    def _count(decoder: Feed, decoded: Decoded, kind: npt.NDArray[np.int8], epoch: Epoch) -> None:
-        """Count control messages by a bounded set of names, and attributes that are unknown."""
-        named = decoder.description.event
-        epoch.controls.update(
-            (decoder.name, named(decoded.events.get(message, "")))
-            for message in np.flatnonzero(kind == Kind.CONTROL).tolist()
-        )
-        for attribute, count in decoded.unknown.items():
-            epoch.unknown[decoder.name, attribute] += count
-
-    def _send_home(self, decoded: Decoded, bad: list[Bad]) -> npt.NDArray[np.int8]:
-        """Mark records whose key belongs in another partition: their numbers count there."""
-        away = np.array([not self._is_home(scope) for scope in decoded.scopes], dtype=bool)
-        if not away.any():
-            return decoded.kind
-        lost = (decoded.scope >= 0) & away[decoded.scope]
-        already = {entry.message for entry in bad}
-        for i in np.flatnonzero(lost):
-            if int(i) not in already:
-                home = partition_of(decoded.scopes[decoded.scope[i]].encode(), self._partitions)
-                bad.append(
-                    Bad(int(i), "wrong-partition", "key", f"expected partition {home} of its key")
-                )
-        decoded.scope[lost] = -1
-        return np.where(lost, np.int8(Kind.BAD), decoded.kind)
-
-    @staticmethod
-    def _refuse_lines(
-        refused: tuple[int, ...], kind: npt.NDArray[np.int8], bad: list[Bad]
-    ) -> npt.NDArray[np.int8]:
-        """Mark records that name no line: their numbers count, as of a record without one."""
-        already = {entry.message for entry in bad}
-        for at in refused:
-            if at not in already:
-                detail = "expected 1 to 32 of A-Z a-z 0-9 . _ -"
-                bad.append(Bad(at, "bad-line", "line", detail))
-        changed = kind.copy()
-        changed[list(refused)] = Kind.BAD
-        return changed
-
-    def _is_home(self, scope: str) -> bool:
-        home = self._at_home.get(scope)
-        if home is None:
-            if len(self._at_home) >= PARTITION_CACHE_MAX:
-                self._at_home.clear()
-            home = partition_of(scope.encode(), self._partitions) == self._partition
-            self._at_home[scope] = home
-        return home
-
-    def _step(
-        self,
-        decoder: Feed,
-        decoded: Decoded,
-        raw: RawBatch,
-        members: Indices,
-        lined: Lined | None,
-    ) -> BatchStep:
-        batch = Batch(
+    def _step(self, batch: Batch, members: Indices, named: Named) -> BatchStep:
+        decoded, lined = batch.decoded, named.lined
+        rules = [description.session_rule for description in batch.descriptions]
+        messages = Messages(
             scopes=decoded.scopes,
             scope=decoded.scope[members],
             sequence=decoded.sequence[members],
             session=decoded.session[members],
             sessions=decoded.sessions,
             event_time_ns=decoded.event_time_ns[members],
-            offset=raw.offsets[members],
-            append_ms=raw.append_time_ms[members],
+            offset=batch.offsets[members],
+            append_ms=batch.append_time_ms[members],
             partition=self._partition,
             lined=None if lined is None else lined.of(members),
+            ruled=_ruled(rules, batch.feed[members]),
         )
-        rule = decoder.description.session_rule
-        return step_batch(self._table.get, batch, rule, self._judging.horizon_ms)
+        return step_batch(self._state, messages, rules[0], self._horizon_ms)
 
-    def _take(self, stepped: BatchStep, epoch: Epoch) -> None:
-        for scope, state in stepped.states.items():
-            self._table.put(scope, state)
-        self._lines.took(stepped.states)
-        epoch.events += stepped.events
-        epoch.duplicates.update(stepped.duplicates)
-        counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
-        for verdict in Verdict:
-            epoch.verdicts[verdict.name.lower()] += int(counts[verdict])
+    def _state(self, scope: str) -> ScopeState | None:
+        try:
+            return self._table.get(scope)
+        except Exception as error:
+            raise StateReadError(f"scope {scope}: {error}") from error
 
     def _kept(
-        self, decoder: Feed, decoded: Decoded, judged: Judged, by_id: Bools, epoch: Epoch
+        self, decoded: Decoded, found: Sequenced, by_id: Bools, ids: NewIds, epoch: Epoch
     ) -> Bools:
         """Of each row, whether it is accepted and no repeat."""
-        verdicts = judged.verdicts
-        accepted = (judged.kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
+        verdicts = found.verdicts
+        accepted = (found.kind == Kind.TRADE) & (verdicts >= 0) & _ACCEPTED[verdicts]
         kept: Bools = accepted[decoded.rows.column("message").to_numpy()]
-        asked = kept & by_id
-        return kept & ~self._row_ids.repeated(decoder, decoded, judged, asked, epoch.duplicates)
+        window, asked = self._ids.window, kept & by_id
+        return kept & ~repeated(ids, window, decoded, found, asked, epoch.duplicates)
 
-    def _accept(
-        self, decoded: Decoded, raw: RawBatch, judged: Judged, kept: Bools, epoch: Epoch
-    ) -> None:
-        rows, verdicts = decoded.rows, judged.verdicts
+    def _add_rows(self, batch: Batch, found: Sequenced, kept: Bools, epoch: Epoch) -> None:
+        """The rows of accepted trades that are no repeats."""
+        decoded, rows, verdicts = batch.decoded, batch.decoded.rows, found.verdicts
         message = rows.column("message").to_numpy()
         if not kept.all():
             rows = rows.filter(pa.array(kept))
             message = message[kept]
         if not rows.num_rows:
             return
+        failpoint_of_records("source.rows", self._partition, batch.offsets[message])
         sequence = decoded.sequence[message]
         derived = {
             "session": pa.DictionaryArray.from_arrays(
-                pa.array(judged.sessions[message]), pa.array(judged.names, pa.string())
+                pa.array(found.sessions[message]), pa.array(found.names, pa.string())
             ),
             "sequence": pa.array(sequence, mask=sequence < 0),
             "late": pa.array(verdicts[message] == Verdict.LATE),
-            "ingest_time": pc.multiply(pa.array(raw.append_time_ms[message]), 1000).cast(MICROS),
-            "source_offset": pa.array(raw.offsets[message]),
+            "ingest_time": pc.multiply(pa.array(batch.append_time_ms[message]), 1000).cast(MICROS),
+            "source_offset": pa.array(batch.offsets[message]),
         }
         columns = dict(zip(rows.schema.names, rows.columns, strict=True)) | derived
         columns |= self._enriched(rows, derived["late"])
@@ -329,7 +294,9 @@ class Sequencer:
             return {}
         return {"notional": self._notional(rows), "tick_direction": self._ticks.of(rows, late)}
 
-    def _bury(self, records: Sequence[Record], bad: Sequence[Bad], epoch: Epoch) -> None:
+    def _add_dead_letters(
+        self, records: Sequence[Record], bad: Sequence[Bad], times_ms: Indices, epoch: Epoch
+    ) -> None:
         for entry in sorted(bad, key=lambda found: found.message):
             record = records[entry.message]
             epoch.reasons[entry.reason] += 1
@@ -341,9 +308,94 @@ class Sequencer:
                     key=record.key,
                     value=record.value,
                     headers=tuple(record.headers),
-                    timestamp_ms=record.timestamp,
+                    timestamp_ms=int(times_ms[entry.message]),
                     reason=entry.reason,
                     field_name=entry.field,
                     detail=entry.detail,
                 )
             )
+
+    # -- taking it -------------------------------------------------------------------------------
+
+    def _take(self, change: _Change, epoch: Epoch) -> None:
+        """Into the epoch and the state. Nothing here depends on what records hold."""
+        self._now_ms = change.now_ms
+        stepped = change.stepped
+        if stepped is not None:
+            for scope, state in stepped.states.items():
+                self._table.put(scope, state)
+            self._lines.took(stepped.states)
+            self._lines.count(change.figures, change.forgotten)
+            epoch.events += stepped.events
+            epoch.duplicates.update(stepped.duplicates)
+            counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
+            for verdict in Verdict:
+                epoch.verdicts[verdict.name.lower()] += int(counts[verdict])
+        change.ids.take()
+        epoch.add(change.epoch)
+
+    def _move(self, end: int, epoch: Epoch) -> None:
+        """All records before `end` have been added."""
+        epoch.events += self._lines.released(self._now_ms)
+        epoch.position = end
+        epoch.standing = self._lines.standing(self._now_ms)
+
+
+def _controls(batch: Batch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, str]]:
+    """Control messages by feed and a bounded set of names."""
+    events, feeds = batch.decoded.events, batch.feed.tolist()
+    return Counter(
+        (batch.names[feeds[at]], batch.descriptions[feeds[at]].event(events.get(at, "")))
+        for at in np.flatnonzero(kind == Kind.CONTROL).tolist()
+    )
+
+
+def _exchanges(batch: Batch) -> list[str]:
+    """The exchange of each record; "" of one whose sequence is not looked at."""
+    decoded = batch.decoded
+    of = [scope.partition(":")[0] for scope in decoded.scopes]
+    looked_at = (decoded.scope >= 0) & ((decoded.kind == Kind.TRADE) | (decoded.sequence >= 0))
+    scopes = np.where(looked_at, decoded.scope, -1).tolist()
+    return [of[scope] if scope >= 0 else "" for scope in scopes]
+
+
+def _ruled(rules: list[SessionRule], feed: npt.NDArray[np.int16]) -> Ruled | None:
+    """The rules of messages whose feeds differ in it."""
+    if all(rule is rules[0] for rule in rules):
+        return None
+    distinct = list(dict.fromkeys(rules))
+    of = np.array([distinct.index(rule) for rule in rules], np.int8)
+    return Ruled(distinct, of[feed])
+
+
+def _without_lines(
+    refused: tuple[int, ...], kind: npt.NDArray[np.int8], bad: list[Bad]
+) -> npt.NDArray[np.int8]:
+    """Mark records that name no line: their numbers count, as of a record without one."""
+    already = {entry.message for entry in bad}
+    detail = "expected 1 to 32 of A-Z a-z 0-9 . _ -"
+    bad += [Bad(at, "bad-line", "line", detail) for at in refused if at not in already]
+    changed = kind.copy()
+    changed[list(refused)] = Kind.BAD
+    return changed
+
+
+def _only_its_number(batch: Batch, error: ProcessingError) -> Batch:
+    """A record that is refused: its scope and number count, as far as both could be read."""
+    decoded = batch.decoded
+    readable = decoded.sequence >= 0
+    return replace(
+        batch,
+        decoded=replace(
+            decoded,
+            kind=np.full(1, Kind.BAD, np.int8),
+            scope=np.where(readable, decoded.scope, np.int32(-1)),
+            rows=decoded.rows.slice(0, 0),
+        ),
+        bad=[_processing_error(error)],
+    )
+
+
+def _processing_error(error: ProcessingError) -> Bad:
+    feed = f" (feed {error.feed})" if error.feed else ""
+    return Bad(0, PROCESSING_ERROR, None, f"{error.error}{feed}")

@@ -40,18 +40,33 @@ class Raw(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
-def value(symbol: str, sequence: int, hours: int) -> bytes:
+def value(symbol: str, sequence: int, hours: int, exchange: str = "X") -> bytes:
     return json.dumps(
         {
-            "exchange": "X",
+            "exchange": exchange,
             "symbol": symbol,
             "price": "1.25",
             "quantity": "3",
             "exchange_time_ns": BASE_NS + hours * 3_600 * 10**9 + sequence,
             "sequence": sequence,
+        }
+    ).encode()
+
+
+def native(symbol: str, sequence: int, hours: int) -> bytes:
+    time_ms = BASE_NS // 10**6 + hours * 3_600_000
+    return json.dumps(
+        {
+            "e": "trade",
+            "s": symbol,
+            "t": sequence,
+            "p": "1.5",
+            "q": "3",
+            "T": time_ms,
+            "m": True,
         }
     ).encode()
 
@@ -73,6 +88,49 @@ IDS = st.builds(
     st.sampled_from("AD"),
     st.integers(0, 9),
 )
+#: Of two feeds whose sessions begin differently, under keys that they share.
+SHARED = st.builds(
+    lambda symbol, sequence, hours, is_native: (
+        f"BINANCE:{symbol}".encode(),
+        native(symbol, sequence, hours) if is_native else value(symbol, sequence, hours, "BINANCE"),
+        ((("feed", b"binance.spot"),) if is_native else ()),
+    ),
+    st.sampled_from("AB"),
+    st.integers(0, 12),
+    st.sampled_from([0, 0, 0, 2]),
+    st.booleans(),
+)
+#: Of a feed whose trades are identified by their id in any session, beside those of `IDS`.
+ADVANCED = st.builds(
+    lambda number, sequence: (
+        b"COINBASE:@1",
+        json.dumps(
+            {
+                "channel": "market_trades",
+                "sequence_num": sequence,
+                "timestamp": "2023-11-14T22:13:20Z",
+                "events": [
+                    {
+                        "type": "update",
+                        "trades": [
+                            {
+                                "product_id": "A-USD",
+                                "trade_id": str(number),
+                                "price": "1.25",
+                                "size": "3",
+                                "time": "2023-11-14T22:13:20Z",
+                                "side": "BUY",
+                            }
+                        ],
+                    }
+                ],
+            }
+        ).encode(),
+        (("feed", b"coinbase.advanced"),),
+    ),
+    st.integers(0, 5),
+    st.integers(0, 9),
+)
 BAD = st.sampled_from(
     [
         (b"X:A", b"{"),
@@ -84,7 +142,20 @@ BAD = st.sampled_from(
         (b"X:A", value("A", 4, 0).replace(b"1.25", b"-1")),
     ]
 )
-HEADERS = st.sampled_from([(), (), (), (("feed", b"nobody"),), (("trace", b"1"),)])
+HEADERS = st.sampled_from(
+    [
+        (),
+        (),
+        (),
+        (("feed", b"nobody"),),
+        (("trace", b"1"),),
+        (("feed", None),),
+        (("feed", b"nobody"), ("feed", None)),
+        (("feed", b"\xff"),),
+        (("line", None),),
+        (("", b""), ("feed", b"")),
+    ]
+)
 LINES = st.sampled_from(
     [
         (("line", b"A"),),
@@ -93,18 +164,24 @@ LINES = st.sampled_from(
         (("line", b"B"),),
         (),
         (("line", b" "),),
+        (("line", b"B"), ("line", b"A")),
+        (("line", b"A"), ("line", None)),
     ]
 )
+#: More than an exchange may have: the last ones have room only if others are silent.
+MANY_LINES = st.sampled_from([(("line", b"L%d" % number),) for number in range(18)])
 
 
 @st.composite
 def records(draw: Any) -> list[Raw]:
-    made = draw(st.lists(st.one_of(GOOD, GOOD, GOOD, IDS, BAD), min_size=1, max_size=40))
-    headers = draw(st.sampled_from([HEADERS, LINES]))
+    kinds = st.one_of(GOOD, GOOD, GOOD, IDS, SHARED, SHARED, ADVANCED, BAD)
+    made = draw(st.lists(kinds, min_size=1, max_size=40))
+    headers = draw(st.sampled_from([HEADERS, LINES, MANY_LINES]))
     now_ms, raw = BASE_NS // 10**6, []
-    for offset, (key, content) in enumerate(made):
+    for offset, (key, content, *own) in enumerate(made):
         now_ms += draw(st.sampled_from([0, 0, 1, 5_000, 30_000, 61_000, -10]))
-        raw.append(Raw(offset, now_ms, key, content, draw(headers)))
+        more = own[0] if own else ()
+        raw.append(Raw(offset, now_ms, key, content, draw(headers) + more))
     return raw
 
 

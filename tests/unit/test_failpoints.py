@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from k2_streams import failpoints
-from k2_streams.failpoints import POINTS, FailpointError, arm, failpoint, failpoint_in_loop, parse
+from k2_streams.failpoints import (
+    POINTS,
+    FailpointError,
+    arm,
+    failpoint,
+    failpoint_in_loop,
+    failpoint_of_records,
+    parse,
+)
 from k2_streams.runtime.settings import SettingsError, from_environment
 
 PACKAGE = Path(failpoints.__file__).parent
@@ -33,9 +41,9 @@ def test_every_point_is_in_the_code_once_and_no_other() -> None:
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
-                and node.func.id in {"failpoint", "failpoint_in_loop"}
+                and node.func.id in {"failpoint", "failpoint_in_loop", "failpoint_of_records"}
             ):
-                (name,) = node.args
+                name = node.args[0]
                 assert isinstance(name, ast.Constant)
                 found[name.value] += 1
     assert found == Counter(POINTS)
@@ -45,6 +53,20 @@ def test_without_a_plan_nothing_happens() -> None:
     """Off by default."""
     for point in POINTS:
         failpoint(point)
+    failpoint_of_records("source.rows", 0, [1])
+
+
+def test_an_error_on_a_record_is_raised_whenever_that_record_comes() -> None:
+    """A record that K2 fails on stays so, however often and with whatever else it is read."""
+    arm(parse("source.rows=raise-on:2/17"))
+    failpoint_of_records("source.rows", 2, [16, 18])
+    failpoint_of_records("source.rows", 1, [17])
+    for offsets in ([16, 17], [17]):
+        with pytest.raises(FailpointError):
+            failpoint_of_records("source.rows", 2, offsets)
+    for wrong in ("source.rows=raise-on:17", "lake.taken=raise-on:0/1", "source.rows=raise-on:"):
+        with pytest.raises(ValueError, match="raise-on"):
+            parse(wrong)
 
 
 async def test_an_error_is_raised_the_nth_time_and_only_then(tmp_path: Path) -> None:
