@@ -18,6 +18,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "NORMAL"
     lag_records: int = 0  # raw records not yet judged
     dead_letters: int = 0  # raw records that could not be used, ever
+    dead_letters_next: dict[int, int] = {}  # counted are those of records of the log below these
     stalled: bool = False  # the log's last stable offset stands still below its end
 
 
@@ -47,6 +48,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool  # complete, and no gap of the range is expected to become known any more
     deferred: int  # raw records put off that waited at these offsets
     dead_letters: int
+    dead_letters_complete: bool  # counted are at least those of the records below `offsets`
     lag_records: int
     level: str
     stalled: bool

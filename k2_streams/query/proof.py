@@ -89,6 +89,9 @@ def answer(
         settled=False,
         deferred=token.deferred,
         dead_letters=state.dead_letters,
+        dead_letters_complete=all(
+            state.dead_letters_next.get(partition, 0) >= end for partition, end in offsets.items()
+        ),
         lag_records=state.lag_records,
         level=state.level,
         stalled=state.stalled,

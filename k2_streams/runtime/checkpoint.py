@@ -185,6 +185,7 @@ class Checkpoints:
             next_offset=epoch.position,
             epoch=last.epoch + 1,
             events=last.events + len(epoch.events),
+            dead_letters=(last.dead_letters or 0) + len(epoch.dead_letters),
             accepted_time_us=max(now_us, last.accepted_time_us),
             deferred_next=epoch.deferred_next,
             deferred_records=epoch.deferred,
@@ -219,6 +220,7 @@ class Checkpoints:
                 self._partition,
                 position.accepted_time_us,
                 events_so_far=position.events,
+                dead_letters_so_far=position.dead_letters or 0,
                 held=position.held,
             ),
         )

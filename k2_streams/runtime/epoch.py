@@ -24,6 +24,8 @@ HEADER_DEFERRED_FROM = "k2.deferred-from"
 HEADER_DEFERRED = "k2.deferred"
 #: Events of this partition published up to and with this record's transaction.
 HEADER_EVENTS = "k2.events"
+#: Dead letters of this partition published up to and with this record's transaction.
+HEADER_DEAD_LETTERS = "k2.dead-letters"
 #: Scopes with gaps that are held for a redundant line: their events are still to come.
 HEADER_HELD = "k2.held"
 
@@ -90,12 +92,18 @@ class Epoch:
         self.events += self.duplicates.events(source_partition=partition)
 
     def outputs(
-        self, partition: int, accepted_time_us: int, *, events_so_far: int, held: int
+        self,
+        partition: int,
+        accepted_time_us: int,
+        *,
+        events_so_far: int,
+        dead_letters_so_far: int,
+        held: int,
     ) -> list[Output]:
         """The sealed epoch as records: of the log, events, dead letters.
 
         There is at least one record of the log, if of no row: readers learn from its headers how
-        far the source has been worked, and how many events they must have seen.
+        far the source has been worked, and how many events and dead letters they must have seen.
         """
         headers = (
             (HEADER_RAW_NEXT, str(self.position).encode()),
@@ -105,6 +113,7 @@ class Epoch:
             ),
             (HEADER_DEFERRED, b"%d" % self.deferred),
             (HEADER_EVENTS, str(events_so_far).encode()),
+            (HEADER_DEAD_LETTERS, b"%d" % dead_letters_so_far),
             (HEADER_HELD, b"%d" % held),
         )
         values = self._log(partition, accepted_time_us)

@@ -109,7 +109,8 @@ class Node:
         return NodeState(
             level=self._level,
             lag_records=self._lag_records,
-            dead_letters=self.reader.dead_letters,
+            dead_letters=self.reader.dead_letters.total,
+            dead_letters_next=self.reader.dead_letters.reached(),
             stalled=bool(self.reader.stalled),
         )
 

@@ -75,6 +75,25 @@ async def checked_offsets(
     return position.next_offset, position.deferred_next
 
 
+async def dead_letters_so_far(context: TaskContext, partition: int, position: Position) -> int:
+    """How many dead letters the partition has: as the state says, once counted if it does not.
+
+    Nobody else writes to it: the task has fenced whoever did. A position of an earlier version
+    does not say, so the first take-over after it reads the whole partition.
+    """
+    if position.dead_letters is not None:
+        return position.dead_letters
+    at = (context.stream.dead_letter, partition)
+    async with LogReader(context.kafka) as reader:
+        begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
+        reader.assign({at: begin})
+        count = 0
+        while reader.position(*at) < end:
+            for chunk in await reader.poll():
+                count += len(chunk.records)
+    return count
+
+
 async def _holds_records(reader: LogReader, at: tuple[str, int]) -> bool:
     """Whether a partition holds a committed record; an aborted one takes offsets too."""
     begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]

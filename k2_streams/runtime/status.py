@@ -134,7 +134,7 @@ class Status:
             "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
             "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
             "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
-            "dead_letters": self._node.reader.dead_letters,
+            "dead_letters": self._node.reader.dead_letters.total,
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
             "dedup_ttl_s": self._settings.dedup_ttl_s,

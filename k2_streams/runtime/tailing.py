@@ -5,7 +5,6 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -22,9 +21,15 @@ from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail import Tail
-from k2_streams.runtime.epoch import HEADER_DEFERRED, HEADER_EVENTS, HEADER_HELD
+from k2_streams.runtime.epoch import (
+    HEADER_DEAD_LETTERS,
+    HEADER_DEFERRED,
+    HEADER_EVENTS,
+    HEADER_HELD,
+)
 from k2_streams.runtime.log_headers import judged, last, newest
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.published import Published
 from k2_streams.runtime.supervisor import Kept, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -61,10 +66,9 @@ class TailReader:
         supervisor: Supervisor,
     ) -> None:
         self.error: str | None = "starting"
-        self.dead_letters = 0
         self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
-        self._seen: Counter[int] = Counter()  # events read, per partition
-        self._expected: dict[int, tuple[int, int]] = {}  # events up to a position of the log
+        self.dead_letters = Published()
+        self._published = Published()  # events
         self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
         self.started = asyncio.Event()
@@ -122,7 +126,8 @@ class TailReader:
                 for tp in fresh:
                     offset = at.next_of(tp[0], tp[1]) or 0
                     said = await _before(reader, tp, offset, begins[tp])
-                    self._expected[tp[1]] = (said.events, offset)
+                    self._published.expect(tp[1], said.events, offset)
+                    self.dead_letters.expect(tp[1], said.dead_letters, offset)
                     self._tail.seek(
                         tp[1],
                         offset,
@@ -193,7 +198,7 @@ class TailReader:
     async def _poll_events(self, reader: LogReader) -> None:
         for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
             if chunk.topic == self._stream.dead_letter:
-                self.dead_letters += len(chunk.records)
+                self.dead_letters.read(chunk.partition, len(chunk.records))
             else:
                 self._fold(chunk)
             self._event_positions[chunk.topic, chunk.partition] = chunk.end
@@ -202,27 +207,25 @@ class TailReader:
             self._events_moved.notify_all()
 
     async def _events_of(self, chunk: Chunk) -> None:
-        """Wait, a little, until the events of these records are in the view.
+        """Wait, a little, until the events and dead letters of these records have been read.
 
         They are in the same transaction, but come by another fetch. An answer whose rows are ahead
-        of them says `gaps_complete: false`.
+        of them says `gaps_complete: false`, or `dead_letters_complete: false`.
         """
-        expected = newest(chunk.records, HEADER_EVENTS)
-        if expected is None:
-            return
-        self._expected[chunk.partition] = (expected, chunk.end)
+        partition, both = chunk.partition, (self._published, self.dead_letters)
+        self._published.expect(partition, newest(chunk.records, HEADER_EVENTS), chunk.end)
+        self.dead_letters.expect(partition, newest(chunk.records, HEADER_DEAD_LETTERS), chunk.end)
         async with self._events_moved:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVENTS_WAIT_S):
                     await self._events_moved.wait_for(
-                        lambda: self._seen[chunk.partition] >= expected
+                        lambda: all(one.has(partition) for one in both)
                     )
             self._cover()
 
     def _cover(self) -> None:
         """Say how far into the log the events reach."""
-        reached = {p: end for p, (n, end) in self._expected.items() if self._seen[p] >= n}
-        self._gaps.cover(reached)
+        self._gaps.cover(self._published.reached())
 
     def _fold(self, chunk: Chunk) -> None:
         for record in chunk.records:
@@ -238,7 +241,7 @@ class TailReader:
                 )
                 continue
             self._gaps.apply(event, chunk.partition, record.offset + 1)
-            self._seen[chunk.partition] += 1
+            self._published.read(chunk.partition, 1)
         self._gaps.advance(chunk.partition, chunk.end)
 
 
@@ -261,6 +264,7 @@ class _Said(NamedTuple):
     events: int = 0
     deferred: int = 0
     held: int | None = 0  # None: of a version that did not say
+    dead_letters: int | None = 0  # the same
 
 
 async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
@@ -283,6 +287,7 @@ async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: in
                         newest(below, HEADER_EVENTS) or 0,
                         last(below, HEADER_DEFERRED) or 0,
                         last(below, HEADER_HELD),
+                        last(below, HEADER_DEAD_LETTERS),
                     )
         if said is not None or start == begin:
             return said or _Said()

@@ -32,7 +32,7 @@ from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.deferred import Restored
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import take_ids_over
-from k2_streams.runtime.resume import checked_offsets
+from k2_streams.runtime.resume import checked_offsets, dead_letters_so_far
 from k2_streams.runtime.sequencer import Judging, Sequencer
 from k2_streams.runtime.supervisor import Job
 from k2_streams.runtime.transport import Fetched
@@ -172,9 +172,13 @@ class Task:
             accepted_time_us=0,
             rows=0,
             checksum=0,
+            dead_letters=0,
         )
         position = msgspec.structs.replace(
-            position, deferred_id=context.deferred.id, deferred_next=drain_from
+            position,
+            deferred_id=context.deferred.id,
+            deferred_next=drain_from,
+            dead_letters=await dead_letters_so_far(context, self.partition, position),
         )
         table: Table[ScopeState] = Table(
             self._store,

@@ -269,7 +269,7 @@ def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
     epoch = Epoch(TRADES, 17)
     epoch.seal(2)
-    (only,) = epoch.outputs(2, 5, events_so_far=3, held=0)
+    (only,) = epoch.outputs(2, 5, events_so_far=3, dead_letters_so_far=0, held=0)
     assert dict(only.headers)["k2.raw-next"] == b"17"
     assert dict(only.headers)["k2.events"] == b"3"
     assert pa.ipc.open_stream(only.value).read_all().num_rows == 0

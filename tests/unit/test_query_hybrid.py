@@ -427,6 +427,23 @@ async def test_the_proof_says_how_the_pipeline_stands(engine, world):
     assert (meta.dead_letters, meta.stalled) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("reached", "complete"),
+    [({}, False), ({0: 2}, False), ({0: 2, 1: 1}, False), ({0: 2, 1: 2}, True)],
+)
+async def test_the_proof_says_whether_the_dead_letters_are_those_of_its_rows(
+    engine, world, reached, complete
+):
+    world.add(0, [("A", T0)])
+    world.add(1, [("B", T0)])
+    state = NodeState(dead_letters=7, dead_letters_next=reached)
+    query = HybridQuery(
+        world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
+    )
+    meta = (await query.rows(RowsRequest())).meta
+    assert (meta.offsets, meta.dead_letters_complete) == ({0: 2, 1: 2}, complete)
+
+
 async def test_an_answer_says_what_waited_at_its_offsets(world):
     """Not what waits now: what was put off then is not in it, nor in an answer pinned there."""
     world.log.append(0, [("A", T0)])

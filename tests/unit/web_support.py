@@ -90,6 +90,7 @@ META = Meta(
     settled=True,
     deferred=0,
     dead_letters=0,
+    dead_letters_complete=True,
     lag_records=0,
     level="NORMAL",
     stalled=False,
