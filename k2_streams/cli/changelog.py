@@ -9,16 +9,18 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.cli.letter_list import printable
+from k2_streams.cli.lines import lines_of
 from k2_streams.cli.platform import NotReachedError, read_topic
+from k2_streams.cli.streams import BY_NAME
 from k2_streams.core.bloom import Hashes
 from k2_streams.core.dedup import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
-from k2_streams.runtime.kafka_settings import at
+from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import SettingsError, from_environment
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
 from k2_streams.state.ids_codec import decode_ids
@@ -44,6 +46,7 @@ class IdsEntry(msgspec.Struct, frozen=True):
 
 #: The table whose records are packed ids, not rows.
 IDS_TABLE = "dedup"
+TABLES = ("sequence", IDS_TABLE)
 #: Hashes of a bucket in the table for people; JSON has all.
 SHOWN_HASHES = 3
 
@@ -57,7 +60,7 @@ Examples:
   k2 changelog dedup --limit 20                   new trade ids of each checkpoint, by bucket
   k2 changelog dedup --key 3f2a                   those that hold an id whose hash begins so
 
-Exit codes: 0 shown; 2 it could not be read."""
+Exit codes: 0 shown; 2 it could not be read, or there is no such table or key."""
 
 
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,14 +79,23 @@ Exit codes: 0 shown; 2 it could not be read."""
     is_flag=True,
     help="One JSON object a record.  [default: where the output is no terminal]",
 )
+@click.option(
+    "--stream",
+    type=click.Choice(list(BY_NAME)),
+    default="trades",
+    show_default=True,
+    help="Whose table.",
+)
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
 def changelog(
+    *,
     table: str,
     key: str | None,
     partition: int | None,
     limit: int | None,
     newest: bool,
     as_json: bool,
+    stream: str,
     bootstrap: str | None,
 ) -> None:
     """Show the committed records of a TABLE's changelog, oldest first.
@@ -91,10 +103,13 @@ def changelog(
     The tables are `sequence` and `dedup`. Of ids their hashes are kept, and nothing else.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    console = Console()
     try:
-        settings = from_environment()
-        kafka = at(settings.kafka, bootstrap)
+        settings = from_environment(stream=BY_NAME[stream])
+        if table not in TABLES:
+            raise CannotError(
+                f"table {table!r}: expected {' or '.join(TABLES)}, found none of that name"
+            )
+        kafka = with_bootstrap(settings.kafka, bootstrap)
         topic = changelog_topic(settings.app_id, table)
         read = _ids if table == IDS_TABLE else _rows
         entries = asyncio.run(_collect(read(kafka, topic, key, partition), newest, limit))
@@ -102,11 +117,16 @@ def changelog(
         raise CannotError(f"no broker answers: {error}") from error
     except (SettingsError, NotReachedError, StateFormatError) as error:
         raise CannotError(str(error)) from error
-    if as_json or not console.is_terminal:
+    if key is not None and not entries and table != IDS_TABLE:
+        raise CannotError(
+            f"{topic}: expected records of key {key!r}, found none: keys are EXCHANGE:SYMBOL, "
+            "@position, or @deferred:EXCHANGE:SYMBOL"
+        )
+    if as_json or not Console().is_terminal:
         for entry in entries:
             click.echo(msgspec.json.encode(entry))
     else:
-        _print(console, entries)
+        _print(entries)
 
 
 async def _collect(entries: AsyncIterator[Entry], newest: bool, limit: int | None) -> list[Entry]:
@@ -134,7 +154,11 @@ async def _rows(
             raw = record.key or b""
             if key is not None and _name(raw) != key:
                 continue
-            value = msgspec.to_builtins(decode_entry(raw, record.value))
+            try:
+                value = named(decode_entry(raw, record.value))
+            except ValueError as error:
+                where = f"{topic} {number}:{record.offset}"
+                raise StateFormatError(f"{where}, key {_name(raw)!r}: {error}") from error
             yield Entry(number, record.offset, _time(record.timestamp_ms), _name(raw), value)
 
 
@@ -174,8 +198,21 @@ def _name(key: bytes) -> str:
     return key.decode(errors="replace")
 
 
-def _shown(value: Any) -> str:
-    """A value in a table's cell: of many ids how many, and the first."""
+def named(value: Any) -> Any:
+    """A value with the names of its fields, however compact its bytes are."""
+    if isinstance(value, msgspec.Struct):
+        return {name: named(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return named(value._asdict())
+    if isinstance(value, dict):
+        return {name: named(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [named(one) for one in value]
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value in a table's line: the names of its fields; of many ids how many, and the first."""
     if value is None:
         return "removed"
     if isinstance(value, list) and value and isinstance(value[0], IdsEntry):
@@ -183,16 +220,18 @@ def _shown(value: Any) -> str:
             {"bucket_end": one.bucket_end, "ids": one.ids, "hashes": one.hashes[:SHOWN_HASHES]}
             for one in value
         ]
+    if isinstance(value, dict):
+        return " ".join(
+            f"{name}={msgspec.json.encode(one).decode()}" for name, one in value.items()
+        )
     return msgspec.json.encode(value).decode()
 
 
-def _print(console: Console, entries: list[Entry]) -> None:
-    table = Table()
-    for name in ("partition", "offset", "time", "key", "value"):
-        table.add_column(name, justify="right" if name in {"partition", "offset"} else "left")
-    for entry in entries:
-        table.add_row(
-            str(entry.partition), str(entry.offset), entry.time, entry.key, _shown(entry.value)
-        )
-    console.print(table)
-    console.print(f"{len(entries):,} records", highlight=False)
+def _print(entries: list[Entry]) -> None:
+    rows = (
+        (str(one.partition), str(one.offset), one.time, printable(one.key), shown(one.value))
+        for one in entries
+    )
+    for line in lines_of(("partition", "offset", "time", "key", "value"), rows):
+        click.echo(line)
+    click.echo(f"{len(entries):,} records", err=True)

@@ -27,6 +27,9 @@ _COMMANDS = {
     "changelog": _Entry(
         "k2_streams.cli.changelog:changelog", "Show what a table's changelog holds."
     ),
+    "dead-letters": _Entry(
+        "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be used."
+    ),
     "demo": _Entry("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
     "demo-overload": _Entry(
         "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."

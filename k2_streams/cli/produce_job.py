@@ -25,7 +25,7 @@ from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.keys import EXCHANGE
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
-from k2_streams.runtime.kafka_settings import at
+from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
 #: Of synthetic messages, unless --exchange says otherwise.
@@ -212,7 +212,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
         settings = from_environment(stream=BY_NAME[options["stream"]])
-        settings = replace(settings, kafka=at(settings.kafka, options["bootstrap"]))
+        settings = replace(settings, kafka=with_bootstrap(settings.kafka, options["bootstrap"]))
     except SettingsError as error:
         raise CannotError(str(error)) from error
     if bool(options["feed"]) != bool(options["files"]):

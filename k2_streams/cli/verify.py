@@ -30,7 +30,7 @@ from k2_streams.core.stream import Stream
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
-from k2_streams.runtime.kafka_settings import at
+from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 
 EXIT_DIFFERENT = 1
@@ -147,7 +147,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
         _refuse(truth.header, sql=sql, deep=deep)
         stream = BY_NAME[truth.header.stream]
         settings = from_environment(stream=stream)
-        settings = replace(settings, kafka=at(settings.kafka, bootstrap))
+        settings = replace(settings, kafka=with_bootstrap(settings.kafka, bootstrap))
         job = _Job(
             settings=settings,
             stream=stream,

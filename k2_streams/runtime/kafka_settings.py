@@ -35,7 +35,7 @@ def read(env: Environment) -> KafkaConfig:
     return config
 
 
-def at(config: KafkaConfig, bootstrap: str | None) -> KafkaConfig:
+def with_bootstrap(config: KafkaConfig, bootstrap: str | None) -> KafkaConfig:
     """The same security at other addresses (`--bootstrap`); None: those of the settings.
 
     Raises:

@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
+import json
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
+from k2_streams.cli.main import main
 from k2_streams.core.partitioner import partition_of
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
@@ -20,8 +23,6 @@ HOME = partition_of(KEY, PARTITIONS)
 
 
 def trade(sequence: int, **changes: Any) -> bytes:
-    import json  # noqa: PLC0415 - used here alone
-
     fields = {
         "exchange": "X",
         "symbol": "A",
@@ -106,6 +107,12 @@ def test_every_kind_of_bad_record_and_its_neighbours(k2: Cluster) -> None:
         assert int(headers["k2.partition"]) == HOME, name
         source = records[int(headers["k2.offset"])]
         assert source == (key, value, feed), name
+    listed = ["dead-letters", "list", "--json", "--bootstrap", k2.bootstrap]
+    shown = [json.loads(line) for line in CliRunner().invoke(main, listed).stdout.splitlines()]
+    assert [(one["key"] or "").encode() or None for one in shown] == [key for _, key, _, _ in BAD]
+    assert [one["offset"] for one in shown] == [2 * number + 1 for number in range(len(BAD))]
+    done = CliRunner().invoke(main, [*listed, "--feed", "no.such.feed"])
+    assert [json.loads(line)["reason"] for line in done.stdout.splitlines()] == ["unknown-feed"]
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

@@ -90,7 +90,8 @@ def test_values_are_decoded(broker, app_id):
     (position,) = shown(broker, "--key", "@position")
     assert position["value"]["next_offset"] == 9
     (state,) = shown(broker, "--key", "X:C")
-    assert state["value"][0][0][:3] == ["0", 4, 5], "session, first, expected"
+    (session,) = state["value"]["sessions"]
+    assert (session["id"], session["first"], session["expected"]) == ("0", 4, 5)
 
 
 def test_packed_ids_are_decoded(broker, app_id):
@@ -111,7 +112,11 @@ def test_packed_ids_are_decoded(broker, app_id):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["nothing"], "found none"), (["sequence", "--partition", "7"], "found 2")],
+    [
+        (["nothing"], "found none"),
+        (["sequence", "--partition", "7"], "found 2"),
+        (["sequence", "--key", "X:Z"], "found none"),
+    ],
 )
 def test_what_is_not_there_ends_with_2(broker, app_id, options, said):
     result = CliRunner().invoke(changelog, ["--bootstrap", broker, *options])

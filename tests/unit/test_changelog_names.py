@@ -1,0 +1,99 @@
+"""`k2 changelog` shows names: of every field of every state, a line per row."""
+
+import pytest
+from click.testing import CliRunner
+
+from k2_streams.cli import changelog as module
+from k2_streams.cli.changelog import changelog, named, shown
+from k2_streams.core import sequence_codec
+from k2_streams.core.sequence import Message, step
+from k2_streams.core.sessions import SessionRule
+from k2_streams.kafka.log_reader import Record
+from k2_streams.state.codec import POSITION_KEY, BucketSum, Position, encode_position
+
+
+def state():
+    found = step(None, Message(1, None, 1, "X:A", 0, 0), SessionRule.NEVER).state
+    return step(found, Message(5, None, 2, "X:A", 0, 1), SessionRule.NEVER).state
+
+
+POSITION = Position(
+    source_id="id", partitions=2, next_offset=9, epoch=1, events=4, accepted_time_us=5, rows=2,
+    checksum=3, ids=(BucketSum(1, 2, 3),),
+)  # fmt: skip
+
+
+def no_list_of_positions(value) -> bool:
+    """Lists hold things of one kind, not the fields of one thing."""
+    if isinstance(value, dict):
+        return all(map(no_list_of_positions, value.values()))
+    if isinstance(value, list):
+        return all(isinstance(one, dict | str) for one in value) and all(
+            map(no_list_of_positions, value)
+        )
+    return True
+
+
+def test_every_field_has_its_name():
+    found = named(state())
+    session = found["sessions"][0]
+    assert (session["id"], session["first"], session["expected"]) == ("0", 1, 6)
+    assert session["missing"][0]["start"] == 2
+    assert found["counters"]["gaps_opened"] == 1
+    assert named(POSITION)["ids"] == [{"end_ms": 1, "ids": 2, "checksum": 3}]
+    for value in (found, named(POSITION)):
+        assert no_list_of_positions(value)
+
+
+@pytest.fixture
+def topic(monkeypatch):
+    async def read(kafka, name, only=None):
+        yield (
+            0,
+            (
+                Record(0, b"X:A", sequence_codec.encode(state()), (), 0),
+                Record(1, POSITION_KEY, encode_position(POSITION), (), 0),
+                Record(2, b"X:\x1b", None, (), 0),
+            ),
+        )
+
+    monkeypatch.setattr(module, "read_topic", read)
+
+    class Terminal:
+        is_terminal = True
+
+    monkeypatch.setattr(module, "Console", Terminal)
+
+
+def run(*options):
+    return CliRunner().invoke(changelog, options)
+
+
+def test_a_table_has_a_line_per_row_and_cuts_nothing(topic):
+    done = run("sequence")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["partition", "offset", "time", "key", "value"]
+    assert 'sessions=[{"id":"0","first":1,"expected":6,' in lines[1]
+    assert shown(named(state())) in lines[1]
+    assert "next_offset=9" in lines[2]
+    assert lines[3].split()[-2:] == ["X:\\x1b", "removed"]
+
+
+def test_an_unknown_table_or_key_ends_with_2_and_says_what_there_is(topic):
+    done = run("sequences")
+    assert done.exit_code == 2
+    assert "table 'sequences': expected sequence or dedup" in done.output
+    done = run("sequence", "--key", "X:B")
+    assert done.exit_code == 2
+    assert "expected records of key 'X:B', found none: keys are EXCHANGE:SYMBOL" in done.output
+
+
+def test_bytes_that_cannot_be_read_are_named(monkeypatch):
+    async def read(kafka, name, only=None):
+        yield 3, (Record(7, b"X:A", b"\xffjunk", (), 0),)
+
+    monkeypatch.setattr(module, "read_topic", read)
+    done = run("sequence")
+    assert done.exit_code == 2
+    assert "k2-sequence-changelog 3:7, key 'X:A': sequence state: " in done.output
