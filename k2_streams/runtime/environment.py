@@ -20,10 +20,10 @@ TOOL_NAMES = frozenset(
         "K2_KAFKA_JARS",
         "K2_REST_JARS",
         "K2_STORE_JARS",
-        "K2_TESTS_LAKE",
-        "K2_TESTS_MAY_DELETE_TOPICS",
     }
 )
+#: Names of the tests' own begin so.
+TEST_PREFIXES = ("K2_TEST_", "K2_TESTS_")
 
 
 class SettingsError(ValueError):
@@ -56,7 +56,9 @@ class Environment:
         known = self._known | TOOL_NAMES
         for name in sorted(self._values):
             plain = name.removesuffix("_FILE")
-            if not name.startswith("K2_") or name in known or plain in self._known:
+            if not name.startswith("K2_") or name.startswith(TEST_PREFIXES):
+                continue
+            if name in known or plain in self._known:
                 continue
             nearest = difflib.get_close_matches(name, sorted(known), 1)
             advice = f"did you mean {nearest[0]}?" if nearest else "the README lists the settings"

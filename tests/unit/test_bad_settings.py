@@ -18,7 +18,7 @@ from k2_streams.cli.main import main
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.tls import tls_problem
 from k2_streams.lake import properties
-from k2_streams.runtime.environment import TOOL_NAMES
+from k2_streams.runtime.environment import TEST_PREFIXES, TOOL_NAMES
 from k2_streams.runtime.settings import SettingsError, from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,7 +150,7 @@ def test_every_name_in_this_repository_is_known():
     files += [ROOT / "Makefile", ROOT / "README.md", *(ROOT / "tests").glob("*.py")]
     for folder in ("integration", "property", "mutants", "simulation"):
         files += (ROOT / "tests" / folder).rglob("*.py")
-    prefixes = ("K2_CATALOG_", "K2_S3_")
+    prefixes = ("K2_CATALOG_", "K2_S3_", *TEST_PREFIXES)
     for file in files:
         if file.suffix in {".py", ".md", ".sh", ".toml", ".yaml", ".yml", ""}:
             for name in set(re.findall(r"\bK2_[A-Z0-9_]*[A-Z0-9]\b", file.read_text())):
