@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.core.vector import SUMMARY_COMMIT_ID, Vector
 from k2_streams.lake.vectors import (
     Link,
+    ancestry,
     head_vector,
     snapshot_vector,
     summary_value,
@@ -40,6 +42,8 @@ class SnapshotInfo:
     files: int
     vector: Vector | None  # None: made by a writer that knows nothing of offsets
     commit_id: str | None
+    refs: tuple[str, ...] = ()  # branches and tags that name it
+    is_ancestor: bool = True  # of the head, or the head itself, as far as the metadata says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,40 @@ def in_order(metadata: TableMetadata) -> list[Snapshot]:
     return sorted(metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
 
 
-def info_of(snapshot: Snapshot) -> SnapshotInfo:
-    """What a snapshot says of itself."""
+def main_history(metadata: TableMetadata) -> list[SnapshotInfo]:
+    """The head and its ancestors, oldest first, and what was the head once and has a tag.
+
+    A snapshot of another branch is none of them. What leads from the head to an old snapshot may
+    have expired; a tag keeps it readable, and then it is listed.
+    """
+    line = {snapshot.snapshot_id: snapshot for snapshot in ancestry(metadata)}
+    head = metadata.current_snapshot()
+    newest = (head.sequence_number or 0) if head else 0
+    were_heads = {entry.snapshot_id for entry in metadata.snapshot_log}
+    names: dict[int, list[str]] = {}
+    for name, ref in sorted(metadata.refs.items()):
+        names.setdefault(ref.snapshot_id, []).append(name)
+    tagged = {
+        ref.snapshot_id
+        for ref in metadata.refs.values()
+        if ref.snapshot_ref_type is SnapshotRefType.TAG and ref.snapshot_id in were_heads
+    }
+    return [
+        info_of(
+            snapshot,
+            refs=tuple(names.get(snapshot.snapshot_id, ())),
+            is_ancestor=snapshot.snapshot_id in line,
+        )
+        for snapshot in in_order(metadata)
+        if snapshot.snapshot_id in line
+        or (snapshot.snapshot_id in tagged and (snapshot.sequence_number or 0) < newest)
+    ]
+
+
+def info_of(
+    snapshot: Snapshot, *, refs: tuple[str, ...] = (), is_ancestor: bool = True
+) -> SnapshotInfo:
+    """What a snapshot says of itself, and its table of it."""
 
     def number(key: str) -> int:
         return int(summary_value(snapshot, key) or 0)
@@ -96,4 +132,6 @@ def info_of(snapshot: Snapshot) -> SnapshotInfo:
         files=number("total-data-files"),
         vector=snapshot_vector(snapshot),
         commit_id=summary_value(snapshot, SUMMARY_COMMIT_ID),
+        refs=refs,
+        is_ancestor=is_ancestor,
     )

@@ -38,7 +38,7 @@ from k2_streams.lake.errors import (
 from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
 from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
-from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, in_order, info_of
+from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, main_history
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.vectors import find_commit
 
@@ -134,8 +134,11 @@ class Lake:
         return head_of(table.metadata, self._earlier.of(table))
 
     def snapshots(self) -> list[SnapshotInfo]:
-        """All snapshots that have not expired, oldest first, read from the catalog now."""
-        return [info_of(snapshot) for snapshot in in_order(self.load().metadata)]
+        """Main's snapshots that have not expired, oldest first, read from the catalog now.
+
+        Those of other branches are none of them (`main_history`).
+        """
+        return main_history(self.load().metadata)
 
     def plan(
         self,

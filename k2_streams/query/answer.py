@@ -130,6 +130,7 @@ class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
     offsets: dict[int, int]
     commit_id: str | None
     token: str | None  # None: it carries no offsets
+    refs: list[str] = []  # branches and tags that name it
 
 
 class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):

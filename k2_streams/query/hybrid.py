@@ -228,7 +228,7 @@ class HybridQuery:
         return GapsAnswer(found, meta)
 
     async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
-        """The lake's snapshots, newest first, each with the token of exactly what it holds.
+        """The main branch's snapshots, newest first, each with the token of exactly what it holds.
 
         Raises:
             LakeUnavailable: the catalog does not answer.
@@ -258,6 +258,7 @@ class HybridQuery:
                     offsets={} if offsets is None else offsets.next,
                     commit_id=info.commit_id,
                     token=token,
+                    refs=list(info.refs),
                 )
             )
         return rows

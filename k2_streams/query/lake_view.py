@@ -32,7 +32,7 @@ class LakeReader(Protocol):
         ...
 
     def snapshots(self) -> list[SnapshotInfo]:
-        """All of them."""
+        """Those of the main branch, oldest first."""
         ...
 
     def plan(
@@ -130,7 +130,7 @@ class LakeView:
         )
 
     async def snapshots(self) -> list[SnapshotInfo]:
-        """All snapshots, oldest first.
+        """The snapshots of the main branch, oldest first.
 
         Raises:
             LakeUnavailable: the catalog does not answer.

@@ -5,12 +5,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from lake_rows import World, append
+from lake_rows import World, append, record, table_of
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import ForbiddenError, ServiceUnavailableError, UnauthorizedError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from k2_streams.cli.oracle import vectors_check
+from k2_streams.core.stream import TRADES
 from k2_streams.core.vector import Vector
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.catalog import lake_calls
@@ -60,6 +62,39 @@ def test_snapshots_tell_their_story(world):
     assert (found[0].id, found[0].parent) == (first.snapshot_id, None)
     assert (found[2].id, found[2].parent) == (third.snapshot_id, found[1].id)
     assert {s.operation for s in found} == {"append"}
+
+
+def test_the_snapshots_are_those_of_main_and_of_tags_that_were(world):
+    lake = world.writer()
+    ids = [append(lake, 0, n, n + 1).snapshot_id for n in range(3)]
+    with world.table().manage_snapshots() as manage:
+        manage.create_tag(ids[0], "audit").create_branch(ids[1], "what-if")
+    world.table().append(table_of(record(7, 0)), branch="what-if")
+    of_branch = world.table().refs()["what-if"].snapshot_id
+    assert [(s.id, s.refs) for s in lake.snapshots()] == [
+        (ids[0], ("audit",)), (ids[1], ()), (ids[2], ("main",)),
+    ]  # fmt: skip
+    assert vectors_check(lake.snapshots(), TRADES.log).differences == []
+    ids.append(append(lake, 0, 3, 4).snapshot_id)
+    assert [s.id for s in lake.snapshots()] == ids
+    # What led to the tagged one has expired; what was set back is no history of main.
+    world.table().maintenance.expire_snapshots().by_ids(ids[1:3]).commit()
+    assert [(s.id, s.is_ancestor) for s in lake.snapshots()] == [(ids[0], False), (ids[3], True)]
+    with world.table().manage_snapshots() as manage:
+        manage.create_tag(of_branch, "side").create_tag(ids[3], "mistake")
+        manage.rollback_to_snapshot(ids[3])
+    assert of_branch not in [s.id for s in lake.snapshots()]
+
+
+def test_a_snapshot_of_another_engine_on_main_is_no_vector_that_goes_back(world):
+    lake = world.writer()
+    append(lake, 0, 0, 5)
+    world.table().append(table_of(record(7, 0)))
+    append(lake, 0, 5, 9)
+    check = vectors_check(lake.snapshots(), TRADES.log)
+    assert (check.expected, check.found) == (2, 2)
+    back = [*lake.snapshots()[::-1]]
+    assert vectors_check(back, TRADES.log).found == 1
 
 
 def test_ensure_keeps_what_is_there(world):

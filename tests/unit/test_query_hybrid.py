@@ -690,6 +690,7 @@ async def test_a_real_lake(engine, tmp_path):
     assert numbers(window) == [7]
     rows = await query.snapshots(SnapshotsRequest())
     assert [row.offsets for row in rows] == [{0: 3}, {0: 2}, {0: 1}]
+    assert [row.refs for row in rows] == [["main"], [], []]
     for row, found in zip(rows, ([1, 3, 5], [1, 3], [1]), strict=True):
         past = await query.rows(RowsRequest(symbols=("A",), as_of=Token.decode(row.token)))
         assert numbers(past) == found
