@@ -31,6 +31,8 @@ _LEAST_US, _LEAST_NS = 10**14, 10**17
 _SECOND_NS = 1_000_000_000
 _DIGITS = b"0123456789"
 _FIRST_DIGITS = frozenset(bytes([digit]) for digit in _DIGITS)
+_FIRST_OF_NUMBER = _FIRST_DIGITS | {b"-"}
+_TEXT = msgspec.json.Decoder(str)
 _MAX_TIME_DIGITS = 19  # of 2^63 - 1
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?[Zz]", re.ASCII)
 _DECIMAL_SECONDS = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
@@ -141,6 +143,21 @@ def as_found(found: Any) -> str:
     """A JSON value as text: a string as itself, anything else as JSON, cut to a bound."""
     text = found if type(found) is str else msgspec.json.encode(found).decode()
     return text[:MAX_FOUND_CHARS]
+
+
+def decimal_text(field: str, found: msgspec.Raw, known: Known = NOTHING) -> str:
+    """The text of a number that the venue writes as a JSON number or as a string.
+
+    A field of type `msgspec.Raw` keeps the number as it was written: a float would round it.
+    """
+    text = bytes(found)
+    if text[:1] in _FIRST_OF_NUMBER:
+        return text.decode()
+    if text[:1] != b'"':
+        kind = Reason.MISSING_FIELD if text == b"null" else Reason.WRONG_TYPE
+        detail = f"expected a decimal string or a number, found {shown(text)}"
+        raise refuse(kind, field, detail, *known)
+    return _TEXT.decode(text)
 
 
 def trade_id(field: str, found: Any, known: Known = NOTHING) -> str:

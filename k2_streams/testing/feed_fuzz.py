@@ -61,7 +61,7 @@ def fuzz_feed(
     samples: Iterable[Sample],
     *,
     stream: str = "trades",
-    rounds: int = 2_000,
+    rounds: int = 500,
     seed: int = 0,
     append_time_ms: int = 1_800_000_000_000,
 ) -> None:
