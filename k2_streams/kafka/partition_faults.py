@@ -8,7 +8,8 @@ backoff.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +51,50 @@ class PartitionFault:
     since_s: float
     attempts: int
     retry_at_s: float
+    remedy: str  # what a person can do
 
-    @property
-    def remedy(self) -> str:
-        """What a person can do."""
-        return (
-            f"nothing is skipped: repair or restore the log segment with offset {self.offset} "
-            f"(a healthy replica), or see docs/guarantees.md; it is tried again by itself"
+
+def _remedy(offset: int) -> str:
+    return (
+        f"nothing is skipped: repair or restore the log segment with offset {offset} (from a "
+        "healthy replica or a backup); it is tried again by itself"
+    )
+
+
+class ProducerTimeError(Exception):
+    """A record of the source carries its producer's time, which may be any."""
+
+    remedy = (
+        "set message.timestamp.type=LogAppendTime on the topic (kafka-configs --alter); then work "
+        "goes on by itself, and such records count with the time of the record before them"
+    )
+
+    def __init__(self, topic: str, offset: int, timestamp_ms: int) -> None:
+        super().__init__(
+            f"record {offset} of {topic} has message.timestamp.type=CreateTime ({timestamp_ms} ms)"
         )
+
+
+#: `ConsumerRecord.timestamp_type` of a record that the producer dated.
+_CREATE_TIME = 0
+
+
+def producer_timed(records: Sequence[Any]) -> int | None:
+    """The first record that its producer dated; None: the broker dated all."""
+    for index, record in enumerate(records):
+        if record.timestamp_type == _CREATE_TIME:
+            return index
+    return None
+
+
+def without_producer_times(records: Sequence[Any]) -> list[Any]:
+    """Records without a time where their producer dated them: what counts is the stream time."""
+    return [
+        dataclasses.replace(record, timestamp=0)
+        if record.timestamp_type == _CREATE_TIME
+        else record
+        for record in records
+    ]
 
 
 class PartitionFaults:
@@ -93,6 +130,7 @@ class PartitionFaults:
             now_s if before is None else before.since_s,
             attempts,
             now_s + backoff.wait_s(attempts, RETRY_S_MIN * 2, RETRY_S_MAX, _CHANCE),
+            getattr(cause, "remedy", None) or _remedy(offset),
         )
         self._faults[topic, partition] = fault
         self._trying.discard((topic, partition))

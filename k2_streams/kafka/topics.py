@@ -1,7 +1,7 @@
 """The topics K2 owns: what they must be, created and checked at start."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -56,6 +56,16 @@ class TopicInfo:
     partitions: int
 
 
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """What is wrong with a topic, and what to do."""
+
+    topic: str
+    setting: str  # "partitions", "id", or the name of a topic's configuration
+    text: str
+    stops_start: bool = False  # whether a worker refuses to start with it
+
+
 def changelog_topic(app_id: str, table: str) -> str:
     """`<app>-<table>-changelog`, as Kafka Streams and Faust name it."""
     return f"{app_id}-{table}-changelog"
@@ -92,6 +102,80 @@ def stream_topics(
             {"cleanup.policy": "delete", "retention.ms": str(ids_ms)} | large,
         ),
     ]
+
+
+#: A topic's own value must be at least the specified one; -1 is unlimited.
+_AT_LEAST = ("retention.ms", "max.message.bytes")
+_EXACTLY = (_APPEND_TIME, "cleanup.policy")
+
+
+def problems_of(
+    spec: TopicSpec, found: TopicInfo | None, config: Mapping[str, str], known_id: str | None = None
+) -> list[TopicProblem]:
+    """What of a topic is not as K2 needs it.
+
+    Args:
+        spec: what it must be.
+        found: what it is; None: it is not there.
+        config: its configuration, by name.
+        known_id: the topic's id when the worker started.
+    """
+    if found is None:
+        text = f"topic {spec.name} is not there: put it back, or start afresh as the README says"
+        return [TopicProblem(spec.name, "partitions", text)]
+    problems = []
+    if known_id is not None and found.id != known_id:
+        text = (
+            f"topic {spec.name}: expected topic id {known_id}, found {found.id}: it was created "
+            "anew; put it back, or start afresh as the README says"
+        )
+        problems.append(TopicProblem(spec.name, "id", text))
+    if found.partitions != spec.partitions:
+        text = _partitions(spec, found)
+        problems.append(TopicProblem(spec.name, "partitions", text, stops_start=True))
+    for name in _EXACTLY:
+        wanted, is_ = spec.config.get(name), config.get(name)
+        if wanted is not None and is_ is not None and is_ != wanted:
+            text = (
+                f"topic {spec.name}: expected {name}={wanted}, found {is_}; {_WHY[name]}; set it "
+                "on the topic (kafka-configs --alter), and work goes on by itself"
+            )
+            stops_start = name == _APPEND_TIME
+            problems.append(TopicProblem(spec.name, name, text, stops_start=stops_start))
+    for name in _AT_LEAST:
+        wanted, is_ = spec.config.get(name), config.get(name)
+        if wanted is not None and is_ is not None and _rank(is_) < _rank(wanted):
+            text = (
+                f"topic {spec.name}: expected {name} of at least {wanted}, found {is_}; "
+                f"{_WHY[name]}; set it on the topic (kafka-configs --alter)"
+            )
+            problems.append(TopicProblem(spec.name, name, text))
+    return problems
+
+
+def _partitions(spec: TopicSpec, found: TopicInfo) -> str:
+    more = found.partitions > spec.partitions
+    unread = f"records in partitions {spec.partitions} to {found.partitions - 1} are not read; "
+    return (
+        f"topic {spec.name}: expected {spec.partitions} partitions (K2_PARTITIONS), found "
+        f"{found.partitions}; {unread if more else ''}the number is part of the state and Kafka "
+        "cannot take partitions away: start afresh as the README says, with topics of one number "
+        f"of partitions and K2_PARTITIONS={found.partitions} if the state is empty"
+    )
+
+
+def _rank(value: str) -> float:
+    number = int(value)
+    return float("inf") if number < 0 else float(number)
+
+
+#: Why a setting is what it is.
+_WHY = {
+    _APPEND_TIME: "K2 judges times by the broker's clock, not the producer's",
+    "cleanup.policy": "records that are still needed would be removed",
+    "retention.ms": "records may be removed before they are processed or in the lake",
+    "max.message.bytes": "larger records of K2 are refused by the broker",
+}
 
 
 class TopicAdmin:
@@ -132,6 +216,7 @@ class TopicAdmin:
         Raises:
             TopicConfigurationError: the number of partitions differs, or the raw topic's records
                 would carry the producer's time.
+        Other settings that are not as they should be are warnings here; a worker watches them.
         """
         there = await self.describe([spec.name for spec in specs])
         missing = [spec for spec in specs if spec.name not in there]
@@ -139,17 +224,36 @@ class TopicAdmin:
             await self._create(spec)
         if missing:
             there = await self._wait_for([spec.name for spec in specs])
-        for spec in specs:
-            found = there[spec.name].partitions
-            if found != spec.partitions:
-                raise TopicConfigurationError(
-                    f"topic {spec.name}: expected {spec.partitions} partitions (K2_PARTITIONS), "
-                    f"found {found}; the number is part of the state and cannot be changed in "
-                    "place: set K2_PARTITIONS to it, or start afresh as the README says"
-                )
-            if spec.config.get(_APPEND_TIME):
-                await self._check_append_time(spec.name)
+        for problem in await self.problems(specs):
+            if problem.stops_start:
+                raise TopicConfigurationError(problem.text)
+            log.warning("topic is not as it should be", topic=problem.topic, problem=problem.text)
         return there
+
+    async def problems(
+        self, specs: Sequence[TopicSpec], known: Mapping[str, TopicInfo] | None = None
+    ) -> list[TopicProblem]:
+        """What of these topics is not as K2 needs it, in their order.
+
+        Args:
+            specs: what they must be.
+            known: what they were when the worker started.
+
+        Raises:
+            KafkaError: the broker did not answer.
+        """
+        names = [spec.name for spec in specs]
+        there, configs = await self.describe(names), await self._configs(names)
+        return [
+            problem
+            for spec in specs
+            for problem in problems_of(
+                spec,
+                there.get(spec.name),
+                configs.get(spec.name, {}),
+                known[spec.name].id if known else None,
+            )
+        ]
 
     async def describe(self, names: Sequence[str]) -> dict[str, TopicInfo]:
         """Those of the named topics that exist.
@@ -186,16 +290,13 @@ class TopicAdmin:
                     return there
                 await asyncio.sleep(0.05)
 
-    async def _check_append_time(self, name: str) -> None:
-        resource = ConfigResource(ConfigResourceType.TOPIC, name)
-        (answer,) = await self._admin.describe_configs([resource])
-        for *_, entries in answer.resources:
-            for entry in entries:
-                if entry[0] == _APPEND_TIME and entry[1] != "LogAppendTime":
-                    raise TopicConfigurationError(
-                        f"topic {name}: expected {_APPEND_TIME}=LogAppendTime, found {entry[1]}; "
-                        "K2 judges times by the broker's clock, not the producer's"
-                    )
+    async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        return {
+            name: {entry[0]: entry[1] for entry in entries}
+            for answer in await self._admin.describe_configs(resources)
+            for _, _, _, name, entries in answer.resources
+        }
 
 
 async def ensure_topics(

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,6 +30,7 @@ from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import (
     TopicConfigurationError,
     TopicInfo,
+    TopicSpec,
     changelog_topic,
     ensure_topics,
     stream_topics,
@@ -53,9 +54,10 @@ from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.status import Status
+from k2_streams.runtime.status import Status, Watched
 from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import Task
+from k2_streams.runtime.topic_watch import TopicWatch
 from k2_streams.runtime.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST, Watchdog
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.connections import (
@@ -148,6 +150,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self.node: Node
         self._connections = Connections()
         self.supervised: Supervisor
+        self._topics: TopicWatch
         self._parts = contextlib.AsyncExitStack()  # closed in the reverse order of their start
 
     def batch_agent(self, topic: str) -> Callable[[BatchAgent], BatchAgent]:
@@ -185,13 +188,17 @@ class StreamApp(faust.App):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Check what the worker stands on, then wire it."""
         stream, settings, clock = self._stream, self.settings, SYSTEM_CLOCK
-        topics = await self._ensure_topics()
+        specs = stream_topics(
+            stream, settings.app_id, settings.partitions, ids_ttl_ms=window_of(settings).ttl_ms
+        )
+        topics = await self._ensure_topics(specs)
         pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
         self._parts.callback(pool.shutdown)
         overload = Overload(settings.overload, clock)
         supervisor = self.supervised = Supervisor(
             clock, self.metrics, secrets.SystemRandom().random
         )
+        self._topics = TopicWatch(settings.kafka, specs, topics, stream.raw, clock, supervisor)
         context = TaskContext(
             stream=stream,
             feeds=self._feeds,
@@ -261,6 +268,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self._is_member,
             supervisor,
             self._reject,
+            settings.partitions,
         )
         load = LoadMonitor(
             stream,
@@ -283,8 +291,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             overload,
             self.metrics,
             clock,
-            supervisor=supervisor,
-            consumer_faults=lambda: self.consumer.faults,
+            watched=Watched(supervisor, self._topics, lambda: self.consumer.faults),
         )
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(
@@ -323,6 +330,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self._parts.push_async_callback(self.owner.close)
         gc.collect()
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
+        self._topics.start()
+        self._parts.push_async_callback(self._topics.close)
         load.start()
         self._parts.push_async_callback(load.close)
         watchdog.start()
@@ -350,19 +359,23 @@ class StreamApp(faust.App):  # type: ignore[misc]
         # The timer goes on: what Faust stops after this has no bound of its own. A consumer that
         # was about to join its group waited for ever.
 
-    async def _ensure_topics(self) -> dict[str, TopicInfo]:
+    async def _ensure_topics(self, specs: Sequence[TopicSpec]) -> dict[str, TopicInfo]:
         settings = self.settings
-        specs = stream_topics(
-            self._stream,
-            settings.app_id,
-            settings.partitions,
-            ids_ttl_ms=window_of(settings).ttl_ms,
-        )
         try:
             return await ensure_topics(settings.kafka, specs, replication=settings.replication)
         except (TopicConfigurationError, LogError, OSError) as error:
             self._end(EXIT_CONFIGURATION, str(error))
             raise
+
+    @property
+    def broker_timed(self) -> str:
+        """The topic whose records the broker dates."""
+        return self._stream.raw
+
+    @property
+    def append_time_seen_s(self) -> float:
+        """When the source's topic was last seen to date its records, by the monotonic clock."""
+        return self._topics.append_time_seen_s
 
     def end_fenced_instance(self) -> None:
         """The group has another process with this worker's id: the newer one works."""

@@ -47,6 +47,7 @@ class Ownership:
         is_member: IsMember,
         supervisor: Supervisor,
         reject: Reject = lambda _tp, _offset, _error: None,
+        partitions: int | None = None,
     ) -> None:
         self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
@@ -61,6 +62,7 @@ class Ownership:
         self._generation = -1
         self._supervisor = supervisor
         self._reject = reject
+        self._partitions = partitions  # of each topic; None: whatever is assigned
         self._changing = asyncio.Lock()
         self._retakes: dict[int, Job] = {}
         self._sink_retry: Job | None = None
@@ -73,14 +75,16 @@ class Ownership:
             # In a generation without this worker its partitions were somebody else's, and no task
             # need have noticed: fenced after this assignment, it would wait for another one.
             was_member = generation - self._generation in (0, 1)
-            self.assigned, self._generation = assigned, generation
+            self._generation = generation
+            beyond = {tp for tp in assigned if self._is_beyond(tp)}
+            assigned = self.assigned = assigned - beyond
             raw, log_ = partitions_of(assigned, self._raw), partitions_of(assigned, self._log)
             # A task that was fenced or failed is replaced now: this is a new assignment.
             stays = {p for p, task in self.tasks.items() if was_member and p in raw and _runs(task)}
             gone = set(self.tasks) - stays
             await asyncio.gather(*(self._close(partition) for partition in gone))
             self._cancel_retakes()
-            self.refused = {}
+            self.refused = {tp.partition: self._why_beyond(tp) for tp in sorted(beyond)}
             fresh = raw - set(self.tasks)
             outcomes = await asyncio.gather(*(self._take(partition) for partition in sorted(fresh)))
             starts = {
@@ -91,6 +95,15 @@ class Ownership:
                     self._retake_later(partition)
             await failpoint_in_loop("rebalance.taken")
             return starts | (await self._take_sink(log_) or {})
+
+    def _is_beyond(self, tp: TP) -> bool:
+        return self._partitions is not None and tp.partition >= self._partitions
+
+    def _why_beyond(self, tp: TP) -> str:
+        return (
+            f"{tp.topic} has more partitions than K2_PARTITIONS={self._partitions}: this one is "
+            "not read; the number is part of the state: start afresh as the README says"
+        )
 
     async def release(self, _revoked: set[TP]) -> None:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""

@@ -1,6 +1,7 @@
 """What a worker says of itself: `/v1/status` and `/health/ready`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from k2_streams.clock import Clock
@@ -17,8 +18,18 @@ from k2_streams.runtime.settings import Settings
 from k2_streams.runtime.sinking import SinkRunner
 from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import Task, TaskState
+from k2_streams.runtime.topic_watch import TopicWatch
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.services import LinesFound, Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is watched beside the parts themselves."""
+
+    supervisor: Supervisor
+    topics: TopicWatch
+    consumer_faults: Callable[[], list[PartitionFault]]
 
 
 class Status:
@@ -35,8 +46,7 @@ class Status:
         metrics: Metrics,
         clock: Clock,
         *,
-        supervisor: Supervisor,
-        consumer_faults: Callable[[], list[PartitionFault]],
+        watched: Watched,
     ) -> None:
         self._settings = settings
         self._owner = owner
@@ -46,8 +56,9 @@ class Status:
         self._overload = overload
         self._metrics = metrics
         self._clock = clock
-        self._supervisor = supervisor
-        self._consumer_faults = consumer_faults
+        self._supervisor = watched.supervisor
+        self._consumer_faults = watched.consumer_faults
+        self._topics = watched.topics
         self._started = clock.monotonic()
 
     def tick(self) -> None:
@@ -67,8 +78,12 @@ class Status:
 
     @property
     def lag_records(self) -> int:
-        """Raw records of this worker's partitions, neither worked nor put off yet."""
-        return sum(task.lag_records for task in self._owner.tasks.values())
+        """Raw records of this worker's partitions, neither worked nor put off yet.
+
+        With those of partitions that were added to the topic and that nobody works.
+        """
+        owned = sum(task.lag_records for task in self._owner.tasks.values())
+        return owned + self._topics.unread_records
 
     def lines(self) -> LinesFound:
         """`/v1/lines`: the redundant lines of this worker's partitions."""
@@ -107,6 +122,10 @@ class Status:
                 for partition, task in sorted(self._owner.tasks.items())
             },
             "background_tasks": self._supervisor.as_dict(),
+            "topic_problems": [
+                {"topic": p.topic, "setting": p.setting, "problem": p.text}
+                for p in self._topics.problems
+            ],
             "unreadable_partitions": [
                 self._fault_as_dict(fault, reader) for reader, fault in self._faults()
             ],
@@ -194,6 +213,8 @@ class Status:
         for _, fault in self._faults():
             where = f"{fault.topic}-{fault.partition} cannot be read at offset {fault.offset}"
             return f"{where}: {fault.error}; {fault.remedy}", 30
+        for problem in self._topics.problems:
+            return problem.text, 30
         tail = self._tail_fault()
         if tail is not None:
             return f"tail: {tail}", 1

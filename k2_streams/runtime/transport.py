@@ -15,7 +15,7 @@ the range of positions they stand for. Faust takes neither acknowledgements nor 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import faust
@@ -26,6 +26,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
+from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, ReaderStoppedError
@@ -33,9 +34,12 @@ from k2_streams.kafka.partition_faults import (
     FetchAnswers,
     PartitionFault,
     PartitionFaults,
+    ProducerTimeError,
     drain,
     go_on,
+    producer_timed,
     stand_still,
+    without_producer_times,
 )
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
 
@@ -91,6 +95,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._chain: dict[TP, int] = {}
         self.faults = PartitionFaults()
         self._answers: FetchAnswers | None = None
+        self._producer_timed_since: dict[TP, float] = {}
 
     async def on_start(self) -> None:
         """Connect; heartbeats carry the instance id from the first on."""
@@ -263,10 +268,36 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 log.warning("records of a partition nobody sought", tp=str(tp))
                 continue
             self._chain[tp] = position
-            self.faults.clear(tp.topic, tp.partition)
             highwater = consumer.highwater(tp) or position
-            batches.append(Fetched(TP(tp.topic, tp.partition), start, position, found, highwater))
+            batch = Fetched(TP(tp.topic, tp.partition), start, position, found, highwater)
+            if tp.topic == self.app.broker_timed:
+                batch = self._broker_timed(batch)
+            if batch.end > batch.start:
+                batches.append(batch)
+            if batch.end == position:
+                self.faults.clear(tp.topic, tp.partition)
         return batches
+
+    def _broker_timed(self, batch: Fetched) -> Fetched:
+        """The records up to the first that its producer dated, in front of which it stands still.
+
+        Once the topic dates records again, those that are there count without a time of their own:
+        it could be any, and a gap is given up by it.
+        """
+        tp, first = batch.tp, producer_timed(batch.records)
+        if first is None:
+            self._producer_timed_since.pop(tp, None)
+            return batch
+        since_s = self._producer_timed_since.setdefault(tp, SYSTEM_CLOCK.monotonic())
+        if self.app.append_time_seen_s > since_s:
+            return replace(batch, records=without_producer_times(batch.records))
+        record = batch.records[first]
+        # In front of nothing there may be markers, which nobody needs: the chain begins where it
+        # did.
+        end = record.offset if first else batch.start
+        self._chain[tp] = end
+        self._stop(tp, ProducerTimeError(tp.topic, record.offset, record.timestamp))
+        return replace(batch, end=end, records=batch.records[:first])
 
 
 def hear_group_error(coordinator: Any) -> None:

@@ -1,0 +1,116 @@
+"""What is checked of the topics at start is looked at while the worker runs."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from test_unreadable import is_named, readiness, unreadable  # type: ignore[import-not-found]
+
+from k2_streams.core.stream import TRADES
+
+pytestmark = pytest.mark.integration
+
+NOTICED_WITHIN_S = 10.0
+#: In the year 2100, and what a client of another language takes for the largest integer.
+ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+TIMES_MS = (4_102_444_800_000, 9_007_199_254_740_991_000)
+
+
+def alter(bootstrap: str, topic: str, configs: Mapping[str, str]) -> None:
+    async def run() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic, dict(configs))
+            await admin.alter_configs([resource])
+        finally:
+            await admin.close()
+
+    asyncio.run(run())
+
+
+def send(bootstrap: str, partition: int, timestamp_ms: int | None = None) -> None:
+    async def run() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+        await producer.start()
+        try:
+            await producer.send_and_wait(
+                TRADES.raw, b"not a trade", partition=partition, timestamp_ms=timestamp_ms
+            )
+        finally:
+            await producer.stop()
+
+    asyncio.run(run())
+
+
+def test_partitions_that_are_added_are_named_and_their_records_are_lag(k2: Cluster) -> None:
+    with k2.worker() as worker:
+        truth = k2.produce("--messages", "500", "--seed", "2")
+
+        async def add() -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
+            await admin.start()
+            try:
+                await admin.create_partitions({TRADES.raw: NewPartitions(2 * PARTITIONS)})
+            finally:
+                await admin.close()
+
+        asyncio.run(add())
+        found = f"topic {TRADES.raw}: expected {PARTITIONS} partitions (K2_PARTITIONS), found 8"
+        eventually(lambda: found in readiness(worker), NOTICED_WITHIN_S, "partitions named")
+        assert "records in partitions 4 to 7 are not read" in readiness(worker)
+        for partition in range(PARTITIONS, 2 * PARTITIONS):
+            send(k2.bootstrap, partition)
+        eventually(lambda: worker.get("/v1/status")["lag_records"] == PARTITIONS)
+        k2.verify(worker, truth, also=None)  # what was worked before is, and is answered
+
+
+@pytest.mark.parametrize("timestamp_ms", TIMES_MS)
+def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_again(
+    k2: Cluster, timestamp_ms: int
+) -> None:
+    with k2.worker() as worker:
+        truth = k2.produce("--messages", "500", "--seed", "2", "--gaps", "1%")
+        eventually(lambda: worker.get("/v1/status")["lag_records"] == 0)
+        at = worker.get("/v1/status")["partitions"]["1"]["next_offset"]
+        theirs = {"message.timestamp.type": "CreateTime", **ANY_TIME}
+        alter(k2.bootstrap, TRADES.raw, theirs)
+        send(k2.bootstrap, 1, timestamp_ms)
+        eventually(
+            lambda: is_named(worker, TRADES.raw, 1, at), NOTICED_WITHIN_S, "the record is named"
+        )
+        eventually(lambda: "expected message.timestamp.type=" in readiness(worker), 10, "named")
+        time.sleep(5)
+        assert worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at
+        alter(k2.bootstrap, TRADES.raw, {"message.timestamp.type": "LogAppendTime"})
+        eventually(lambda: not readiness(worker) and not unreadable(worker))
+        eventually(lambda: worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at + 1)
+        later = k2.produce("--messages", "500", "--seed", "3", "--exchange", "LATER")
+        k2.verify(worker, truth, later, also=None)
+
+
+@pytest.mark.parametrize(
+    ("topic", "setting", "bad", "good"),
+    [
+        (TRADES.events, "retention.ms", "86400000", "-1"),
+        (TRADES.log, "max.message.bytes", "1000000", "8388608"),
+        ("k2-sequence-changelog", "cleanup.policy", "delete", "compact"),
+    ],
+)
+def test_a_setting_that_is_altered_is_named_until_it_is_undone(
+    k2: Cluster, topic: str, setting: str, bad: str, good: str
+) -> None:
+    with k2.worker() as worker:
+        alter(k2.bootstrap, topic, {setting: bad})
+        eventually(
+            lambda: f"topic {topic}: expected {setting}" in readiness(worker), NOTICED_WITHIN_S
+        )
+        (problem,) = worker.get("/v1/status")["topic_problems"]
+        assert (problem["topic"], problem["setting"]) == (topic, setting)
+        alter(k2.bootstrap, topic, {setting: good})
+        eventually(lambda: not readiness(worker), NOTICED_WITHIN_S)
