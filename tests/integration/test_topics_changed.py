@@ -76,15 +76,24 @@ def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_ag
 ) -> None:
     with k2.worker() as worker:
         truth = k2.produce("--messages", "500", "--seed", "2", "--gaps", "1%")
-        eventually(lambda: worker.get("/v1/status")["lag_records"] == 0)
+        k2.verify(worker, truth, also=None)
         at = worker.get("/v1/status")["partitions"]["1"]["next_offset"]
         theirs = {"message.timestamp.type": "CreateTime", **ANY_TIME}
         alter(k2.bootstrap, TRADES.raw, theirs)
         send(k2.bootstrap, 1, timestamp_ms)
         eventually(
-            lambda: is_named(worker, TRADES.raw, 1, at), NOTICED_WITHIN_S, "the record is named"
+            lambda: is_named(worker, TRADES.raw, 1, at),
+            NOTICED_WITHIN_S,
+            f"{at}: {worker.get('/v1/status')}",
         )
-        eventually(lambda: "expected message.timestamp.type=" in readiness(worker), 10, "named")
+        eventually(
+            lambda: (
+                [p["setting"] for p in worker.get("/v1/status")["topic_problems"]]
+                == ["message.timestamp.type"]
+            ),
+            NOTICED_WITHIN_S,
+        )
+        assert "set message.timestamp.type=LogAppendTime on the topic" in readiness(worker)
         time.sleep(5)
         assert worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at
         alter(k2.bootstrap, TRADES.raw, {"message.timestamp.type": "LogAppendTime"})

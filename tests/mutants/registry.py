@@ -535,6 +535,37 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "background-task-dies-unnoticed",
+        "a background task that failed is neither shown nor started again",
+        "tests/unit/test_supervisor.py::",
+        (
+            "runtime/supervisor.py",
+            "        if job.is_closing:\n            return\n        if self._timer",
+            "        if job.is_closing or not job.is_closing:\n            return\n"
+            "        if self._timer",
+        ),
+    ),
+    _mutant(
+        "cancelled-task-taken-for-closed",
+        "a background task that somebody else cancelled counts as ended by its owner",
+        "tests/unit/test_supervisor.py::",
+        (
+            "runtime/supervisor.py",
+            "(self._task.cancelled() and self.is_closing)",
+            "self._task.cancelled()",
+        ),
+    ),
+    _mutant(
+        "corrupt-batch-ends-the-fetch",
+        "an error of one partition is raised for the whole fetch, with the others' records",
+        "tests/unit/test_partition_faults.py::",
+        (
+            "kafka/partition_faults.py",
+            "            errors[tp] = error\n            continue\n",
+            "            raise\n",
+        ),
+    ),
+    _mutant(
         "meta-record-believed",
         "what a store says of itself is believed without its sum",
         "tests/unit/test_state_store.py::",
