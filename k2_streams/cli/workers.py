@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from k2_streams.cli.errors import EXIT_CANNOT
 from k2_streams.cli.streams import BY_NAME
 
 #: From the start of the process to answering queries, on a busy machine.
@@ -21,6 +22,10 @@ READY_WITHIN_S = 90.0
 #: A worker ends by itself within 20 s of a signal; then it is killed.
 STOP_WITHIN_S = 25.0
 POLL_S = 0.05
+
+
+#: Begins the line of a worker that refuses to start.
+_REFUSAL = "k2: "
 
 
 class WorkerError(Exception):
@@ -124,7 +129,7 @@ class LocalWorker:
     def _check_alive(self) -> None:
         if self.process is None or self.process.poll() is not None:
             code = self.process.returncode if self.process else None
-            raise WorkerError(f"worker ended with {code}\n{self.last_words()}")
+            raise WorkerError(f"worker ended with {code}\n{self.why_it_ended(code)}")
 
     def is_ready(self) -> bool:
         """Whether `/health/ready` says so."""
@@ -167,6 +172,13 @@ class LocalWorker:
         except subprocess.TimeoutExpired:
             self.kill()
             raise WorkerError(f"did not stop in {STOP_WITHIN_S} s\n{self.last_words()}") from None
+
+    def why_it_ended(self, code: int | None) -> str:
+        """One line where it refused to start, as it wrote it; else the end of its log."""
+        refusals = [line for line in self.last_words().splitlines() if _REFUSAL in line]
+        if code == EXIT_CANNOT and refusals:
+            return refusals[-1].partition(_REFUSAL)[2].rstrip("'")
+        return self.last_words()
 
     def last_words(self, lines: int = 25) -> str:
         """The end of its log."""

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.main import main
+from k2_streams.cli.workers import LocalWorker
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, DirectoryUnusableError
 
 
@@ -51,3 +52,13 @@ def test_a_command_without_a_folder_to_write_to_ends_with_2_and_one_line(
     assert done.exit_code == 2, done.output
     assert len(done.output.splitlines()) == 1
     assert "Not a directory" in done.output
+
+
+def test_of_a_worker_that_refuses_to_start_the_line_is_shown_and_no_banner(tmp_path):
+    worker = LocalWorker(tmp_path, "127.0.0.1:1", 0, port=1)
+    lines = ["+- banner -+", "level='error' event='worker ends' code=2", "event='k2: /x is full'"]
+    worker.log_file.write_text("\n".join(lines))
+    assert worker.why_it_ended(2) == "/x is full"
+    assert worker.why_it_ended(1) == "\n".join(lines)
+    worker.log_file.write_text("k2: K2_PARTITIONS: expected\n")
+    assert worker.why_it_ended(2) == "K2_PARTITIONS: expected"
