@@ -87,8 +87,8 @@ CASES = {
         "4:memory:/docker/abc/worker\n",
         [V1.format(root="/docker/abc", point="/sys/fs/cgroup/memory")],
         {
-            f"{S1}/memory.limit_in_bytes": str(GIB),
-            f"{S1}/worker/memory.limit_in_bytes": str(2 * GIB),
+            f"{S1}/memory.limit_in_bytes": str(2 * GIB),
+            f"{S1}/worker/memory.limit_in_bytes": str(GIB),
         },
         GIB,
     ),
