@@ -10,6 +10,7 @@ from k2_streams.web.answers import Sender
 from k2_streams.web.connections import IDLE_TIMEOUT_S
 from k2_streams.web.correlation import correlation, id_source, name_response
 from k2_streams.web.formats import Format, encode_json
+from k2_streams.web.load_metrics import LoadMetrics
 from k2_streams.web.middlewares import errors, telemetry
 from k2_streams.web.openapi import document
 from k2_streams.web.rate_limit import RateLimiter
@@ -43,7 +44,9 @@ def install(app: web.Application, services: Services) -> None:
         RuntimeError: the application is frozen.
         ValueError: an API key is empty.
     """
-    sender = Sender(Room(services.answers_bytes))
+    room = Room(services.answers_bytes)
+    sender = Sender(room)
+    LoadMetrics(services.metrics_registry, services.connections, room)
     views = Views(services, sender)
     app.middlewares.extend(
         [

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 from web_support import CannedQueries, FixedClock, application
 
 from k2_streams.web import connections as bounds
@@ -66,6 +68,9 @@ async def test_who_says_nothing_makes_room_for_who_asks(said):
         assert len(connections) == limits.per_address
         for _ in range(5):
             assert await status_of(port) == 200
+        reader, _ = await opened(port, WHOLE.replace(b"/health/live", b"/metrics"))
+        said = (await reader.readuntil(b"k2_http_answers_bytes 0.0")).decode()
+        assert 'k2_http_connections_closed_total{reason="evicted"} ' in said
         assert await is_closed(idle[0][0]), "the one that waited longest goes first"
         for _, writer in idle:
             writer.close()
@@ -89,27 +94,25 @@ async def test_who_sent_half_a_head_gives_way_before_who_sent_nothing_yet():
             half.close()
 
 
-async def test_a_storm_of_half_requests_does_not_keep_who_asks_out():
+@pytest.mark.parametrize("said", [HALF, b""])
+async def test_a_storm_of_connections_does_not_keep_who_asks_out(said):
+    """Many come while the loop is busy, so that none of them is read before the next."""
     connections = Connections(ConnectionLimits(total=8, per_address=6), FixedClock())
+
+    def knock(said):
+        knocked = socket.create_connection(("127.0.0.1", port), timeout=10)
+        knocked.sendall(said)
+        return knocked
+
     async with served(connections) as port:
-        stop = asyncio.Event()
-
-        async def storm():
-            while not stop.is_set():
-                try:
-                    reader, writer = await opened(port, HALF)
-                    await is_closed(reader)
-                    writer.close()
-                except ConnectionError:
-                    pass
-
-        attackers = [asyncio.create_task(storm()) for _ in range(60)]
-        await asyncio.sleep(0.2)
-        assert [await status_of(port) for _ in range(30)] == [200] * 30
-        stop.set()
-        for attacker in attackers:
-            attacker.cancel()
-        await asyncio.wait(attackers)
+        for before in range(0, 21, 2):
+            storm = [knock(said) for _ in range(before)]
+            asks = knock(WHOLE)
+            storm += [knock(said) for _ in range(20 - before)]
+            assert b"200 OK" in await asyncio.to_thread(asks.recv, 1_000)
+            assert len(connections) <= 6
+            for each in [asks, *storm]:
+                each.close()
 
 
 async def test_a_head_that_does_not_come_ends_the_connection():
@@ -150,6 +153,29 @@ async def test_between_two_requests_there_is_more_time_and_a_second_head_has_its
         clock.now_s += bounds.IDLE_TIMEOUT_S
         connections.sweep()
         assert await is_closed(reader)
+
+
+async def test_a_connection_is_idle_only_when_its_answer_is_written():
+    """It may give way to another then, and would take the answer with it."""
+    written = []
+
+    @web.middleware
+    async def look(request, handler):
+        response = await handler(request)
+        written.append(response.prepared)
+        return response
+
+    connections = Connections()
+    app = application(connections=connections)
+    app.middlewares.insert(0, look)
+    runner = new_runner(app)
+    await runner.setup()
+    await BoundedSite(runner, "127.0.0.1", 0, connections).start()
+    try:
+        assert await status_of(runner.addresses[0][1]) == 200
+        assert written == [True]
+    finally:
+        await runner.cleanup()
 
 
 class Waits(CannedQueries):

@@ -20,6 +20,7 @@ from k2_streams.query.errors import (
     TooMuchError,
     UnknownSymbolError,
 )
+from k2_streams.query.token import Token
 from k2_streams.web import security
 from k2_streams.web.correlation import is_acceptable
 from k2_streams.web.server import install
@@ -268,6 +269,16 @@ async def test_a_long_query_long_headers_and_a_body_are_refused(client_of):
     assert (await error_of(response))["code"] == "body_not_taken"
 
 
+async def test_a_token_of_1000_partitions_is_taken(client_of):
+    queries = CannedQueries()
+    client = await client_of(application(queries))
+    offsets = {partition: 2**63 - 1 - partition * 2**53 for partition in range(1_000)}
+    token = Token("A" * 22, offsets, 2**62, 2**40)
+    response = await client.get("/v1/trades", params={"as_of": token.encode(), "symbol": "A" * 64})
+    assert response.status == 200
+    assert queries.asked[0].as_of == token
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "field", "retry_after"),
     [
@@ -277,6 +288,7 @@ async def test_a_long_query_long_headers_and_a_body_are_refused(client_of):
         (BehindError(0, 9, 1), 503, "lake_behind", None, "1"),
         (LakeUnavailable("away"), 503, "lake_unavailable", None, "5"),
         (BusyError("busy"), 503, "busy", None, "1"),
+        (BusyError("busy", 4.2), 503, "busy", None, "4"),
         (QueryError("odd"), 500, "query_failed", None, None),
         (RuntimeError(KEY), 500, "internal", None, None),
     ],
