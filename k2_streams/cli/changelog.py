@@ -18,6 +18,7 @@ from k2_streams.cli.streams import BY_NAME
 from k2_streams.core.bloom import Hashes
 from k2_streams.core.dedup import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.runtime.kafka_settings import with_bootstrap
@@ -113,8 +114,8 @@ def changelog(
         topic = changelog_topic(settings.app_id, table)
         read = _ids if table == IDS_TABLE else _rows
         entries = asyncio.run(_collect(read(kafka, topic, key, partition), newest, limit))
-    except UNREACHABLE as error:
-        raise CannotError(f"no broker answers: {error}") from error
+    except (*UNREACHABLE, LogError) as error:
+        raise CannotError(f"the changelog cannot be read: {error}") from error
     except (SettingsError, NotReachedError, StateFormatError) as error:
         raise CannotError(str(error)) from error
     if key is not None and not entries and table != IDS_TABLE:

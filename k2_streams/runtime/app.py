@@ -476,5 +476,6 @@ def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
         file = settings.instruments_file
         return StreamApp(stream, feeds, settings, None if file is None else load(file))
     except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
-        sys.stderr.write(f"k2: {error}\n")
+        setting = "K2_INSTRUMENTS_FILE: " if isinstance(error, InstrumentsError) else ""
+        sys.stderr.write(f"k2: {setting}{error}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None

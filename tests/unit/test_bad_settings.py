@@ -175,15 +175,26 @@ def test_commands_end_with_2_and_one_line(command, tmp_path, monkeypatch):
     assert len(done.output.splitlines()) == 1
 
 
-def test_a_worker_ends_with_2_and_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("K2_BOOTSTRAP", "x:abc", "K2_BOOTSTRAP: expected HOST:PORT"),
+        (
+            "K2_INSTRUMENTS_FILE",
+            "/nowhere.csv",
+            "K2_INSTRUMENTS_FILE: /nowhere.csv: cannot be read",
+        ),
+    ],
+)
+def test_a_worker_ends_with_2_and_one_line(tmp_path, name, value, said):
     done = subprocess.run(
         [sys.executable, "-c", "import topologies.trades"],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "K2_DATA_DIR": str(tmp_path),
-             "K2_BOOTSTRAP": "x:abc"},
+             name: value},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("k2: K2_BOOTSTRAP: expected HOST:PORT")
+    assert done.stderr.startswith(f"k2: {said}")
     assert len(done.stderr.splitlines()) == 1
 
 
