@@ -113,7 +113,11 @@ def is_of_connection(key: bytes | None) -> bool:
 def of_control(key: bytes | None, symbol: str | None) -> ScopeKey:
     """The parts of the key of a message that counts nothing: its symbol's, or a connection's.
 
+    A market may stand before the connection (`BINANCE:usdm:@feed-1`).
+
     Raises:
         RefusedError: as `agreeing`.
     """
-    return agreeing(key, None, None if is_of_connection(key) else symbol)
+    parts = agreeing(key, None, None)
+    is_connection = parts.symbol.rpartition(":")[2].startswith(CONNECTION)
+    return parts if is_connection else agreeing(key, None, symbol)

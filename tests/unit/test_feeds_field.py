@@ -90,6 +90,14 @@ def test_a_message_of_the_venue_without_a_trade_is_control(name, message, event)
     assert FEEDS[name].description.event(decoded.events[0]) == event
 
 
+def test_a_connection_may_be_of_a_market():
+    """Whoever keys what a market's connection sends, and no trade, by the connection."""
+    ticker = json.dumps(TICKER).encode()
+    records = [(b"BINANCE:usdm:@c", ticker), (b"BINANCE:usdm:ETHUSDT", ticker)]
+    decoded = decode("binance.usdm", records)
+    assert decoded.kind.tolist() == [Kind.CONTROL, Kind.BAD]
+
+
 def test_an_unknown_channel_of_a_connection_counts():
     """What the connection numbers is a gap if it is lost, whatever channel it is of."""
     value = STAMP + b'{"channel":"novel","sequence_num":12,"events":{}}'
