@@ -29,11 +29,11 @@ def told_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> Told:
         now_ms: the time at which a record would be appended.
     """
 
-    def said(key: str, value: bytes) -> Said:
-        return _said(stream, feed, key, value, now_ms())
+    def message(key: str, value: bytes) -> Said:
+        return _message(stream, feed, key, value, now_ms())
 
     def read(key: str, value: bytes) -> Trade | None:
-        found = said(key, value)
+        found = message(key, value)
         if found.number is None:
             if found.trades:
                 raise RecordedError(f"a truth needs records with a number: {value[:200]!r}")
@@ -47,10 +47,10 @@ def told_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> Told:
         return Trade(found.scope, found.session, found.number, worth_of, is_row=is_row)
 
     rows_by = _ROWS_BY.get(feed.description.identity)
-    return Told("sequence", read) if rows_by is None else Told(rows_by, None, said)
+    return Told("sequence", read) if rows_by is None else Told(rows_by, None, message)
 
 
-def _said(stream: str, feed: Feed, key: str, value: bytes, now_ms: int) -> Said:
+def _message(stream: str, feed: Feed, key: str, value: bytes, now_ms: int) -> Said:
     batch = RawBatch(0, np.zeros(1, np.int64), np.array([now_ms]), [key.encode()], [value])
     decoded = feed.decode(batch)
     if decoded.kind[0] == Kind.BAD:

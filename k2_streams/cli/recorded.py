@@ -166,7 +166,7 @@ class Told(NamedTuple):
 
     rows_by: str  # what tells rows apart
     read: Reader | None  # each row is a message with a number of its own: faults can be made
-    said: Callable[[str, bytes], Said] | None = None
+    message: Callable[[str, bytes], Said] | None = None  # else
 
 
 def told_by(stream: str, feed: str) -> Told:
@@ -192,16 +192,16 @@ def messages(
     """
     for number, (key, value, line) in enumerate(records, 1):
         try:
-            said = _said(told, key.decode(), value)
+            said = _message_of(told, key.decode(), value)
         except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
         yield Item(key, value, None, line, said)
 
 
-def _said(told: Told, key: str, value: bytes) -> Said:
+def _message_of(told: Told, key: str, value: bytes) -> Said:
     """What a message says; a trade with a number of its own as a message of one."""
-    if told.said is not None:
-        return told.said(key, value)
+    if told.message is not None:
+        return told.message(key, value)
     trade = told.read(key, value) if told.read else None
     if trade is None:
         return Said(key, "0", None)

@@ -174,7 +174,7 @@ def _trade(trade: _Trade, name: str) -> Trade:
     if trade.s != name:
         detail = f"expected the topic's symbol {shown(name)}, found {shown(trade.s)}"
         raise refuse(Reason.BAD_SYMBOL, "s", detail)
-    return _said(trade, None)
+    return _row(trade, None)
 
 
 def _contract(trade: _Trade, coin: str) -> Trade:
@@ -183,10 +183,10 @@ def _contract(trade: _Trade, coin: str) -> Trade:
     if contract.partition("-")[0] != coin:
         detail = f"expected a contract on the topic's coin {shown(coin)}, found {shown(contract)}"
         raise refuse(Reason.BAD_SYMBOL, "s", detail)
-    return _said(trade, symbol("s", f"{_OPTIONS}:{contract}"))
+    return _row(trade, symbol("s", f"{_OPTIONS}:{contract}"))
 
 
-def _said(trade: _Trade, name: str | None) -> Trade:
+def _row(trade: _Trade, name: str | None) -> Trade:
     marks = [mark for mark, flag in (("block", trade.BT), ("rpi", trade.RPI)) if flag is True]
     side, unknown = meaning("side", trade.S, _SIDES)
     return Trade(

@@ -143,7 +143,7 @@ def _columns(
 def _with(
     vendors: list[dict[str, str] | None], unknown: list[dict[str, str] | None]
 ) -> list[dict[str, str] | None]:
-    """What the venue said besides, with the values of attributes that are unknown."""
+    """What a row keeps of its message besides, with the values of attributes that are unknown."""
     return [
         vendor if found is None else found | (vendor or {})
         for vendor, found in zip(vendors, unknown, strict=True)
