@@ -8,6 +8,7 @@ import numpy as np
 
 from k2_streams.core.sequence import ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch, step_batch
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch
 from k2_streams.feeds.feed import FEEDS, Feeds, feed
 from k2_streams.feeds.recordings import Recorded, read
@@ -227,6 +228,7 @@ class Run:
                 partition=0,
             ),
             known.description.session_rule,
+            tolerance_ms=known.description.tolerance_ms(CONFLICT_TOLERANCE_MS),
         )
         self.states.update(stepped.states)
         self.events += stepped.events

@@ -8,13 +8,15 @@ stream as it was sent; how it came about does not matter here.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 #: Missing ranges that a session remembers; the lowest is given up beyond that.
 MAX_RANGES = 1_024
+#: A number that comes again later than all of its session by more than this is another message's.
+REPEATED_WITHIN_NS = 1_000_000_000
 #: Numbers must be below this, so that (group, number) fits an int64 key.
 _NUMBER_BITS = 44
 
@@ -38,6 +40,7 @@ class SessionTruth:
     stale: list[int] = field(default_factory=list)  # with repetition
     duplicates: list[Range] = field(default_factory=list)  # numbers repeated
     duplicate_count: int = 0  # each as often as it was
+    conflicts: list[int] = field(default_factory=list)  # used for two messages, with repetition
     reset: tuple[int, str] | None = None  # its first number, and the session before
     ids: list[str] = field(default_factory=list)  # of rows told apart by them: numbers are places
 
@@ -59,9 +62,20 @@ class _Session:
     late: list[int] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
+    conflicts: list[int] = field(default_factory=list)
+    last_ns: int = 0  # the latest event time of what was accepted out of order
     reset: tuple[int, str] | None = None
     count: int = 0
     value: int = 0
+
+
+class _Message(NamedTuple):
+    """What is not simply the next of its session."""
+
+    number: int
+    is_good: bool
+    time_ns: int
+    last_ns: int  # the latest of its session's that were in order
 
 
 class Expected:
@@ -74,6 +88,7 @@ class Expected:
         self._sessions: list[_Session | None] = []
         self._current: dict[str, _Session] = {}
         self._top: npt.NDArray[np.int64] = np.full(1024, -1, np.int64)
+        self._last_ns: dict[int, int] = {}  # of a group, of what was accepted in order
         self.reasons: Counter[str] = Counter()
         self.controls = 0
 
@@ -98,6 +113,7 @@ class Expected:
         numbers: npt.NDArray[np.int64],
         good: npt.NDArray[np.bool_],
         values: npt.NDArray[Any],
+        times_ns: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Messages whose scope, session and number can be read; which were not received before.
 
@@ -106,6 +122,7 @@ class Expected:
             numbers: sequence numbers.
             good: whether the message becomes a row, if its number is new.
             values: price times quantity in units (int64, or Python's integers).
+            times_ns: event times, 0 where there is none; None: what comes again is the same bytes.
         """
         size = len(groups)
         if not size:
@@ -126,11 +143,15 @@ class Expected:
         self._top[group[begins]] = running[np.r_[begins[1:], size] - 1]
 
         accepted = (number == before + 1) & (before >= 0)
+        times = np.zeros(size, np.int64) if times_ns is None else times_ns[order]
+        last_ns = self._last_times(group, begins, np.where(accepted, times, 0))
         odd = np.flatnonzero(~accepted)
         # In the order of the stream: a reset of one session bears on another's numbers.
         for at in odd[np.argsort(order[odd])].tolist():
-            is_good = bool(good[order[at]])
-            accepted[at] = self._odd(int(group[at]), int(number[at]), int(before[at]), is_good)
+            message = _Message(
+                int(number[at]), bool(good[order[at]]), int(times[at]), int(last_ns[at])
+            )
+            accepted[at] = self._odd(int(group[at]), message, int(before[at]))
         self._add(group, number, begins, accepted, good[order], values[order])
         in_order = np.empty(size, np.bool_)
         in_order[order] = accepted
@@ -140,15 +161,43 @@ class Expected:
         """The highest number so far; -1 before the first."""
         return int(self._top[group])
 
-    def _odd(self, group: int, number: int, before: int, is_good: bool) -> bool:
+    def has_conflicts(self, group: int) -> bool:
+        """Whether a number of a session came for two messages."""
+        session = self._sessions[group]
+        return session is not None and bool(session.conflicts)
+
+    def _last_times(
+        self,
+        group: npt.NDArray[np.int64],
+        begins: npt.NDArray[np.int64],
+        times: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """The latest of these times of a group before each of its messages, and of all before."""
+        before = np.zeros(len(times), np.int64)
+        for start, end in zip(begins.tolist(), [*begins[1:].tolist(), len(times)], strict=True):
+            of = int(group[start])
+            latest = np.maximum.accumulate(np.r_[self._last_ns.get(of, 0), times[start:end]])
+            before[start:end] = latest[:-1]
+            self._last_ns[of] = int(latest[-1])
+        return before
+
+    def _odd(self, group: int, message: _Message, before: int) -> bool:
         """A message that is not simply the next of its session: whether it is accepted."""
+        accepted = self._judged(group, message, before)
+        session = self._sessions[group]
+        if accepted and session is not None:
+            session.last_ns = max(session.last_ns, message.time_ns)
+        return accepted
+
+    def _judged(self, group: int, message: _Message, before: int) -> bool:
+        number = message.number
         session = self._sessions[group]
         if session is None:
             self._begin(group, number)
             return True
         if number < session.floor:
             session.stale.append(number)
-            if is_good:  # a bad one is set aside once, for what is wrong with it
+            if message.is_good:  # a bad one is set aside once, for what is wrong with it
                 self.dead_letter("stale")
             return False
         if number > before + 1:
@@ -166,11 +215,21 @@ class Expected:
             above, session.first = session.first, number
             self._open(session, number + 1, above - 1)
         else:
-            session.duplicates.append(number)
+            self._again(session, message)
             return False
         if len(session.missing) > MAX_RANGES:
             self._limit(session)
         return True
+
+    def _again(self, session: _Session, message: _Message) -> None:
+        """A number received before: a repeat, or by its time another message."""
+        last_ns = max(session.last_ns, message.last_ns)
+        if not 0 < last_ns < message.time_ns - REPEATED_WITHIN_NS:
+            session.duplicates.append(message.number)
+            return
+        session.conflicts.append(message.number)
+        if message.is_good:
+            self.dead_letter("conflicting-duplicate")
 
     def _begin(self, group: int, number: int) -> None:
         scope = self._scopes[group]
@@ -266,6 +325,7 @@ class Expected:
                 stale=sorted(session.stale),
                 duplicates=ranges_of(sorted(set(session.duplicates))),
                 duplicate_count=len(session.duplicates),
+                conflicts=sorted(session.conflicts),
                 reset=session.reset,
             )
 

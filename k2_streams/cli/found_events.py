@@ -19,6 +19,10 @@ from k2_streams.cli.truth import SessionLine, Truth
 #: A gap of more numbers than this is a large one.
 _SMALL_GAP_MAX = 10
 
+_KINDS = (
+    "gap_opened", "gap_filled", "gap_abandoned", "late", "stale", "conflicting_duplicate", "reset",
+)  # fmt: skip
+
 #: An event's type and what tells it apart.
 Fact = tuple[Any, ...]
 
@@ -61,7 +65,7 @@ class FoundEvents:
             if (fact[1], fact[4]) not in self._sessions and self._begins(fact):
                 del found[fact]
         checks = []
-        for kind in ("gap_opened", "gap_filled", "gap_abandoned", "late", "stale", "reset"):
+        for kind in _KINDS:
             wanted = Counter({fact: n for fact, n in expected.items() if fact[0] == kind})
             there = Counter({fact: n for fact, n in found.items() if fact[0] == kind})
             check = Check(f"events: {kind}", wanted.total(), there.total())
@@ -143,7 +147,7 @@ def _fact(event: dict[str, Any]) -> Fact:
         case "gap_abandoned":
             gap = (event["gap_first"], event["gap_last"])
             return (*head, event["first"], event["last"], *gap, event["reason"])
-        case "late" | "stale":
+        case "late" | "stale" | "conflicting_duplicate":
             return (*head, event["sequence"])
         case "reset":
             return (*head, event["sequence"], event["previous"])
@@ -163,6 +167,8 @@ def _expected_facts(line: SessionLine) -> Iterator[Fact]:
         yield ("late", line.scope, line.session, number)
     for number in line.stale:
         yield ("stale", line.scope, line.session, number)
+    for number in line.conflicts:
+        yield ("conflicting_duplicate", line.scope, line.session, number)
     if line.reset is not None:
         yield ("reset", line.scope, line.session, *line.reset)
 

@@ -43,7 +43,12 @@ async def deep_checks(settings: Settings, stream: Stream, truths: Sequence[Path]
         await _no_open_transaction(settings, stream, changelog),
         await _no_lag(settings, stream),
         *await recomputed(
-            settings.kafka, stream, changelog, partitions, settings.late_horizon_s * 1000
+            settings.kafka,
+            stream,
+            changelog,
+            partitions,
+            horizon_ms=settings.late_horizon_s * 1000,
+            tolerance_ms=settings.conflict_tolerance_ms,
         ),
     ]
     head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, stream)

@@ -27,11 +27,14 @@ from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_posi
 class _Partition:
     """One partition's states, as far as its records have come."""
 
-    def __init__(self, feeds: Feeds, number: int, partitions: int, horizon_ms: int) -> None:
+    def __init__(
+        self, feeds: Feeds, number: int, partitions: int, horizon_ms: int, tolerance_ms: int
+    ) -> None:
         self._feeds = feeds
         self._number = number
         self._partitions = partitions
         self._horizon_ms = horizon_ms
+        self._tolerance_ms = tolerance_ms
         self.states: dict[str, ScopeState] = {}
         self.next = 0
 
@@ -68,8 +71,13 @@ class _Partition:
             message = Message(
                 sequence, named, time_ns, key, self._number, record.offset, record.timestamp_ms
             )
-            rule = decoder.description.session_rule
-            after = step(self.states.get(key), message, rule, self._horizon_ms)
+            after = step(
+                self.states.get(key),
+                message,
+                decoder.description.session_rule,
+                self._horizon_ms,
+                decoder.description.tolerance_ms(self._tolerance_ms),
+            )
             if after.state is not None:
                 self.states[key] = after.state
 
@@ -80,7 +88,13 @@ def _feed_of(record: Record) -> str:
 
 
 async def recomputed(
-    config: KafkaConfig, stream: Stream, changelog: str, partitions: int, horizon_ms: int
+    config: KafkaConfig,
+    stream: Stream,
+    changelog: str,
+    partitions: int,
+    *,
+    horizon_ms: int,
+    tolerance_ms: int,
 ) -> list[Check]:
     """Rows of the changelog, its position records and checksums, against the raw log.
 
@@ -88,7 +102,9 @@ async def recomputed(
         NotReachedError: there is no such topic.
     """
     feeds = with_plugged_in(stream.name, DECODERS[stream.name])
-    made = {n: _Partition(feeds, n, partitions, horizon_ms) for n in range(partitions)}
+    made = {
+        n: _Partition(feeds, n, partitions, horizon_ms, tolerance_ms) for n in range(partitions)
+    }
     async for number, records in read_topic(config, stream.raw):
         made[number].take(records)
     held: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}

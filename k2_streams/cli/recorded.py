@@ -7,9 +7,11 @@ the feeds: a truth that came from the decoder could not find its mistakes.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -22,6 +24,9 @@ from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
 
 #: Records a chunk.
 CHUNK = 8_192
+#: Times of Binance from here on are microseconds: as milliseconds they would be of the year 5138.
+_MICROSECONDS_FROM = 10**14
+_SYDNEY = ZoneInfo("Australia/Sydney")
 #: What bytes that are not the feed's make a reader raise.
 _UNREADABLE = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
@@ -40,6 +45,8 @@ class Trade(NamedTuple):
     number: int
     value: int  # what it is worth
     is_row: bool = True  # else its number counts, and it is no trade
+    time_ns: int = 0  # event time; 0: it has none
+    is_named: bool = True  # False: K2 tells its session by its time
 
 
 #: What a record says, by its key and value; None: no number, and no trade.
@@ -88,9 +95,11 @@ def _binance(market: str) -> Reader:
             return None
         scope = f"{exchange_of(key)}:{market}{data['s']}{'@aggTrade' if is_apart else ''}"
         number = int(data["a"] if is_apart else data["t"])
+        time = int(data.get("T", 0))
+        time_ns = time * (1_000_000 if time < _MICROSECONDS_FROM else 1_000)
         if data.get("X") == "NA" and not (Decimal(data["p"]) or Decimal(data["q"])):
-            return Trade(scope, "0", number, 0, is_row=False)
-        return Trade(scope, "0", number, _worth(data["p"], data["q"]))
+            return Trade(scope, "0", number, 0, is_row=False, time_ns=time_ns)
+        return Trade(scope, "0", number, _worth(data["p"], data["q"]), time_ns=time_ns)
 
     return read
 
@@ -99,23 +108,31 @@ def _coinbase_exchange(key: str, value: bytes) -> Trade | None:
     message = json.loads(_unstamped(value))
     if not isinstance(message, dict) or message["type"] not in {"match", "last_match"}:
         return None
-    scope = f"{exchange_of(key)}:{message['product_id']}"
-    return Trade(scope, "0", int(message["trade_id"]), _worth(message["price"], message["size"]))
+    value_ = _worth(message["price"], message["size"])
+    return Trade(
+        f"{exchange_of(key)}:{message['product_id']}",
+        "0",
+        int(message["trade_id"]),
+        value_,
+        time_ns=_rfc_3339_ns(message["time"]),
+    )
 
 
 def _asx_csv(key: str, value: bytes) -> Trade:
-    number, symbol, day, _, price, volume, *_ = _line(value)
-    scope = f"{exchange_of(key)}:{symbol}"
-    return Trade(scope, _asx_session(day), int(number), _worth(price, volume))
+    number, symbol, day, time, price, volume, *_ = _line(value)
+    scope, time_ns = f"{exchange_of(key)}:{symbol}", _asx_time_ns(day, time)
+    value_ = _worth(price, volume)
+    return Trade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
 
 
 def _asx_quotes_csv(key: str, value: bytes) -> Trade:
-    number, symbol, day, _, bid, ask, bid_volume, ask_volume = _line(value)
+    number, symbol, day, time, bid, ask, bid_volume, ask_volume = _line(value)
     numbers = {
         "bid_price": bid, "bid_quantity": bid_volume, "ask_price": ask, "ask_quantity": ask_volume,
     }  # fmt: skip
-    scope = f"{exchange_of(key)}:{symbol}"
-    return Trade(scope, _asx_session(day), int(number), worth("quotes", numbers))
+    scope, time_ns = f"{exchange_of(key)}:{symbol}", _asx_time_ns(day, time)
+    value_ = worth("quotes", numbers)
+    return Trade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
 
 
 def _line(value: bytes) -> list[str]:
@@ -125,6 +142,21 @@ def _line(value: bytes) -> list[str]:
 def _asx_session(day: str) -> str:
     month, day_of_month, year = day.split("/")
     return f"{year}-{month}-{day_of_month}"
+
+
+def _rfc_3339_ns(text: str) -> int:
+    """A time of UTC, with up to nine digits of a second."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(
+        fraction.ljust(9, "0")
+    )
+
+
+def _asx_time_ns(day: str, time: str) -> int:
+    """A date and a time of day in Sydney."""
+    whole, _, fraction = time.partition(".")
+    local = datetime.strptime(f"{day} {whole}", "%m/%d/%Y %H:%M:%S").replace(tzinfo=_SYDNEY)
+    return int(local.timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
 
 
 def _worth(price: str, quantity: str) -> int:
@@ -140,6 +172,8 @@ def _canonical(stream: str, _key: str, value: bytes) -> Trade:
         fields.get("session", "0"),
         int(fields["sequence"]),
         worth(stream, fields),
+        time_ns=int(fields.get("exchange_time_ns", 0)),
+        is_named="session" in fields,
     )
 
 
@@ -367,6 +401,13 @@ class RecordedChunk:
             np.array([one.number for one in trades], np.int64),
             rows,
             np.array([one.value for one in trades], object),
+            np.array([one.time_ns for one in trades], np.int64),
         )
         # A repeated number is a duplicate, whether it is a trade's or not.
         expected.controls += end - start - len(trades) + int(np.count_nonzero(accepted & ~rows))
+        for scope, session in {(one.scope, one.session) for one in trades if not one.is_named}:
+            if expected.has_conflicts(expected.group(scope, session)):
+                raise RecordedError(
+                    f"{scope} uses a number for two messages and names no session, so K2 begins "
+                    "one there: give its records a `session` to get a truth"
+                )

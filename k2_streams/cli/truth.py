@@ -62,6 +62,7 @@ class SessionLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     stale: list[int] = []
     duplicates: list[Range] = []
     duplicate_count: int = 0
+    conflicts: list[int] = []  # used for two messages, with repetition
     reset: tuple[int, str] | None = None
     ids: list[str] = []  # of rows told apart by them; `rows` are places in this list
 
@@ -133,6 +134,7 @@ def session_line(truth: SessionTruth, scale: int) -> SessionLine:
         stale=truth.stale,
         duplicates=truth.duplicates,
         duplicate_count=truth.duplicate_count,
+        conflicts=truth.conflicts,
         reset=truth.reset,
         ids=truth.ids,
     )

@@ -69,6 +69,12 @@ class Stale(Event, frozen=True, kw_only=True, tag="stale"):
     sequence: int
 
 
+class ConflictingDuplicate(Event, frozen=True, kw_only=True, tag="conflicting_duplicate"):
+    """A number seen before, later than all of its session: another message, and a dead letter."""
+
+    sequence: int
+
+
 class Duplicates(Event, frozen=True, kw_only=True, tag="duplicates"):
     """Messages seen before, of one scope and session in one checkpoint; their trades are dropped.
 
@@ -89,7 +95,9 @@ class Reset(Event, frozen=True, kw_only=True, tag="reset"):
     previous: str
 
 
-AnyEvent = GapOpened | GapFilled | GapAbandoned | Late | Stale | Duplicates | Reset
+AnyEvent = (
+    GapOpened | GapFilled | GapAbandoned | Late | Stale | ConflictingDuplicate | Duplicates | Reset
+)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)

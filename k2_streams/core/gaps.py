@@ -15,6 +15,7 @@ import msgspec
 
 from k2_streams.core.events import (
     AnyEvent,
+    ConflictingDuplicate,
     Duplicates,
     GapAbandoned,
     GapFilled,
@@ -28,6 +29,10 @@ from k2_streams.core.scopes import exchange_of, symbol_of
 OPEN, FILLED, ABANDONED = "open", "filled", "abandoned"
 #: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 a scope), closed ones here.
 MAX_GAPS = 200_000
+
+#: Event times of conflicts that a scope keeps apart; of more the oldest are kept as one range, in
+#: which whatever is asked for counts as incomplete. So none is forgotten: 100 KB a scope at most.
+MAX_CONFLICTS = 1_000
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -65,6 +70,7 @@ class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):
     late: int = 0
     stale: int = 0
     resets: int = 0
+    conflicts: int = 0  # numbers used twice: dead letters
 
 
 _Id = tuple[str, str, int, int]  # scope, session, first, last
@@ -91,6 +97,7 @@ class GapLedger:
         self._counts: dict[str, ScopeCounts] = {}
         self._parts: dict[_Id, tuple[_Part, ...]] = {}  # of gaps that were filled in part
         self._late: dict[str, Late] = {}  # by scope, the last one
+        self._conflicts: dict[str, list[tuple[int, int]]] = {}  # by scope, ranges of event time
         self.forgotten = 0
 
     def apply(self, event: AnyEvent) -> None:
@@ -106,6 +113,8 @@ class GapLedger:
                 self._receive(event)
             case Duplicates():
                 self._count(event.scope, duplicates=event.count)
+            case ConflictingDuplicate():
+                self._conflict(event)
             case Stale():
                 self._count(event.scope, stale=1)
             case Reset():
@@ -136,6 +145,12 @@ class GapLedger:
         parts = self._parts.get(_id_of(gap), (_whole(gap),))
         return any(
             meets(part.previous_time_ns, part.next_time_ns, start_ns, end_ns) for part in parts
+        )
+
+    def conflicts(self, scope: str, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether a message of a range of time is no row because its number was used twice."""
+        return any(
+            meets(first, last, start_ns, end_ns) for first, last in self._conflicts.get(scope, ())
         )
 
     def __len__(self) -> int:
@@ -244,6 +259,14 @@ class GapLedger:
         )
         if gap.abandoned and gap.missing and not left:
             self._closed.append(key)
+
+    def _conflict(self, event: ConflictingDuplicate) -> None:
+        self._count(event.scope, conflicts=1)
+        times = self._conflicts.setdefault(event.scope, [])
+        insort(times, (event.exchange_time_ns, event.exchange_time_ns))
+        if len(times) > MAX_CONFLICTS:
+            (first, last), (_, other) = times[:2]
+            times[:2] = [(first, max(last, other))]
 
     def _count(self, scope: str, **more: int) -> None:
         old = self._counts.get(scope, ScopeCounts())

@@ -22,7 +22,7 @@ from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_state import Held, LineAt, Lines
 from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, counted
 from k2_streams.core.sequence import step as step_plain
-from k2_streams.core.sessions import Session, SessionRule
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Session, SessionRule
 
 #: How long a line may be silent before nothing is expected of it.
 HOLD_MS = 60_000
@@ -44,17 +44,18 @@ def step(
     arrival: Arrival,
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
 ) -> Step:
     """Judge one message of a scope whose messages come by lines.
 
     A scope that never saw a line is judged by the sequence alone.
     """
     if message.sequence is None or (not arrival.line and (state is None or state.lines is None)):
-        return step_plain(state, message, rule, horizon_ms)
+        return step_plain(state, message, rule, horizon_ms, tolerance_ms)
     released: tuple[Event, ...] = ()
     if state is not None:
         state, released = release(state, message.scope, message.partition, arrival.now_ms)
-    after = step_plain(state, message, rule, horizon_ms)
+    after = step_plain(state, message, rule, horizon_ms, tolerance_ms)
     assert after.state is not None  # noqa: S101 - the message has a number
     events, verdict, held = _without_held(state, message, arrival, after)
     lines = Lines(_moved(state, message, arrival, after.session_id), held)

@@ -24,9 +24,10 @@ from k2_streams.core.lines import MAX_LINES, Arrival, step
 from k2_streams.core.sequence import ACCEPTED, Counters, Message, ScopeState, Verdict
 from k2_streams.core.sessions import (
     RESET_SILENCE_NS,
-    SESSION_SLACK_NS,
+    Counting,
     Session,
     SessionRule,
+    begins_ns,
     goes_by_time,
 )
 
@@ -101,7 +102,7 @@ class ScopePart(NamedTuple):
     event_time_ns: Int64s
     offset: Int64s
     append_ms: Int64s
-    rule: SessionRule | None  # by which a new session is known; None: messages differ in it
+    counting: Counting | None  # how their feed counts; None: they are of feeds that differ in it
 
 
 @dataclass(slots=True)
@@ -123,14 +124,14 @@ class Stepper:
         names: of the batch's sessions.
         lined: by which lines its messages came.
         alive_at: the lines that were alive at a message of the batch.
-        rule_at: by which a new session is known at a message of the batch.
+        counting_at: how the feed of a message of the batch counts.
         horizon_ms: how long a missing number is waited for.
     """
 
     names: list[str]
     lined: Lined
     alive_at: Callable[[int], tuple[str, ...]]
-    rule_at: Callable[[int], SessionRule]
+    counting_at: Callable[[int], Counting]
     horizon_ms: int
 
     def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
@@ -162,8 +163,8 @@ class Stepper:
                 append_ms,
             )
             arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
-            rule = part.rule or self.rule_at(index)
-            after = step(out.state, message, arrival, rule, self.horizon_ms)
+            rule, tolerance_ms = part.counting or self.counting_at(index)
+            after = step(out.state, message, arrival, rule, self.horizon_ms, tolerance_ms)
             out.state = after.state
             out.verdicts[place] = after.verdict
             out.sessions.append(after.session_id)
@@ -175,9 +176,10 @@ class Stepper:
 
     def _quickly(self, state: ScopeState, part: ScopePart) -> ScopeStep | None:
         """The same for messages of the current session that are next, or copies; None: not so."""
-        if part.rule is None:
+        if part.counting is None:
             return None
-        session = _settled_session(state, part, self.names, part.rule)
+        rule, tolerance_ms = part.counting
+        session = _settled_session(state, part, self.names, rule)
         if session is None or state.lines is None:
             return None
         sequence = part.sequence
@@ -188,6 +190,10 @@ class Stepper:
         following = sequence == before + 1
         least = max(session.floor, session.first, session.missing[-1].end if session.missing else 0)
         if not (following | ((sequence <= before) & (sequence >= least))).all():
+            return None
+        if tolerance_ms is not None and _is_used_twice(
+            session, following, part.event_time_ns, tolerance_ms
+        ):
             return None
         lines = _lines_after(state.lines, part, self.lined, session.id)
         if lines is None:
@@ -213,6 +219,16 @@ class Stepper:
         return out
 
 
+def _is_used_twice(
+    session: Session, following: npt.NDArray[np.bool_], times_ns: Int64s, tolerance_ms: int
+) -> bool:
+    """Whether a copy is later than all that was accepted before it: see `Session.is_before`."""
+    accepted = np.where(following, times_ns, session.last_time_ns)
+    last_ns = np.maximum.accumulate(np.maximum(accepted, session.last_time_ns))
+    newer = times_ns > last_ns + tolerance_ms * 1_000_000
+    return bool(newer[~following].any())
+
+
 def _counted(was: Counters, accepted: int, earliest_ns: int, latest_ns: int) -> Counters:
     first = min(was.first_time_ns, earliest_ns) if was.first_time_ns else earliest_ns
     return msgspec.structs.replace(
@@ -236,7 +252,7 @@ def _settled_session(
     for named in np.unique(part.session).tolist():
         name = names[named] if named >= 0 else None
         if goes_by_time(rule, name):
-            if earliest < current.first_time_ns - SESSION_SLACK_NS:
+            if earliest < begins_ns(state.sessions, len(state.sessions) - 1):
                 return None
             if latest - RESET_SILENCE_NS > current.last_time_ns:
                 return None

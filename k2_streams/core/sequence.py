@@ -13,6 +13,8 @@ cut into batches, on the machine's clock or on restarts.
     missing                                     LATE: the gap shrinks, splits or is filled
     below the session's first                   LATE, and a gap opens between the two
     received before                             DUPLICATE
+    received before, its event time later       CONFLICTING: another message with the same number; a
+    than all of the session                     new session (RESET) where those are told by time
     below `floor`, or session no longer kept    STALE: whether it was received is not known any more
 
 What is missing is kept as ranges, as TCP's selective acknowledgement (RFC 2018) has it.
@@ -37,6 +39,7 @@ from k2_streams.core.horizon import (
 from k2_streams.core.line_state import Lines
 from k2_streams.core.sequence_events import MessageEvents
 from k2_streams.core.sessions import (
+    CONFLICT_TOLERANCE_MS,
     DEFAULT_SESSION,
     MAX_SESSIONS,
     Missing,
@@ -64,6 +67,7 @@ class Verdict(enum.IntEnum):
     RESET = 4
     STALE = 5
     UNSEQUENCED = 6
+    CONFLICTING = 7
 
 
 #: Verdicts whose trades become rows.
@@ -97,6 +101,7 @@ class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     numbers_abandoned: int = 0
     first_time_ns: int = 0  # the smallest event time accepted; 0: none yet
     last_time_ns: int = 0  # the largest
+    conflicts: int = 0  # numbers used twice
 
 
 class ScopeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -136,6 +141,7 @@ def step(
     message: Message,
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
 ) -> Step:
     """Judge one message.
 
@@ -144,6 +150,8 @@ def step(
         message: the next one of the scope, in the order of its partition.
         rule: how the feed's sessions begin.
         horizon_ms: how long a gap waits for late records.
+        tolerance_ms: how much later than all of its session a repeat's event time may be; None: any
+            time, as the venue itself repeats numbers.
 
     Returns:
         The state after it, the verdict, the session it belongs to and the events it caused. A
@@ -154,17 +162,8 @@ def step(
         return Step(state, Verdict.UNSEQUENCED, message.session or DEFAULT_SESSION, ())
     assert 0 <= sequence <= MAX_SEQUENCE, f"expected a 63-bit number, found {sequence}"  # noqa: S101 - a decoder's bug, not an input
     before = state or _NEW_SCOPE
-    where = place(
-        before.sessions,
-        before.dropped,
-        rule,
-        name=message.session,
-        sequence=sequence,
-        time_ns=message.event_time_ns,
-    )
     about = MessageEvents(
         scope=message.scope,
-        session=where.id,
         partition=message.partition,
         offset=message.offset,
         time_ns=message.event_time_ns,
@@ -172,11 +171,21 @@ def step(
     sessions, dropped = before.sessions, before.dropped
     if is_due(sessions, message.append_ms, horizon_ms):
         sessions = given_up(sessions, message.append_ms, horizon_ms, about)
+    where = place(
+        sessions,
+        dropped,
+        rule,
+        name=message.session,
+        sequence=sequence,
+        time_ns=message.event_time_ns,
+        tolerance_ms=tolerance_ms,
+    )
+    about.of_session(where.id)
     if where.placing is Placing.TOO_OLD:
         verdict = Verdict.STALE
         about.stale(sequence)
     elif where.placing is Placing.KNOWN:
-        verdict, session = _judge(sessions[where.at], message, about)
+        verdict, session = _judge(sessions[where.at], message, tolerance_ms, about)
         sessions = (*sessions[: where.at], session, *sessions[where.at + 1 :])
     else:
         verdict, sessions = _begin(sessions, where, message, about)
@@ -219,6 +228,7 @@ def counted(
         counters.numbers_abandoned + abandoned,
         first,
         last,
+        counters.conflicts + (verdict is Verdict.CONFLICTING),
     )
 
 
@@ -238,7 +248,9 @@ def _begin(
     return verdict, (*sessions[: where.at], begins, *sessions[where.at :])
 
 
-def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Verdict, Session]:
+def _judge(
+    session: Session, message: Message, tolerance_ms: int | None, about: MessageEvents
+) -> tuple[Verdict, Session]:
     """A message of a kept session, against what is known of that session."""
     sequence = message.sequence
     assert sequence is not None  # noqa: S101 - `step` asked before
@@ -266,6 +278,9 @@ def _judge(session: Session, message: Message, about: MessageEvents) -> tuple[Ve
     else:
         index = bisect_right(missing, sequence, key=_START) - 1
         if index < 0 or missing[index].end <= sequence:
+            if session.is_before(time_ns, tolerance_ms):
+                about.conflicting(sequence)
+                return Verdict.CONFLICTING, session
             return Verdict.DUPLICATE, session
         about.late(sequence)
         missing = _receive(missing, index, sequence, time_ns, session.floor, about)

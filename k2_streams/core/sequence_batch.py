@@ -20,8 +20,14 @@ from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.lines_batch import Alive, Lined, ScopePart, Stepper
 from k2_streams.core.scopes import exchanges_of
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
-from k2_streams.core.sequence_run import Run, alike, extended, repeated
-from k2_streams.core.sessions import DEFAULT_SESSION, SessionRule
+from k2_streams.core.sequence_run import Run, Same, alike, extended, repeated
+from k2_streams.core.sessions import (
+    CONFLICT_TOLERANCE_MS,
+    DEFAULT_SESSION,
+    Counting,
+    Session,
+    SessionRule,
+)
 
 #: Up to so many scopes a sort by radix orders them: numpy has it for 16-bit integers only.
 _RADIX_SCOPES = 2**16
@@ -33,9 +39,9 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """How the sessions of each message's feed begin, in a batch of several feeds."""
+    """How each message's feed counts, in a batch of several feeds."""
 
-    rules: Sequence[SessionRule]
+    rules: Sequence[Counting]
     rule: Int8s  # of each message: index into `rules`
 
 
@@ -73,36 +79,41 @@ def step_batch(
     batch: Batch,
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
 ) -> BatchStep:
     """Judge a batch.
 
     Args:
         states: the state of a scope, None if it is new; asked once for each scope with a number.
         batch: the messages.
-        rule: how the feed's sessions begin, unless `batch.ruled` says it of each message.
+        rule: how the feed's sessions begin. `batch.ruled` says it and the tolerance of each
+            message where feeds differ.
         horizon_ms: how long a gap waits for late records.
+        tolerance_ms: how much later than all of its session a repeat may be; None: any time.
 
     Returns:
         Exactly what `step` on each message in turn gives, however the messages were cut into
         batches, with the duplicates counted beside it.
     """
-    return _BatchStepper(batch, rule, horizon_ms).run(states)
+    return _BatchStepper(batch, Counting(rule, tolerance_ms), horizon_ms).run(states)
 
 
 class _BatchStepper:
     """The working state of one `step_batch`."""
 
-    def __init__(self, batch: Batch, rule: SessionRule, horizon_ms: int) -> None:
+    def __init__(self, batch: Batch, counting: Counting, horizon_ms: int) -> None:
         count = len(batch.sequence)
         self._batch = batch
-        self._rule = rule
+        self._counting = counting
         self._horizon_ms = horizon_ms
         self._names: dict[str, int] = {}
         self._result = BatchStep(
             np.full(count, Verdict.UNSEQUENCED, np.int8), np.zeros(count, np.int32), [], {}, []
         )
         self._numbered = self._in_scope_order()
-        self._by_lines = _ByLines(batch, rule, horizon_ms) if batch.lined is not None else None
+        self._by_lines = None
+        if batch.lined is not None:
+            self._by_lines = _ByLines(batch, counting, horizon_ms)
         # What consecutive messages, in the order of scopes, have in common.
         self._sizes: list[int] = []
         self._verdicts: list[int] = []
@@ -179,13 +190,16 @@ class _BatchStepper:
     def _take(self, state: ScopeState | None, run: Run) -> ScopeState | None:
         """The scope's state after a run."""
         name = self._batch.sessions[run.session] if run.session >= 0 else None
-        rule = rule_at(self._batch, self._rule, int(self._numbered[run.start]))
+        counting = counting_at(self._batch, self._counting, int(self._numbered[run.start]))
+        rule, tolerance_ms = counting
         at = run.start
         whole = True  # every message so far brought its time to the session
         while at < run.end:
             same = alike(state, rule, name, run, at, self._horizon_ms) if state else None
+            if state is not None and same is not None and same.verdict is Verdict.DUPLICATE:
+                same = self._repeats(run, at, same, state.sessions[same.at], tolerance_ms)
             if state is None or same is None:
-                state, verdict = self._step(state, run, at, name, rule)
+                state, verdict = self._step(state, run, at, name, counting)
                 whole = at == run.start and verdict in ACCEPTED
                 at += 1
                 continue
@@ -217,7 +231,7 @@ class _BatchStepper:
             batch.event_time_ns[index],
             batch.offset[index],
             batch.append_ms[index],
-            self._rule_of(index),
+            self._counting_of(index),
         )
         after = by_lines.stepper.step(state, part)
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
@@ -226,13 +240,25 @@ class _BatchStepper:
         self._result.duplicates.update(after.duplicates)
         return after.state
 
-    def _rule_of(self, index: npt.NDArray[np.intp]) -> SessionRule | None:
-        """The rule that these messages share; None: they are of feeds with several."""
+    def _counting_of(self, index: npt.NDArray[np.intp]) -> Counting | None:
+        """How these messages count; None: they are of feeds that differ in it."""
         ruled = self._batch.ruled
         if ruled is None:
-            return self._rule
+            return self._counting
         rules = np.unique(ruled.rule[index])
         return ruled.rules[int(rules[0])] if len(rules) == 1 else None
+
+    def _repeats(
+        self, run: Run, at: int, same: Same, session: Session, tolerance_ms: int | None
+    ) -> Same | None:
+        """How many of a run's numbers seen before are repeats by their times too; None: not one."""
+        if tolerance_ms is None or not session.is_before(run.latest_ns, tolerance_ms):
+            return same
+        times = self._batch.event_time_ns[self._numbered[at : at + same.size]]
+        if session.is_before(int(times[0]), tolerance_ms):
+            return None
+        newer = times > session.last_time_ns + tolerance_ms * 1_000_000
+        return same._replace(size=int(np.argmax(newer))) if newer.any() else same
 
     def _times(self, run: Run, at: int, whole: bool) -> tuple[int, int]:
         """The earliest and latest event time that a run from `at` on brings to its session.
@@ -245,7 +271,7 @@ class _BatchStepper:
         return int(rest.min()), int(rest.max())
 
     def _step(
-        self, state: ScopeState | None, run: Run, at: int, name: str | None, rule: SessionRule
+        self, state: ScopeState | None, run: Run, at: int, name: str | None, counting: Counting
     ) -> tuple[ScopeState | None, Verdict]:
         """The scope's state after one message that is not like its neighbours, and the verdict."""
         batch, index = self._batch, int(self._numbered[at])
@@ -259,7 +285,7 @@ class _BatchStepper:
             int(batch.offset[index]),
             int(batch.append_ms[index]),
         )
-        after = step(state, message, rule, self._horizon_ms)
+        after = step(state, message, counting.rule, self._horizon_ms, counting.tolerance_ms)
         self._note(1, after.verdict, after.session_id)
         if after.events:
             self._events.append((index, after.events))
@@ -278,20 +304,20 @@ class _BatchStepper:
         return self._names.setdefault(session, len(self._names))
 
 
-def rule_at(batch: Batch, rule: SessionRule, index: int) -> SessionRule:
-    """The rule of a message: its own feed's, or the batch's one."""
-    return rule if batch.ruled is None else batch.ruled.rules[int(batch.ruled.rule[index])]
+def counting_at(batch: Batch, counting: Counting, index: int) -> Counting:
+    """How the feed of a message counts: its own, or the batch's one."""
+    return counting if batch.ruled is None else batch.ruled.rules[int(batch.ruled.rule[index])]
 
 
 class _ByLines:
     """Which scopes of a batch have lines, and what is known of the lines."""
 
-    def __init__(self, batch: Batch, rule: SessionRule, horizon_ms: int) -> None:
+    def __init__(self, batch: Batch, counting: Counting, horizon_ms: int) -> None:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
         alive = Alive(self.lined, *exchanges_of(batch.scopes, batch.scope))
         self.stepper = Stepper(
-            batch.sessions, self.lined, alive.at, partial(rule_at, batch, rule), horizon_ms
+            batch.sessions, self.lined, alive.at, partial(counting_at, batch, counting), horizon_ms
         )
         self._named = np.zeros(len(batch.scopes), bool)
         self._named[batch.scope[self.lined.line >= 0]] = True

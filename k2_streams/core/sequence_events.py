@@ -4,6 +4,7 @@ from typing import Any
 
 from k2_streams.core.events import (
     SMALL_GAP_MAX,
+    ConflictingDuplicate,
     Event,
     GapAbandoned,
     GapFilled,
@@ -12,7 +13,7 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.sessions import Missing
+from k2_streams.core.sessions import UNKNOWN_SESSION, Missing
 
 
 class MessageEvents:
@@ -20,18 +21,20 @@ class MessageEvents:
 
     __slots__ = ("_common", "events", "grew")
 
-    def __init__(
-        self, *, scope: str, session: str, partition: int, offset: int, time_ns: int
-    ) -> None:
+    def __init__(self, *, scope: str, partition: int, offset: int, time_ns: int) -> None:
         self._common: dict[str, Any] = {
             "scope": scope,
-            "session": session,
+            "session": UNKNOWN_SESSION,
             "source_partition": partition,
             "source_offset": offset,
             "exchange_time_ns": time_ns,
         }
         self.events: list[Event] = []
         self.grew = False  # the number of missing ranges did
+
+    def of_session(self, session: str) -> None:
+        """What is told from now on is of this session, the message's own."""
+        self._common["session"] = session
 
     def opened(
         self, first: int, last: int, since_ms: int, previous_time_ns: int, next_time_ns: int
@@ -77,6 +80,10 @@ class MessageEvents:
     def stale(self, sequence: int) -> None:
         """A number of which nothing is known any more."""
         self.events.append(Stale(sequence=sequence, **self._common))
+
+    def conflicting(self, sequence: int) -> None:
+        """A number that was received of another message."""
+        self.events.append(ConflictingDuplicate(sequence=sequence, **self._common))
 
     def reset(self, sequence: int, previous: str) -> None:
         """A session began behind another."""

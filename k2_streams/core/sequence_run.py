@@ -14,9 +14,9 @@ from k2_streams.core.horizon import is_due
 from k2_streams.core.sequence import Counters, ScopeState, Verdict
 from k2_streams.core.sessions import (
     RESET_SILENCE_NS,
-    SESSION_SLACK_NS,
     Session,
     SessionRule,
+    begins_ns,
     fell,
     goes_by_time,
 )
@@ -87,7 +87,7 @@ def _session_of(state: ScopeState, rule: SessionRule, name: str | None, earliest
     last = len(sessions) - 1
     current = sessions[last]
     if goes_by_time(rule, name):
-        earlier = last and earliest_ns < current.first_time_ns - SESSION_SLACK_NS
+        earlier = last and earliest_ns < begins_ns(sessions, last)
         found = -1 if earlier else last
     elif rule is SessionRule.NEVER or name is None or current.id == name:
         found = last
@@ -125,6 +125,7 @@ def extended(
         was.numbers_abandoned,
         min(was.first_time_ns, earliest_ns),
         max(was.last_time_ns, latest_ns),
+        was.conflicts,
     )
     sessions = (*state.sessions[: same.at], extended, *state.sessions[same.at + 1 :])
     return ScopeState(sessions, state.dropped, counters, state.lines)

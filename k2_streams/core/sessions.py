@@ -6,6 +6,8 @@ judged against that session, so that a replay of yesterday neither resets today 
 """
 
 import enum
+from bisect import bisect_right
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +19,9 @@ RESET_SILENCE_NS = 3_600_000_000_000
 #: A message may be this much older than a session's beginning and still belong to it: half of the
 #: silence that divides two sessions, so that one message never fits both.
 SESSION_SLACK_NS = RESET_SILENCE_NS // 2
+#: A repeat carries the event time of its first copy. A number seen before whose event time is later
+#: than all of its session by more than this is no repeat: venues' clocks are not so far apart.
+CONFLICT_TOLERANCE_MS = 1_000
 #: The session of a scope whose venue has none.
 DEFAULT_SESSION = "0"
 #: What a message that does not fit any kept session is said to be of, where it names none itself.
@@ -32,8 +37,21 @@ class SessionRule(enum.Enum):
     ORDERED = "ordered"
     #: A message may name its session, and an unknown name is a new one; without a name: FALL.
     DECLARED = "declared"
-    #: The number fell by more than half and event time advanced by more than an hour.
+    #: The number fell by more than half and event time advanced by more than an hour; or the number
+    #: was used before, and its event time says that it is no repeat.
     FALL = "fall"
+
+
+_START = attrgetter("start")
+
+
+class Counting(NamedTuple):
+    """How a feed counts."""
+
+    rule: SessionRule
+    #: How much later than all of its session a repeat may be; None: any time, as the venue itself
+    #: repeats numbers.
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS
 
 
 class Missing(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,6 +87,22 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """How many numbers are missing now."""
         return sum(part.end - part.start for part in self.missing)
 
+    def has(self, sequence: int) -> bool:
+        """Whether a number was received, as far as that is known: not below the floor."""
+        if not max(self.first, self.floor) <= sequence < self.expected:
+            return False
+        above = bisect_right(self.missing, sequence, key=_START)
+        return not above or self.missing[above - 1].end <= sequence
+
+    def is_before(self, time_ns: int, tolerance_ms: int | None) -> bool:
+        """Whether an event time is later than all that was accepted by more than a tolerance.
+
+        Never with a tolerance of None, or if either time is not known.
+        """
+        if tolerance_ms is None:
+            return False
+        return 0 < self.last_time_ns < time_ns - tolerance_ms * 1_000_000
+
 
 class Placing(enum.Enum):
     """What a message is to the sessions that a scope keeps."""
@@ -92,6 +126,17 @@ def goes_by_time(rule: SessionRule, name: str | None) -> bool:
     return rule is SessionRule.FALL or (rule is SessionRule.DECLARED and name is None)
 
 
+def begins_ns(sessions: tuple[Session, ...], at: int) -> int:
+    """The least event time of a message without a session's name that is of the session at `at`.
+
+    It may be older than the session's beginning, by half of the silence before that: of two
+    sessions that follow each other closely each has its own messages, also those that come late.
+    """
+    first_ns = sessions[at].first_time_ns
+    silence_ns = first_ns - sessions[at - 1].last_time_ns if at else RESET_SILENCE_NS
+    return first_ns - min(SESSION_SLACK_NS, max(silence_ns, 0) // 2)
+
+
 def fell(session: Session, sequence: int) -> bool:
     """Whether a number is less than half of the session's highest."""
     return 2 * sequence < session.expected - 1
@@ -105,6 +150,7 @@ def place(
     name: str | None,
     sequence: int,
     time_ns: int,
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
 ) -> Place:
     """Which session a message belongs to.
 
@@ -115,9 +161,10 @@ def place(
         name: the session that the message names; NEVER and FALL do not look at it.
         sequence: the message's number.
         time_ns: its event time; 0 or less if not known, which never begins a session by time.
+        tolerance_ms: see `Session.is_before`.
     """
     if goes_by_time(rule, name):
-        return _by_time(sessions, dropped, sequence, time_ns)
+        return _by_time(sessions, dropped, sequence, time_ns, tolerance_ms)
     if rule is SessionRule.NEVER or name is None:
         if sessions:
             return Place(Placing.KNOWN, len(sessions) - 1, sessions[-1].id)
@@ -140,17 +187,36 @@ def _by_order(sessions: tuple[Session, ...], name: str) -> Place:
     return Place(Placing.TOO_OLD, 0, name)
 
 
-def _by_time(sessions: tuple[Session, ...], dropped: int, sequence: int, time_ns: int) -> Place:
+def _by_time(
+    sessions: tuple[Session, ...],
+    dropped: int,
+    sequence: int,
+    time_ns: int,
+    tolerance_ms: int | None,
+) -> Place:
     """The place of a message that names no session."""
     if not sessions:
         return Place(Placing.NEW, 0, DEFAULT_SESSION)
     current = sessions[-1]
-    if 0 < time_ns < current.first_time_ns - SESSION_SLACK_NS:
+    if 0 < time_ns < begins_ns(sessions, len(sessions) - 1):
         return _earlier(sessions, dropped, time_ns)
     silent = 0 < current.last_time_ns < time_ns - RESET_SILENCE_NS
-    if silent and fell(current, sequence):
+    begins = silent and fell(current, sequence)
+    if begins or _is_used_again(current, sequence, time_ns, tolerance_ms):
         return Place(Placing.NEW, len(sessions), _next_id(sessions, dropped))
     return Place(Placing.KNOWN, len(sessions) - 1, current.id)
+
+
+def _is_used_again(current: Session, sequence: int, time_ns: int, tolerance_ms: int | None) -> bool:
+    """Whether the venue counts again: a number is of another message than the one received.
+
+    Nothing is known of numbers below the first, or in and below what was abandoned. There a fall by
+    more than half decides: later than all above it, such a number was not passed over.
+    """
+    if not current.is_before(time_ns, tolerance_ms):
+        return False
+    below = sequence < max(current.first, current.floor)
+    return fell(current, sequence) if below else current.has(sequence)
 
 
 def _earlier(sessions: tuple[Session, ...], dropped: int, time_ns: int) -> Place:
@@ -159,7 +225,7 @@ def _earlier(sessions: tuple[Session, ...], dropped: int, time_ns: int) -> Place
     If none had begun the oldest takes it, unless the one that had may have been dropped.
     """
     for index in range(len(sessions) - 2, -1, -1):
-        if sessions[index].first_time_ns <= time_ns + SESSION_SLACK_NS:
+        if begins_ns(sessions, index) <= time_ns:
             return Place(Placing.KNOWN, index, sessions[index].id)
     if dropped:
         return Place(Placing.TOO_OLD, 0, UNKNOWN_SESSION)

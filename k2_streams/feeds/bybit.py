@@ -110,6 +110,7 @@ class BybitV5(MessageFeed):
         time="T",
         time_unit=TimeUnit.MILLISECONDS,
         events=_CONTROL_EVENTS,
+        repeats_numbers=True,
     )
     names = ("p", "v", "T")
 

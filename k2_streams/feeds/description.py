@@ -60,10 +60,17 @@ class Description:
     time_unit: TimeUnit
     #: Kinds of messages without a trade that are counted by name; all others share `OTHER_EVENT`.
     events: frozenset[str] = frozenset()
+    #: The venue sends a number again with a later time, as the number that a snapshot of a book has
+    #: reached: never another message with the same number.
+    repeats_numbers: bool = False
 
     def event(self, name: str) -> str:
         """The name under which a kind of control message is counted: one of a bounded set."""
         return name if name in self.events else OTHER_EVENT
+
+    def tolerance_ms(self, configured_ms: int) -> int | None:
+        """How much later than all of its session a repeat may be; None: any time."""
+        return None if self.repeats_numbers else configured_ms
 
     def __post_init__(self) -> None:
         """Refuse a description that contradicts itself: a programmer's error."""

@@ -78,6 +78,7 @@ class HitbtcV2(MessageFeed):
         time="timestamp",
         time_unit=TimeUnit.RFC_3339,
         events=_CONTROL_EVENTS,
+        repeats_numbers=True,
     )
     names = ("price", "quantity", "timestamp")
 

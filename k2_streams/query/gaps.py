@@ -105,11 +105,13 @@ class GapsView:
     ) -> bool:
         """Whether a number of the selection (empty: all) is missing that may lie in the range.
 
-        Exact where every message has an event time: a gap that was filled in part lacks nothing
-        between the numbers that it received.
+        A message whose number was used twice is missing too. Exact where every message has an event
+        time: a gap that was filled in part lacks nothing between the numbers that it received.
         """
-        gaps = self._ledger.gaps(self._selected(symbols, exchanges))
-        return any(self._ledger.lacks(gap, start_ns, end_ns) for gap in gaps)
+        scopes = self._selected(symbols, exchanges)
+        return any(self._ledger.conflicts(scope, start_ns, end_ns) for scope in scopes) or any(
+            self._ledger.lacks(gap, start_ns, end_ns) for gap in self._ledger.gaps(scopes)
+        )
 
     def counts(self, exchange: str, symbol: str) -> ScopeCounts:
         """What was found in the symbol's own scope; of a connection it is in none of its symbols'.

@@ -25,7 +25,7 @@ from k2_streams.core.schema import MICROS
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch as Messages
 from k2_streams.core.sequence_batch import BatchStep, Ruled, step_batch
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Counting
 from k2_streams.core.stream import Stream
 from k2_streams.core.ticks import Ticks
 from k2_streams.failpoints import failpoint_of_records
@@ -64,6 +64,7 @@ class Judging:
     check_partition: bool = True  # a record whose key belongs elsewhere is a dead letter
     horizon_ms: int = LATE_HORIZON_MS  # how long a gap waits for late records
     price_domains: PriceDomains = positive_prices  # which prices an instrument may have
+    tolerance_ms: int = CONFLICT_TOLERANCE_MS  # how much later than its session a repeat may be
 
 
 JUDGING = Judging()
@@ -104,6 +105,7 @@ class Sequencer:
         self._now_ms = standing.append_time_ms  # stream time
         self._lines = LineKeeper(table, partition, standing)
         self._horizon_ms = judging.horizon_ms
+        self._tolerance_ms = judging.tolerance_ms
         self._enriches = enriches
         self._notional = notional
         self._ticks = Ticks()
@@ -196,9 +198,7 @@ class Sequencer:
             verdicts[members] = stepped.verdicts
             sessions[members] = stepped.session
             names = stepped.session_names
-            stale = np.flatnonzero((verdicts == Verdict.STALE) & (kind == Kind.TRADE))
-            detail = "in or below an abandoned range"
-            bad += [Bad(i, "stale", "sequence", detail) for i in stale.tolist()]
+            bad += _refused(verdicts, kind)
         found = Sequenced(
             kind, verdicts, sessions, names, batch.now_ms, batch.feed, batch.descriptions
         )
@@ -217,7 +217,10 @@ class Sequencer:
 
     def _step(self, batch: Batch, members: Indices, named: Named) -> BatchStep:
         decoded, lined = batch.decoded, named.lined
-        rules = [description.session_rule for description in batch.descriptions]
+        rules = [
+            Counting(description.session_rule, description.tolerance_ms(self._tolerance_ms))
+            for description in batch.descriptions
+        ]
         messages = Messages(
             scopes=decoded.scopes,
             scope=decoded.scope[members],
@@ -231,7 +234,9 @@ class Sequencer:
             lined=None if lined is None else lined.of(members),
             ruled=_ruled(rules, batch.feed[members]),
         )
-        return step_batch(self._state, messages, rules[0], self._horizon_ms)
+        return step_batch(
+            self._state, messages, rules[0].rule, self._horizon_ms, rules[0].tolerance_ms
+        )
 
     def _state(self, scope: str) -> ScopeState | None:
         try:
@@ -359,9 +364,28 @@ def _exchanges(batch: Batch) -> list[str]:
     return [of[scope] if scope >= 0 else "" for scope in scopes]
 
 
-def _ruled(rules: list[SessionRule], feed: npt.NDArray[np.int16]) -> Ruled | None:
-    """The rules of messages whose feeds differ in it."""
-    if all(rule is rules[0] for rule in rules):
+#: Verdicts that make a trade a dead letter: its reason, and what is wrong with the number.
+_REFUSED = (
+    (Verdict.STALE, "stale", "in or below an abandoned range"),
+    (
+        Verdict.CONFLICTING,
+        "conflicting-duplicate",
+        "received before, and this message is later than all of its session",
+    ),
+)
+
+
+def _refused(verdicts: npt.NDArray[np.int8], kind: npt.NDArray[np.int8]) -> list[Bad]:
+    return [
+        Bad(at, reason, "sequence", detail)
+        for verdict, reason, detail in _REFUSED
+        for at in np.flatnonzero((verdicts == verdict) & (kind == Kind.TRADE)).tolist()
+    ]
+
+
+def _ruled(rules: list[Counting], feed: npt.NDArray[np.int16]) -> Ruled | None:
+    """How messages count whose feeds differ in it."""
+    if all(rule == rules[0] for rule in rules):
         return None
     distinct = list(dict.fromkeys(rules))
     of = np.array([distinct.index(rule) for rule in rules], np.int8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from k2_streams.core.circuit_breaker import BreakerPolicy
 from k2_streams.core.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.horizon import LATE_HORIZON_MS
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.stream import TRADES, Stream
 from k2_streams.core.tail_room import DiskBound
 from k2_streams.failpoints import Entry
@@ -67,6 +68,7 @@ class Settings:
     failpoints_record: Path | None = None
     overload: OverloadSettings = field(default_factory=OverloadSettings)
     late_horizon_s: int = LATE_HORIZON_MS // 1000
+    conflict_tolerance_ms: int = CONFLICT_TOLERANCE_MS
     dedup_ttl_s: int = 86_400
     dedup_ids: int = 10_000_000
     dedup_rate: float = 0.001
@@ -199,6 +201,9 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
         failpoints_record=Path(record) if record else None,
         overload=_overload(env),
         late_horizon_s=env.whole("K2_LATE_HORIZON_S", LATE_HORIZON_MS // 1000, 1, 3_660 * 86_400),
+        conflict_tolerance_ms=env.whole(
+            "K2_CONFLICT_TOLERANCE_MS", CONFLICT_TOLERANCE_MS, 1, 86_400_000
+        ),
         dedup_ttl_s=env.whole("K2_DEDUP_TTL_S", 86_400, 1, 30 * 86_400),
         dedup_ids=env.whole("K2_DEDUP_IDS", 10_000_000, 1, 10**12),
         dedup_rate=env.share("K2_DEDUP_RATE", 0.001),

@@ -215,7 +215,10 @@ class Task:
             table,
             ids,
             judging=Judging(
-                settings.check_partition, settings.late_horizon_s * 1000, context.price_domains
+                settings.check_partition,
+                settings.late_horizon_s * 1000,
+                context.price_domains,
+                settings.conflict_tolerance_ms,
             ),
             enriches=lambda: context.overload.enriches,
             standing=Standing(position.append_time_ms, position.lines, position.held),

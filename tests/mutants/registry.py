@@ -386,6 +386,37 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "number-used-twice-taken-for-a-repeat",
+        "a number seen before is a duplicate whatever its event time: the message is lost",
+        "tests/unit/test_sequence_conflicts.py::",
+        (
+            "core/sessions.py",
+            "        return 0 < self.last_time_ns < time_ns - tolerance_ms * 1_000_000\n",
+            "        return 0 > self.last_time_ns + time_ns + tolerance_ms\n",
+        ),
+    ),
+    _mutant(
+        "conflict-that-depends-on-its-batch",
+        "a run of numbers seen before is not looked at for times that make them others",
+        "tests/property/test_sequence_batch.py::",
+        (
+            "core/sequence_batch.py",
+            "if tolerance_ms is None or not session.is_before(run.latest_ns, tolerance_ms):",
+            "if run.latest_ns:",
+        ),
+    ),
+    _mutant(
+        "conflict-moves-the-time",
+        "the first of a second count makes repeats of all that follow it within a second",
+        "tests/unit/test_sequence_conflicts.py::",
+        (
+            "core/sequence.py",
+            "                return Verdict.CONFLICTING, session\n",
+            "                return Verdict.CONFLICTING, msgspec.structs.replace(\n"
+            "                    session, last_time_ns=time_ns\n                )\n",
+        ),
+    ),
+    _mutant(
         "filter-believed-before-it-was-rebuilt",
         "a filter says no of ids that the store holds since before the restart",
         "tests/property/test_dedup_batch.py::",

@@ -10,7 +10,7 @@ from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
 from k2_streams.core.sequence import MAX_SEQUENCE, Message, ScopeState, Verdict, step
 from k2_streams.core.sequence_batch import Batch
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, SessionRule
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -22,6 +22,8 @@ SCOPES = ["X:A", "X:B", "X:C"]
 NAMES = [None, "2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "1"]
 
 _JUMPS_MINUTES = [1, 29, 31, 59, 61, 180, -1, -29, -31, -61, -300]
+#: A repeat may be a second later than everything seen.
+_LATER_MS = [900, 999, 1_000, 1_001, 2_000, 46_000]
 #: The broker's clock may fall back, where another broker leads.
 _WAITS_MS = [1, 50, HORIZON_MS - 1, HORIZON_MS, HORIZON_MS + 1, 3 * HORIZON_MS, -40]
 _DO = st.one_of(
@@ -29,6 +31,7 @@ _DO = st.one_of(
     st.tuples(st.just("count_on"), st.integers(1, 3)),
     st.tuples(st.just("leave_out"), st.integers(1, 14)),
     st.tuples(st.just("repeat"), st.tuples(st.integers(1, 40), st.integers(1, 9))),
+    st.tuples(st.just("use_again"), st.tuples(st.integers(1, 40), st.sampled_from(_LATER_MS))),
     st.tuples(st.just("jump_to"), st.integers(0, 12)),
     st.tuples(st.just("jump_to_huge"), st.sampled_from([2**31, 2**53 + 1, MAX_SEQUENCE - 2])),
     st.tuples(st.just("begin_again"), st.integers(0, 6)),
@@ -86,6 +89,12 @@ class _Venue:
         for sequence in range(first, first + count):
             self.send(sequence)
 
+    def use_again(self, back_and_later: tuple[int, int]) -> None:
+        """Numbers used before, for messages that came later by so much."""
+        back, later_ms = back_and_later
+        self.time_ns += (later_ms - 1) * 1_000_000
+        self.repeat((back, 3))
+
     def jump_to(self, sequence: int) -> None:
         self.next[self.scope] = sequence
         self.count_on(2)
@@ -137,6 +146,8 @@ def messages(draw, *, huge: bool = True) -> list[Message]:
 
 
 rules = st.sampled_from(list(SessionRule))
+#: None: the venue itself repeats numbers.
+tolerances = st.sampled_from([CONFLICT_TOLERANCE_MS, CONFLICT_TOLERANCE_MS, None])
 
 
 @dataclass
@@ -150,11 +161,13 @@ class Folded:
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
 
 
-def fold(stream: list[Message], rule: SessionRule) -> Folded:
+def fold(
+    stream: list[Message], rule: SessionRule, tolerance_ms: int | None = CONFLICT_TOLERANCE_MS
+) -> Folded:
     """Every message through `step`, one at a time."""
     out = Folded()
     for message in stream:
-        after = step(out.states.get(message.scope), message, rule, HORIZON_MS)
+        after = step(out.states.get(message.scope), message, rule, HORIZON_MS, tolerance_ms)
         out.verdicts.append(after.verdict)
         out.sessions.append(after.session_id)
         out.events.extend(after.events)

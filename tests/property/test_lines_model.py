@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened, Late, Stale
+from k2_streams.core.events import (
+    ConflictingDuplicate,
+    Event,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Stale,
+)
 from k2_streams.core.line_stats import LineStats, added, alive, reports
 from k2_streams.core.lines import HOLD_MS, Arrival, deadline_ms, release, step
 from k2_streams.core.lines_batch import Copies, Lined, stats_of
@@ -37,6 +45,12 @@ class Sent(NamedTuple):
     line: str  # "": none named
     sequence: int
     now_ms: int
+    late_ms: int = 0  # of its event time behind its number's: a copy has its first copy's
+
+    @property
+    def time_ns(self) -> int:
+        """Numbers are half a second apart."""
+        return (START_MS + 500 * self.sequence + self.late_ms) * 10**6
 
 
 @dataclass
@@ -53,6 +67,7 @@ class Gap:
 @dataclass
 class Scope:
     received: set[int] = field(default_factory=set)
+    last_ns: int = 0  # the latest event time
     gaps: list[Gap] = field(default_factory=list)
     next_of: dict[str, int] = field(default_factory=dict)
     seen_ms: dict[str, int] = field(default_factory=dict)
@@ -88,12 +103,15 @@ class Model:
         if number <= scope.floor:
             self.events[sent.scope].append(("stale", number))
             return Verdict.STALE
+        said = self.events.setdefault(sent.scope, [])
+        if number in received:
+            is_repeat = sent.time_ns <= scope.last_ns + 10**9
+            said += [] if is_repeat else [("conflicting", number)]
+            return Verdict.DUPLICATE if is_repeat else Verdict.CONFLICTING
+        scope.last_ns = max(scope.last_ns, sent.time_ns)
         if not received:
             received.add(number)
             return Verdict.FIRST
-        if number in received:
-            return Verdict.DUPLICATE
-        said = self.events.setdefault(sent.scope, [])
         verdict = Verdict.IN_ORDER
         new: range | None = None
         if number > max(received):
@@ -192,6 +210,8 @@ def fact(event: Event) -> tuple[Any, ...]:
             return ("late", event.sequence)
         case Stale():
             return ("stale", event.sequence)
+        case ConflictingDuplicate():
+            return ("conflicting", event.sequence)
         case _:
             raise AssertionError(event)
 
@@ -207,7 +227,8 @@ def streams(draw: Callable[..., Any]) -> list[Sent]:
             for line in draw(st.sampled_from([LINES[:2], LINES[:2], LINES, ["", *LINES[:1]]])):
                 kept = draw(st.sampled_from([1, 1, 1, 1, 0, 2]))
                 delay = draw(st.sampled_from([0, 0, 1, 5, 30, 30_000, 70_000]))
-                sent = Sent(scope, line, number, now + delay)
+                late = draw(st.sampled_from([0] * 9 + [1_500, 9_000]))
+                sent = Sent(scope, line, number, now + delay, late)
                 copies += [(sent.now_ms, draw(st.integers(0, 9)), sent)] * kept
     return [sent for _, _, sent in sorted(copies)]
 
@@ -237,7 +258,7 @@ def folded(stream: list[Sent]) -> tuple[list[Verdict], dict[str, list[Event]], d
 
 
 def as_message(sent: Sent, offset: int) -> Message:
-    return Message(sent.sequence, None, sent.now_ms * 10**6, sent.scope, 0, offset, sent.now_ms)
+    return Message(sent.sequence, None, sent.time_ns, sent.scope, 0, offset, sent.now_ms)
 
 
 def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[Any, ...]:
@@ -264,7 +285,7 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
             sequence=np.array([sent.sequence for sent in part], np.int64),
             sessions=[],
             session=np.full(len(part), -1, np.int32),
-            event_time_ns=np.array([sent.now_ms * 10**6 for sent in part], np.int64),
+            event_time_ns=np.array([sent.time_ns for sent in part], np.int64),
             offset=np.arange(start, end, dtype=np.int64),
             append_ms=np.array([sent.now_ms for sent in part], np.int64),
             partition=0,

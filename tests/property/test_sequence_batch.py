@@ -17,22 +17,25 @@ from sequence_inputs import (
     messages,
     rules,
     to_batch,
+    tolerances,
 )
 
 from k2_streams.core import sequence, sequence_batch, sequence_run
 from k2_streams.core.sequence import Message, Verdict
 from k2_streams.core.sequence_batch import step_batch
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, SESSION_SLACK_NS, SessionRule
 
 
-def step_batches(stream: list[Message], rule: SessionRule, cuts: list[int]) -> Folded:
+def step_batches(
+    stream: list[Message], rule: SessionRule, cuts: list[int], tolerance_ms: int | None
+) -> Folded:
     """The same stream through `step_batch`, cut at these places."""
     out = Folded()
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     for start, end in pairwise(edges):
         part = stream[start:end]
         before = dict(out.states)
-        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS)
+        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS, tolerance_ms)
         changed = {message.scope for message in part if message.sequence is not None}
         assert set(after.states) == changed
         assert out.states == before, "states are immutable: only the result has new ones"
@@ -44,9 +47,14 @@ def step_batches(stream: list[Message], rule: SessionRule, cuts: list[int]) -> F
     return out
 
 
-def assert_same(stream: list[Message], rule: SessionRule, cuts: list[int]) -> None:
-    one_by_one = fold(stream, rule)
-    by_batch = step_batches(stream, rule, cuts)
+def assert_same(
+    stream: list[Message],
+    rule: SessionRule,
+    cuts: list[int],
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+) -> None:
+    one_by_one = fold(stream, rule, tolerance_ms)
+    by_batch = step_batches(stream, rule, cuts, tolerance_ms)
     assert by_batch.verdicts == one_by_one.verdicts
     assert by_batch.sessions == one_by_one.sessions
     assert by_batch.events == one_by_one.events
@@ -57,7 +65,8 @@ def assert_same(stream: list[Message], rule: SessionRule, cuts: list[int]) -> No
 
 def assert_same_however_cut(stream: list[Message], rule: SessionRule) -> None:
     for cut in range(len(stream) + 1):
-        assert_same(stream, rule, [cut])
+        for tolerance_ms in (CONFLICT_TOLERANCE_MS, None):
+            assert_same(stream, rule, [cut], tolerance_ms)
 
 
 cuts = st.lists(st.integers(0, 400), max_size=8)
@@ -80,7 +89,7 @@ TWO_SESSIONS = [*sent(range(20), 0), *sent(range(5), 70)]
 KNOWN = {
     "the times of duplicates count nowhere": (
         SessionRule.FALL,
-        [*sent(range(10), 0), *sent(range(5, 10), 50), *sent(range(10, 14), 1)],
+        [*sent(range(10), 0), *sent(range(5, 10), -9), *sent(range(10, 14), 1)],
     ),
     "messages of a scope keep their order": (
         SessionRule.NEVER,
@@ -99,6 +108,14 @@ KNOWN = {
         SessionRule.FALL,
         [*TWO_SESSIONS, *sent(range(5, 8), 39)],
     ),
+    "a number used twice is no duplicate": (
+        SessionRule.NEVER,
+        [*sent(range(10), 0), *sent(range(3, 5), 0), *sent(range(5, 12), 1), *sent(range(2), 2)],
+    ),
+    "nor is it where it begins a session": (
+        SessionRule.FALL,
+        [*sent(range(10), 0), *sent(range(3, 5), 0), *sent(range(5, 12), 1), *sent(range(2), 2)],
+    ),
     "a gap beyond the horizon is given up": (
         SessionRule.NEVER,
         [
@@ -111,20 +128,20 @@ KNOWN = {
 
 
 @settings(max_examples=250, deadline=None)
-@given(messages(), rules, cuts)
-def test_a_batch_is_the_fold_of_step(stream, rule, where):
-    assert_same(stream, rule, where)
+@given(messages(), rules, cuts, tolerances)
+def test_a_batch_is_the_fold_of_step(stream, rule, where, tolerance_ms):
+    assert_same(stream, rule, where, tolerance_ms)
 
 
 @settings(max_examples=200, deadline=None)
-@given(messages(), rules, cuts)
-def test_a_batch_is_the_fold_of_step_at_the_limits(stream, rule, where):
+@given(messages(), rules, cuts, tolerances)
+def test_a_batch_is_the_fold_of_step_at_the_limits(stream, rule, where, tolerance_ms):
     """With limits of 3, ranges are abandoned and sessions dropped all the time."""
     with (
         mock.patch.object(sequence, "MAX_MISSING", 3),
         mock.patch.object(sequence, "MAX_SESSIONS", 3),
     ):
-        assert_same(stream, rule, where)
+        assert_same(stream, rule, where, tolerance_ms)
 
 
 def test_nothing_gives_nothing():
@@ -177,12 +194,20 @@ def _always_current(state, rule, name, earliest_ns):
     return len(state.sessions) - 1
 
 
+def _begins_long_before(sessions, at):
+    return sessions[at].first_time_ns - 2 * SESSION_SLACK_NS
+
+
 def _never_falls(session, sequence):
     return False
 
 
 def _never_due(sessions, append_ms, horizon_ms):
     return False
+
+
+def _repeats_all(self, run, at, same, session, tolerance_ms):
+    return same
 
 
 def _unstable_order(self):
@@ -208,6 +233,18 @@ ORIGINAL_ORDER = sequence_batch._BatchStepper._in_scope_order
             "_in_scope_order",
             _unstable_order,
         ),
+        (
+            "a number used twice is no duplicate",
+            sequence_batch._BatchStepper,
+            "_repeats",
+            _repeats_all,
+        ),
+        (
+            "nor is it where it begins a session",
+            sequence_batch._BatchStepper,
+            "_repeats",
+            _repeats_all,
+        ),
         ("missing numbers are no duplicates", sequence_batch, "alike", _ignores_missing),
         ("a name says the session", sequence_run, "_session_of", _always_current),
         ("a gap beyond the horizon is given up", sequence_run, "is_due", _never_due),
@@ -221,8 +258,8 @@ ORIGINAL_ORDER = sequence_batch._BatchStepper._in_scope_order
         (
             "an early message is of an early session",
             sequence_run,
-            "SESSION_SLACK_NS",
-            2 * sequence_run.SESSION_SLACK_NS,
+            "begins_ns",
+            _begins_long_before,
         ),
     ],
 )

@@ -8,7 +8,15 @@ from hypothesis import event, given, settings
 from sequence_inputs import HORIZON_MS, fold, messages, rules
 
 from k2_streams.core import sequence
-from k2_streams.core.events import GapAbandoned, GapFilled, GapOpened, Late, Reset, Stale
+from k2_streams.core.events import (
+    ConflictingDuplicate,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Reset,
+    Stale,
+)
 from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Step, Verdict, step
 from k2_streams.core.sequence_codec import decode, encode
 from k2_streams.core.sessions import UNKNOWN_SESSION, Session, SessionRule
@@ -30,11 +38,16 @@ class Numbers:
         old = [n for n in self.missing if self.since_ms[n] + HORIZON_MS <= append_ms]
         return {n for n in self.missing if old and n <= max(old)}
 
-    def verdict(self, number: int) -> Verdict:
+    def is_before(self, time_ns: int) -> bool:
+        """Whether a time is later than every time of the session by more than a second."""
+        last_ns = max(self.time_ns.values())
+        return last_ns > 0 and time_ns > last_ns + 10**9
+
+    def verdict(self, number: int, time_ns: int) -> Verdict:
         if self.abandoned and number <= max(self.abandoned):
             return Verdict.STALE
         if number in self.received:
-            return Verdict.DUPLICATE
+            return Verdict.CONFLICTING if self.is_before(time_ns) else Verdict.DUPLICATE
         return Verdict.IN_ORDER if number > max(self.received) else Verdict.LATE
 
     def receive(self, number: int, append_ms: int) -> tuple[int, int] | None:
@@ -81,7 +94,8 @@ class Numbers:
 class Model:
     """One scope: checks a step against what it remembers, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: SessionRule) -> None:
+        self.rule = rule
         self.sessions: dict[str, Numbers] = {}
         self.current = ""
         self.counts: Counter[str] = Counter()
@@ -103,7 +117,8 @@ class Model:
         if numbers is None:
             self._check_begins(number, message, after)
         else:
-            assert after.verdict is numbers.verdict(number)
+            assert after.verdict is numbers.verdict(number, message.event_time_ns)
+            self._check_not_used_again(message, after)
             if after.verdict in ACCEPTED:
                 late = after.verdict is Verdict.LATE
                 numbers.time_ns[number] = max(message.event_time_ns, 0)
@@ -115,6 +130,9 @@ class Model:
         assert [(e.first, e.last) for e in events if isinstance(e, GapOpened)] == (
             [opened] if opened else []
         )
+        conflicts = after.verdict is Verdict.CONFLICTING
+        used = [e.sequence for e in events if isinstance(e, ConflictingDuplicate)]
+        assert used == [number] * conflicts
         for e in events:
             if isinstance(e, GapOpened):
                 assert e.size == ("small" if e.last - e.first + 1 <= 10 else "large")
@@ -123,6 +141,23 @@ class Model:
             if isinstance(e, GapAbandoned) and e.reason != "horizon":
                 self.sessions[e.session].abandon(e)
         self._check_state(after.state, after)
+
+    def _check_not_used_again(self, message: Message, after: Step) -> None:
+        """Where time tells the session, a number of the current one used twice is of a new one."""
+        goes_by_time = self.rule is SessionRule.FALL or (
+            self.rule is SessionRule.DECLARED and message.session is None
+        )
+        if not goes_by_time or after.session_id != self.current:
+            return
+        assert after.verdict is not Verdict.CONFLICTING
+        numbers = self.sessions[self.current]
+        if after.verdict in {Verdict.LATE, Verdict.STALE}:
+            assert message.sequence is not None
+            below = message.sequence < min(numbers.received, default=0)
+            fell = 2 * message.sequence < max(numbers.received)
+            assert not ((below or after.verdict is Verdict.STALE) and fell) or (
+                not numbers.is_before(message.event_time_ns)
+            )
 
     def _check_horizon(self, message: Message, after: Step) -> None:
         """What is too old goes before the message is judged: exactly that."""
@@ -205,6 +240,7 @@ class Model:
         assert counters.accepted == sum(self.counts[v.name] for v in ACCEPTED)
         assert counters.duplicates == self.counts["DUPLICATE"]
         assert counters.late == self.counts["LATE"] == self.counts["Late"]
+        assert counters.conflicts == self.counts["CONFLICTING"]
         assert counters.stale == self.counts["STALE"] == self.counts["Stale"]
         assert counters.resets == self.counts["RESET"] == self.counts["Reset"]
         assert counters.gaps_opened == self.counts["GapOpened"]
@@ -224,7 +260,7 @@ def check_stream(stream, rule) -> None:
             assert after.verdict is Verdict.UNSEQUENCED
             assert after.state is before
             continue
-        models.setdefault(message.scope, Model()).check(message, after)
+        models.setdefault(message.scope, Model(rule)).check(message, after)
         states[message.scope] = after.state
 
 

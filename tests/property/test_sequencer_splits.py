@@ -43,9 +43,13 @@ class Raw(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def value(symbol: str, sequence: int, hours: int, exchange: str = "X") -> bytes:
+def value(
+    symbol: str, sequence: int, hours: int, exchange: str = "X", session: str | None = None
+) -> bytes:
+    named = {} if session is None else {"session": session}
     return json.dumps(
-        {
+        named
+        | {
             "exchange": exchange,
             "symbol": symbol,
             "price": "1.25",
@@ -82,6 +86,12 @@ GOOD = st.builds(
     st.sampled_from("ABC"),
     st.integers(0, 30),
     st.sampled_from([0, 0, 0, 2]),
+)
+#: Of a named session: a number used twice is no repeat, and begins no session.
+NAMED = st.builds(
+    lambda sequence, hours: (b"X:C", value("C", sequence, hours, session="day")),
+    st.integers(0, 9),
+    st.sampled_from([0, 0, 2]),
 )
 IDS = st.builds(
     lambda symbol, number: (f"X:{symbol}".encode(), by_id(symbol, number)),
@@ -174,7 +184,7 @@ MANY_LINES = st.sampled_from([(("line", b"L%d" % number),) for number in range(1
 
 @st.composite
 def records(draw: Any) -> list[Raw]:
-    kinds = st.one_of(GOOD, GOOD, GOOD, IDS, SHARED, SHARED, ADVANCED, BAD)
+    kinds = st.one_of(GOOD, GOOD, GOOD, NAMED, IDS, SHARED, SHARED, ADVANCED, BAD)
     made = draw(st.lists(kinds, min_size=1, max_size=40))
     headers = draw(st.sampled_from([HEADERS, LINES, MANY_LINES]))
     now_ms, raw = BASE_NS // 10**6, []
@@ -249,7 +259,7 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
         "table": (sealed.count, sealed.checksum),
         "verdicts": {
             name: sum(epoch.verdicts[name] for epoch in epochs)
-            for name in ("first", "in_order", "late", "duplicate", "reset", "stale")
+            for name in ("first", "in_order", "late", "duplicate", "reset", "stale", "conflicting")
         },
     }
 
@@ -263,6 +273,52 @@ def test_any_split_gives_the_same_rows_events_letters_and_state(raw: list[Raw], 
     assert work(raw, data.draw(offsets), data.draw(offsets)) == whole
     assert work(raw, set(range(len(raw))), set()) == whole
     assert len(whole["rows"]) + len(whole["letters"]) <= len(raw)
+
+
+def aggregated(number: int, seconds: int, price: str) -> Raw:
+    """An aggregate trade of Binance, whose numbers are one session for ever."""
+    at_ms = 1_700_000_000_000 + 1_000 * seconds
+    trade = {
+        "e": "aggTrade", "E": at_ms + 1, "s": "AB", "a": number, "p": price, "q": "824.0",
+        "f": 200, "l": 200, "T": at_ms, "m": False, "M": True,
+    }  # fmt: skip
+    headers = (("feed", b"binance.spot"),)
+    return Raw(0, at_ms, b"BINANCE:AB@aggTrade", json.dumps(trade).encode(), headers)
+
+
+def placed(raw: list[Raw]) -> list[Raw]:
+    return [record._replace(offset=offset) for offset, record in enumerate(raw)]
+
+
+def test_a_number_used_twice_is_a_dead_letter_with_its_bytes_and_an_event() -> None:
+    """A repeat of the first one is still a duplicate, a repeat of the second one a letter too."""
+    first, second = aggregated(12_027, 0, "0.1"), aggregated(12_027, 46, "0.2")
+    raw = placed([first, second, first, second])
+    found = work(raw, set(), set())
+    assert [row["source_offset"] for row in found["rows"]] == [0]
+    assert [letter.value for letter in found["letters"]] == [raw[1].value, raw[3].value]
+    headers = [dict(letter.headers) for letter in found["letters"]]
+    assert [one["k2.reason"] for one in headers] == [b"conflicting-duplicate"] * 2
+    told = [events.decode(one) for one in found["events"]["BINANCE:AB@aggTrade"]]
+    assert [(type(one), one.sequence, one.source_offset) for one in told] == [
+        (events.ConflictingDuplicate, 12_027, 1),
+        (events.ConflictingDuplicate, 12_027, 3),
+    ]
+    assert found["verdicts"]["conflicting"] == 2
+    assert found["verdicts"]["duplicate"] == 1
+
+
+def test_a_count_that_begins_again_within_the_hour_loses_no_trade() -> None:
+    """Of a venue that names no session: 1,000 trades, and 200 more from 1 on."""
+    numbers = [*range(1, 1_001), *range(1, 201)]
+    timed = []
+    for at, number in enumerate(numbers):
+        record = json.loads(value("A", number, 0)) | {"exchange_time_ns": BASE_NS + 2 * at * 10**9}
+        timed.append(Raw(at, BASE_NS // 10**6 + at, b"X:A", json.dumps(record).encode(), ()))
+    found = work(timed, {500, 1_000, 1_100}, {700})
+    assert len(found["rows"]) == 1_200
+    assert found["letters"] == []
+    assert (found["verdicts"]["reset"], found["verdicts"]["duplicate"]) == (1, 0)
 
 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:

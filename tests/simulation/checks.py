@@ -230,6 +230,9 @@ def findings(venues: list[Venue]) -> dict[str, int]:
         "late": sum(isinstance(event, events.Late) for event in found),
         "beyond_horizon": sum(getattr(event, "reason", "") == "horizon" for event in found),
         "stale": sum(isinstance(event, events.Stale) for event in found),
+        "conflicts": sum(isinstance(event, events.ConflictingDuplicate) for event in found),
+        "sessions": sum(isinstance(event, events.Reset) for event in found),
+        "gaps": sum(isinstance(event, events.GapOpened) for event in found),
         "ids": sum(len(truth.ids) for truth in truths),
         "repeated_ids": sum(truth.repeated_ids for truth in truths),
     }

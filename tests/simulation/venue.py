@@ -18,6 +18,8 @@ EXCHANGE = "SIM"
 SCOPES_A_PARTITION = 3
 #: Numbers that may be passed over at once, and how far back a repeat or a late one reaches.
 GAP_MAX, BACK_MAX = 3, 8
+#: Between two messages, now and then: a number sent again after a second is no repeat.
+SILENCES_MS = (500, 999, 1_001, 1_500, 60_000)
 #: Ids of trades without a number: so few that most come again.
 IDS = 6
 #: A gap waits so long for late ones, of a run of fourteen seconds.
@@ -66,7 +68,10 @@ class Venue:
         self._scopes = _scopes(partition, partitions)
         self._next = {scope: chance.randrange(5) for scope in self._scopes}
         self._left_out: dict[str, list[int]] = {scope: [] for scope in self._scopes}
-        self._session: dict[str, str | None] = dict.fromkeys(self._scopes)
+        self._time_ns = BEGIN_MS * 1_000_000
+        self._session: dict[str, str | None] = {
+            scope: chance.choice([None, "day-0"]) for scope in self._scopes
+        }
 
     def burst(self) -> None:
         """A few records, and now and then an offset that no reader is given."""
@@ -77,7 +82,10 @@ class Venue:
 
     def _send(self, scope: str) -> None:
         chance, kind = self._chance, self._chance.random()
-        time_ns = BEGIN_MS * 1_000_000 + len(self.sent) * 1_000_000
+        self._time_ns += 1_000_000
+        if chance.random() < 0.03:
+            self._time_ns += chance.choice(SILENCES_MS) * 1_000_000
+        time_ns = self._time_ns
         if kind < 0.04:
             value = chance.choice([b"{", b"", b'{"a":"x', b"[]"])
             offset = self._cluster.append(self._at, scope.encode(), value)
@@ -149,7 +157,7 @@ class Venue:
             truth.events += stepped.events
             if stepped.verdict is Verdict.DUPLICATE:
                 truth.duplicates[sent.scope, stepped.session_id] += 1
-            if not sent.usable or stepped.verdict is Verdict.STALE:
+            if not sent.usable or stepped.verdict in {Verdict.STALE, Verdict.CONFLICTING}:
                 truth.letters.append((sent.offset, "bad"))
             elif sent.trade_id and (sent.scope, stepped.session_id, sent.trade_id) in truth.ids:
                 truth.duplicates[sent.scope, stepped.session_id] += 1

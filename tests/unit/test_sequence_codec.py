@@ -52,6 +52,7 @@ STATE = ScopeState(
         numbers_abandoned=8,
         first_time_ns=1_723_075_200_000_000_000,
         last_time_ns=1_723_165_200_123_456_789,
+        conflicts=9,
     ),
 )
 
@@ -71,7 +72,12 @@ def golden(version: int) -> bytes:
 
 def without_times(state: ScopeState) -> ScopeState:
     """The state as versions 3 and 4 know it: nothing of the messages beside a missing range."""
-    return _every(state, {"bottom_time_ns": 0, "top_time_ns": 0}, dict.fromkeys(_BESIDE, 0))
+    counters = replace(state.counters, conflicts=0)
+    return _every(
+        replace(state, counters=counters),
+        {"bottom_time_ns": 0, "top_time_ns": 0},
+        dict.fromkeys(_BESIDE, 0),
+    )
 
 
 def without_ages(state: ScopeState) -> ScopeState:

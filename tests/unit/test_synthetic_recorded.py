@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,17 +130,43 @@ def test_binance_trades_and_other_messages():
 
 def test_asx_trades():
     found = trade_of("asx.csv", b"3,BHP,03/10/2014,10:00:00.000,38.5,100,XT,ASX,1")
-    assert found == Trade("ASX:BHP", "2014-03-10", 3, 3850 * 10**SCALE)
+    at_ten_ns = 1_394_406_000_000_000_000  # eleven hours before UTC
+    assert found == Trade("ASX:BHP", "2014-03-10", 3, 3850 * 10**SCALE, time_ns=at_ten_ns)
 
 
 def test_canonical_trades():
     value = {"exchange": "X", "symbol": "A", "price": 1.5, "quantity": "2", "sequence": 4}
-    assert trade_of("canonical", json.dumps(value).encode()) == Trade("X:A", "0", 4, 3 * 10**SCALE)
+    unnamed = Trade("X:A", "0", 4, 3 * 10**SCALE, is_named=False)
+    assert trade_of("canonical", json.dumps(value).encode()) == unnamed
     named = json.dumps(value | {"session": "s"}).encode()
     assert trade_of("canonical", named) == Trade("X:A", "s", 4, 3 * 10**SCALE)
     del value["sequence"]
     with pytest.raises(RecordedError, match="with a sequence"):
         trade_of("canonical", json.dumps(value).encode())
+
+
+def test_a_number_used_twice_needs_a_named_session():
+    """K2 begins a session there: whoever wants a truth of it names the sessions."""
+    record = {"exchange": "X", "symbol": "A", "price": "1", "quantity": "2", "sequence": 4}
+    again = [record | {"exchange_time_ns": seconds * 10**9} for seconds in (1, 2, 9)]
+    for named, conflicts in (({}, None), ({"session": "s"}, [4])):
+        values = [json.dumps(one | named).encode() for one in again]
+        made = list(
+            items(
+                READERS["trades"]["canonical"], "canonical", [(b"X:A", value) for value in values]
+            )
+        )
+        sending = RecordedStream("canonical", partial(iter, made), lambda _: 0, repeat=1)
+        (chunk,) = sending.chunks()
+        expected = Expected()
+        if conflicts is None:
+            with pytest.raises(RecordedError, match="give its records a `session`"):
+                chunk.tell(expected, 0, 3)
+            continue
+        chunk.tell(expected, 0, 3)
+        (truth,) = expected.truths()
+        assert (truth.conflicts, truth.duplicates, truth.count) == (conflicts, [(4, 4)], 1)
+        assert expected.reasons == {"conflicting-duplicate": 1}
 
 
 def test_a_stream_is_repeated_and_told():

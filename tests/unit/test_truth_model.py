@@ -146,11 +146,15 @@ def facts(expected: Expected) -> Counter:
         for first, last in one.late_events:
             found.update(("late", *head, number) for number in range(first, last + 1))
         found.update(("stale", *head, number) for number in one.stale)
+        found.update(("conflicting", *head, number) for number in one.conflicts)
         found["duplicates", *head] = one.duplicate_count
         found["rows", *head] = one.count
         if one.reset:
             found["reset", *head, *one.reset] += 1
     return +found
+
+
+_OF_A_NUMBER = {ev.Late: "late", ev.Stale: "stale", ev.ConflictingDuplicate: "conflicting"}
 
 
 def fact(event: ev.Event) -> tuple:
@@ -163,10 +167,8 @@ def fact(event: ev.Event) -> tuple:
         case ev.GapAbandoned():
             gap = (event.gap_first, event.gap_last)
             return ("abandoned", *head, event.first, event.last, *gap, event.reason)
-        case ev.Late():
-            return ("late", *head, event.sequence)
-        case ev.Stale():
-            return ("stale", *head, event.sequence)
+        case ev.Late() | ev.Stale() | ev.ConflictingDuplicate():
+            return (_OF_A_NUMBER[type(event)], *head, event.sequence)
         case ev.Reset():
             return ("reset", *head, event.sequence, event.previous)
     raise AssertionError(event)
@@ -228,3 +230,44 @@ def test_the_sequencer_finds_what_the_model_says(seed, by_time):
         "rows",
         "reset",
     }
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1_000])
+def test_the_model_finds_numbers_used_twice_as_the_sequencer_does(chunk):
+    """A venue whose clock jumps, which counts on, leaves out, repeats, and uses numbers again."""
+    chance = np.random.default_rng(chunk)
+    numbers, times, now, following = [], [], 1_750_000_000_000_000_000, 1
+    for _ in range(3_000):
+        now += int(chance.choice([10**6, 10**6, 10**6, 10**9, 10**9 + 1, 3 * 10**9]))
+        kind = chance.random()
+        number = following
+        if kind < 0.2:
+            number = max(1, following - int(chance.integers(1, 9)))
+        else:
+            following += 1 + int(kind < 0.3)
+        numbers.append(number)
+        times.append(0 if chance.random() < 0.05 else now)
+    groups = np.array([0, 1] * 1_500)
+    expected, states, found = Expected(), {}, Counter()
+    assert [expected.group("X:A", "s"), expected.group("X:B", "s")] == [0, 1]
+    for at in range(0, len(numbers), chunk):
+        part = slice(at, at + chunk)
+        expected.feed(
+            groups[part],
+            np.array(numbers[part]),
+            np.ones(len(numbers[part]), np.bool_),
+            np.ones(len(numbers[part]), np.int64),
+            np.array(times[part]),
+        )
+    for group, number, time_ns in zip(groups.tolist(), numbers, times, strict=True):
+        scope = ("X:A", "X:B")[group]
+        message = Message(number, "s", time_ns, scope, 0, 0)
+        stepped = step(states.get(scope), message, SessionRule.DECLARED)
+        states[scope] = stepped.state
+        found.update(map(fact, stepped.events))
+        head = (scope, stepped.session_id)
+        found["duplicates", *head] += stepped.verdict is Verdict.DUPLICATE
+        found["rows", *head] += stepped.verdict in ACCEPTED
+    assert facts(expected) == +found
+    conflicts = sum(count for one, count in found.items() if one[0] == "conflicting")
+    assert conflicts == expected.reasons["conflicting-duplicate"] > 100
