@@ -32,7 +32,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars test-s3 faults faults-long up down lock clean
+.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,8 +105,18 @@ store-jars: $(INSTALLED) ## Fetch an S3-compatible server's jars into .cache, fo
 	mvn -q -B -C -Dstyle.color=never -f deploy/object-store/pom.xml dependency:copy-dependencies \
 		-DoutputDirectory='$(CURDIR)/.cache/object-store/lib' </dev/null
 
+spark: $(INSTALLED) ## Fetch Spark and Iceberg's runtime for it into .cache, for test-spark
+	@rm -rf .cache/spark && mkdir -p .cache/spark/lib
+	$(BIN)/python -m venv .cache/spark/venv
+	.cache/spark/venv/bin/python -m pip install -q -r deploy/spark/requirements.txt
+	mvn -q -B -C -Dstyle.color=never -f deploy/spark/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory='$(CURDIR)/.cache/spark/lib' </dev/null
+
 test-s3: setup rest-jars store-jars ## Run the integration tests of the lake on an S3-compatible server and a REST catalog
 	K2_TESTS_LAKE=s3 $(BIN)/python -m pytest $(ON_S3) $(ARGS)
+
+test-spark: spark ## Read a table of K2 with Spark, DuckDB, polars and pyiceberg, and compare
+	$(BIN)/python -m pytest -rs tests/unit/test_lake_engines.py $(ARGS)
 
 faults: setup ## Kill, stop and break what runs, and compare what came of it with the truth
 	$(BIN)/python -m faults $(ARGS)

@@ -53,7 +53,7 @@ _BOUNDED = (
 PROPERTIES = {
     "format-version": "2",  # the newest that pyiceberg writes
     "write.parquet.compression-codec": "zstd",
-    "write.parquet.compression-level": "1",  # level 3 is no smaller, 6 by 2 % in twice the time
+    "write.parquet.compression-level": "3",  # 7 % smaller than 1 for an eighth more of CPU
     "write.parquet.row-group-limit": "10000",  # rows: a filter on one symbol reads few of them
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in _BOUNDED},

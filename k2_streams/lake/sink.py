@@ -17,7 +17,7 @@ from k2_streams.lake.table import Lake
 #: Rows wait this long at most. The tail serves them meanwhile, so freshness does not depend on it;
 #: ten seconds make 8,640 files a day, and compaction has little to do.
 COMMIT_EVERY_S = 10.0
-#: A file of this many rows is some 20 MB: large enough to scan well, 200 MB in memory.
+#: A file of this many rows is some 20 to 40 MB: large enough to scan well, 200 MB in memory.
 COMMIT_ROWS = 1_000_000
 #: The same for rows of unusual size.
 COMMIT_BYTES = 256 << 20
