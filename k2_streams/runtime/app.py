@@ -305,7 +305,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             waits_for_group=lambda: self.consumer.waits_for_group,
             lost_task=LibraryTasks(
                 lambda: {"main": self.loop, "consumer": self.consumer.loop_of_thread},
-                lambda: self.consumer.has_member_id,
+                lambda: self.consumer.is_heartbeat_lost,
                 clock,
             ).look,
         )

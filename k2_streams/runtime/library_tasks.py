@@ -30,7 +30,7 @@ ESSENTIAL = {
         "ServiceThread._serve": "the consumer's thread ends",
     },
 }
-#: In the consumer's loop, while this worker is a member of its group.
+#: In the consumer's loop, from one join of the group to the next.
 HEARTBEAT = "GroupCoordinator._heartbeat_routine"
 #: Tasks that end with what they serve, or that nothing of K2 needs. The test over all tasks of a
 #: worker holds that every task is one of these, of the supervisor, or essential.
@@ -48,7 +48,8 @@ OTHERS = {
     "Recovery._publish_stats": "Faust's tables, of which there are none",
     "Recovery._slurp_changelogs": "Faust's tables, of which there are none",
     "RequestHandler.start": "one connection of a client",
-    "Service.start": "the worker itself",
+    "Service._execute_task": "an agent's; Faust starts it again",
+    "Service.start": "the worker itself; without it the worker stops, and not with exit 0",
     "ServiceThread._keepalive2": "wakes an idle loop",
     "ServiceThread._thread_keepalive": "wakes an idle loop",
     "ThrowableQueue.get": "a step of an agent",
@@ -81,20 +82,21 @@ class LibraryTasks:
 
     Args:
         loops: the main loop and the consumer's, by their names in `ESSENTIAL`.
-        is_member: whether the consumer is a member of its group, and heartbeats are due.
+        is_heartbeat_lost: whether the consumer's heartbeats have ended, and nobody stopped them.
         clock: for how long a task is missing.
     """
 
     def __init__(
         self,
         loops: Callable[[], Mapping[str, asyncio.AbstractEventLoop]],
-        is_member: Callable[[], bool],
+        is_heartbeat_lost: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self._loops = loops
-        self._is_member = is_member
+        self._is_heartbeat_lost = is_heartbeat_lost
         self._clock = clock
         self._most: Counter[tuple[str, str]] = Counter()
+        self._last: Counter[tuple[str, str]] = Counter()
         self._missing_since: dict[tuple[str, str], float] = {}
 
     def look(self) -> str | None:
@@ -102,13 +104,21 @@ class LibraryTasks:
         now_s = self._clock.monotonic()
         for loop, running in self._loops().items():
             found = Counter(name_of(task) for task in asyncio.all_tasks(running))
-            for name in [*ESSENTIAL[loop], *([HEARTBEAT] if loop == "consumer" else [])]:
+            for name, why in ESSENTIAL[loop].items():
                 key = (loop, name)
-                self._most[key] = max(self._most[key], found[name])
-                due = name != HEARTBEAT or self._is_member()
-                if found[name] >= self._most[key] or not due:
-                    self._missing_since.pop(key, None)
-                elif now_s - self._missing_since.setdefault(key, now_s) > LOST_AFTER_S:
-                    why = ESSENTIAL[loop].get(name, "the group will take this worker for dead")
+                # Seen twice: an agent and its replacement may be there at the same moment.
+                steady = min(found[name], self._last[key])
+                self._last[key] = found[name]
+                self._most[key] = max(self._most[key], steady)
+                if self._is_missing(key, now_s, found[name] < self._most[key]):
                     return f"task {name} of the {loop} loop has ended: {why}"
+        if self._is_missing(("consumer", HEARTBEAT), now_s, self._is_heartbeat_lost()):
+            return f"task {HEARTBEAT} has ended: the group will take this worker for dead"
         return None
+
+    def _is_missing(self, key: tuple[str, str], now_s: float, missing: bool) -> bool:
+        """Whether it has been missing for long enough."""
+        if not missing:
+            self._missing_since.pop(key, None)
+            return False
+        return now_s - self._missing_since.setdefault(key, now_s) > LOST_AFTER_S

@@ -132,9 +132,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             raise
 
     @property
-    def has_member_id(self) -> bool:
-        """Whether the group has given this consumer a member id."""
-        return self._coordinator is not None and bool(self._coordinator.member_id)
+    def is_heartbeat_lost(self) -> bool:
+        """Whether the heartbeats have ended by nobody's will.
+
+        The client ends them itself before it joins the group anew, and then forgets their task.
+        """
+        coordinator = self._coordinator
+        task = coordinator and coordinator._heartbeat_task  # noqa: SLF001 - nothing public
+        if task is None or not task.done() or not coordinator.member_id:
+            return False
+        failed = not task.cancelled() and task.exception() is not None  # told as the group's error
+        return not failed and not coordinator._rejoin_needed_fut.done()  # noqa: SLF001 - as above
 
     @property
     def knows_group(self) -> bool:
@@ -357,10 +365,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return loop
 
     @property
-    def has_member_id(self) -> bool:
-        """Whether the group has given this consumer a member id."""
-        has: bool = self._thread.has_member_id
-        return has
+    def is_heartbeat_lost(self) -> bool:
+        """Whether the heartbeats have ended by nobody's will."""
+        lost: bool = self._thread.is_heartbeat_lost
+        return lost
 
     @property
     def waits_for_group(self) -> bool:

@@ -150,10 +150,13 @@ class HandClock:
 async def test_a_task_of_a_library_that_has_ended_is_named_after_a_while(monkeypatch):
     clock = HandClock()
     loop = asyncio.get_running_loop()
-    look = LibraryTasks(lambda: {"main": loop}, lambda: True, clock).look
+    look = LibraryTasks(lambda: {"main": loop}, lambda: False, clock).look
     names = list(ESSENTIAL["main"])
     tasks = [asyncio.create_task(asyncio.sleep(60), name=name) for name in (*names, names[0])]
     assert look() is None
+    passing = asyncio.create_task(asyncio.sleep(0), name=names[1])  # a crashed one's replacement
+    assert look() is None
+    await passing
     tasks[-1].cancel()  # one of the two of this name
     await asyncio.wait([tasks[-1]])
     assert look() is None, "an agent that crashed is started again"
@@ -161,3 +164,16 @@ async def test_a_task_of_a_library_that_has_ended_is_named_after_a_while(monkeyp
     assert f"task {names[0]} of the main loop has ended" in look()
     for task in tasks:
         task.cancel()
+
+
+def test_heartbeats_that_have_ended_are_named_after_a_while():
+    clock, lost = HandClock(), [False]
+    look = LibraryTasks(dict, lambda: lost[0], clock).look
+    for lost[0], passed_s, named in [
+        (True, 0, False),
+        (False, 100, False),
+        (True, 1, False),
+        (True, LOST_AFTER_S + 1, True),
+    ]:
+        clock.now_s += passed_s
+        assert (look() is not None) == named

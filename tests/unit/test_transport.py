@@ -132,3 +132,29 @@ def test_faust_writes_down_no_offsets(name, tmp_path, monkeypatch):
     assert len(agents) == 2
     for agent in agents:
         assert not agent.channel.acks
+
+
+def coordinator(*, heartbeat: Any, member_id: str = "k2-0-1", rejoins: bool = False) -> Any:
+    future = SimpleNamespace(done=lambda: rejoins)
+    return SimpleNamespace(
+        _heartbeat_task=heartbeat, member_id=member_id, _rejoin_needed_fut=future
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "error", "given"),
+    [
+        (True, None, {}),  # a cancelled heartbeat returns
+        (False, None, {"member_id": ""}),  # the group has another member in its place
+        (False, None, {"rejoins": True}),
+        (False, KafkaError("no permission"), {}),
+    ],
+)
+def test_heartbeats_are_lost_only_if_nobody_ended_them(lost, error, given) -> None:
+    thread = Thread(None)
+    ended = SimpleNamespace(done=lambda: True, cancelled=lambda: False, exception=lambda: error)
+    made = coordinator(heartbeat=ended, **given)
+    thread._consumer = SimpleNamespace(_coordinator=made)
+    assert thread.is_heartbeat_lost == lost
+    made._heartbeat_task = None  # ended before it joins again
+    assert not thread.is_heartbeat_lost

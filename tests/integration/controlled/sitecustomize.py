@@ -5,6 +5,7 @@ answered with one. Only a worker that a test starts with this folder in `PYTHONP
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -32,11 +33,11 @@ def _tasks():
 
 
 def _spoil(task, how):
-    """End a task: cancelled, or by an exception where it waits."""
-    if how == "cancel":
-        task.cancel()
-        return
-    task.get_coro().throw(RuntimeError("ended by a test"))
+    """End a task: cancelled, or by an exception."""
+    if how == "throw":
+        with contextlib.suppress(BaseException):  # comes out here; the task then ends
+            task.get_coro().throw(RuntimeError("ended by a test"))
+    task.cancel()
 
 
 def _answer(asked):
@@ -46,15 +47,8 @@ def _answer(asked):
         return sorted(thread.name for thread in threading.enumerate())
     found = [t for loop, name, t in _tasks() if [loop, name] == asked["task"]]
     for task in found[:1]:
-        _loops()[asked["task"][0]].call_soon_threadsafe(_spoil_quietly, task, asked["how"])
+        _loops()[asked["task"][0]].call_soon_threadsafe(_spoil, task, asked["how"])
     return len(found)
-
-
-def _spoil_quietly(task, how):
-    try:
-        _spoil(task, how)
-    except BaseException:  # noqa: BLE001 - thrown through the coroutine, whose task sees its end
-        task._loop.call_soon(lambda: None)
 
 
 def _serve(port):
