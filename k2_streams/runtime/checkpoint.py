@@ -158,7 +158,8 @@ class Checkpoints:
 
     def is_open(self, epoch: Epoch) -> bool:
         """Whether there is anything to commit in an epoch."""
-        return epoch.position > self.position.next_offset or epoch.drained > 0
+        moved = epoch.position > self.position.next_offset or epoch.drained > 0
+        return moved or epoch.is_timed
 
     def wait_s(self) -> float | None:
         """How long until the next one's time has come; None while one is in flight."""

@@ -63,6 +63,7 @@ class Epoch:
     excess_lines: int = 0  # records by a line beyond those that are told apart
     put_off: list[Output] = field(default_factory=list)
     drained: int = 0
+    is_timed: bool = False  # time that passed without a record is part of it
     # What is said of the backlog when the epoch is sealed.
     deferred: int = 0  # records that wait
     deferred_from: int | None = None  # none waits below this offset of the source

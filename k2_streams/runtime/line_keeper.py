@@ -92,6 +92,11 @@ class LineKeeper:
             else:
                 self._deadlines_ms.pop(scope, None)
 
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """The stream time at which the first of the held gaps is released; None: none is held."""
+        return min(self._deadlines_ms.values(), default=None)
+
     def released(self, now_ms: int) -> list[Event]:
         """Gaps of scopes that were silent meanwhile, which nothing is expected to fill any more."""
         due = [scope for scope, at_ms in self._deadlines_ms.items() if at_ms <= now_ms]

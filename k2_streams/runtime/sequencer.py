@@ -143,6 +143,22 @@ class Sequencer:
         self._take(change, epoch)
         self._move(end, epoch)
 
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """The stream time at which something is decided if no record comes; None: nothing is."""
+        return self._lines.next_deadline_ms
+
+    def pass_time(self, time_ms: int, epoch: Epoch) -> None:
+        """Decide what the next record would bring about before anything of its own.
+
+        Args:
+            time_ms: that no record to come is older than; stream time from now on.
+            epoch: says it.
+        """
+        self._now_ms = max(self._now_ms, time_ms)
+        epoch.is_timed = True
+        self._move(epoch.position, epoch)
+
     # -- what records bring about ----------------------------------------------------------------
 
     def _change(self, records: Sequence[Record], refused: ProcessingError | None) -> _Change:

@@ -31,6 +31,7 @@ from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.deferred import Restored
 from k2_streams.runtime.epoch import Epoch, Standing
+from k2_streams.runtime.idle import IdleTime
 from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.resume import checked_offsets, dead_letters_so_far
 from k2_streams.runtime.sequencer import Judging, Sequencer
@@ -56,6 +57,8 @@ WORK_RECORDS = 8_192
 DRAIN_RECORDS = 2_048
 #: While the source has more than a batch, every so many batches one of what waits.
 DRAIN_EVERY_TURNS = 8
+#: The broker is asked so long whether anything has come; later again.
+IDLE_ASK_S = 5.0
 #: Under K2_MAX_RATE: without a token a task looks again after this long.
 STARVED_WAIT_S = 0.01
 
@@ -116,6 +119,7 @@ class Task:
         self._runner: Job | None = None
         self._checkpoints: Checkpoints | None = None
         self._working: asyncio.Future[Any] | None = None
+        self._idle: IdleTime | None = None
 
     # -- take-over ---------------------------------------------------------------------------
 
@@ -225,6 +229,7 @@ class Task:
             notional=context.notional,
         )
         self._epoch = Epoch(context.stream, offset)
+        self._idle = IdleTime(context.clock, position.append_time_ms)
         self._next = offset
         log.info(
             "task took over",
@@ -278,6 +283,8 @@ class Task:
         self._inbox.append(fetched)
         self._inbox_records += len(fetched.records)
         self.end_offset = max(self.end_offset, fetched.highwater)
+        if self._idle is not None and fetched.records:
+            self._idle.received(fetched.records[-1].timestamp)
         if not self._paused and self._inbox_records > INBOX_RECORDS_MAX:
             self._paused = True
             self._on_pause(self._paused)
@@ -290,6 +297,8 @@ class Task:
                 moved = self._has_batch() and await self._work()
                 if self._may_drain():
                     moved |= await self._drain()
+                if self._idle_s() == 0:
+                    await self._pass_time()
                 if self._commits.is_due(self._epoch):
                     await self._checkpoint()
                     moved = True
@@ -319,12 +328,37 @@ class Task:
         would wait for the checkpoint in any case.
         """
         self._commits.reap()
-        while not (self._has_batch() or self._deferral.is_ready() or self._is_time()):
+        while not (
+            self._has_batch() or self._deferral.is_ready() or self._is_time() or self._idle_s() == 0
+        ):
             self._wake.clear()
+            waits = [wait for wait in (self._wait_s(), self._idle_s()) if wait is not None]
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._wait_s()):
+                async with asyncio.timeout(min(waits, default=None)):
                     await self._wake.wait()
             self._commits.reap()
+
+    def _idle_s(self) -> float | None:
+        """How long until time alone decides something; None: nothing, or there is work to do."""
+        if self._idle is None or self._inbox or self.deferred_records:
+            return None
+        if self._commits.is_open(self._epoch):
+            return None
+        return self._idle.wait_s(self._sequencer.next_deadline_ms)
+
+    async def _pass_time(self) -> None:
+        """Decide what the next record would first bring about, if none has come until now."""
+        assert self._idle is not None  # noqa: S101 - asked before
+        context, place = self._context, (self._context.raw.name, self.partition)
+        try:
+            async with asyncio.timeout(IDLE_ASK_S):
+                time_ms = await self._idle.ask(context.kafka, place, self._next)
+        except Exception as error:  # noqa: BLE001 - whatever it was: the broker is asked again
+            log.info("broker not asked for the time", partition=self.partition, error=str(error))
+            return
+        if time_ms is not None:
+            # What came meanwhile was appended after the broker was asked.
+            await self._in_thread(self._sequencer.pass_time, time_ms, self._epoch)
 
     def _wait_s(self) -> float | None:
         """How long until a checkpoint is to begin; None: nothing to commit, or one in flight."""

@@ -94,3 +94,41 @@ def test_what_one_line_loses_the_other_brings_through_a_kill(k2: Cluster) -> Non
     assert a["first"] + b["first"] == len(SYMBOLS) * (COUNT - len(lost))
     assert a["first"] > b["first"] >= len(SYMBOLS) * len(LOST["A"] - LOST["B"])
     worker.stop()
+
+
+async def _send_numbers(bootstrap: str, messages: list[tuple[str, int]]) -> None:
+    """Numbers of one symbol, by line."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    for line, number in messages:
+        value = {
+            "exchange": "X", "symbol": "QUIET", "price": "1", "quantity": "1",
+            "sequence": number, "exchange_time_ns": time.time_ns(),
+        }  # fmt: skip
+        await producer.send_and_wait(
+            RAW,
+            json.dumps(value).encode(),
+            b"X:QUIET",
+            partition=partition_of(b"X:QUIET", PARTITIONS),
+            headers=[("line", line.encode())],
+        )
+    await producer.stop()
+
+
+def test_a_gap_is_told_though_nothing_comes_any_more(k2: Cluster) -> None:
+    """Line B stops for good, and then everything: time alone says that 2 is missing."""
+    worker = k2.worker().start().wait_ready()
+    asyncio.run(_send_numbers(k2.bootstrap, [("A", 1), ("B", 1), ("A", 3)]))
+    url = f"{worker.url}/v1/trades?symbol=QUIET&exchange=X"
+    eventually(lambda: _rows(url) == 2, what="both rows")
+    assert _get(url)["meta"]["gaps"] == []
+    gaps = eventually(lambda: _get(url)["meta"]["gaps"], within_s=90, what="the gap")
+    assert [(gap["first"], gap["last"], gap["state"]) for gap in gaps] == [(2, 2, "open")]
+    assert _get(url)["meta"]["complete"] is False
+    worker.kill()
+    worker = k2.worker().start().wait_ready()
+    asyncio.run(_send_numbers(k2.bootstrap, [("B", 2)]))
+    url = f"{worker.url}/v1/trades?symbol=QUIET&exchange=X"
+    eventually(lambda: _rows(url) == 3, what="the late row")
+    assert [row["late"] for row in _get(url)["data"] if row["sequence"] == 2] == [True]
+    worker.stop()

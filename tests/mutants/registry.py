@@ -366,6 +366,26 @@ MUTANTS = (
         ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
+        "time-runs-ahead",
+        "time that passes while nothing comes runs ahead of the records to come",
+        "tests/property/test_sequencer_splits.py::",
+        (
+            "runtime/sequencer.py",
+            "        self._now_ms = max(self._now_ms, time_ms)\n",
+            "        self._now_ms = max(self._now_ms, time_ms + 1)\n",
+        ),
+    ),
+    _mutant(
+        "idle-though-a-record-came",
+        "the broker is not asked what has come before time alone decides",
+        "tests/unit/test_idle.py::",
+        (
+            "runtime/idle.py",
+            "            if any(chunk.records for chunk in await reader.poll()):\n",
+            "            if await reader.poll() is None:\n",
+        ),
+    ),
+    _mutant(
         "copies-counted-before-the-dedup",
         "a trade told by its id is new of each line: two lossless lines lose half each",
         "tests/property/test_line_copies.py::",

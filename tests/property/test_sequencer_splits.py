@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,8 @@ MEMORY = Memory.of(20, 0.5)
 JUDGING = Judging(horizon_ms=100_000)
 WINDOW = Window(8 * 10_000)
 
+#: No time at which a partition is idle.
+NEVER: Mapping[int, Sequence[int]] = {}
 BASE_NS = 1_700_000_000_000_000_000
 
 
@@ -203,8 +205,13 @@ def position(sealed: SealedEpoch, standing: Standing) -> Position:
     )  # fmt: skip
 
 
-def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
-    """All records in batches cut at `cuts`; sealed, written and taken over anew at `seals`."""
+def work(
+    raw: Sequence[Raw], cuts: set[int], seals: set[int], idle: Mapping[int, Sequence[int]] = NEVER
+) -> dict[str, Any]:
+    """All records in batches cut at `cuts`; sealed, written and taken over anew at `seals`.
+
+    Before the record of an offset in `idle` nothing comes for so long that these times pass.
+    """
     with tempfile.TemporaryDirectory() as folder:
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
@@ -213,7 +220,9 @@ def work(raw: Sequence[Raw], cuts: set[int], seals: set[int]) -> dict[str, Any]:
         ids = IdTable(id_store, MEMORY, WINDOW)
         sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids, judging=JUDGING)
         epochs, start = [Epoch(TRADES, 0)], 0
-        for end in sorted({*cuts, *seals, len(raw)} - {0}):
+        for end in sorted({*cuts, *seals, *idle, len(raw)} - {0}):
+            for time_ms in idle.get(start, ()):
+                sequencer.pass_time(time_ms, epochs[-1])
             sequencer.process(raw[start:end], end, epochs[-1])
             start = end
             if end in seals or end == len(raw):
@@ -319,6 +328,70 @@ def test_a_count_that_begins_again_within_the_hour_loses_no_trade() -> None:
     assert len(found["rows"]) == 1_200
     assert found["letters"] == []
     assert (found["verdicts"]["reset"], found["verdicts"]["duplicate"]) == (1, 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(records(), st.data())
+def test_time_that_passes_says_only_earlier_what_the_next_record_would_have_said(
+    raw: list[Raw], data: Any
+) -> None:
+    """Wherever a partition is idle, for however long, and whoever takes over: the same."""
+    before, idle = 0, {}
+    for at, record in enumerate(raw):
+        passed = st.integers(min(before, record.timestamp), record.timestamp)
+        if before:
+            idle[at] = sorted(data.draw(st.lists(passed, max_size=2)))
+        before = max(before, record.timestamp)
+    idle = {at: times for at, times in idle.items() if times}
+    offsets = st.sets(st.integers(1, len(raw)))
+    found = work(raw, data.draw(offsets), data.draw(offsets), idle)
+    assert found == work(raw, set(), set())
+
+
+def test_a_gap_held_for_a_silent_line_is_said_when_time_has_passed() -> None:
+    """And a number of it is late from then on, also after a restart."""
+    now_ms = BASE_NS // 10**6
+
+    def sent(offset: int, line: bytes, sequence: int, ms: int) -> Raw:
+        return Raw(offset, now_ms + ms, b"X:A", value("A", sequence, 0), (("line", line),))
+
+    raw = [sent(0, b"A", 1, 0), sent(1, b"B", 1, 0), sent(2, b"A", 3, 1), sent(3, b"B", 2, 60_002)]
+    early = work(raw, set(), {3}, {3: [now_ms + 60_000]})
+    told = work(raw, set(), {3}, {3: [now_ms + 60_001]})
+    assert early == told == work(raw, set(), set())
+    assert [json.loads(event)["type"] for event in told["events"]["X:A"]] == [
+        "gap_opened",
+        "late",
+        "gap_filled",
+    ]
+
+
+def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
+    """At its deadline, not a moment before; stream time is then what the next task begins with."""
+    store, id_store = PartitionStore(tmp_path / "s"), IdStore(tmp_path / "i")
+    store.open()
+    id_store.open(lambda _bucket, _ids: None)
+    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    sequencer = Sequencer(
+        TRADES, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
+    )
+    epoch, now_ms = Epoch(TRADES, 0), BASE_NS // 10**6
+    said = [(b"A", 1), (b"B", 1), (b"A", 3)]
+    raw = [
+        Raw(at, now_ms, b"X:A", value("A", number, 0), (("line", line),))
+        for at, (line, number) in enumerate(said)
+    ]
+    sequencer.process(raw, 3, epoch)
+    deadline_ms = sequencer.next_deadline_ms
+    assert deadline_ms == now_ms + 60_000
+    sequencer.pass_time(deadline_ms - 1, epoch)
+    assert not epoch.events
+    sequencer.pass_time(deadline_ms, epoch)
+    assert [type(event).__name__ for event in epoch.events] == ["GapOpened"]
+    assert epoch.standing == epoch.standing._replace(append_time_ms=deadline_ms, held=0)
+    assert (epoch.position, epoch.is_timed, sequencer.next_deadline_ms) == (3, True, None)
+    store.close()
+    id_store.close()
 
 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
