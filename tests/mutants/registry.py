@@ -580,9 +580,9 @@ MUTANTS = (
         "tests/unit/test_task_flow.py::",
         (
             "runtime/task.py",
-            "                async with asyncio.timeout(self._wait_s()):\n"
+            "                async with asyncio.timeout(min(waits, default=None)):\n"
             "                    await self._wake.wait()\n",
-            "                await asyncio.wait_for(self._wake.wait(), self._wait_s())\n",
+            "                await asyncio.wait_for(self._wake.wait(), min(waits, default=None))\n",
         ),
     ),
     _mutant(
