@@ -626,4 +626,22 @@ MUTANTS = (
             "if not own_sum:",
         ),
     ),
+    _mutant(
+        "silent-connections-stay",
+        "a connection whose request's head does not come is never closed",
+        "tests/unit/test_web_connections.py::",
+        ("web/connections.py", "if c.deadline_s <= now_s]", "if c.deadline_s < 0]"),
+    ),
+    _mutant(
+        "answers-hold-what-they-like",
+        "an answer is worked out and sent also where others hold all the room",
+        "tests/unit/test_web_answers.py::",
+        ("web/room.py", "if not self._shares.take(caller, size_bytes):", "if size_bytes < 0:"),
+    ),
+    _mutant(
+        "light-behind-heavy",
+        "light queries wait in the lane of the heavy ones",
+        "tests/unit/test_query_turns.py::",
+        ("query/turns.py", "self._lanes[is_heavy(units), far]", "self._lanes[True, far]"),
+    ),
 )
