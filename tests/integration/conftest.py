@@ -44,6 +44,11 @@ def eventually(condition: Callable[[], Any], within_s: float = 60.0, what: str =
 MAY_DELETE = "K2_TESTS_MAY_DELETE_TOPICS"
 
 
+def reset_topics(bootstrap: str) -> None:
+    """Delete K2's topics and create them again, empty."""
+    asyncio.run(_reset_topics(bootstrap))
+
+
 async def _reset_topics(bootstrap: str) -> None:
     """Delete K2's topics, and make them anew; on a broker of somebody else's only if allowed."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -179,7 +184,7 @@ def lake_settings(
 @pytest.fixture
 def k2(broker: str, tmp_path: Path, lake_settings: dict[str, str]) -> Iterator[Cluster]:
     """No topics, no lake, no worker yet."""
-    asyncio.run(_reset_topics(broker))
+    reset_topics(broker)
     cluster = Cluster(broker, tmp_path, lake_settings)
     yield cluster
     cluster.close()
