@@ -43,6 +43,8 @@ DESCRIPTORS_LEFT = 48
 HEAD_TIMEOUT_S = 10.0
 #: Between two requests: longer than proxies and clients usually keep one.
 IDLE_TIMEOUT_S = 75.0
+#: For an answer of one piece (status, metrics, an error) to be taken. Rows have their own bounds.
+WRITE_TIMEOUT_S = 10.0
 #: How often deadlines are looked at.
 _SWEEP_EVERY_S = 1.0
 #: What the kernel keeps of an answer that its reader does not take; it is memory of the worker, and
@@ -123,8 +125,7 @@ class Connections:
             try:
                 response = await handler(request)
                 # The server would write it after this, when the connection counts as idle again.
-                await response.prepare(request)
-                await response.write_eof()
+                await self._write(connection, request, response)
                 return response
             finally:
                 if connection.transport in self._by_transport:
@@ -204,6 +205,17 @@ class Connections:
         timeout_s = HEAD_TIMEOUT_S if phase is _Phase.HEAD else IDLE_TIMEOUT_S
         connection.deadline_s = self._clock.monotonic() + timeout_s
         self._idle.setdefault(connection)  # its place is that of its last answer
+
+    async def _write(
+        self, connection: "_Guarded", request: web.Request, response: web.StreamResponse
+    ) -> None:
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            self.timed_out += 1
+            self._abort(connection)
 
     def _abort(self, connection: "_Guarded") -> None:
         transport = connection.transport

@@ -178,6 +178,27 @@ async def test_a_connection_is_idle_only_when_its_answer_is_written():
         await runner.cleanup()
 
 
+async def test_an_answer_of_one_piece_that_is_not_taken_ends_its_connection(monkeypatch):
+    monkeypatch.setattr(bounds, "WRITE_TIMEOUT_S", 0.2)
+
+    async def large(_request):
+        return web.Response(body=bytes(16 << 20))
+
+    connections = Connections()
+    app = application(connections=connections)
+    app.router.add_get("/large", large)
+    runner = new_runner(app)
+    await runner.setup()
+    await BoundedSite(runner, "127.0.0.1", 0, connections).start()
+    try:
+        _, writer = await opened(runner.addresses[0][1], WHOLE.replace(b"/health/live", b"/large"))
+        await settled(lambda: connections.timed_out == 1)
+        assert not len(connections)
+        writer.close()
+    finally:
+        await runner.cleanup()
+
+
 class Waits(CannedQueries):
     """Answers only when told."""
 
