@@ -3,6 +3,7 @@
 from itertools import pairwise
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,8 +23,13 @@ from sequence_inputs import (
 
 from k2_streams.core import sequence, sequence_batch, sequence_run
 from k2_streams.core.sequence import Message, Verdict
-from k2_streams.core.sequence_batch import step_batch
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, SESSION_SLACK_NS, SessionRule
+from k2_streams.core.sequence_batch import Ruled, step_batch
+from k2_streams.core.sessions import (
+    CONFLICT_TOLERANCE_MS,
+    SESSION_SLACK_NS,
+    Counting,
+    SessionRule,
+)
 
 
 def step_batches(
@@ -269,3 +275,19 @@ def test_a_broken_batch_is_found(known, owner, name, broken):
     assert_same(stream, rule, [])
     with mock.patch.object(owner, name, broken), pytest.raises(AssertionError):
         assert_same_however_cut(stream, rule)
+
+
+def test_feeds_of_one_batch_count_each_in_its_own_way():
+    """A venue that repeats numbers beside one that does not: both use a number again, later."""
+    stream = [
+        replace(message, scope=scope)
+        for message in [*sent(range(5), 0), *sent(range(2, 5), 1)]
+        for scope in SCOPES[:2]
+    ]
+    batch = to_batch(stream)
+    counting = [Counting(SessionRule.NEVER), Counting(SessionRule.NEVER, None)]
+    of = np.array([SCOPES.index(message.scope) for message in stream], np.int8)
+    batch.ruled = Ruled(counting, of)
+    verdicts = step_batch({}.get, batch, SessionRule.FALL).verdicts
+    again = [Verdict(one) for one in verdicts[-6:].tolist()]
+    assert again == [Verdict.CONFLICTING, Verdict.DUPLICATE] * 3
