@@ -306,6 +306,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             lost_task=LibraryTasks(
                 lambda: {"main": self.loop, "consumer": self.consumer.loop_of_thread},
                 lambda: self.consumer.is_heartbeat_lost,
+                lambda: self.consumer.flow_active,
                 clock,
             ).look,
         )

@@ -17,6 +17,7 @@ ESSENTIAL = {
     "main": {
         "Agent._execute_actor": "records fetched reach no task and no sink",
         "Conductor._subscriber": "new topics are not subscribed",
+        "Fetcher._fetcher": "nothing that was fetched is delivered",
         "MethodQueueWorker._method_queue_do_work": "the consumer cannot call its owner",
         "Recovery._restart_recovery": "no assignment is taken over",
         "SupervisorStrategy._supervisor": "agents that crash are not started again",
@@ -32,6 +33,8 @@ ESSENTIAL = {
 }
 #: In the consumer's loop, from one join of the group to the next.
 HEARTBEAT = "GroupCoordinator._heartbeat_routine"
+#: Faust stops it for a rebalance and starts it when the flow goes on.
+FETCH_LOOP = "Fetcher._fetcher"
 #: Tasks that end with what they serve, or that nothing of K2 needs. The test over all tasks of a
 #: worker holds that every task is one of these, of the supervisor, or essential.
 OTHERS = {
@@ -47,6 +50,7 @@ OTHERS = {
     "ProducerBuffer._handle_pending": "nothing is sent through Faust",
     "Recovery._publish_stats": "Faust's tables, of which there are none",
     "Recovery._slurp_changelogs": "Faust's tables, of which there are none",
+    "RequestHandler._handle_request": "one request of a client",
     "RequestHandler.start": "one connection of a client",
     "Service._execute_task": "an agent's; Faust starts it again",
     "Service.start": "the worker itself; without it the worker stops, and not with exit 0",
@@ -83,6 +87,7 @@ class LibraryTasks:
     Args:
         loops: the main loop and the consumer's, by their names in `ESSENTIAL`.
         is_heartbeat_lost: whether the consumer's heartbeats have ended, and nobody stopped them.
+        is_flowing: whether partitions are assigned and taken over, and records are delivered.
         clock: for how long a task is missing.
     """
 
@@ -90,10 +95,12 @@ class LibraryTasks:
         self,
         loops: Callable[[], Mapping[str, asyncio.AbstractEventLoop]],
         is_heartbeat_lost: Callable[[], bool],
+        is_flowing: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self._loops = loops
         self._is_heartbeat_lost = is_heartbeat_lost
+        self._is_flowing = is_flowing
         self._clock = clock
         self._most: Counter[tuple[str, str]] = Counter()
         self._last: Counter[tuple[str, str]] = Counter()
@@ -110,7 +117,8 @@ class LibraryTasks:
                 steady = min(found[name], self._last[key])
                 self._last[key] = found[name]
                 self._most[key] = max(self._most[key], steady)
-                if self._is_missing(key, now_s, found[name] < self._most[key]):
+                due = name != FETCH_LOOP or self._is_flowing()
+                if self._is_missing(key, now_s, due and found[name] < self._most[key]):
                     return f"task {name} of the {loop} loop has ended: {why}"
         if self._is_missing(("consumer", HEARTBEAT), now_s, self._is_heartbeat_lost()):
             return f"task {HEARTBEAT} has ended: the group will take this worker for dead"

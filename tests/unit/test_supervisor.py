@@ -8,7 +8,12 @@ from structlog.testing import capture_logs
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.runtime import supervisor as module
-from k2_streams.runtime.library_tasks import ESSENTIAL, LOST_AFTER_S, LibraryTasks
+from k2_streams.runtime.library_tasks import (
+    ESSENTIAL,
+    FETCH_LOOP,
+    LOST_AFTER_S,
+    LibraryTasks,
+)
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.supervisor import Supervisor, TaskLostError
 
@@ -150,7 +155,7 @@ class HandClock:
 async def test_a_task_of_a_library_that_has_ended_is_named_after_a_while(monkeypatch):
     clock = HandClock()
     loop = asyncio.get_running_loop()
-    look = LibraryTasks(lambda: {"main": loop}, lambda: False, clock).look
+    look = LibraryTasks(lambda: {"main": loop}, lambda: False, lambda: True, clock).look
     names = list(ESSENTIAL["main"])
     tasks = [asyncio.create_task(asyncio.sleep(60), name=name) for name in (*names, names[0])]
     assert look() is None
@@ -168,7 +173,7 @@ async def test_a_task_of_a_library_that_has_ended_is_named_after_a_while(monkeyp
 
 def test_heartbeats_that_have_ended_are_named_after_a_while():
     clock, lost = HandClock(), [False]
-    look = LibraryTasks(dict, lambda: lost[0], clock).look
+    look = LibraryTasks(dict, lambda: lost[0], lambda: True, clock).look
     for lost[0], passed_s, named in [
         (True, 0, False),
         (False, 100, False),
@@ -176,4 +181,18 @@ def test_heartbeats_that_have_ended_are_named_after_a_while():
         (True, LOST_AFTER_S + 1, True),
     ]:
         clock.now_s += passed_s
+        assert (look() is not None) == named
+
+
+async def test_the_fetch_loop_is_needed_only_while_the_flow_goes_on():
+    """Faust stops it for a rebalance, which may take long."""
+    clock, loop, flows = HandClock(), asyncio.get_running_loop(), [True]
+    look = LibraryTasks(lambda: {"main": loop}, lambda: False, lambda: flows[0], clock).look
+    task = asyncio.create_task(asyncio.sleep(60), name=FETCH_LOOP)
+    assert look() is None
+    assert look() is None
+    task.cancel()
+    await asyncio.wait([task])
+    for flows[0], named in [(False, False), (False, False), (True, False), (True, True)]:
+        clock.now_s += LOST_AFTER_S + 1
         assert (look() is not None) == named
