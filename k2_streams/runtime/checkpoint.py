@@ -21,11 +21,12 @@ from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.settling import SLOW_TRANSACTION_S
 from k2_streams.kafka.standings import Place
 from k2_streams.kafka.topics import TopicInfo
-from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
+from k2_streams.kafka.transactions import ChangelogRows, Output, TransactionalProducer
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import SealedIdRecords
+from k2_streams.runtime.processing_error import ProcessingError
 from k2_streams.runtime.supervisor import Job
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
 from k2_streams.state.ids import IdCounts, IdTable
@@ -196,7 +197,12 @@ class Checkpoints:
             held=standing.held,
             ids=ids.buckets,
         )
-        sealed: list[SealedTable] = [table.seal(position) for table in self._tables]
+        try:
+            sealed: list[SealedTable] = [table.seal(position) for table in self._tables]
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._failed(error, epoch) from error
         sealed.append(
             SealedIdRecords(self._partition, self._ids, self._context.ids_changelog, ids, position)
         )
@@ -215,16 +221,7 @@ class Checkpoints:
         # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
         #   one transaction. Its outcome is known, or the task ends.
         loop = asyncio.get_running_loop()
-        outputs = await loop.run_in_executor(
-            context.pool,
-            lambda: epoch.outputs(
-                self._partition,
-                position.accepted_time_us,
-                events_so_far=position.events,
-                dead_letters_so_far=position.dead_letters or 0,
-                held=position.held,
-            ),
-        )
+        outputs = await loop.run_in_executor(context.pool, self._outputs, epoch, position)
         changed = [(table, rows) for table in sealed if (rows := table.rows)]
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             await failpoint_in_loop("checkpoint.encoded")
@@ -246,6 +243,33 @@ class Checkpoints:
         context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
         self._count(epoch)
         self._count_ids(ids)
+
+    def _outputs(self, epoch: Epoch, position: Position) -> list[Output]:
+        """The epoch as records.
+
+        Raises:
+            ProcessingError: something in it cannot be encoded.
+        """
+        try:
+            return epoch.outputs(
+                self._partition,
+                position.accepted_time_us,
+                events_so_far=position.events,
+                dead_letters_so_far=position.dead_letters or 0,
+                held=position.held,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._failed(error, epoch) from error
+
+    def _failed(self, error: Exception, epoch: Epoch) -> ProcessingError:
+        """What cannot be encoded came from one of the epoch's records: count that as a failure."""
+        raw, offsets = self._context.raw.name, (epoch.start, max(epoch.position - 1, epoch.start))
+        found = ProcessingError.of(error, raw, self._partition, offsets, None)
+        failures = self._context.failures[self._partition]
+        failures.failed(raw, found.start, found.end, None, found.error)
+        return found
 
     def _count_ids(self, counts: IdCounts) -> None:
         metrics, partition = self._context.metrics, str(self._partition)

@@ -1,11 +1,13 @@
 """What all tasks of a worker share."""
 
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.instruments import PriceDomains, positive_prices
+from k2_streams.core.record_failures import RecordFailures
 from k2_streams.core.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
@@ -39,3 +41,7 @@ class TaskContext:
     disk: Disk = ROCKS_DISK
     notional: Notional = of_ones
     price_domains: PriceDomains = positive_prices
+    #: By partition: they outlive the tasks that failed.
+    failures: defaultdict[int, RecordFailures] = field(
+        default_factory=lambda: defaultdict(RecordFailures)
+    )

@@ -17,6 +17,10 @@ from k2_streams.kafka.transactions import Output
 #: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.
 ROWS_PER_RECORD = 32_768
 
+#: A record of the log above this is halved: the topic takes 8 MiB, and a row at most a raw record's
+#: 256 KiB. Rows may all have large fields of the venue's own.
+MAX_LOG_RECORD_BYTES = 6 * 1024 * 1024
+
 HEADER_RAW_NEXT = "k2.raw-next"
 #: No raw record below this offset waits among those put off; empty: none waits at all.
 HEADER_DEFERRED_FROM = "k2.deferred-from"
@@ -48,6 +52,7 @@ class Epoch:
     stream: Stream
     position: int  # the next source offset
     standing: Standing | None = None  # None: no record was worked
+    start: int = field(init=False)  # the position at its beginning
     records: int = 0
     rows: list[pa.RecordBatch] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -68,6 +73,10 @@ class Epoch:
     deferred: int = 0  # records that wait
     deferred_from: int | None = None  # none waits below this offset of the source
     deferred_next: int = 0  # the next offset of `k2.trades.deferred` to be drained
+
+    def __post_init__(self) -> None:
+        """Remember where it began."""
+        self.start = self.position
 
     @property
     def row_count(self) -> int:
@@ -130,10 +139,20 @@ class Epoch:
             merged = pa.concat_batches(self.rows)
         else:
             merged = pa.RecordBatch.from_pylist([], schema=self.stream.log_schema)
-        return [
-            trade_log.encode(merged.slice(start, ROWS_PER_RECORD), partition, accepted_time_us)
+        values: list[bytes] = []
+        parts = [
+            merged.slice(start, ROWS_PER_RECORD)
             for start in range(0, max(merged.num_rows, 1), ROWS_PER_RECORD)
         ]
+        while parts:
+            part = parts.pop(0)
+            value = trade_log.encode(part, partition, accepted_time_us)
+            if len(value) > MAX_LOG_RECORD_BYTES and part.num_rows > 1:
+                half = part.num_rows // 2
+                parts[:0] = [part.slice(0, half), part.slice(half)]
+            else:
+                values.append(value)
+        return values
 
 
 def dead_letter(

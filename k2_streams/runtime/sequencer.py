@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core import sequence_codec
 from k2_streams.core.bloom import Bools
 from k2_streams.core.enrichment import Notional, of_ones
 from k2_streams.core.horizon import LATE_HORIZON_MS
@@ -119,8 +120,16 @@ class Sequencer:
             price_domains=judging.price_domains,
         )
 
-    def process(self, records: Sequence[Record], end: int, epoch: Epoch) -> None:
+    def process(
+        self, records: Sequence[Record], end: int, epoch: Epoch, *, probe: bool = False
+    ) -> None:
         """Add records to the epoch, in the order of each scope; `end` is the next position.
+
+        Args:
+            records: the next ones.
+            end: the position behind them.
+            epoch: what they are added to.
+            probe: whether what they bring about is encoded on trial, as its checkpoint will do.
 
         Raises:
             ProcessingError: what is in the records could not be processed, by a bug of K2 or of a
@@ -128,7 +137,7 @@ class Sequencer:
             StateReadError: the state's store could not be read; the task is over.
         """
         if records:
-            self._take(self._change(records, None), epoch)
+            self._take(self._change(records, None, probe=probe), epoch)
         self._move(end, epoch)
 
     def refuse(self, record: Record, error: ProcessingError, end: int, epoch: Epoch) -> None:
@@ -137,7 +146,7 @@ class Sequencer:
         Its number counts as received if so much of it can be processed.
         """
         try:
-            change = self._change([record], error)
+            change = self._change([record], error, probe=True)
         except ProcessingError:
             change = self._unread(record, error)
         self._take(change, epoch)
@@ -161,7 +170,9 @@ class Sequencer:
 
     # -- what records bring about ----------------------------------------------------------------
 
-    def _change(self, records: Sequence[Record], refused: ProcessingError | None) -> _Change:
+    def _change(
+        self, records: Sequence[Record], refused: ProcessingError | None, *, probe: bool
+    ) -> _Change:
         """What records bring about; of `refused`, a single one, no more than its number."""
         feed: str | None = None
         try:
@@ -171,7 +182,9 @@ class Sequencer:
                 (feed,) = batch.counts
             if refused is not None:
                 batch = _only_its_number(batch, refused)
-            return self._sequenced(records, batch)
+            change = self._sequenced(records, batch)
+            if probe:
+                self._encode(change)
         except (ProcessingError, StateReadError, MemoryError):
             self._ticks.forget()
             raise
@@ -180,6 +193,14 @@ class Sequencer:
             offsets = [record.offset for record in records]
             place = (self._stream.raw, self._partition)
             raise ProcessingError.of(error, *place, offsets, feed) from error
+        return change
+
+    def _encode(self, change: _Change) -> None:
+        """Encode what a checkpoint will send."""
+        change.epoch.outputs(self._partition, 0, events_so_far=0, held=0, dead_letters_so_far=0)
+        if change.stepped is not None:
+            for state in change.stepped.states.values():
+                sequence_codec.encode(state)
 
     def _unread(self, record: Record, error: ProcessingError) -> _Change:
         """A record of which nothing can be processed."""
@@ -214,6 +235,10 @@ class Sequencer:
             verdicts[members] = stepped.verdicts
             sessions[members] = stepped.session
             names = stepped.session_names
+            epoch.events += stepped.events
+            epoch.duplicates.update(stepped.duplicates)
+            counts = np.bincount(stepped.verdicts, minlength=len(Verdict)).tolist()
+            epoch.verdicts.update({one.name.lower(): counts[one] for one in Verdict})
             bad += _refused(verdicts, kind)
         found = Sequenced(
             kind, verdicts, sessions, names, batch.now_ms, batch.feed, batch.descriptions
@@ -347,11 +372,6 @@ class Sequencer:
                 self._table.put(scope, state)
             self._lines.took(stepped.states)
             self._lines.count(change.figures, change.forgotten)
-            epoch.events += stepped.events
-            epoch.duplicates.update(stepped.duplicates)
-            counts = np.bincount(stepped.verdicts, minlength=len(Verdict))
-            for verdict in Verdict:
-                epoch.verdicts[verdict.name.lower()] += int(counts[verdict])
         change.ids.take()
         epoch.add(change.epoch)
 

@@ -118,6 +118,7 @@ class Status:
                     "lag_records": task.lag_records,
                     "deferred_records": task.deferred_records,
                     "error": str(task.error) if task.error else None,
+                    "failure": _failure(task),
                 }
                 for partition, task in sorted(self._owner.tasks.items())
             },
@@ -231,8 +232,9 @@ class Status:
         return None if self._sink.error is None else (f"sink: {self._sink.error}", 30)
 
     def _tasks_fault(self) -> tuple[str, int] | None:
-        ended = [p for p, task in self._owner.tasks.items() if task.state is not TaskState.RUNNING]
-        return (f"partitions being taken over: {sorted(ended)}", 1) if ended else None
+        tasks = sorted(self._owner.tasks.items())
+        ended = [(p, task) for p, task in tasks if task.state is not TaskState.RUNNING]
+        return (_why_ended(ended), 1) if ended else None
 
 
 def _breaker(guard: Guard) -> dict[str, Any]:
@@ -242,6 +244,35 @@ def _breaker(guard: Guard) -> dict[str, Any]:
         "failures": guard.failures,
         "retry_after_s": round(guard.retry_after_s, 3),
     }
+
+
+def _failure(task: Task) -> dict[str, Any] | None:
+    """The records that could not be processed last, until the partition is well past them."""
+    failures = task.failures
+    if failures.last is None:
+        return None
+    return {
+        "topic": task.topic,
+        "offset": failures.last.start,
+        "last_offset": failures.last.end - 1,
+        "feed": failures.last.feed,
+        "error": failures.last.error,
+        "failures": failures.last.count,
+        "dead_letter": failures.last.refused,
+        "refused_records": failures.refused,
+        "isolating": failures.is_isolating,
+    }
+
+
+def _why_ended(tasks: list[tuple[int, Task]]) -> str:
+    """Partitions without a running task, and what their records failed on."""
+    causes = [
+        f"{task.topic}-{p} offset {last.start}, feed {last.feed or 'several'}: {last.error}"
+        for p, task in tasks
+        if (last := task.failures.last) is not None and not last.refused
+    ]
+    found = f"partitions being taken over: {[p for p, _ in tasks]}"
+    return f"{found} ({'; '.join(causes)})" if causes else found
 
 
 def _deferred_scopes(task: Task) -> int:

@@ -23,6 +23,7 @@ import structlog
 from faust.types import TP
 
 from k2_streams.core import sequence_codec
+from k2_streams.core.record_failures import RecordFailures
 from k2_streams.core.sequence import ScopeState
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
@@ -33,6 +34,8 @@ from k2_streams.runtime.deferred import Restored
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.idle import IdleTime
 from k2_streams.runtime.ids_checkpoint import take_ids_over
+from k2_streams.runtime.isolation import Isolation
+from k2_streams.runtime.processing_error import ProcessingError, described
 from k2_streams.runtime.resume import checked_offsets, dead_letters_so_far
 from k2_streams.runtime.sequencer import Judging, Sequencer
 from k2_streams.runtime.supervisor import Job
@@ -228,6 +231,7 @@ class Task:
             standing=Standing(position.append_time_ms, position.lines, position.held),
             notional=context.notional,
         )
+        self._isolation = Isolation(self._sequencer, context.failures[self.partition])
         self._epoch = Epoch(context.stream, offset)
         self._idle = IdleTime(context.clock, position.append_time_ms)
         self._next = offset
@@ -266,6 +270,16 @@ class Task:
     def deferred_records(self) -> int:
         """Records that were put off and wait."""
         return self.deferral.backlog.records if self.deferral else 0
+
+    @property
+    def topic(self) -> str:
+        """Of the source."""
+        return self._context.raw.name
+
+    @property
+    def failures(self) -> RecordFailures:
+        """Records of this partition that could not be processed, in this task or one before."""
+        return self._context.failures[self.partition]
 
     def wake(self) -> None:
         """The level is another one: look again at what is to be done."""
@@ -395,7 +409,8 @@ class Task:
         """
         overload = self._context.overload
         records, end = self._gather()
-        budget = overload.tokens(len(records))
+        wanted = min(len(records), self._isolation.batch_records or len(records))
+        budget = overload.tokens(wanted)
         taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
         if taken < len(records):
@@ -434,7 +449,7 @@ class Task:
         found = self._deferral.triage(records, self._epoch, budget)
         if found.taken < len(records):
             end = records[found.taken].offset
-        self._sequencer.process(found.now, end, self._epoch)
+        self._isolation.process(self._context.raw.name, found.now, end, self._epoch)
         self._next = end
         return found.taken, len(found.now)
 
@@ -453,7 +468,8 @@ class Task:
 
     def _process_drained(self, records: list[Restored | None], end: int) -> None:
         waited = self._deferral.drained(records, end, self._epoch)
-        self._sequencer.process(waited, self._epoch.position, self._epoch)
+        topic, position = self._context.deferred.name, self._epoch.position
+        self._isolation.process(topic, waited, position, self._epoch)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""
@@ -528,11 +544,17 @@ class Task:
         self.error = error
         self._to(state)
         self._context.metrics.checkpoint_failures.labels(state.value).inc()
+        failed = error if isinstance(error, ProcessingError) else None
         log.warning(
             "task ended",
-            partition=self.partition,
             state=state.value,
-            error=f"{type(error).__name__}: {error}",
+            topic=self._context.raw.name,
+            partition=self.partition,
+            offset=failed.start if failed else self._next,
+            last_offset=failed.end - 1 if failed else None,
+            feed=failed.feed if failed else None,
+            error=failed.error if failed else described(error),
+            failures=self.failures.last.count if failed and self.failures.last else None,
         )
         try:
             await self._let_go()
