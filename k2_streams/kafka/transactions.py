@@ -101,7 +101,8 @@ class TransactionalProducer:
         """One transaction: outputs, each changelog's rows in their order, the source's offsets.
 
         All records go to this task's partition. Returns each changelog's offset after its last row.
-        `many` are outputs to one topic, sent in whole batches: ten times as quick.
+        `many` are outputs of which there may be as many as raw records, sent in whole batches:
+        ten times as quick. The order within a topic is kept.
 
         Raises:
             FencedError: someone else owns the partition; nothing of this will ever be seen.
@@ -120,9 +121,13 @@ class TransactionalProducer:
                 )
                 for output in outputs
             ]
-            if many:
-                bulk = [(output.key, output.value, list(output.headers)) for output in many]
-                sent += [future for future, _ in await self._send_rows(many[0].topic, bulk)]
+            for topic in dict.fromkeys(output.topic for output in many):
+                bulk = [
+                    (output.key, output.value, list(output.headers))
+                    for output in many
+                    if output.topic == topic
+                ]
+                sent += [future for future, _ in await self._send_rows(topic, bulk)]
             batches = [
                 await self._send_rows(topic, [(key, value, []) for key, value in rows])
                 for topic, rows in changelogs

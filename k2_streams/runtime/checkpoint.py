@@ -230,7 +230,7 @@ class Checkpoints:
                 [(table.changelog, rows) for table, rows in changed],
                 context.settings.app_id,
                 {(context.raw.name, self._partition): position.next_offset},
-                epoch.put_off,
+                [*epoch.put_off, *epoch.dead_letters],
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
                 await context.settling.check(self._producer, self._places)
@@ -241,7 +241,7 @@ class Checkpoints:
         await failpoint_in_loop("checkpoint.written")
         # 4 Metrics count what was committed.
         context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
-        self._count(epoch)
+        context.metrics.count(epoch)
         self._count_ids(ids)
 
     def _outputs(self, epoch: Epoch, position: Position) -> list[Output]:
@@ -278,22 +278,6 @@ class Checkpoints:
         metrics.dedup_held.labels(partition).set(self._ids.ids)
         metrics.dedup_filter_bytes.labels(partition).set(self._ids.filter_bytes)
         metrics.dedup_expected_rate.labels(partition).set(self._ids.expected_rate)
-
-    def _count(self, epoch: Epoch) -> None:
-        metrics = self._context.metrics
-        for verdict, count in epoch.verdicts.items():
-            metrics.verdicts.labels(verdict).inc(count)
-        for reason, count in epoch.reasons.items():
-            metrics.dead_letters.labels(reason).inc(count)
-        for name, count in epoch.feeds.items():
-            metrics.records.labels(name).inc(count)
-        for labels, count in epoch.controls.items():
-            metrics.control.labels(*labels).inc(count)
-        for labels, count in epoch.unknown.items():
-            metrics.unknown_attributes.labels(*labels).inc(count)
-        metrics.deferred.inc(len(epoch.put_off))
-        metrics.drained.inc(epoch.drained)
-        metrics.accepted_rows.inc(epoch.row_count)
 
     async def settled(self) -> None:
         """Wait for the transaction in flight; raises what it raised."""

@@ -110,7 +110,8 @@ class Epoch:
         dead_letters_so_far: int,
         held: int,
     ) -> list[Output]:
-        """The sealed epoch as records: of the log, events, dead letters.
+        """The sealed epoch as records of the log and events; what was put off and dead letters,
+        which may be as many as raw records, stand beside them.
 
         There is at least one record of the log, if of no row: readers learn from its headers how
         far the source has been worked, and how many events and dead letters they must have seen.
@@ -132,7 +133,7 @@ class Epoch:
         for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
             outputs.append(Output(self.stream.events, event.scope.encode(), events.encode(stamped)))
-        return outputs + self.dead_letters
+        return outputs
 
     def _log(self, partition: int, accepted_time_us: int) -> list[bytes]:
         if self.rows:

@@ -1,6 +1,11 @@
 """What a worker counts: Prometheus metrics, in one registry of its own."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from k2_streams.core.line_stats import LineReport
+from k2_streams.runtime.epoch import Epoch
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -11,7 +16,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.records = Counter("k2_records", "Raw records read, by feed", ["feed"], registry=r)
+        self.records = Counter(
+            "k2_records",
+            "Raw records read, by feed; `other`: all whose feed this worker does not know",
+            ["feed"],
+            registry=r,
+        )
         self.verdicts = Counter(
             "k2_verdicts", "What the sequencer said of messages", ["verdict"], registry=r
         )
@@ -55,6 +65,12 @@ class Metrics:
             "k2_line_messages",
             "Messages by each line of an exchange since its beginning, and those that came first",
             ["exchange", "line", "what"],
+            registry=r,
+        )
+        self.excess_lines = Counter(
+            "k2_excess_line_records",
+            "Raw records by a line beyond those that a partition tells apart: each counts as "
+            "without a line",
             registry=r,
         )
         self.line_delay_seconds = Gauge(
@@ -177,3 +193,36 @@ class Metrics:
             registry=r,
             buckets=_SECONDS,
         )
+
+    def count(self, epoch: Epoch) -> None:
+        """Add what an epoch has brought about, once it is committed.
+
+        Labels are values that K2 or a feed declares, never those of records.
+        """
+        for verdict, count in epoch.verdicts.items():
+            self.verdicts.labels(verdict).inc(count)
+        for reason, count in epoch.reasons.items():
+            self.dead_letters.labels(reason).inc(count)
+        for name, count in epoch.feeds.items():
+            self.records.labels(name).inc(count)
+        for labels, count in epoch.controls.items():
+            self.control.labels(*labels).inc(count)
+        for labels, count in epoch.unknown.items():
+            self.unknown_attributes.labels(*labels).inc(count)
+        self.excess_lines.inc(epoch.excess_lines)
+        self.deferred.inc(len(epoch.put_off))
+        self.drained.inc(epoch.drained)
+        self.accepted_rows.inc(epoch.row_count)
+
+    def show_lines(self, lines: Iterable[LineReport]) -> None:
+        """The lines there are now. What a line was that is not told apart any more is freed."""
+        for gauge in (self.line_messages, self.line_delay_seconds, self.line_loss):
+            gauge.clear()
+        for line in lines:
+            names = (line.exchange, line.line)
+            self.line_messages.labels(*names, "received").set(line.received)
+            self.line_messages.labels(*names, "first").set(line.first)
+            if line.loss is not None:
+                self.line_loss.labels(*names).set(line.loss)
+            if line.delay_ms is not None:
+                self.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)

@@ -67,14 +67,7 @@ class Status:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.tasks.labels(state.value).set(count)
         self._node.report(self.lag_records, self._load.level.name)
-        for line in self.lines().lines:
-            names = (line.exchange, line.line)
-            self._metrics.line_messages.labels(*names, "received").set(line.received)
-            self._metrics.line_messages.labels(*names, "first").set(line.first)
-            if line.loss is not None:
-                self._metrics.line_loss.labels(*names).set(line.loss)
-            if line.delay_ms is not None:
-                self._metrics.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)
+        self._metrics.show_lines(self.lines().lines)
 
     @property
     def lag_records(self) -> int:

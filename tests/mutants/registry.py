@@ -644,4 +644,50 @@ MUTANTS = (
         "tests/unit/test_query_turns.py::",
         ("query/turns.py", "self._lanes[is_heavy(units), far]", "self._lanes[True, far]"),
     ),
+    _mutant(
+        "record-at-fault-not-looked-for",
+        "a record that K2 or a feed fails on stops its partition for good",
+        "tests/unit/test_isolation.py::",
+        ("runtime/isolation.py", "if not failures.is_isolating:", "if True:"),
+    ),
+    _mutant(
+        "failure-counted-by-batch",
+        "failures count as one position only where the batches are the same: they never are",
+        "tests/unit/test_record_failures.py::",
+        (
+            "core/record_failures.py",
+            "start < before.end and before.start < end",
+            "(start, end) == (before.start, before.end)",
+        ),
+    ),
+    _mutant(
+        "disk-error-blamed-on-records",
+        "records become dead letters because the state's store could not be read",
+        "tests/unit/test_isolation.py::",
+        (
+            "runtime/sequencer.py",
+            "except (ProcessingError, StateReadError, MemoryError):",
+            "except ProcessingError:",
+        ),
+    ),
+    _mutant(
+        "ids-of-a-failed-batch-remembered",
+        "the trades of a batch that failed are repeats when it is tried again: they are lost",
+        "tests/unit/test_isolation.py::",
+        (
+            "runtime/row_ids.py",
+            "            self._added.append((bucket, hashes))\n",
+            "            self._ids.add(bucket, hashes)\n",
+        ),
+    ),
+    _mutant(
+        "first-header-counts",
+        "a null header behind another one does not take it back",
+        "tests/unit/test_record_headers.py::",
+        (
+            "runtime/headers.py",
+            "            found = value\n",
+            "            found = found or value\n",
+        ),
+    ),
 )

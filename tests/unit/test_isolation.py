@@ -92,6 +92,16 @@ def test_a_failure_in_k2s_own_code_costs_that_record_alone(tmp_path: Path) -> No
         assert at.epoch.reasons == {"processing-error": 1}
 
 
+def test_ids_of_a_batch_that_failed_are_no_repeats_when_it_is_tried_again(tmp_path: Path) -> None:
+    """What was not taken is not remembered."""
+    arm(parse("source.rows=raise-on:0/3"))
+    records = [canonical(n, None, trade_id=str(n)) for n in range(6)]
+    with world(tmp_path) as at:
+        isolated(at, records, 6)
+        assert at.epoch.row_count == 5
+        assert not at.epoch.duplicates
+
+
 def test_the_first_failures_end_the_task_and_name_the_place(tmp_path: Path) -> None:
     """Nothing of the batch is in epoch or state then."""
     failures = RecordFailures()
