@@ -110,8 +110,9 @@ class Epoch:
         dead_letters_so_far: int,
         held: int,
     ) -> list[Output]:
-        """The sealed epoch as records of the log and events; what was put off and dead letters,
-        which may be as many as raw records, stand beside them.
+        """The sealed epoch as records of the log and events.
+
+        What was put off and dead letters may be as many as raw records, and stand beside them.
 
         There is at least one record of the log, if of no row: readers learn from its headers how
         far the source has been worked, and how many events and dead letters they must have seen.

@@ -40,7 +40,7 @@ def test_headers(tmp_path: Path, headers: tuple, reason: str | None) -> None:
 
 @pytest.mark.parametrize("timestamp", [-1, 0, -(2**62), 9_007_199_254_740_991_000, 2**62])
 def test_append_times(tmp_path: Path, timestamp: int) -> None:
-    """A topic altered to its producers' times may hold any: an outcome, and no number that wraps."""
+    """A topic altered to its producers' times may hold any: an outcome, and nothing wraps."""
     odd = canonical(1, 1)._replace(timestamp=timestamp)
     bad = canonical(2, 2, price="-1")._replace(timestamp=timestamp)
     with world(tmp_path) as at:
