@@ -177,3 +177,60 @@ def test_within_the_horizon_late_beyond_it_stale(k2: Cluster) -> None:
     assert (dict(letter.headers)["k2.reason"], letter.value) == (b"stale", trade(4))
     assert [row["sequence"] for row in rows] == wanted
     assert [row["sequence"] for row in rows if row["late"]] == [2]
+
+
+def aggregate(number: int, seconds: int, price: str) -> bytes:
+    """An aggregate trade of Binance; its numbers are one session for ever."""
+    at_ms = 1_700_000_000_000 + 1_000 * seconds
+    fields = {"e": "aggTrade", "E": at_ms, "s": "AB", "a": number, "p": price, "q": "824"}
+    return json.dumps(fields | {"f": 1, "l": 1, "T": at_ms, "m": False, "M": True}).encode()
+
+
+def test_a_number_used_twice_and_a_range_inside_a_gap_make_answers_incomplete(k2: Cluster) -> None:
+    """Neither is a row; each is known, and `complete` says where something may be missing."""
+    key, at_ns = b"BINANCE:AB@aggTrade", 1_700_000_000_000_000_000
+    home = partition_of(key, PARTITIONS)
+
+    async def send_all() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=k2.bootstrap)
+        await producer.start()
+        try:
+            for seconds, price in ((0, "0.1"), (46, "0.2"), (0, "0.1")):
+                value, headers = aggregate(7, seconds, price), [("feed", b"binance.spot")]
+                await producer.send_and_wait(RAW, value, key, partition=home, headers=headers)
+            for number, minutes in ((1, 0), (2, 5), (1_203, 25), (1_204, 26)):
+                time_ns = at_ns + minutes * 60 * 10**9
+                value = trade(number, exchange_time_ns=time_ns, session="s")
+                await producer.send_and_wait(RAW, value, KEY, partition=HOME)
+        finally:
+            await producer.stop()
+
+    def is_complete(symbol: str, start_s: int, end_s: int) -> bool:
+        start, end = (at_ns + seconds * 10**9 for seconds in (start_s, end_s))
+        meta = worker.get(f"/v1/trades?symbol={symbol}&start={start}&end={end}")["meta"]
+        assert meta["gaps_complete"]
+        complete: bool = meta["complete"]
+        return complete
+
+    with k2.worker() as worker:
+        asyncio.run(send_all())
+        eventually(
+            lambda: sum(worker.get("/v1/status")["watermark"].values()) == 7, what="all processed"
+        )
+        eventually(lambda: worker.get("/v1/trades?symbol=A")["meta"]["gaps_complete"], what="gaps")
+        assert not is_complete("A", 600, 1_200)
+        assert not is_complete("A", 1_000, 9_000)
+        assert is_complete("A", -60, 200)
+        assert is_complete("A", 1_501, 9_000)
+        (gap,) = worker.get("/v1/gaps?symbol=A")["data"]
+        assert gap["previous_time_ns"] == at_ns + 300 * 10**9
+        assert gap["next_time_ns"] == gap["opened_time_ns"] == at_ns + 1_500 * 10**9
+        assert is_complete("AB%40aggTrade", -60, 46)
+        assert not is_complete("AB%40aggTrade", 46, 47)
+        (row,) = worker.get("/v1/trades?symbol=AB%40aggTrade")["data"]
+        assert row["price"] == "0.1"
+    (letter,) = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
+    headers = dict(letter.headers)
+    assert headers["k2.reason"] == b"conflicting-duplicate"
+    assert headers["k2.offset"] == b"1"
+    assert letter.value == aggregate(7, 46, "0.2")
