@@ -1,0 +1,107 @@
+"""What a batch costs in a task: feeds mixed against sorted, changing lines, bad records.
+
+Decoding, sequencing and encoding as a task does them, without Kafka and lake: CPU time, the median
+of the runs, each ratio of one run's figures.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from k2_streams.core import sequence_codec
+from k2_streams.core.dedup import Memory, Window
+from k2_streams.core.sequence import ScopeState
+from k2_streams.core.stream import TRADES
+from k2_streams.feeds.feed import FEEDS
+from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.sequencer import Sequencer
+from k2_streams.runtime.task import WORK_RECORDS
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_store import IdStore
+from k2_streams.state.store import PartitionStore
+from k2_streams.state.table import Table
+
+RUNS = 3
+SYMBOLS = 20
+T0_MS = 1_700_000_000_000
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class _Raw(NamedTuple):
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+def _own(offset: int, number: int, price: str = "1.25", headers: Headers = ()) -> _Raw:
+    symbol = f"S{number % SYMBOLS}"
+    fields = {"exchange": "X", "symbol": symbol, "price": price, "quantity": "3"}
+    numbers = {"exchange_time_ns": T0_MS * 10**6 + offset, "sequence": number // SYMBOLS}
+    value = json.dumps(fields | numbers).encode()
+    return _Raw(offset, T0_MS, f"X:{symbol}".encode(), value, headers)
+
+
+def _spot(offset: int, number: int) -> _Raw:
+    symbol = f"S{number % SYMBOLS}"
+    fields = {"e": "trade", "s": symbol, "t": number // SYMBOLS, "p": "1.25", "q": "3"}
+    value = json.dumps(fields | {"T": T0_MS, "m": True}).encode()
+    feed = (("feed", b"binance.spot"),)
+    return _Raw(offset, T0_MS, f"BINANCE:{symbol}".encode(), value, feed)
+
+
+def _cpu_s(records: Sequence[_Raw]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
+        store.open()
+        id_store.open(lambda _bucket, _ids: None)
+        table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+        ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
+        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids)
+        started = time.process_time()
+        for start in range(0, len(records), WORK_RECORDS):
+            part, epoch = records[start : start + WORK_RECORDS], Epoch(TRADES, start)
+            sequencer.process(part, start + len(part), epoch)
+            epoch.seal(0)
+            epoch.outputs(0, 1, events_so_far=0, dead_letters_so_far=0, held=0)
+            table.seal()
+        spent = time.process_time() - started
+        store.close()
+        id_store.close()
+    return spent
+
+
+def run(messages: int = 200_000, bad: int = 100_000, names: int = 20_000) -> dict[str, float]:
+    """So many messages of two feeds, bad records, and lines by turns."""
+    half = messages // 2
+    makers: dict[str, Callable[[], list[_Raw]]] = {
+        "sorted": lambda: [_own(n, n) if n < half else _spot(n, n - half) for n in range(messages)],
+        "alternating": lambda: [(_spot if n % 2 else _own)(n, n // 2) for n in range(messages)],
+        "good": lambda: [_own(n, n) for n in range(bad)],
+        "bad": lambda: [_own(n, n, "-1") for n in range(bad)],
+        "one line": lambda: [_own(n, n, headers=(("line", b"A"),)) for n in range(bad)],
+        "lines": lambda: [_own(n, n, headers=(("line", b"%d" % (n % names)),)) for n in range(bad)],
+    }
+    spent: dict[str, list[float]] = {name: [] for name in makers}
+    for _ in range(RUNS):
+        for name, make in makers.items():
+            spent[name].append(_cpu_s(make()))
+
+    def ratio(one: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(spent[one], spent[other], strict=True))
+
+    sizes = {"sorted": messages, "alternating": messages}
+    return {
+        **{
+            f"{name}: µs of CPU a record": statistics.median(runs) / sizes.get(name, bad) * 1e6
+            for name, runs in spent.items()
+        },
+        "rate, alternating over sorted": ratio("sorted", "alternating"),
+        "CPU, bad over good": ratio("bad", "good"),
+        "CPU, changing lines over one": ratio("lines", "one line"),
+    }
