@@ -115,11 +115,14 @@ class Sink:
         if not self._rows:
             self._rows_since_s = None
 
+    @property
+    def starts(self) -> dict[int, int]:
+        """Where the table must end in each partition for what waits to be committed."""
+        return {p: self._ranges[p].start if p in self._ranges else e for p, e in self._ends.items()}
+
     def drop_waiting(self) -> dict[int, int]:
         """Drop all that was offered and not taken; where each partition has to be read on from."""
-        starts = {
-            p: self._ranges[p].start if p in self._ranges else e for p, e in self._ends.items()
-        }
+        starts = self.starts
         for partition, start in starts.items():
             self.seek(partition, start)
         self._moved_since_s = None

@@ -32,6 +32,9 @@ Result = TypeVar("Result")
 
 #: Between two looks at whether a commit is due.
 TICK_S = 0.1
+#: A sink without a commit asks so often whether the table still ends where it thinks: set back by
+#: another engine, the table would lack rows until the next message comes.
+HEAD_EVERY_S = 30.0
 #: Rows older than this share of the log's retention and not in the lake are a warning.
 WARN_AFTER_MS = WEEK_MS // 2
 #: At this share the source is paused: better late in the lake than never.
@@ -96,6 +99,7 @@ class SinkRunner:
         self._oldest_ms: dict[int, int] = {}  # append time of what was read after the last commit
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
+        self._seen_head_at_s = clock.monotonic()  # the table's end was as it should be
         self._attempts = 0  # failed, of the pending batch
         self._supervisor = supervisor
         self._runner: Kept | None = None
@@ -223,6 +227,28 @@ class SinkRunner:
             self._pending, self._retry_at_s = self._sink.take(), now_s
         if self._pending is not None and now_s >= self._retry_at_s:
             await self._attempt(self._pending)
+        elif self._pending is None and now_s - self._seen_head_at_s >= HEAD_EVERY_S:
+            await self._check_head()
+
+    async def _check_head(self) -> None:
+        """Read on from the table's end where another engine set the table back."""
+        self._seen_head_at_s = self._clock.monotonic()
+        try:
+            vector = (await self._call(self._lake.head)).vector
+            back = {
+                partition
+                for partition, start in self._sink.starts.items()
+                if (vector.next_of(self._topic.name, partition) or 0) < start
+            }
+            if back:
+                log.warning("lake set back, starting again at its vector", partitions=sorted(back))
+                await self._start_again(back)
+        except (LakeUnavailableError, LogError, OSError) as error:
+            log.warning("lake away", error=str(error))
+        except LakeConfigError as error:
+            self.refuse(error)
+        else:
+            self._accepted()
 
     async def _attempt(self, pending: Pending) -> None:
         """Commit once; keep the batch for another attempt if the lake did not take it."""
@@ -264,6 +290,7 @@ class SinkRunner:
             return
         self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
         self._metrics.commit_rows.inc(pending.rows)
+        self._seen_head_at_s = self._clock.monotonic()
         self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
         self._on_committed(done.head.vector)
         await self._expire(done.snapshots)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from lake_rows import World, append, places_of, record, table_of
+from sink_world import SinkWorld
 
 from k2_streams.core.vector import VectorOf
 from k2_streams.lake import table as lake_table
@@ -89,6 +90,29 @@ def test_a_head_that_nothing_proves_is_refused_until_it_is_proven(world):
         change.set_properties({"k2.offsets-of": mended})
     append(lake, 0, 5, 9)
     assert world.places() == places_of((0, 0), (0, 5))
+
+
+async def test_a_sink_without_messages_finds_the_table_set_back(world):
+    lake = world.writer()
+    sink = SinkWorld(lake=lake)
+    await sink.start()
+    await sink.pass_time(8)
+    first, end = lake.snapshots()[0].id, lake.head().vector.next_of("k2.trades", 0)
+    sink.seeks.clear()
+    with world.table().manage_snapshots() as manage:
+        manage.rollback_to_snapshot(first)
+    back = world.writer().head().vector.next_of("k2.trades", 0)
+    for _ in range(40):  # no message comes
+        await sink.look(after_s=1.0)
+        if sink.seeks:
+            break
+    assert sink.seeks == [{0: back}]
+    while sink.position < end:
+        sink.read()
+    for _ in range(4):
+        await sink.look(after_s=1.0)
+    assert world.places() == places_of(*[(0, n) for n in range(end)], count=2)
+    await sink.runner.close()
 
 
 def test_a_property_of_the_version_before_proves_nothing_by_itself(world):
