@@ -234,7 +234,7 @@ class GapLedger:
             state=ABANDONED,
             missing=left,
             abandoned=tuple(sorted((*gap.abandoned, (event.first, event.last)))),
-            closed_time_ns=event.exchange_time_ns,
+            closed_time_ns=event.exchange_time_ns or None,
             reason=event.reason,
         )
         if not left:

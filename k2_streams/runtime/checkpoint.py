@@ -180,7 +180,9 @@ class Checkpoints:
         # 1 Stop adding to the epoch. Its changes are in memory: no store is ahead of a changelog.
         epoch.seal(self._partition)
         last, now_us = self.position, self._context.clock.time_ns() // 1000
-        standing = epoch.standing or Standing(last.append_time_ms, last.lines, last.held)
+        standing = epoch.standing or Standing(
+            last.append_time_ms, last.lines, last.held, last.oldest_gap_ms
+        )
         ids = self._ids.seal()
         position = msgspec.structs.replace(
             last,
@@ -195,6 +197,7 @@ class Checkpoints:
             append_time_ms=standing.append_time_ms,
             lines=standing.lines,
             held=standing.held,
+            oldest_gap_ms=standing.oldest_gap_ms,
             ids=ids.buckets,
         )
         try:

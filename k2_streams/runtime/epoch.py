@@ -40,9 +40,10 @@ class Standing(NamedTuple):
     append_time_ms: int  # the partition's time: the largest append time worked
     lines: tuple[LineStats, ...]
     held: int  # scopes with gaps that a line may still fill
+    oldest_gap_ms: int  # no gap is older than this append time; 0: there is none
 
 
-BEGINNING = Standing(0, (), 0)
+BEGINNING = Standing(0, (), 0, 0)
 
 
 @dataclass(slots=True)

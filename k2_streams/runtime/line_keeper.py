@@ -128,9 +128,9 @@ class LineKeeper:
             more = [one for one in stats if (one.exchange, one.line) not in forgotten]
             self._stats = added(kept, more)
 
-    def standing(self, now_ms: int) -> Standing:
+    def standing(self, now_ms: int, oldest_gap_ms: int) -> Standing:
         """Where the partition stands."""
-        return Standing(now_ms, self._stats, len(self._deadlines_ms))
+        return Standing(now_ms, self._stats, len(self._deadlines_ms), oldest_gap_ms)
 
 
 class _Room:

@@ -33,6 +33,7 @@ from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Decoded, Feeds, Kind
 from k2_streams.runtime.decoding import OTHER_FEEDS, Batch, Decoding, Record
 from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing, dead_letter
+from k2_streams.runtime.gap_keeper import GapKeeper
 from k2_streams.runtime.line_keeper import LineKeeper, Named
 from k2_streams.runtime.processing_error import ProcessingError, StateReadError
 from k2_streams.runtime.row_ids import (
@@ -51,6 +52,9 @@ PROCESSING_ERROR = "processing-error"
 #: Append times outside are taken for the nearest inside: nothing made of one leaves 64 bits. Kafka
 #: allows any, -1 for none among them, on a topic whose times are the producers'.
 MIN_APPEND_MS, MAX_APPEND_MS = 0, 9_000_000_000_000  # the year 2255
+
+#: Time that passes without a record is noted this often while a gap is open.
+NOTE_MS = 3_600_000
 
 _ACCEPTED = np.zeros(max(Verdict) + 1, dtype=bool)
 _ACCEPTED[[int(verdict) for verdict in ACCEPTED]] = True
@@ -106,6 +110,7 @@ class Sequencer:
         self._now_ms = standing.append_time_ms  # stream time
         self._lines = LineKeeper(table, partition, standing)
         self._horizon_ms = judging.horizon_ms
+        self._gaps = GapKeeper(table, partition, judging.horizon_ms, standing.oldest_gap_ms)
         self._tolerance_ms = judging.tolerance_ms
         self._enriches = enriches
         self._notional = notional
@@ -155,7 +160,14 @@ class Sequencer:
     @property
     def next_deadline_ms(self) -> int | None:
         """The stream time at which something is decided if no record comes; None: nothing is."""
-        return self._lines.next_deadline_ms
+        deadlines = (self._lines.next_deadline_ms, self._gaps.next_deadline_ms)
+        # Time that passed is noted now and then, so that restarts do not begin it anew.
+        return min((min(ms, self._now_ms + NOTE_MS) for ms in deadlines if ms), default=None)
+
+    def expire(self, epoch: Epoch) -> None:
+        """Give up gaps of silent scopes. Nothing that is older than stream time may wait."""
+        epoch.events += self._gaps.expired(self._now_ms)
+        epoch.standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
 
     def pass_time(self, time_ms: int, epoch: Epoch) -> None:
         """Decide what the next record would bring about before anything of its own.
@@ -167,6 +179,7 @@ class Sequencer:
         self._now_ms = max(self._now_ms, time_ms)
         epoch.is_timed = True
         self._move(epoch.position, epoch)
+        self.expire(epoch)
 
     # -- what records bring about ----------------------------------------------------------------
 
@@ -371,6 +384,7 @@ class Sequencer:
             for scope, state in stepped.states.items():
                 self._table.put(scope, state)
             self._lines.took(stepped.states)
+            self._gaps.took(stepped.states)
             self._lines.count(change.figures, change.forgotten)
         change.ids.take()
         epoch.add(change.epoch)
@@ -379,7 +393,7 @@ class Sequencer:
         """All records before `end` have been added."""
         epoch.events += self._lines.released(self._now_ms)
         epoch.position = end
-        epoch.standing = self._lines.standing(self._now_ms)
+        epoch.standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
 
 
 def _controls(batch: Batch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, str]]:

@@ -179,6 +179,7 @@ class Task:
             accepted_time_us=0,
             rows=0,
             checksum=0,
+            oldest_gap_ms=0,
             dead_letters=0,
         )
         position = msgspec.structs.replace(
@@ -228,7 +229,9 @@ class Task:
                 settings.conflict_tolerance_ms,
             ),
             enriches=lambda: context.overload.enriches,
-            standing=Standing(position.append_time_ms, position.lines, position.held),
+            standing=Standing(
+                position.append_time_ms, position.lines, position.held, position.oldest_gap_ms
+            ),
             notional=context.notional,
         )
         self._isolation = Isolation(self._sequencer, context.failures[self.partition])
@@ -450,6 +453,7 @@ class Task:
         if found.taken < len(records):
             end = records[found.taken].offset
         self._isolation.process(self._context.raw.name, found.now, end, self._epoch)
+        self._expire()
         self._next = end
         return found.taken, len(found.now)
 
@@ -470,6 +474,12 @@ class Task:
         waited = self._deferral.drained(records, end, self._epoch)
         topic, position = self._context.deferred.name, self._epoch.position
         self._isolation.process(topic, waited, position, self._epoch)
+        self._expire()
+
+    def _expire(self) -> None:
+        """Give up old gaps of silent scopes; what was put off is older than stream time."""
+        if not self.deferred_records:
+            self._sequencer.expire(self._epoch)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""

@@ -55,6 +55,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[BucketSum, ...] = ()  # live buckets of the ids' store, oldest first
     lines: tuple[LineStats, ...] = ()  # of the partition, by exchange and name
     held: int = 0  # scopes with gaps that a line may still fill
+    oldest_gap_ms: int = 1  # no gap is older than this append time; 0: there is none
     dead_letters: int | None = None  # published so far; None: a version that did not count them
 
 

@@ -366,6 +366,16 @@ MUTANTS = (
         ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
+        "given-up-before-the-horizon",
+        "a gap of a silent scope is given up before a message to come would do so",
+        "tests/property/test_expiry.py::",
+        (
+            "core/expiry.py",
+            "    sessions = given_up(state.sessions, time_ms, horizon_ms, about)\n",
+            "    sessions = given_up(state.sessions, time_ms + 50, horizon_ms, about)\n",
+        ),
+    ),
+    _mutant(
         "time-runs-ahead",
         "time that passes while nothing comes runs ahead of the records to come",
         "tests/property/test_sequencer_splits.py::",
