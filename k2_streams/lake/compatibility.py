@@ -49,6 +49,8 @@ def _columns(described: TableDescription, metadata: TableMetadata) -> Iterator[s
         name, of = expected.name, f"column {expected.name} (field id {expected.field_id})"
         if found is None:
             yield f"{of} is missing: {_schema_back(described, metadata)}"
+        elif found.name != name and not any(_fits_one(expected, s) for s in metadata.schemas):
+            yield f"{of} is another engine's {found.name}: {_schema_back(described, metadata)}"
         elif found.name != name:
             yield (
                 f"{of} is named {found.name}: ALTER TABLE {table} RENAME COLUMN "
@@ -82,8 +84,13 @@ def _fits(described: TableDescription, schema: Schema) -> bool:
     return all(_same(field, by_id.get(field.field_id)) for field in described.schema.fields)
 
 
+def _fits_one(expected: NestedField, schema: Schema) -> bool:
+    return any(_same(expected, field) for field in schema.fields)
+
+
 def _same(expected: NestedField, found: NestedField | None) -> bool:
-    return found is not None and (found.name, found.field_type) == (
+    return found is not None and (found.field_id, found.name, found.field_type) == (
+        expected.field_id,
         expected.name,
         expected.field_type,
     )

@@ -86,7 +86,9 @@ def test_a_field_id_that_another_engine_took_is_not_given_to_a_column_of_k2(old)
     with Lake(old, stream=BEFORE).load().update_schema() as update:
         update.add_column("desk", StringType())
     lake = Lake(old)
-    with pytest.raises(TableMismatchError, match=r"action \(field id 30\) is missing"):
+    with pytest.raises(
+        TableMismatchError, match=r"action \(field id 30\) is another engine's desk"
+    ):
         lake.ensure()
     assert "action" not in lake.load().schema().column_names
 
