@@ -64,13 +64,16 @@ class Venue:
         self._cluster = cluster
         self._at = (RAW, partition)
         self._chance = chance
+        # Of its own: what the faults of a seed are does not depend on what the venue's clock does.
+        self._silence = random.Random()
+        self._silence.setstate(chance.getstate())
         self.sent: list[Sent] = []
         self._scopes = _scopes(partition, partitions)
         self._next = {scope: chance.randrange(5) for scope in self._scopes}
         self._left_out: dict[str, list[int]] = {scope: [] for scope in self._scopes}
         self._time_ns = BEGIN_MS * 1_000_000
         self._session: dict[str, str | None] = {
-            scope: chance.choice([None, "day-0"]) for scope in self._scopes
+            scope: self._silence.choice([None, "day-0"]) for scope in self._scopes
         }
 
     def burst(self) -> None:
@@ -83,8 +86,8 @@ class Venue:
     def _send(self, scope: str) -> None:
         chance, kind = self._chance, self._chance.random()
         self._time_ns += 1_000_000
-        if chance.random() < 0.03:
-            self._time_ns += chance.choice(SILENCES_MS) * 1_000_000
+        if self._silence.random() < 0.03:
+            self._time_ns += self._silence.choice(SILENCES_MS) * 1_000_000
         time_ns = self._time_ns
         if kind < 0.04:
             value = chance.choice([b"{", b"", b'{"a":"x', b"[]"])
