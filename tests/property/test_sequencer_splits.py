@@ -261,7 +261,8 @@ def work(
     return {
         "rows": rows,
         "events": found,  # by scope: a held gap may be said later, among others' events
-        "standing": last,
+        # No gap is older than it says; how much younger they are depends on when it was looked at.
+        "standing": last and last._replace(oldest_gap_ms=0),
         "ids": sealed_ids.buckets,
         "letters": [letter for epoch in epochs for letter in epoch.dead_letters],
         "duplicates": duplicates.events(),
