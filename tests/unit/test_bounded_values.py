@@ -23,9 +23,9 @@ def hostile(count: int) -> list[Raw]:
     for n in range(count):
         match n % 3:
             case 0:
-                records.append(canonical(n, n, headers=(("feed", b"feed-%d" % n),)))
+                records.append(canonical(n, n // 3, headers=(("feed", b"feed-%d" % n),)))
             case 1:
-                records.append(canonical(n, n, headers=(("line", b"line-%d" % n),)))
+                records.append(canonical(n, n // 3, headers=(("line", b"line-%d" % n),)))
             case _:
                 exchange = f"E{n}"
                 made = canonical(n, n, headers=(("line", b"A"),), exchange=exchange)
