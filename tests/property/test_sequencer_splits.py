@@ -331,7 +331,7 @@ def test_a_count_that_begins_again_within_the_hour_loses_no_trade() -> None:
     assert (found["verdicts"]["reset"], found["verdicts"]["duplicate"]) == (1, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(records(), st.data())
 def test_time_that_passes_says_only_earlier_what_the_next_record_would_have_said(
     raw: list[Raw], data: Any
