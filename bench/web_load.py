@@ -26,7 +26,7 @@ from k2_streams.cli.workers import LocalWorker
 HEAVY = "/v1/trades?limit=100000"
 SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"
 LONG = "/v1/trades?limit=16384"
-#: A client gives up after this, which is longer than the worker may take.
+#: A client's timeout, which is longer than the worker may take.
 CLIENT_PATIENCE_S = 60.0
 #: A reader that stalls begins anew after this, so that one that was cut off is soon there again.
 STALLS_S = 30.0
@@ -43,7 +43,7 @@ class Watched:
     asked: int = 0
     ready: int = 0
     why_not: Counter[str] = field(default_factory=Counter)
-    positions: list[int] = field(default_factory=list)  # raw records judged, in all
+    positions: list[int] = field(default_factory=list)  # raw records processed, in all
 
     def figures(self) -> dict[str, float]:
         """How often it was ready, and whether the stream went on."""
@@ -57,7 +57,7 @@ class Watched:
             "asked whether ready": self.asked,
             "ready %": 100.0 * self.ready / max(self.asked, 1),
             "seconds in which ingest moved %": 100.0 * sum(moved) / max(len(moved), 1),
-            "records judged": self.positions[-1] - self.positions[0] if self.positions else 0,
+            "records processed": self.positions[-1] - self.positions[0] if self.positions else 0,
         }
 
 

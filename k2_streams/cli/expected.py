@@ -183,13 +183,13 @@ class Expected:
 
     def _odd(self, group: int, message: _Message, before: int) -> bool:
         """A message that is not simply the next of its session: whether it is accepted."""
-        accepted = self._judged(group, message, before)
+        accepted = self._is_accepted(group, message, before)
         session = self._sessions[group]
         if accepted and session is not None:
             session.last_ns = max(session.last_ns, message.time_ns)
         return accepted
 
-    def _judged(self, group: int, message: _Message, before: int) -> bool:
+    def _is_accepted(self, group: int, message: _Message, before: int) -> bool:
         number = message.number
         session = self._sessions[group]
         if session is None:

@@ -166,7 +166,7 @@ class Selection:
         if not self.wanted.matches(letter):
             return
         self.matched += 1
-        # A heap gives up its smallest: the oldest of the newest, or the newest of the oldest.
+        # A heap drops its smallest: the oldest of the newest, or the newest of the oldest.
         order = letter.order if self.newest else tuple(-part for part in letter.order)
         keep = heapq.heappush if len(self._kept) < self.limit else heapq.heappushpop
         keep(self._kept, (order, letter))

@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class GapOpened(Event, frozen=True, kw_only=True, tag="gap_opened"):
-    """Numbers first to last were passed over.
+    """Numbers first to last were skipped.
 
     They were traded between `previous_time_ns` and `next_time_ns`, in whichever order these are:
     the event times of the messages below and above the gap. 0: not known, and so without a bound;

@@ -1,9 +1,9 @@
-"""Gaps of silent scopes: given up when stream time says that any message would do so.
+"""Gaps of silent scopes: abandoned once stream time shows that any further message would do so.
 
-`sequence.step` gives a gap up at a message of its scope. A scope that is silent keeps it open for
-ever, so it is looked at without one. What any message to come would give up first is given up
-earlier, and nothing else: verdicts, states and events are the same, but for where an event says
-that it came from, since no message did (`source_offset` -1, no event time).
+`sequence.step` abandons a gap when a message of its scope arrives. A silent scope would keep it
+open for ever, so it is checked without a message. Exactly the gaps that the next message would
+abandon first are abandoned, only earlier: verdicts, states and events are the same, except for an
+event's origin, since no message caused it (`source_offset` -1, no event time).
 """
 
 import msgspec

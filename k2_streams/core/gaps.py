@@ -135,7 +135,7 @@ class GapLedger:
                 yield self._gaps[key]
 
     def lacks(self, gap: Gap, start_ns: int | None, end_ns: int | None) -> bool:
-        """Whether a number that a gap still misses, or that was given up, may lie in a range.
+        """Whether a number that a gap still misses, or that was abandoned, may lie in a range.
 
         The range is [start_ns, end_ns) of event time, without a bound where one is None. What was
         received of the gap meanwhile divides the times that its other numbers may have.
@@ -188,7 +188,7 @@ class GapLedger:
     def _next_time_ns(self, event: GapOpened) -> int | None:
         """Event time of the message above a gap; None: not known.
 
-        An event of an earlier version does not say it. It is that of the message that passed over
+        An event of an earlier version does not say it. It is that of the message that opened
         the gap, unless the gap opened below it: such a message was late.
         """
         if event.next_time_ns is not None:

@@ -211,7 +211,7 @@ def _is_used_again(current: Session, sequence: int, time_ns: int, tolerance_ms: 
     """Whether the venue counts again: a number is of another message than the one received.
 
     Nothing is known of numbers below the first, or in and below what was abandoned. There a fall by
-    more than half decides: later than all above it, such a number was not passed over.
+    more than half decides: later than all above it, such a number was not skipped.
     """
     if not current.is_before(time_ns, tolerance_ms):
         return False

@@ -46,7 +46,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     gaps_complete: bool  # the events were read at least as far as the rows
     complete: bool  # nothing is known to be missing: no gap, nothing deferred, gaps_complete
     settled: bool  # complete, and no gap of the range is expected to become known any more
-    deferred: int  # raw records put off that waited at these offsets
+    deferred: int  # deferred raw records that waited at these offsets
     dead_letters: int
     dead_letters_complete: bool  # counted are at least those of the records below `offsets`
     lag_records: int
@@ -105,7 +105,7 @@ class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
     symbols: int
     gaps_complete: bool
     complete: bool  # nothing is known to be missing of these symbols, at any time
-    deferred: int  # raw records put off that waited at these offsets
+    deferred: int  # deferred raw records that waited at these offsets
     elapsed_ms: float
 
 

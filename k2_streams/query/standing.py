@@ -47,7 +47,7 @@ class Standing:
 
     @property
     def deferred(self) -> int:
-        """Raw records put off that waited at the offsets of `cut`, which must be the newest.
+        """Deferred raw records that waited at the offsets of `cut`, which must be the newest.
 
         Of each partition as the part says that reaches further: the tail or the snapshot.
         """

@@ -110,9 +110,9 @@ class PartitionView:
 
     evicted: int
     end: int
-    raw_next: int  # raw offsets below it have been judged, in records below `end`
+    raw_next: int  # raw offsets below it have been processed, in records below `end`
     batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
-    deferred: int  # raw records put off that wait, as the records below `end` say it
+    deferred: int  # raw records that wait, according to the records below `end`
     held: int | None  # scopes with gaps that a line may still fill; None: no record says
 
     @property

@@ -19,7 +19,7 @@ from k2_streams.query.packing import pack, unpack
 
 _VERSION = 2
 _UNPACKED_VERSION = 1
-#: Of a token from before records could be put off: none waited.
+#: Of a token from before records could be deferred: none waited.
 _FIELDS_BEFORE_DEFERRAL = 3
 #: What a request line takes. A token of 1,000 partitions has at most 12,100 characters, 9,400 with
 #: offsets below 2^48; longer is not ours.

@@ -1,4 +1,4 @@
-"""Which scopes of a partition have gaps, and since when; those of silent ones are given up."""
+"""Which scopes of a partition have gaps, and since when; abandons those of silent ones."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ class GapKeeper:
 
     @property
     def next_deadline_ms(self) -> int | None:
-        """The stream time at which a gap may be given up; None: there is none."""
+        """The stream time at which a gap may be abandoned; None: there is none."""
         return None if self._oldest_ms == NEVER_MS else self._oldest_ms + self._waits_ms
 
     def took(self, states: Mapping[str, ScopeState]) -> None:
@@ -68,7 +68,7 @@ class GapKeeper:
         for scope in sorted(due)[:MAX_EXPIRED]:
             state = self._table.get(scope)
             assert state is not None  # noqa: S101 - it was put there
-            # The margin was waited for; what is given up is what any message would.
+            # The margin has passed; what is abandoned is what any message would abandon.
             state, found = expired(
                 state, scope, self._partition, now_ms - self._waits_ms + self._horizon_ms,
                 self._horizon_ms,

@@ -22,7 +22,7 @@ Indices = npt.NDArray[np.int64]
 
 #: What a line may be called: it goes into events, paths of metrics and answers.
 _LINE = re.compile(rb"[A-Za-z0-9._-]{1,32}")
-#: Lines of one exchange that a partition tells apart, so that a scope has room for all of them and
+#: Lines of one exchange that a partition tracks, so that a scope has room for all of them and
 #: for messages without a line.
 MAX_LINES_OF_EXCHANGE = MAX_LINES - 1
 
@@ -50,7 +50,7 @@ class LineKeeper:
     def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
         """By which line each record came. Changes nothing.
 
-        A partition tells at most `MAX_LINES_OF_EXCHANGE` lines of an exchange apart, and
+        A partition tracks at most `MAX_LINES_OF_EXCHANGE` lines of an exchange, and
         `MAX_LINE_STATS` in all. A line beyond takes the room of the one that was silent for
         longest, if that was longer than `HOLD_MS`; else its records count as without a line. That
         follows from the records and their order, not from batches.
@@ -134,7 +134,7 @@ class LineKeeper:
 
 
 class _Room:
-    """Which lines a partition tells apart, from message to message."""
+    """Which lines a partition tracks, from message to message."""
 
     def __init__(self, seen_ms: dict[LineKey, int]) -> None:
         self.seen_ms = seen_ms

@@ -69,7 +69,7 @@ class Metrics:
         )
         self.excess_lines = Counter(
             "k2_excess_line_records",
-            "Raw records by a line beyond those that a partition tells apart: each counts as "
+            "Raw records by a line beyond those that a partition tracks: each counts as "
             "without a line",
             registry=r,
         )
@@ -215,7 +215,7 @@ class Metrics:
         self.accepted_rows.inc(epoch.row_count)
 
     def show_lines(self, lines: Iterable[LineReport]) -> None:
-        """The lines there are now. What a line was that is not told apart any more is freed."""
+        """The lines tracked now; series of lines that are no longer tracked are removed."""
         for gauge in (self.line_messages, self.line_delay_seconds, self.line_loss):
             gauge.clear()
         for line in lines:

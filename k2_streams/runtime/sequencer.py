@@ -165,7 +165,7 @@ class Sequencer:
         return min((min(ms, self._now_ms + NOTE_MS) for ms in deadlines if ms), default=None)
 
     def expire(self, epoch: Epoch) -> None:
-        """Give up gaps of silent scopes. Nothing that is older than stream time may wait."""
+        """Abandon old gaps of silent scopes. Nothing older than stream time may be deferred."""
         epoch.events += self._gaps.expired(self._now_ms)
         epoch.standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
 

@@ -71,7 +71,7 @@ class Status:
 
     @property
     def lag_records(self) -> int:
-        """Raw records of this worker's partitions, neither worked nor put off yet.
+        """Raw records of this worker's partitions, neither processed nor deferred yet.
 
         With those of partitions that were added to the topic and that nobody works.
         """

@@ -477,7 +477,7 @@ class Task:
         self._expire()
 
     def _expire(self) -> None:
-        """Give up old gaps of silent scopes; what was put off is older than stream time."""
+        """Abandon old gaps of silent scopes; not while older records are deferred."""
         if not self.deferred_records:
             self._sequencer.expire(self._epoch)
 
@@ -568,7 +568,7 @@ class Task:
         )
         try:
             await self._let_go()
-        finally:  # whatever does not let go: the partition needs another task
+        finally:  # whatever fails to close: the partition needs another task
             self._on_ended(self)
 
     async def _let_go(self) -> None:

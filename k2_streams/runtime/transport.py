@@ -290,7 +290,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """The records up to the first that its producer dated, in front of which it stands still.
 
         Once the topic dates records again, those that are there count without a time of their own:
-        it could be any, and a gap is given up by it.
+        it could be any, and gaps are abandoned by it.
         """
         tp, first = batch.tp, producer_timed(batch.records)
         if first is None:

@@ -79,7 +79,7 @@ class Watchdog:
         self._thread.start()
 
     async def close(self) -> None:
-        """Look away."""
+        """Stop watching."""
         self._stop.set()
         if self._task is not None:
             await self._task.close()

@@ -26,7 +26,7 @@ def limited_to(files: int) -> tuple[str, ...]:
     return ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
 
 
-def judged(worker: LocalWorker) -> int:
+def processed(worker: LocalWorker) -> int:
     """Raw records that the worker's answers hold."""
     return sum(worker.get("/v1/status", within_s=5.0)["watermark"].values())
 
@@ -84,12 +84,12 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
     eventually(lambda: len(worker.get("/v1/status")["partitions"]) == 4, what="partitions worked")
     eventually(worker.is_ready)
     stream = k2.spawn("produce", "--rate", "500", "--duration", "60", "--symbols", "20")
-    eventually(lambda: judged(worker) > 0, what="the stream is there")
+    eventually(lambda: processed(worker) > 0, what="the stream is there")
     log_bytes = worker.log_file.stat().st_size
 
     async def run() -> list[tuple[bool, int]]:
         tasks = [asyncio.create_task(half_request(worker.port)) for _ in range(400)]
-        return await beside(tasks, lambda: (worker.is_ready(), judged(worker)), 15.0)
+        return await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 15.0)
 
     said = asyncio.run(run())
     stream.terminate()
@@ -103,13 +103,13 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
 def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
     worker = k2.worker(K2_MEMORY_LIMIT=str(700 << 20)).start().wait_ready()
     k2.produce("--rate", "20000", "--messages", str(ROWS), "--symbols", "20")
-    eventually(lambda: judged(worker) >= ROWS, what="all of it is judged")
+    eventually(lambda: processed(worker) >= ROWS, what="all of it is processed")
     stream = k2.spawn("produce", "--rate", "500", "--duration", "120", "--symbols", "20")
 
     async def stall() -> tuple[Counter[bytes], list[tuple[bool, int]]]:
         found: Counter[bytes] = Counter()
         tasks = [asyncio.create_task(stalled(worker.port, found)) for _ in range(100)]
-        said = await beside(tasks, lambda: (worker.is_ready(), judged(worker)), 12.0)
+        said = await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 12.0)
         return found, said
 
     found, said = asyncio.run(stall())

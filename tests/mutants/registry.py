@@ -341,7 +341,7 @@ MUTANTS = (
     ),
     _mutant(
         "gap-without-a-lower-edge",
-        "a gap is where the message that passed over it is: a range inside it is called complete",
+        "a gap is where the message that opened it is: a range inside it is called complete",
         "tests/property/test_gap_ranges.py::",
         (
             "core/gaps.py",
@@ -366,8 +366,8 @@ MUTANTS = (
         ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
-        "given-up-before-the-horizon",
-        "a gap of a silent scope is given up before a message to come would do so",
+        "abandoned-before-the-horizon",
+        "a gap of a silent scope is abandoned before a message to come would do so",
         "tests/property/test_expiry.py::",
         (
             "core/expiry.py",

@@ -1,4 +1,4 @@
-"""Gaps of silent scopes are given up early, and nothing else changes by it."""
+"""Gaps of silent scopes are abandoned early, and nothing else changes by it."""
 
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def table_of(folder: Path, count: int) -> tuple[Table[ScopeState], PartitionStor
 
 
 def test_silent_scopes_are_looked_at_a_few_at_a_time_also_by_a_successor(tmp_path: Path) -> None:
-    """None is forgotten, and none is given up before the horizon and its margin."""
+    """None is forgotten, and none is abandoned before the horizon and its margin."""
     count = MAX_EXPIRED + 10
     table, store = table_of(tmp_path, count)
     keeper = GapKeeper(table, 0, HORIZON_MS, NEVER_MS)

@@ -93,7 +93,7 @@ def received(stream: list[Message], rule: SessionRule) -> tuple[Times, GapsView]
 @settings(max_examples=300, deadline=None)
 @given(messages(huge=False), rules, st.data())
 def test_a_range_is_complete_exactly_if_no_missing_number_can_lie_in_it(stream, rule, data):
-    """Inside, across and at the edges of gaps that are open, filled in part, or given up."""
+    """Inside, across and at the edges of gaps that are open, filled in part, or abandoned."""
     stream = [one for one in stream if one.event_time_ns > 0]
     times, view = received(stream, rule)
     intervals, edges = times.intervals(), times.edges()

@@ -221,7 +221,7 @@ def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
     others, duplicates = split(published)
     state, position = changelog_state(cluster, partition)
     states = {key.decode(): sequence_codec.decode(value) for key, value in state.items()}
-    # A silent scope's gaps may be given up already, or not yet: at the end of all time they are.
+    # A silent scope's gaps may be abandoned already, or not yet: at the end of all time they are.
     ended, ending = at_the_end(states, partition)
     folded_states, folded_ending = at_the_end(truth.states, partition)
     said = [placeless(event) for event in sorted([*others, *ending], key=_scope_of)]

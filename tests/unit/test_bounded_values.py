@@ -53,7 +53,7 @@ def test_the_size_of_metrics_is_bounded_whatever_records_name(tmp_path: Path) ->
 
 
 def test_lines_beyond_those_of_an_exchange_count_as_none(tmp_path: Path) -> None:
-    """A scope has room for all that are told apart, and for messages without one."""
+    """A scope has room for all that are tracked, and for messages without one."""
     records = [canonical(n, n, headers=(("line", b"L%02d" % n),)) for n in range(40)]
     with world(tmp_path) as at:
         epoch = at.process(records)
@@ -68,7 +68,7 @@ def test_lines_beyond_those_of_an_exchange_count_as_none(tmp_path: Path) -> None
 
 
 def test_a_line_takes_the_room_of_one_that_is_silent(tmp_path: Path) -> None:
-    """A line that was renamed is told apart again after a minute."""
+    """A line that was renamed is tracked again after a minute."""
     old = [canonical(n, n, headers=(("line", b"L%02d" % n),)) for n in range(MAX_LINES_OF_EXCHANGE)]
     new = canonical(100, 100, headers=(("line", b"new"),))
     soon, late = (new._replace(timestamp=T0_MS + HOLD_MS + after) for after in (-1, 0))

@@ -110,7 +110,7 @@ def test_a_gap_that_opens_shrinks_and_is_filled():
 
 
 def test_events_of_earlier_versions_do_not_say_what_lies_below_a_gap():
-    """The message that passed over it is above; one that came below all others is below it."""
+    """The message that opened it is above; one that came below all others is below it."""
     ledger = folded(opened(5, 7, 50))
     gap = only(ledger)
     assert (gap.previous_time_ns, gap.next_time_ns) == (None, 50)

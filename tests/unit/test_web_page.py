@@ -102,8 +102,8 @@ def test_trades_refresh_and_stay_of_the_symbol_that_was_asked():
 
 def test_a_slow_answer_does_not_replace_a_later_ones():
     (found,) = run(
-        "let go; hold = {BBB: new Promise(done => go = done)}; const slow = choose('BBB');"
-        "await settle(); await choose('AAA'); go(); await slow; await settle(); say(look())"
+        "let answer; hold = {BBB: new Promise(done => answer = done)}; const slow = choose('BBB');"
+        "await settle(); await choose('AAA'); answer(); await slow; await settle(); say(look())"
     )
     assert found["shown"] == "Trades of AAA, 15m"
     assert "AAA" in found["trades"]
