@@ -9,7 +9,14 @@ import msgspec
 from rich.console import Console
 
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.letter_list import COLUMNS, MAX_SHOWN, Selection, Wanted, letter_of, row_of
+from k2_streams.cli.letter_list import (
+    COLUMNS,
+    MAX_SHOWN,
+    LetterFilter,
+    LetterSelection,
+    letter_of,
+    row_of,
+)
 from k2_streams.cli.lines import lines_of
 from k2_streams.cli.platform import NotReachedError, read_topic
 from k2_streams.cli.produce_options import Instant
@@ -91,7 +98,7 @@ def list_letters(**options: Any) -> None:
     """List the dead letters of a stream that match all options."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     since, until = options["since"], options["until"]
-    wanted = Wanted(
+    wanted = LetterFilter(
         reasons=frozenset(options["reasons"]),
         feeds=frozenset(options["feeds"]),
         keys=options["keys"],
@@ -101,7 +108,7 @@ def list_letters(**options: Any) -> None:
         since_ms=None if since is None else since // _NS_PER_MS,
         until_ms=None if until is None else until // _NS_PER_MS,
     )
-    selection = Selection(wanted, options["limit"], newest=options["newest"])
+    selection = LetterSelection(wanted, options["limit"], newest=options["newest"])
     try:
         kafka = with_bootstrap(from_environment().kafka, options["bootstrap"])
         asyncio.run(_read(kafka, BY_NAME[options["stream"]].dead_letter, selection))
@@ -119,7 +126,7 @@ def list_letters(**options: Any) -> None:
     click.echo(selection.summary(), err=True)
 
 
-async def _read(kafka: KafkaConfig, topic: str, selection: Selection) -> None:
+async def _read(kafka: KafkaConfig, topic: str, selection: LetterSelection) -> None:
     async for partition, records in read_topic(kafka, topic):
         for record in records:
             selection.add(letter_of(partition, record))

@@ -108,7 +108,7 @@ def _number(text: str | None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LetterFilter:
     """Which letters; an empty field is any. Offsets and times: both bounds included."""
 
     reasons: frozenset[str] = frozenset()
@@ -148,10 +148,10 @@ def _within(number: int | None, first: int | None, last: int | None) -> bool:
 
 
 @dataclass(slots=True)
-class Selection:
+class LetterSelection:
     """The oldest or the newest letters that match, at most `limit` of them."""
 
-    wanted: Wanted
+    wanted: LetterFilter
     limit: int
     newest: bool = False
     read: int = 0

@@ -54,7 +54,7 @@ from k2_streams.runtime.overload import Overload
 from k2_streams.runtime.ownership import Ownership
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.status import Status, Watched
+from k2_streams.runtime.status import Monitors, Status
 from k2_streams.runtime.supervisor import Supervisor
 from k2_streams.runtime.task import Task
 from k2_streams.runtime.topic_watch import TopicWatch
@@ -291,7 +291,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             overload,
             self.metrics,
             clock,
-            watched=Watched(supervisor, self._topics, lambda: self.consumer.faults),
+            monitors=Monitors(supervisor, self._topics, lambda: self.consumer.faults),
         )
         self.gate = FlowGate(self.consumer)
         watchdog = Watchdog(

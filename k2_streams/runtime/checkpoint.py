@@ -27,7 +27,7 @@ from k2_streams.runtime.deferral import Deferral
 from k2_streams.runtime.epoch import Epoch, Standing
 from k2_streams.runtime.ids_checkpoint import SealedIdRecords
 from k2_streams.runtime.processing_error import ProcessingError
-from k2_streams.runtime.supervisor import Job
+from k2_streams.runtime.supervisor import BackgroundTask
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position
 from k2_streams.state.ids import IdCounts, IdTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
@@ -155,7 +155,7 @@ class Checkpoints:
         self._places = places
         self._on_done = on_done
         self._sealed_at = context.clock.monotonic()
-        self._commit: Job | None = None
+        self._commit: BackgroundTask | None = None
 
     def is_open(self, epoch: Epoch) -> bool:
         """Whether there is anything to commit in an epoch."""

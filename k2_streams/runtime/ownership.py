@@ -14,7 +14,7 @@ from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError
 from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.supervisor import Job, Supervisor
+from k2_streams.runtime.supervisor import BackgroundTask, Supervisor
 from k2_streams.runtime.task import Task, TaskState
 from k2_streams.runtime.transport import Fetched, partitions_of
 from k2_streams.state.rebuild import StateLostError
@@ -64,8 +64,8 @@ class Ownership:
         self._reject = reject
         self._partitions = partitions  # of each topic; None: whatever is assigned
         self._changing = asyncio.Lock()
-        self._retakes: dict[int, Job] = {}
-        self._sink_retry: Job | None = None
+        self._retakes: dict[int, BackgroundTask] = {}
+        self._sink_retry: BackgroundTask | None = None
         self._stopped = False
 
     async def take_over(self, assigned: set[TP], generation: int) -> dict[TP, int]:

@@ -24,7 +24,7 @@ from k2_streams.web.services import LinesFound, Readiness
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class Monitors:
     """What is watched beside the parts themselves."""
 
     supervisor: Supervisor
@@ -46,7 +46,7 @@ class Status:
         metrics: Metrics,
         clock: Clock,
         *,
-        watched: Watched,
+        monitors: Monitors,
     ) -> None:
         self._settings = settings
         self._owner = owner
@@ -56,9 +56,9 @@ class Status:
         self._overload = overload
         self._metrics = metrics
         self._clock = clock
-        self._supervisor = watched.supervisor
-        self._consumer_faults = watched.consumer_faults
-        self._topics = watched.topics
+        self._supervisor = monitors.supervisor
+        self._consumer_faults = monitors.consumer_faults
+        self._topics = monitors.topics
         self._started = clock.monotonic()
 
     def tick(self) -> None:

@@ -40,7 +40,7 @@ class TaskLostError(Exception):
     """A background task ended without an exception of its own; the text says how."""
 
 
-class TaskState(enum.Enum):
+class BackgroundState(enum.Enum):
     """Whether a background task does its work."""
 
     RUNNING = "running"
@@ -52,20 +52,20 @@ class TaskState(enum.Enum):
 class _Report:
     """What status says of the tasks of one name."""
 
-    state: TaskState = TaskState.RUNNING
+    state: BackgroundState = BackgroundState.RUNNING
     failures: int = 0
     error: str | None = None
     restart_at_s: float | None = field(default=None)
 
 
-class Job:
+class BackgroundTask:
     """A task of an owner, who closes it or takes its outcome."""
 
     def __init__(
         self,
         work: Coroutine[Any, Any, Any],
         name: str,
-        on_end: Callable[["Job"], None],
+        on_end: Callable[["BackgroundTask"], None],
     ) -> None:
         self.name = name
         self.is_closing = False
@@ -131,30 +131,30 @@ class Kept:
         self._work = work
         self._attempts = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._job = self._start()
+        self._task = self._start()
 
-    def _start(self) -> Job:
+    def _start(self) -> BackgroundTask:
         self._timer = asyncio.get_running_loop().call_later(STEADY_AFTER_S, self._steady)
-        return Job(self._run(), self.name, self._ended)
+        return BackgroundTask(self._run(), self.name, self._ended)
 
     async def _run(self) -> None:
         await self._work()
         raise TaskLostError(f"{self.name} returned, and it should never end")
 
     def _restart(self) -> None:
-        self._job = self._start()
+        self._task = self._start()
 
     def _steady(self) -> None:
         self._attempts = 0
         self._supervisor.report_up(self.name)
 
-    def _ended(self, job: Job) -> None:
-        if job.is_closing:
+    def _ended(self, task: BackgroundTask) -> None:
+        if task.is_closing:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._attempts += 1
-        error = job.error or TaskLostError(self.name)
+        error = task.error or TaskLostError(self.name)
         wait_s = self._supervisor.report_failure(self.name, error, self._attempts)
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._restart)
 
@@ -162,7 +162,7 @@ class Kept:
         """End it for good."""
         if self._timer is not None:
             self._timer.cancel()
-        await self._job.close()
+        await self._task.close()
         self._supervisor.report_closed(self.name)
 
 
@@ -196,19 +196,19 @@ class Supervisor:
         work: Coroutine[Any, Any, Any],
         on_failed: Callable[[BaseException], None] | None = None,
         on_end: Callable[[], None] = lambda: None,
-    ) -> Job:
+    ) -> BackgroundTask:
         """Run work that ends.
 
         Args:
             name: with the partition's number at its end, if it belongs to one.
             work: what is run.
             on_failed: told of an exception, or of a cancellation that was not the owner's. None:
-                the owner takes the outcome with `Job.result`, and logs it.
+                the owner takes the outcome with `BackgroundTask.result`, and logs it.
             on_end: told when it has ended, in whatever way; after `on_failed`.
         """
 
-        def ended(job: Job) -> None:
-            error = job.error
+        def ended(task: BackgroundTask) -> None:
+            error = task.error
             if error is not None:
                 report = self._spawned.setdefault(_kind(name), _Report())
                 self._count(name, report, error)
@@ -217,7 +217,7 @@ class Supervisor:
                     on_failed(error)
             on_end()
 
-        return Job(work, name, ended)
+        return BackgroundTask(work, name, ended)
 
     @property
     def failing(self) -> dict[str, str]:
@@ -225,7 +225,7 @@ class Supervisor:
         return {
             name: report.error or "not known"
             for name, report in self._kept.items()
-            if report.state is TaskState.FAILED
+            if report.state is BackgroundState.FAILED
         }
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
@@ -249,7 +249,7 @@ class Supervisor:
         """A kept task ended; seconds until it starts again."""
         wait_s = backoff.wait_s(attempts, RESTART_S_MIN * 2, RESTART_S_MAX, self._chance())
         report = self._kept[name]
-        report.state = TaskState.FAILED
+        report.state = BackgroundState.FAILED
         report.restart_at_s = self._clock.monotonic() + wait_s
         self._metrics.background_task_up.labels(name).set(0)
         self._count(name, report, error)
@@ -259,14 +259,14 @@ class Supervisor:
     def report_up(self, name: str) -> None:
         """A kept task has run long enough to count as up."""
         report = self._kept[name]
-        if report.state is TaskState.FAILED:
+        if report.state is BackgroundState.FAILED:
             log.info("background task is up again", task=name, failures=report.failures)
-        report.state, report.restart_at_s = TaskState.RUNNING, None
+        report.state, report.restart_at_s = BackgroundState.RUNNING, None
         self._metrics.background_task_up.labels(name).set(1)
 
     def report_closed(self, name: str) -> None:
         """A kept task was ended by its owner."""
-        self._kept[name].state = TaskState.CLOSED
+        self._kept[name].state = BackgroundState.CLOSED
 
     def _count(self, name: str, report: _Report, error: BaseException) -> None:
         report.failures += 1

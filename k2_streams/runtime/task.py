@@ -38,7 +38,7 @@ from k2_streams.runtime.isolation import Isolation
 from k2_streams.runtime.processing_error import ProcessingError, described
 from k2_streams.runtime.resume import checked_offsets, dead_letters_so_far
 from k2_streams.runtime.sequencer import Judging, Sequencer
-from k2_streams.runtime.supervisor import Job
+from k2_streams.runtime.supervisor import BackgroundTask
 from k2_streams.runtime.transport import Fetched
 from k2_streams.state.codec import Position
 from k2_streams.state.ids_store import IdStore
@@ -119,7 +119,7 @@ class Task:
         self._paused = False
         self._turns = 0
         self._wake = asyncio.Event()
-        self._runner: Job | None = None
+        self._runner: BackgroundTask | None = None
         self._checkpoints: Checkpoints | None = None
         self._working: asyncio.Future[Any] | None = None
         self._idle: IdleTime | None = None
@@ -328,7 +328,7 @@ class Task:
         except Exception as error:  # noqa: BLE001 - whatever it was: this task is over
             await self._end(TaskState.FAILED, error)
 
-    def _spawn_runner(self) -> Job:
+    def _spawn_runner(self) -> BackgroundTask:
         spawn = self._context.supervisor.spawn
         return spawn(f"task-{self.partition}", self._run(), self._runner_lost)
 

@@ -20,7 +20,7 @@ from k2_streams.web.formats import (
     meta_header,
     render,
 )
-from k2_streams.web.room import Place, Room, size_of
+from k2_streams.web.room import Reservation, Room, size_of
 from k2_streams.web.security import CALLER
 
 _log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class Sender:
         """Let the threads go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def place_for(self, request: web.Request, rows: int) -> Place:
+    def reserve(self, request: web.Request, rows: int) -> Reservation:
         """Room for an answer of at most so many rows, to be taken before they are looked for.
 
         Raises:
@@ -73,7 +73,7 @@ class Sender:
         meta: msgspec.Struct,
         form: Format,
         headers: dict[str, str],
-        place: Place | None = None,
+        reservation: Reservation | None = None,
     ) -> web.StreamResponse:
         """The answer as a response, which has been sent when this returns.
 
@@ -83,7 +83,7 @@ class Sender:
             meta: its proof.
             form: how it is written.
             headers: more of the response's.
-            place: the room that was taken for it, and that its caller gives back.
+            reservation: the room that was taken for it, and that its caller gives back.
 
         Raises:
             ApiError: 503 if too many long answers are on their way, or there is no room for it.
@@ -93,11 +93,11 @@ class Sender:
             headers[META_HEADER] = meta_header(meta)
         if request.method == "HEAD":
             return web.Response(headers=headers)
-        if place is None:
+        if reservation is None:
             size_bytes = size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes)
             with self._room.take(request.get(CALLER, ""), size_bytes):
                 return await self._send(request, rows, render(rows, meta, form), headers)
-        place.needs(size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes))
+        reservation.needs(size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes))
         return await self._send(request, rows, render(rows, meta, form), headers)
 
     async def _send(

@@ -4,7 +4,6 @@ Room is taken before the query runs, for as much as the answer may hold at most:
 there is no room to send is not worked out. What it turns out to need less is given back.
 """
 
-from types import TracebackType
 from typing import Self
 
 from k2_streams.core.fair_shares import FairShares
@@ -30,7 +29,7 @@ class Room:
         """What is taken now."""
         return self._shares.held
 
-    def take(self, caller: str, size_bytes: int) -> "Place":
+    def take(self, caller: str, size_bytes: int) -> "Reservation":
         """Room for an answer, until the block ends.
 
         Raises:
@@ -42,10 +41,10 @@ class Room:
                 f"the answers on their way hold {self._shares.held} of {self._shares.total} bytes: "
                 "read them faster, ask for less, or again later",
             )
-        return Place(self._shares, caller, size_bytes)
+        return Reservation(self._shares, caller, size_bytes)
 
 
-class Place:
+class Reservation:
     """What one answer has taken. Use as a context manager."""
 
     def __init__(self, shares: FairShares, caller: str, size_bytes: int) -> None:
@@ -62,12 +61,7 @@ class Place:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._shares.give_back(self._caller, self._size_bytes)
 
 

@@ -63,7 +63,7 @@ class Views:
     async def rows(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/trades`, or whatever the stream is called."""
         asked = _parsed(request.query, parse_rows)
-        with self._sender.place_for(request, asked.limit) as place:
+        with self._sender.reserve(request, asked.limit) as reservation:
             answer = await _bounded(self._services.query.rows(asked))
             form = choose(asked.format, request.headers.get("Accept", ""))
             headers = NO_STORE
@@ -75,7 +75,9 @@ class Views:
                 )
                 if is_known(request, headers["ETag"]):
                     return web.Response(status=304, headers={"Vary": "Accept", **headers})
-            return await self._sender.send(request, answer.rows, answer.meta, form, headers, place)
+            return await self._sender.send(
+                request, answer.rows, answer.meta, form, headers, reservation
+            )
 
     async def gaps(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/gaps`."""

@@ -601,8 +601,8 @@ MUTANTS = (
         "tests/unit/test_supervisor.py::",
         (
             "runtime/supervisor.py",
-            "        if job.is_closing:\n            return\n        if self._timer",
-            "        if job.is_closing or not job.is_closing:\n            return\n"
+            "        if task.is_closing:\n            return\n        if self._timer",
+            "        if task.is_closing or not task.is_closing:\n            return\n"
             "        if self._timer",
         ),
     ),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from k2_streams.cli import dead_letters
 from k2_streams.cli.letter_list import (
     COLUMNS,
-    Selection,
-    Wanted,
+    LetterFilter,
+    LetterSelection,
     letter_of,
     printable,
     row_of,
@@ -84,7 +84,7 @@ def test_whatever_stands_in_the_topic_is_shown_in_one_line(key, value, headers):
     line = "".join(row_of(letter))
     assert line.isprintable()
     assert len(row_of(letter)) == len(COLUMNS)
-    Wanted(reasons=frozenset({"x"}), since_ms=1).matches(letter)
+    LetterFilter(reasons=frozenset({"x"}), since_ms=1).matches(letter)
 
 
 LETTERS = [
@@ -105,18 +105,18 @@ LETTERS = [
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(), lambda n: True),
-        (Wanted(reasons=frozenset({"not-json"})), lambda n: n % 3 == 0),
-        (Wanted(feeds=frozenset({"asx.csv"})), lambda n: n % 5 == 0),
-        (Wanted(feeds=frozenset({"canonical"})), lambda n: n % 5 != 0),
-        (Wanted(keys=("X:B",)), lambda n: n % 3 == 1),
-        (Wanted(keys=("X:*", "Y:A")), lambda n: True),
-        (Wanted(keys=("X:*",)), lambda n: n % 3 != 2),
-        (Wanted(partition=3), lambda n: n % 4 == 3),
-        (Wanted(first_offset=110, last_offset=119), lambda n: 10 <= n <= 19),
-        (Wanted(last_offset=104), lambda n: n <= 4),
-        (Wanted(since_ms=T0_MS + 5_000, until_ms=T0_MS + 9_000), lambda n: 5 <= n <= 9),
-        (Wanted(reasons=frozenset({"stale"}), partition=1), lambda n: n % 3 and n % 4 == 1),
+        (LetterFilter(), lambda n: True),
+        (LetterFilter(reasons=frozenset({"not-json"})), lambda n: n % 3 == 0),
+        (LetterFilter(feeds=frozenset({"asx.csv"})), lambda n: n % 5 == 0),
+        (LetterFilter(feeds=frozenset({"canonical"})), lambda n: n % 5 != 0),
+        (LetterFilter(keys=("X:B",)), lambda n: n % 3 == 1),
+        (LetterFilter(keys=("X:*", "Y:A")), lambda n: True),
+        (LetterFilter(keys=("X:*",)), lambda n: n % 3 != 2),
+        (LetterFilter(partition=3), lambda n: n % 4 == 3),
+        (LetterFilter(first_offset=110, last_offset=119), lambda n: 10 <= n <= 19),
+        (LetterFilter(last_offset=104), lambda n: n <= 4),
+        (LetterFilter(since_ms=T0_MS + 5_000, until_ms=T0_MS + 9_000), lambda n: 5 <= n <= 9),
+        (LetterFilter(reasons=frozenset({"stale"}), partition=1), lambda n: n % 3 and n % 4 == 1),
     ],
 )
 def test_each_option_selects(wanted, expected):
@@ -126,7 +126,7 @@ def test_each_option_selects(wanted, expected):
 
 @given(st.permutations(LETTERS), st.integers(1, 50), st.booleans())
 def test_the_first_of_them_are_kept_whatever_the_order_of_reading(letters, limit, newest):
-    selection = Selection(Wanted(reasons=frozenset({"stale"})), limit, newest=newest)
+    selection = LetterSelection(LetterFilter(reasons=frozenset({"stale"})), limit, newest=newest)
     for letter in letters:
         selection.add(letter)
     stale = [letter for letter in LETTERS if letter.reason == "stale"]
