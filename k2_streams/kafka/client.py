@@ -9,6 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+from k2_streams.kafka import header_keys
 from k2_streams.kafka.producer import Producer
 from k2_streams.kafka.transaction_states import LastTransaction, last_transaction
 
@@ -49,6 +50,7 @@ class KafkaConfig:
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """A consumer of this cluster, not started."""
+        header_keys.install()
         return AIOKafkaConsumer(**self.options(), **options)
 
     async def last_transaction(self, transactional_id: str) -> LastTransaction:

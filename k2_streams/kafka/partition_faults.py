@@ -75,23 +75,23 @@ class ProducerTimeError(Exception):
         )
 
 
-#: `ConsumerRecord.timestamp_type` of a record that the producer dated.
-_CREATE_TIME = 0
+#: `ConsumerRecord.timestamp_type` of a record that the broker dated. (A batch of magic 0 has None.)
+_APPEND_TIME = 1
 
 
 def producer_timed(records: Sequence[Any]) -> int | None:
-    """The first record that its producer dated; None: the broker dated all."""
+    """The first record that the broker did not date; None: it dated all."""
     for index, record in enumerate(records):
-        if record.timestamp_type == _CREATE_TIME:
+        if record.timestamp_type != _APPEND_TIME:
             return index
     return None
 
 
 def without_producer_times(records: Sequence[Any]) -> list[Any]:
-    """Records without a time where their producer dated them: what counts is the stream time."""
+    """Records without a time where the broker did not date them: what counts is the stream time."""
     return [
         dataclasses.replace(record, timestamp=0)
-        if record.timestamp_type == _CREATE_TIME
+        if record.timestamp_type != _APPEND_TIME
         else record
         for record in records
     ]

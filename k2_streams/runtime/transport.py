@@ -28,6 +28,7 @@ from mode import Service
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.failpoints import failpoint_in_loop
+from k2_streams.kafka import header_keys
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, ReaderStoppedError
 from k2_streams.kafka.partition_faults import (
@@ -155,6 +156,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return self._consumer and self._consumer._coordinator  # noqa: SLF001 - as Faust's own driver
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        header_keys.install()
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes these without a setting; the consumer has not been started yet.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - no setting reaches it

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from click.testing import CliRunner
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from record_batches import CONTROL, GZIP, batch, record
 
 from k2_streams.cli.main import main
 from k2_streams.core.partitioner import partition_of
@@ -113,6 +117,67 @@ def test_every_kind_of_bad_record_and_its_neighbours(k2: Cluster) -> None:
     assert [one["offset"] for one in shown] == [2 * number + 1 for number in range(len(BAD))]
     done = CliRunner().invoke(main, [*listed, "--feed", "no.such.feed"])
     assert [json.loads(line)["reason"] for line in done.stdout.splitlines()] == ["unknown-feed"]
+
+
+async def send_batches(bootstrap: str, batches: list[bytes]) -> list[int]:
+    """Hand the broker batches of `HOME` as they are; the code of each answer."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    try:
+        codes = []
+        for data in batches:
+            request = ProduceRequest(None, -1, 10_000, [(RAW, [(HOME, data)])])
+            answer = await client.send(client.get_random_node(), request)
+            ((_, ((_, code, *_),)),) = answer.topics
+            codes.append(code)
+        return codes
+    finally:
+        await client.close()
+
+
+def old_batch(magic: int) -> bytes:
+    builder = LegacyRecordBatchBuilder(magic, 0, 1024)
+    builder.append(0, 1000, KEY, trade(99), [])
+    return bytes(builder.build())
+
+
+def test_no_value_that_a_batch_may_hold_stops_its_partition(k2: Cluster) -> None:
+    """What the broker accepts is read, with header keys that are no UTF-8; the rest never comes."""
+
+    def one(value: bytes, *headers: tuple[bytes | None, bytes | None], delta: int = 0) -> bytes:
+        return record(0, KEY, value, headers, timestamp=delta)
+
+    mixed = [
+        record(0, KEY, trade(3), [(b"\xff", b"x"), (b"line", b"a")]),
+        record(1, KEY, b"no trade", [(b"\xff\xfe", None), (b"line", b"a")]),
+        record(2, KEY, trade(4), [(b"line", b"b")]),
+    ]
+    accepted = [
+        batch(one(trade(0), (b"\xff\xfe", b"x")), attributes=0),
+        batch(one(trade(1), (b"", b"")), attributes=0),
+        batch(one(trade(2), delta=-(2**62)), attributes=0),
+        batch(*mixed, attributes=GZIP),
+        batch(one(trade(5), delta=2**62), attributes=0),
+    ]
+    refused = {  # as INVALID_RECORD
+        "a null header key": batch(one(trade(9), (None, b"x")), attributes=0),
+        "no records": batch(attributes=0),
+        "no records, compressed": batch(attributes=GZIP),
+        "a control batch": batch(one(trade(9)), attributes=CONTROL),
+        "version 0": old_batch(0),
+        "version 1": old_batch(1),
+    }
+    with k2.worker() as worker:
+        said = asyncio.run(send_batches(k2.bootstrap, list(refused.values())))
+        assert dict(zip(refused, said, strict=True)) == dict.fromkeys(refused, 87)
+        assert not any(asyncio.run(send_batches(k2.bootstrap, accepted)))
+        eventually(lambda: worker.get("/v1/status")["watermark"][str(HOME)] == 7, what="processed")
+        assert worker.get("/v1/status")["unreadable_partitions"] == []
+        rows = eventually(lambda: worker.get("/v1/trades?symbol=A")["data"])
+    (letter,) = asyncio.run(read(k2.bootstrap, DEAD_LETTER))
+    assert [row["sequence"] for row in rows] == list(range(6))
+    assert (letter.value, letter.headers[0]) == (b"no trade", ("\ufffd\ufffd", None))
+    assert dict(letter.headers)["k2.offset"] == b"4"
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

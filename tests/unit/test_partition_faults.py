@@ -8,7 +8,13 @@ from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
-from k2_streams.kafka.partition_faults import RETRY_S_MAX, FetchAnswers, PartitionFaults, drain
+from k2_streams.kafka.partition_faults import (
+    RETRY_S_MAX,
+    FetchAnswers,
+    PartitionFaults,
+    drain,
+    producer_timed,
+)
 
 TPS = [TopicPartition("k2.trades.raw", p) for p in range(4)]
 SUBSCRIPTIONS = SimpleNamespace(reassignment_in_progress=False, is_assigned=lambda _: True)
@@ -128,3 +134,10 @@ async def test_a_batch_that_the_broker_cannot_read_names_its_partition():
     assert "CORRUPT_MESSAGE" in str(error)
     await client.send(0, "a fetch")
     assert answers.take() == {}, "a leader that moved is no fault"
+
+
+@pytest.mark.parametrize(("kind", "first"), [(1, None), (0, 1), (None, 1)])
+def test_a_time_that_the_broker_did_not_give_is_noticed(kind, first):
+    """Batches of magic 0, of a log from before Kafka 0.10, have no time at all."""
+    by_broker = SimpleNamespace(timestamp_type=1)
+    assert producer_timed([by_broker, SimpleNamespace(timestamp_type=kind)]) == first
