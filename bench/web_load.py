@@ -121,6 +121,24 @@ def _run(
         return figures
 
 
+async def _beside(
+    worker: LocalWorker,
+    clients: int,
+    seconds: float,
+    client: Callable[[LocalWorker, Counter[str]], Coroutine[Any, Any, None]],
+) -> dict[str, float]:
+    """What is seen of a worker while clients do the same for `seconds`, and what they count."""
+    counts: Counter[str] = Counter()
+    async with _watched(worker) as watched:
+        tasks = [asyncio.create_task(client(worker, counts)) for _ in range(clients)]
+        await asyncio.sleep(seconds)
+        figures = watched.figures() | {name: float(n) for name, n in counts.items()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return figures
+
+
 def idle_connections(
     connections: int = 400, files: int = 300, seconds: float = 65.0, rate: int = 500
 ) -> dict[str, float]:
@@ -139,19 +157,8 @@ def idle_connections(
                 counts["refused"] += 1
             await asyncio.sleep(1.0)
 
-    async def measure(worker: LocalWorker) -> dict[str, float]:
-        counts: Counter[str] = Counter()
-        async with _watched(worker) as watched:
-            holders = [asyncio.create_task(hold(worker, counts)) for _ in range(connections)]
-            await asyncio.sleep(seconds)
-            figures = watched.figures() | {name: float(n) for name, n in counts.items()}
-            for holder in holders:
-                holder.cancel()
-            await asyncio.wait(holders)
-        return figures
-
     limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
-    return _run(limited, {}, 0, rate, measure)
+    return _run(limited, {}, 0, rate, lambda worker: _beside(worker, connections, seconds, hold))
 
 
 def stalled_readers(
@@ -176,19 +183,8 @@ def stalled_readers(
                 counts["cut off"] += 1
             await asyncio.sleep(1.0)
 
-    async def measure(worker: LocalWorker) -> dict[str, float]:
-        counts: Counter[str] = Counter()
-        async with _watched(worker) as watched:
-            tasks = [asyncio.create_task(stall(worker, counts)) for _ in range(readers)]
-            await asyncio.sleep(seconds)
-            figures = watched.figures() | {name: float(n) for name, n in counts.items()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        return figures
-
     limit = {"K2_MEMORY_LIMIT": str(memory_mib << 20)}
-    return _run((), limit, ROWS, rate, measure)
+    return _run((), limit, ROWS, rate, lambda worker: _beside(worker, readers, seconds, stall))
 
 
 async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[str, float]:
