@@ -144,7 +144,7 @@ async def test_between_two_requests_there_is_more_time_and_a_second_head_has_its
         connections.sweep()
         assert len(connections) == 1
         writer.write(HALF)
-        await asyncio.sleep(0.05)
+        await settled(lambda: connections._partial)
         clock.now_s += bounds.HEAD_TIMEOUT_S - 1
         connections.sweep()
         writer.write(b"alhost\r\n\r\n")
@@ -205,9 +205,11 @@ class Waits(CannedQueries):
     def __init__(self):
         super().__init__()
         self.go_on = asyncio.Event()
+        self.begun = 0
         self.cancelled = 0
 
     async def rows(self, request):
+        self.begun += 1
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:
@@ -238,7 +240,7 @@ async def test_a_query_whose_client_has_gone_is_cancelled():
     query = Waits()
     async with served(Connections(), query) as port:
         _, writer = await opened(port, b"GET /v1/trades HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asyncio.sleep(0.1)
+        await settled(lambda: query.begun == 1)
         writer.close()
         await settled(lambda: query.cancelled == 1)
 
