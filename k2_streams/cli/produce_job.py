@@ -17,11 +17,11 @@ from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
 from k2_streams.cli.plugged import told_by_decoder
 from k2_streams.cli.produce_options import whole_second
 from k2_streams.cli.recorded import READERS, Edits, Told, told_by
-from k2_streams.cli.streams import BY_NAME, DECODERS
+from k2_streams.cli.streams import DECODERS
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import Stream
+from k2_streams.core.stream import STREAMS, Stream
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.keys import EXCHANGE
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
@@ -70,7 +70,7 @@ def settle(options: dict[str, Any]) -> Job:
     if not options["files"]:
         options["exchange"] = options["exchange"] or SYNTHETIC_EXCHANGE
     pace = _pace(options, settings)
-    stream = BY_NAME[options["stream"]]
+    stream = STREAMS[options["stream"]]
     files = options["files"]
     seeded = options["seed"] is not None
     seed = options["seed"] if seeded else secrets.randbelow(2**32)
@@ -211,7 +211,7 @@ def _check_recordings(options: dict[str, Any], told: Told) -> None:
 def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
-        settings = from_environment(stream=BY_NAME[options["stream"]])
+        settings = from_environment(stream=STREAMS[options["stream"]])
         settings = replace(settings, kafka=with_bootstrap(settings.kafka, options["bootstrap"]))
     except SettingsError as error:
         raise CannotError(str(error)) from error

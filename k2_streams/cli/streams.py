@@ -1,15 +1,14 @@
-"""The streams by name, and what producer and verifier must know of each."""
+"""What producer and verifier must know of each stream."""
 
 import decimal
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from k2_streams.core.stream import QUOTES, TRADES, Stream
+from k2_streams.core.stream import QUOTES, TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 
-BY_NAME: dict[str, Stream] = {stream.name: stream for stream in (TRADES, QUOTES)}
 #: The feeds of a stream whose recordings can be sent.
 DECODERS = {TRADES.name: FEEDS, QUOTES.name: QUOTE_FEEDS}
 #: Pairs of columns whose products, added up, are what a row is worth in a truth file: a checksum of

@@ -24,9 +24,8 @@ from k2_streams.cli.platform import (
     wait_for_lake,
 )
 from k2_streams.cli.progress import progress
-from k2_streams.cli.streams import BY_NAME
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import Stream
+from k2_streams.core.stream import STREAMS, Stream
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
@@ -145,7 +144,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
     try:
         truth = truth_file.merge(map(truth_file.read, truths))
         _refuse(truth.header, sql=sql, deep=deep)
-        stream = BY_NAME[truth.header.stream]
+        stream = STREAMS[truth.header.stream]
         settings = from_environment(stream=stream)
         settings = replace(settings, kafka=with_bootstrap(settings.kafka, bootstrap))
         job = _Job(

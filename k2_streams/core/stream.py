@@ -92,3 +92,6 @@ QUOTES = Stream(
     last=("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
     folder="quotes-worker",
 )
+
+#: All of them, by name.
+STREAMS = {stream.name: stream for stream in (TRADES, QUOTES)}

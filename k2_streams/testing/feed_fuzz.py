@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.core.stream import QUOTES, TRADES, Stream
+from k2_streams.core.stream import STREAMS, Stream
 from k2_streams.core.symbols import is_symbol
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
@@ -83,9 +83,11 @@ def fuzz_feed(
 
     Raises:
         FeedFaultError: with the promise that is broken, and the records.
+        ValueError: there is no such stream, or no sample.
     """
-    known: Stream = {one.name: one for one in (TRADES, QUOTES)}[stream]
-    fuzz = _Fuzz(feed, known, append_time_ms)
+    if stream not in STREAMS:
+        raise ValueError(f"stream: expected {' or '.join(STREAMS)}, found {stream!r}")
+    fuzz = _Fuzz(feed, STREAMS[stream], append_time_ms)
     seeds = list(samples)
     if not seeds:
         raise ValueError("samples: expected at least one, found none")

@@ -95,3 +95,8 @@ def test_a_sample_that_is_refused_is_found():
 def test_no_samples_are_a_mistake():
     with pytest.raises(ValueError, match="at least one"):
         fuzz_feed(FEEDS["canonical"], [])
+
+
+def test_a_stream_that_does_not_exist_is_a_mistake():
+    with pytest.raises(ValueError, match="expected trades or quotes, found 'bars'"):
+        fuzz_feed(FEEDS["canonical"], SAMPLES, stream="bars")
