@@ -371,7 +371,7 @@ class Task:
             async with asyncio.timeout(IDLE_ASK_S):
                 time_ms = await self._idle.ask(context.kafka, place, self._next)
         except Exception as error:  # noqa: BLE001 - whatever it was: the broker is asked again
-            log.info("broker not asked for the time", partition=self.partition, error=str(error))
+            log.warning("idle check failed", partition=self.partition, error=described(error))
             return
         if time_ms is not None:
             # What came meanwhile was appended after the broker was asked.
