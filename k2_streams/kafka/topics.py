@@ -213,10 +213,11 @@ class TopicAdmin:
     async def ensure(self, specs: Sequence[TopicSpec]) -> dict[str, TopicInfo]:
         """Create what is missing, check what is there, and say what all of them are.
 
+        Other settings that are not as they should be are warnings here; a worker watches them.
+
         Raises:
             TopicConfigurationError: the number of partitions differs, or the raw topic's records
                 would carry the producer's time.
-        Other settings that are not as they should be are warnings here; a worker watches them.
         """
         there = await self.describe([spec.name for spec in specs])
         missing = [spec for spec in specs if spec.name not in there]

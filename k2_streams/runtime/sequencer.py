@@ -23,6 +23,7 @@ from k2_streams.core.instruments import PriceDomains, positive_prices
 from k2_streams.core.line_stats import LineKey, LineStats
 from k2_streams.core.lines_batch import Copies
 from k2_streams.core.schema import MICROS
+from k2_streams.core.scopes import exchange_of
 from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
 from k2_streams.core.sequence_batch import Batch as Messages
 from k2_streams.core.sequence_batch import BatchStep, Ruled, step_batch
@@ -408,7 +409,7 @@ def _controls(batch: Batch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, st
 def _exchanges(batch: Batch) -> list[str]:
     """The exchange of each record; "" of one whose sequence is not looked at."""
     decoded = batch.decoded
-    of = [scope.partition(":")[0] for scope in decoded.scopes]
+    of = [exchange_of(scope) for scope in decoded.scopes]
     looked_at = (decoded.scope >= 0) & ((decoded.kind == Kind.TRADE) | (decoded.sequence >= 0))
     scopes = np.where(looked_at, decoded.scope, -1).tolist()
     return [of[scope] if scope >= 0 else "" for scope in scopes]
