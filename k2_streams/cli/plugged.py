@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from k2_streams.cli.expected_messages import Said, Traded
-from k2_streams.cli.recorded import RecordedError, Told, Trade
+from k2_streams.cli.recorded import Told
+from k2_streams.cli.recorded_trades import RecordedError, Trade
 from k2_streams.cli.streams import worth
 from k2_streams.feeds.decoded import Kind, RawBatch
 from k2_streams.feeds.description import Identity

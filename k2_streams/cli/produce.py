@@ -26,15 +26,8 @@ from k2_streams.cli.produce_job import SYNTHETIC_EXCHANGE, Job, settle
 from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
-from k2_streams.cli.recorded import (
-    Item,
-    RecordedError,
-    RecordedStream,
-    edited,
-    items,
-    messages,
-    model_of,
-)
+from k2_streams.cli.recorded import Item, RecordedStream, edited, items, messages, model_of
+from k2_streams.cli.recorded_trades import RecordedError
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.clock import SYSTEM_CLOCK

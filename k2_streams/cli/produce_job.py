@@ -16,7 +16,8 @@ from k2_streams.cli.messages import Names
 from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
 from k2_streams.cli.plugged import told_by_decoder
 from k2_streams.cli.produce_options import whole_second
-from k2_streams.cli.recorded import READERS, Edits, Told, told_by
+from k2_streams.cli.recorded import Edits, Told, told_by
+from k2_streams.cli.recorded_trades import READERS
 from k2_streams.cli.streams import DECODERS
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan

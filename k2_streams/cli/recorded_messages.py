@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from k2_streams.cli.expected_messages import Said, Traded
-from k2_streams.cli.streams import worth
+from k2_streams.cli.recorded_trades import exchange_of, trade_worth
 
 #: What a session without a name is called.
 _SESSION = "0"
@@ -19,13 +19,13 @@ def _coinbase_advanced(key: str, value: bytes) -> Said:
     session = connected.decode().zfill(_CONNECTION_DIGITS)
     if "sequence_num" not in message:
         return Said(key, session, None)
-    exchange, trades = key.partition(":")[0], []
+    exchange, trades = exchange_of(key), []
     if message["channel"] == "market_trades":
         trades = [
             Traded(
                 f"{exchange}:{one['product_id']}",
                 one["trade_id"],
-                _worth(one["price"], one["size"]),
+                trade_worth(one["price"], one["size"]),
             )
             for event in message["events"]
             for one in event["trades"]
@@ -39,7 +39,7 @@ def _bybit(key: str, value: bytes) -> Said:
     if topic.startswith("publicTrade."):
         exchange, market, _ = key.split(":", 2)
         trades = [
-            Traded(f"{exchange}:{market}:{one['s']}", one["i"], _worth(one["p"], one["v"]))
+            Traded(f"{exchange}:{market}:{one['s']}", one["i"], trade_worth(one["p"], one["v"]))
             for one in message["data"]
         ]
         return Said(key, _SESSION, None, trades)
@@ -52,7 +52,7 @@ def _hitbtc(key: str, value: bytes) -> Said:
     method, params = message.get("method"), message.get("params")
     if method in {"updateTrades", "snapshotTrades"}:
         trades = [
-            Traded(key, str(one["id"]), _worth(one["price"], one["quantity"]))
+            Traded(key, str(one["id"]), trade_worth(one["price"], one["quantity"]))
             for one in params["data"]
         ]
         return Said(key, _SESSION, None, trades)
@@ -64,16 +64,14 @@ def _kraken(key: str, value: bytes) -> Said:
     message = _unstamped(value)
     if not isinstance(message, list) or message[-2] != "trade" or type(message[-1]) is not str:
         return Said(key, _SESSION, None)
-    return Said(key, _SESSION, None, [Traded(key, None, _worth(*one[:2])) for one in message[1]])
+    return Said(
+        key, _SESSION, None, [Traded(key, None, trade_worth(*one[:2])) for one in message[1]]
+    )
 
 
 def _unstamped(value: bytes) -> Any:
     """The message behind the time at which it was received."""
     return json.loads(value.partition(b" ")[2] if value[:1].isdigit() else value)
-
-
-def _worth(price: str, quantity: str) -> int:
-    return worth("trades", {"price": price, "quantity": quantity})
 
 
 #: By feed what tells its rows apart, and what a record says, by its key and value.

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from venue_records import TRADES
 
-from k2_streams.cli.recorded import READERS, RecordedError, items, messages, told_by
+from k2_streams.cli.recorded import items, messages, told_by
+from k2_streams.cli.recorded_trades import READERS, RecordedError
 from k2_streams.feeds.captures import MAX_LINE_BYTES
 from k2_streams.feeds.recordings import FEEDS, RecordingError, read
 

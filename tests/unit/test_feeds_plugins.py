@@ -7,7 +7,8 @@ import pytest
 
 from k2_streams.cli.expected import Expected
 from k2_streams.cli.plugged import told_by_decoder
-from k2_streams.cli.recorded import RecordedError, RecordedStream, items
+from k2_streams.cli.recorded import RecordedStream, items
+from k2_streams.cli.recorded_trades import RecordedError
 from k2_streams.cli.streams import SCALE
 from k2_streams.feeds.captures import RecordingError
 from k2_streams.feeds.feed import FEEDS, feed

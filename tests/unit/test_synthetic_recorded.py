@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 
 from k2_streams.cli.expected import Expected
-from k2_streams.cli.recorded import (
-    READERS,
-    SCALE,
-    Edits,
-    Item,
-    RecordedError,
-    RecordedStream,
-    Trade,
-    edited,
-    items,
-)
-from k2_streams.cli.streams import worth
+from k2_streams.cli.recorded import Edits, Item, RecordedStream, edited, items
+from k2_streams.cli.recorded_trades import READERS, RecordedError, Trade
+from k2_streams.cli.streams import SCALE, worth
 from k2_streams.feeds.recordings import read
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
