@@ -46,7 +46,13 @@ from k2_streams.runtime.ids_checkpoint import memory_of, window_of
 from k2_streams.runtime.instruments import InstrumentsError, load
 from k2_streams.runtime.library_tasks import LibraryTasks
 from k2_streams.runtime.load_monitor import LoadMonitor
-from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, PortHeldError, check_port
+from k2_streams.runtime.lock import (
+    DirectoryHeldError,
+    DirectoryLock,
+    DirectoryUnusableError,
+    PortHeldError,
+    check_port,
+)
 from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node
@@ -178,7 +184,12 @@ class StreamApp(faust.App):  # type: ignore[misc]
             limit = raise_limit(partitions, LEAST_CONNECTIONS + BACKLOG)
             lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)
-        except (DescriptorLimitError, DirectoryHeldError, PortHeldError) as error:
+        except (
+            DescriptorLimitError,
+            DirectoryHeldError,
+            DirectoryUnusableError,
+            PortHeldError,
+        ) as error:
             self._end(EXIT_CONFIGURATION, str(error))
         else:
             self._connections.limits = ConnectionLimits.for_descriptors(limit, needed(partitions))

@@ -13,7 +13,7 @@ class DirectoryHeldError(Exception):
     """Another process works in this directory."""
 
 
-class DirectoryUnusableError(DirectoryHeldError):
+class DirectoryUnusableError(Exception):
     """It cannot be created or written."""
 
 
