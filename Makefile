@@ -32,7 +32,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
+.PHONY: help doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,8 +65,11 @@ $(COPIED): deploy/broker/pom.xml | doctor
 	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
 	@touch $@
 
-test: setup ## Run all tests, against a Kafka that they start themselves
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+test: setup ## Run the tests, against a Kafka that they start themselves
+	$(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS)
+
+test-long: setup ## Run the tests that take minutes: every library task of a worker ended, a minute of silence
+	$(BIN)/python -m pytest $(PARALLEL) -m long tests/integration $(ARGS)
 
 lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -115,6 +115,7 @@ async def _send_numbers(bootstrap: str, messages: list[tuple[str, int]]) -> None
     await producer.stop()
 
 
+@pytest.mark.long
 def test_a_gap_is_told_though_nothing_comes_any_more(k2: Cluster) -> None:
     """Line B stops for good, and then everything: time alone says that 2 is missing."""
     worker = k2.worker().start().wait_ready()

@@ -137,17 +137,22 @@ def test_k2s_own_tasks_and_those_without_a_need_are_made_good(k2: Cluster, how: 
     k2.verify(controlled.worker, truth, later, also=None)
 
 
-@pytest.mark.parametrize(
-    ("loop", "name"),
-    [
+def library_tasks() -> list[pytest.ParameterSet]:
+    """Each task of a library that a worker needs; all but the first take minutes together."""
+    tasks = [
         *((loop, name) for loop, names in ESSENTIAL.items() for name in names),
         ("consumer", HEARTBEAT),
         ("main", "Event.wait"),
         ("consumer", "Event.wait"),
         ("main", "Service.start"),
         ("main", "ThrowableQueue.get"),
-    ],
-)
+    ]
+    return [
+        pytest.param(*task, marks=pytest.mark.long if i else ()) for i, task in enumerate(tasks)
+    ]
+
+
+@pytest.mark.parametrize(("loop", "name"), library_tasks())
 def test_a_worker_without_a_task_of_a_library_ends_with_a_code_or_goes_on(
     k2: Cluster, loop: str, name: str
 ) -> None:
