@@ -1,4 +1,4 @@
-"""Clients that mean harm or ask too much, against a worker that works meanwhile.
+"""Clients that hold connections or ask too much, against a worker that ingests meanwhile.
 
 `idle_connections`: connections that send half a request, more than the worker may have files open.
 `stalled_readers`: clients that ask for much and read one byte, at a worker with little memory.

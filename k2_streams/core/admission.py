@@ -1,9 +1,9 @@
-"""Which queries run now, which wait, and which are refused at once because they would wait in vain.
+"""Which queries run now, which wait, and which are refused at once because they would time out.
 
 A lane runs so many queries at a time, the one with the least work first. What a unit of work takes
 is learned from the queries that have run, so a machine that is slower, or busier, admits less. A
 query is refused if those before it take longer than it may wait: nothing has been done for it then,
-while a query that is interrupted at its deadline was worked for and thrown away.
+while the work of a query that is interrupted at its deadline is lost.
 """
 
 from dataclasses import dataclass

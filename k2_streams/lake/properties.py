@@ -1,7 +1,8 @@
 """The properties that pyiceberg reads of a catalog and its file system, by their own names.
 
-pyiceberg ignores a property that it does not know: a misspelt one would be an open door or a wrong
-region in silence. The names are those of pyiceberg 0.12.0; a test compares them with its source.
+pyiceberg ignores a property that it does not know: a misspelt one would silently leave a
+security option off, or name a wrong region. The names are those of pyiceberg 0.12.0; a test
+compares them with its source.
 """
 
 import re

@@ -203,7 +203,7 @@ class Engine:
             reads_lake: as of `run`.
 
         Raises:
-            BusyError: on entry: it would wait in vain.
+            BusyError: on entry: it would wait for longer than it may.
         """
         far = reads_lake and self._far is not self._near
         return self._turns.take(units_of(rows, scanned), far=far)

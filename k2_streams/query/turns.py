@@ -52,7 +52,7 @@ class Turns:
             far: the query reads from an object store.
 
         Raises:
-            BusyError: it would wait in vain; nothing was done for it.
+            BusyError: it would wait for longer than it may; nothing was done for it.
         """
         lane = self._lanes[is_heavy(units), far]
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

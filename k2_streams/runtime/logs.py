@@ -62,7 +62,7 @@ class RetriedRequests(logging.Filter):
     """What aiokafka reports and tries again is a warning.
 
     It writes ERROR for every answer with an error, also for those of a coordinator that is still
-    starting. What it cannot mend it raises, and K2 logs it.
+    starting. What it cannot retry it raises, and K2 logs it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

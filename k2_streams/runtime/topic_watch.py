@@ -79,7 +79,7 @@ class TopicWatch:
                 problems = await self._admin.problems(self._specs, self._known)
                 self.unread_records = await self._unread(problems)
         except (LogError, OSError, TimeoutError) as error:
-            log.warning("topics not looked at", error=str(error) or type(error).__name__)
+            log.warning("topic check failed", error=str(error) or type(error).__name__)
             await self._disconnect()
             return
         self._tell(problems)
@@ -91,10 +91,10 @@ class TopicWatch:
     def _tell(self, problems: list[TopicProblem]) -> None:
         for problem in problems:
             if problem not in self.problems:
-                log.error("topic was changed", topic=problem.topic, problem=problem.text)
+                log.error("topic setting altered", topic=problem.topic, problem=problem.text)
         for problem in self.problems:
             if problem not in problems:
-                log.info("topic is as it should be", topic=problem.topic, setting=problem.setting)
+                log.info("topic setting restored", topic=problem.topic, setting=problem.setting)
 
     async def _unread(self, problems: list[TopicProblem]) -> int:
         """Records in partitions that were added to the source."""

@@ -1,4 +1,4 @@
-"""Clients that mean harm or ask too much, against a real worker: it goes on, and stays ready.
+"""Clients that hold connections or ask too much, against a real worker: it stays ready.
 
 `python -m bench idle_connections`, `stalled_readers` and `heavy_queries` measure the same.
 """

@@ -79,7 +79,7 @@ async def test_who_says_nothing_makes_room_for_who_asks(said):
 
 
 async def test_who_sent_half_a_head_gives_way_before_who_sent_nothing_yet():
-    """A client sends its head at once: who has just come is not taken for one that means harm."""
+    """A client sends its head at once: a new connection is not mistaken for a stalled one."""
     connections = Connections(ConnectionLimits(total=4, per_address=4), FixedClock())
     async with served(connections) as port:
         early, writer = await opened(port)
