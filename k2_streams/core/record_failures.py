@@ -33,7 +33,10 @@ class Failure:
 
 
 class RecordFailures:
-    """Of one partition. Outlives its tasks; one thread at a time."""
+    """Of one partition. Outlives its tasks.
+
+    One thread at a time changes it; `last` and `refused` may be read from another one.
+    """
 
     def __init__(self) -> None:
         self.last: Failure | None = None

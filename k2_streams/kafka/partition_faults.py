@@ -111,8 +111,8 @@ class PartitionFaults:
 
     @property
     def now(self) -> list[PartitionFault]:
-        """Those that stand still, by topic and partition."""
-        return [self._faults[key] for key in sorted(self._faults)]
+        """Those that stand still, by topic and partition. May be asked from any thread."""
+        return [fault for _, fault in sorted(self._faults.items())]
 
     def add(self, topic: str, partition: int, offset: int, cause: BaseException) -> None:
         """A partition could not be read at this offset."""

@@ -242,16 +242,17 @@ def _breaker(guard: Guard) -> dict[str, Any]:
 def _failure(task: Task) -> dict[str, Any] | None:
     """The records that could not be processed last, until the partition is well past them."""
     failures = task.failures
-    if failures.last is None:
+    last = failures.last  # read once: the tasks' thread may replace it meanwhile
+    if last is None:
         return None
     return {
         "topic": task.topic,
-        "offset": failures.last.start,
-        "last_offset": failures.last.end - 1,
-        "feed": failures.last.feed,
-        "error": failures.last.error,
-        "failures": failures.last.count,
-        "dead_letter": failures.last.refused,
+        "offset": last.start,
+        "last_offset": last.end - 1,
+        "feed": last.feed,
+        "error": last.error,
+        "failures": last.count,
+        "dead_letter": last.refused,
         "refused_records": failures.refused,
         "isolating": failures.is_isolating,
     }
