@@ -93,7 +93,8 @@ class VectorAppend(_MergeAppendFiles):
         self._check_spec(table.metadata.default_spec_id)
         # 2. The vector of the head that this attempt is built on, read from the table as loaded:
         #    the transaction's view already holds what an earlier attempt staged.
-        head = head_vector(table.metadata, self._earlier.of(table))
+        log = self._described.stream.log
+        head = head_vector(table.metadata, self._earlier.of(table), log=log)
         # 3. Refuse here if the table does not end where the batch starts. The entries of all other
         #    partitions are taken from this head: with those of an earlier one, two writers of
         #    disjoint partitions would set each other back and rows would double.

@@ -60,13 +60,18 @@ class Committed:
     attempts: int  # 1 unless another writer was in the way; 0 if it had landed before
 
 
-def head_of(metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = ()) -> Head:
+def head_of(metadata: TableMetadata, earlier: Iterable[Iterable[Link]], log: str) -> Head:
     """The head of a table as loaded, proven with its earlier metadata where that is necessary.
+
+    Args:
+        metadata: of the table.
+        earlier: as of `head_vector`.
+        log: the topic whose rows the table holds.
 
     Raises:
         VectorMissingError, VectorWentBackError: the table does not say what it holds.
     """
-    vector = head_vector(metadata, earlier)
+    vector = head_vector(metadata, earlier, log=log)
     snapshot = metadata.current_snapshot()
     if snapshot is None:
         return Head(None, 0, vector, 0, 0)

@@ -131,7 +131,7 @@ class Lake:
 
     def head_of(self, table: Table) -> Head:
         """The same of a table as `load` gave it."""
-        return head_of(table.metadata, self._earlier.of(table))
+        return head_of(table.metadata, self._earlier.of(table), self.stream.log)
 
     def snapshots(self) -> list[SnapshotInfo]:
         """Main's snapshots that have not expired, oldest first, read from the catalog now.

@@ -16,6 +16,7 @@ import msgspec
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from k2_streams.core.stream import TRADES
 from k2_streams.core.vector import (
     PROPERTY_OFFSETS_OF,
     SUMMARY_BEFORE,
@@ -81,13 +82,16 @@ def ancestry(metadata: TableMetadata) -> Iterator[Snapshot]:
         snapshot = None if parent is None else by_id.get(parent)
 
 
-def head_vector(metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = ()) -> Vector:
+def head_vector(
+    metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = (), *, log: str = TRADES.log
+) -> Vector:
     """What the table holds of the log.
 
     Args:
         metadata: of the table.
         earlier: the snapshots of its earlier metadata, newest first. It is read only as far as
             `metadata` no longer has what leads from the head to a vector.
+        log: the topic whose rows the table holds, for what an error says.
 
     Raises:
         VectorMissingError: nothing proves which rows it has.
@@ -105,12 +109,12 @@ def head_vector(metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = ())
             before = _carried_before(metadata, link.id)
             back = goes_back(before, newest) if before is not None else None
             if back is not None:
-                raise VectorWentBackError(f"k2.trades at snapshot {head.snapshot_id}: {back}")
+                raise VectorWentBackError(f"{log} at snapshot {head.snapshot_id}: {back}")
             return newest
         first = link.sequence_number == _FIRST
     if first and total_rows(head) == 0:
         return Vector()
-    raise VectorMissingError(_unproven(metadata, head))
+    raise VectorMissingError(_unproven(metadata, head, log))
 
 
 def summary_of(
@@ -224,7 +228,7 @@ def _carried_before(metadata: TableMetadata, snapshot_id: int) -> Vector | None:
     return next((vector for vector in vectors if vector is not None), None)
 
 
-def _unproven(metadata: TableMetadata, head: Snapshot) -> str:
+def _unproven(metadata: TableMetadata, head: Snapshot, log: str) -> str:
     """What is wrong, and the ways back."""
     carriers = [s.snapshot_id for s in metadata.snapshots if summary_value(s, SUMMARY_OFFSETS)]
     back = ", ".join(map(str, carriers[: -_NAMED - 1 : -1]))
@@ -237,10 +241,10 @@ def _unproven(metadata: TableMetadata, head: Snapshot) -> str:
     )
     example = (
         f'{{"snapshot-id": {head.snapshot_id}, "sequence-number": {head.sequence_number}, '
-        '"offsets": {"k2.trades": {"id": "<topic id>", "next": {"0": <next offset>, ...}}}}'
+        f'"offsets": {{"{log}": {{"id": "<topic id>", "next": {{"0": <next offset>, ...}}}}}}}}'
     )
     return (
-        f"k2.trades has {summary_value(head, 'total-records')} rows at snapshot "
+        f"{log} has {summary_value(head, 'total-records')} rows at snapshot "
         f"{head.snapshot_id}, and nothing proves which offsets of the log they are: neither it nor "
         f"a known ancestor has {SUMMARY_OFFSETS}{other}. Nothing is read or written until you "
         + (f"set the table to a snapshot that has it ({back}), or " if back else "")

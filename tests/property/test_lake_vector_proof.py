@@ -8,6 +8,7 @@ snapshot really holds.
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg.partitioning import assign_fresh_partition_spec_ids
@@ -24,7 +25,7 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
-from k2_streams.core.stream import TRADES
+from k2_streams.core.stream import QUOTES, TRADES
 from k2_streams.core.vector import Range, Vector
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.errors import VectorMissingError
@@ -188,3 +189,13 @@ def test_a_vector_is_the_heads_own_or_it_is_refused(todo):
         elif world.really().topics:
             # What others made before the first commit of K2 is refused in any case.
             assert world.others_expired or world.was_set
+
+
+def test_the_refusal_and_its_remedy_name_the_tables_own_log():
+    world = World()
+    world.foreign("main")
+    with pytest.raises(VectorMissingError) as refused:
+        head_vector(world.metadata, log=QUOTES.log)
+    assert str(refused.value).startswith(f"{QUOTES.log} has 9 rows")
+    assert f'"offsets": {{"{QUOTES.log}": {{"id": "<topic id>",' in str(refused.value)
+    assert '"next": {"0": <next offset>, ...}}}} with what it holds' in str(refused.value)
