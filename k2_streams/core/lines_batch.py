@@ -316,7 +316,7 @@ class Copies:
 
         Args:
             verdicts: of each message.
-            by_id: whether its trades are told apart by their ids, whatever its number says.
+            by_id: whether its trades are identified by their ids, whatever its number says.
             ids: how many of its trades have an id.
             new_ids: how many of these were not seen before.
         """

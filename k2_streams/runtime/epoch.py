@@ -66,7 +66,7 @@ class Epoch:
     controls: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Rows without an optional attribute whose value is unknown, by feed and attribute.
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
-    excess_lines: int = 0  # records by a line beyond those that are told apart
+    excess_lines: int = 0  # records by a line beyond those that are tracked
     put_off: list[Output] = field(default_factory=list)
     drained: int = 0
     is_timed: bool = False  # time that passed without a record is part of it
@@ -113,7 +113,7 @@ class Epoch:
     ) -> list[Output]:
         """The sealed epoch as records of the log and events.
 
-        What was put off and dead letters may be as many as raw records, and stand beside them.
+        Deferred records and dead letters may be as many as raw records, and stand beside them.
 
         There is at least one record of the log, if of no row: readers learn from its headers how
         far the source has been worked, and how many events and dead letters they must have seen.
