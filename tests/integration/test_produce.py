@@ -169,8 +169,9 @@ def test_a_recording_that_is_damaged_at_its_end_says_what_was_sent_and_writes_no
 
 def test_a_topic_with_the_producers_time_is_refused(broker, topic_prefix):
     theirs = TopicSpec(topic_prefix, 2, {"message.timestamp.type": "CreateTime"})
+    asyncio.run(prepare_topic(KafkaConfig(broker), theirs))
     with pytest.raises(TopicConfigurationError):
-        asyncio.run(prepare_topic(KafkaConfig(broker), theirs))
+        asyncio.run(prepare_topic(KafkaConfig(broker), TopicSpec(topic_prefix, 2, RAW_CONFIG)))
     result = run(broker, topic_prefix, "--messages", "10")
     assert result.exit_code == 2
     assert "LogAppendTime" in result.output

@@ -657,7 +657,7 @@ MUTANTS = (
     _mutant(
         "record-at-fault-not-looked-for",
         "a record that K2 or a feed fails on stops its partition for good",
-        "tests/unit/test_isolation.py::",
+        "tests/unit/test_record_isolation.py::",
         ("runtime/isolation.py", "if not failures.is_isolating:", "if True:"),
     ),
     _mutant(
@@ -673,7 +673,7 @@ MUTANTS = (
     _mutant(
         "disk-error-blamed-on-records",
         "records become dead letters because the state's store could not be read",
-        "tests/unit/test_isolation.py::",
+        "tests/unit/test_record_isolation.py::",
         (
             "runtime/sequencer.py",
             "except (ProcessingError, StateReadError, MemoryError):",
@@ -683,7 +683,7 @@ MUTANTS = (
     _mutant(
         "ids-of-a-failed-batch-remembered",
         "the trades of a batch that failed are repeats when it is tried again: they are lost",
-        "tests/unit/test_isolation.py::",
+        "tests/unit/test_record_isolation.py::",
         (
             "runtime/row_ids.py",
             "            self._added.append((bucket, hashes))\n",

@@ -1,5 +1,6 @@
 """What a venue sends, and what must come of it: a fold of `step` over the source's log."""
 
+import copy
 import json
 import random
 from collections import Counter
@@ -65,8 +66,7 @@ class Venue:
         self._at = (RAW, partition)
         self._chance = chance
         # Of its own: what the faults of a seed are does not depend on what the venue's clock does.
-        self._silence = random.Random()
-        self._silence.setstate(chance.getstate())
+        self._silence = copy.copy(chance)
         self.sent: list[Sent] = []
         self._scopes = _scopes(partition, partitions)
         self._next = {scope: chance.randrange(5) for scope in self._scopes}

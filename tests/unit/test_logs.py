@@ -81,6 +81,9 @@ def test_an_event_of_k2_is_written_a_bounded_number_of_times_whatever_its_fields
 def root_output():
     """What the root logger's handler writes, shaped as a worker's."""
     handlers, level = logging.root.handlers[:], logging.root.level
+    library = logging.getLogger("aiokafka")
+    library_level = library.level  # commands that expect a broker to be away have silenced it
+    library.setLevel(logging.NOTSET)
     output = io.StringIO()
     logging.root.handlers[:] = [logging.StreamHandler(output)]
     logging.root.setLevel(logging.INFO)
@@ -91,6 +94,7 @@ def root_output():
     finally:
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
+        library.setLevel(library_level)
 
 
 def test_lines_of_k2_and_of_libraries_have_the_same_shape(root_output):

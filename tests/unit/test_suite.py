@@ -1,6 +1,7 @@
 """The tests themselves: what `make test` runs is the same each time."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,12 @@ def own_number(number):
 
 
 @pytest.mark.parametrize(("profile", "examples"), [("fixed", 7), ("long", 35)])
-def test_the_long_profile_multiplies_also_the_examples_that_a_test_names(profile, examples):
-    import conftest  # noqa: PLC0415 - pytest has put it on the path
-
+def test_the_long_profile_multiplies_also_the_examples_that_a_test_names(
+    profile, examples, pytestconfig
+):
+    path = str(TESTS / "conftest.py")
+    plugins = pytestconfig.pluginmanager.get_plugins()
+    (conftest,) = [one for one in plugins if getattr(one, "__file__", None) == path]
     config = type("Config", (), {"getoption": lambda self, name: profile})()
     item = type("Item", (), {"obj": staticmethod(own_number)})()
     before = own_number._hypothesis_internal_use_settings
@@ -73,3 +77,9 @@ def test_no_test_draws_from_a_generator_without_a_seed():
                 if unseeded or wide:
                     found.append(f"{path.name}:{node.lineno} {name}")
     assert found == []
+
+
+def test_no_two_files_of_tests_share_a_name():
+    """Pytest imports each by its name alone, and would refuse the second."""
+    names = Counter(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
