@@ -25,11 +25,13 @@ from k2_streams.feeds.canonical_record import (
     outcome,
 )
 from k2_streams.feeds.columns import Explain, TradeColumns, finish
-from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, Refusal, is_timely
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import KeyColumn
 
 _SIDES = frozenset({None, *SIDES})
+#: What is wrong with a number that is decimal text.
+_BY_VALUE = frozenset({Reason.NOT_POSITIVE, Reason.TOO_PRECISE, Reason.OUT_OF_RANGE})
 #: By message, the attributes whose value K2 does not know.
 Unknown = dict[int, tuple[str, ...]]
 
@@ -66,8 +68,11 @@ class CanonicalFeed(Generic[Kind]):
             unknown = {at: found.unknown for at, found in slow.items() if found.unknown}
             messages, lines = _with_the_rest(messages, lines, slow, refused)
         wrong = _disagree(keys, messages, lines) | _bad_sessions(lines)
+        suspects = frozenset(messages[wrong].tolist())
 
         def explain(message: int, found: Refusal) -> Refusal:
+            if message not in suspects and _is_first(found, int(batch.append_time_ms[message])):
+                return found if found.sequence >= 0 else Refusal(*found[:3])
             result = _outcome(self._shape, batch, message).result
             return result if isinstance(result, Refusal) else found
 
@@ -149,6 +154,16 @@ class Canonical(CanonicalFeed[Line[Any]]):
 
     def __init__(self) -> None:
         super().__init__(TRADE, _finish_trades)
+
+
+def _is_first(found: Refusal, append_time_ms: int) -> bool:
+    """Whether `outcome` says the same of a record whose key and session are right.
+
+    It does for a number that is decimal text and wrong by its value: nothing before it is at fault.
+    For other text `outcome` tells the type of the JSON, and for a time that is out of bounds it
+    does not ask the reference table which prices there may be.
+    """
+    return found.reason in _BY_VALUE and is_timely(found.event_time_ns, append_time_ms)
 
 
 def _outcome(shape: Shape[Kind], batch: RawBatch, message: int) -> Outcome[Kind]:

@@ -55,8 +55,10 @@ def decode_lines(shape: Shape[Kind], values: list[bytes | None]) -> tuple[list[K
 def _joined(shape: Shape[Kind], values: list[bytes | None], *, loosely: bool) -> list[Kind] | None:
     """All values at once; None if they cannot be trusted together, or one of them is refused."""
     try:
-        joined = b"\n".join(values)  # type: ignore[arg-type]  # a null value raises TypeError
-    except TypeError:
+        if max(map(len, values), default=0) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+            return None  # not worth a copy
+        joined = b"\n".join(values)  # type: ignore[arg-type]
+    except TypeError:  # a null value
         return None
     data = np.frombuffer(joined, dtype=np.uint8)
     ends = np.flatnonzero(data == _NEWLINE)
@@ -80,12 +82,7 @@ def _is_one_object_a_value(
     """Whether as many objects as values, in these joined bytes, means one object each."""
     if ends.size != count - 1 or data.size < 2 or data[0] != _OPEN or data[-1] != _CLOSE:
         return False  # so the first and the last byte are no newlines, and have neighbours
-    lengths = np.diff(ends, prepend=-1, append=data.size)
-    return bool(
-        (data[ends - 1] == _CLOSE).all()
-        and (data[ends + 1] == _OPEN).all()
-        and lengths.max() <= MAX_VALUE_BYTES + 1
-    )
+    return bool((data[ends - 1] == _CLOSE).all() and (data[ends + 1] == _OPEN).all())
 
 
 def _is_shallow(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.intp]) -> bool:

@@ -1,8 +1,8 @@
 """One canonical record at a time: the decoder that defines what a format means.
 
-A `Shape` says which fields a record has; trades and quotes have one each. `read` looks at every
-field by itself, so that it can say which one is at fault. It is slow; the batch decoder uses it for
-the records that its quick way refuses, and is tested against it.
+A `Shape` says which fields a record has; trades and quotes have one each. `read` looks at
+the fields one by one, so that it can say which one is at fault. It is slow; the batch decoder uses
+it for the records that its quick way refuses, and is tested against it.
 """
 
 import enum
@@ -24,6 +24,7 @@ from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
     MAX_INT64,
     MIN_EVENT_TIME_NS,
+    Fault,
     Reason,
     Refusal,
     RefusedError,
@@ -88,9 +89,10 @@ class Need(enum.Enum):
     NONE = "nothing"
 
 
-Check = Callable[[Raw], Any]
+#: Reads a field from its JSON text.
+Check = Callable[[bytes], Any]
 #: The same of a number, of an instrument whose prices have this domain.
-NumberCheck = Callable[[Raw, PriceDomain], Any]
+NumberCheck = Callable[[bytes, PriceDomain], Any]
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -117,7 +119,7 @@ class Shape(Generic[Kind]):
     strict_raw: "msgspec.json.Decoder[Kind]"
     loose: "msgspec.json.Decoder[Kind]"
     optional: Mapping[str, tuple[Check, Any]] = field(default_factory=dict)
-    together: "Callable[[Mapping[str, Any]], tuple[str, _FaultError] | None]" = lambda _: None
+    together: "Callable[[Mapping[str, Any]], tuple[str, Fault] | None]" = lambda _: None
     known: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,11 +132,13 @@ class Shape(Generic[Kind]):
 
 
 _ACTIONS = get_args(Action)
+_MISSING = Fault(Reason.MISSING_FIELD, "expected the field, found none")
 _ANY_FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _TEXTS: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
 _TEXT_MAP: msgspec.json.Decoder[dict[str, str]] = msgspec.json.Decoder(dict[str, str])
 _INTEGER = re.compile(rb"-?[0-9]+")
+_FIRST_OF_NUMBER = frozenset(bytes([char]) for char in b"-0123456789")
 #: 2^63 has 19 digits; a longer run of them need not be made a number to be refused.
 _MAX_INTEGER_CHARS = 20
 #: A bracket as what it does to the depth: +1, or -1 in a signed byte.
@@ -152,8 +156,8 @@ class _FaultError(ValueError):
         self.detail = detail
 
 
-def _in_domain(check: NumberCheck, domain: PriceDomain, raw: Raw) -> Any:
-    return check(raw, domain)
+def _in_domain(check: NumberCheck, domain: PriceDomain, text: bytes) -> Any:
+    return check(text, domain)
 
 
 class Outcome(NamedTuple, Generic[Kind]):
@@ -200,29 +204,48 @@ def outcome(
     take, faults = found.take, found.faults
     exchange = take("exchange", _exchange, Need.VALUE)
     symbol = take("symbol", _symbol, Need.VALUE)
-    agrees = _agrees(key, exchange, symbol, faults)
+    if not _agrees(key, exchange, symbol, faults):
+        return _refused(faults)
+    # Behind a fault nothing matters but what the record's number is.
     read_time = _event_time(append_time_ms)
-    domain = found.price_domain(price_domains, read_time)
-    for name, (check_number, need) in shape.before.items():
-        take(name, partial(_in_domain, check_number, domain), need)
+    if not faults:
+        _take_numbers(shape, found, found.price_domain(price_domains, read_time))
     time_ns = take("exchange_time_ns", read_time, Need.VALUE)
     sequence = take("sequence", _sequence)
     session = take("session", _session)
-    for name, (check, need) in shape.behind.items():
-        take(name, check, need)
-    for name, (check, otherwise) in (*shape.optional.items(), *_OPTIONAL.items()):
-        found.take_if_known(name, check, otherwise)
-    wrong = None if faults else shape.together(found.values)
-    if wrong is not None:
-        faults[wrong[0]] = wrong[1]
-    for name, fault in faults.items():
-        known = (sequence, session, time_ns or 0)
-        if not agrees or sequence is None or "session" in faults:
-            known = (-1, None, 0)
-        return Outcome(Refusal(fault.reason, name, fault.detail, *known))
+    if not faults:
+        _take_others(shape, found)
+    if faults:
+        is_known = sequence is not None and "session" not in faults
+        return _refused(faults, *((sequence, session, time_ns or 0) if is_known else ()))
     kept = [*shape.unknown(fields), *found.unknown]
     found.values["vendor"] = with_unknown(fields, kept, found.values["vendor"])
     return Outcome(shape.record(**found.values), tuple(found.unknown))
+
+
+def _refused(faults: Mapping[str, Fault], *known: Any) -> Outcome[Any]:
+    """The first of the faults found; `known` is what could be read of the record's sequence."""
+    name, fault = next(iter(faults.items()))
+    return Outcome(Refusal(fault.reason, name, fault.detail, *known))
+
+
+def _take_numbers(shape: Shape[Any], found: "_Found", domain: PriceDomain) -> None:
+    """The fields before the event time, up to one at fault."""
+    for name, (check, need) in shape.before.items():
+        found.take(name, partial(_in_domain, check, domain), need)
+        if found.faults:
+            return
+
+
+def _take_others(shape: Shape[Any], found: "_Found") -> None:
+    """The fields behind the session, and what is wrong with all together."""
+    for name, (check, need) in shape.behind.items():
+        found.take(name, check, need)
+    for name, (check, otherwise) in (*shape.optional.items(), *_OPTIONAL.items()):
+        found.take_if_known(name, check, otherwise)
+    wrong = None if found.faults else shape.together(found.values)
+    if wrong is not None:
+        found.faults[wrong[0]] = wrong[1]
 
 
 class _Found:
@@ -231,7 +254,7 @@ class _Found:
     def __init__(self, fields: Mapping[str, Raw]) -> None:
         self._fields = fields
         self.values: dict[str, Any] = {}
-        self.faults: dict[str, _FaultError] = {}
+        self.faults: dict[str, Fault] = {}
         self.unknown: list[str] = []
 
     def take(self, name: str, check: Check, need: Need = Need.NONE) -> Any:
@@ -239,12 +262,12 @@ class _Found:
         raw = self._fields.get(name)
         self.values[name] = None
         try:
-            if raw is not None and bytes(raw) != b"null":
-                self.values[name] = check(raw)
+            if raw is not None and (text := bytes(raw)) != b"null":
+                self.values[name] = check(text)
             elif need is Need.VALUE or (need is Need.FIELD and raw is None):
-                raise _FaultError(Reason.MISSING_FIELD, "expected the field, found none")  # noqa: TRY301 - one place keeps faults
-        except _FaultError as fault:
-            self.faults[name] = fault
+                self.faults[name] = _MISSING
+        except _FaultError as error:
+            self.faults[name] = Fault(error.reason, error.detail)
         return self.values[name]
 
     def take_if_known(self, name: str, check: Check, otherwise: Any) -> None:
@@ -256,10 +279,15 @@ class _Found:
     def price_domain(self, price_domains: PriceDomains, read_time: Check) -> PriceDomain:
         """Which prices the record's instrument may have at its event time."""
         raw, names = self._fields.get("exchange_time_ns"), self.values
-        if raw is None or names["exchange"] is None or names["symbol"] is None:
+        if (
+            price_domains is positive_prices
+            or raw is None
+            or names["exchange"] is None
+            or names["symbol"] is None
+        ):
             return PriceDomain.POSITIVE
         try:
-            return price_domains(names["exchange"], names["symbol"], read_time(raw))
+            return price_domains(names["exchange"], names["symbol"], read_time(bytes(raw)))
         except _FaultError:
             return PriceDomain.POSITIVE
 
@@ -326,9 +354,7 @@ def add(vendor: dict[str, str], name: str, text: str) -> None:
     vendor[name] = text
 
 
-def _agrees(
-    key: bytes, exchange: str | None, symbol: str | None, faults: dict[str, _FaultError]
-) -> bool:
+def _agrees(key: bytes, exchange: str | None, symbol: str | None, faults: dict[str, Fault]) -> bool:
     """Whether the record's sequence is the one that its key names.
 
     A field that is absent or no text says nothing against the key; one that is text does if it
@@ -338,7 +364,7 @@ def _agrees(
         if key == f"{exchange}:{symbol}".encode():
             return True
         detail = f"expected {shown(f'{exchange}:{symbol}')}, found {shown(key)}"
-        faults["key"] = _FaultError(Reason.KEY_MISMATCH, detail)
+        faults["key"] = Fault(Reason.KEY_MISMATCH, detail)
         return False
     scope = keys.parse(key)
     if scope is None or any(
@@ -349,15 +375,14 @@ def _agrees(
     return exchange in {None, scope.exchange} and symbol in {None, scope.symbol}
 
 
-def _typed(decoder: "msgspec.json.Decoder[Any]", expected: str) -> Callable[[Raw], Any]:
+def _typed(decoder: "msgspec.json.Decoder[Any]", expected: str) -> Callable[[bytes], Any]:
     """A check that a field's JSON is of a type."""
 
-    def check(raw: Raw) -> Any:
+    def check(text: bytes) -> Any:
         try:
-            return decoder.decode(raw)
+            return decoder.decode(text)
         except msgspec.DecodeError:
-            text = bytes(raw).decode()
-            detail = f"expected {expected}, found {shown(text)}"
+            detail = f"expected {expected}, found {shown(text.decode())}"
             raise _FaultError(Reason.WRONG_TYPE, detail) from None
 
     return check
@@ -368,133 +393,131 @@ _CONDITIONS = _typed(_TEXTS, "a list of strings")
 _VENDOR = _typed(_TEXT_MAP, "an object of strings")
 
 
-def _exchange(raw: Raw) -> str:
-    text: str = _text(raw)
+def _exchange(json: bytes) -> str:
+    text: str = _text(json)
     if not keys.EXCHANGE.fullmatch(text):
         detail = f"expected 1 to 32 of A-Z a-z 0-9 . _ -, found {shown(text)}"
         raise _FaultError(Reason.BAD_EXCHANGE, detail)
     return text
 
 
-def _symbol(raw: Raw) -> str:
-    text: str = _text(raw)
+def _symbol(json: bytes) -> str:
+    text: str = _text(json)
     if not is_symbol(text):
         raise _FaultError(Reason.BAD_SYMBOL, f"expected {SYMBOL_RULE}, found {shown(text)}")
     return text
 
 
-def price(raw: Raw, domain: PriceDomain) -> str:
+def price(text: bytes, domain: PriceDomain) -> str:
     """A decimal in a domain, as its shortest plain text."""
     try:
-        return decimals.plain_text(decimals.number(_number_text(raw), domain.admits))
+        return decimals.plain_text(decimals.number(_number_text(text), domain.admits))
     except decimals.DecimalTextError as error:
         raise _FaultError(error.reason, error.detail) from None
 
 
-def quantity(raw: Raw, domain: PriceDomain) -> str:  # noqa: ARG001 - a `NumberCheck`
+def quantity(text: bytes, domain: PriceDomain) -> str:  # noqa: ARG001 - a `NumberCheck`
     """A decimal above zero, as its shortest plain text."""
-    return price(raw, PriceDomain.POSITIVE)
+    return price(text, PriceDomain.POSITIVE)
 
 
-def price_or_none(raw: Raw, domain: PriceDomain) -> str | None:
+def price_or_none(text: bytes, domain: PriceDomain) -> str | None:
     """A price; None of a zero that is not in the domain."""
-    is_absent = decimals.is_zero(_number_text(raw)) and domain is PriceDomain.POSITIVE
-    return None if is_absent else price(raw, domain)
+    is_absent = decimals.is_zero(_number_text(text)) and domain is PriceDomain.POSITIVE
+    return None if is_absent else price(text, domain)
 
 
-def quantity_or_none(raw: Raw, domain: PriceDomain) -> str | None:  # noqa: ARG001 - a `NumberCheck`
+def quantity_or_none(text: bytes, domain: PriceDomain) -> str | None:  # noqa: ARG001 - a `NumberCheck`
     """A quantity; None of a zero."""
-    return price_or_none(raw, PriceDomain.POSITIVE)
+    return price_or_none(text, PriceDomain.POSITIVE)
 
 
-def _number_text(raw: Raw) -> str:
-    text = bytes(raw).decode()
-    if text[0] == '"':
-        return str(_text(raw))
-    if text[0] not in "-0123456789":
-        detail = f"expected a decimal string or a number, found {shown(text)}"
+def _number_text(text: bytes) -> str:
+    if text[:1] == b'"':
+        return str(_text(text))
+    if text[:1] not in _FIRST_OF_NUMBER:
+        detail = f"expected a decimal string or a number, found {shown(text.decode())}"
         raise _FaultError(Reason.WRONG_TYPE, detail)
-    return text
+    return text.decode()
 
 
-def _integer(raw: Raw) -> int | None:
+def _integer(text: bytes) -> int | None:
     """A JSON integer; None if it is far outside 64 bits."""
-    text = bytes(raw)
     if not _INTEGER.fullmatch(text):
         detail = f"expected an integer, found {shown(text.decode())}"
         raise _FaultError(Reason.WRONG_TYPE, detail)
     return int(text) if len(text) <= _MAX_INTEGER_CHARS else None
 
 
-def _event_time(append_time_ms: int) -> Callable[[Raw], int]:
+def _event_time(append_time_ms: int) -> Callable[[bytes], int]:
     latest = append_time_ms * 1_000_000 + MAX_AHEAD_NS
 
-    def check(raw: Raw) -> int:
-        time_ns = _integer(raw)
+    def check(text: bytes) -> int:
+        time_ns = _integer(text)
         if time_ns is None or not MIN_EVENT_TIME_NS <= time_ns <= min(latest, MAX_INT64):
-            detail = f"expected {MIN_EVENT_TIME_NS} to {latest} ns, found {shown(bytes(raw))}"
+            detail = f"expected {MIN_EVENT_TIME_NS} to {latest} ns, found {shown(text)}"
             raise _FaultError(Reason.BAD_TIME, detail)
         return time_ns
 
     return check
 
 
-def _receive_time(raw: Raw) -> int:
-    time_ns = _integer(raw)
+def _receive_time(text: bytes) -> int:
+    time_ns = _integer(text)
     if time_ns is None or not 0 <= time_ns <= MAX_INT64:
-        detail = f"expected 0 to 2^63 - 1 ns, found {shown(bytes(raw))}"
+        detail = f"expected 0 to 2^63 - 1 ns, found {shown(text)}"
         raise _FaultError(Reason.BAD_TIME, detail)
     return time_ns
 
 
-def _sequence(raw: Raw) -> int:
-    number = _integer(raw)
+def _sequence(text: bytes) -> int:
+    number = _integer(text)
     if number is None or not 0 <= number <= MAX_INT64:
-        detail = f"expected 0 to 2^63 - 1, found {shown(bytes(raw))}"
+        detail = f"expected 0 to 2^63 - 1, found {shown(text)}"
         raise _FaultError(Reason.SEQUENCE_RANGE, detail)
     return number
 
 
-def _trade_id(raw: Raw) -> str:
-    text: str = _text(raw)
+def _trade_id(json: bytes) -> str:
+    text: str = _text(json)
     if not 1 <= len(text) <= MAX_TRADE_ID_CHARS:
         detail = f"expected 1 to {MAX_TRADE_ID_CHARS} characters, found {len(text)}"
         raise _FaultError(Reason.BAD_TRADE_ID, detail)
     return text
 
 
-def _session(raw: Raw) -> str:
-    text: str = _text(raw)
+def _session(json: bytes) -> str:
+    text: str = _text(json)
     if not SESSION.fullmatch(text):
         detail = f"expected 1 to 64 printable ASCII characters, found {shown(text)}"
         raise _FaultError(Reason.BAD_SESSION, detail)
     return text
 
 
-def _action(raw: Raw) -> str:
-    text: str = _text(raw)
+def _action(json: bytes) -> str:
+    text: str = _text(json)
     if text not in _ACTIONS:
         expected = ", ".join(_ACTIONS)
         raise _FaultError(Reason.BAD_ACTION, f"expected {expected}, found {shown(text)}")
     return text
 
 
-def _reference_fault(values: Mapping[str, Any]) -> tuple[str, _FaultError] | None:
+def _reference_fault(values: Mapping[str, Any]) -> tuple[str, Fault] | None:
     """A correction names the trade it changes, and nothing else names one."""
     if values["action"] in CORRECTIONS:
         if values["ref_trade_id"] is None:
             detail = f"expected the id of the trade to {values['action']}, found none"
-            return "ref_trade_id", _FaultError(Reason.MISSING_FIELD, detail)
+            return "ref_trade_id", Fault(Reason.MISSING_FIELD, detail)
         return None
     for name in ("ref_trade_id", "ref_session"):
         if values[name] is not None:
             detail = "expected beside the action cancel or correct alone"
-            return name, _FaultError(Reason.BAD_ACTION, detail)
+            return name, Fault(Reason.BAD_ACTION, detail)
     return None
 
 
-def _side(raw: Raw) -> str:
-    text: str = _text(raw)
+def _side(json: bytes) -> str:
+    text: str = _text(json)
     if text not in SIDES:
         raise _FaultError(Reason.WRONG_TYPE, f"expected {', '.join(SIDES)}, found {shown(text)}")
     return text

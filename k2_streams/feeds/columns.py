@@ -24,10 +24,12 @@ from k2_streams.feeds.decoded import (
     Bad,
     Control,
     Decoded,
+    Fault,
     Kind,
     RawBatch,
     Reason,
     Refusal,
+    is_timely,
     shown,
 )
 from k2_streams.feeds.keys import KeyColumn
@@ -72,7 +74,7 @@ class TradeColumns(RowColumns):
 
 
 #: By the name of a field, what is wrong with it, by place.
-Faults = Mapping[str, Mapping[int, decimals.DecimalTextError]]
+Faults = Mapping[str, Mapping[int, Fault]]
 #: Says precisely what is wrong with the message of this index. The common check's own words, which
 #: it is given, are good enough where a feed has no order of its own among a message's faults.
 Explain = Callable[[int, Refusal], Refusal]
@@ -182,8 +184,7 @@ def _timely(batch: RawBatch, control: Mapping[int, Control]) -> dict[int, Contro
     """Control messages; the time of one that cannot be is not known."""
     timely = {}
     for message, known in control.items():
-        latest = int(batch.append_time_ms[message]) * _MS_NS + MAX_AHEAD_NS
-        fits = MIN_EVENT_TIME_NS <= known.time_ns <= latest
+        fits = is_timely(known.time_ns, int(batch.append_time_ms[message]))
         timely[message] = known if fits or not known.time_ns else known._replace(time_ns=0)
     return timely
 
@@ -265,17 +266,25 @@ def _decoded(
         if known.session is not None:
             session[message] = sessions.setdefault(known.session, len(sessions))
     bad = []
-    for message in sorted(refused):
-        refusal = refused[message]
-        kind[message] = Kind.BAD
-        readable = refusal.sequence >= 0 and keys.index[message] >= 0
-        scope[message] = keys.index[message] if readable else -1
-        sequence[message] = refusal.sequence if readable else -1
-        event_time_ns[message] = refusal.event_time_ns
-        session[message] = -1
-        if readable and refusal.session is not None:
-            session[message] = sessions.setdefault(refusal.session, len(sessions))
-        bad.append(Bad(message, refusal.reason, refusal.field, refusal.detail))
+    if refused:
+        at = sorted(refused)
+        refusals = [refused[message] for message in at]
+        numbers = np.array([refusal.sequence for refusal in refusals], np.int64)
+        readable = (numbers >= 0) & (keys.index[at] >= 0)
+        kind[at] = Kind.BAD
+        scope[at] = np.where(readable, keys.index[at], -1)
+        sequence[at] = np.where(readable, numbers, -1)
+        event_time_ns[at] = [refusal.event_time_ns for refusal in refusals]
+        session[at] = [
+            sessions.setdefault(refusal.session, len(sessions))
+            if is_readable and refusal.session is not None
+            else -1
+            for refusal, is_readable in zip(refusals, readable.tolist(), strict=True)
+        ]
+        bad = [
+            Bad(message, reason, field, detail)
+            for message, (reason, field, detail, *_) in zip(at, refusals, strict=True)
+        ]
     return Decoded(
         kind=kind,
         scopes=keys.scopes,

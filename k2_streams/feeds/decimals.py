@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.schema import DECIMAL
-from k2_streams.feeds.decoded import Reason, shown
+from k2_streams.feeds.decoded import Fault, Reason, shown
 
 #: decimal(38,18) has 20 digits before the point. A text of digits and a point that is no longer
 #: than this has no more of them.
@@ -105,7 +105,7 @@ def plain_text(value: Decimal) -> str:
 
 def column(
     texts: list[Any], admits: Admits = none_below, *, binary: bool = False
-) -> tuple[pa.Array, dict[int, DecimalTextError]]:
+) -> tuple[pa.Array, dict[int, Fault]]:
     """Decimal texts to a decimal(38,18) column.
 
     Args:
@@ -126,20 +126,20 @@ def column(
     if not odd.true_count:
         return values, {}
     read: list[Decimal | None] = []
-    problems: dict[int, DecimalTextError] = {}
+    problems: dict[int, Fault] = {}
     for index in np.flatnonzero(odd.to_numpy(zero_copy_only=False)).tolist():
         text = texts[index]
         try:
             read.append(number("" if text is None else _as_text(text), partial(admits, index)))
         except DecimalTextError as error:
             read.append(None)
-            problems[index] = error
+            problems[index] = Fault(error.reason, error.detail)
     return pc.replace_with_mask(values, odd, pa.array(read, DECIMAL)), problems
 
 
 def optional_column(
     texts: list[Any], admits: Admits = none_below, *, binary: bool = False
-) -> tuple[pa.Array, dict[int, DecimalTextError]]:
+) -> tuple[pa.Array, dict[int, Fault]]:
     """The same, where a text that is absent is null and no fault, and so is a zero not admitted."""
     absent = np.array(
         [

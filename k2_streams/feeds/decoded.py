@@ -72,14 +72,24 @@ class RawBatch:
     price_domains: PriceDomains = positive_prices  # of the reference table, where there is one
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(NamedTuple):
     """A record for the dead letter topic."""
 
     message: int  # its index in the batch
     reason: str  # a `Reason`
     field: str | None  # which field is at fault, where one is
     detail: str  # what was expected and found, for people
+
+
+class Fault(NamedTuple):
+    """What is wrong with a field.
+
+    Kept instead of the exception that told it: that holds the frames it came through, and these
+    hold it, so each would wait for the collector of cycles.
+    """
+
+    reason: Reason
+    detail: str
 
 
 class Refusal(NamedTuple):
@@ -121,7 +131,7 @@ def readable(value: bytes | None) -> bytes:
     Raises:
         RefusedError: it is none, blank, too large or not UTF-8.
     """
-    if value is None or not value.strip():
+    if not value or value.isspace():
         found = "none" if value is None else f"{len(value)} blank bytes"
         raise refuse(Reason.EMPTY, None, f"expected a message, found {found}")
     if len(value) > MAX_VALUE_BYTES:
@@ -134,6 +144,11 @@ def readable(value: bytes | None) -> bytes:
             detail = f"expected UTF-8: {error.reason} at byte {error.start}"
             raise refuse(Reason.NOT_UTF8, None, detail) from None
     return value
+
+
+def is_timely(time_ns: int, append_time_ms: int) -> bool:
+    """Whether an event can have been at a time, going by the broker's time of its record."""
+    return MIN_EVENT_TIME_NS <= time_ns <= append_time_ms * 1_000_000 + MAX_AHEAD_NS
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ ticks and lines do not depend on how feeds are interleaved, nor does the cost.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +48,7 @@ def merged(parts: Sequence[Part], count: int, rows: pa.Schema) -> Decoded:
         sequence[places] = decoded.sequence
         session[places] = _renumbered(decoded.session, decoded.sessions, sessions)
         event_time_ns[places] = decoded.event_time_ns
-        bad += [replace(found, message=int(places[found.message])) for found in decoded.bad]
+        bad += [found._replace(message=int(places[found.message])) for found in decoded.bad]
         events |= {int(places[message]): event for message, event in decoded.events.items()}
         unknown.update(decoded.unknown)
     return Decoded(

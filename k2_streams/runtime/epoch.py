@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from k2_streams.core.duplicates import DuplicateCounter
 from k2_streams.core.events import Event
 from k2_streams.core.line_stats import LineStats
 from k2_streams.core.stream import Stream
-from k2_streams.kafka.transactions import Output
+from k2_streams.kafka.transactions import Header, Output
 
 #: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.
 ROWS_PER_RECORD = 32_768
@@ -20,6 +21,9 @@ ROWS_PER_RECORD = 32_768
 #: A record of the log above this is halved: the topic takes 8 MiB, and a row at most a raw record's
 #: 256 KiB. Rows may all have large fields of the venue's own.
 MAX_LOG_RECORD_BYTES = 6 * 1024 * 1024
+
+#: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
+REMEMBERED_HEADERS = 1_024
 
 HEADER_RAW_NEXT = "k2.raw-next"
 #: No raw record below this offset waits among those put off; empty: none waits at all.
@@ -172,17 +176,31 @@ def dead_letter(
     detail: str,
 ) -> Output:
     """A record that could not be used: its bytes as they came; why, and where from, in headers."""
-    appended = dt.datetime.fromtimestamp(timestamp_ms / 1000, tz=dt.UTC)
-    why = [
-        ("k2.reason", reason.encode()),
-        ("k2.field", (field_name or "").encode()),
+    why = (
+        *headers,
+        *_blame(reason, field_name or ""),
         ("k2.detail", detail.encode(errors="replace")[:512]),
-        ("k2.topic", stream.raw.encode()),
-        ("k2.partition", str(partition).encode()),
-        ("k2.offset", str(offset).encode()),
-        ("k2.append-time", appended.isoformat().encode()),
-    ]
+        *_place(stream.raw, partition),
+        ("k2.offset", b"%d" % offset),
+        _append_time(timestamp_ms),
+    )
     if key is None and value is None:
         # Kafka has records of neither, its clients refuse to send one.
-        return Output(stream.dead_letter, None, b"", (*headers, *why, ("k2.null", b"key,value")))
-    return Output(stream.dead_letter, key, value, (*headers, *why))
+        return Output(stream.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
+    return Output(stream.dead_letter, key, value, why)
+
+
+@lru_cache(maxsize=REMEMBERED_HEADERS)
+def _blame(reason: str, field_name: str) -> tuple[Header, Header]:
+    return ("k2.reason", reason.encode()), ("k2.field", field_name.encode())
+
+
+@lru_cache(maxsize=REMEMBERED_HEADERS)
+def _place(topic: str, partition: int) -> tuple[Header, Header]:
+    return ("k2.topic", topic.encode()), ("k2.partition", b"%d" % partition)
+
+
+@lru_cache(maxsize=REMEMBERED_HEADERS)
+def _append_time(timestamp_ms: int) -> Header:
+    appended = dt.datetime.fromtimestamp(timestamp_ms / 1000, tz=dt.UTC)
+    return "k2.append-time", appended.isoformat().encode()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.instruments import positive_prices
+from k2_streams.core.instruments import PriceDomain, positive_prices
 from k2_streams.feeds import canonical_batch
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.canonical_record import TRADE, Line, read
@@ -148,7 +148,7 @@ def batches(draw):
     return chosen, [draw(keys) for _ in chosen]
 
 
-def decode(values, keys, chunk=canonical_batch.CHUNK) -> Decoded:
+def decode(values, keys, chunk=canonical_batch.CHUNK, price_domains=positive_prices) -> Decoded:
     count = len(values)
     batch = RawBatch(
         0,
@@ -156,12 +156,13 @@ def decode(values, keys, chunk=canonical_batch.CHUNK) -> Decoded:
         np.full(count, APPEND_MS, dtype=np.int64),
         list(keys),
         list(values),
+        price_domains,
     )
     with mock.patch.object(canonical_batch, "CHUNK", chunk):
         return Canonical().decode(batch)
 
 
-def check(values, keys, decoded: Decoded):
+def check(values, keys, decoded: Decoded, price_domains=positive_prices):
     rows = {row["message"]: row for row in decoded.rows.to_pylist()}
     bad = {entry.message: entry for entry in decoded.bad}
     assert [row["message"] for row in decoded.rows.to_pylist()] == sorted(rows)
@@ -170,7 +171,7 @@ def check(values, keys, decoded: Decoded):
     for column, field in zip(decoded.rows.columns, decoded.rows.schema, strict=True):
         assert field.nullable or column.null_count == 0, field.name
     for message, (value, key) in enumerate(zip(values, keys, strict=True)):
-        outcome = read(TRADE, value, key, APPEND_MS)
+        outcome = read(TRADE, value, key, APPEND_MS, price_domains)
         scope = decoded.scopes[decoded.scope[message]] if decoded.scope[message] >= 0 else None
         session = (
             decoded.sessions[decoded.session[message]] if decoded.session[message] >= 0 else None
@@ -235,6 +236,28 @@ def test_every_hostile_value_in_every_field(field, base):
         batch = [good, before, after, good]
         for chunk in (1, 128):
             check(batch, [KEY] * 4, decode(batch, [KEY] * 4, chunk=chunk))
+
+
+@pytest.mark.parametrize("domain", PriceDomain)
+@pytest.mark.parametrize("otherwise", PriceDomain)
+def test_a_number_is_refused_alike_whatever_else_is_wrong(domain, otherwise):
+    """Also where a price's domain hangs on a time that cannot be, which no record may ask for."""
+    after = TIME_NS + 86_400_000_000_001
+    batch = [
+        f'{{"exchange":"SIM","symbol":"ABC","price":{price},"quantity":{quantity},'
+        f'"exchange_time_ns":{time_ns}{rest}}}'.encode()
+        for price in ('"1"', "-1", '"0"', '"1e-19"', "1e30", '"x"', '"-é"', "true")
+        for quantity in ("1", '"-1"')
+        for time_ns in (TIME_NS, after)
+        for rest in ("", ',"sequence":5', ',"sequence":5,"session":"é"', ',"session":"s"')
+    ]
+
+    def domains(_exchange, _symbol, time_ns):
+        return domain if time_ns == TIME_NS else otherwise
+
+    for keys in ([KEY] * len(batch), [b"SIM:ABD"] * len(batch)):
+        for text in (batch, [value.replace(b"true", b'"y"') for value in batch]):
+            check(text, keys, decode(text, keys, price_domains=domains), domains)
 
 
 @pytest.mark.parametrize("base", BASE)
