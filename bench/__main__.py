@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    bad_records,
     dedup,
     dedup_kills,
     freshness,
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "overload_cost": overload_cost.run,
     "million": million.run,
     "mixed": mixed.run,
+    "bad_records": bad_records.run,
     "lake_away": lake_away.run,
     "overload_kills": overload_kills.run,
     "dedup": dedup.run,

@@ -31,7 +31,9 @@ T0_MS = 1_700_000_000_000
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class _Raw(NamedTuple):
+class Raw(NamedTuple):
+    """A record of the source, as far as a task looks at it."""
+
     offset: int
     timestamp: int
     key: bytes
@@ -39,23 +41,25 @@ class _Raw(NamedTuple):
     headers: Headers
 
 
-def _own(offset: int, number: int, price: str = "1.25", headers: Headers = ()) -> _Raw:
+def own(offset: int, number: int, price: str = "1.25", headers: Headers = ()) -> Raw:
+    """A trade in K2's own format."""
     symbol = f"S{number % SYMBOLS}"
     fields = {"exchange": "X", "symbol": symbol, "price": price, "quantity": "3"}
     numbers = {"exchange_time_ns": T0_MS * 10**6 + offset, "sequence": number // SYMBOLS}
     value = json.dumps(fields | numbers).encode()
-    return _Raw(offset, T0_MS, f"X:{symbol}".encode(), value, headers)
+    return Raw(offset, T0_MS, f"X:{symbol}".encode(), value, headers)
 
 
-def _spot(offset: int, number: int) -> _Raw:
+def spot(offset: int, number: int) -> Raw:
+    """A trade as Binance writes it."""
     symbol = f"S{number % SYMBOLS}"
     fields = {"e": "trade", "s": symbol, "t": number // SYMBOLS, "p": "1.25", "q": "3"}
     value = json.dumps(fields | {"T": T0_MS, "m": True}).encode()
     feed = (("feed", b"binance.spot"),)
-    return _Raw(offset, T0_MS, f"BINANCE:{symbol}".encode(), value, feed)
+    return Raw(offset, T0_MS, f"BINANCE:{symbol}".encode(), value, feed)
 
 
-def _cpu_s(records: Sequence[_Raw]) -> float:
+def _cpu_s(records: Sequence[Raw]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
@@ -79,13 +83,13 @@ def _cpu_s(records: Sequence[_Raw]) -> float:
 def run(messages: int = 200_000, bad: int = 100_000, names: int = 20_000) -> dict[str, float]:
     """So many messages of two feeds, bad records, and lines by turns."""
     half = messages // 2
-    makers: dict[str, Callable[[], list[_Raw]]] = {
-        "sorted": lambda: [_own(n, n) if n < half else _spot(n, n - half) for n in range(messages)],
-        "alternating": lambda: [(_spot if n % 2 else _own)(n, n // 2) for n in range(messages)],
-        "good": lambda: [_own(n, n) for n in range(bad)],
-        "bad": lambda: [_own(n, n, "-1") for n in range(bad)],
-        "one line": lambda: [_own(n, n, headers=(("line", b"A"),)) for n in range(bad)],
-        "lines": lambda: [_own(n, n, headers=(("line", b"%d" % (n % names)),)) for n in range(bad)],
+    makers: dict[str, Callable[[], list[Raw]]] = {
+        "sorted": lambda: [own(n, n) if n < half else spot(n, n - half) for n in range(messages)],
+        "alternating": lambda: [(spot if n % 2 else own)(n, n // 2) for n in range(messages)],
+        "good": lambda: [own(n, n) for n in range(bad)],
+        "bad": lambda: [own(n, n, "-1") for n in range(bad)],
+        "one line": lambda: [own(n, n, headers=(("line", b"A"),)) for n in range(bad)],
+        "lines": lambda: [own(n, n, headers=(("line", b"%d" % (n % names)),)) for n in range(bad)],
     }
     spent: dict[str, list[float]] = {name: [] for name in makers}
     for _ in range(RUNS):
