@@ -234,21 +234,24 @@ class SinkRunner:
         """Read on from the table's end where another engine set the table back."""
         self._seen_head_at_s = self._clock.monotonic()
         try:
-            vector = (await self._call(self._lake.head)).vector
-            back = {
-                partition
-                for partition, start in self._sink.starts.items()
-                if (vector.next_of(self._topic.name, partition) or 0) < start
-            }
-            if back:
-                log.warning("lake set back, starting again at its vector", partitions=sorted(back))
-                await self._start_again(back)
+            await self._follow_back((await self._call(self._lake.head)).vector)
         except (LakeUnavailableError, LogError, OSError) as error:
             log.warning("lake away", error=str(error))
         except LakeConfigError as error:
             self.refuse(error)
         else:
             self._accepted()
+
+    async def _follow_back(self, vector: Vector) -> None:
+        """Read those partitions again of which the table holds less than the sink put there."""
+        back = {
+            partition
+            for partition, start in self._sink.starts.items()
+            if (vector.next_of(self._topic.name, partition) or 0) < start
+        }
+        if back:
+            log.warning("lake set back, starting again at its vector", partitions=sorted(back))
+            await self._start_again(back)
 
     async def _attempt(self, pending: Pending) -> None:
         """Commit once; keep the batch for another attempt if the lake did not take it."""
@@ -295,6 +298,8 @@ class SinkRunner:
         self._on_committed(done.head.vector)
         await self._expire(done.snapshots)
         log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
+        # A commit is refused for the partitions it holds; of the others nobody has looked.
+        await self._follow_back(done.head.vector)
 
     def refuse(self, error: LakeConfigError) -> None:
         """The table is not one that the sink may write to, until someone changes it back."""

@@ -125,7 +125,7 @@ class SinkWorld:
 
     def _seek(self, starts):
         self.seeks.append(dict(starts))
-        self.position = starts[0]
+        self.position = starts.get(0, self.position)
 
     async def start(self):
         self.position = (await self.runner.assign({0}))[0]

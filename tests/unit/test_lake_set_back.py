@@ -115,6 +115,23 @@ async def test_a_sink_without_messages_finds_the_table_set_back(world):
     await sink.runner.close()
 
 
+async def test_a_partition_without_messages_is_read_again_while_others_go_on(world):
+    """Each commit of the others is of a table that looks right to them."""
+    lake = world.writer()
+    append(lake, 1, 0, 5, count=2)
+    first = lake.head().snapshot_id
+    append(lake, 1, 5, 9, count=2)
+    sink = SinkWorld(lake=lake)
+    assert await sink.runner.assign({0, 1}) == {0: 0, 1: 9}
+    await sink.runner._runner.close()
+    with world.table().manage_snapshots() as manage:
+        manage.rollback_to_snapshot(first)
+    await sink.pass_time(3)  # of partition 0 alone
+    assert {1: 5} in sink.seeks
+    assert sink.runner.positions[1] == 5
+    await sink.runner.close()
+
+
 def test_a_property_of_the_version_before_proves_nothing_by_itself(world):
     lake = world.writer()
     append(lake, 0, 0, 5)
