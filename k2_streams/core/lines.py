@@ -22,12 +22,17 @@ from k2_streams.core.horizon import LATE_HORIZON_MS
 from k2_streams.core.line_state import Held, LineAt, Lines
 from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, counted
 from k2_streams.core.sequence import step as step_plain
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Session, SessionRule
+from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
 
 #: How long a line may be silent before nothing is expected of it.
 HOLD_MS = 60_000
 #: Lines that a scope knows; of more, the one that was silent for longest is forgotten.
 MAX_LINES = 16
+#: The next number of a line that has none of a session, and of no line: it passes no gap, or all.
+_NOWHERE, _EVERYWHERE = -1, 2**64
+
+#: A held gap: its session, its first and its last number, as it came about.
+_Gap = tuple[str, int, int]
 
 
 class Arrival(NamedTuple):
@@ -68,7 +73,49 @@ def step(
 
 def deadline_ms(lines: Lines) -> int | None:
     """When the first of the held gaps is released, if no message of the scope comes before."""
-    return min((_deadline_ms(lines, held) for held in lines.held), default=None)
+    return min(deadlines_ms(lines), default=None)
+
+
+def deadlines_ms(lines: Lines) -> list[int]:
+    """Of each held gap, when nothing is expected of any line any more; 0 if all have passed it.
+
+    A line passes the gaps of its session below its next number. So what lines tell of a gap follows
+    from its last number, and is found once for all gaps of a session, and of those who await the
+    same lines.
+    """
+    lines_of: dict[str, list[tuple[int, int]]] = {}
+    passed_of: dict[tuple[str, tuple[str, ...]], int] = {}
+    found = []
+    for session, _, last, since_ms, _, _, awaits in map(msgspec.structs.astuple, lines.held):
+        known = lines_of.get(session)
+        if known is None:
+            known = lines_of[session] = _expected(lines, session)
+        passed = passed_of.get((session, awaits))
+        if passed is None:
+            passed = passed_of[session, awaits] = _passed_by_all(lines, session, awaits)
+        waits_ms = since_ms + HOLD_MS if passed <= last else 0
+        for following, until_ms in known:
+            if following <= last:
+                waits_ms = max(waits_ms, until_ms)
+                break
+        found.append(waits_ms)
+    return found
+
+
+def _expected(lines: Lines, session: str) -> list[tuple[int, int]]:
+    """Of each line its next number of a session, and until when it is expected; latest first."""
+    expected = [(_next_of(line, session), line.seen_ms + HOLD_MS) for line in lines.at]
+    return sorted(expected, key=lambda line: -line[1])
+
+
+def _passed_by_all(lines: Lines, session: str, awaits: tuple[str, ...]) -> int:
+    """The number of a session below which all of these lines have passed."""
+    next_of = {line.name: _next_of(line, session) for line in lines.at}
+    return min((next_of.get(name, _NOWHERE) for name in awaits), default=_EVERYWHERE)
+
+
+def _next_of(line: LineAt, session: str) -> int:
+    return line.next if line.session == session else _NOWHERE
 
 
 def release(
@@ -81,39 +128,35 @@ def release(
     lines = state.lines
     if lines is None or not lines.held:
         return state, ()
-    due = [held for held in lines.held if _deadline_ms(lines, held) <= now_ms]
+    deadlines = deadlines_ms(lines)
+    due = [at for at, deadline in enumerate(deadlines) if deadline <= now_ms]
     if not due:
         return state, ()
     # As their times came: who looks once may find due what another look would have found before.
-    due.sort(key=lambda held: _deadline_ms(lines, held))
-    events: list[Event] = []
-    sessions = list(state.sessions)
-    for held in due:
-        for at, session in enumerate(sessions):
-            if session.id == held.session:
-                sessions[at] = _split(session, held)
-                events += [
-                    opened(
-                        held,
-                        scope,
-                        partition,
-                        part.start,
-                        part.end - 1,
-                        previous_time_ns=part.previous_time_ns,
-                        next_time_ns=part.next_time_ns,
-                    )
-                    for part in session.missing
-                    if part.gap_first == held.first and part.gap_last == held.last
-                ]
+    due.sort(key=lambda at: deadlines[at])
+    left: dict[_Gap, list[Missing]] = {_gap(lines.held[at]): [] for at in due}
+    sessions = tuple(_split(session, left) for session in state.sessions)
+    events = tuple(
+        opened(
+            lines.held[at],
+            scope,
+            partition,
+            part.start,
+            part.end - 1,
+            previous_time_ns=part.previous_time_ns,
+            next_time_ns=part.next_time_ns,
+        )
+        for at in due
+        for part in left[_gap(lines.held[at])]
+    )
     gaps = state.counters.gaps_opened + len(events)
-    kept = tuple(held for held in lines.held if held not in due)
     made = ScopeState(
-        tuple(sessions),
+        sessions,
         state.dropped,
         msgspec.structs.replace(state.counters, gaps_opened=gaps),
-        Lines(lines.at, kept),
+        Lines(lines.at, tuple(held for held in lines.held if _gap(held) not in left)),
     )
-    return made, tuple(events)
+    return made, events
 
 
 def opened(
@@ -141,32 +184,19 @@ def opened(
     )
 
 
-def _deadline_ms(lines: Lines, held: Held) -> int:
-    """When nothing is expected of any line any more; 0 if all have passed the gap."""
-    waits = 0
-    seen = {line.name: line for line in lines.at}
-    for name in held.awaits:
-        if not _passed(seen.get(name), held):
-            waits = max(waits, held.since_ms + HOLD_MS)
-    for line in lines.at:
-        if not _passed(line, held):
-            waits = max(waits, line.seen_ms + HOLD_MS)
-    return waits
+def _gap(held: Held) -> _Gap:
+    return held.session, held.first, held.last
 
 
-def _passed(line: LineAt | None, held: Held) -> bool:
-    return line is not None and line.session == held.session and line.next > held.last
-
-
-def _split(session: Session, held: Held) -> Session:
-    """The session with each range left of a gap as a gap of its own."""
-    missing = tuple(
-        msgspec.structs.replace(part, gap_first=part.start, gap_last=part.end - 1)
-        if part.gap_first == held.first and part.gap_last == held.last
-        else part
-        for part in session.missing
-    )
-    return msgspec.structs.replace(session, missing=missing)
+def _split(session: Session, left: dict[_Gap, list[Missing]]) -> Session:
+    """The session with each range left of these gaps as a gap of its own; `left` gets them."""
+    missing = list(session.missing)
+    for at, part in enumerate(missing):
+        ranges = left.get((session.id, part.gap_first, part.gap_last))
+        if ranges is not None:
+            ranges.append(part)
+            missing[at] = msgspec.structs.replace(part, gap_first=part.start, gap_last=part.end - 1)
+    return msgspec.structs.replace(session, missing=tuple(missing))
 
 
 def _without_held(

@@ -504,7 +504,7 @@ MUTANTS = (
         "released-before-the-line-passed",
         "a gap is released when a line has come to it, not behind it",
         "tests/property/test_lines_model.py::",
-        ("core/lines.py", "line.next > held.last", "line.next > held.first"),
+        ("core/lines.py", "if following <= last:", "if following < last:"),
     ),
     _mutant(
         "hold-a-moment-longer",
@@ -512,8 +512,8 @@ MUTANTS = (
         "tests/property/test_lines_model.py::",
         (
             "core/lines.py",
-            "_deadline_ms(lines, held) <= now_ms]",
-            "_deadline_ms(lines, held) < now_ms]",
+            "if deadline <= now_ms]",
+            "if deadline < now_ms]",
         ),
     ),
     _mutant(
@@ -522,7 +522,7 @@ MUTANTS = (
         "tests/property/test_lines_model.py::",
         (
             "core/lines.py",
-            "due.sort(key=lambda held: _deadline_ms(lines, held))",
+            "due.sort(key=lambda at: deadlines[at])",
             "",
         ),
     ),
