@@ -317,6 +317,12 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
 @example(
     [Sent("X:A", "A", 1, 0), Sent("X:A", "B", 1, 0), Sent("X:A", "A", 3, 1), Sent("X:A", "B", 2, 2)]
 )
+@example(  # somebody looks at the very moment at which the gap is due
+    [
+        *(Sent("X:A", "B", 1, START_MS), Sent("X:A", "A", 1, START_MS)),
+        *(Sent("X:A", "A", 3, START_MS), Sent("X:B", "A", 1, START_MS + HOLD_MS)),
+    ]
+)
 def test_every_message_gets_the_verdict_of_the_model(stream: list[Sent]) -> None:
     """And every event, in the order of its scope."""
     model = Model()
