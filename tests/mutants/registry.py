@@ -700,4 +700,20 @@ MUTANTS = (
             "            found = found or value\n",
         ),
     ),
+    _mutant(
+        "set-back-partition-forgotten",
+        "a commit looks at no partition but its own: what a roll back took of others stays away",
+        "tests/unit/test_lake_set_back.py::test_a_partition_without_messages_is_read_again_while_others_go_on",
+        ("runtime/sinking.py", "        await self._follow_back(done.head.vector)\n", ""),
+    ),
+    _mutant(
+        "header-key-stops-partition",
+        "a batch with a header key that is no UTF-8 is not read again",
+        "tests/unit/test_header_keys.py::test_each_of_the_decoders_of_aiokafka_is_helped",
+        (
+            "kafka/header_keys.py",
+            "                self._records.read_again()\n",
+            "                raise\n",
+        ),
+    ),
 )
