@@ -30,14 +30,21 @@ PARTITIONS = 4
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
-def eventually(condition: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
-    """Wait for a condition, with a deadline; its first true value."""
+def eventually(
+    condition: Callable[[], Any], within_s: float = 60.0, what: str | Callable[[], Any] = ""
+) -> Any:
+    """Wait for a condition, with a deadline; its first true value.
+
+    `what` is said if it does not come; of a function, what it gives then.
+    """
     deadline = time.monotonic() + within_s
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what or condition}"
+        if time.monotonic() > deadline:
+            said = what() if callable(what) else what
+            pytest.fail(f"not within {within_s} s: {said or condition}")
         time.sleep(0.05)
 
 

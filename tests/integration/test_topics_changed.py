@@ -97,7 +97,11 @@ def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_ag
         time.sleep(5)
         assert worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at
         alter(k2.bootstrap, TRADES.raw, {"message.timestamp.type": "LogAppendTime"})
-        eventually(lambda: not readiness(worker) and not unreadable(worker))
+        eventually(
+            lambda: not readiness(worker) and not unreadable(worker),
+            120.0,
+            lambda: f"{readiness(worker)} {unreadable(worker)}",
+        )
         eventually(lambda: worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at + 1)
         later = k2.produce("--messages", "500", "--seed", "3", "--exchange", "LATER")
         k2.verify(worker, truth, later, also=None)

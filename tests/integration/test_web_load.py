@@ -31,6 +31,14 @@ def processed(worker: LocalWorker) -> int:
     return sum(worker.get("/v1/status", within_s=5.0)["watermark"].values())
 
 
+def processed_if_asked(worker: LocalWorker) -> int | None:
+    """The same; None if the connection gave way to one of a storm before its request arrived."""
+    try:
+        return processed(worker)
+    except OSError:
+        return None
+
+
 async def half_request(port: int) -> None:
     """Open a connection and send half of a request, again as soon as it is closed."""
     while True:
@@ -87,16 +95,17 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
     eventually(lambda: processed(worker) > 0, what="the stream is there")
     log_bytes = worker.log_file.stat().st_size
 
-    async def run() -> list[tuple[bool, int]]:
+    async def run() -> list[tuple[bool, int | None]]:
         tasks = [asyncio.create_task(half_request(worker.port)) for _ in range(400)]
-        return await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 15.0)
+        return await beside(tasks, lambda: (worker.is_ready(), processed_if_asked(worker)), 15.0)
 
     said = asyncio.run(run())
     stream.terminate()
     stream.wait()
     assert sum(ready for ready, _ in said) >= 0.9 * len(said)
-    assert all(ready for ready, _ in said[-2:])
-    assert said[-1][1] > said[len(said) // 2][1] > said[0][1], "ingest goes on"
+    counts = [count for _, count in said if count is not None]
+    assert len(counts) >= 0.9 * len(said)
+    assert counts[-1] > counts[len(counts) // 2] > counts[0], "ingest goes on"
     assert worker.log_file.stat().st_size - log_bytes < 200_000
 
 
