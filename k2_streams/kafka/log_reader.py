@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Self
 from aiokafka.errors import (
     ConsumerStoppedError,
     KafkaError,
-    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 from aiokafka.structs import TopicPartition
@@ -30,7 +29,6 @@ FETCH_BYTES = 9 * 1024 * 1024
 
 #: What a broker or the connection to it can answer with.
 LogError = KafkaError
-NoOffsetError = NoOffsetForPartitionError
 ReaderStoppedError = ConsumerStoppedError
 
 
