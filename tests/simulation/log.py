@@ -279,6 +279,21 @@ class Cluster:
             del producer.hanging[at]
             self.partitions[at].append(Entry(None))
 
+    def end_hanging(self, partition: int) -> bool:
+        """Abort what hangs in a partition of any topic, as `kafka-transactions.sh abort` does.
+
+        False if nothing hangs there.
+        """
+        found = False
+        for producer in self._producers.values():
+            for at in [at for at in producer.hanging if at[1] == partition]:
+                found = True
+                for share in producer.hanging.pop(at):
+                    share.committed = False
+                    del self.partitions[at].open[share]
+                self.partitions[at].append(Entry(None))
+        return found
+
     def _expire(self) -> None:
         now_s = self._loop.time()
         for producer in self._producers.values():

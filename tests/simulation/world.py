@@ -306,8 +306,23 @@ class World:
 
     def _check_now(self) -> None:
         for worker in self.workers:
-            if worker.is_wired and worker.owner.refused:
-                raise ViolationError(f"{worker.name} refuses {worker.owner.refused}")
+            if not worker.is_wired or worker.process.state is ProcessState.KILLED:
+                continue
+            refused = worker.owner.refused
+            if refused and not self._operate(worker):
+                raise ViolationError(f"{worker.name} refuses {refused}")
+
+    def _operate(self, worker: Worker) -> bool:
+        """The documented remedy for a hanging transaction whose outcome nobody knows (ADR 0006).
+
+        False if a partition is refused for any other reason, which nothing here may cause.
+        """
+        if not all(self.cluster.end_hanging(partition) for partition in worker.owner.refused):
+            return False
+        self.trace(f"operator aborts what hangs in partitions {sorted(worker.owner.refused)}")
+        self.chaos.count("operator")
+        self.kill(worker, "restarted by its operator")
+        return True
 
     def _is_done(self) -> bool:
         running = all(w.process.state is ProcessState.RUNNING for w in self.workers)
