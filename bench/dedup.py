@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.stage import stage
 from bench.throughput import RUNS, once
-from k2_streams.core.bloom import Bloom, positions
-from k2_streams.core.dedup import BUCKETS, Memory, hashes_of
+from k2_streams.core.dedup.bloom import Bloom, positions
+from k2_streams.core.dedup.ids import BUCKETS, Memory, hashes_of
 
 #: Asked of a full filter: enough that the measured rate is within a few percent of its true one.
 ASKED = 2_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.dedup import outcomes
 from bench.stage import K2, STAYS_NORMAL, Stage, percentile, stage, wait_until
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.dedup import BUCKETS
+from k2_streams.core.dedup.ids import BUCKETS
 
 #: The slowest that was seen works so many a second; the wait for a share of them is bounded by it.
 SLOWEST_PER_S = 2_000

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.stream import TRADES
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.epoch import Epoch
 from k2_streams.runtime.sequencer import Sequencer

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from faults.stage import Stage
 from faults.waits import lake_recovered
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.catalog import open_catalog
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError

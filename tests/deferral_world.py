@@ -8,12 +8,13 @@ import msgspec
 from tick_model import without
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core import events, sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.degradation import Level
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.stream import TRADES
-from k2_streams.core.tiers import parse
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.load.tiers import parse
+from k2_streams.core.records import events
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record

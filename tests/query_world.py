@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tick_model import with_ticks
 
-from k2_streams.core import stream
-from k2_streams.core.schema import LOG, TRADES
-from k2_streams.core.trade_log import LogBatch, decode, encode, expand
-from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.core.records import stream
+from k2_streams.core.records.log_record import LogBatch, decode, encode, expand
+from k2_streams.core.records.schema import LOG, TRADES
+from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.lake.schema import description_of

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.core.sequence import ScopeState, Verdict
-from k2_streams.core.sequence_batch import Batch, step_batch
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS
+from k2_streams.core.sequence.batch import Batch, step_batch
+from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
+from k2_streams.core.sequence.step import ScopeState, Verdict
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch
 from k2_streams.feeds.feed import FEEDS, Feeds, feed
 from k2_streams.feeds.recordings import Recorded, read

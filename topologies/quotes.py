@@ -10,7 +10,7 @@ faust -A topologies.quotes worker -l info
 
 from collections.abc import AsyncIterator
 
-from k2_streams.core.stream import QUOTES
+from k2_streams.core.records.stream import QUOTES
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.runtime.app import stream_app
 from k2_streams.runtime.transport import Fetched

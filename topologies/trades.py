@@ -10,7 +10,7 @@ faust -A topologies.trades worker -l info
 
 from collections.abc import AsyncIterator
 
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.app import stream_app
 from k2_streams.runtime.transport import Fetched

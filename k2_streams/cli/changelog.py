@@ -14,9 +14,9 @@ from k2_streams.cli.errors import CannotError
 from k2_streams.cli.letter_list import printable
 from k2_streams.cli.lines import lines_of
 from k2_streams.cli.platform import NotReachedError, read_topic
-from k2_streams.core.bloom import Hashes
-from k2_streams.core.dedup import HASH_BYTES, to_bytes
-from k2_streams.core.stream import STREAMS
+from k2_streams.core.dedup.bloom import Hashes
+from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
+from k2_streams.core.records.stream import STREAMS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE

@@ -20,7 +20,7 @@ from k2_streams.cli.letter_list import (
 from k2_streams.cli.lines import lines_of
 from k2_streams.cli.platform import NotReachedError, read_topic
 from k2_streams.cli.produce_options import Instant
-from k2_streams.core.stream import STREAMS
+from k2_streams.core.records.stream import STREAMS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE

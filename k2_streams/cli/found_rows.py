@@ -19,7 +19,7 @@ from k2_streams.cli.differences import Check
 from k2_streams.cli.expected import Range, ranges_of
 from k2_streams.cli.streams import PRODUCTS
 from k2_streams.cli.truth import SessionLine, Truth, exact_text
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.stream import Stream
 
 _COLUMNS = (
     "message_id", "exchange", "symbol", "session", "sequence",

@@ -17,9 +17,9 @@ from k2_streams.cli.platform import RETRY_EVERY_S, lake_rows, read_topic
 from k2_streams.cli.recomputed import recomputed
 from k2_streams.cli.second_opinion import second_opinion
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core import trade_log
-from k2_streams.core.stream import Stream
-from k2_streams.core.vector import Vector
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.standings import end_offsets, group_offsets, open_transactions
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.lake.config import LakeConfig

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from k2_streams.cli.found_rows import columns_of
 from k2_streams.clock import Clock
-from k2_streams.core.stream import TRADES, Stream
+from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
 from k2_streams.kafka.topics import TopicAdmin

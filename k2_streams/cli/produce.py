@@ -31,7 +31,7 @@ from k2_streams.cli.recorded_trades import RecordedError
 from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import STREAMS
+from k2_streams.core.records.stream import STREAMS
 from k2_streams.feeds.recordings import FEEDS, Recorded, RecordingError
 from k2_streams.feeds.recordings import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic

@@ -22,7 +22,7 @@ from k2_streams.cli.streams import DECODERS
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import STREAMS, Stream
+from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.keys import EXCHANGE
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in

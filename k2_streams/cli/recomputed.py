@@ -13,10 +13,10 @@ import numpy as np
 from k2_streams.cli.differences import Check
 from k2_streams.cli.platform import read_topic
 from k2_streams.cli.streams import DECODERS
-from k2_streams.core import sequence_codec
-from k2_streams.core.partitioner import partition_of
-from k2_streams.core.sequence import Message, ScopeState, step
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.partitioner import partition_of
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import Message, ScopeState, step
 from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
 from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from k2_streams.core.stream import QUOTES, TRADES
+from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 

@@ -25,7 +25,7 @@ from k2_streams.cli.platform import (
 )
 from k2_streams.cli.progress import progress
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import STREAMS, Stream
+from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError

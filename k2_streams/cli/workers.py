@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from k2_streams.cli.errors import EXIT_CANNOT
-from k2_streams.core.stream import STREAMS
+from k2_streams.core.records.stream import STREAMS
 
 #: From the start of the process to answering queries, on a busy machine.
 READY_WITHIN_S = 90.0

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.decoded import (
     MAX_INT64,
     Reason,

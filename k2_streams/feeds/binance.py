@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.decimals import is_zero
 from k2_streams.feeds.decoded import Reason, refuse, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.canonical_batch import decode_lines
 from k2_streams.feeds.canonical_record import (
     SESSION,

@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
-from k2_streams.core.corrections import CANCEL, CORRECT
-from k2_streams.core.instruments import PriceDomain, PriceDomains, positive_prices
-from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
+from k2_streams.core.enrich.instruments import PriceDomain, PriceDomains, positive_prices
+from k2_streams.core.query.corrections import CANCEL, CORRECT
+from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.feeds import decimals, keys
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.core.schema import NAME, ROWS, VENDOR
+from k2_streams.core.records.schema import NAME, ROWS, VENDOR
 from k2_streams.feeds import decimals
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import DECIMAL
+from k2_streams.core.records.schema import DECIMAL
 from k2_streams.feeds.decoded import Fault, Reason, shown
 
 #: decimal(38,18) has 20 digits before the point. A text of digits and a point that is no longer

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.core.instruments import PriceDomains, positive_prices
+from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
 
 #: A trade is some hundred bytes and Binance's order book with 1,000 levels 70 KB; a dead letter
 #: with its headers must fit into a topic's default limit of 1 MiB.
@@ -167,7 +167,7 @@ class Decoded:
     sessions: list[str]  # distinct, as the messages name them
     session: npt.NDArray[np.int32]  # index into sessions; -1: none named
     event_time_ns: npt.NDArray[np.int64]  # 0: none, or unreadable
-    rows: pa.RecordBatch  # `core.schema.ROWS`, in message order
+    rows: pa.RecordBatch  # `core.records.schema.ROWS`, in message order
     bad: list[Bad]  # in message order
     #: By message what kind of a control message it is, as the venue calls it.
     events: dict[int, str] = field(default_factory=dict)

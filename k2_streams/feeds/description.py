@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.sessions import SessionRule
 
 #: What control messages are counted as whose name the feed does not declare.
 OTHER_EVENT = "other"

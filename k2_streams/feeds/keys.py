@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.core import scopes
-from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
+from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
+from k2_streams.core.sequence import scopes
 from k2_streams.feeds.decoded import Reason, refuse, shown
 
 #: What an exchange may be called: it goes into keys, paths of metrics and ids.

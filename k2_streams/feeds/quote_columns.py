@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import QUOTE_ROWS
+from k2_streams.core.records.schema import QUOTE_ROWS
 from k2_streams.feeds import decimals
 from k2_streams.feeds.columns import Explain, RowColumns, admits_price, laid_down, settle
 from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 from aiokafka.structs import TopicPartition
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core import backoff
+from k2_streams.core.load import backoff
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from k2_streams.core import stream
-from k2_streams.core.stream import Stream
+from k2_streams.core.records import stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
 from k2_streams.kafka.tls import BrokerSecurityError, tls_problem

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.errors import TopicChangedError, VectorMovedError
 
 

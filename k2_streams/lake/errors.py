@@ -6,7 +6,7 @@
 - fix the question: `SnapshotNotFoundError`
 """
 
-from k2_streams.core.vector import Range
+from k2_streams.core.records.vector import Range
 
 
 class LakeError(Exception):

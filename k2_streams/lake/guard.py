@@ -6,8 +6,8 @@ from typing import TypeVar
 import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core import backoff, circuit_breaker
-from k2_streams.core.circuit_breaker import Breaker, BreakerPolicy, BreakerState, Outcome
+from k2_streams.core.load import backoff, circuit_breaker
+from k2_streams.core.load.circuit_breaker import Breaker, BreakerPolicy, BreakerState, Outcome
 from k2_streams.lake.errors import LakeError, LakeUnavailableError
 
 log = structlog.get_logger(__name__)

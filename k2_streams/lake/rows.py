@@ -1,7 +1,7 @@
 """Records of a log to rows of the table, many records at a time.
 
-The same rows as `core.trade_log.expand` gives of each record, with text columns that are still
-dictionaries: a commit of a million rows takes a third of the CPU so.
+The same rows as `core.records.log_record.expand` gives of each record, with text columns that are
+still dictionaries: a commit of a million rows takes a third of the CPU so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import MICROS
-from k2_streams.core.stream import Stream
-from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids, ref_message_ids
+from k2_streams.core.records.log_record import (
+    LogBatch,
+    in_log_columns,
+    message_ids,
+    ref_message_ids,
+)
+from k2_streams.core.records.schema import MICROS
+from k2_streams.core.records.stream import Stream
 
 
 def gather(stream: Stream, batches: Sequence[LogBatch]) -> pa.Table:

@@ -29,8 +29,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from k2_streams.core.schema import DECIMAL, MICROS
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.schema import DECIMAL, MICROS
+from k2_streams.core.records.stream import Stream
 
 NAMESPACE = "k2"
 _SCALARS: dict[pa.DataType, IcebergType] = {

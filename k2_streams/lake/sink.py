@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from k2_streams.core.trade_log import LogBatch
-from k2_streams.core.vector import Range
+from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.rows import gather
 from k2_streams.lake.snapshots import Committed
 from k2_streams.lake.table import Lake

@@ -7,7 +7,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_streams.core.vector import SUMMARY_COMMIT_ID, Vector
+from k2_streams.core.records.vector import SUMMARY_COMMIT_ID, Vector
 from k2_streams.lake.vectors import (
     Link,
     ancestry,

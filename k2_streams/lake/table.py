@@ -18,8 +18,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.stream import TRADES, Stream
-from k2_streams.core.vector import Range
+from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import failpoint
 from k2_streams.lake import commit, files
 from k2_streams.lake.catalog import lake_calls, open_catalog

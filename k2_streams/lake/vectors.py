@@ -16,8 +16,8 @@ import msgspec
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_streams.core.stream import TRADES
-from k2_streams.core.vector import (
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import (
     PROPERTY_OFFSETS_OF,
     SUMMARY_BEFORE,
     SUMMARY_COMMIT_ID,

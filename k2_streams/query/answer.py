@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
-from k2_streams.core.gaps import Gap, ScopeCounts
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence.gaps import Gap, ScopeCounts
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):

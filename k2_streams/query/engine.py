@@ -26,7 +26,7 @@ import pyarrow as pa
 import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.admission import units_of
+from k2_streams.core.load.admission import units_of
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import SOUGHT, TAIL, Statement
 from k2_streams.query.store_files import SCHEMES, StoreFiles

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from k2_streams.core.events import AnyEvent
-from k2_streams.core.gaps import Gap, GapLedger, ScopeCounts, meets
-from k2_streams.core.scopes import exchange_of, is_connection, own_scope, symbol_of
+from k2_streams.core.records.events import AnyEvent
+from k2_streams.core.sequence.gaps import Gap, GapLedger, ScopeCounts, meets
+from k2_streams.core.sequence.scopes import exchange_of, is_connection, own_scope, symbol_of
 
 
 class GapsView:
@@ -123,7 +123,8 @@ class GapsView:
     def _selected(self, symbols: tuple[str, ...], exchanges: tuple[str, ...]) -> set[str]:
         """The scopes in which rows of the selection can be missing (empty: all).
 
-        As `core.scopes` has it: those of the symbol by its whole name, and all connections.
+        As `core.sequence.scopes` has it: those of the symbol by its whole name, and all
+        connections.
         """
         scopes = self._scopes
         if symbols:

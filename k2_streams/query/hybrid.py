@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core.enrichment import Notional, of_ones
-from k2_streams.core.stream import TRADES, Stream
+from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.lake.guard import Guard
 from k2_streams.query import proof
 from k2_streams.query.answer import (

@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from k2_streams.core.corrections import superseded
-from k2_streams.core.enrichment import Notional, filled, of_ones
-from k2_streams.core.stream import Stream
-from k2_streams.core.ticks import Sought, sought, with_ticks
-from k2_streams.core.vector import Range
+from k2_streams.core.enrich.notional import Notional, filled, of_ones
+from k2_streams.core.enrich.ticks import Sought, sought, with_ticks
+from k2_streams.core.query.corrections import superseded
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.schema import field_ids

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
+from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.times import LAST, End, parse_end, parse_time, parse_window, parse_zone
 from k2_streams.query.token import MAX_INT64, Cursor, Token, TokenError

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from k2_streams.core.corrections import Correction
-from k2_streams.core.identity import TradeId, trade_of
-from k2_streams.core.stream import Stream
+from k2_streams.core.query.corrections import Correction
+from k2_streams.core.records.identity import TradeId, trade_of
+from k2_streams.core.records.stream import Stream
 from k2_streams.query.selection import ORDER
 from k2_streams.query.token import Key
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from k2_streams.core.corrections import NOTHING, Superseded
+from k2_streams.core.query.corrections import NOTHING, Superseded
 from k2_streams.query.token import Key
 
 #: Every row; what stands after corrections; or the rows that correct others, for that view's sake.

@@ -14,7 +14,7 @@ A number below its session's first, or of an older session, can still say that s
 missing. It is the one thing that a reader who keeps an answer for a day does not hear of.
 """
 
-from k2_streams.core.lines import HOLD_MS
+from k2_streams.core.lines.step import HOLD_MS
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.selection import Selection
 from k2_streams.query.standing import Standing

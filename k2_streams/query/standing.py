@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k2_streams.clock import Clock
-from k2_streams.core.union_read import Ahead, Behind, Cut, cut_at, cut_now
+from k2_streams.core.query.union_read import Ahead, Behind, Cut, cut_at, cut_now
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.errors import BehindError, InvalidParameter, LakeUnavailable, NotYetError

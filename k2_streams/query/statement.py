@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from k2_streams.core.corrections import CANCEL
-from k2_streams.core.schema import DECIMAL, MICROS
-from k2_streams.core.stream import Stream
-from k2_streams.core.ticks import DAY_NS
-from k2_streams.core.vector import Range
+from k2_streams.core.enrich.ticks import DAY_NS
+from k2_streams.core.query.corrections import CANCEL
+from k2_streams.core.records.schema import DECIMAL, MICROS
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range
 from k2_streams.query.selection import ORDER, Selection
 from k2_streams.query.tail_rows import PLACES_AND_PRICES
 
 #: The name that the tail's rows have in a statement.
 TAIL = "tail_rows"
-#: The name of the rows whose trade before is looked up (`core.ticks.Sought`).
+#: The name of the rows whose trade before is looked up (`core.enrich.ticks.Sought`).
 SOUGHT = "sought_rows"
 #: What `ticks` says in place of a row.
 TOO_MANY = -1
@@ -230,8 +230,8 @@ def ticks(
 ) -> Statement:
     """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
 
-    As `core.ticks` defines the trade before, as far as it lies in the window. One row `TOO_MANY`
-    alone says that more than `at_most` rows would have to be sorted.
+    As `core.enrich.ticks` defines the trade before, as far as it lies in the window. One row
+    `TOO_MANY` alone says that more than `at_most` rows would have to be sorted.
     """
     earlier = _earlier(scan, files, window, selection)
     rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from k2_streams.core.stream import Stream
-from k2_streams.core.vector import Range
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range
 from k2_streams.query.selection import ORDER
 from k2_streams.query.standing import Standing
 

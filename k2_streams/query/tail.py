@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from k2_streams.core import trade_log
-from k2_streams.core.trade_log import LogBatch
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.vector import Range, Vector
 
 log = structlog.get_logger(__name__)
 

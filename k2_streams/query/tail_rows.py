@@ -9,11 +9,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.corrections import CANCEL, Superseded
-from k2_streams.core.schema import MICROS, TRADES
-from k2_streams.core.stream import Stream
-from k2_streams.core.ticks import has_tick
-from k2_streams.core.trade_log import LogBatch, in_log_columns, message_ids, ref_message_ids
+from k2_streams.core.enrich.ticks import has_tick
+from k2_streams.core.query.corrections import CANCEL, Superseded
+from k2_streams.core.records.log_record import (
+    LogBatch,
+    in_log_columns,
+    message_ids,
+    ref_message_ids,
+)
+from k2_streams.core.records.schema import MICROS, TRADES
+from k2_streams.core.records.stream import Stream
 from k2_streams.query.selection import ORDER, REPORTED, Selection, View
 from k2_streams.query.tail import TailBatch
 

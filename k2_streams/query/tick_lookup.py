@@ -10,8 +10,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.ticks import Sought
-from k2_streams.core.vector import Range
+from k2_streams.core.enrich.ticks import Sought
+from k2_streams.core.records.vector import Range
 from k2_streams.query import statement
 from k2_streams.query.engine import Session
 from k2_streams.query.errors import TooMuchError

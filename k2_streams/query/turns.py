@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.admission import Lane, Refused, is_heavy
+from k2_streams.core.load.admission import Lane, Refused, is_heavy
 from k2_streams.query.errors import BusyError
 
 #: Queries that run at a time: two light ones, since one may wait for the lake's plan while the
@@ -48,7 +48,7 @@ class Turns:
         """A turn for so much work, for as long as the block runs.
 
         Args:
-            units: of `core.admission.units_of`.
+            units: of `core.load.admission.units_of`.
             far: the query reads from an object store.
 
         Raises:

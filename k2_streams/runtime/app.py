@@ -18,11 +18,11 @@ from faust.types import TP
 
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.circuit_breaker import BreakerState
-from k2_streams.core.enrichment import Notional, of_ones
-from k2_streams.core.instruments import Instruments, positive_prices
-from k2_streams.core.stream import Stream
-from k2_streams.core.vector import Vector
+from k2_streams.core.enrich.instruments import Instruments, positive_prices
+from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Vector
 from k2_streams.feeds.feed import Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.kafka.log_reader import LogError

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from k2_streams.clock import Clock
-from k2_streams.core.enrichment import Notional, of_ones
-from k2_streams.core.instruments import PriceDomains, positive_prices
-from k2_streams.core.record_failures import RecordFailures
-from k2_streams.core.stream import Stream
+from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
+from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.records.record_failures import RecordFailures
+from k2_streams.core.records.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.settling import Settling

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.core.instruments import PriceDomains
-from k2_streams.core.partitioner import partition_of
+from k2_streams.core.enrich.instruments import PriceDomains
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.failpoints import failpoint
 from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch
 from k2_streams.feeds.description import Description

@@ -8,8 +8,8 @@ either all of a step or nothing of it.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from k2_streams.core.deferral import Backlog, Split, split
-from k2_streams.core.degradation import Level
+from k2_streams.core.load.backlog import Backlog, Split, split
+from k2_streams.core.load.degradation import Level
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime import deferred

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from k2_streams.core import events, trade_log
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event
-from k2_streams.core.line_stats import LineStats
-from k2_streams.core.stream import Stream
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.lines.stats import LineStats
+from k2_streams.core.records import events
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.events import Event
+from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.transactions import Header, Output
 
 #: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from k2_streams.core.events import Event
-from k2_streams.core.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.state.table import Table
 
 #: Scopes looked at in one go: about 5 ms of the tasks' thread.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from k2_streams.core.dedup import Memory, Window
+from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.standings import end_offsets
 from k2_streams.kafka.topics import DAY_MS, TopicInfo

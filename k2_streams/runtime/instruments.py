@@ -6,15 +6,15 @@ from decimal import Decimal, DecimalException
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from k2_streams.core.instruments import (
+from k2_streams.core.enrich.instruments import (
     EVERY_SYMBOL,
     Instrument,
     Instruments,
     OverlapError,
     PriceDomain,
 )
-from k2_streams.core.schema import DECIMAL
-from k2_streams.core.symbols import SYMBOL_RULE, is_symbol
+from k2_streams.core.records.schema import DECIMAL
+from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.runtime.text_files import ENCODING, encoding_error
 
 _COLUMNS = (

@@ -1,14 +1,14 @@
 """A task's records on their way to the sequencer: where K2 or a feed fails on one, it is found.
 
-See `core.record_failures` for when. Verdicts do not depend on how records are cut into batches, so
-halving a batch that failed until one record is left changes nothing for the others.
+See `core.records.record_failures` for when. Verdicts do not depend on how records are cut into
+batches, so halving a batch that failed until one record is left changes nothing for the others.
 """
 
 from collections.abc import Sequence
 
 import structlog
 
-from k2_streams.core.record_failures import RecordFailures
+from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.runtime.decoding import Record
 from k2_streams.runtime.epoch import Epoch
 from k2_streams.runtime.processing_error import ProcessingError

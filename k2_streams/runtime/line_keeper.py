@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.core.events import Event
-from k2_streams.core.line_stats import MAX_LINE_STATS, LineKey, LineStats, added
-from k2_streams.core.lines import HOLD_MS, MAX_LINES, deadline_ms, release
-from k2_streams.core.lines_batch import Copies, Lined, stats_of
-from k2_streams.core.scopes import exchanges_of
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.lines.batch import Copies, Lined, stats_of
+from k2_streams.core.lines.stats import MAX_LINE_STATS, LineKey, LineStats, added
+from k2_streams.core.lines.step import HOLD_MS, MAX_LINES, deadline_ms, release
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.scopes import exchanges_of
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.decoded import Decoded
 from k2_streams.runtime.epoch import Standing
 from k2_streams.runtime.headers import LINE, last_header

@@ -3,8 +3,8 @@
 1. The end of every owned partition of the source is asked for: lag is what lies between it and the
    task's position, and what was put off. A paused partition's lag is known as well.
 2. The process's memory is measured against its limit.
-3. `core.degradation.step` decides. A change is set for the tasks, then said: log, metric, record of
-   `k2.levels`.
+3. `core.load.degradation.step` decides. A change is set for the tasks, then said: log, metric,
+   record of `k2.levels`.
 4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
    hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
    is paused would never come back. At rest it goes back once a minute.
@@ -21,8 +21,8 @@ import pyarrow as pa
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core import level_changes
-from k2_streams.core.degradation import (
+from k2_streams.core.load import level_changes
+from k2_streams.core.load.degradation import (
     Degradation,
     LagClock,
     Level,
@@ -30,7 +30,7 @@ from k2_streams.core.degradation import (
     reason,
     step,
 )
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher

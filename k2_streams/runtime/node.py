@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from k2_streams.clock import Clock
-from k2_streams.core.degradation import Level
-from k2_streams.core.enrichment import Notional
-from k2_streams.core.stream import Stream
-from k2_streams.core.vector import Vector
+from k2_streams.core.enrich.notional import Notional
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.store import DataFiles

@@ -5,10 +5,10 @@ from typing import Any
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core.deferral import NO_TIER
-from k2_streams.core.degradation import Level
-from k2_streams.core.rate import TokenBucket
-from k2_streams.core.tiers import DEFAULT_TABLE, TierTable, TierTableError, parse
+from k2_streams.core.load.backlog import NO_TIER
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.load.rate import TokenBucket
+from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTable, TierTableError, parse
 from k2_streams.feeds import keys
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES
 from k2_streams.runtime.settings import OverloadSettings

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from faust.types import TP
 
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.settling import UnsettledError

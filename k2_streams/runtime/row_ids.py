@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.bloom import Bools, Hashes
-from k2_streams.core.dedup import HASH_BYTES, Known, Window, hashes_of, step_batch, to_bytes
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.sequence import Verdict
+from k2_streams.core.dedup.bloom import Bools, Hashes
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.dedup.ids import HASH_BYTES, Known, Window, hashes_of, step_batch, to_bytes
+from k2_streams.core.sequence.step import Verdict
 from k2_streams.feeds.description import Description, Identity
 from k2_streams.feeds.feed import Decoded
 from k2_streams.runtime.processing_error import StateReadError
@@ -31,7 +31,7 @@ class Sequenced:
 
 
 class NewIds:
-    """`core.dedup.Known` over a partition's ids that adds nothing to them before `take`.
+    """`core.dedup.ids.Known` over a partition's ids that adds nothing to them before `take`.
 
     What has become too old is dropped at once: a record moves stream time whatever becomes of it.
     """

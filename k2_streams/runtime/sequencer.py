@@ -15,21 +15,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.bloom import Bools
-from k2_streams.core.enrichment import Notional, of_ones
-from k2_streams.core.horizon import LATE_HORIZON_MS
-from k2_streams.core.instruments import PriceDomains, positive_prices
-from k2_streams.core.line_stats import LineKey, LineStats
-from k2_streams.core.lines_batch import Copies
-from k2_streams.core.schema import MICROS
-from k2_streams.core.scopes import exchange_of
-from k2_streams.core.sequence import ACCEPTED, ScopeState, Verdict
-from k2_streams.core.sequence_batch import Batch as Messages
-from k2_streams.core.sequence_batch import BatchStep, Ruled, step_batch
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Counting
-from k2_streams.core.stream import Stream
-from k2_streams.core.ticks import Ticks
+from k2_streams.core.dedup.bloom import Bools
+from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
+from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.enrich.ticks import Ticks
+from k2_streams.core.lines.batch import Copies
+from k2_streams.core.lines.stats import LineKey, LineStats
+from k2_streams.core.records.schema import MICROS
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.batch import Batch as Messages
+from k2_streams.core.sequence.batch import BatchStep, Ruled, step_batch
+from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
+from k2_streams.core.sequence.scopes import exchange_of
+from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Counting
+from k2_streams.core.sequence.step import ACCEPTED, ScopeState, Verdict
 from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Decoded, Feeds, Kind
 from k2_streams.runtime.decoding import OTHER_FEEDS, Batch, Decoding, Record

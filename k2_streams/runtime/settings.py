@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from k2_streams.core.circuit_breaker import BreakerPolicy
-from k2_streams.core.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
-from k2_streams.core.horizon import LATE_HORIZON_MS
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS
-from k2_streams.core.stream import TRADES, Stream
-from k2_streams.core.tail_room import DiskBound
+from k2_streams.core.load.circuit_breaker import BreakerPolicy
+from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
+from k2_streams.core.load.tail_quota import DiskBound
+from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
+from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig

@@ -8,9 +8,9 @@ from typing import TypeVar
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core import trade_log
-from k2_streams.core.circuit_breaker import BreakerState
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from k2_streams.clock import Clock
-from k2_streams.core.degradation import Level
-from k2_streams.core.line_stats import reports
+from k2_streams.core.lines.stats import reports
+from k2_streams.core.load.degradation import Level
 from k2_streams.kafka.partition_faults import PartitionFault
 from k2_streams.lake.guard import Guard
 from k2_streams.runtime.load_monitor import LoadMonitor

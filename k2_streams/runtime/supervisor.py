@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core import backoff
+from k2_streams.core.load import backoff
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)

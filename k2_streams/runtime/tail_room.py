@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from k2_streams.core.tail_room import DiskBound, holds_source, used_share
+from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
 from k2_streams.query.tail import Tail
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.supervisor import Kept, Supervisor

@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core import events, trade_log
-from k2_streams.core.stream import Stream
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records import events
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults

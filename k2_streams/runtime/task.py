@@ -22,9 +22,9 @@ import msgspec
 import structlog
 from faust.types import TP
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.record_failures import RecordFailures
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.records.record_failures import RecordFailures
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.checkpoint import Checkpoints, RowTable

@@ -10,8 +10,8 @@ from typing import Any
 import mmh3
 import msgspec
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.line_stats import LineStats
+from k2_streams.core.lines.stats import LineStats
+from k2_streams.core.sequence import codec as sequence_codec
 
 POSITION_KEY = b"\x00position"
 #: No scope's key begins with it: those are printable.

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from k2_streams.core.bloom import Bloom, Bools, Hashes, positions
-from k2_streams.core.dedup import HASH_BYTES, Memory, Window, to_bytes
+from k2_streams.core.dedup.bloom import Bloom, Bools, Hashes, positions
+from k2_streams.core.dedup.ids import HASH_BYTES, Memory, Window, to_bytes
 from k2_streams.state.codec import BucketSum, add_hash
 from k2_streams.state.ids_codec import checksum_of, encode_ids
 from k2_streams.state.ids_store import IdsMeta, IdStore
@@ -56,7 +56,7 @@ class _Bucket:
 
 
 class IdTable:
-    """`core.dedup.Known` over a store. One thread at a time; on any failure it is thrown away.
+    """`core.dedup.ids.Known` over a store. One thread at a time; on any failure it is thrown away.
 
     The store is written by the checkpoint alone, after its transaction was committed. What is not
     yet there is held in memory beside the filters.

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from k2_streams.core.bloom import Hashes
-from k2_streams.core.dedup import HASH_BYTES, from_bytes, to_bytes
+from k2_streams.core.dedup.bloom import Hashes
+from k2_streams.core.dedup.ids import HASH_BYTES, from_bytes, to_bytes
 from k2_streams.state.codec import StateFormatError
 
 #: Ids in one record: 4 MiB, half of the topic's limit. A checkpoint seldom has a third of it.

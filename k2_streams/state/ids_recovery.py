@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from k2_streams.core.bloom import Hashes
+from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo

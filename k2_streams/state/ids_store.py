@@ -6,8 +6,8 @@ from itertools import islice
 
 import numpy as np
 
-from k2_streams.core.bloom import Hashes
-from k2_streams.core.dedup import HASH_BYTES, to_bytes
+from k2_streams.core.dedup.bloom import Hashes
+from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
 from k2_streams.state.checked_store import META_KEY, CheckedStore, Stamp, StoreUnusableError
 from k2_streams.state.codec import BucketSum, add_hash
 from k2_streams.state.ids_codec import checksum_of

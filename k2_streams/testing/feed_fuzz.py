@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.core.stream import STREAMS, Stream
-from k2_streams.core.symbols import is_symbol
+from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.core.records.symbols import is_symbol
 from k2_streams.feeds.decoded import (
     MAX_AHEAD_NS,
     MAX_INT64,

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from k2_streams.core.gaps import Gap
-from k2_streams.core.stream import Stream
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import GapsMeta, Meta, SnapshotRow, SymbolsMeta, symbol_row
 from k2_streams.web import correlation, parameters
 from k2_streams.web.errors import ErrorBody

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from k2_streams.core.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE
+from k2_streams.core.records.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE
 from k2_streams.query.request import (
     DEFAULT_LIMIT,
     FORMATS,

@@ -8,8 +8,8 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.line_stats import LineReport
-from k2_streams.core.stream import Stream
+from k2_streams.core.lines.stats import LineReport
+from k2_streams.core.records.stream import Stream
 from k2_streams.query.answer import Answer, GapsAnswer, SnapshotRow, SymbolsAnswer
 from k2_streams.query.request import (
     GapsRequest,

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import pyarrow as pa
 
-from k2_streams.core.schema import DECIMAL
+from k2_streams.core.records.schema import DECIMAL
 
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),

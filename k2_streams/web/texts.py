@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import MICROS
+from k2_streams.core.records.schema import MICROS
 
 _DAY_S = 86_400
 _DATE_WIDTH, _TIME_WIDTH = len("2014-03-10"), len("2014-03-10T10:00:00.000000Z")

@@ -10,8 +10,8 @@ from aiohttp import web
 from multidict import MultiMapping
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from k2_streams.core.gaps import Gap
-from k2_streams.core.line_stats import LineReport
+from k2_streams.core.lines.stats import LineReport
+from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import SnapshotRow, symbol_row
 from k2_streams.query.request import (
     parse_gaps,

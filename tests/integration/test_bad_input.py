@@ -15,7 +15,7 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 from record_batches import CONTROL, GZIP, batch, record
 
 from k2_streams.cli.main import main
-from k2_streams.core.partitioner import partition_of
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
 from k2_streams.kafka.topics import DEAD_LETTER, RAW

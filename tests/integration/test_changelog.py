@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.changelog import changelog
-from k2_streams.core import sequence_codec
-from k2_streams.core.dedup import hashes_of, to_bytes
-from k2_streams.core.sequence import Message, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.dedup.ids import hashes_of, to_bytes
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import Message, step
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender, prepare_topic
 from k2_streams.kafka.topics import TopicSpec, changelog_topic

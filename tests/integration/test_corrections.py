@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.partitioner import partition_of
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.partitioner import partition_of
+from k2_streams.core.records.stream import TRADES
 
 pytestmark = pytest.mark.integration
 

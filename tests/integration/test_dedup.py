@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch
+from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import TransactionalProducer

@@ -13,7 +13,7 @@ from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
 from bench.asker import Asking, Ledger
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.vector import SUMMARY_OFFSETS
+from k2_streams.core.records.vector import SUMMARY_OFFSETS
 from k2_streams.lake.table import Lake
 
 pytestmark = pytest.mark.integration

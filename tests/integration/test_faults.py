@@ -19,7 +19,7 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 from faults.topics import create_anew, cut_short
 from k2_streams.cli.broker import java_program
 from k2_streams.cli.workers import LocalWorker, free_port
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.topics import RAW
 from k2_streams.runtime.app import EXIT_CONFIGURATION

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.core.partitioner import partition_of
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.kafka.topics import RAW
 
 pytestmark = pytest.mark.integration

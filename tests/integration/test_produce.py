@@ -14,7 +14,7 @@ from k2_streams.cli.platform import read_topic
 from k2_streams.cli.produce import produce
 from k2_streams.cli.produce_job import SEEDED_START_NS
 from k2_streams.cli.synthetic import Plan, Synthetic
-from k2_streams.core.partitioner import partition_of
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.kafka import sender as sender_module
 from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig

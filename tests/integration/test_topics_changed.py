@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 from test_unreadable import is_named, readiness, unreadable  # type: ignore[import-not-found]
 
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 
 from k2_streams.cli.broker import java_program
 from k2_streams.cli.workers import LocalWorker
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.broker import LocalBroker
 
 pytestmark = pytest.mark.integration

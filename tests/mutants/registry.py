@@ -143,7 +143,7 @@ MUTANTS = (
         f"{COMMIT}test_a_stale_writer_is_refused",
         ("lake/claim.py", "        if moved:\n", "        if moved and not self.ranges:\n"),
         (
-            "core/vector.py",
+            "core/records/vector.py",
             "            if end < found.next.get(partition, 0):\n",
             "            if end < 0:\n",
         ),
@@ -265,7 +265,7 @@ MUTANTS = (
         "the tail lets rows go before the snapshot that holds them is what queries take",
         "tests/unit/test_query_hybrid.py::",
         (
-            "core/union_read.py",
+            "core/query/union_read.py",
             "        if v < part.start:\n            return B",
             "        if v < 0:\n            return B",
         ),
@@ -275,7 +275,7 @@ MUTANTS = (
         "the tail's part of an answer starts one offset behind the lake's",
         "tests/unit/test_union_read.py::",
         (
-            "core/union_read.py",
+            "core/query/union_read.py",
             "PartitionCut(None, Range(v, end), end)",
             "PartitionCut(None, Range(min(v + 1, end), end), end)",
         ),
@@ -284,14 +284,14 @@ MUTANTS = (
         "batch-boundary-in-a-verdict",
         "a run's event times are those of its whole batch",
         "tests/property/test_sequence_batch.py::",
-        ("core/sequence_batch.py", "        if whole:\n", "        if whole or at:\n"),
+        ("core/sequence/batch.py", "        if whole:\n", "        if whole or at:\n"),
     ),
     _mutant(
         "received-taken-for-missing",
         "the number behind a missing range counts as missing: a repeat becomes a row",
         "tests/property/test_sequence_model.py::",
         (
-            "core/sequence.py",
+            "core/sequence/step.py",
             "missing[index].end <= sequence:",
             "missing[index].end < sequence:",
         ),
@@ -300,7 +300,7 @@ MUTANTS = (
         "stale-taken-for-late",
         "a number below what was abandoned is accepted, though it may have been received",
         "tests/property/test_sequence_model.py::",
-        ("core/sequence.py", "elif sequence < session.floor:", "elif sequence < -1:"),
+        ("core/sequence/step.py", "elif sequence < session.floor:", "elif sequence < -1:"),
     ),
     _mutant(
         "empty-checkpoint-writes-nothing",
@@ -314,7 +314,7 @@ MUTANTS = (
         "a number that is late by exactly the horizon is still accepted",
         "tests/unit/test_sequence.py::",
         (
-            "core/horizon.py",
+            "core/sequence/horizon.py",
             "if part.since_ms + horizon_ms <= append_ms:",
             "if part.since_ms + horizon_ms < append_ms:",
         ),
@@ -324,7 +324,7 @@ MUTANTS = (
         "a run in order passes over the gaps that its times give up",
         "tests/property/test_sequence_batch.py::",
         (
-            "core/sequence_run.py",
+            "core/sequence/run.py",
             "if at < 0 or is_due(state.sessions, run.latest_append_ms, horizon_ms):",
             "if at < 0:",
         ),
@@ -334,7 +334,7 @@ MUTANTS = (
         "what is missing below a session's first is as old as the message that showed it",
         "tests/property/test_sequence_model.py::",
         (
-            "core/horizon.py",
+            "core/sequence/horizon.py",
             "    return missing[0].since_ms if missing else append_ms\n",
             "    return append_ms\n",
         ),
@@ -344,7 +344,7 @@ MUTANTS = (
         "a gap is where the message that opened it is: a range inside it is called complete",
         "tests/property/test_gap_ranges.py::",
         (
-            "core/gaps.py",
+            "core/sequence/gaps.py",
             "            previous_time_ns=event.previous_time_ns or None,\n",
             "            previous_time_ns=event.next_time_ns or None,\n",
         ),
@@ -354,7 +354,7 @@ MUTANTS = (
         "what a gap received divides nothing: a range between late numbers is never complete",
         "tests/property/test_gap_ranges.py::",
         (
-            "core/gaps.py",
+            "core/sequence/gaps.py",
             "in _divided(part, event.sequence, time_ns)",
             "in _divided(part, event.sequence, None)",
         ),
@@ -363,14 +363,14 @@ MUTANTS = (
         "top-time-of-the-whole-batch",
         "the message before a gap has the time of its run's first: only in the batch step",
         "tests/property/test_sequence_batch.py::",
-        ("core/sequence_batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
+        ("core/sequence/batch.py", "self._numbered[at + same.size - 1]", "self._numbered[at]"),
     ),
     _mutant(
         "abandoned-before-the-horizon",
         "a gap of a silent scope is abandoned before a message to come would do so",
         "tests/property/test_expiry.py::",
         (
-            "core/expiry.py",
+            "core/sequence/expiry.py",
             "    sessions = given_up(state.sessions, time_ms, horizon_ms, about)\n",
             "    sessions = given_up(state.sessions, time_ms + 50, horizon_ms, about)\n",
         ),
@@ -410,7 +410,7 @@ MUTANTS = (
         "a `|` within a name stands in an id as it is: two messages share one",
         "tests/property/test_identity.py::",
         (
-            "core/identity.py",
+            "core/records/identity.py",
             'ESCAPES = (("%", "%25"), (SEPARATOR, "%7C"))',
             'ESCAPES = (("%", "%25"),)',
         ),
@@ -420,7 +420,7 @@ MUTANTS = (
         "a number seen before is a duplicate whatever its event time: the message is lost",
         "tests/unit/test_sequence_conflicts.py::",
         (
-            "core/sessions.py",
+            "core/sequence/sessions.py",
             "        return 0 < self.last_time_ns < time_ns - tolerance_ms * 1_000_000\n",
             "        return 0 > self.last_time_ns + time_ns + tolerance_ms\n",
         ),
@@ -430,7 +430,7 @@ MUTANTS = (
         "a run of numbers seen before is not looked at for times that make them others",
         "tests/property/test_sequence_batch.py::",
         (
-            "core/sequence_batch.py",
+            "core/sequence/batch.py",
             "if tolerance_ms is None or not session.is_before(run.latest_ns, tolerance_ms):",
             "if run.latest_ns:",
         ),
@@ -440,7 +440,7 @@ MUTANTS = (
         "the first of a second count makes repeats of all that follow it within a second",
         "tests/unit/test_sequence_conflicts.py::",
         (
-            "core/sequence.py",
+            "core/sequence/step.py",
             "                return Verdict.CONFLICTING, session\n",
             "                return Verdict.CONFLICTING, msgspec.structs.replace(\n"
             "                    session, last_time_ns=time_ns\n                )\n",
@@ -460,7 +460,7 @@ MUTANTS = (
         "bucket-dropped-too-early",
         "a bucket goes when its own time to live is over, not that of its last id",
         "tests/property/test_dedup_batch.py::",
-        ("core/dedup.py", "> bucket - self.width_ms", "> bucket"),
+        ("core/dedup/ids.py", "> bucket - self.width_ms", "> bucket"),
     ),
     _mutant(
         "id-not-in-the-changelog",
@@ -504,14 +504,14 @@ MUTANTS = (
         "released-before-the-line-passed",
         "a gap is released when a line has come to it, not behind it",
         "tests/property/test_lines_model.py::",
-        ("core/lines.py", "if following <= last:", "if following < last:"),
+        ("core/lines/step.py", "if following <= last:", "if following < last:"),
     ),
     _mutant(
         "hold-a-moment-longer",
         "a gap is released after its deadline, not at it",
         "tests/property/test_lines_model.py::",
         (
-            "core/lines.py",
+            "core/lines/step.py",
             "if deadline <= now_ms]",
             "if deadline < now_ms]",
         ),
@@ -521,7 +521,7 @@ MUTANTS = (
         "gaps that are released together are said as they came about, not by their deadlines",
         "tests/property/test_lines_model.py::",
         (
-            "core/lines.py",
+            "core/lines/step.py",
             "due.sort(key=lambda at: deadlines[at])",
             "",
         ),
@@ -530,20 +530,24 @@ MUTANTS = (
         "awaits-no-other-line",
         "a gap waits only for lines that the scope has seen",
         "tests/property/test_lines_model.py::",
-        ("core/lines.py", "if name != arrival.line)", "if not name)"),
+        ("core/lines/step.py", "if name != arrival.line)", "if not name)"),
     ),
     _mutant(
         "brought-by-another-line-is-late",
         "what one line lost and another brings is late",
         "tests/property/test_lines_model.py::",
-        ("core/lines.py", "                verdict = Verdict.IN_ORDER\n", "                pass\n"),
+        (
+            "core/lines/step.py",
+            "                verdict = Verdict.IN_ORDER\n",
+            "                pass\n",
+        ),
     ),
     _mutant(
         "first-copy-counted-as-a-copy",
         "in a batch the first copies are counted as duplicates of their line, not the others",
         "tests/property/test_lines_model.py::",
         (
-            "core/lines_batch.py",
+            "core/lines/batch.py",
             "lined, session.id, ~following)",
             "lined, session.id, following)",
         ),
@@ -665,7 +669,7 @@ MUTANTS = (
         "failures count as one position only where the batches are the same: they never are",
         "tests/unit/test_record_failures.py::",
         (
-            "core/record_failures.py",
+            "core/records/record_failures.py",
             "start < before.end and before.start < end",
             "(start, end) == (before.start, before.end)",
         ),

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event
-from k2_streams.core.sequence import MAX_SEQUENCE, Message, ScopeState, Verdict, step
-from k2_streams.core.sequence_batch import Batch
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, SessionRule
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.batch import Batch
+from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, SessionRule
+from k2_streams.core.sequence.step import MAX_SEQUENCE, Message, ScopeState, Verdict, step
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.instruments import PriceDomain, positive_prices
+from k2_streams.core.enrich.instruments import PriceDomain, positive_prices
 from k2_streams.feeds import canonical_batch
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.canonical_record import TRADE, Line, read

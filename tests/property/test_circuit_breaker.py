@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core import backoff
-from k2_streams.core.circuit_breaker import (
+from k2_streams.core.load import backoff
+from k2_streams.core.load.circuit_breaker import (
     TRANSITIONS,
     TRIAL_AGAIN_S,
     Breaker,

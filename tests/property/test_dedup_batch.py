@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.dedup import (
+from k2_streams.core.dedup.ids import (
     BUCKETS,
     LIVE_BUCKETS,
     Memory,

@@ -8,8 +8,8 @@ from deferral_world import Raw, World  # type: ignore[import-not-found]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.degradation import Level
-from k2_streams.core.stream import TRADES
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime import deferred
 

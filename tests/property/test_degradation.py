@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.degradation import (
+from k2_streams.core.load.degradation import (
     CALM_LAG,
     CALM_MEMORY,
     TRANSITIONS,

@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from k2_streams.core import enrichment
-from k2_streams.core.schema import DECIMAL, TRADES
+from k2_streams.core.enrich import notional as enrichment
+from k2_streams.core.records.schema import DECIMAL, TRADES
 
 NUMBERS = st.one_of(
     st.decimals("0.001", "99999", places=3),

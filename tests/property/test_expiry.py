@@ -7,11 +7,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.events import Event, GapAbandoned
-from k2_streams.core.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
-from k2_streams.core.sequence import Message, ScopeState, Verdict, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.records.events import Event, GapAbandoned
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import Message, ScopeState, Verdict, step
 from k2_streams.runtime.gap_keeper import MAX_EXPIRED, GapKeeper
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import Table

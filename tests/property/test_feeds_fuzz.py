@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from venue_records import CONTROL, RECORDED, TRADES, decode
 
-from k2_streams.core.symbols import is_symbol
+from k2_streams.core.records.symbols import is_symbol
 from k2_streams.feeds import kraken
 from k2_streams.feeds.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
 from k2_streams.feeds.feed import FEEDS

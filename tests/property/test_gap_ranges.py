@@ -11,11 +11,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from sequence_inputs import HORIZON_MS, messages, rules
 
-from k2_streams.core.events import AnyEvent
-from k2_streams.core.lines import HOLD_MS, Arrival, release
-from k2_streams.core.lines import step as step_lined
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.lines.step import HOLD_MS, Arrival, release
+from k2_streams.core.lines.step import step as step_lined
+from k2_streams.core.records.events import AnyEvent
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.query.gaps import GapsView
 
 SCOPE, START_NS = "X:A", 1_700_000_000_000_000_000

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from query_world import T0, World, make_batch
 
-from k2_streams.core.corrections import CANCEL
-from k2_streams.core.identity import TradeId, escaped, escaped_column, trade_of
-from k2_streams.core.trade_log import expand
+from k2_streams.core.query.corrections import CANCEL
+from k2_streams.core.records.identity import TradeId, escaped, escaped_column, trade_of
+from k2_streams.core.records.log_record import expand
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.request import parse_rows
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.instruments import Instrument, Instruments, OverlapError
-from k2_streams.core.schema import DECIMAL, NAME
+from k2_streams.core.enrich.instruments import Instrument, Instruments, OverlapError
+from k2_streams.core.records.schema import DECIMAL, NAME
 from k2_streams.runtime.instruments import InstrumentsError, load
 
 TABLE = Instruments(

@@ -25,8 +25,8 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
-from k2_streams.core.stream import QUOTES, TRADES
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records.stream import QUOTES, TRADES
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.errors import VectorMissingError
 from k2_streams.lake.maintenance import doomed_by

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.line_stats import reports
-from k2_streams.core.stream import TRADES
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.lines.stats import reports
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.epoch import Epoch

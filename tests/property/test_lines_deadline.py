@@ -5,8 +5,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.line_state import Held, LineAt, Lines
-from k2_streams.core.lines import HOLD_MS, deadline_ms, deadlines_ms
+from k2_streams.core.lines.state import Held, LineAt, Lines
+from k2_streams.core.lines.step import HOLD_MS, deadline_ms, deadlines_ms
 
 NAMES = ["", "A", "B", "C"]
 SESSIONS = ["s", "t"]

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import (
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.lines.batch import Copies, Lined, stats_of
+from k2_streams.core.lines.stats import LineStats, added, alive, reports
+from k2_streams.core.lines.step import HOLD_MS, Arrival, deadline_ms, release, step
+from k2_streams.core.records.events import (
     ConflictingDuplicate,
     Event,
     GapAbandoned,
@@ -19,14 +22,11 @@ from k2_streams.core.events import (
     Late,
     Stale,
 )
-from k2_streams.core.line_stats import LineStats, added, alive, reports
-from k2_streams.core.lines import HOLD_MS, Arrival, deadline_ms, release, step
-from k2_streams.core.lines_batch import Copies, Lined, stats_of
-from k2_streams.core.scopes import exchanges_of
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict
-from k2_streams.core.sequence_batch import Batch, step_batch
-from k2_streams.core.sequence_codec import decode, encode
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.batch import Batch, step_batch
+from k2_streams.core.sequence.codec import decode, encode
+from k2_streams.core.sequence.scopes import exchanges_of
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict
 from k2_streams.state.codec import Position, decode_position, encode_position
 
 #: A gap is given up after so long: soon enough that streams have some.

@@ -21,15 +21,17 @@ from sequence_inputs import (
     tolerances,
 )
 
-from k2_streams.core import sequence, sequence_batch, sequence_run
-from k2_streams.core.sequence import Message, Verdict
-from k2_streams.core.sequence_batch import Ruled, step_batch
-from k2_streams.core.sessions import (
+from k2_streams.core.sequence import batch as sequence_batch
+from k2_streams.core.sequence import run as sequence_run
+from k2_streams.core.sequence import step as sequence
+from k2_streams.core.sequence.batch import Ruled, step_batch
+from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     SESSION_SLACK_NS,
     Counting,
     SessionRule,
 )
+from k2_streams.core.sequence.step import Message, Verdict
 
 
 def step_batches(

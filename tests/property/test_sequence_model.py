@@ -7,8 +7,7 @@ from unittest import mock
 from hypothesis import event, given, settings
 from sequence_inputs import HORIZON_MS, fold, messages, rules
 
-from k2_streams.core import sequence
-from k2_streams.core.events import (
+from k2_streams.core.records.events import (
     ConflictingDuplicate,
     GapAbandoned,
     GapFilled,
@@ -17,9 +16,10 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Step, Verdict, step
-from k2_streams.core.sequence_codec import decode, encode
-from k2_streams.core.sessions import UNKNOWN_SESSION, Session, SessionRule
+from k2_streams.core.sequence import step as sequence
+from k2_streams.core.sequence.codec import decode, encode
+from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionRule
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Step, Verdict, step
 
 
 @dataclass

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tick_model import without
 
-from k2_streams.core import events, sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.expiry import margin_ms
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.stream import TRADES
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.records import events
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.expiry import margin_ms
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing
 from k2_streams.runtime.sequencer import Judging, Sequencer

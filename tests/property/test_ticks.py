@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from query_world import T0, make_batch
 
-from k2_streams.core import ticks as ticks_module
-from k2_streams.core.ticks import DAY_NS, Ticks
+from k2_streams.core.enrich import ticks as ticks_module
+from k2_streams.core.enrich.ticks import DAY_NS, Ticks
 
 Row = tuple[str, int, str, str | None, bool]  # symbol, time, price, action, late
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 
-from k2_streams.core import events, sequence_codec, trade_log
-from k2_streams.core.dedup import hashes_of, to_bytes
-from k2_streams.core.events import Event, GapAbandoned
-from k2_streams.core.expiry import expired
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.vector import Vector
+from k2_streams.core.dedup.ids import hashes_of, to_bytes
+from k2_streams.core.records import events
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.events import Event, GapAbandoned
+from k2_streams.core.records.vector import Vector
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.expiry import expired
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES, changelog_topic
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector

@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.dedup import hashes_of
-from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.core.dedup.ids import hashes_of
+from k2_streams.core.records.stream import TRADES as STREAM
 from k2_streams.kafka import settling
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.settling import Settling

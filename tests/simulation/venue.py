@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from k2_streams.core import events, sequence_codec
-from k2_streams.core.events import Duplicates, Event
-from k2_streams.core.partitioner import partition_of
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
+from k2_streams.core.records import events
+from k2_streams.core.records.events import Duplicates, Event
+from k2_streams.core.records.partitioner import partition_of
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.feeds.feed import CANONICAL, feed
 from k2_streams.kafka.topics import RAW
 from simulation.log import BEGIN_MS, Cluster

@@ -13,7 +13,7 @@ from typing import Any
 
 from faust.types import TP
 
-from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.core.records.stream import TRADES as STREAM
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.settling import Settling

@@ -18,9 +18,10 @@ from faust.types import TP
 from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
-from k2_streams.core import sequence, sessions
-from k2_streams.core.degradation import Level
-from k2_streams.core.stream import TRADES as STREAM
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.sequence import sessions
+from k2_streams.core.sequence import step as sequence
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
 from k2_streams.runtime import checkpoint, epoch, sinking, tailing, task

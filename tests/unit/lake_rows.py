@@ -8,10 +8,10 @@ import pyarrow as pa
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
-from k2_streams.core import trade_log
-from k2_streams.core.schema import LOG
-from k2_streams.core.trade_log import LogBatch
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.schema import LOG
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Committed
 from k2_streams.lake.table import Lake

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from faust.types import TP
 from lake_rows import record
 
-from k2_streams.core import stream as streams
-from k2_streams.core import trade_log
-from k2_streams.core.circuit_breaker import BreakerPolicy
-from k2_streams.core.vector import TopicOffsets, Vector
+from k2_streams.core.load.circuit_breaker import BreakerPolicy
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records import stream as streams
+from k2_streams.core.records.vector import TopicOffsets, Vector
 from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
 from k2_streams.lake.guard import Guard

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.admission import HEAVY_UNITS, Lane, Refused, is_heavy, units_of
-from k2_streams.core.fair_shares import CALLER_SHARE, LARGE_SHARE, FairShares
+from k2_streams.core.load.admission import HEAVY_UNITS, Lane, Refused, is_heavy, units_of
+from k2_streams.core.load.fair_shares import CALLER_SHARE, LARGE_SHARE, FairShares
 
 PATIENCE_S = 10.0
 

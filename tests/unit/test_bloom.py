@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from k2_streams.core.bloom import Bloom, BloomShape, positions
-from k2_streams.core.dedup import Memory, hashes_of
+from k2_streams.core.dedup.bloom import Bloom, BloomShape, positions
+from k2_streams.core.dedup.ids import Memory, hashes_of
 
 
 def hashes(prefix: bytes, count: int) -> np.ndarray:

@@ -5,9 +5,9 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from sequencer_world import T0_MS, Raw, canonical, world
 
-from k2_streams.core.line_stats import MAX_LINE_STATS, reports
-from k2_streams.core.lines import HOLD_MS, MAX_LINES
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.lines.stats import MAX_LINE_STATS, reports
+from k2_streams.core.lines.step import HOLD_MS, MAX_LINES
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.decoding import OTHER_FEEDS
 from k2_streams.runtime.line_keeper import MAX_LINES_OF_EXCHANGE

@@ -5,9 +5,9 @@ from click.testing import CliRunner
 
 from k2_streams.cli import changelog as module
 from k2_streams.cli.changelog import changelog, named, shown
-from k2_streams.core import sequence_codec
-from k2_streams.core.sequence import Message, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import Message, step
 from k2_streams.kafka.log_reader import Record
 from k2_streams.state.codec import POSITION_KEY, BucketSum, Position, encode_position
 

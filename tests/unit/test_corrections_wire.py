@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2_streams.core.schema import LOG, ROWS
-from k2_streams.core.trade_log import message_ids, ref_message_ids
+from k2_streams.core.records.log_record import message_ids, ref_message_ids
+from k2_streams.core.records.schema import LOG, ROWS
 from k2_streams.feeds.canonical_record import TRADE, read
 from k2_streams.feeds.decoded import RawBatch, Refusal
 from k2_streams.feeds.feed import CANONICAL, feed

@@ -19,7 +19,7 @@ from k2_streams.cli.letter_list import (
     row_of,
 )
 from k2_streams.cli.main import main
-from k2_streams.core.stream import QUOTES, TRADES
+from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.epoch import dead_letter
 

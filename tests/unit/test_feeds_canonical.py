@@ -6,8 +6,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from k2_streams.core.schema import ROWS
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.records.schema import ROWS
+from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.decoded import MAX_VALUE_BYTES, RawBatch
 from k2_streams.feeds.feed import CANONICAL, Kind, UnknownFeedError, feed
 

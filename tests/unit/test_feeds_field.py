@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from venue_records import APPEND_MS, STAMP, TRADES, decode
 
-from k2_streams.core.instruments import EVERY_SYMBOL, Instrument, Instruments, PriceDomain
-from k2_streams.core.symbols import is_symbol
+from k2_streams.core.enrich.instruments import EVERY_SYMBOL, Instrument, Instruments, PriceDomain
+from k2_streams.core.records.symbols import is_symbol
 from k2_streams.feeds.decoded import Kind, RawBatch
 from k2_streams.feeds.description import OTHER_EVENT
 from k2_streams.feeds.feed import FEEDS

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from venue_records import BINANCE, DATA, HITBTC_LINES, VENUES, Run, records
 
-from k2_streams.core.sequence import Verdict
+from k2_streams.core.sequence.step import Verdict
 from k2_streams.feeds.decoded import Kind
 from k2_streams.feeds.recordings import read
 

@@ -17,7 +17,7 @@ from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.feeds.recordings import read
 
 MODULE = '''
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 from k2_streams.feeds.keys import agreeing
 from k2_streams.feeds.messages import Message, Trade, collect

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.schema import QUOTE_ROWS
+from k2_streams.core.records.schema import QUOTE_ROWS
 from k2_streams.feeds.canonical_quotes import QUOTE
 from k2_streams.feeds.canonical_record import read
 from k2_streams.feeds.decoded import Decoded, Kind, RawBatch, Refusal

@@ -9,8 +9,8 @@ from faust.types import TP
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
-from k2_streams.core.tail_room import DiskBound, holds_source, used_share
-from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
+from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.query.tail import Tail
 from k2_streams.runtime import watchdog as watchdog_module
 from k2_streams.runtime.gate import FlowGate

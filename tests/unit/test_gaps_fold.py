@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.events import (
+from k2_streams.core.records.events import (
     Duplicates,
     GapAbandoned,
     GapFilled,
@@ -12,9 +12,9 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.gaps import ABANDONED, FILLED, OPEN, GapLedger, without
-from k2_streams.core.sequence import Message, ScopeState, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.sequence.gaps import ABANDONED, FILLED, OPEN, GapLedger, without
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import Message, ScopeState, step
 
 SCOPE = "X:A"
 HOUR_NS = 3_600_000_000_000

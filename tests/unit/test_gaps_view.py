@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.events import Duplicates, GapOpened
+from k2_streams.core.records.events import Duplicates, GapOpened
 from k2_streams.query.gaps import GapsView
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2_streams.core.dedup import from_bytes, hashes_of, to_bytes
+from k2_streams.core.dedup.ids import from_bytes, hashes_of, to_bytes
 from k2_streams.state import ids_codec
 from k2_streams.state.codec import StateFormatError
 from k2_streams.state.ids_codec import decode_ids, encode_ids

@@ -7,8 +7,8 @@ import pytest
 from full_disk import FullDisk
 from rocksdict import Options, Rdict
 
-from k2_streams.core.bloom import Hashes
-from k2_streams.core.dedup import Memory, Window, hashes_of, step_batch, to_bytes
+from k2_streams.core.dedup.bloom import Hashes
+from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch, to_bytes
 from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
 from k2_streams.state.codec import BucketSum
 from k2_streams.state.ids import IdTable

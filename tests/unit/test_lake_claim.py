@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.claim import Claim, goes_back
 from k2_streams.lake.errors import TopicChangedError, VectorMovedError
 

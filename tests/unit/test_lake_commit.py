@@ -11,7 +11,7 @@ from lake_rows import TOPIC_ID, World, append, places_of, record, table_of
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from sqlalchemy.exc import OperationalError
 
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import (
     CommitUnknownError,

@@ -22,8 +22,8 @@ import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.schema import DECIMAL, MICROS, TRADES
-from k2_streams.core.vector import Range
+from k2_streams.core.records.schema import DECIMAL, MICROS, TRADES
+from k2_streams.core.records.vector import Range
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery

@@ -9,8 +9,8 @@ from lake_rows import TOPIC_ID, World, record, table_of
 from pyiceberg.types import StringType
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import TRADES
-from k2_streams.core.vector import Range
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.schema import description_of
 from k2_streams.lake.table import Lake

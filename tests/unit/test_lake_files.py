@@ -11,10 +11,10 @@ import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World, record, table_of
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
-from k2_streams.core import stream
-from k2_streams.core.schema import TRADES
-from k2_streams.core.trade_log import expand
-from k2_streams.core.vector import Range
+from k2_streams.core.records import stream
+from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.schema import TRADES
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.rows import gather
 from k2_streams.lake.schema import description_of
 

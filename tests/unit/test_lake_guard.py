@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from k2_streams.core.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.lake.guard import Guard, LakeLeftAloneError
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from lake_rows import World, append, places_of, record, table_of
 
-from k2_streams.core.vector import Vector
+from k2_streams.core.records.vector import Vector
 from k2_streams.lake.errors import (
     LakeUnavailableError,
     SnapshotNotFoundError,

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import NOON_NS, World, append, record, table_of
 
-from k2_streams.core.stream import TRADES
-from k2_streams.core.vector import Range
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import SnapshotNotFoundError, TableMismatchError
 from k2_streams.lake.plan import Filter, Planner
 from k2_streams.lake.schema import description_of

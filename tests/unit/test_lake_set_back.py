@@ -6,7 +6,7 @@ import pytest
 from lake_rows import World, append, places_of, record, table_of
 from sink_world import SinkWorld
 
-from k2_streams.core.vector import VectorOf
+from k2_streams.core.records.vector import VectorOf
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import VectorMissingError, VectorMovedError
 

@@ -4,7 +4,7 @@ import pytest
 from lake_rows import TOPIC_ID, World, places_of, record
 from pyiceberg.exceptions import CommitStateUnknownException
 
-from k2_streams.core.vector import Range
+from k2_streams.core.records.vector import Range
 from k2_streams.lake import sink as lake_sink
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import CommitUnknownError, VectorMovedError

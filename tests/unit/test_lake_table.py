@@ -12,8 +12,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from k2_streams.cli.oracle import vectors_check
-from k2_streams.core.stream import TRADES
-from k2_streams.core.vector import Vector
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import Vector
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.config import LakeConfig

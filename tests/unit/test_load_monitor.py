@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime import load_monitor

@@ -5,7 +5,7 @@ import asyncio
 from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.runtime import ownership
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ownership import Ownership

@@ -5,7 +5,7 @@ from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.core.partitioner import murmur2, partition_of, partitions_of
+from k2_streams.core.records.partitioner import murmur2, partition_of, partitions_of
 
 
 @settings(deadline=None)

@@ -9,10 +9,10 @@ import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, World, make_batch
 from tick_model import with_ticks
 
-from k2_streams.core.events import GapFilled, GapOpened
-from k2_streams.core.schema import TRADES
-from k2_streams.core.trade_log import expand
-from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.core.records.events import GapFilled, GapOpened
+from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.schema import TRADES
+from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake

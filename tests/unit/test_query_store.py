@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from query_world import T0, FileLake, World
 
-from k2_streams.core.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.lake.guard import Guard
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.union_read import Cut, cut_at, cut_now
-from k2_streams.core.vector import Range, Vector
+from k2_streams.core.query.union_read import Cut, cut_at, cut_now
+from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.standing import Standing
 from k2_streams.query.symbols import slice_from

@@ -3,10 +3,10 @@
 import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 
-from k2_streams.core import stream
-from k2_streams.core.schema import TRADES
-from k2_streams.core.trade_log import expand
-from k2_streams.core.vector import Range, TopicOffsets, Vector
+from k2_streams.core.records import stream
+from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.schema import TRADES
+from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.query.selection import Selection
 from k2_streams.query.tail import Tail, TailMovedError
 from k2_streams.query.tail_rows import select

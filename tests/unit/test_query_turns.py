@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from k2_streams.core.admission import HEAVY_UNITS
+from k2_streams.core.load.admission import HEAVY_UNITS
 from k2_streams.query import turns as module
 from k2_streams.query.errors import BusyError
 from k2_streams.query.turns import HEAVY_TURNS, LIGHT_TURNS, Turns

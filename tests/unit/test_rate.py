@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from k2_streams.core.rate import TokenBucket
+from k2_streams.core.load.rate import TokenBucket
 
 
 def test_over_any_time_no_more_than_the_rate_and_one_bucket() -> None:

@@ -1,6 +1,6 @@
 """When the record at fault is looked for: three failures at one position, whatever its batches."""
 
-from k2_streams.core.record_failures import FAILURES_MAX, ISOLATED_RECORDS, RecordFailures
+from k2_streams.core.records.record_failures import FAILURES_MAX, ISOLATED_RECORDS, RecordFailures
 
 SOURCE, DEFERRED = "raw", "deferred"
 

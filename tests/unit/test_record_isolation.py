@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequencer_world import Raw, World, canonical, spot, world
 
-from k2_streams.core.record_failures import FAILURES_MAX, RecordFailures
+from k2_streams.core.records.record_failures import FAILURES_MAX, RecordFailures
 from k2_streams.failpoints import arm, parse
 from k2_streams.feeds.canonical import Canonical
 from k2_streams.feeds.feed import FEEDS, Decoded, RawBatch
@@ -139,7 +139,7 @@ def test_what_only_its_checkpoint_could_not_encode_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a record is looked for, what each brings about is encoded on trial."""
-    from k2_streams.core import trade_log  # noqa: PLC0415 - patched here alone
+    from k2_streams.core.records import log_record as trade_log  # noqa: PLC0415 - patched here alone
 
     encode = trade_log.encode
 

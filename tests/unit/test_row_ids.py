@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.stream import QUOTES, TRADES, Stream
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.records.stream import QUOTES, TRADES, Stream
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.kafka.log_reader import Record

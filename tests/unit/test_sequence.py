@@ -3,8 +3,17 @@
 import msgspec
 import pytest
 
-from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened, Late, Reset, Stale
-from k2_streams.core.sequence import (
+from k2_streams.core.records.events import (
+    Event,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Reset,
+    Stale,
+)
+from k2_streams.core.sequence.sessions import MAX_SESSIONS, Missing, SessionRule
+from k2_streams.core.sequence.step import (
     ACCEPTED,
     MAX_MISSING,
     MAX_SEQUENCE,
@@ -15,7 +24,6 @@ from k2_streams.core.sequence import (
     Verdict,
     step,
 )
-from k2_streams.core.sessions import MAX_SESSIONS, Missing, SessionRule
 
 HOUR_NS = 3_600_000_000_000
 START_NS = 1_700_000_000_000_000_000

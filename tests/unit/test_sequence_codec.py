@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from k2_streams.core.line_state import Held, LineAt, Lines
-from k2_streams.core.sequence import MAX_SEQUENCE, Counters, ScopeState
-from k2_streams.core.sequence_codec import SequenceFormatError, decode, encode
-from k2_streams.core.sessions import Missing, Session
+from k2_streams.core.lines.state import Held, LineAt, Lines
+from k2_streams.core.sequence.codec import SequenceFormatError, decode, encode
+from k2_streams.core.sequence.sessions import Missing, Session
+from k2_streams.core.sequence.step import MAX_SEQUENCE, Counters, ScopeState
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from k2_streams.core.events import ConflictingDuplicate, Duplicates
-from k2_streams.core.gaps import MAX_CONFLICTS, GapLedger
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.records.events import ConflictingDuplicate, Duplicates
+from k2_streams.core.sequence.gaps import MAX_CONFLICTS, GapLedger
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.query.gaps import GapsView
 

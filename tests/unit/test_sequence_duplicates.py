@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.duplicates import MAX_RANGES, DuplicateCounter
-from k2_streams.core.events import Duplicates, encode
+from k2_streams.core.dedup.duplicates import MAX_RANGES, DuplicateCounter
+from k2_streams.core.records.events import Duplicates, encode
 
 
 def counter_of(*ranges: tuple[int, int]) -> DuplicateCounter:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, step
-from k2_streams.core.sessions import (
+from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     MAX_SESSIONS,
     UNKNOWN_SESSION,
@@ -13,6 +12,7 @@ from k2_streams.core.sessions import (
     SessionRule,
     place,
 )
+from k2_streams.core.sequence.step import Message, ScopeState, Step, Verdict, step
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.dedup import Memory, Window
-from k2_streams.core.instruments import Instrument, Instruments, PriceDomain
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.stream import TRADES
+from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.enrich.instruments import Instrument, Instruments, PriceDomain
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.epoch import Epoch

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k2_streams.core.degradation import Level, Policy, Trigger
+from k2_streams.core.load.degradation import Level, Policy, Trigger
 from k2_streams.runtime.memory import query_limit_bytes
 from k2_streams.runtime.settings import SettingsError, from_environment
 

@@ -8,8 +8,8 @@ import lake_rows
 import pytest
 from sink_world import T0_MS, SinkWorld
 
-from k2_streams.core.circuit_breaker import BreakerState
-from k2_streams.core.vector import Range
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.runtime import sinking

@@ -7,8 +7,8 @@ import pytest
 from full_disk import FullDisk
 from rocksdict import Rdict
 
-from k2_streams.core import sequence_codec
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
 from k2_streams.state.codec import (
     POSITION_KEY,

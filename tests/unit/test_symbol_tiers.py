@@ -15,7 +15,7 @@ from k2_streams.cli.produce_job import _moments, settle
 from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import Plan, Synthetic
 from k2_streams.cli.truth import Header, Truth
-from k2_streams.core.tiers import parse as tier_table
+from k2_streams.core.load.tiers import parse as tier_table
 
 TIERS = SymbolTiers((5, 20), (0.05, 0.25))
 

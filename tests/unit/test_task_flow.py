@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo

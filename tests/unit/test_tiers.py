@@ -2,7 +2,7 @@
 
 import pytest
 
-from k2_streams.core.tiers import DEFAULT_TABLE, TierTableError, parse
+from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTableError, parse
 from k2_streams.runtime.overload import Tiers
 from k2_streams.runtime.settings import OverloadSettings
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from k2_streams.core.stream import TRADES
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.topics import TopicInfo, problems_of, stream_topics
 
 SPECS = stream_topics(TRADES, "k2", 4)

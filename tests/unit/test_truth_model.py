@@ -9,9 +9,9 @@ from k2_streams.cli.expected import MAX_RANGES, Expected, SessionTruth, ranges_o
 from k2_streams.cli.messages import Encoder, Names
 from k2_streams.cli.stream import SyntheticStream
 from k2_streams.cli.synthetic import Plan, Synthetic
-from k2_streams.core import events as ev
-from k2_streams.core.sequence import Message, Verdict, step
-from k2_streams.core.sessions import SessionRule
+from k2_streams.core.records import events as ev
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import Message, Verdict, step
 
 
 def fed(*numbers: int, bad: tuple[int, ...] = (), session: str = "0") -> Expected:

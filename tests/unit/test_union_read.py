@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.core.union_read import Ahead, Behind, Cut, cut_at, cut_now
-from k2_streams.core.vector import Range
+from k2_streams.core.query.union_read import Ahead, Behind, Cut, cut_at, cut_now
+from k2_streams.core.records.vector import Range
 
 offset = st.integers(0, 8)
 held = st.dictionaries(st.integers(0, 2), offset, max_size=3)

@@ -9,7 +9,7 @@ import pytest
 from k2_streams.cli.expected import Expected
 from k2_streams.cli.found_events import FoundEvents, FoundLetters
 from k2_streams.cli.truth import Header, Position, Truth, session_line
-from k2_streams.core import events as ev
+from k2_streams.core.records import events as ev
 
 
 def truth(alone: bool = True, reasons: dict[str, int] | None = None) -> Truth:

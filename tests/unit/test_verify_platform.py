@@ -15,7 +15,7 @@ from k2_streams.cli import platform
 from k2_streams.cli.platform import HttpPlatform, NotReachedError, lake_rows, wait_for_lake
 from k2_streams.cli.verify import verify
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.vector import Range
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 

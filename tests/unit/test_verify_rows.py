@@ -10,8 +10,8 @@ import pytest
 from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.found_rows import FoundRows, columns_of
 from k2_streams.cli.truth import Header, Position, Truth, session_line
-from k2_streams.core import stream
-from k2_streams.core.schema import TRADES
+from k2_streams.core.records import stream
+from k2_streams.core.records.schema import TRADES
 
 SCHEMA = pa.schema([TRADES.field(name) for name in columns_of(stream.TRADES)])
 

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from web_support import META, trades_table
 
-from k2_streams.core.gaps import Gap
+from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import GapsMeta
 from k2_streams.query.token import Token
 from k2_streams.web import formats

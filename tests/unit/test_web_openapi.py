@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from web_node import served
 from web_support import application
 
-from k2_streams.core.stream import TRADES
-from k2_streams.core.symbols import is_symbol
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.symbols import is_symbol
 from k2_streams.query.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.query.token import Token
 from k2_streams.web.formats import encode_json

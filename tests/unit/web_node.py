@@ -8,8 +8,8 @@ from aiohttp import web
 from lake_rows import NOON_NS, record, table_of
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.events import GapFilled, GapOpened, Late
-from k2_streams.core.vector import Range
+from k2_streams.core.records.events import GapFilled, GapOpened, Late
+from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig

@@ -8,9 +8,9 @@ import pyarrow as pa
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from k2_streams.core import stream
-from k2_streams.core.line_stats import LineReport
-from k2_streams.core.schema import TRADES
+from k2_streams.core.lines.stats import LineReport
+from k2_streams.core.records import stream
+from k2_streams.core.records.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import LinesFound, Readiness, Services

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from k2_streams.core.identity import TradeId
+from k2_streams.core.records.identity import TradeId
 
 CANCEL = "cancel"
 CORRECT = "correct"

@@ -27,8 +27,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from k2_streams.core.events import Event, GapAbandoned, GapFilled, GapOpened
-from k2_streams.core.horizon import (
+from k2_streams.core.lines.state import Lines
+from k2_streams.core.records.events import Event, GapAbandoned, GapFilled, GapOpened
+from k2_streams.core.sequence.events import MessageEvents
+from k2_streams.core.sequence.horizon import (
     LATE_HORIZON_MS,
     abandon,
     given_up,
@@ -36,9 +38,7 @@ from k2_streams.core.horizon import (
     since_ms_above,
     since_ms_below,
 )
-from k2_streams.core.line_state import Lines
-from k2_streams.core.sequence_events import MessageEvents
-from k2_streams.core.sessions import (
+from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     DEFAULT_SESSION,
     MAX_SESSIONS,

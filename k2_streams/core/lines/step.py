@@ -17,12 +17,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from k2_streams.core.events import SMALL_GAP_MAX, Event, GapAbandoned, GapFilled, GapOpened, Late
-from k2_streams.core.horizon import LATE_HORIZON_MS
-from k2_streams.core.line_state import Held, LineAt, Lines
-from k2_streams.core.sequence import Message, ScopeState, Step, Verdict, counted
-from k2_streams.core.sequence import step as step_plain
-from k2_streams.core.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
+from k2_streams.core.lines.state import Held, LineAt, Lines
+from k2_streams.core.records.events import (
+    SMALL_GAP_MAX,
+    Event,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+)
+from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
+from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
+from k2_streams.core.sequence.step import Message, ScopeState, Step, Verdict, counted
+from k2_streams.core.sequence.step import step as step_plain
 
 #: How long a line may be silent before nothing is expected of it.
 HOLD_MS = 60_000

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from k2_streams.core.degradation import Level, Signals
+from k2_streams.core.load.degradation import Level, Signals
 
 
 class LevelChanged(

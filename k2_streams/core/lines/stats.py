@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from k2_streams.core.lines import HOLD_MS
+from k2_streams.core.lines.step import HOLD_MS
 
 #: Lines that a partition keeps figures of, over all exchanges: those seen last.
 MAX_LINE_STATS = 64

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from k2_streams.core.horizon import is_due
-from k2_streams.core.sequence import Counters, ScopeState, Verdict
-from k2_streams.core.sessions import (
+from k2_streams.core.sequence.horizon import is_due
+from k2_streams.core.sequence.sessions import (
     RESET_SILENCE_NS,
     Session,
     SessionRule,
@@ -20,6 +19,7 @@ from k2_streams.core.sessions import (
     fell,
     goes_by_time,
 )
+from k2_streams.core.sequence.step import Counters, ScopeState, Verdict
 
 _START = attrgetter("start")
 

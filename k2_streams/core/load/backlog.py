@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from k2_streams.core.degradation import Level, defers
+from k2_streams.core.load.degradation import Level, defers
 
 #: The tier of what is never put off: a record without a scope's key is no part of any order.
 NO_TIER = 0

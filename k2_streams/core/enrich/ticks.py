@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.enrichment import plain
+from k2_streams.core.enrich.notional import plain
 
 UP, DOWN, SAME = "up", "down", "same"
 

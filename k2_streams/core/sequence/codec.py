@@ -7,7 +7,7 @@ they are read, and not written any more.
 
 import msgspec
 
-from k2_streams.core.sequence import ScopeState
+from k2_streams.core.sequence.step import ScopeState
 
 PLAIN, LINED = 5, 6
 _ENCODER = msgspec.msgpack.Encoder()

@@ -15,14 +15,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event
-from k2_streams.core.horizon import is_due
-from k2_streams.core.line_state import LineAt, Lines
-from k2_streams.core.line_stats import LineKey, LineStats, alive
-from k2_streams.core.lines import MAX_LINES, Arrival, step
-from k2_streams.core.sequence import ACCEPTED, Counters, Message, ScopeState, Verdict
-from k2_streams.core.sessions import (
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.lines.state import LineAt, Lines
+from k2_streams.core.lines.stats import LineKey, LineStats, alive
+from k2_streams.core.lines.step import MAX_LINES, Arrival, step
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.horizon import is_due
+from k2_streams.core.sequence.sessions import (
     RESET_SILENCE_NS,
     Counting,
     Session,
@@ -30,6 +29,7 @@ from k2_streams.core.sessions import (
     begins_ns,
     goes_by_time,
 )
+from k2_streams.core.sequence.step import ACCEPTED, Counters, Message, ScopeState, Verdict
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]

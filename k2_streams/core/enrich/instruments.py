@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.enrichment import notional, plain
-from k2_streams.core.schema import DECIMAL
+from k2_streams.core.enrich.notional import notional, plain
+from k2_streams.core.records.schema import DECIMAL
 
 #: Wide enough that nothing done with a `DECIMAL` rounds.
 _EXACT = Context(prec=2 * DECIMAL.precision)

@@ -8,10 +8,10 @@ event's origin, since no message caused it (`source_offset` -1, no event time).
 
 import msgspec
 
-from k2_streams.core.events import Event, GapAbandoned
-from k2_streams.core.horizon import given_up, is_due
-from k2_streams.core.sequence import ScopeState
-from k2_streams.core.sequence_events import MessageEvents
+from k2_streams.core.records.events import Event, GapAbandoned
+from k2_streams.core.sequence.events import MessageEvents
+from k2_streams.core.sequence.horizon import given_up, is_due
+from k2_streams.core.sequence.step import ScopeState
 
 #: No gap: nothing ages.
 NEVER_MS = 0

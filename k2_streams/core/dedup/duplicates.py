@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from k2_streams.core.events import Duplicates
+from k2_streams.core.records.events import Duplicates
 
 #: Ranges in one event: 10,000 take at most 420 KB of JSON, well under a record's limit of 1 MiB.
 MAX_RANGES = 10_000

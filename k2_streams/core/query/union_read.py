@@ -15,7 +15,7 @@ has seen, so a snapshot seen later never holds less than what was evicted (V >= 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from k2_streams.core.vector import Range
+from k2_streams.core.records.vector import Range
 
 
 @dataclass(frozen=True, slots=True)

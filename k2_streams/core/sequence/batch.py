@@ -14,20 +14,20 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.core.duplicates import DuplicateCounter
-from k2_streams.core.events import Event
-from k2_streams.core.horizon import LATE_HORIZON_MS
-from k2_streams.core.lines_batch import Alive, Lined, ScopePart, Stepper
-from k2_streams.core.scopes import exchanges_of
-from k2_streams.core.sequence import ACCEPTED, Message, ScopeState, Verdict, step
-from k2_streams.core.sequence_run import Run, Same, alike, extended, repeated
-from k2_streams.core.sessions import (
+from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.lines.batch import Alive, Lined, ScopePart, Stepper
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
+from k2_streams.core.sequence.run import Run, Same, alike, extended, repeated
+from k2_streams.core.sequence.scopes import exchanges_of
+from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     DEFAULT_SESSION,
     Counting,
     Session,
     SessionRule,
 )
+from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
 
 #: Up to so many scopes a sort by radix orders them: numpy has it for 16-bit integers only.
 _RADIX_SCOPES = 2**16

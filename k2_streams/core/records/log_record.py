@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.identity import BY_TRADE_ID, SEPARATOR, escaped_column
-from k2_streams.core.schema import MICROS
-from k2_streams.core.stream import TRADES, Stream
+from k2_streams.core.records.identity import BY_TRADE_ID, SEPARATOR, escaped_column
+from k2_streams.core.records.schema import MICROS
+from k2_streams.core.records.stream import TRADES, Stream
 
 #: 2 since rows may correct others: who cannot read that must not pass over it.
 VERSION = b"2"
@@ -97,7 +97,7 @@ def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
 
     Made from the data, never at random: the same trade has the same id whenever it is read again.
     A correction that repeats the id of the trade it changes is not that trade: its id is not used.
-    Names and ids are escaped (`core.identity`), so that no two messages share an id.
+    Names and ids are escaped (`core.records.identity`), so that no two messages share an id.
     """
 
     def text(name: str) -> pa.Array:

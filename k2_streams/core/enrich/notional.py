@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.schema import DECIMAL
+from k2_streams.core.records.schema import DECIMAL
 
 #: Nine digits before and nine behind the point: nearly every venue's prices and sizes.
 _NARROW = pa.decimal128(18, 9)

@@ -13,8 +13,8 @@ lowest of it.
 
 import msgspec
 
-from k2_streams.core.sequence_events import MessageEvents
-from k2_streams.core.sessions import Missing, Session
+from k2_streams.core.sequence.events import MessageEvents
+from k2_streams.core.sequence.sessions import Missing, Session
 
 #: Seven days: as long as the raw topic keeps what was sent.
 LATE_HORIZON_MS = 7 * 86_400_000

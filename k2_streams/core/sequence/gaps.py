@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from k2_streams.core.events import (
+from k2_streams.core.records.events import (
     AnyEvent,
     ConflictingDuplicate,
     Duplicates,
@@ -24,7 +24,7 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.scopes import exchange_of, symbol_of
+from k2_streams.core.sequence.scopes import exchange_of, symbol_of
 
 OPEN, FILLED, ABANDONED = "open", "filled", "abandoned"
 #: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 a scope), closed ones here.

@@ -24,7 +24,7 @@ import mmh3
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.core.bloom import BloomShape, Bools, Hashes
+from k2_streams.core.dedup.bloom import BloomShape, Bools, Hashes
 
 #: Buckets in a time to live; one more is live, since the first and the last are cut.
 BUCKETS = 8

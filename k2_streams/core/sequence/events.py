@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from k2_streams.core.events import (
+from k2_streams.core.records.events import (
     SMALL_GAP_MAX,
     ConflictingDuplicate,
     Event,
@@ -13,7 +13,7 @@ from k2_streams.core.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.sessions import UNKNOWN_SESSION, Missing
+from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Missing
 
 
 class MessageEvents:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from k2_streams.core import schema
+from k2_streams.core.records import schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)

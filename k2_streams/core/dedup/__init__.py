@@ -1,0 +1,1 @@
+"""Trades that an id identifies: which are repeats."""

@@ -1,0 +1,1 @@
+"""What is added to a row: notional values and tick directions."""

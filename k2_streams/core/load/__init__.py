@@ -1,0 +1,1 @@
+"""What happens under load: levels, tiers, the backlog, breakers, rates, admission."""

@@ -1,0 +1,1 @@
+"""What a hybrid answer is made of: the cut between lake and tail, and corrections."""

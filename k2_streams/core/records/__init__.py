@@ -1,0 +1,1 @@
+"""What logs and topics hold: streams, schemas, batches, events, offset vectors."""
