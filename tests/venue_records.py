@@ -9,9 +9,9 @@ import numpy as np
 from k2_streams.core.sequence.batch import Batch, step_batch
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.sequence.step import ScopeState, Verdict
-from k2_streams.feeds.decoded import Decoded, Kind, RawBatch
+from k2_streams.feeds.decoding.decoded import Decoded, Kind, RawBatch
 from k2_streams.feeds.feed import FEEDS, Feeds, feed
-from k2_streams.feeds.recordings import Recorded, read
+from k2_streams.feeds.recordings.readers import Recorded, read
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 VENUES = DATA / "venue-messages"

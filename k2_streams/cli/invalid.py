@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-#: A raw record's value may be this long (`feeds.decoded.MAX_VALUE_BYTES`, said here again: what a
+#: A raw record's value may be this long (`feeds.decoding.decoded.MAX_VALUE_BYTES`, said here
+#: again: what a
 #: test expects does not come from what it tests).
 _LONGEST_VALUE_BYTES = 262_144
 #: A number that would open an enormous gap, were it taken for its scope's.

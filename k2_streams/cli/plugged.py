@@ -12,7 +12,7 @@ from k2_streams.cli.expected_messages import Said, Traded
 from k2_streams.cli.recorded import Told
 from k2_streams.cli.recorded_trades import RecordedError, Trade
 from k2_streams.cli.streams import worth
-from k2_streams.feeds.decoded import Kind, RawBatch
+from k2_streams.feeds.decoding.decoded import Kind, RawBatch
 from k2_streams.feeds.description import Identity
 from k2_streams.feeds.feed import Feed
 

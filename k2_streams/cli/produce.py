@@ -32,8 +32,8 @@ from k2_streams.cli.sending import Outcome, send_all
 from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import STREAMS
-from k2_streams.feeds.recordings import FEEDS, Recorded, RecordingError
-from k2_streams.feeds.recordings import read as read_recording
+from k2_streams.feeds.recordings.readers import FEEDS, Recorded, RecordingError
+from k2_streams.feeds.recordings.readers import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
 from k2_streams.kafka.topics import TopicConfigurationError, TopicSpec, stream_topics
 

@@ -23,8 +23,8 @@ from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.feeds.decoding.keys import EXCHANGE
 from k2_streams.feeds.feed import CANONICAL
-from k2_streams.feeds.keys import EXCHANGE
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from k2_streams.feeds.asx_csv import AsxCsv
-from k2_streams.feeds.binance import Binance
-from k2_streams.feeds.bybit import BybitV5
-from k2_streams.feeds.canonical import Canonical
-from k2_streams.feeds.coinbase_advanced import CoinbaseAdvanced
-from k2_streams.feeds.coinbase_exchange import CoinbaseExchange
-from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch, Reason, shown
+from k2_streams.feeds.canonical.feed import Canonical
+from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch, Reason, shown
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.hitbtc import HitbtcV2
-from k2_streams.feeds.kraken import KrakenV1
+from k2_streams.feeds.venues.asx_csv import AsxCsv
+from k2_streams.feeds.venues.binance import Binance
+from k2_streams.feeds.venues.bybit import BybitV5
+from k2_streams.feeds.venues.coinbase_advanced import CoinbaseAdvanced
+from k2_streams.feeds.venues.coinbase_exchange import CoinbaseExchange
+from k2_streams.feeds.venues.hitbtc import HitbtcV2
+from k2_streams.feeds.venues.kraken import KrakenV1
 
 __all__ = [
     "CANONICAL",

@@ -12,10 +12,10 @@ import pyarrow as pa
 from k2_streams.core.enrich.instruments import PriceDomains
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.failpoints import failpoint
-from k2_streams.feeds.decoded import Bad, Decoded, Kind, RawBatch
+from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch
+from k2_streams.feeds.decoding.merged import Part, merged
 from k2_streams.feeds.description import Description
 from k2_streams.feeds.feed import CANONICAL, Feeds, UnknownFeedError, feed
-from k2_streams.feeds.merged import Part, merged
 from k2_streams.runtime.headers import feed_names
 from k2_streams.runtime.processing_error import ProcessingError
 

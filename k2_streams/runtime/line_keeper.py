@@ -13,7 +13,7 @@ from k2_streams.core.lines.step import HOLD_MS, MAX_LINES, deadline_ms, release
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.feeds.decoded import Decoded
+from k2_streams.feeds.decoding.decoded import Decoded
 from k2_streams.runtime.epoch import Standing
 from k2_streams.runtime.headers import LINE, last_header
 from k2_streams.state.table import Table

@@ -9,8 +9,8 @@ from k2_streams.core.load.backlog import NO_TIER
 from k2_streams.core.load.degradation import Level
 from k2_streams.core.load.rate import TokenBucket
 from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTable, TierTableError, parse
-from k2_streams.feeds import keys
-from k2_streams.feeds.decoded import MAX_VALUE_BYTES
+from k2_streams.feeds.decoding import keys
+from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES
 from k2_streams.runtime.settings import OverloadSettings
 from k2_streams.runtime.text_files import ENCODING, encoding_error
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.core.records.symbols import is_symbol
-from k2_streams.feeds.decoded import (
+from k2_streams.feeds.decoding.decoded import (
     MAX_AHEAD_NS,
     MAX_INT64,
     MIN_EVENT_TIME_NS,
@@ -18,9 +18,9 @@ from k2_streams.feeds.decoded import (
     RawBatch,
     Reason,
 )
+from k2_streams.feeds.decoding.keys import parse
 from k2_streams.feeds.description import Identity
 from k2_streams.feeds.feed import Feed
-from k2_streams.feeds.keys import parse
 
 Sample = tuple[bytes | None, bytes | None]
 

@@ -17,7 +17,7 @@ from k2_streams.kafka.topics import DEAD_LETTER, RAW
 pytestmark = pytest.mark.integration
 
 PLUGIN = """
-from k2_streams.feeds.canonical import Canonical
+from k2_streams.feeds.canonical.feed import Canonical
 
 
 class Fragile(Canonical):

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from k2_streams.core.enrich.instruments import PriceDomain, positive_prices
-from k2_streams.feeds import canonical_batch
-from k2_streams.feeds.canonical import Canonical
-from k2_streams.feeds.canonical_record import TRADE, Line, read
-from k2_streams.feeds.canonical_record import outcome as outcome_of
-from k2_streams.feeds.decoded import Decoded, Kind, RawBatch, Refusal
+from k2_streams.feeds.canonical import batch as canonical_batch
+from k2_streams.feeds.canonical.feed import Canonical
+from k2_streams.feeds.canonical.record import TRADE, Line, read
+from k2_streams.feeds.canonical.record import outcome as outcome_of
+from k2_streams.feeds.decoding.decoded import Decoded, Kind, RawBatch, Refusal
 
 APPEND_MS = 1_723_161_255_342
 TIME_NS = APPEND_MS * 1_000_000

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from venue_records import CONTROL, RECORDED, TRADES, decode
 
 from k2_streams.core.records.symbols import is_symbol
-from k2_streams.feeds import kraken
-from k2_streams.feeds.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
+from k2_streams.feeds.decoding.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.feeds.recordings import read
+from k2_streams.feeds.recordings.readers import read
+from k2_streams.feeds.venues import kraken
 
 log = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("K2_FUZZ_SECONDS", "0"))

@@ -7,9 +7,9 @@ faults together must follow from what it says of each alone.
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from k2_streams.feeds.canonical_quotes import QUOTE
-from k2_streams.feeds.canonical_record import TRADE, read
-from k2_streams.feeds.decoded import Refusal
+from k2_streams.feeds.canonical.quotes import QUOTE
+from k2_streams.feeds.canonical.record import TRADE, read
+from k2_streams.feeds.decoding.decoded import Refusal
 
 APPEND_MS = 1_723_161_255_342
 TIME_NS = APPEND_MS * 1_000_000

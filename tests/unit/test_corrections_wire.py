@@ -8,8 +8,8 @@ import pytest
 
 from k2_streams.core.records.log_record import message_ids, ref_message_ids
 from k2_streams.core.records.schema import LOG, ROWS
-from k2_streams.feeds.canonical_record import TRADE, read
-from k2_streams.feeds.decoded import RawBatch, Refusal
+from k2_streams.feeds.canonical.record import TRADE, read
+from k2_streams.feeds.decoding.decoded import RawBatch, Refusal
 from k2_streams.feeds.feed import CANONICAL, feed
 
 T0 = 1_700_000_000_000_000_000

@@ -6,9 +6,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from k2_streams.feeds.asx_csv import event_time_ns, trading_day
-from k2_streams.feeds.decoded import RawBatch
+from k2_streams.feeds.decoding.decoded import RawBatch
 from k2_streams.feeds.feed import Kind, feed
+from k2_streams.feeds.venues.asx_csv import event_time_ns, trading_day
 
 KEY = b"ASX:BHP"
 LINE = b"1,BHP,03/10/2014,07:57:14.754,36.667,20000,3,X,9"

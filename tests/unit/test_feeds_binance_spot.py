@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from k2_streams.feeds.decoded import RawBatch
+from k2_streams.feeds.decoding.decoded import RawBatch
 from k2_streams.feeds.feed import Kind, feed
 
 APPEND_MS = 1_723_161_255_343

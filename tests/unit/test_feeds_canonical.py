@@ -8,7 +8,7 @@ import pytest
 
 from k2_streams.core.records.schema import ROWS
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import MAX_VALUE_BYTES, RawBatch
+from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES, RawBatch
 from k2_streams.feeds.feed import CANONICAL, Kind, UnknownFeedError, feed
 
 APPEND_MS = 1_723_161_255_342

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_streams.feeds import decimals
-from k2_streams.feeds.decimals import DecimalTextError, column, number
+from k2_streams.feeds.decoding import decimals
+from k2_streams.feeds.decoding.decimals import DecimalTextError, column, number
 
 EXACT = [
     ("1", "1"),

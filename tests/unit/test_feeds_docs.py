@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from venue_records import decode
 
-from k2_streams.feeds.decoded import Kind
+from k2_streams.feeds.decoding.decoded import Kind
 from k2_streams.feeds.feed import feeds_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "feeds.md"

@@ -12,11 +12,11 @@ from venue_records import APPEND_MS, STAMP, TRADES, decode
 
 from k2_streams.core.enrich.instruments import EVERY_SYMBOL, Instrument, Instruments, PriceDomain
 from k2_streams.core.records.symbols import is_symbol
-from k2_streams.feeds.decoded import Kind, RawBatch
+from k2_streams.feeds.decoding.decoded import Kind, RawBatch
+from k2_streams.feeds.decoding.keys import parse
+from k2_streams.feeds.decoding.native import since_1970
 from k2_streams.feeds.description import OTHER_EVENT
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.feeds.keys import parse
-from k2_streams.feeds.native import since_1970
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 
 NS = APPEND_MS * 1_000_000

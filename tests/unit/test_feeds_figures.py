@@ -12,8 +12,8 @@ import pytest
 from venue_records import BINANCE, DATA, HITBTC_LINES, VENUES, Run, records
 
 from k2_streams.core.sequence.step import Verdict
-from k2_streams.feeds.decoded import Kind
-from k2_streams.feeds.recordings import read
+from k2_streams.feeds.decoding.decoded import Kind
+from k2_streams.feeds.recordings.readers import read
 
 pytestmark = [
     pytest.mark.recorded,

@@ -10,17 +10,17 @@ from k2_streams.cli.plugged import told_by_decoder
 from k2_streams.cli.recorded import RecordedStream, items
 from k2_streams.cli.recorded_trades import RecordedError
 from k2_streams.cli.streams import SCALE
-from k2_streams.feeds.captures import RecordingError
 from k2_streams.feeds.feed import FEEDS, feed
 from k2_streams.feeds.plugins import GROUP, FeedPluginError, with_plugged_in
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
-from k2_streams.feeds.recordings import read
+from k2_streams.feeds.recordings.captures import RecordingError
+from k2_streams.feeds.recordings.readers import read
 
 MODULE = '''
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, Trade, collect
+from k2_streams.feeds.decoding.keys import agreeing
+from k2_streams.feeds.decoding.messages import Message, Trade, collect
 
 
 class Acme:

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2_streams.core.records.schema import QUOTE_ROWS
-from k2_streams.feeds.canonical_quotes import QUOTE
-from k2_streams.feeds.canonical_record import read
-from k2_streams.feeds.decoded import Decoded, Kind, RawBatch, Refusal
+from k2_streams.feeds.canonical.quotes import QUOTE
+from k2_streams.feeds.canonical.record import read
+from k2_streams.feeds.decoding.decoded import Decoded, Kind, RawBatch, Refusal
 from k2_streams.feeds.feed import feed
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
-from k2_streams.feeds.recordings import read as read_recording
+from k2_streams.feeds.recordings.readers import read as read_recording
 
 T0 = 1_700_000_000_000_000_000
 APPEND_MS = T0 // 1_000_000

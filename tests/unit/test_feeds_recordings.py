@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2_streams.feeds.decoded import RawBatch
+from k2_streams.feeds.decoding.decoded import RawBatch
 from k2_streams.feeds.feed import Kind, feed
-from k2_streams.feeds.recordings import RecordingError, read
+from k2_streams.feeds.recordings.readers import RecordingError, read
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_recordings = pytest.mark.skipif(not DATA.is_dir(), reason="no recordings at ../shared/data")

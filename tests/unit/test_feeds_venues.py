@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from venue_records import APPEND_MS, CONTROL, RECORDED, STAMP, TRADES, decode
 
-from k2_streams.feeds.decoded import Kind
+from k2_streams.feeds.decoding.decoded import Kind
 from k2_streams.feeds.feed import FEEDS
 
 NATIVE = sorted(set(TRADES) - {"canonical", "asx.csv"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sequencer_world import Raw, canonical, spot, world
 
-from k2_streams.feeds.canonical import Canonical
+from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.feed import FEEDS, Decoded, RawBatch
 
 COUNT = 4_096

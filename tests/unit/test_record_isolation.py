@@ -11,7 +11,7 @@ from sequencer_world import Raw, World, canonical, spot, world
 
 from k2_streams.core.records.record_failures import FAILURES_MAX, RecordFailures
 from k2_streams.failpoints import arm, parse
-from k2_streams.feeds.canonical import Canonical
+from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.feed import FEEDS, Decoded, RawBatch
 from k2_streams.runtime.isolation import Isolation
 from k2_streams.runtime.processing_error import MAX_ERROR_CHARS, ProcessingError, StateReadError

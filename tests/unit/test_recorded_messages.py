@@ -8,7 +8,7 @@ from venue_records import RECORDED, TRADES, decode
 from k2_streams.cli.expected import Expected, SessionTruth
 from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
 from k2_streams.cli.recorded import Item, RecordedStream, items, messages, model_of, told_by
-from k2_streams.feeds.recordings import read
+from k2_streams.feeds.recordings.readers import read
 
 
 def trade(number: int) -> tuple[Traded, ...]:

@@ -12,7 +12,7 @@ from k2_streams.cli.expected import Expected
 from k2_streams.cli.recorded import Edits, Item, RecordedStream, edited, items
 from k2_streams.cli.recorded_trades import READERS, RecordedError, Trade
 from k2_streams.cli.streams import SCALE, worth
-from k2_streams.feeds.recordings import read
+from k2_streams.feeds.recordings.readers import read
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 

@@ -10,9 +10,9 @@ import pytest
 from k2_streams.cli.invalid import KINDS, Good, Kind
 from k2_streams.cli.messages import Encoder, Names, decimal_text
 from k2_streams.cli.synthetic import Plan, Synthetic
-from k2_streams.feeds.canonical import Canonical
-from k2_streams.feeds.decoded import MAX_VALUE_BYTES, RawBatch
-from k2_streams.feeds.decoded import Kind as Outcome
+from k2_streams.feeds.canonical.feed import Canonical
+from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES, RawBatch
+from k2_streams.feeds.decoding.decoded import Kind as Outcome
 
 PARTITIONS = 4
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from venue_records import APPEND_MS, CONTROL, TRADES
 
-from k2_streams.feeds.canonical import Canonical
-from k2_streams.feeds.decoded import Bad, Kind
+from k2_streams.feeds.canonical.feed import Canonical
+from k2_streams.feeds.decoding.decoded import Bad, Kind
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.testing import FeedFaultError, fuzz_feed

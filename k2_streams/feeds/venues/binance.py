@@ -23,12 +23,11 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decimals import is_zero
-from k2_streams.feeds.decoded import Reason, refuse, shown
-from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import CHANNEL, agreeing, of_control
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import (
+from k2_streams.feeds.decoding.decimals import is_zero
+from k2_streams.feeds.decoding.decoded import Reason, refuse, shown
+from k2_streams.feeds.decoding.keys import CHANNEL, agreeing, of_control
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
     Known,
     as_found,
     number,
@@ -37,6 +36,7 @@ from k2_streams.feeds.native import (
     stamped,
     typed,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 
 EXCHANGE = "BINANCE"  # as a recording's keys name it
 AGGREGATES = f"{CHANNEL}aggTrade"

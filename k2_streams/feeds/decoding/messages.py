@@ -13,10 +13,17 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
-from k2_streams.feeds.columns import TradeColumns, finish
-from k2_streams.feeds.decoded import Control, Decoded, RawBatch, Refusal, RefusedError, readable
+from k2_streams.feeds.decoding.columns import TradeColumns, finish
+from k2_streams.feeds.decoding.decoded import (
+    Control,
+    Decoded,
+    RawBatch,
+    Refusal,
+    RefusedError,
+    readable,
+)
+from k2_streams.feeds.decoding.keys import KeyColumn
 from k2_streams.feeds.description import Description
-from k2_streams.feeds.keys import KeyColumn
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

@@ -16,11 +16,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import Reason, refuse, shown
-from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import CHANNEL, agreeing, is_of_connection
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import (
+from k2_streams.feeds.decoding.decoded import Reason, refuse, shown
+from k2_streams.feeds.decoding.keys import CHANNEL, agreeing, is_of_connection
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
     epoch_time,
     meaning,
     number,
@@ -31,6 +30,7 @@ from k2_streams.feeds.native import (
     trade_id,
     typed,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 
 EXCHANGE = "BYBIT"  # as a recording's keys name it
 MARKETS = ("inverse", "linear", "option", "spot")

@@ -11,11 +11,19 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoding.decoded import Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoding.keys import agreeing, of_control
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
+    meaning,
+    number,
+    parse,
+    rfc_3339,
+    stamped,
+    trade_id,
+    typed,
+)
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing, of_control
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import meaning, number, parse, rfc_3339, stamped, trade_id, typed
 
 EXCHANGE = "HITBTC"  # as a recording's keys name it; BEQUANT and others speak the same
 _BOOKS = frozenset({"snapshotOrderbook", "updateOrderbook"})

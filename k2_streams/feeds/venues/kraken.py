@@ -11,11 +11,18 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import Reason, refuse, shown
+from k2_streams.feeds.decoding.decoded import Reason, refuse, shown
+from k2_streams.feeds.decoding.keys import agreeing, of_control
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
+    as_found,
+    decimal_seconds,
+    meaning,
+    parse,
+    stamped,
+    typed,
+)
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing, of_control
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import as_found, decimal_seconds, meaning, parse, stamped, typed
 
 EXCHANGE = "KRAKEN"
 _SIDES = {"b": "buy", "s": "sell"}

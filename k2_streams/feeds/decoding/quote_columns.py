@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.records.schema import QUOTE_ROWS
-from k2_streams.feeds import decimals
-from k2_streams.feeds.columns import Explain, RowColumns, admits_price, laid_down, settle
-from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
-from k2_streams.feeds.keys import KeyColumn
+from k2_streams.feeds.decoding import decimals
+from k2_streams.feeds.decoding.columns import Explain, RowColumns, admits_price, laid_down, settle
+from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.decoding.keys import KeyColumn
 
 #: The numbers of a quote, as the columns of a row have them.
 NUMBERS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")

@@ -19,8 +19,8 @@ from msgspec import Meta, Raw
 from k2_streams.core.enrich.instruments import PriceDomain, PriceDomains, positive_prices
 from k2_streams.core.query.corrections import CANCEL, CORRECT
 from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
-from k2_streams.feeds import decimals, keys
-from k2_streams.feeds.decoded import (
+from k2_streams.feeds.decoding import decimals, keys
+from k2_streams.feeds.decoding.decoded import (
     MAX_AHEAD_NS,
     MAX_INT64,
     MIN_EVENT_TIME_NS,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.records.schema import DECIMAL
-from k2_streams.feeds.decoded import Fault, Reason, shown
+from k2_streams.feeds.decoding.decoded import Fault, Reason, shown
 
 #: decimal(38,18) has 20 digits before the point. A text of digits and a point that is no longer
 #: than this has no more of them.

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.core.sequence import scopes
-from k2_streams.feeds.decoded import Reason, refuse, shown
+from k2_streams.feeds.decoding.decoded import Reason, refuse, shown
 
 #: What an exchange may be called: it goes into keys, paths of metrics and ids.
 EXCHANGE = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)

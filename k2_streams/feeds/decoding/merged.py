@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.feeds.decoded import Bad, Decoded, Kind
+from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind
 
 
 class Part(NamedTuple):

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical_record import MAX_DEPTH, Kind, Shape, is_too_deep, with_unknown
-from k2_streams.feeds.decoded import MAX_VALUE_BYTES
+from k2_streams.feeds.canonical.record import MAX_DEPTH, Kind, Shape, is_too_deep, with_unknown
+from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES
 
 #: Small enough that a record in a thousand leaves most chunks clean, large enough that the cost of
 #: a chunk (20 µs) is little beside that of its records.

@@ -13,15 +13,15 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import (
+from k2_streams.feeds.decoding.decoded import (
     MAX_INT64,
     Reason,
     refuse,
     shown,
 )
+from k2_streams.feeds.decoding.keys import agreeing
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
 
 EXCHANGE = "ASX"
 _SYDNEY = ZoneInfo("Australia/Sydney")

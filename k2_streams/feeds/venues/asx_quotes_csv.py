@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.feeds.asx_csv import AsxCsv, Stamp, split, stamped
-from k2_streams.feeds.decimals import is_zero
-from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal, RefusedError, readable
-from k2_streams.feeds.keys import KeyColumn
-from k2_streams.feeds.quote_columns import QuoteColumns, finish_quotes
+from k2_streams.feeds.decoding.decimals import is_zero
+from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Refusal, RefusedError, readable
+from k2_streams.feeds.decoding.keys import KeyColumn
+from k2_streams.feeds.decoding.quote_columns import QuoteColumns, finish_quotes
+from k2_streams.feeds.venues.asx_csv import AsxCsv, Stamp, split, stamped
 
 _COLUMNS = ("sequence", "symbol", "date", "time", "bid", "ask", "bid volume", "ask volume")
 #: Where `NUMBERS` stand among a line's sides.

@@ -15,11 +15,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
-from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import CONNECTION, agreeing, is_of_connection
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import (
+from k2_streams.feeds.decoding.decoded import Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoding.keys import CONNECTION, agreeing, is_of_connection
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
     Known,
     meaning,
     number,
@@ -30,6 +29,7 @@ from k2_streams.feeds.native import (
     trade_id,
     typed,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 
 EXCHANGE = "COINBASE"
 TRADES = "market_trades"

@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.decoded import Reason, RefusedError, refuse, shown
-from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import agreeing, of_control
-from k2_streams.feeds.messages import Message, MessageFeed, Trade
-from k2_streams.feeds.native import (
+from k2_streams.feeds.decoding.decoded import Reason, RefusedError, refuse, shown
+from k2_streams.feeds.decoding.keys import agreeing, of_control
+from k2_streams.feeds.decoding.messages import Message, MessageFeed, Trade
+from k2_streams.feeds.decoding.native import (
     Known,
     meaning,
     number,
@@ -24,6 +23,7 @@ from k2_streams.feeds.native import (
     stamped,
     typed,
 )
+from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
 
 EXCHANGE = "COINBASE"
 #: The aggressor's side by the maker's.

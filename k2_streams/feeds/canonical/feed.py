@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.feeds.canonical_batch import decode_lines
-from k2_streams.feeds.canonical_record import (
+from k2_streams.feeds.canonical.batch import decode_lines
+from k2_streams.feeds.canonical.record import (
     SESSION,
     SIDES,
     TRADE,
@@ -24,10 +24,10 @@ from k2_streams.feeds.canonical_record import (
     add,
     outcome,
 )
-from k2_streams.feeds.columns import Explain, TradeColumns, finish
-from k2_streams.feeds.decoded import Decoded, RawBatch, Reason, Refusal, is_timely
+from k2_streams.feeds.decoding.columns import Explain, TradeColumns, finish
+from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Reason, Refusal, is_timely
+from k2_streams.feeds.decoding.keys import KeyColumn
 from k2_streams.feeds.description import CountsOver, Description, Identity, TimeUnit
-from k2_streams.feeds.keys import KeyColumn
 
 _SIDES = frozenset({None, *SIDES})
 #: What is wrong with a number that is decimal text.

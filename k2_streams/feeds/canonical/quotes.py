@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical import CanonicalFeed, Unknown, number_texts, said
-from k2_streams.feeds.canonical_record import (
+from k2_streams.feeds.canonical.feed import CanonicalFeed, Unknown, number_texts, said
+from k2_streams.feeds.canonical.record import (
     Need,
     Number,
     Record,
@@ -17,11 +17,11 @@ from k2_streams.feeds.canonical_record import (
     price_or_none,
     quantity_or_none,
 )
-from k2_streams.feeds.columns import Explain
-from k2_streams.feeds.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.decoding.columns import Explain
+from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Refusal
+from k2_streams.feeds.decoding.keys import KeyColumn
+from k2_streams.feeds.decoding.quote_columns import NUMBERS, QuoteColumns, finish_quotes
 from k2_streams.feeds.description import Identity
-from k2_streams.feeds.keys import KeyColumn
-from k2_streams.feeds.quote_columns import NUMBERS, QuoteColumns, finish_quotes
 
 
 class QuoteLine(Record, Generic[Number], kw_only=True, gc=False):

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from k2_streams.feeds import asx_csv, binance, bybit, coinbase_advanced, hitbtc, kraken
-from k2_streams.feeds.captures import Captured, RecordingError, captured, lines
-from k2_streams.feeds.coinbase_exchange import EXCHANGE as COINBASE
-from k2_streams.feeds.decoded import MAX_VALUE_BYTES
-from k2_streams.feeds.keys import CHANNEL, CONNECTION
-from k2_streams.feeds.native import since_1970
+from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES
+from k2_streams.feeds.decoding.keys import CHANNEL, CONNECTION
+from k2_streams.feeds.decoding.native import since_1970
+from k2_streams.feeds.recordings.captures import Captured, RecordingError, captured, lines
+from k2_streams.feeds.venues import asx_csv, binance, bybit, coinbase_advanced, hitbtc, kraken
+from k2_streams.feeds.venues.coinbase_exchange import EXCHANGE as COINBASE
 
 __all__ = ["FEEDS", "Recorded", "RecordingError", "read"]
 

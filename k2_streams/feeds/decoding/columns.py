@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from k2_streams.core.records.schema import NAME, ROWS, VENDOR
-from k2_streams.feeds import decimals
-from k2_streams.feeds.decoded import (
+from k2_streams.feeds.decoding import decimals
+from k2_streams.feeds.decoding.decoded import (
     MAX_AHEAD_NS,
     MIN_EVENT_TIME_NS,
     Bad,
@@ -32,7 +32,7 @@ from k2_streams.feeds.decoded import (
     is_timely,
     shown,
 )
-from k2_streams.feeds.keys import KeyColumn
+from k2_streams.feeds.decoding.keys import KeyColumn
 
 _DAY_NS = 86_400_000_000_000
 _MS_NS = 1_000_000

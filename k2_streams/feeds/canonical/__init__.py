@@ -1,0 +1,1 @@
+"""The canonical JSON record, decoded to columns."""

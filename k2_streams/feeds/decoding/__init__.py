@@ -1,0 +1,1 @@
+"""What decoders share: columns, decimals, keys, message kinds."""

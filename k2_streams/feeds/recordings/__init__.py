@@ -1,0 +1,1 @@
+"""Files of recorded messages, read as records."""

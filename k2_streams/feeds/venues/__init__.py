@@ -1,0 +1,1 @@
+"""One file per venue: its native messages, decoded. No venue imports another."""
