@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.web.formats import META_KEY
 
 #: Every so many answers the same is asked again with the token: the same rows, whatever came since.

@@ -13,10 +13,10 @@ import psutil
 
 from bench.mixed import Raw, own, spot
 from bench.stage import STAYS_NORMAL, Stage, cpu_s, stage, wait_until
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.local.workers import LocalWorker
 
 #: How long a worker may take for the records of one kind.
 WORKED_WITHIN_S = 300

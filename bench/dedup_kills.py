@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.dedup import outcomes
 from bench.stage import K2, STAYS_NORMAL, Stage, percentile, stage, wait_until
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.dedup.ids import BUCKETS
+from k2_streams.testing.local.workers import LocalWorker
 
 #: The slowest that was seen works so many a second; the wait for a share of them is bounded by it.
 SLOWEST_PER_S = 2_000

@@ -16,7 +16,7 @@ import psutil
 from bench.away import Away
 from bench.kills import FAULTS
 from bench.stage import percentile, stage, wait_until
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 WARM_UP_S = 20.0
 #: The load goes on while the lake catches up.

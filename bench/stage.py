@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
-from k2_streams.cli.broker import java_program
-from k2_streams.cli.workers import LocalWorker
-from k2_streams.kafka.broker import LocalBroker
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program, kafka_jars
+from k2_streams.testing.local.workers import LocalWorker
 
 ROOT = Path(__file__).resolve().parents[1]
 K2 = [sys.executable, "-m", "k2_streams.cli.main"]
@@ -102,7 +102,7 @@ class Stage:
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
     """A stage that is taken down at the end, whatever happens."""
-    jars = Path(os.environ.get("K2_KAFKA_JARS") or ROOT / ".cache" / "kafka" / "lib")
+    jars = kafka_jars()
     with tempfile.TemporaryDirectory(prefix="k2-bench-") as folder:
         broker = LocalBroker(Path(folder) / "kafka", jars, java=java_program())
         try:

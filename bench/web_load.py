@@ -21,7 +21,7 @@ import aiohttp
 import psutil
 
 from bench.stage import peak_memory_mib, percentile, stage, wait_until
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 HEAVY = "/v1/trades?limit=100000"
 SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"

@@ -11,7 +11,7 @@ from faults.injections import recovered
 from faults.isolation import UnavailableError
 from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 HOUR_S = 3_600
 #: How far off a clock may still be seen after a jump: an answer's date is in whole seconds.

@@ -10,10 +10,10 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from k2_streams.cli.broker import java_program
-from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.broker_files import HEAP_MB, Member
-from k2_streams.kafka.loopback import HOST
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.broker_files import HEAP_MB, Member
+from k2_streams.testing.local.installed import java_program
+from k2_streams.testing.local.loopback import HOST
 
 #: Three Java processes beside everything else on the machine.
 HEAP_OF_THREE_MB = 256

@@ -10,7 +10,7 @@ from faults import isolation
 from faults.injections import recovered
 from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 #: An address of the loopback interface: it stays when the link is cut.
 BROKER = "10.77.1.1"

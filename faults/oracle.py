@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.stage import K2, Stage
-from k2_streams.cli import truth as truth_file
-from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE
+from k2_streams.testing.oracle import truth_file
+from k2_streams.testing.oracle.report import ROWS_LOST, ROWS_TWICE
 
 #: More rows than this are compared in the lake alone: each page of an answer is found among all
 #: rows, so what that takes grows with their square.

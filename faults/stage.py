@@ -18,11 +18,12 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from faults.cluster import Cluster
-from k2_streams.cli.workers import LocalWorker, WorkerError
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.loopback import HOST, is_free
 from k2_streams.kafka.standings import end_offsets
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.local.installed import kafka_jars
+from k2_streams.testing.local.loopback import HOST, is_free
+from k2_streams.testing.local.workers import LocalWorker, WorkerError
 
 ROOT = Path(__file__).resolve().parents[1]
 K2 = [sys.executable, "-m", "k2_streams.cli.main"]
@@ -91,7 +92,7 @@ class Stage:
             **settings,
         }
         self._ports: dict[int, int] = {}
-        jars = Path(os.environ.get("K2_KAFKA_JARS") or ROOT / ".cache" / "kafka" / "lib")
+        jars = kafka_jars()
         self.brokers = Cluster(directory / "kafka", jars, self.port, brokers, host)
         self.bootstrap = self.brokers.bootstrap
         self.workers: dict[int, LocalWorker] = {}

@@ -9,8 +9,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from k2_streams.cli.broker import java_program
-from k2_streams.kafka.broker import LocalBroker
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
-from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.broker_errors import BrokerError
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.broker_errors import BrokerError
+from k2_streams.testing.local.installed import DEFAULT_JARS, java_program
 
-#: Filled by `make jars`, in the checkout that this file is in.
-DEFAULT_JARS = Path(__file__).resolve().parents[2] / ".cache" / "kafka" / "lib"
 DEFAULT_PORT = 9092
 #: What `status` says to a script: the same as systemctl's for a unit that is not running.
 EXIT_NOT_RUNNING = 3
@@ -18,12 +17,6 @@ EXIT_NOT_RUNNING = 3
 def data_directory(option: Path | None = None) -> Path:
     """The local broker's directory: the option, else `broker` in `K2_DATA_DIR` (.k2)."""
     return option or Path(os.environ.get("K2_DATA_DIR") or ".k2") / "broker"
-
-
-def java_program() -> str:
-    """The Java of `JAVA_HOME`, else the one on the path."""
-    home = os.environ.get("JAVA_HOME")
-    return str(Path(home) / "bin" / "java") if home else "java"
 
 
 _directory_option = click.option(

@@ -13,7 +13,6 @@ from rich.console import Console
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.letter_list import printable
 from k2_streams.cli.lines import lines_of
-from k2_streams.cli.platform import NotReachedError, read_topic
 from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
 from k2_streams.core.records.stream import STREAMS
@@ -25,6 +24,7 @@ from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import SettingsError, from_environment
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
 from k2_streams.state.ids_codec import decode_ids
+from k2_streams.testing.oracle.observed import NotReachedError, read_topic
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -18,7 +18,6 @@ from k2_streams.cli.letter_list import (
     row_of,
 )
 from k2_streams.cli.lines import lines_of
-from k2_streams.cli.platform import NotReachedError, read_topic
 from k2_streams.cli.produce_options import Instant
 from k2_streams.core.records.stream import STREAMS
 from k2_streams.kafka.client import KafkaConfig
@@ -26,6 +25,7 @@ from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.testing.oracle.observed import NotReachedError, read_topic
 
 _NS_PER_MS = 1_000_000
 _EXAMPLES = """\b

@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from k2_streams.cli import truth as truth_file
 from k2_streams.cli.demo_answers import Answer, ask, show_answer, travel
 from k2_streams.cli.demo_findings import compare
 from k2_streams.cli.demo_frame import (
@@ -26,14 +25,15 @@ from k2_streams.cli.demo_pictures import curve
 from k2_streams.cli.demo_stage import COMMIT_EVERY_S, Stage
 from k2_streams.cli.demo_watch import Watch
 from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.differences import Check
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.platform import NotReachedError
-from k2_streams.cli.truth import Truth
 from k2_streams.cli.up import program
-from k2_streams.cli.workers import WorkerError
-from k2_streams.kafka.broker_errors import BrokerError
 from k2_streams.kafka.sender import UNREACHABLE
+from k2_streams.testing.local.broker_errors import BrokerError
+from k2_streams.testing.local.workers import WorkerError
+from k2_streams.testing.oracle import truth_file
+from k2_streams.testing.oracle.observed import NotReachedError
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.truth_file import Truth
 
 #: Below, a few faults have no place; above, an answer of one symbol takes long to print.
 MESSAGES_MIN, MESSAGES_MAX = 5_000, 2_000_000

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from k2_streams.cli.demo_input import QUESTION_SYMBOL
 from k2_streams.cli.demo_web import answered
-from k2_streams.cli.differences import Check
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.oracle.report import Check
 
 #: As many as an answer may have: the demo's symbol has far fewer.
 LIMIT = 100_000

@@ -12,12 +12,12 @@ from rich.table import Table
 from k2_streams.cli.demo_input import Figures, Source, injected
 from k2_streams.cli.demo_pictures import bars
 from k2_streams.cli.demo_web import DemoError, answered
-from k2_streams.cli.differences import Check
-from k2_streams.cli.platform import read_topic
-from k2_streams.cli.truth import Truth
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import DEAD_LETTER
+from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.truth_file import Truth
 
 #: The events are read beside the trades: a moment later at most, but the machine may be busy.
 EVENTS_WITHIN_S = 30.0

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from k2_streams.cli.truth import Truth
+from k2_streams.testing.oracle.truth_file import Truth
 
 #: The messages are spread over so long: enough to watch, to kill a worker in the middle, and to
 #: see the lake take several snapshots before and after.

@@ -24,12 +24,12 @@ from k2_streams.cli.demo_stage import Stage
 from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.load_picture import NoPictureError, draw, for_terminal
-from k2_streams.cli.load_watch import TIERS, LoadSample
 from k2_streams.cli.overload_run import Load, OverloadRun
 from k2_streams.cli.tier_freshness import waits_s
-from k2_streams.cli.workers import WorkerError
-from k2_streams.kafka.broker_errors import BrokerError
 from k2_streams.kafka.sender import UNREACHABLE
+from k2_streams.testing.local.broker_errors import BrokerError
+from k2_streams.testing.local.load_watch import TIERS, LoadSample
+from k2_streams.testing.local.workers import WorkerError
 
 #: Between two lines where there is no terminal.
 LINE_EVERY_S = 5.0

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from k2_streams.cli import up_state
-from k2_streams.cli.broker import DEFAULT_JARS, java_program
-from k2_streams.cli.up_state import UpState
-from k2_streams.cli.workers import LocalWorker
-from k2_streams.kafka.broker import LocalBroker
+from k2_streams.testing.local import up_state
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program, kafka_jars
+from k2_streams.testing.local.up_state import UpState
+from k2_streams.testing.local.workers import LocalWorker
 
 #: A producer ends in order within a second or two of being asked: it waits for acknowledgements.
 PRODUCER_STOP_WITHIN_S = 10.0
@@ -31,7 +31,7 @@ class Stage:
     """
 
     def __init__(self) -> None:
-        jars = Path(os.environ.get("K2_KAFKA_JARS") or DEFAULT_JARS)
+        jars = kafka_jars()
         for name in [name for name in os.environ if name.startswith("K2_")]:
             del os.environ[name]
         self.directory = Path(tempfile.mkdtemp(prefix="k2-demo-")).resolve()

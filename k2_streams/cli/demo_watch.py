@@ -16,7 +16,7 @@ from rich.console import Console
 from k2_streams.cli.demo_dial import Dial, Sample
 from k2_streams.cli.demo_input import FLOW_S
 from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.workers import READY_WITHIN_S, LocalWorker, WorkerError
+from k2_streams.testing.local.workers import READY_WITHIN_S, LocalWorker, WorkerError
 
 #: Between two looks at the status: three requests each, far below the web's limit of a caller.
 LOOK_EVERY_S = 0.3

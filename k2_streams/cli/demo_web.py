@@ -4,7 +4,7 @@ import time
 import urllib.error
 from typing import Any
 
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 #: A node says "later" while it loads a snapshot: a moment, on a busy machine a few.
 ANSWER_WITHIN_S = 30.0

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.load_watch import LOOK_EVERY_S, TIERS, LoadSample, Watched
-from k2_streams.cli.messages import Names
-from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.testing.load.messages import Names
+from k2_streams.testing.load.symbol_tiers import SymbolTiers
+from k2_streams.testing.local.load_watch import LOOK_EVERY_S, TIERS, LoadSample, Watched
 
 EXCHANGE = "SIM"
 #: Looks in a row that must find the worker at ease: one may fall between two bursts.

@@ -14,28 +14,28 @@ from typing import Any
 import click
 from rich.console import Console
 
-from k2_streams.cli import truth as truth_file
 from k2_streams.cli.errors import CannotError, writing
-from k2_streams.cli.expected import Expected, SessionTruth
-from k2_streams.cli.expected_messages import ExpectedMessages
-from k2_streams.cli.id_truth import ExpectedIds
-from k2_streams.cli.invalid import BY_NAME
-from k2_streams.cli.load_watch import watching
-from k2_streams.cli.messages import Encoder, Names
 from k2_streams.cli.produce_job import SYNTHETIC_EXCHANGE, Job, settle
 from k2_streams.cli.produce_options import Instant, Kinds, Resets, Share, Tiers
 from k2_streams.cli.produce_report import report
 from k2_streams.cli.progress import progress
-from k2_streams.cli.recorded import Item, RecordedStream, edited, items, messages, model_of
-from k2_streams.cli.recorded_trades import RecordedError
-from k2_streams.cli.sending import Outcome, send_all
-from k2_streams.cli.stream import Stream, SyntheticStream
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import STREAMS
 from k2_streams.feeds.recordings.readers import FEEDS, Recorded, RecordingError
 from k2_streams.feeds.recordings.readers import read as read_recording
 from k2_streams.kafka.sender import UNREACHABLE, NotAcknowledgedError, Sender, prepare_topic
 from k2_streams.kafka.topics import TopicConfigurationError, TopicSpec, stream_topics
+from k2_streams.testing.load.invalid import BY_NAME
+from k2_streams.testing.load.messages import Encoder, Names
+from k2_streams.testing.load.recorded import Item, RecordedStream, edited, items, messages, model_of
+from k2_streams.testing.load.recorded_trades import RecordedError
+from k2_streams.testing.load.sending import Outcome, send_all
+from k2_streams.testing.load.stream import Stream, SyntheticStream
+from k2_streams.testing.local.load_watch import watching
+from k2_streams.testing.oracle import truth_file
+from k2_streams.testing.oracle.model import Expected, SessionTruth
+from k2_streams.testing.oracle.model_ids import ExpectedIds
+from k2_streams.testing.oracle.model_messages import ExpectedMessages
 
 EXIT_NOT_ACKNOWLEDGED = 1
 COMPRESSIONS = ("none", "lz4", "zstd", "snappy", "gzip")

@@ -10,17 +10,7 @@ from typing import Any
 import click
 
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.invalid import KINDS
-from k2_streams.cli.load_watch import TIERS, Watched
-from k2_streams.cli.messages import Names
-from k2_streams.cli.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
-from k2_streams.cli.plugged import told_by_decoder
 from k2_streams.cli.produce_options import whole_second
-from k2_streams.cli.recorded import Edits, Told, told_by
-from k2_streams.cli.recorded_trades import READERS
-from k2_streams.cli.streams import DECODERS
-from k2_streams.cli.symbol_tiers import SymbolTiers
-from k2_streams.cli.synthetic import DEFAULT_STEP_NS, Plan
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.feeds.decoding.keys import EXCHANGE
@@ -28,6 +18,16 @@ from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.testing.load.invalid import KINDS
+from k2_streams.testing.load.messages import Names
+from k2_streams.testing.load.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse
+from k2_streams.testing.load.plugged import told_by_decoder
+from k2_streams.testing.load.recorded import Edits, Told, told_by
+from k2_streams.testing.load.recorded_trades import READERS
+from k2_streams.testing.load.symbol_tiers import SymbolTiers
+from k2_streams.testing.load.synthetic import DEFAULT_STEP_NS, Plan
+from k2_streams.testing.local.load_watch import TIERS, Watched
+from k2_streams.testing.streams import DECODERS
 
 #: Of synthetic messages, unless --exchange says otherwise.
 SYNTHETIC_EXCHANGE = "SIM"

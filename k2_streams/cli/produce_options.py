@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from k2_streams.cli.invalid import BY_NAME
-from k2_streams.cli.symbol_tiers import SymbolTiers
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.testing.load.invalid import BY_NAME
+from k2_streams.testing.load.symbol_tiers import SymbolTiers
 
 
 def whole_second(clock: Clock) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from k2_streams.cli.expected import Expected, SessionTruth
-from k2_streams.cli.sending import Outcome
 from k2_streams.kafka.sender import Sent
+from k2_streams.testing.load.sending import Outcome
+from k2_streams.testing.oracle.model import Expected, SessionTruth
 
 
 def report(

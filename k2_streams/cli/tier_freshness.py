@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from k2_streams.cli.load_watch import Watched
+from k2_streams.testing.local.load_watch import Watched
 from k2_streams.web.formats import META_KEY
 
 #: Rows of an answer.

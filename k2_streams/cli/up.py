@@ -11,17 +11,18 @@ from pathlib import Path
 
 import click
 
-from k2_streams.cli import up_state
-from k2_streams.cli.broker import DEFAULT_JARS, DEFAULT_PORT, java_program
+from k2_streams.cli.broker import DEFAULT_PORT
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.up_state import UpState
-from k2_streams.cli.workers import POLL_S, READY_WITHIN_S, LocalWorker, WorkerError
-from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.broker_errors import BrokerError
-from k2_streams.kafka.loopback import is_free
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import TopicAdmin
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.testing.local import up_state
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.broker_errors import BrokerError
+from k2_streams.testing.local.installed import java_program, kafka_jars
+from k2_streams.testing.local.loopback import is_free
+from k2_streams.testing.local.up_state import UpState
+from k2_streams.testing.local.workers import POLL_S, READY_WITHIN_S, LocalWorker, WorkerError
 
 _UP_EXAMPLES = """\b
 Examples:
@@ -103,7 +104,7 @@ def _settings() -> Settings:
 
 
 def _local_broker(directory: Path, port: int = 0) -> LocalBroker:
-    jars = Path(os.environ.get("K2_KAFKA_JARS") or DEFAULT_JARS)
+    jars = kafka_jars()
     return LocalBroker(directory / "broker", jars, port=port, java=java_program(), detached=True)
 
 

@@ -9,20 +9,7 @@ import click
 import numpy as np
 from rich.console import Console
 
-from k2_streams.cli import truth as truth_file
-from k2_streams.cli.differences import Check, show, write_report
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.found_events import FoundEvents, FoundLetters
-from k2_streams.cli.found_rows import FoundRows
-from k2_streams.cli.oracle import deep_checks, sql_checks
-from k2_streams.cli.platform import (
-    HttpPlatform,
-    Meta,
-    NotReachedError,
-    lake_rows,
-    read_topic,
-    wait_for_lake,
-)
 from k2_streams.cli.progress import progress
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import STREAMS, Stream
@@ -31,6 +18,19 @@ from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
 from k2_streams.runtime.kafka_settings import with_bootstrap
 from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.testing.oracle import truth_file
+from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
+from k2_streams.testing.oracle.check_rows import FoundRows
+from k2_streams.testing.oracle.invariants import deep_checks, sql_checks
+from k2_streams.testing.oracle.observed import (
+    HttpPlatform,
+    Meta,
+    NotReachedError,
+    lake_rows,
+    read_topic,
+    wait_for_lake,
+)
+from k2_streams.testing.oracle.report import Check, show, write_report
 
 EXIT_DIFFERENT = 1
 PARTS = ("http", "events", "letters", "lake")

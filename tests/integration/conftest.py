@@ -19,12 +19,12 @@ from faults.catalog import RestCatalog
 from faults.object_store import ObjectStore
 from faults.object_store import settings as store_settings
 from faults.stage import ROOT
-from k2_streams.cli.workers import LocalWorker, free_port
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings import from_environment
+from k2_streams.testing.local.workers import LocalWorker, free_port
 
 PARTITIONS = 4
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -12,9 +12,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from k2_streams.cli.broker import java_program
-from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.broker_errors import BrokerError
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.broker_errors import BrokerError
+from k2_streams.testing.local.installed import java_program
 
 pytestmark = pytest.mark.integration
 

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.records.stream import TRADES
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,6 @@ from conftest import Cluster, eventually  # type: ignore[import-not-found]
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
@@ -22,6 +21,7 @@ from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_recovery import recover_ids
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
 from k2_streams.state.rebuild import StateLostError
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

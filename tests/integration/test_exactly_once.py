@@ -12,9 +12,9 @@ import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
 from bench.asker import Asking, Ledger
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.records.vector import SUMMARY_OFFSETS
 from k2_streams.lake.table import Lake
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

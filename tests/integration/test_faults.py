@@ -17,12 +17,12 @@ from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from faults.topics import create_anew, cut_short
-from k2_streams.cli.broker import java_program
-from k2_streams.cli.workers import LocalWorker, free_port
 from k2_streams.core.records.stream import TRADES
-from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.topics import RAW
 from k2_streams.runtime.app import EXIT_CONFIGURATION
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program
+from k2_streams.testing.local.workers import LocalWorker, free_port
 
 pytestmark = pytest.mark.integration
 

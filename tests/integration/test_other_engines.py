@@ -15,8 +15,8 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import StringType
 
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.lake.catalog import open_catalog
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

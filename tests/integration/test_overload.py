@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.load.degradation import TRANSITIONS, Level
 from k2_streams.core.load.level_changes import LevelChanged, decode
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

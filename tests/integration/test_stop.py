@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli.broker import java_program
-from k2_streams.kafka.broker import LocalBroker
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.producer import Producer
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program
 
 pytestmark = pytest.mark.integration
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli.broker import java_program
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.core.records.stream import TRADES
-from k2_streams.kafka.broker import LocalBroker
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.installed import java_program
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

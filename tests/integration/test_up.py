@@ -12,11 +12,11 @@ import psutil
 import pytest
 from conftest import eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli import up_state
-from k2_streams.cli.workers import free_port
-from k2_streams.kafka.broker import LocalBroker
-from k2_streams.kafka.probe import is_ready
 from k2_streams.runtime.lock import DirectoryLock
+from k2_streams.testing.local import up_state
+from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.probe import is_ready
+from k2_streams.testing.local.workers import free_port
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.cli.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from venue_records import TRADES
 
-from k2_streams.cli.recorded import items, messages, told_by
-from k2_streams.cli.recorded_trades import READERS, RecordedError
 from k2_streams.feeds.recordings.captures import MAX_LINE_BYTES
 from k2_streams.feeds.recordings.readers import FEEDS, RecordingError, read
+from k2_streams.testing.load.recorded import items, messages, told_by
+from k2_streams.testing.load.recorded_trades import READERS, RecordedError
 
 RECORDS = 60
 NAMES = sorted(set(FEEDS) & set(TRADES))

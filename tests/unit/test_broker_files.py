@@ -1,6 +1,6 @@
 """What a local broker is told."""
 
-from k2_streams.kafka.broker_files import Member, server_properties
+from k2_streams.testing.local.broker_files import Member, server_properties
 
 
 def properties(text: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from k2_streams.cli import demo_answers
 from k2_streams.cli.demo_input import Figures, injected, sources
 from k2_streams.cli.demo_pictures import BAR_WIDTH, bars, curve, slopes
-from k2_streams.cli.truth import Header, SessionLine, Truth
+from k2_streams.testing.oracle.truth_file import Header, SessionLine, Truth
 
 
 def truth() -> Truth:

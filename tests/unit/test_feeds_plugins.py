@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.plugged import told_by_decoder
-from k2_streams.cli.recorded import RecordedStream, items
-from k2_streams.cli.recorded_trades import RecordedError
-from k2_streams.cli.streams import SCALE
 from k2_streams.feeds.feed import FEEDS, feed
 from k2_streams.feeds.plugins import GROUP, FeedPluginError, with_plugged_in
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.feeds.recordings.captures import RecordingError
 from k2_streams.feeds.recordings.readers import read
+from k2_streams.testing.load.plugged import told_by_decoder
+from k2_streams.testing.load.recorded import RecordedStream, items
+from k2_streams.testing.load.recorded_trades import RecordedError
+from k2_streams.testing.oracle.model import Expected
+from k2_streams.testing.streams import SCALE
 
 MODULE = '''
 from k2_streams.core.sequence.sessions import SessionRule

@@ -11,7 +11,6 @@ from pyiceberg.exceptions import ForbiddenError, ServiceUnavailableError, Unauth
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from k2_streams.cli.oracle import vectors_check
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Vector
 from k2_streams.lake import table as lake_table
@@ -25,6 +24,7 @@ from k2_streams.lake.errors import (
 )
 from k2_streams.lake.schema import PROPERTIES
 from k2_streams.lake.table import Lake
+from k2_streams.testing.oracle.invariants import vectors_check
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.main import main
-from k2_streams.kafka import probe
-from k2_streams.kafka.broker import LAST_WORDS_LINES, LocalBroker
-from k2_streams.kafka.broker_errors import BrokerSetupError, BrokerStartError, PortBusyError
-from k2_streams.kafka.loopback import HOST, free_ports, is_free
+from k2_streams.testing.local import probe
+from k2_streams.testing.local.broker import LAST_WORDS_LINES, LocalBroker
+from k2_streams.testing.local.broker_errors import BrokerSetupError, BrokerStartError, PortBusyError
+from k2_streams.testing.local.loopback import HOST, free_ports, is_free
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.main import main
-from k2_streams.cli.workers import LocalWorker
 from k2_streams.runtime.lock import DirectoryHeldError, DirectoryLock, DirectoryUnusableError
+from k2_streams.testing.local.workers import LocalWorker
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):

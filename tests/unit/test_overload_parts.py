@@ -9,9 +9,9 @@ from rich.console import Console
 from k2_streams.cli.demo_pictures import levels_line
 from k2_streams.cli.demo_web import DemoError
 from k2_streams.cli.load_picture import WIDTH, draw, for_terminal
-from k2_streams.cli.load_watch import LoadSample
 from k2_streams.cli.overload_run import Load, OverloadRun, Phase
-from k2_streams.cli.pace import parse
+from k2_streams.testing.load.pace import parse
+from k2_streams.testing.local.load_watch import LoadSample
 
 LOAD = Load(capacity=100, overload_s=10.0, normal_s=5.0)
 

@@ -5,10 +5,17 @@ from pathlib import Path
 import pytest
 from venue_records import RECORDED, TRADES, decode
 
-from k2_streams.cli.expected import Expected, SessionTruth
-from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
-from k2_streams.cli.recorded import Item, RecordedStream, items, messages, model_of, told_by
 from k2_streams.feeds.recordings.readers import read
+from k2_streams.testing.load.recorded import (
+    Item,
+    RecordedStream,
+    items,
+    messages,
+    model_of,
+    told_by,
+)
+from k2_streams.testing.oracle.model import Expected, SessionTruth
+from k2_streams.testing.oracle.model_messages import ExpectedMessages, Said, Traded
 
 
 def trade(number: int) -> tuple[Traded, ...]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2_streams.cli.second_opinion import second_opinion
+from k2_streams.testing.oracle.sql import second_opinion
 
 Row = dict[str, Any]
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from k2_streams.cli import truth
-from k2_streams.cli.load_watch import LoadSample
-from k2_streams.cli.messages import Names
-from k2_streams.cli.pace import parse
 from k2_streams.cli.produce import produce
 from k2_streams.cli.produce_job import _moments, settle
-from k2_streams.cli.symbol_tiers import SymbolTiers
-from k2_streams.cli.synthetic import Plan, Synthetic
-from k2_streams.cli.truth import Header, Truth
 from k2_streams.core.load.tiers import parse as tier_table
+from k2_streams.testing.load.messages import Names
+from k2_streams.testing.load.pace import parse
+from k2_streams.testing.load.symbol_tiers import SymbolTiers
+from k2_streams.testing.load.synthetic import Plan, Synthetic
+from k2_streams.testing.local.load_watch import LoadSample
+from k2_streams.testing.oracle import truth_file as truth
+from k2_streams.testing.oracle.truth_file import Header, Truth
 
 TIERS = SymbolTiers((5, 20), (0.05, 0.25))
 

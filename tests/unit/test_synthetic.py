@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from k2_streams.cli.invalid import BY_NAME, KINDS
-from k2_streams.cli.synthetic import (
+from k2_streams.testing.load.invalid import BY_NAME, KINDS
+from k2_streams.testing.load.synthetic import (
     CHUNK,
     MAX_RESETS,
     MIN_SESSION,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.recorded import Edits, Item, RecordedStream, edited, items
-from k2_streams.cli.recorded_trades import READERS, RecordedError, Trade
-from k2_streams.cli.streams import SCALE, worth
 from k2_streams.feeds.recordings.readers import read
+from k2_streams.testing.load.recorded import Edits, Item, RecordedStream, edited, items
+from k2_streams.testing.load.recorded_trades import READERS, RecordedError, Trade
+from k2_streams.testing.oracle.model import Expected
+from k2_streams.testing.streams import SCALE, worth
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 

@@ -7,12 +7,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from k2_streams.cli.invalid import KINDS, Good, Kind
-from k2_streams.cli.messages import Encoder, Names, decimal_text
-from k2_streams.cli.synthetic import Plan, Synthetic
 from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES, RawBatch
 from k2_streams.feeds.decoding.decoded import Kind as Outcome
+from k2_streams.testing.load.invalid import KINDS, Good, Kind
+from k2_streams.testing.load.messages import Encoder, Names, decimal_text
+from k2_streams.testing.load.synthetic import Plan, Synthetic
 
 PARTITIONS = 4
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.pace import NoCapacityError, Pace, parse, steady
-from k2_streams.cli.sending import SLICE, TICK_S, send_all
+from k2_streams.testing.load.pace import NoCapacityError, Pace, parse, steady
+from k2_streams.testing.load.sending import SLICE, TICK_S, send_all
+from k2_streams.testing.oracle.model import Expected
 
 
 class Chunk:

@@ -6,9 +6,16 @@ from collections import Counter
 import msgspec
 import pytest
 
-from k2_streams.cli import truth as truth_file
-from k2_streams.cli.expected import SessionTruth
-from k2_streams.cli.truth import Header, Position, Truth, TruthError, exact_text, session_line
+from k2_streams.testing.oracle import truth_file
+from k2_streams.testing.oracle.model import SessionTruth
+from k2_streams.testing.oracle.truth_file import (
+    Header,
+    Position,
+    Truth,
+    TruthError,
+    exact_text,
+    session_line,
+)
 
 
 def truth(scope: str = "X:A", session: str = "0", topic: str = "raw") -> Truth:

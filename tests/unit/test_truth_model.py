@@ -5,13 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from k2_streams.cli.expected import MAX_RANGES, Expected, SessionTruth, ranges_of
-from k2_streams.cli.messages import Encoder, Names
-from k2_streams.cli.stream import SyntheticStream
-from k2_streams.cli.synthetic import Plan, Synthetic
 from k2_streams.core.records import events as ev
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import Message, Verdict, step
+from k2_streams.testing.load.messages import Encoder, Names
+from k2_streams.testing.load.stream import SyntheticStream
+from k2_streams.testing.load.synthetic import Plan, Synthetic
+from k2_streams.testing.oracle.model import MAX_RANGES, Expected, SessionTruth, ranges_of
 
 
 def fed(*numbers: int, bad: tuple[int, ...] = (), session: str = "0") -> Expected:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from k2_streams.cli import up_state
 from k2_streams.cli.main import main
-from k2_streams.cli.up_state import UpState
+from k2_streams.testing.local import up_state
+from k2_streams.testing.local.up_state import UpState
 
 
 @pytest.fixture

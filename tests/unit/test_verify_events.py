@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.found_events import FoundEvents, FoundLetters
-from k2_streams.cli.truth import Header, Position, Truth, session_line
 from k2_streams.core.records import events as ev
+from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
+from k2_streams.testing.oracle.model import Expected
+from k2_streams.testing.oracle.truth_file import Header, Position, Truth, session_line
 
 
 def truth(alone: bool = True, reasons: dict[str, int] | None = None) -> Truth:

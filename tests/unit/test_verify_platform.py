@@ -11,13 +11,18 @@ from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 from lake_rows import TOPIC_ID, record, table_of
 
-from k2_streams.cli import platform
-from k2_streams.cli.platform import HttpPlatform, NotReachedError, lake_rows, wait_for_lake
 from k2_streams.cli.verify import verify
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
+from k2_streams.testing.oracle import observed as platform
+from k2_streams.testing.oracle.observed import (
+    HttpPlatform,
+    NotReachedError,
+    lake_rows,
+    wait_for_lake,
+)
 
 
 class ToyPlatform:

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2_streams.cli.expected import Expected, SessionTruth
-from k2_streams.cli.found_rows import FoundRows, columns_of
-from k2_streams.cli.truth import Header, Position, Truth, session_line
 from k2_streams.core.records import stream
 from k2_streams.core.records.schema import TRADES
+from k2_streams.testing.oracle.check_rows import FoundRows, columns_of
+from k2_streams.testing.oracle.model import Expected, SessionTruth
+from k2_streams.testing.oracle.truth_file import Header, Position, Truth, session_line
 
 SCHEMA = pa.schema([TRADES.field(name) for name in columns_of(stream.TRADES)])
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from k2_streams.cli.streams import worth
+from k2_streams.testing.streams import worth
 
 #: Times of Binance from here on are microseconds: as milliseconds they would be of the year 5138.
 _MICROSECONDS_FROM = 10**14

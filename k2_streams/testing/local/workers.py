@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from k2_streams.cli.errors import EXIT_CANNOT
 from k2_streams.core.records.stream import STREAMS
 
 #: From the start of the process to answering queries, on a busy machine.
@@ -23,7 +22,8 @@ READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 25.0
 POLL_S = 0.05
 
-
+#: With which a worker refuses to start.
+EXIT_REFUSED = 2
 #: Begins the line of a worker that refuses to start.
 _REFUSAL = "k2: "
 
@@ -176,7 +176,7 @@ class LocalWorker:
     def why_it_ended(self, code: int | None) -> str:
         """One line where it refused to start, as it wrote it; else the end of its log."""
         refusals = [line for line in self.last_words().splitlines() if _REFUSAL in line]
-        if code == EXIT_CANNOT and refusals:
+        if code == EXIT_REFUSED and refusals:
             return refusals[-1].partition(_REFUSAL)[2].rstrip("'")
         return self.last_words()
 

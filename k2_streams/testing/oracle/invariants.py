@@ -12,10 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.cli.differences import Check
-from k2_streams.cli.platform import RETRY_EVERY_S, lake_rows, read_topic
-from k2_streams.cli.recomputed import recomputed
-from k2_streams.cli.second_opinion import second_opinion
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.stream import Stream
@@ -26,6 +22,10 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.settings import Settings
+from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows, read_topic
+from k2_streams.testing.oracle.replay import recomputed
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.sql import second_opinion
 
 #: A dead task's transaction ends by time-out after 15 s, and the next checkpoint moves the group.
 SETTLED_WITHIN_S = 60.0

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import fsspec
 
-from k2_streams.cli.differences import ROWS_LOST, ROWS_TWICE, Check
+from k2_streams.testing.oracle.report import ROWS_LOST, ROWS_TWICE, Check
 
 #: Either kind of truth: numbers (a made run that sent ids instead of them names those), or places
 #: in a list of ids.

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from k2_streams.cli.expected_messages import Said, Traded
-from k2_streams.cli.recorded_trades import exchange_of, trade_worth
+from k2_streams.testing.load.recorded_trades import exchange_of, trade_worth
+from k2_streams.testing.oracle.model_messages import Said, Traded
 
 #: What a session without a name is called.
 _SESSION = "0"

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.cli.differences import Check
-from k2_streams.cli.expected import Range
-from k2_streams.cli.truth import SessionLine, Truth
+from k2_streams.testing.oracle.model import Range
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.truth_file import SessionLine, Truth
 
 #: A gap of more numbers than this is a large one.
 _SMALL_GAP_MAX = 10

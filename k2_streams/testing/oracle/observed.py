@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from k2_streams.cli.found_rows import columns_of
 from k2_streams.clock import Clock
 from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.kafka.client import KafkaConfig
@@ -20,6 +19,7 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.snapshots import Head
 from k2_streams.lake.table import Lake
+from k2_streams.testing.oracle.check_rows import columns_of
 
 #: Nothing answered even once by then: the address is wrong, or nothing runs there.
 FIRST_ANSWER_WITHIN_S = 30.0

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from k2_streams.cli.differences import Check
-from k2_streams.cli.platform import read_topic
-from k2_streams.cli.streams import DECODERS
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence import codec as sequence_codec
@@ -22,6 +19,9 @@ from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.streams import DECODERS
 
 
 class _Partition:

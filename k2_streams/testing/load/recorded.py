@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.expected_messages import ExpectedMessages, Said, Traded
-from k2_streams.cli.messages import Headers, Record
-from k2_streams.cli.recorded_messages import MESSAGES
-from k2_streams.cli.recorded_trades import READERS, Reader, RecordedError, Trade
-from k2_streams.cli.streams import SCALE
-from k2_streams.cli.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
+from k2_streams.testing.load.messages import Headers, Record
+from k2_streams.testing.load.recorded_messages import MESSAGES
+from k2_streams.testing.load.recorded_trades import READERS, Reader, RecordedError, Trade
+from k2_streams.testing.load.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
+from k2_streams.testing.oracle.model import Expected
+from k2_streams.testing.oracle.model_messages import ExpectedMessages, Said, Traded
+from k2_streams.testing.streams import SCALE
 
 #: Records a chunk.
 CHUNK = 8_192

@@ -28,15 +28,15 @@ import psutil
 import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.kafka import broker_files as files
-from k2_streams.kafka.broker_errors import (
+from k2_streams.testing.local import broker_files as files
+from k2_streams.testing.local.broker_errors import (
     BrokerError,
     BrokerSetupError,
     BrokerStartError,
     PortBusyError,
 )
-from k2_streams.kafka.loopback import HOST, free_ports, is_free
-from k2_streams.kafka.probe import is_ready
+from k2_streams.testing.local.loopback import HOST, free_ports, is_free
+from k2_streams.testing.local.probe import is_ready
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from k2_streams.kafka.loopback import HOST
+from k2_streams.testing.local.loopback import HOST
 
 
 class BrokerError(Exception):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.cli.invalid import KINDS, Good, Sent
-from k2_streams.cli.synthetic import PRICE_DECIMALS, QUANTITY_DECIMALS, Messages
+from k2_streams.testing.load.invalid import KINDS, Good, Sent
+from k2_streams.testing.load.synthetic import PRICE_DECIMALS, QUANTITY_DECIMALS, Messages
 
 _SIDES = (b"buy", b"sell")
 _PRICE_UNIT = 10**PRICE_DECIMALS

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.cli.differences import Check
-from k2_streams.cli.expected import Range, ranges_of
-from k2_streams.cli.streams import PRODUCTS
-from k2_streams.cli.truth import SessionLine, Truth, exact_text
 from k2_streams.core.records.stream import Stream
+from k2_streams.testing.oracle.model import Range, ranges_of
+from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.truth_file import SessionLine, Truth, exact_text
+from k2_streams.testing.streams import PRODUCTS
 
 _COLUMNS = (
     "message_id", "exchange", "symbol", "session", "sequence",

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.cli.invalid import KINDS
-from k2_streams.cli.symbol_tiers import SymbolTiers
+from k2_streams.testing.load.invalid import KINDS
+from k2_streams.testing.load.symbol_tiers import SymbolTiers
 
 #: Messages made at once: numpy's cost a call is spread over these, 6 MB of them.
 CHUNK = 65_536

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from k2_streams.cli.expected_messages import Said, Traded
-from k2_streams.cli.recorded import Told
-from k2_streams.cli.recorded_trades import RecordedError, Trade
-from k2_streams.cli.streams import worth
 from k2_streams.feeds.decoding.decoded import Kind, RawBatch
 from k2_streams.feeds.description import Identity
 from k2_streams.feeds.feed import Feed
+from k2_streams.testing.load.recorded import Told
+from k2_streams.testing.load.recorded_trades import RecordedError, Trade
+from k2_streams.testing.oracle.model_messages import Said, Traded
+from k2_streams.testing.streams import worth
 
 #: What a session without a name is called.
 _SESSION = "0"

@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.pace import LOOK_AGAIN_S, Pace
-from k2_streams.cli.stream import Stream
 from k2_streams.clock import Clock
 from k2_streams.kafka.sender import Sender
+from k2_streams.testing.load.pace import LOOK_AGAIN_S, Pace
+from k2_streams.testing.load.stream import Stream
+from k2_streams.testing.oracle.model import Expected
 
 #: Records handed over at once: enough to fill batches, and little enough that signals, the
 #: progress and the network get their turn every few milliseconds.

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from k2_streams.cli.workers import STOP_WITHIN_S
+from k2_streams.testing.local.workers import STOP_WITHIN_S
 
 STATE_NAME = "up.json"
 _LOCK_NAME = "up.lock"

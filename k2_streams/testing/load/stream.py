@@ -6,11 +6,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.cli.expected import Expected
-from k2_streams.cli.id_truth import ExpectedIds
-from k2_streams.cli.invalid import KINDS
-from k2_streams.cli.messages import Encoder, Names, Record
-from k2_streams.cli.synthetic import (
+from k2_streams.testing.load.invalid import KINDS
+from k2_streams.testing.load.messages import Encoder, Names, Record
+from k2_streams.testing.load.synthetic import (
     MAX_RESETS,
     PRICE_DECIMALS,
     QUANTITY_DECIMALS,
@@ -18,6 +16,8 @@ from k2_streams.cli.synthetic import (
     Plan,
     Synthetic,
 )
+from k2_streams.testing.oracle.model import Expected
+from k2_streams.testing.oracle.model_ids import ExpectedIds
 
 _SESSIONS = MAX_RESETS + 1
 

@@ -23,7 +23,7 @@ from typing import IO
 
 import msgspec
 
-from k2_streams.cli.expected import Range, SessionTruth
+from k2_streams.testing.oracle.model import Range, SessionTruth
 
 VERSION = 1
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from k2_streams.cli.workers import fetch_json
+from k2_streams.testing.local.workers import fetch_json
 
 #: A worker that is killed or restarts answers later: the next look sees.
 ANSWER_WITHIN_S = 5.0

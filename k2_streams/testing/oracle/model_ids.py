@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.cli.expected import SessionTruth, ranges_of
+from k2_streams.testing.oracle.model import SessionTruth, ranges_of
 
 
 class ExpectedIds:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.cli.expected import Expected, Range, SessionTruth, ranges_of
+from k2_streams.testing.oracle.model import Expected, Range, SessionTruth, ranges_of
 
 
 class Traded(NamedTuple):

@@ -5,7 +5,7 @@ Paths in them are relative to the broker's directory, in which its process runs.
 
 from dataclasses import dataclass
 
-from k2_streams.kafka.loopback import HOST
+from k2_streams.testing.local.loopback import HOST
 
 PROPERTIES_NAME = "server.properties"
 LOGGING_NAME = "log4j2.properties"

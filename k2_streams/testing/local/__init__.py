@@ -1,0 +1,1 @@
+"""Processes on this machine: a local Kafka without Docker, and workers."""
