@@ -7,8 +7,8 @@ from rich.console import Console
 
 from bench.stage import stage
 from k2_streams.cli.demo_overload import freshness
-from k2_streams.cli.load_picture import for_terminal
-from k2_streams.cli.overload_run import Load, OverloadRun, Phase
+from k2_streams.demo.load_picture import for_terminal
+from k2_streams.demo.overload_run import Load, OverloadRun, Phase
 from k2_streams.testing.local.load_watch import LoadSample
 from k2_streams.testing.local.workers import LocalWorker
 

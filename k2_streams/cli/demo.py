@@ -9,9 +9,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from k2_streams.cli.demo_answers import Answer, ask, show_answer, travel
-from k2_streams.cli.demo_findings import compare
-from k2_streams.cli.demo_frame import (
+from k2_streams.cli.errors import CannotError
+from k2_streams.cli.up import program
+from k2_streams.demo.answers import Answer, ask, show_answer, travel
+from k2_streams.demo.findings import compare
+from k2_streams.demo.frame import (
     EXIT_DIFFERENT,
     EXIT_SIGNALLED,
     Stopped,
@@ -20,13 +22,11 @@ from k2_streams.cli.demo_frame import (
     stoppable,
     verdict,
 )
-from k2_streams.cli.demo_input import Source, sources
-from k2_streams.cli.demo_pictures import curve
-from k2_streams.cli.demo_stage import COMMIT_EVERY_S, Stage
-from k2_streams.cli.demo_watch import Watch
-from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.errors import CannotError
-from k2_streams.cli.up import program
+from k2_streams.demo.input import Source, sources
+from k2_streams.demo.pictures import curve
+from k2_streams.demo.stage import COMMIT_EVERY_S, Stage
+from k2_streams.demo.watch import Watch
+from k2_streams.demo.web import DemoError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.workers import WorkerError

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from k2_streams.cli.demo_frame import (
+from k2_streams.cli.errors import CannotError
+from k2_streams.demo.frame import (
     EXIT_DIFFERENT,
     EXIT_SIGNALLED,
     Stopped,
@@ -20,12 +21,11 @@ from k2_streams.cli.demo_frame import (
     stoppable,
     verdict,
 )
-from k2_streams.cli.demo_stage import Stage
-from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.errors import CannotError
-from k2_streams.cli.load_picture import NoPictureError, draw, for_terminal
-from k2_streams.cli.overload_run import Load, OverloadRun
-from k2_streams.cli.tier_freshness import waits_s
+from k2_streams.demo.load_picture import NoPictureError, draw, for_terminal
+from k2_streams.demo.overload_run import Load, OverloadRun
+from k2_streams.demo.stage import Stage
+from k2_streams.demo.tier_freshness import waits_s
+from k2_streams.demo.web import DemoError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.load_watch import TIERS, LoadSample

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "web": _LOWEST | {"query"},
     "runtime": _LOWEST | {"query", "web"},
     "testing": _LOWEST | {"query", "runtime"},  # no part of a worker imports it
-    "cli": _LOWEST | {"query", "web", "runtime", "testing"},
+    "demo": {"core", "kafka", "testing"},
+    "cli": _LOWEST | {"query", "web", "runtime", "testing", "demo"},
     "topologies": _LOWEST | {"query", "web", "runtime", "cli"},
 }
 ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
@@ -48,12 +49,12 @@ HOME_OF = {
     "prometheus_client": ("runtime/metrics.py", "web"),
     "psutil": ("testing", "runtime", "cli"),
     "click": ("cli",),
-    "rich": ("cli", "testing"),
-    "matplotlib": ("cli/load_picture.py",),
+    "rich": ("cli", "demo", "testing"),
+    "matplotlib": ("demo/load_picture.py",),
 }
 #: What makes a run differ from the next: the world's time, chance, the environment.
 ONLY_IN = {
-    "time": ("clock.py", "failpoints.py", "runtime", "testing", "cli"),
+    "time": ("clock.py", "failpoints.py", "runtime", "testing", "demo", "cli"),
     "datetime.datetime.now": ("clock.py",),
     "datetime.datetime.utcnow": ("clock.py",),
     "datetime.datetime.today": ("clock.py",),
@@ -66,9 +67,9 @@ ONLY_IN = {
     "uuid.uuid4": ("lake", "web", "runtime", "cli"),  # lake: names of new files and commits
     "os.urandom": ("web", "runtime", "cli"),
     "hash": (),  # differs from process to process
-    "os.environ": ("runtime/settings.py", "testing/local", "cli"),
-    "os.environb": ("runtime/settings.py", "testing/local", "cli"),
-    "os.getenv": ("runtime/settings.py", "testing/local", "cli"),
+    "os.environ": ("runtime/settings.py", "testing/local", "demo", "cli"),
+    "os.environb": ("runtime/settings.py", "testing/local", "demo", "cli"),
+    "os.getenv": ("runtime/settings.py", "testing/local", "demo", "cli"),
     "os.putenv": (),
     # A task that nobody watches ends unnoticed: `runtime.supervisor` starts them. The others wait
     # for theirs in the function that starts it, or are commands.
@@ -290,8 +291,16 @@ BREAKS = [
     ("lake/a.py", "from numpy import random", "only in testing"),
     ("kafka/a.py", "import uuid\nuuid.uuid1()", "only in no file"),
     ("core/a.py", "hash('x')", "only in no file"),
-    ("lake/a.py", "import os\nos.environ['X']", "only in runtime/settings.py, testing/local, cli"),
-    ("runtime/app.py", "from os import getenv", "only in runtime/settings.py, testing/local, cli"),
+    (
+        "lake/a.py",
+        "import os\nos.environ['X']",
+        "only in runtime/settings.py, testing/local, demo, cli",
+    ),
+    (
+        "runtime/app.py",
+        "from os import getenv",
+        "only in runtime/settings.py, testing/local, demo, cli",
+    ),
     ("lake/a.py", "import os as o\no.environ.get('X')", "os.environ.get"),
     ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in cli/main.py"),
 ]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from k2_streams.cli import demo_answers
-from k2_streams.cli.demo_input import Figures, injected, sources
-from k2_streams.cli.demo_pictures import BAR_WIDTH, bars, curve, slopes
+from k2_streams.demo import answers as demo_answers
+from k2_streams.demo.input import Figures, injected, sources
+from k2_streams.demo.pictures import BAR_WIDTH, bars, curve, slopes
 from k2_streams.testing.oracle.truth_file import Header, SessionLine, Truth
 
 
@@ -107,7 +107,7 @@ def test_a_row_that_differs_is_a_difference():
 
 
 def test_without_recordings_there_is_synthetic_input_alone(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("k2_streams.cli.demo_input.RECORDINGS", tmp_path)
+    monkeypatch.setattr("k2_streams.demo.input.RECORDINGS", tmp_path)
     assert [source.exchange for source in sources(tmp_path, 5_000, 1)] == ["SIM"]
     (tmp_path / "spot-btcusdt_20240808.gz").touch()
     assert [source.exchange for source in sources(tmp_path, 5_000, 1)] == ["SIM", "BINANCE"]

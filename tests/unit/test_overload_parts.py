@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from k2_streams.cli.demo_pictures import levels_line
-from k2_streams.cli.demo_web import DemoError
-from k2_streams.cli.load_picture import WIDTH, draw, for_terminal
-from k2_streams.cli.overload_run import Load, OverloadRun, Phase
+from k2_streams.demo.load_picture import WIDTH, draw, for_terminal
+from k2_streams.demo.overload_run import Load, OverloadRun, Phase
+from k2_streams.demo.pictures import levels_line
+from k2_streams.demo.web import DemoError
 from k2_streams.testing.load.pace import parse
 from k2_streams.testing.local.load_watch import LoadSample
 

@@ -6,8 +6,8 @@ from lake_rows import NOON_NS
 from web_node import ROWS, ROWS_A_RECORD, SYMBOLS, served
 from web_support import application
 
-from k2_streams.cli import tier_freshness
-from k2_streams.cli.tier_freshness import waits_s
+from k2_streams.demo import tier_freshness
+from k2_streams.demo.tier_freshness import waits_s
 from k2_streams.testing.local.load_watch import Watched
 
 NOON_S = NOON_NS // 10**9

@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from k2_streams.cli.demo_dial import Dial, Sample
-from k2_streams.cli.demo_input import FLOW_S
-from k2_streams.cli.demo_web import DemoError
+from k2_streams.demo.dial import Dial, Sample
+from k2_streams.demo.input import FLOW_S
+from k2_streams.demo.web import DemoError
 from k2_streams.testing.local.workers import READY_WITHIN_S, LocalWorker, WorkerError
 
 #: Between two looks at the status: three requests each, far below the web's limit of a caller.

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from k2_streams.cli.demo_pictures import curve
+from k2_streams.demo.pictures import curve
 
 #: Between two lines where there is no terminal.
 LINE_EVERY_S = 3.0

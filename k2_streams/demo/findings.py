@@ -9,9 +9,9 @@ from dataclasses import fields
 from rich.console import Console
 from rich.table import Table
 
-from k2_streams.cli.demo_input import Figures, Source, injected
-from k2_streams.cli.demo_pictures import bars
-from k2_streams.cli.demo_web import DemoError, answered
+from k2_streams.demo.input import Figures, Source, injected
+from k2_streams.demo.pictures import bars
+from k2_streams.demo.web import DemoError, answered
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import DEAD_LETTER
 from k2_streams.testing.local.workers import LocalWorker

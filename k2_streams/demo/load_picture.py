@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from k2_streams.cli.demo_pictures import levels_line, slopes
-from k2_streams.cli.overload_run import LEVELS, OverloadRun
+from k2_streams.demo.overload_run import LEVELS, OverloadRun
+from k2_streams.demo.pictures import levels_line, slopes
 from k2_streams.testing.local.load_watch import TIERS
 
 #: Of a line in a terminal of 80 characters, with a name before it and the most behind it.

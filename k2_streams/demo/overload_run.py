@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from k2_streams.cli.demo_web import DemoError
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.demo.web import DemoError
 from k2_streams.testing.load.messages import Names
 from k2_streams.testing.load.symbol_tiers import SymbolTiers
 from k2_streams.testing.local.load_watch import LOOK_EVERY_S, TIERS, LoadSample, Watched

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from k2_streams.cli.demo_input import QUESTION_SYMBOL
-from k2_streams.cli.demo_web import answered
+from k2_streams.demo.input import QUESTION_SYMBOL
+from k2_streams.demo.web import answered
 from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.testing.oracle.report import Check
 

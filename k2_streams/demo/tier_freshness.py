@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from k2_streams.testing.local.load_watch import Watched
-from k2_streams.web.formats import META_KEY
 
 #: Rows of an answer.
 PAGE = 50_000
@@ -49,7 +48,7 @@ def waits_s(
         ]
         inside = (micros[1] >= begin_s * 1e6) & (micros[1] < end_s * 1e6)
         parts.append((micros[0] - micros[1])[inside] / 1e6)
-        following = msgspec.json.decode(rows.schema.metadata[META_KEY])["next_cursor"]
+        following = msgspec.json.decode(rows.schema.metadata[b"k2.meta"])["next_cursor"]
         if following is None:
             return np.concatenate(parts)
         cursor = [("cursor", following)]
