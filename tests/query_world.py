@@ -23,7 +23,7 @@ from k2_streams.query.engine import Engine
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.tail import SpillStore, Tail
+from k2_streams.query.tail.store import SpillStore, Tail
 
 TOPIC = "k2.trades"
 TOPIC_ID = "topic-1"

@@ -39,6 +39,7 @@ from k2_streams.query.errors import (
 )
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.lake_view import LakeView
+from k2_streams.query.read_point import Ground, Standing, Wanted
 from k2_streams.query.reading import Reader
 from k2_streams.query.request import (
     GapsRequest,
@@ -48,10 +49,9 @@ from k2_streams.query.request import (
 )
 from k2_streams.query.selection import Selection
 from k2_streams.query.settled import may_be_settled
-from k2_streams.query.standing import Ground, Standing, Wanted
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import SymbolTotals, Total
-from k2_streams.query.tail import Tail, TailMovedError
+from k2_streams.query.tail.store import Tail, TailMovedError
 from k2_streams.query.times import LAST
 from k2_streams.query.token import Token
 

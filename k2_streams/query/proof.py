@@ -4,10 +4,10 @@ import pyarrow as pa
 
 from k2_streams.query.answer import Answer, Meta, NodeState
 from k2_streams.query.gaps import GapsView
+from k2_streams.query.read_point import Standing
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.result import key_of_last, rows_from_lake
 from k2_streams.query.selection import Selection
-from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.token import Cursor, Token
 

@@ -18,13 +18,13 @@ from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, Session
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
 from k2_streams.query.lake_view import LakeView
+from k2_streams.query.read_point import Standing
 from k2_streams.query.result import as_rows, corrections_of
 from k2_streams.query.selection import Selection
-from k2_streams.query.standing import Standing
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
-from k2_streams.query.tail import TailBatch
-from k2_streams.query.tail_rows import in_order, select
+from k2_streams.query.tail.rows import in_order, select
+from k2_streams.query.tail.store import TailBatch
 from k2_streams.query.tick_lookup import look_up, looked_for
 
 _T = TypeVar("_T")

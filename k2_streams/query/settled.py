@@ -16,8 +16,8 @@ missing. It is the one thing that a reader who keeps an answer for a day does no
 
 from k2_streams.core.lines.step import HOLD_MS
 from k2_streams.query.gaps import GapsView
+from k2_streams.query.read_point import Standing
 from k2_streams.query.selection import Selection
-from k2_streams.query.standing import Standing
 from k2_streams.query.token import Token
 
 _MS = 1_000_000

@@ -16,7 +16,7 @@ from k2_streams.core.records.schema import DECIMAL, MICROS
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.query.selection import ORDER, Selection
-from k2_streams.query.tail_rows import PLACES_AND_PRICES
+from k2_streams.query.tail.rows import PLACES_AND_PRICES
 
 #: The name that the tail's rows have in a statement.
 TAIL = "tail_rows"

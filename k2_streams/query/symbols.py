@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
+from k2_streams.query.read_point import Standing
 from k2_streams.query.selection import ORDER
-from k2_streams.query.standing import Standing
 
 
 class Newest(NamedTuple):

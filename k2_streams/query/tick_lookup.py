@@ -15,9 +15,9 @@ from k2_streams.core.records.vector import Range
 from k2_streams.query import statement
 from k2_streams.query.engine import Session
 from k2_streams.query.errors import TooMuchError
+from k2_streams.query.read_point import Standing
 from k2_streams.query.selection import Selection
-from k2_streams.query.standing import Standing
-from k2_streams.query.tail_rows import places_and_prices
+from k2_streams.query.tail.rows import places_and_prices
 
 #: Offsets of the first window: some seconds of checkpoints.
 FIRST_OFFSETS = 64

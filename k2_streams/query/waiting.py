@@ -2,7 +2,7 @@
 
 import asyncio
 
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 

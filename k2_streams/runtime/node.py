@@ -17,7 +17,7 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.store_files import StoreFiles
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.memory import Memory, query_limit_bytes
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.supervisor import Kept, Supervisor
 from k2_streams.state.spill import Spill

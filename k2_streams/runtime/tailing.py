@@ -21,7 +21,7 @@ from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.epoch import (
     HEADER_DEAD_LETTERS,
     HEADER_DEFERRED,

@@ -25,7 +25,7 @@ from k2_streams.query.errors import QueryError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.context import TaskContext
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics

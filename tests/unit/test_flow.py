@@ -11,7 +11,7 @@ from sink_world import HandClock
 
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.runtime import watchdog as watchdog_module
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics

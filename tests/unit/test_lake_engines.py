@@ -29,7 +29,7 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.request import parse_rows
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 
 SPARK = Path(__file__).resolve().parents[2] / ".cache/spark"
 READER = Path(__file__).resolve().parents[1] / "spark_reader.py"

@@ -19,7 +19,7 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.request import parse_rows
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 
 KEPT = len(TRADES.table_schema) - len(TRADES.added)
 #: Trades as they were before any column was added.

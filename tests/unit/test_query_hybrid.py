@@ -37,7 +37,7 @@ from k2_streams.query.request import (
     SymbolsRequest,
     parse_rows,
 )
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 from k2_streams.query.token import Token
 
 SECOND = 1_000_000_000

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from k2_streams.core.query.union_read import Cut, cut_at, cut_now
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.snapshots import Head
-from k2_streams.query.standing import Standing
+from k2_streams.query.read_point import Standing
 from k2_streams.query.symbols import slice_from
-from k2_streams.query.tail import PartitionView, TailView
+from k2_streams.query.tail.store import PartitionView, TailView
 
 offset = st.integers(0, 6)
 held = st.dictionaries(st.integers(0, 1), offset)

@@ -8,8 +8,8 @@ from k2_streams.core.records.log_record import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.query.selection import Selection
-from k2_streams.query.tail import Tail, TailMovedError
-from k2_streams.query.tail_rows import select
+from k2_streams.query.tail.rows import select
+from k2_streams.query.tail.store import Tail, TailMovedError
 from k2_streams.query.token import Key
 from k2_streams.state.spill import Spill
 

@@ -16,7 +16,7 @@ from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.tail import Tail
+from k2_streams.query.tail.store import Tail
 
 TOPIC_ID = "topic-1"
 ROWS_A_RECORD = 5

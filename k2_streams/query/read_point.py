@@ -17,7 +17,7 @@ from k2_streams.failpoints import failpoint
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.errors import BehindError, InvalidParameter, LakeUnavailable, NotYetError
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.tail import Tail, TailView
+from k2_streams.query.tail.store import Tail, TailView
 from k2_streams.query.token import Token
 from k2_streams.query.waiting import Waiting
 

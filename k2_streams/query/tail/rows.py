@@ -20,7 +20,7 @@ from k2_streams.core.records.log_record import (
 from k2_streams.core.records.schema import MICROS, TRADES
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.selection import ORDER, REPORTED, Selection, View
-from k2_streams.query.tail import TailBatch
+from k2_streams.query.tail.store import TailBatch
 
 #: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
 _MAX_EXPAND_ROWS = 200_000

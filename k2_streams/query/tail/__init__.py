@@ -1,0 +1,1 @@
+"""Rows of the log that the lake does not contain yet."""
