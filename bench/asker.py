@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.testing.local.workers import LocalWorker
-from k2_streams.web.formats import META_KEY
+from k2_streams.web.http.formats import META_KEY
 
 #: Every so many answers the same is asked again with the token: the same rows, whatever came since.
 AGAIN_EVERY = 5

@@ -66,7 +66,7 @@ from k2_streams.runtime.task import Task
 from k2_streams.runtime.topic_watch import TopicWatch
 from k2_streams.runtime.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST, Watchdog
 from k2_streams.state.rocks import ROCKS_DISK
-from k2_streams.web.connections import (
+from k2_streams.web.http.connections import (
     BACKLOG,
     LEAST_CONNECTIONS,
     ConnectionLimits,

@@ -5,7 +5,7 @@ from typing import Any
 from faust.web.base import BlueprintManager
 from faust.web.drivers.aiohttp import Web
 
-from k2_streams.web.connections import BoundedSite, Connections
+from k2_streams.web.http.connections import BoundedSite, Connections
 from k2_streams.web.server import new_runner
 
 

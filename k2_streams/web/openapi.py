@@ -11,11 +11,12 @@ import pyarrow as pa
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import GapsMeta, Meta, SnapshotRow, SymbolsMeta, symbol_row
-from k2_streams.web import correlation, parameters
-from k2_streams.web.errors import ErrorBody
-from k2_streams.web.formats import META_HEADER, Format
-from k2_streams.web.security import KEY_HEADER
-from k2_streams.web.tables import schema_of
+from k2_streams.web import parameters
+from k2_streams.web.http import correlation
+from k2_streams.web.http.errors import ErrorBody
+from k2_streams.web.http.formats import META_HEADER, Format
+from k2_streams.web.http.security import KEY_HEADER
+from k2_streams.web.http.tables import schema_of
 from k2_streams.web.views import Health, LinesAnswer, SnapshotsMeta
 
 #: Of the contract, not of the program: it changes with what callers build on.

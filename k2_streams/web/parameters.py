@@ -15,7 +15,7 @@ from k2_streams.query.request import (
     MAX_WAIT_MS,
     VIEWS,
 )
-from k2_streams.web import correlation
+from k2_streams.web.http import correlation
 
 _TIME = (
     "Integer nanoseconds since 1970 UTC (0, or from 1990 on), or RFC 3339 with `T` and an offset "

@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from k2_streams.web import page
-from k2_streams.web.answers import Sender
-from k2_streams.web.connections import IDLE_TIMEOUT_S
-from k2_streams.web.correlation import correlation, id_source, name_response
-from k2_streams.web.formats import Format, encode_json
-from k2_streams.web.load_metrics import LoadMetrics
-from k2_streams.web.middlewares import errors, telemetry
+from k2_streams.web.http.answers import Sender
+from k2_streams.web.http.connections import IDLE_TIMEOUT_S
+from k2_streams.web.http.correlation import correlation, id_source, name_response
+from k2_streams.web.http.formats import Format, encode_json
+from k2_streams.web.http.load_metrics import LoadMetrics
+from k2_streams.web.http.middlewares import errors, telemetry
+from k2_streams.web.http.rate_limit import RateLimiter
+from k2_streams.web.http.room import Room
+from k2_streams.web.http.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
 from k2_streams.web.openapi import document
-from k2_streams.web.rate_limit import RateLimiter
-from k2_streams.web.room import Room
-from k2_streams.web.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
+from k2_streams.web.page import handler as page
 from k2_streams.web.services import Services
 from k2_streams.web.views import NO_STORE, Views, take_no_parameters
 

@@ -17,8 +17,8 @@ from k2_streams.query.request import (
     SnapshotsRequest,
     SymbolsRequest,
 )
-from k2_streams.web.connections import Connections
-from k2_streams.web.room import DEFAULT_TOTAL_BYTES
+from k2_streams.web.http.connections import Connections
+from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
 
 #: Requests a second for each caller.
 RATE_LIMIT_PER_S = 60.0

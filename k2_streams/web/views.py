@@ -19,12 +19,12 @@ from k2_streams.query.request import (
     parse_snapshots,
     parse_symbols,
 )
-from k2_streams.web.answers import Sender, is_known, pinned_headers
-from k2_streams.web.errors import bad_parameter, unavailable
-from k2_streams.web.formats import Format, encode_json
-from k2_streams.web.negotiation import choose
+from k2_streams.web.http.answers import Sender, is_known, pinned_headers
+from k2_streams.web.http.errors import bad_parameter, unavailable
+from k2_streams.web.http.formats import Format, encode_json
+from k2_streams.web.http.negotiation import choose
+from k2_streams.web.http.tables import table_of
 from k2_streams.web.services import Services
-from k2_streams.web.tables import table_of
 
 #: The longest wait that a caller may ask for (5 s) and the longest query, with room.
 ANSWER_TIMEOUT_S = 30.0

@@ -644,13 +644,13 @@ MUTANTS = (
         "silent-connections-stay",
         "a connection whose request's head does not come is never closed",
         "tests/unit/test_web_connections.py::",
-        ("web/connections.py", "if c.deadline_s <= now_s]", "if c.deadline_s < 0]"),
+        ("web/http/connections.py", "if c.deadline_s <= now_s]", "if c.deadline_s < 0]"),
     ),
     _mutant(
         "answers-hold-what-they-like",
         "an answer is worked out and sent also where others hold all the room",
         "tests/unit/test_web_answers.py::",
-        ("web/room.py", "if not self._shares.take(caller, size_bytes):", "if size_bytes < 0:"),
+        ("web/http/room.py", "if not self._shares.take(caller, size_bytes):", "if size_bytes < 0:"),
     ),
     _mutant(
         "light-behind-heavy",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from k2_streams.query.packing import pack, unpack
 from k2_streams.query.token import MAX_INT64, MAX_TEXT, Cursor, Key, Token, TokenError
-from k2_streams.web.security import MAX_QUERY_LENGTH
+from k2_streams.web.http.security import MAX_QUERY_LENGTH
 
 number = st.integers(0, 2**63 - 1)
 tokens = st.builds(

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from web_support import META, CannedQueries, application, trades_table
 
 from k2_streams.query.answer import Answer
-from k2_streams.web import answers
-from k2_streams.web.connections import BoundedSite, Connections
-from k2_streams.web.formats import ROWS_AT_ONCE
-from k2_streams.web.room import Room, size_of
+from k2_streams.web.http import answers
+from k2_streams.web.http.connections import BoundedSite, Connections
+from k2_streams.web.http.formats import ROWS_AT_ONCE
+from k2_streams.web.http.room import Room, size_of
 from k2_streams.web.server import new_runner
 
 ROWS = pa.concat_tables([trades_table(500)] * 40)

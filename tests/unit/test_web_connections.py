@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from web_support import CannedQueries, FixedClock, application
 
-from k2_streams.web import connections as bounds
-from k2_streams.web.connections import BoundedSite, ConnectionLimits, Connections
+from k2_streams.web.http import connections as bounds
+from k2_streams.web.http.connections import BoundedSite, ConnectionLimits, Connections
 from k2_streams.web.server import new_runner
 
 WHOLE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"

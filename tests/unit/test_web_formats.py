@@ -15,8 +15,8 @@ from web_support import META, trades_table
 from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import GapsMeta
 from k2_streams.query.token import Token
-from k2_streams.web import formats
-from k2_streams.web.formats import Format, meta_header, render
+from k2_streams.web.http import formats
+from k2_streams.web.http.formats import Format, meta_header, render
 
 
 class Proof(msgspec.Struct):

@@ -21,8 +21,8 @@ from k2_streams.query.errors import (
     UnknownSymbolError,
 )
 from k2_streams.query.token import Token
-from k2_streams.web import security
-from k2_streams.web.correlation import is_acceptable
+from k2_streams.web.http import security
+from k2_streams.web.http.correlation import is_acceptable
 from k2_streams.web.server import install
 from k2_streams.web.services import Readiness
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from k2_streams.web.formats import Format
-from k2_streams.web.negotiation import choose
+from k2_streams.web.http.formats import Format
+from k2_streams.web.http.negotiation import choose
 
 ARROW = "application/vnd.apache.arrow.stream"
 

@@ -22,7 +22,7 @@ from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.symbols import is_symbol
 from k2_streams.query.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.query.token import Token
-from k2_streams.web.formats import encode_json
+from k2_streams.web.http.formats import encode_json
 from k2_streams.web.openapi import document
 
 KEY = "k-schemathesis"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from k2_streams.web import page
+from k2_streams.web.page import handler as page
 
 #: Enough of a browser: elements with their children and text, fetch, and timers run by hand.
 STUB = """

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.web.rate_limit import RateLimiter
+from k2_streams.web.http.rate_limit import RateLimiter
 
 
 def test_a_second_of_requests_passes_and_the_next_one_waits():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2_streams.core.records.schema import DECIMAL, MICROS, NAME, VENDOR
-from k2_streams.web.texts import content, json_parts, json_texts, plain_texts
+from k2_streams.web.http.texts import content, json_parts, json_texts, plain_texts
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -18,7 +18,7 @@ from web_support import META, CannedQueries, application, trades_table
 
 from k2_streams.core.records.schema import TRADES
 from k2_streams.query.times import FIRST_INTEGER_NS
-from k2_streams.web import answers
+from k2_streams.web.http import answers
 
 
 @pytest.fixture(scope="module")
@@ -282,8 +282,8 @@ async def test_status_health_metrics_and_page(client):
 
 @pytest.mark.parametrize("form", ["json", "csv", "arrow"])
 async def test_a_long_answer_is_sent_in_pieces_and_whole(form, monkeypatch):
-    monkeypatch.setattr("k2_streams.web.formats.ROWS_AT_ONCE", 100)
-    monkeypatch.setattr("k2_streams.web.answers.ROWS_AT_ONCE", 100)
+    monkeypatch.setattr("k2_streams.web.http.formats.ROWS_AT_ONCE", 100)
+    monkeypatch.setattr("k2_streams.web.http.answers.ROWS_AT_ONCE", 100)
     async with TestClient(TestServer(application(CannedQueries(trades_table(1_050))))) as client:
         response = await client.get("/v1/trades", params={"format": form})
         assert response.headers["Transfer-Encoding"] == "chunked"

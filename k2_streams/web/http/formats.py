@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.web.texts import content, holds_any, json_parts, plain_texts, replaced
+from k2_streams.web.http.texts import content, holds_any, json_parts, plain_texts, replaced
 
 #: Rows rendered at a time: some 2 MB of text, which is what an answer holds beside its rows. Their
 #: texts fit the processor's cache; no offset of Arrow's (2 GiB per column) can overflow.

@@ -1,6 +1,6 @@
 """In which format a caller wants the answer."""
 
-from k2_streams.web.formats import Format
+from k2_streams.web.http.formats import Format
 
 _BY_NAME = {"json": Format.JSON, "arrow": Format.ARROW, "csv": Format.CSV}
 

@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from k2_streams.clock import Clock
-from k2_streams.web.errors import ApiError
-from k2_streams.web.rate_limit import RateLimiter
+from k2_streams.web.http.errors import ApiError
+from k2_streams.web.http.rate_limit import RateLimiter
 
 KEY_HEADER = "X-API-Key"
 #: Who asks, for limits of each caller: a key's digest, or an address.

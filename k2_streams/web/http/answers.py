@@ -11,8 +11,8 @@ import pyarrow as pa
 import structlog
 from aiohttp import web
 
-from k2_streams.web.errors import unavailable
-from k2_streams.web.formats import (
+from k2_streams.web.http.errors import unavailable
+from k2_streams.web.http.formats import (
     META_HEADER,
     ROWS_AT_ONCE,
     Format,
@@ -20,15 +20,15 @@ from k2_streams.web.formats import (
     meta_header,
     render,
 )
-from k2_streams.web.room import Reservation, Room, size_of
-from k2_streams.web.security import CALLER
+from k2_streams.web.http.room import Reservation, Room, size_of
+from k2_streams.web.http.security import CALLER
 
 _log = structlog.get_logger(__name__)
 #: Two threads: rendering gives the interpreter up for most of its time, and two is what it takes
 #: for a short answer not to wait for a long one.
 RENDER_THREADS = 2
 #: Answers of more than one piece being sent at once; what they hold in memory has a bound of its
-#: own (`web.room`).
+#: own (`web.http.room`).
 MAX_LONG_ANSWERS = 32
 #: A reader that takes nothing for so long has gone, or means harm.
 STALLED_READER_S = 10.0

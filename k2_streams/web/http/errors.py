@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
-from k2_streams.web.correlation import correlation_id
+from k2_streams.web.http.correlation import correlation_id
 
 
 class ApiError(Exception):

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from k2_streams.web.connections import Connections
-from k2_streams.web.room import Room
+from k2_streams.web.http.connections import Connections
+from k2_streams.web.http.room import Room
 
 
 class LoadMetrics(Collector):

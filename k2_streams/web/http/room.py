@@ -7,7 +7,7 @@ there is no room to send is not worked out. What it turns out to need less is gi
 from typing import Self
 
 from k2_streams.core.load.fair_shares import FairShares
-from k2_streams.web.errors import unavailable
+from k2_streams.web.http.errors import unavailable
 
 #: Bytes of an answer's row in memory (Arrow), and of its text while a piece is rendered.
 ROW_BYTES = 300

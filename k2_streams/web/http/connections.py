@@ -25,7 +25,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.web.security import MAX_LINE_BYTES
+from k2_streams.web.http.security import MAX_LINE_BYTES
 
 #: More clients at once than a node of two cores can serve; an idle one costs some 50 KB.
 MAX_CONNECTIONS = 256

@@ -13,7 +13,7 @@ from k2_streams.query.errors import (
     TooMuchError,
     UnknownSymbolError,
 )
-from k2_streams.web.errors import ApiError, bad_parameter, response_of, unavailable
+from k2_streams.web.http.errors import ApiError, bad_parameter, response_of, unavailable
 
 _log = structlog.get_logger(__name__)
 #: From a cached 304 to the longest wait and scan; the goal of 500 ms is a bound of its own.
