@@ -20,7 +20,7 @@ from faults.stage import Stage, wait_until
 from faults.topics import create_anew, cut_short
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.standings import end_offsets
+from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW, changelog_topic
 
 PARTITIONS = 4

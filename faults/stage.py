@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from faults.cluster import Cluster
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.standings import end_offsets
+from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW
 from k2_streams.testing.local.installed import kafka_jars
 from k2_streams.testing.local.loopback import HOST, is_free

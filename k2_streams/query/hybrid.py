@@ -18,7 +18,7 @@ import structlog
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.records.stream import TRADES, Stream
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.query import proof
 from k2_streams.query.answer import (
     Answer,

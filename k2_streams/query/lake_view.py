@@ -13,8 +13,8 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeError
-from k2_streams.lake.guard import Guard
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.query.errors import LakeUnavailable

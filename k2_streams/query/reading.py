@@ -11,8 +11,8 @@ from k2_streams.core.enrich.ticks import Sought, sought, with_ticks
 from k2_streams.core.query.corrections import superseded
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
-from k2_streams.lake.guard import Guard
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, Session

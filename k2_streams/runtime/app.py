@@ -25,8 +25,8 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.feeds.feed import Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
+from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import (
     TopicConfigurationError,
     TopicInfo,
@@ -35,7 +35,7 @@ from k2_streams.kafka.topics import (
     ensure_topics,
     stream_topics,
 )
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.runtime import transport
 from k2_streams.runtime.bounded_web import BoundedWeb

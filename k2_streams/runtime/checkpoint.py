@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import msgspec
 
 from k2_streams.failpoints import failpoint, failpoint_in_loop
-from k2_streams.kafka.settling import SLOW_TRANSACTION_S
-from k2_streams.kafka.standings import Place
+from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
+from k2_streams.kafka.offsets import Place
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, Output, TransactionalProducer
 from k2_streams.runtime.context import TaskContext

@@ -11,7 +11,7 @@ from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.core.records.stream import Stream
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.settling import Settling
+from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload

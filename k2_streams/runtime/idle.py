@@ -16,7 +16,7 @@ the position record, so restarts and successors go on from it.
 from k2_streams.clock import Clock
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.standings import Place, end_offsets
+from k2_streams.kafka.offsets import Place, end_offsets
 
 #: What is left of the time that passed: two clocks never run alike, and a new leader has another.
 SLACK_MS = 2_000

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.standings import end_offsets
+from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import DAY_MS, TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, FencedError
 from k2_streams.runtime.context import TaskContext

@@ -8,7 +8,7 @@ from k2_streams.core.load.degradation import Level
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState

@@ -8,8 +8,8 @@ from faust.types import TP
 
 from k2_streams.core.records.stream import Stream
 from k2_streams.failpoints import failpoint_in_loop
+from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.settling import UnsettledError
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.resume import PositionError

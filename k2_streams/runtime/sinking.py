@@ -15,8 +15,8 @@ from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.topics import WEEK_MS, TopicInfo
+from k2_streams.lake.breaker import Guard, LakeLeftAloneError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
-from k2_streams.lake.guard import Guard, LakeLeftAloneError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake

@@ -8,7 +8,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.lines.stats import reports
 from k2_streams.core.load.degradation import Level
 from k2_streams.kafka.partition_faults import PartitionFault
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.load_monitor import LoadMonitor
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node import Node

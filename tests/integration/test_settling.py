@@ -8,11 +8,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
-from k2_streams.kafka import settling
+from k2_streams.kafka import hanging_transactions as settling
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.hanging_transactions import Settling, UnsettledError
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.settling import Settling, UnsettledError
-from k2_streams.kafka.standings import open_transactions
+from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 

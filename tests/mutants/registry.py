@@ -573,7 +573,7 @@ MUTANTS = (
         "a successor's open transaction is taken for one that hangs: the partition is refused",
         "tests/simulation/test_take_over.py::",
         (
-            "kafka/settling.py",
+            "kafka/hanging_transactions.py",
             "if (last.producer_id, last.producer_epoch) != producer.session:",
             "if last.state != EMPTY:",
         ),

@@ -14,13 +14,13 @@ from faust.types import TP
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup.ids import hashes_of
 from k2_streams.core.records.stream import TRADES as STREAM
-from k2_streams.kafka import settling
+from k2_streams.kafka import hanging_transactions as settling
+from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.settling import Settling
-from k2_streams.kafka.standings import open_transactions
+from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.ids_checkpoint import take_ids_over
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ownership import Ownership

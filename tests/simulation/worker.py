@@ -15,11 +15,11 @@ from faust.types import TP
 
 from k2_streams.core.records.stream import TRADES as STREAM
 from k2_streams.feeds.feed import FEEDS
+from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.settling import Settling
 from k2_streams.kafka.topics import RAW, TRADES, changelog_topic
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.config import LakeConfig
-from k2_streams.lake.guard import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.errors import QueryError
 from k2_streams.query.gaps import GapsView

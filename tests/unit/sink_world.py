@@ -14,8 +14,8 @@ from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records import stream as streams
 from k2_streams.core.records.vector import TopicOffsets, Vector
 from k2_streams.kafka.topics import TRADES, TopicInfo
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
-from k2_streams.lake.guard import Guard
 from k2_streams.lake.snapshots import Committed, Head
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.sinking import SinkRunner

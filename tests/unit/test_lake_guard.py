@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.lake.breaker import Guard, LakeLeftAloneError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
-from k2_streams.lake.guard import Guard, LakeLeftAloneError
 
 POLICY = BreakerPolicy(failures=2, open_s=10.0, successes=2)
 

@@ -9,7 +9,7 @@ from lake_rows import NOON_NS, World, record, table_of
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.core.records.vector import Range
 from k2_streams.lake import table as lake_table
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.errors import LakeUnavailable
 from k2_streams.query.lake_view import LakeView

@@ -10,7 +10,7 @@ import pytest
 from query_world import T0, FileLake, World
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
-from k2_streams.lake.guard import Guard
+from k2_streams.lake.breaker import Guard
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError

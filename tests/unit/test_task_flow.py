@@ -11,7 +11,7 @@ from faust.types import TP
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.kafka.settling import Settling
+from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.overload import Overload

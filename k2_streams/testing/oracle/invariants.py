@@ -16,7 +16,7 @@ from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
-from k2_streams.kafka.standings import end_offsets, group_offsets, open_transactions
+from k2_streams.kafka.offsets import end_offsets, group_offsets, open_transactions
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head, SnapshotInfo

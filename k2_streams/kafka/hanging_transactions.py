@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import structlog
 
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.standings import Place, open_transactions
+from k2_streams.kafka.offsets import Place, open_transactions
 from k2_streams.kafka.transaction_states import COMMITTED, EMPTY
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
