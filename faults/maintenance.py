@@ -15,7 +15,7 @@ from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.schema import description_of
 from k2_streams.lake.table import Lake
-from k2_streams.runtime.settings import from_environment
+from k2_streams.runtime.settings.worker import from_environment
 
 #: Of both sinks: as many commits to race as there can be.
 COMMIT_EVERY_S = "0.2"

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from faults.injections import recovered
 from faults.stage import Stage, wait_until
-from k2_streams.runtime.settings import IDLE_WORKER_BYTES
+from k2_streams.runtime.settings.worker import IDLE_WORKER_BYTES
 
 #: How long nothing answers.
 AWAY_S = (2.0, 12.0)

@@ -20,14 +20,14 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import Output
-from k2_streams.runtime import deferred
-from k2_streams.runtime.deferral import Deferral
-from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.deferral import record as deferred
+from k2_streams.runtime.deferral.backlog import Deferral
+from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.overload import Overload
-from k2_streams.runtime.sequencer import Sequencer
-from k2_streams.runtime.settings import OverloadSettings
-from k2_streams.runtime.supervisor import Supervisor
+from k2_streams.runtime.settings.worker import OverloadSettings
+from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.codec import Position
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore

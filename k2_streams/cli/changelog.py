@@ -20,8 +20,8 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
-from k2_streams.runtime.kafka_settings import with_bootstrap
-from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.runtime.settings.kafka import with_bootstrap
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.testing.oracle.observed import NotReachedError, read_topic

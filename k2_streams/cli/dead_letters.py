@@ -23,8 +23,8 @@ from k2_streams.core.records.stream import STREAMS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
-from k2_streams.runtime.kafka_settings import with_bootstrap
-from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.runtime.settings.kafka import with_bootstrap
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.oracle.observed import NotReachedError, read_topic
 
 _NS_PER_MS = 1_000_000

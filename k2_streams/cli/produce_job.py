@@ -16,8 +16,8 @@ from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.feeds.decoding.keys import EXCHANGE
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
-from k2_streams.runtime.kafka_settings import with_bootstrap
-from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.runtime.settings.kafka import with_bootstrap
+from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.testing.load.invalid import KINDS
 from k2_streams.testing.load.messages import Names
 from k2_streams.testing.load.pace import LOOK_AGAIN_S, NoCapacityError, Pace, parse

@@ -15,7 +15,7 @@ from k2_streams.cli.broker import DEFAULT_PORT
 from k2_streams.cli.errors import CannotError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import TopicAdmin
-from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError

@@ -16,8 +16,8 @@ from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
-from k2_streams.runtime.kafka_settings import with_bootstrap
-from k2_streams.runtime.settings import Settings, SettingsError, from_environment
+from k2_streams.runtime.settings.kafka import with_bootstrap
+from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.testing.oracle import truth_file
 from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
 from k2_streams.testing.oracle.check_rows import FoundRows

@@ -37,15 +37,18 @@ from k2_streams.kafka.topics import (
 )
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.table import Lake
-from k2_streams.runtime import transport
-from k2_streams.runtime.bounded_web import BoundedWeb
-from k2_streams.runtime.context import TaskContext
-from k2_streams.runtime.descriptors import DescriptorLimitError, needed, raise_limit
-from k2_streams.runtime.gate import FlowGate
-from k2_streams.runtime.ids_checkpoint import memory_of, window_of
-from k2_streams.runtime.instruments import InstrumentsError, load
-from k2_streams.runtime.library_tasks import LibraryTasks
-from k2_streams.runtime.load_monitor import LoadMonitor
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed, raise_limit
+from k2_streams.runtime.control.library_tasks import LibraryTasks
+from k2_streams.runtime.control.load_monitor import LoadMonitor
+from k2_streams.runtime.control.status import Monitors, Status
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.topic_watch import TopicWatch
+from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST, Watchdog
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.faust_driver import transport
+from k2_streams.runtime.faust_driver.bounded_web import BoundedWeb
+from k2_streams.runtime.faust_driver.gate import FlowGate
 from k2_streams.runtime.lock import (
     DirectoryHeldError,
     DirectoryLock,
@@ -55,16 +58,13 @@ from k2_streams.runtime.lock import (
 )
 from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.node import Node
-from k2_streams.runtime.overload import Overload
-from k2_streams.runtime.ownership import Ownership
-from k2_streams.runtime.settings import Settings, SettingsError, from_environment
-from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.status import Monitors, Status
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.task import Task
-from k2_streams.runtime.topic_watch import TopicWatch
-from k2_streams.runtime.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST, Watchdog
+from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.settings.instruments import InstrumentsError, load
+from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
+from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.ids_checkpoint import memory_of, window_of
+from k2_streams.runtime.task.task import Task
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.http.connections import (
     BACKLOG,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from k2_streams.core.lines.stats import LineReport
-from k2_streams.runtime.epoch import Epoch
+from k2_streams.runtime.task.epoch import Epoch
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

@@ -67,16 +67,17 @@ ONLY_IN = {
     "uuid.uuid4": ("lake", "web", "runtime", "cli"),  # lake: names of new files and commits
     "os.urandom": ("web", "runtime", "cli"),
     "hash": (),  # differs from process to process
-    "os.environ": ("runtime/settings.py", "testing/local", "demo", "cli"),
-    "os.environb": ("runtime/settings.py", "testing/local", "demo", "cli"),
-    "os.getenv": ("runtime/settings.py", "testing/local", "demo", "cli"),
+    "os.environ": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
+    "os.environb": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
+    "os.getenv": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
     "os.putenv": (),
-    # A task that nobody watches ends unnoticed: `runtime.supervisor` starts them. The others wait
+    # A task that nobody watches ends unnoticed: `runtime.control.supervisor` starts them. The
+    # others wait
     # for theirs in the function that starts it, or are commands.
-    "task.create_task": ("runtime/supervisor.py",),
+    "task.create_task": ("runtime/control/supervisor.py",),
     "task.ensure_future": ("kafka/sender.py", "query/symbols.py"),
     "task.add_future": (),
-    "threading.Thread": ("runtime/watchdog.py", "testing"),
+    "threading.Thread": ("runtime/control/watchdog.py", "testing"),
     "threading.Timer": ("runtime/app.py",),
     "importlib.import_module": ("cli/main.py",),  # an import by name is one that this cannot see
     "__import__": (),
@@ -294,12 +295,12 @@ BREAKS = [
     (
         "lake/a.py",
         "import os\nos.environ['X']",
-        "only in runtime/settings.py, testing/local, demo, cli",
+        "only in runtime/settings/worker.py, testing/local, demo, cli",
     ),
     (
         "runtime/app.py",
         "from os import getenv",
-        "only in runtime/settings.py, testing/local, demo, cli",
+        "only in runtime/settings/worker.py, testing/local, demo, cli",
     ),
     ("lake/a.py", "import os as o\no.environ.get('X')", "os.environ.get"),
     ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in cli/main.py"),
@@ -325,7 +326,7 @@ KEEPS = [
     ("query/a.py", "from k2_streams.lake import table\nimport duckdb, structlog, uuid\nuuid.UUID"),
     ("clock.py", "import time\ntime.time_ns()"),
     ("web/a.py", "import aiohttp.web, secrets\nfrom uuid import uuid4"),
-    ("runtime/settings.py", "import os\nos.environ"),
+    ("runtime/settings/worker.py", "import os\nos.environ"),
     ("topologies/trades.py", "from k2_streams.runtime.app import app"),
 ]
 

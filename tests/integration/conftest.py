@@ -23,7 +23,7 @@ from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
-from k2_streams.runtime.settings import from_environment
+from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.testing.local.workers import LocalWorker, free_port
 
 PARTITIONS = 4

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, UnknownError
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
-from k2_streams.runtime.transport import hear_group_error
+from k2_streams.runtime.faust_driver.transport import hear_group_error
 
 pytestmark = pytest.mark.integration
 

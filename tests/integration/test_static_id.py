@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.runtime.watchdog import EXIT_FENCED_INSTANCE
+from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE
 
 pytestmark = pytest.mark.integration
 

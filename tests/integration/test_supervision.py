@@ -14,8 +14,8 @@ import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 from test_unreadable import readiness  # type: ignore[import-not-found]
 
-from k2_streams.runtime.library_tasks import CHECKED_IN_USE, ESSENTIAL, HEARTBEAT, OTHERS
-from k2_streams.runtime.watchdog import EXIT_TASK_LOST
+from k2_streams.runtime.control.library_tasks import CHECKED_IN_USE, ESSENTIAL, HEARTBEAT, OTHERS
+from k2_streams.runtime.control.watchdog import EXIT_TASK_LOST
 from k2_streams.testing.local.workers import LocalWorker, free_port
 
 pytestmark = pytest.mark.integration

@@ -40,7 +40,7 @@ MUTANTS = (
         "RocksDB is written before the transaction is committed",
         SIMULATION,
         (
-            "runtime/checkpoint.py",
+            "runtime/task/checkpoint.py",
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
             "        for table in sealed:\n            table.write(0)\n"
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
@@ -65,7 +65,7 @@ MUTANTS = (
         "each worker's producer has a transactional id of its own",
         SIMULATION,
         (
-            "runtime/task.py",
+            "runtime/task/task.py",
             'f"{settings.app_id}-{context.raw.name}-{self.partition}"',
             'f"{settings.member_id}-{context.raw.name}-{self.partition}"',
         ),
@@ -101,7 +101,7 @@ MUTANTS = (
         "a position committed since the recovery is not looked for",
         f"{TAKE_OVER}test_a_position_committed_since_the_recovery_means_fenced_not_lost",
         (
-            "runtime/resume.py",
+            "runtime/task/resume.py",
             "if orphaned and await _holds_records(reader, changelog):",
             "if orphaned and partition < 0:",
         ),
@@ -110,14 +110,14 @@ MUTANTS = (
         "broken-chain-accepted",
         "a task works on whatever batch comes, also behind a hole",
         SIMULATION,
-        ("runtime/task.py", "if fetched.start != end:", "if fetched.start < 0:"),
+        ("runtime/task/task.py", "if fetched.start != end:", "if fetched.start < 0:"),
     ),
     _mutant(
         "sink-chain-accepted",
         "the sink takes whatever batch comes, also behind a hole",
         "tests/unit/test_lake_sink.py::test_a_hole_or_an_overlap_is_refused",
         (
-            "runtime/sinking.py",
+            "runtime/sinks/runner.py",
             "        if fetched.start != expected:\n",
             "        if fetched.start < 0:\n",
         ),
@@ -132,7 +132,7 @@ MUTANTS = (
         "the checkpoint's time is the worker's clock, wherever that jumps",
         SIMULATION,
         (
-            "runtime/checkpoint.py",
+            "runtime/task/checkpoint.py",
             "accepted_time_us=max(now_us, last.accepted_time_us)",
             "accepted_time_us=now_us",
         ),
@@ -307,7 +307,7 @@ MUTANTS = (
         "an epoch without rows says nowhere how far the source was worked",
         "tests/property/test_sequencer_splits.py::"
         "test_an_epoch_without_rows_still_says_how_far_it_came",
-        ("runtime/epoch.py", "max(merged.num_rows, 1)", "merged.num_rows"),
+        ("runtime/task/epoch.py", "max(merged.num_rows, 1)", "merged.num_rows"),
     ),
     _mutant(
         "horizon-a-moment-late",
@@ -380,7 +380,7 @@ MUTANTS = (
         "time that passes while nothing comes runs ahead of the records to come",
         "tests/property/test_sequencer_splits.py::",
         (
-            "runtime/sequencer.py",
+            "runtime/task/sequencer.py",
             "        self._now_ms = max(self._now_ms, time_ms)\n",
             "        self._now_ms = max(self._now_ms, time_ms + 1)\n",
         ),
@@ -390,7 +390,7 @@ MUTANTS = (
         "the broker is not asked what has come before time alone decides",
         "tests/unit/test_idle.py::",
         (
-            "runtime/idle.py",
+            "runtime/task/idle.py",
             "            if any(chunk.records for chunk in await reader.poll()):\n",
             "            if await reader.poll() is None:\n",
         ),
@@ -400,7 +400,7 @@ MUTANTS = (
         "a trade told by its id is new of each line: two lossless lines lose half each",
         "tests/property/test_line_copies.py::",
         (
-            "runtime/sequencer.py",
+            "runtime/task/sequencer.py",
             "message_counts(decoded, by_id & kept)",
             "message_counts(decoded, by_id)",
         ),
@@ -498,7 +498,7 @@ MUTANTS = (
         "ids-of-a-successor",
         "ids that somebody else committed since the position was read are not noticed",
         f"{TAKE_OVER}test_ids_committed_since_the_position_was_read_mean_fenced_not_lost",
-        ("runtime/ids_checkpoint.py", "if end > recovered.changelog_offset:", "if end < 0:"),
+        ("runtime/task/ids_checkpoint.py", "if end > recovered.changelog_offset:", "if end < 0:"),
     ),
     _mutant(
         "released-before-the-line-passed",
@@ -557,7 +557,7 @@ MUTANTS = (
         "a rebalance rebuilds every partition, also those that stay",
         "tests/unit/test_ownership.py::",
         (
-            "runtime/ownership.py",
+            "runtime/assignment.py",
             "gone = set(self.tasks) - stays",
             "gone = set(self.tasks)",
         ),
@@ -566,7 +566,7 @@ MUTANTS = (
         "kept-over-a-missed-generation",
         "a worker that the group had given up keeps the tasks that it had before",
         "tests/unit/test_ownership.py::",
-        ("runtime/ownership.py", "generation - self._generation in (0, 1)", "True"),
+        ("runtime/assignment.py", "generation - self._generation in (0, 1)", "True"),
     ),
     _mutant(
         "successor-taken-for-hanging",
@@ -583,7 +583,7 @@ MUTANTS = (
         "a task that somebody else fenced takes its partition over again by itself",
         "tests/unit/test_ownership.py::",
         (
-            "runtime/ownership.py",
+            "runtime/assignment.py",
             "if task.state is TaskState.FAILED:",
             "if task.state in {TaskState.FAILED, TaskState.FENCED}:",
         ),
@@ -593,7 +593,7 @@ MUTANTS = (
         "a task that is woken in the moment in which it is told to end goes on",
         "tests/unit/test_task_flow.py::",
         (
-            "runtime/task.py",
+            "runtime/task/task.py",
             "                async with asyncio.timeout(min(waits, default=None)):\n"
             "                    await self._wake.wait()\n",
             "                await asyncio.wait_for(self._wake.wait(), min(waits, default=None))\n",
@@ -604,7 +604,7 @@ MUTANTS = (
         "a background task that failed is neither shown nor started again",
         "tests/unit/test_supervisor.py::",
         (
-            "runtime/supervisor.py",
+            "runtime/control/supervisor.py",
             "        if task.is_closing:\n            return\n        if self._timer",
             "        if task.is_closing or not task.is_closing:\n            return\n"
             "        if self._timer",
@@ -615,7 +615,7 @@ MUTANTS = (
         "a background task that somebody else cancelled counts as ended by its owner",
         "tests/unit/test_supervisor.py::",
         (
-            "runtime/supervisor.py",
+            "runtime/control/supervisor.py",
             "(self._task.cancelled() and self.is_closing)",
             "self._task.cancelled()",
         ),
@@ -662,7 +662,7 @@ MUTANTS = (
         "record-at-fault-not-looked-for",
         "a record that K2 or a feed fails on stops its partition for good",
         "tests/unit/test_record_isolation.py::",
-        ("runtime/isolation.py", "if not failures.is_isolating:", "if True:"),
+        ("runtime/task/isolation.py", "if not failures.is_isolating:", "if True:"),
     ),
     _mutant(
         "failure-counted-by-batch",
@@ -679,7 +679,7 @@ MUTANTS = (
         "records become dead letters because the state's store could not be read",
         "tests/unit/test_record_isolation.py::",
         (
-            "runtime/sequencer.py",
+            "runtime/task/sequencer.py",
             "except (ProcessingError, StateReadError, MemoryError):",
             "except ProcessingError:",
         ),
@@ -689,7 +689,7 @@ MUTANTS = (
         "the trades of a batch that failed are repeats when it is tried again: they are lost",
         "tests/unit/test_record_isolation.py::",
         (
-            "runtime/row_ids.py",
+            "runtime/task/row_ids.py",
             "            self._added.append((bucket, hashes))\n",
             "            self._ids.add(bucket, hashes)\n",
         ),
@@ -699,7 +699,7 @@ MUTANTS = (
         "a null header behind another one does not take it back",
         "tests/unit/test_record_headers.py::",
         (
-            "runtime/headers.py",
+            "runtime/task/headers.py",
             "            found = value\n",
             "            found = found or value\n",
         ),
@@ -708,7 +708,7 @@ MUTANTS = (
         "set-back-partition-forgotten",
         "a commit looks at no partition but its own: what a roll back took of others stays away",
         "tests/unit/test_lake_set_back.py::test_a_partition_without_messages_is_read_again_while_others_go_on",
-        ("runtime/sinking.py", "        await self._follow_back(done.head.vector)\n", ""),
+        ("runtime/sinks/runner.py", "        await self._follow_back(done.head.vector)\n", ""),
     ),
     _mutant(
         "header-key-stops-partition",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from k2_streams.core.load.degradation import Level
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.log_reader import Record
-from k2_streams.runtime import deferred
+from k2_streams.runtime.deferral import record as deferred
 
 BASE_NS = 1_700_000_000_000_000_000
 

@@ -12,7 +12,7 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import Message, ScopeState, Verdict, step
-from k2_streams.runtime.gap_keeper import MAX_EXPIRED, GapKeeper
+from k2_streams.runtime.task.gap_keeper import MAX_EXPIRED, GapKeeper
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import Table
 

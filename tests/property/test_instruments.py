@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from k2_streams.core.enrich.instruments import Instrument, Instruments, OverlapError
 from k2_streams.core.records.schema import DECIMAL, NAME
-from k2_streams.runtime.instruments import InstrumentsError, load
+from k2_streams.runtime.settings.instruments import InstrumentsError, load
 
 TABLE = Instruments(
     [

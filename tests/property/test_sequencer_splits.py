@@ -19,8 +19,8 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import margin_ms
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.runtime.epoch import BEGINNING, Epoch, Standing
-from k2_streams.runtime.sequencer import Judging, Sequencer
+from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing
+from k2_streams.runtime.task.sequencer import Judging, Sequencer
 from k2_streams.state.codec import Position
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore

@@ -19,7 +19,7 @@ from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector
 from k2_streams.query.read_point import Standing, Wanted
 from k2_streams.query.selection import Selection
-from k2_streams.runtime.epoch import HEADER_RAW_NEXT
+from k2_streams.runtime.task.epoch import HEADER_RAW_NEXT
 from k2_streams.state.checked_store import META_KEY, decode_meta
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
 from k2_streams.state.ids_codec import decode_ids

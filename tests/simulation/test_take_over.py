@@ -21,11 +21,11 @@ from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.breaker import Guard
-from k2_streams.runtime.ids_checkpoint import take_ids_over
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.ownership import Ownership
-from k2_streams.runtime.resume import checked_offsets
-from k2_streams.runtime.supervisor import Supervisor
+from k2_streams.runtime.task.ids_checkpoint import take_ids_over
+from k2_streams.runtime.task.resume import checked_offsets
 from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
 from k2_streams.state.ids_codec import encode_ids
 from k2_streams.state.ids_store import IdStore

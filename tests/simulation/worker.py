@@ -26,18 +26,18 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.context import TaskContext
-from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.watchdog import Watchdog
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.faust_driver.gate import FlowGate
+from k2_streams.runtime.faust_driver.transport import Fetched
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.overload import Overload
-from k2_streams.runtime.ownership import Ownership
-from k2_streams.runtime.settings import Settings
-from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.tailing import TailReader
-from k2_streams.runtime.task import Task
-from k2_streams.runtime.transport import Fetched
-from k2_streams.runtime.watchdog import Watchdog
+from k2_streams.runtime.node.tailing import TailReader
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.task import Task
 from simulation.catalog import Service, SimCatalog
 from simulation.chaos import Chaos
 from simulation.disk import SimDisk
@@ -293,7 +293,8 @@ class Worker:
             self._loop.call_exception_handler(context)
         # Faust logs the others; what failed so is tried again later.
 
-    # -- the flow, as `runtime.transport` has it ---------------------------------------------
+    # -- the flow, as `runtime.faust_driver.transport` has it
+    # ---------------------------------------------
 
     def assignment(self) -> set[TP]:
         """Of Faust's consumer."""

@@ -24,7 +24,9 @@ from k2_streams.core.sequence import sessions
 from k2_streams.core.sequence import step as sequence
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
-from k2_streams.runtime import checkpoint, epoch, sinking, tailing, task
+from k2_streams.runtime.node import tailing
+from k2_streams.runtime.sinks import runner as sinking
+from k2_streams.runtime.task import checkpoint, epoch, task
 from k2_streams.state import table
 from simulation import checks
 from simulation.catalog import Service, shortcuts

@@ -17,10 +17,10 @@ from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
 from k2_streams.lake.snapshots import Committed, Head
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.faust_driver.transport import Fetched
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.sinking import SinkRunner
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.transport import Fetched
+from k2_streams.runtime.sinks.runner import SinkRunner
 
 TOPIC_ID = "topic-1"
 T0_MS = 1_763_899_200_000

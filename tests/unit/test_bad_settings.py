@@ -18,8 +18,8 @@ from k2_streams.cli.main import main
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.tls import tls_problem
 from k2_streams.lake import properties
-from k2_streams.runtime.environment import TEST_PREFIXES, TOOL_NAMES
-from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.runtime.settings.environment import TEST_PREFIXES, TOOL_NAMES
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SASL = {"K2_KAFKA_SASL_USERNAME": "me", "K2_KAFKA_SASL_PASSWORD": "x"}

@@ -21,7 +21,7 @@ from k2_streams.cli.letter_list import (
 from k2_streams.cli.main import main
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.kafka.log_reader import Record
-from k2_streams.runtime.epoch import dead_letter
+from k2_streams.runtime.task.epoch import dead_letter
 
 T0_MS = 1_790_000_000_000
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from k2_streams.runtime import descriptors
-from k2_streams.runtime.descriptors import DescriptorLimitError, raise_limit
+from k2_streams.runtime.control import descriptors
+from k2_streams.runtime.control.descriptors import DescriptorLimitError, raise_limit
 
 SOFT_AND_HARD = resource.RLIMIT_NOFILE
 
@@ -43,7 +43,7 @@ def test_too_low_a_limit_is_refused_with_the_number(monkeypatch):
 
 def test_a_process_really_gets_what_it_is_told():
     code = (
-        "import resource; from k2_streams.runtime.descriptors import raise_limit;"
+        "import resource; from k2_streams.runtime.control.descriptors import raise_limit;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 600)); print(raise_limit(4, 96));"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

@@ -22,7 +22,7 @@ from k2_streams.failpoints import (
     failpoint_of_records,
     parse,
 )
-from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 
 PACKAGE = Path(failpoints.__file__).parent
 

@@ -12,13 +12,9 @@ from sink_world import HandClock
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime import watchdog as watchdog_module
-from k2_streams.runtime.gate import FlowGate
-from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.tail_room import TailRoom
-from k2_streams.runtime.task import TaskState
-from k2_streams.runtime.watchdog import (
+from k2_streams.runtime.control import watchdog as watchdog_module
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.watchdog import (
     EXIT_FENCED,
     EXIT_STALLED,
     EXIT_UNASSIGNED,
@@ -27,6 +23,10 @@ from k2_streams.runtime.watchdog import (
     UNASSIGNED_FOR_S_MAX,
     Watchdog,
 )
+from k2_streams.runtime.faust_driver.gate import FlowGate
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.tail_quota import TailRoom
+from k2_streams.runtime.task.task import TaskState
 
 P0, P1 = TP("raw", 0), TP("raw", 1)
 

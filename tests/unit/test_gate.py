@@ -2,7 +2,7 @@
 
 from faust.types import TP
 
-from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.faust_driver.gate import FlowGate
 
 ONE, OTHER = TP("t", 0), TP("t", 1)
 

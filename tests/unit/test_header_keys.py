@@ -18,7 +18,7 @@ from record_batches import APPEND_TIME, CONTROL, GZIP, batch, number, record, si
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.header_keys import AnyKeyRecords, Batches, _AnyKeyBatch
 from k2_streams.kafka.log_reader import Record
-from k2_streams.runtime import deferred
+from k2_streams.runtime.deferral import record as deferred
 
 
 def read(data, records=AnyKeyRecords, batches=Batches, at=0):

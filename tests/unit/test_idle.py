@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2_streams.kafka.log_reader import Chunk, Record
-from k2_streams.runtime import idle
-from k2_streams.runtime.idle import AGAIN_S, SLACK_MS, IdleTime
+from k2_streams.runtime.task import idle
+from k2_streams.runtime.task.idle import AGAIN_S, SLACK_MS, IdleTime
 
 PLACE = ("k2.trades.raw", 0)
 

@@ -11,17 +11,17 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
-from k2_streams.runtime import load_monitor
-from k2_streams.runtime.load_monitor import (
+from k2_streams.runtime.control import load_monitor
+from k2_streams.runtime.control.load_monitor import (
     TRIM_AT_REST_EVERY_S,
     TRIM_EVERY_S,
     LoadMonitor,
     give_memory_back,
 )
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.overload import Overload
-from k2_streams.runtime.settings import Settings
-from k2_streams.runtime.supervisor import Supervisor
+from k2_streams.runtime.settings.worker import Settings
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.runtime.cgroup import tightest_limit_bytes
-from k2_streams.runtime.memory import found_limit_bytes
-from k2_streams.runtime.settings import IDLE_WORKER_BYTES, SettingsError, from_environment
+from k2_streams.runtime.control.cgroup import tightest_limit_bytes
+from k2_streams.runtime.control.memory import found_limit_bytes
+from k2_streams.runtime.settings.worker import IDLE_WORKER_BYTES, SettingsError, from_environment
 
 GIB = 1 << 30
 V1_NONE = "9223372036854771712"

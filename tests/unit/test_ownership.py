@@ -6,11 +6,11 @@ from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import TRADES
-from k2_streams.runtime import ownership
+from k2_streams.runtime import assignment as ownership
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.ownership import Ownership
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.task import TaskState
+from k2_streams.runtime.task.task import TaskState
 
 
 def supervisor() -> Supervisor:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_streams.runtime.published import Published
+from k2_streams.runtime.node.published import Published
 
 #: Checkpoints, each with so many records; and when each is read, of either topic.
 STEPS = st.lists(st.tuples(st.sampled_from(["log", "other"]), st.integers(0, 3)), max_size=30)

@@ -13,8 +13,12 @@ from k2_streams.core.records.record_failures import FAILURES_MAX, RecordFailures
 from k2_streams.failpoints import arm, parse
 from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.feed import FEEDS, Decoded, RawBatch
-from k2_streams.runtime.isolation import Isolation
-from k2_streams.runtime.processing_error import MAX_ERROR_CHARS, ProcessingError, StateReadError
+from k2_streams.runtime.task.isolation import Isolation
+from k2_streams.runtime.task.processing_error import (
+    MAX_ERROR_CHARS,
+    ProcessingError,
+    StateReadError,
+)
 
 
 class Fragile(Canonical):

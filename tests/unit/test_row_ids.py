@@ -12,8 +12,8 @@ from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.kafka.log_reader import Record
-from k2_streams.runtime.epoch import Epoch
-from k2_streams.runtime.sequencer import Sequencer
+from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore

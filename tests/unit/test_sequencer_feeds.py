@@ -11,8 +11,8 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
-from k2_streams.runtime.epoch import Epoch
-from k2_streams.runtime.sequencer import Judging, Sequencer
+from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.sequencer import Judging, Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore

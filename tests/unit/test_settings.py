@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from k2_streams.core.load.degradation import Level, Policy, Trigger
-from k2_streams.runtime.memory import query_limit_bytes
-from k2_streams.runtime.settings import SettingsError, from_environment
+from k2_streams.runtime.control.memory import query_limit_bytes
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 
 
 def test_defaults_are_a_worker_on_loopback() -> None:

@@ -12,8 +12,8 @@ from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance import expire_snapshots
-from k2_streams.runtime import sinking
-from k2_streams.runtime.sinking import PAUSE_AFTER_MS
+from k2_streams.runtime.sinks import runner as sinking
+from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS
 
 
 @pytest.fixture

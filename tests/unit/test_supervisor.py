@@ -7,15 +7,15 @@ import structlog
 from structlog.testing import capture_logs
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.runtime import supervisor as module
-from k2_streams.runtime.library_tasks import (
+from k2_streams.runtime.control import supervisor as module
+from k2_streams.runtime.control.library_tasks import (
     ESSENTIAL,
     FETCH_LOOP,
     LOST_AFTER_S,
     LibraryTasks,
 )
+from k2_streams.runtime.control.supervisor import Supervisor, TaskLostError
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.supervisor import Supervisor, TaskLostError
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from k2_streams.core.records.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.faust_driver.transport import Fetched
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.overload import Overload
-from k2_streams.runtime.settings import from_environment
-from k2_streams.runtime.supervisor import Supervisor
-from k2_streams.runtime.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
-from k2_streams.runtime.transport import Fetched
+from k2_streams.runtime.settings.worker import from_environment
+from k2_streams.runtime.task.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTableError, parse
-from k2_streams.runtime.overload import Tiers
-from k2_streams.runtime.settings import OverloadSettings
+from k2_streams.runtime.deferral.overload import Tiers
+from k2_streams.runtime.settings.worker import OverloadSettings
 
 
 def test_the_longest_pattern_that_fits_counts() -> None:

@@ -11,7 +11,7 @@ from faust.types import TP
 
 from k2_streams.kafka.partition_faults import PartitionFaults
 from k2_streams.kafka.topics import TRADES
-from k2_streams.runtime.transport import BatchConsumer, BatchConsumerThread, Fetched
+from k2_streams.runtime.faust_driver.transport import BatchConsumer, BatchConsumerThread, Fetched
 
 AT, OTHER = TP(TRADES, 2), TP(TRADES, 3)
 RECORD = SimpleNamespace(offset=8, timestamp=0, timestamp_type=1)

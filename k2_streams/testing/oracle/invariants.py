@@ -21,7 +21,7 @@ from k2_streams.kafka.topics import changelog_topic
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.lake.table import Lake
-from k2_streams.runtime.settings import Settings
+from k2_streams.runtime.settings.worker import Settings
 from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows, read_topic
 from k2_streams.testing.oracle.replay import recomputed
 from k2_streams.testing.oracle.report import Check

@@ -19,7 +19,7 @@ def _loops():
 
 
 def _name(task):
-    from k2_streams.runtime.library_tasks import name_of  # noqa: PLC0415 - after K2's own imports
+    from k2_streams.runtime.control.library_tasks import name_of  # noqa: PLC0415 - after K2's own imports
 
     return name_of(task)
 

@@ -1,0 +1,1 @@
+"""What watches a worker: status, watchdog, supervisor, load monitor."""

@@ -1,0 +1,264 @@
+"""Measures a worker's load twice a second and decides its level.
+
+1. The end of every owned partition of the source is asked for: lag is what lies between it and the
+   task's position, and what was put off. A paused partition's lag is known as well.
+2. The process's memory is measured against its limit.
+3. `core.load.degradation.step` decides. A change is set for the tasks, then said: log, metric,
+   record of `k2.levels`.
+4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
+   hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
+   is paused would never come back. At rest it goes back once a minute.
+"""
+
+import asyncio
+import ctypes
+import gc
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core.load import level_changes
+from k2_streams.core.load.degradation import (
+    Degradation,
+    LagClock,
+    Level,
+    Signals,
+    reason,
+    step,
+)
+from k2_streams.core.records.stream import Stream
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogError, LogReader
+from k2_streams.kafka.publisher import NotPublishedError, Publisher
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.memory import Memory
+from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.task.task import TaskState
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.5
+#: Ends that come later are of no use: the next look asks again.
+ENDS_WITHIN_S = 2.0
+#: Changes not yet published: more than a day of flapping at the default cool-down would be.
+UNPUBLISHED_MAX = 1_000
+#: Between two attempts to give memory back while it is tight: each takes some ten milliseconds.
+TRIM_EVERY_S = 5.0
+#: And at all other times: what a burst took would else stay with the allocator for good. So would
+#: what refers to itself, as pyiceberg's file access does, which each commit leaves behind: the
+#: collector's thresholds, set for records by the ten thousand, let it look once in days.
+TRIM_AT_REST_EVERY_S = 60.0
+#: Lag in seconds counts from this share of the first trigger in records.
+LAG_FLOOR = 0.1
+
+
+class LoadMonitor:
+    """Owns the worker's level.
+
+    Args:
+        settings: of the worker.
+        owner: of the tasks whose backlog counts.
+        overload: what the tasks read.
+        metrics: of the worker.
+        clock: for the cool-down.
+        pool: the tasks' thread.
+        supervisor: of the worker's background tasks.
+        downstream_full: whether what comes behind the log takes nothing more.
+        hold_source: pause and resume the source.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        settings: Settings,
+        owner: Ownership,
+        overload: Overload,
+        metrics: Metrics,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+        supervisor: Supervisor,
+        *,
+        downstream_full: Callable[[], bool],
+        hold_source: Callable[[bool], None],
+    ) -> None:
+        self.memory = Memory(settings.overload.memory_limit_bytes)
+        self.signals = Signals()
+        self._stream = stream
+        self._settings = settings
+        self._policy = settings.overload.policy
+        self._owner = owner
+        self._overload = overload
+        self._metrics = metrics
+        self._clock = clock
+        self._pool = pool
+        self._supervisor = supervisor
+        self._downstream_full = downstream_full
+        self._hold_source = hold_source
+        self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
+        soft = self._policy.triggers[Level.SOFT].lag_records or 0
+        self._lag_clock = LagClock(LAG_FLOOR * soft)
+        self._ends = _Ends(settings.kafka, stream.raw)
+        self._publisher = Publisher(settings.kafka)
+        self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
+        self._trimmed_s = 0.0
+        self._runner: Kept | None = None
+
+    @property
+    def level(self) -> Level:
+        """As decided last."""
+        return self._state.level
+
+    @property
+    def retry_after_s(self) -> int:
+        """When the level may be another one, at the earliest."""
+        rested_s = self._clock.monotonic() - self._state.since_s
+        return max(1, round(self._policy.cool_down_s - rested_s))
+
+    def start(self) -> None:
+        """Begin to look."""
+        triggers = {
+            level.name: [trigger.lag_records, trigger.lag_s, trigger.memory_share]
+            for level, trigger in sorted(self._policy.triggers.items())
+        }
+        log.info(
+            "load is watched",
+            enabled=self._settings.overload.enabled,
+            max_rate=self._settings.overload.max_rate,
+            memory_limit_bytes=self.memory.limit_bytes,
+            tier_patterns=len(self._overload.tiers.table),
+            triggers=triggers,
+        )
+        self._runner = self._supervisor.keep("load", self._run)
+
+    async def close(self) -> None:
+        """Look away."""
+        if self._runner is not None:
+            await self._runner.close()
+        await self._ends.close()
+        await self._publisher.close()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._overload.tiers.reload()
+            await self._look()
+            await self._publish()
+
+    async def _look(self) -> None:
+        tasks = {p: t for p, t in self._owner.tasks.items() if t.state is TaskState.RUNNING}
+        for partition, end in (await self._ends.of(sorted(tasks))).items():
+            tasks[partition].end_offset = max(tasks[partition].end_offset, end)
+        now_s = self._clock.monotonic()
+        waiting = sum(task.deferred_records for task in tasks.values())
+        lag = waiting + sum(task.lag_records for task in tasks.values())
+        signals = self.signals = Signals(
+            lag_records=lag,
+            lag_s=self._lag_clock.measure(lag, self._overload.worked, now_s),
+            memory_share=self.memory.measure(),
+            downstream_full=self._downstream_full(),
+        )
+        self._metrics.waiting.set(waiting)
+        self._metrics.lag_seconds.set(signals.lag_s or 0.0)
+        self._metrics.memory_share.set(signals.memory_share)
+        if self._settings.overload.enabled:
+            after = step(self._state, signals, now_s, self._policy)
+            if after is not self._state:
+                self._change(after, signals)
+        await self._trim(now_s)
+
+    async def _trim(self, now_s: float) -> None:
+        tight = self.signals.memory_share >= self._policy.triggers[Level.SOFT].memory_share
+        if now_s - self._trimmed_s < (TRIM_EVERY_S if tight else TRIM_AT_REST_EVERY_S):
+            return
+        self._trimmed_s = now_s
+        # Arrow's allocator keeps a heap a thread: those of the two that make most of the batches.
+        pa.default_memory_pool().release_unused()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, give_memory_back)
+
+    def _change(self, after: Degradation, signals: Signals) -> None:
+        before, self._state = self._state, after
+        self._overload.level = after.level
+        broken = Level.CIRCUIT_BREAK in (before.level, after.level)
+        if broken:
+            self._hold_source(after.level is Level.CIRCUIT_BREAK)
+        for task in self._owner.tasks.values():
+            task.wake()
+        change = level_changes.changed(
+            self._settings.member_id,
+            before.level,
+            after.level,
+            reason(before.level, after.level, signals, self._policy),
+            signals,
+            self._clock.time_ns() // 1_000,
+        )
+        self._unpublished.append(change)
+        self._metrics.level.set(int(after.level))
+        self._metrics.level_changes.labels(after.level.name).inc()
+        log.warning(
+            "level changed",
+            level=change.level,
+            previous=change.previous,
+            reason=change.reason,
+            lag_records=change.lag_records,
+            lag_s=change.lag_s,
+            memory_share=change.memory_share,
+        )
+
+    async def _publish(self) -> None:
+        while self._unpublished:
+            change = self._unpublished[0]
+            try:
+                await self._publisher.publish(
+                    self._stream.levels, change.worker.encode(), level_changes.encode(change)
+                )
+            except NotPublishedError as error:
+                log.warning("level change not published yet", error=str(error))
+                return
+            self._unpublished.popleft()
+
+
+class _Ends:
+    """The source's ends, asked of the broker; a broker that is away leaves the last ones known."""
+
+    def __init__(self, kafka: KafkaConfig, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._reader: LogReader | None = None
+
+    async def of(self, partitions: list[int]) -> dict[int, int]:
+        """The end of each partition; none while the broker does not answer."""
+        if not partitions:
+            return {}
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                if self._reader is None:
+                    self._reader = await LogReader(self._kafka).__aenter__()
+                ends = await self._reader.end_offsets([(self._topic, p) for p in partitions])
+        except (LogError, OSError, TimeoutError) as error:
+            log.warning("source's ends not known", error=str(error) or type(error).__name__)
+            await self.close()
+            return {}
+        return {partition: end for (_, partition), end in ends.items()}
+
+    async def close(self) -> None:
+        """Disconnect."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.__aexit__(None, None, None)
+
+
+def give_memory_back() -> None:
+    """Return what nobody refers to from outside, and what allocators hold, to the system."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if malloc_trim is not None:
+        malloc_trim(0)

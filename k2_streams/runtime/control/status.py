@@ -1,0 +1,278 @@
+"""What a worker says of itself: `/v1/status` and `/health/ready`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from k2_streams.clock import Clock
+from k2_streams.core.lines.stats import reports
+from k2_streams.core.load.degradation import Level
+from k2_streams.kafka.partition_faults import PartitionFault
+from k2_streams.lake.breaker import Guard
+from k2_streams.runtime.assignment import Ownership
+from k2_streams.runtime.control.load_monitor import LoadMonitor
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.topic_watch import TopicWatch
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.task import Task, TaskState
+from k2_streams.state.rocks import ROCKS_DISK
+from k2_streams.web.services import LinesFound, Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Monitors:
+    """What is watched beside the parts themselves."""
+
+    supervisor: Supervisor
+    topics: TopicWatch
+    consumer_faults: Callable[[], list[PartitionFault]]
+
+
+class Status:
+    """Reads the parts; holds nothing of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        owner: Ownership,
+        sink: SinkRunner,
+        node: Node,
+        load: LoadMonitor,
+        overload: Overload,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        monitors: Monitors,
+    ) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._sink = sink
+        self._node = node
+        self._load = load
+        self._overload = overload
+        self._metrics = metrics
+        self._clock = clock
+        self._supervisor = monitors.supervisor
+        self._consumer_faults = monitors.consumer_faults
+        self._topics = monitors.topics
+        self._started = clock.monotonic()
+
+    def tick(self) -> None:
+        """Once a second: the gauges of the whole worker, and what its answers say of it."""
+        for state in TaskState:
+            count = sum(task.state is state for task in self._owner.tasks.values())
+            self._metrics.tasks.labels(state.value).set(count)
+        self._node.report(self.lag_records, self._load.level.name)
+        self._metrics.show_lines(self.lines().lines)
+
+    @property
+    def lag_records(self) -> int:
+        """Raw records of this worker's partitions, neither processed nor deferred yet.
+
+        With those of partitions that were added to the topic and that nobody works.
+        """
+        owned = sum(task.lag_records for task in self._owner.tasks.values())
+        return owned + self._topics.unread_records
+
+    def lines(self) -> LinesFound:
+        """`/v1/lines`: the redundant lines of this worker's partitions."""
+        positions = {
+            partition: task.position
+            for partition, task in sorted(self._owner.tasks.items())
+            if task.position is not None
+        }
+        found = reports(line for position in positions.values() for line in position.lines)
+        return LinesFound(found, list(positions), self._settings.partitions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """`/v1/status`."""
+        view = self._node.tail.view().partitions
+        query, stores = self._node.query_memory(), ROCKS_DISK.memory()
+        return {
+            "worker": self._settings.member_id,
+            "uptime_s": round(self._clock.monotonic() - self._started, 3),
+            "level": self._load.level.name,
+            "ready": self.ready().ok,
+            "lag_records": self.lag_records,
+            "memory_bytes": self._load.memory.used_bytes,
+            "load": self._load_as_dict(),
+            "partitions": {
+                str(partition): {
+                    "state": task.state.value,
+                    "next_offset": task.next_offset if task.position else None,
+                    "committed_offset": task.position.next_offset if task.position else None,
+                    "checkpoints": task.position.epoch if task.position else 0,
+                    "scopes": _scopes(task),
+                    "ids": sum(b.ids for b in task.position.ids) if task.position else 0,
+                    "lag_records": task.lag_records,
+                    "deferred_records": task.deferred_records,
+                    "error": str(task.error) if task.error else None,
+                    "failure": _failure(task),
+                }
+                for partition, task in sorted(self._owner.tasks.items())
+            },
+            "background_tasks": self._supervisor.as_dict(),
+            "topic_problems": [
+                {"topic": p.topic, "setting": p.setting, "problem": p.text}
+                for p in self._topics.problems
+            ],
+            "unreadable_partitions": [
+                self._fault_as_dict(fault, reader) for reader, fault in self._faults()
+            ],
+            "refused": {str(p): reason for p, reason in sorted(self._owner.refused.items())},
+            "sink": {
+                "positions": {str(p): n for p, n in sorted(self._sink.positions.items())},
+                "buffered_rows": self._sink.buffered_rows,
+                "retrying": self._sink.retrying,
+                "error": self._sink.error,
+            },
+            "breaker": _breaker(self._sink.guard),
+            "store_breaker": None if self._node.reads is None else _breaker(self._node.reads),
+            "tail": {
+                "rows": self._node.tail.rows,
+                "memory_bytes": self._node.tail.memory_bytes + self._node.tail.index_bytes,
+                "spilled_bytes": self._node.tail.spilled_bytes,
+                "disk_limit_bytes": self._node.room.limit_bytes,
+                "holds_source": self._node.room.is_held,
+                "error": self._node.reader.error,
+                "partitions": {
+                    str(p): {"evicted": part.evicted, "end": part.end, "raw_next": part.raw_next}
+                    for p, part in sorted(view.items())
+                },
+            },
+            "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
+            "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
+            "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
+            "dead_letters": self._node.reader.dead_letters.total,
+            "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
+            "records with neither are not deduplicated",
+            "dedup_ttl_s": self._settings.dedup_ttl_s,
+        }
+
+    def _faults(self) -> list[tuple[str, PartitionFault]]:
+        """Partitions that cannot be read, and by whom: the worker's consumer, or its answers."""
+        return [
+            *(("consumer", fault) for fault in self._consumer_faults()),
+            *(("query", fault) for fault in self._node.reader.faults),
+        ]
+
+    def _fault_as_dict(self, fault: PartitionFault, reader: str) -> dict[str, Any]:
+        now_s = self._clock.monotonic()
+        return {
+            "reader": reader,
+            "topic": fault.topic,
+            "partition": fault.partition,
+            "offset": fault.offset,
+            "error": fault.error,
+            "remedy": fault.remedy,
+            "since_s": round(now_s - fault.since_s, 3),
+            "attempts": fault.attempts,
+            "retry_in_s": round(max(fault.retry_at_s - now_s, 0.0), 3),
+        }
+
+    def _tail_fault(self) -> str | None:
+        if self._node.reader.error is not None:
+            return self._node.reader.error
+        if not self._node.tail.all_ready():
+            return "still reading up to the log's end"
+        return "it has no room, and the source waits" if self._node.room.is_held else None
+
+    def _load_as_dict(self) -> dict[str, Any]:
+        signals, tiers = self._load.signals, self._overload.tiers
+        lag_s = signals.lag_s
+        return {
+            "lag_records": signals.lag_records,
+            "lag_s": None if lag_s is None or lag_s == float("inf") else round(lag_s, 3),
+            "memory_share": round(signals.memory_share, 4),
+            "memory_limit_bytes": self._load.memory.limit_bytes,
+            "max_rate": self._settings.overload.max_rate,
+            "worked_records": self._overload.worked,
+            "deferred_records": sum(t.deferred_records for t in self._owner.tasks.values()),
+            "deferred_scopes": sum(_deferred_scopes(t) for t in self._owner.tasks.values()),
+            "tier_patterns": len(tiers.table),
+            "tiers_error": tiers.error,
+        }
+
+    def ready(self) -> Readiness:
+        """Whether this node's answers are what they should be."""
+        found = self._why_not()
+        return Readiness(ok=True) if found is None else Readiness(False, *found)  # noqa: FBT003 - its first field
+
+    def _why_not(self) -> tuple[str, int] | None:
+        """What is wrong, and after how many seconds it is worth asking again."""
+        for _, fault in self._faults():
+            where = f"{fault.topic}-{fault.partition} cannot be read at offset {fault.offset}"
+            return f"{where}: {fault.error}; {fault.remedy}", 30
+        for problem in self._topics.problems:
+            return problem.text, 30
+        tail = self._tail_fault()
+        if tail is not None:
+            return f"tail: {tail}", 1
+        if self._load.level is Level.CIRCUIT_BREAK:
+            return "level CIRCUIT_BREAK: the source is paused", self._load.retry_after_s
+        if self._owner.refused:
+            partition, reason = min(self._owner.refused.items())
+            return f"partition {partition}: {reason}", 30
+        return self._parts_fault() or self._tasks_fault()
+
+    def _parts_fault(self) -> tuple[str, int] | None:
+        for task, error in self._supervisor.failing.items():
+            return f"background task {task} failed: {error}", 1
+        return None if self._sink.error is None else (f"sink: {self._sink.error}", 30)
+
+    def _tasks_fault(self) -> tuple[str, int] | None:
+        tasks = sorted(self._owner.tasks.items())
+        ended = [(p, task) for p, task in tasks if task.state is not TaskState.RUNNING]
+        return (_why_ended(ended), 1) if ended else None
+
+
+def _breaker(guard: Guard) -> dict[str, Any]:
+    return {
+        "state": guard.state.value,
+        "since_s": round(guard.since_s, 3),
+        "failures": guard.failures,
+        "retry_after_s": round(guard.retry_after_s, 3),
+    }
+
+
+def _failure(task: Task) -> dict[str, Any] | None:
+    """The records that could not be processed last, until the partition is well past them."""
+    failures = task.failures
+    last = failures.last  # read once: the tasks' thread may replace it meanwhile
+    if last is None:
+        return None
+    return {
+        "topic": task.topic,
+        "offset": last.start,
+        "last_offset": last.end - 1,
+        "feed": last.feed,
+        "error": last.error,
+        "failures": last.count,
+        "dead_letter": last.refused,
+        "refused_records": failures.refused,
+        "isolating": failures.is_isolating,
+    }
+
+
+def _why_ended(tasks: list[tuple[int, Task]]) -> str:
+    """Partitions without a running task, and what their records failed on."""
+    causes = [
+        f"{task.topic}-{p} offset {last.start}, feed {last.feed or 'several'}: {last.error}"
+        for p, task in tasks
+        if (last := task.failures.last) is not None and not last.refused
+    ]
+    found = f"partitions being taken over: {[p for p, _ in tasks]}"
+    return f"{found} ({'; '.join(causes)})" if causes else found
+
+
+def _deferred_scopes(task: Task) -> int:
+    return task.deferral.backlog.keys if task.deferral else 0
+
+
+def _scopes(task: Task) -> int:
+    """Rows of the state less those that count what waits, as of the last checkpoint."""
+    return max(task.position.rows - _deferred_scopes(task), 0) if task.position else 0

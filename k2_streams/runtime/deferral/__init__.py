@@ -1,0 +1,1 @@
+"""Records stored unprocessed under load, and processed later in order."""

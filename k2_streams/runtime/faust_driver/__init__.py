@@ -1,0 +1,1 @@
+"""Where Faust meets K2: fetching, flow control, the web server."""

@@ -1,0 +1,1 @@
+"""The query side of a worker: the tail and its quota."""

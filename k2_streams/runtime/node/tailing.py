@@ -1,0 +1,295 @@
+"""What a query node reads for itself: all of the log not yet in the lake, and the events.
+
+With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core.records import events
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range, Vector
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
+from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
+from k2_streams.query.errors import RetryLaterError
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_headers import judged, last, newest
+from k2_streams.runtime.node.published import Published
+from k2_streams.runtime.task.epoch import (
+    HEADER_DEAD_LETTERS,
+    HEADER_DEFERRED,
+    HEADER_EVENTS,
+    HEADER_HELD,
+)
+
+log = structlog.get_logger(__name__)
+
+#: After an error the reader is built anew; the tail keeps what it holds.
+RESTART_AFTER_S = 1.0
+#: Short: a record is seen by queries at most this long after the broker gave it.
+FETCH_MAX_WAIT_MS = 250
+#: A tail without room is looked at again after this long.
+FULL_PAUSE_S = 0.25
+#: Records a poll: bounds how long the event loop is held.
+POLL_RECORDS = 64
+POLL_EVENTS = 2_000
+#: Rows wait so long for their events; then they are shown without.
+EVENTS_WAIT_S = 0.25
+#: The last stable offset may stand below the log's end for a checkpoint, not longer.
+STALLED_AFTER_S = 2.0
+#: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
+LOOK_BACK_OFFSETS = 64
+
+
+class TailReader:
+    """Follows the log from the lake's vector, and the events from their start."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        kafka: KafkaConfig,
+        partitions: int,
+        tail: Tail,
+        gaps: GapsView,
+        metrics: Metrics,
+        clock: Clock,
+        supervisor: Supervisor,
+    ) -> None:
+        self.error: str | None = "starting"
+        self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
+        self.dead_letters = Published()
+        self._published = Published()  # events
+        self._events_moved = asyncio.Condition()
+        self._stable: dict[int, tuple[int, float]] = {}
+        self.started = asyncio.Event()
+        self._stream = stream
+        self._kafka = kafka
+        self._partitions = range(partitions)
+        self._tail = tail
+        self._gaps = gaps
+        self._metrics = metrics
+        self._clock = clock
+        self._supervisor = supervisor
+        self._tasks: list[Kept] = []
+        self._faults: dict[str, PartitionFaults] = {}
+        self._event_positions: dict[tuple[str, int], int] = {}
+
+    @property
+    def faults(self) -> list[PartitionFault]:
+        """Partitions of the log, the events and the dead letters that cannot be read."""
+        return [fault for faults in self._faults.values() for fault in faults.now]
+
+    def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+        """Begin to read; `vector` says where the lake ends."""
+        self._tasks = [
+            self._supervisor.keep("tail", lambda: self._forever(lambda: self._log(vector))),
+            self._supervisor.keep("events", lambda: self._forever(self._events)),
+        ]
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            await task.close()
+
+    async def _forever(self, read: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await read()
+            except (LogError, OSError, RetryLaterError) as error:
+                self.error = f"{type(error).__name__}: {error}"
+                log.warning("tail reader starts again", error=self.error)
+            except Exception as error:  # the node cannot answer, and says so
+                self.error = f"{type(error).__name__}: {error}"
+                raise  # the supervisor logs it and starts the reader again
+            await asyncio.sleep(RESTART_AFTER_S)
+
+    async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+        ats = [(self._stream.log, partition) for partition in self._partitions]
+        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+            ends = await reader.end_offsets(ats)
+            held = self._tail.view().partitions
+            fresh = [tp for tp in ats if tp[1] not in held]  # an error may have left some
+            if fresh:
+                at = await vector()
+                begins = await reader.begin_offsets(fresh)
+                for tp in fresh:
+                    offset = at.next_of(tp[0], tp[1]) or 0
+                    said = await _before(reader, tp, offset, begins[tp])
+                    self._published.expect(tp[1], said.events, offset)
+                    self.dead_letters.expect(tp[1], said.dead_letters, offset)
+                    self._tail.seek(
+                        tp[1],
+                        offset,
+                        ready_at=ends[tp],
+                        raw_next=said.raw_next,
+                        deferred=said.deferred,
+                        held=said.held,
+                    )
+                held = self._tail.view().partitions
+            reader.assign({tp: held[tp[1]].end for tp in ats})
+            reader.isolate = True
+            self._faults["tail"] = reader.faults
+            self.error = None
+            self.started.set()
+            while True:
+                if self._tail.is_full:  # answers stand still, and are as exact as ever
+                    await asyncio.sleep(FULL_PAUSE_S)
+                    continue
+                for chunk in await reader.poll(
+                    timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
+                ):
+                    batches = _decoded(reader, chunk)
+                    if batches is not None:
+                        await self._events_of(chunk)
+                        self._append(chunk, batches)
+                self._watch_stalls(reader)
+                self._metrics.tail_rows.set(self._tail.rows)
+                self._metrics.tail_bytes.set(self._tail.memory_bytes + self._tail.index_bytes)
+
+    def _watch_stalls(self, reader: LogReader) -> None:
+        """A transaction left open holds every committed reader back, until Kafka aborts it."""
+        now_s = self._clock.monotonic()
+        for partition in self._partitions:
+            stable, end = reader.stable_and_end(self._stream.log, partition)
+            at, since_s = self._stable.get(partition, (-1, now_s))
+            if stable != at or stable >= end:
+                self._stable[partition] = (stable, now_s)
+                since_s = now_s
+            stalled = now_s - since_s > STALLED_AFTER_S
+            self._metrics.stalled.labels(str(partition)).set(stalled)
+            (self.stalled.add if stalled else self.stalled.discard)(partition)
+
+    def _append(self, chunk: Chunk, batches: list[trade_log.LogBatch]) -> None:
+        self._tail.append(
+            chunk.partition,
+            Range(chunk.start, chunk.end),
+            batches,
+            raw_next=judged(chunk.records),
+            deferred=last(chunk.records, HEADER_DEFERRED),
+            held=last(chunk.records, HEADER_HELD),
+        )
+        if batches and batches[-1].rows.num_rows:
+            newest_us = batches[-1].rows.column("ingest_time")[-1].value
+            age_s = self._clock.time_ns() / 1e9 - newest_us / 1e6
+            self._metrics.freshness_seconds.observe(max(age_s, 0.0))
+
+    async def _events(self) -> None:
+        topics = (self._stream.events, self._stream.dead_letter)
+        ats = [(topic, partition) for topic in topics for partition in self._partitions]
+        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+            begins = await reader.begin_offsets(ats)
+            reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
+            reader.isolate = True
+            self._faults["events"] = reader.faults
+            while True:
+                await self._poll_events(reader)
+
+    async def _poll_events(self, reader: LogReader) -> None:
+        for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
+            if chunk.topic == self._stream.dead_letter:
+                self.dead_letters.read(chunk.partition, len(chunk.records))
+            else:
+                self._fold(chunk)
+            self._event_positions[chunk.topic, chunk.partition] = chunk.end
+        async with self._events_moved:
+            self._cover()
+            self._events_moved.notify_all()
+
+    async def _events_of(self, chunk: Chunk) -> None:
+        """Wait, a little, until the events and dead letters of these records have been read.
+
+        They are in the same transaction, but come by another fetch. An answer whose rows are ahead
+        of them says `gaps_complete: false`, or `dead_letters_complete: false`.
+        """
+        partition, both = chunk.partition, (self._published, self.dead_letters)
+        self._published.expect(partition, newest(chunk.records, HEADER_EVENTS), chunk.end)
+        self.dead_letters.expect(partition, newest(chunk.records, HEADER_DEAD_LETTERS), chunk.end)
+        async with self._events_moved:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVENTS_WAIT_S):
+                    await self._events_moved.wait_for(
+                        lambda: all(one.has(partition) for one in both)
+                    )
+            self._cover()
+
+    def _cover(self) -> None:
+        """Say how far into the log the events reach."""
+        self._gaps.cover(self._published.reached())
+
+    def _fold(self, chunk: Chunk) -> None:
+        for record in chunk.records:
+            try:
+                event = events.decode(record.value or b"")
+            except msgspec.MsgspecError as error:
+                # A record of a stranger, or of a newer version: said, and passed over.
+                log.error(  # noqa: TRY400 - the trace says nothing more
+                    "not an event",
+                    partition=chunk.partition,
+                    offset=record.offset,
+                    error=str(error),
+                )
+                continue
+            self._gaps.apply(event, chunk.partition, record.offset + 1)
+            self._published.read(chunk.partition, 1)
+        self._gaps.advance(chunk.partition, chunk.end)
+
+
+def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None:
+    """The rows of a chunk; None: it is not readable, and its partition stands still before it."""
+    try:
+        return [
+            trade_log.decode(record.value or b"", chunk.partition, record.offset)
+            for record in chunk.records
+        ]
+    except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
+        reader.reject(chunk, error)
+        return None
+
+
+class _Said(NamedTuple):
+    """What the newest record of a partition says of its checkpoint; 0: there is none."""
+
+    raw_next: int = 0
+    events: int = 0
+    deferred: int = 0
+    held: int | None = 0  # None: of a version that did not say
+    dead_letters: int | None = 0  # the same
+
+
+async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
+    """What the newest of the records below `offset` says.
+
+    Every checkpoint writes a record that says so; markers and aborted ones lie between.
+    """
+    span = LOOK_BACK_OFFSETS
+    while True:
+        start = max(offset - span, begin)
+        reader.assign({at: start})
+        said: _Said | None = None
+        while start < offset and reader.position(*at) < offset:
+            for chunk in await reader.poll(max_records=POLL_RECORDS):
+                below = [record for record in chunk.records if record.offset < offset]
+                reached = judged(below)
+                if reached is not None:
+                    said = _Said(
+                        reached,
+                        newest(below, HEADER_EVENTS) or 0,
+                        last(below, HEADER_DEFERRED) or 0,
+                        last(below, HEADER_HELD),
+                        last(below, HEADER_DEAD_LETTERS),
+                    )
+        if said is not None or start == begin:
+            return said or _Said()
+        span *= 8

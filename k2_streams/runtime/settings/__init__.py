@@ -1,0 +1,1 @@
+"""The settings of a worker, from the environment."""

@@ -1,0 +1,1 @@
+"""Sinks: each appends a log to its Iceberg table."""

@@ -1,0 +1,372 @@
+"""The sink agent's side: log records into the lake's buffer, commits off the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.vector import Range, Vector
+from k2_streams.failpoints import failpoint_in_loop
+from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogError, LogReader
+from k2_streams.kafka.topics import WEEK_MS, TopicInfo
+from k2_streams.lake.breaker import Guard, LakeLeftAloneError
+from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
+from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.lake.sink import Pending, Sink
+from k2_streams.lake.table import Lake
+from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_headers import last
+from k2_streams.runtime.task.epoch import HEADER_DEFERRED
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+#: Between two looks at whether a commit is due.
+TICK_S = 0.1
+#: A sink without a commit asks so often whether the table still ends where it thinks: set back by
+#: another engine, the table would lack rows until the next message comes.
+HEAD_EVERY_S = 30.0
+#: Rows older than this share of the log's retention and not in the lake are a warning.
+WARN_AFTER_MS = WEEK_MS // 2
+#: At this share the source is paused: better late in the lake than never.
+PAUSE_AFTER_MS = WEEK_MS * 8 // 10
+#: Every commit writes the list of all snapshots anew: with 200 it takes twice as long as with none.
+KEEP_SNAPSHOTS = 100
+#: So many more than those that are kept, and they go.
+SPARE_SNAPSHOTS = 100
+
+
+class LakeBehindError(LakeConfigError):
+    """The log no longer holds what the lake lacks, or never held what the lake says it has."""
+
+
+class SinkRunner:
+    """Buffers the records of this worker's partitions of the log and commits them.
+
+    One thread does everything that touches the lake: a table's handle is not shared.
+
+    While the breaker is open, or the table is one that K2 must not write to, nothing is buffered
+    but the batch that could not be committed: it is the trial. The log keeps what comes behind it,
+    and is read on from there once the batch is in. A refused table (`error`) is tried again with
+    growing pauses: what another engine changed it can change back, and then the sink goes on.
+    """
+
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
+        self,
+        lake: Lake,
+        kafka: KafkaConfig,
+        topic: TopicInfo,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        commit_every_s: float,
+        commit_rows: int,
+        on_pause: Callable[[set[int], bool], None],
+        on_seek: Callable[[Mapping[int, int]], None],
+        on_committed: Callable[[Vector], None],
+        supervisor: Supervisor,
+        guard: Guard | None = None,
+    ) -> None:
+        self.guard = guard or Guard(clock=clock)
+        self.error: str | None = None
+        self.retrying: str | None = None
+        self._lake = lake
+        self._kafka = kafka
+        self._topic = topic
+        self._metrics = metrics
+        self._clock = clock
+        self._on_pause = on_pause
+        self._on_seek = on_seek
+        self._on_committed = on_committed
+        self._sink = Sink(
+            lake, topic.name, topic.id, commit_every_s=commit_every_s, commit_rows=commit_rows
+        )
+        self._positions: dict[int, int] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
+        self._ensured = False
+        self._paused = False
+        self._waits_for_lake = False
+        self._expire_at = KEEP_SNAPSHOTS + SPARE_SNAPSHOTS  # snapshots in the table
+        self._oldest_ms: dict[int, int] = {}  # append time of what was read after the last commit
+        self._pending: Pending | None = None
+        self._retry_at_s = 0.0
+        self._seen_head_at_s = clock.monotonic()  # the table's end was as it should be
+        self._attempts = 0  # failed, of the pending batch
+        self._supervisor = supervisor
+        self._runner: Kept | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def buffered_rows(self) -> int:
+        """Rows read and not yet committed."""
+        return self._sink.rows + (self._pending.rows if self._pending else 0)
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether rows may leave the log before they are in the lake: the source has to wait."""
+        now_ms = self._clock.time_ns() // 1_000_000
+        return any(now_ms - oldest_ms > PAUSE_AFTER_MS for oldest_ms in self._oldest_ms.values())
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Per partition, the next offset of the log to be read."""
+        return dict(self._positions)
+
+    async def assign(self, partitions: set[int]) -> dict[int, int]:
+        """Work on these partitions and no others; where each is read on from.
+
+        A partition that stays keeps its buffer. A new one starts at the table's vector, which is
+        the truth: the group's offsets are for lag tools.
+
+        Raises:
+            LakeUnavailableError: the catalog does not answer.
+            LakeConfigError: log and lake do not belong together; nothing is skipped.
+        """
+        async with self._changing:
+            for partition in set(self._positions) - partitions:
+                self._sink.forget(partition)
+                self._oldest_ms.pop(partition, None)
+                del self._positions[partition]
+            fresh = partitions - set(self._positions)
+            if fresh:
+                self._follow(await self._checked(fresh))
+            if self._pending is None:
+                self._accepted()
+            if self._runner is None:
+                self._runner = self._supervisor.keep("sink", self._run)
+            return dict(self._positions)
+
+    def _follow(self, starts: Mapping[int, int]) -> None:
+        for partition, offset in starts.items():
+            self._sink.seek(partition, offset)
+            self._positions[partition] = offset
+
+    async def _checked(self, partitions: set[int]) -> dict[int, int]:
+        """Where the table ends in these partitions, if the log can go on from there."""
+        vector = (await self._call(self._lake.head)).vector
+        topic = self._topic
+        found = vector.id_of(topic.name)
+        if found not in (None, topic.id):
+            raise LakeBehindError(
+                f"{topic.name}: the lake holds offsets of topic id {found}, the broker has "
+                f"{topic.id}: it was created anew; put it back, or use a new warehouse"
+            )
+        ats = [(topic.name, partition) for partition in sorted(partitions)]
+        async with LogReader(self._kafka) as reader:
+            begins = await reader.begin_offsets(ats)
+            ends = await reader.end_offsets(ats)
+        starts = {}
+        for at in ats:
+            start = vector.next_of(topic.name, at[1]) or 0
+            if not begins[at] <= start <= ends[at]:
+                raise LakeBehindError(
+                    f"{topic.name}-{at[1]}: the lake goes on at offset {start}, the log holds "
+                    f"[{begins[at]}, {ends[at]}]; nothing is skipped by itself"
+                )
+            starts[at[1]] = start
+        return starts
+
+    def offer(self, fetched: Fetched) -> None:
+        """Take records in. A batch out of chain is dropped, and the partition sought anew."""
+        partition = fetched.tp.partition
+        expected = self._positions.get(partition)
+        if expected is None or self._waits_for_lake:
+            return
+        if fetched.start != expected:
+            self._on_seek({partition: expected})
+            return
+        batches = [
+            trade_log.decode(record.value, partition, record.offset) for record in fetched.records
+        ]
+        deferred = last(fetched.records, HEADER_DEFERRED)
+        self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
+        self._positions[partition] = fetched.end
+        self._metrics.sink_rows.set(self.buffered_rows)
+        if fetched.records:
+            oldest_ms = self._oldest_ms.setdefault(partition, fetched.records[0].timestamp)
+            age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
+            if age_ms > WARN_AFTER_MS:
+                log.warning("lake far behind", partition=partition, age_ms=age_ms)
+        if not self._paused and self._sink.full():
+            self._pause(paused=True)
+
+    def _wait_for_lake(self) -> None:
+        """The lake takes nothing: keep the batch on its way, and leave the rest in the log."""
+        self._waits_for_lake = True
+        self._pause(paused=True)
+        self._positions.update(self._sink.drop_waiting())
+        self._metrics.sink_rows.set(self.buffered_rows)
+
+    def _go_on(self) -> None:
+        """The lake took the batch: read on behind it."""
+        self._waits_for_lake = False
+        self._on_seek(dict(self._positions))
+
+    def _pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        self._on_pause(set(self._positions), paused)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Commit what is due, or what is to be tried again."""
+        now_s = self._clock.monotonic()
+        if self._pending is None and self._sink.due(now_s):
+            self._pending, self._retry_at_s = self._sink.take(), now_s
+        if self._pending is not None and now_s >= self._retry_at_s:
+            await self._attempt(self._pending)
+        elif self._pending is None and now_s - self._seen_head_at_s >= HEAD_EVERY_S:
+            await self._check_head()
+
+    async def _check_head(self) -> None:
+        """Read on from the table's end where another engine set the table back."""
+        self._seen_head_at_s = self._clock.monotonic()
+        try:
+            await self._follow_back((await self._call(self._lake.head)).vector)
+        except (LakeUnavailableError, LogError, OSError) as error:
+            log.warning("lake away", error=str(error))
+        except LakeConfigError as error:
+            self.refuse(error)
+        else:
+            self._accepted()
+
+    async def _follow_back(self, vector: Vector) -> None:
+        """Read those partitions again of which the table holds less than the sink put there."""
+        back = {
+            partition
+            for partition, start in self._sink.starts.items()
+            if (vector.next_of(self._topic.name, partition) or 0) < start
+        }
+        if back:
+            log.warning("lake set back, starting again at its vector", partitions=sorted(back))
+            await self._start_again(back)
+
+    async def _attempt(self, pending: Pending) -> None:
+        """Commit once; keep the batch for another attempt if the lake did not take it."""
+        try:
+            await self._commit(pending)
+        except LakeLeftAloneError as error:
+            self._retry_later(error, at_least_s=error.retry_after_s)
+            return
+        except (LakeUnavailableError, LogError, OSError) as error:
+            self._metrics.commit_failures.labels("unavailable").inc()
+            self._attempts += 1
+            self._retry_later(error)
+            return
+        except LakeConfigError as error:
+            self._metrics.commit_failures.labels("config").inc()
+            self._attempts += 1
+            self.refuse(error)
+            self._retry_at_s = self._clock.monotonic() + self.guard.pause_s(self._attempts)
+            if not self._waits_for_lake:
+                self._wait_for_lake()
+            return
+        self._pending, self.retrying, self._attempts = None, None, 0
+        self._accepted()
+        self._metrics.sink_rows.set(self.buffered_rows)
+        if self._waits_for_lake:
+            self._go_on()
+        if self._paused and not self._sink.full():
+            self._pause(paused=False)
+
+    async def _commit(self, pending: Pending) -> None:
+        """Commit, or find out that someone else has and where to go on."""
+        started = self._clock.monotonic()
+        try:
+            done = await self._call(lambda: self._sink.commit(pending))
+        except VectorMovedError as error:
+            self._metrics.commit_failures.labels("moved").inc()
+            log.warning("lake moved, starting again at its vector", error=str(error))
+            await self._start_again(set(pending.ranges))
+            return
+        self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.commit_rows.inc(pending.rows)
+        self._seen_head_at_s = self._clock.monotonic()
+        self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
+        self._on_committed(done.head.vector)
+        await self._expire(done.snapshots)
+        log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)
+        # A commit is refused for the partitions it holds; of the others nobody has looked.
+        await self._follow_back(done.head.vector)
+
+    def refuse(self, error: LakeConfigError) -> None:
+        """The table is not one that the sink may write to, until someone changes it back."""
+        if self.error != str(error):
+            log.error("sink refused", error=str(error))
+        self.error = str(error)
+        self._metrics.sink_refused.set(1)
+
+    def _accepted(self) -> None:
+        if self.error is not None:
+            log.info("sink accepted")
+        self.error = None
+        self._metrics.sink_refused.set(0)
+
+    def _retry_later(self, error: Exception, at_least_s: float = 0.0) -> None:
+        """The same batch again: its commit may have landed unheard, and only it can find out."""
+        wait_s = self.guard.pause_s(max(self._attempts, 1), at_least_s)
+        self.retrying = str(error)
+        self._retry_at_s = self._clock.monotonic() + wait_s
+        log.warning("lake away", error=str(error), retry_in_s=round(wait_s, 3))
+        if self.guard.state is BreakerState.OPEN and not self._waits_for_lake:
+            self._wait_for_lake()
+
+    async def _expire(self, snapshots: int) -> None:
+        """Keep the table's metadata small. No file goes, and older tokens stay answerable.
+
+        The table's snapshots count, and not this worker's commits: it may not live to make many.
+        """
+        if snapshots < self._expire_at:
+            return
+        left = snapshots
+        now_ms = self._clock.time_ns() // 1_000_000
+        await failpoint_in_loop("lake.expiring")
+        try:
+            gone = await self._call(
+                lambda: expire_snapshots(self._lake, keep=KEEP_SNAPSHOTS, older_than_ms=now_ms)
+            )
+        except (LakeUnavailableError, LakeConfigError) as error:
+            log.warning("snapshots not expired", error=str(error))
+        else:
+            left -= len(gone.snapshot_ids)
+            log.info("snapshots expired", count=len(gone.snapshot_ids))
+        # What could not go (tags, a catalog that is away) is not asked for with every commit.
+        self._expire_at = max(left, KEEP_SNAPSHOTS) + SPARE_SNAPSHOTS
+
+    async def _start_again(self, partitions: set[int]) -> None:
+        """Someone else committed these partitions: read them on from where the table now ends."""
+        starts = await self._checked(partitions & set(self._positions))
+        self._follow(starts)
+        self._on_seek(starts)
+
+    async def _call(self, work: Callable[[], Result]) -> Result:
+        def run() -> Result:
+            if not self._ensured:
+                self._lake.ensure()
+                self._ensured = True
+            return work()
+
+        async def in_thread() -> Result:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+        return await self.guard.call(in_thread)
+
+    async def close(self) -> None:
+        """Stop. What is buffered is read again later; a commit under way is waited for."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._lake.close)
+        self._thread.shutdown(wait=True)

@@ -1,0 +1,1 @@
+"""One task per source partition: from take-over to close."""

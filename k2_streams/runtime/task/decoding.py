@@ -1,0 +1,195 @@
+"""Records to columns: each feed's records decoded as one batch, together in the source's order."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from k2_streams.core.enrich.instruments import PriceDomains
+from k2_streams.core.records.partitioner import partition_of
+from k2_streams.failpoints import failpoint
+from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch
+from k2_streams.feeds.decoding.merged import Part, merged
+from k2_streams.feeds.description import Description
+from k2_streams.feeds.feed import CANONICAL, Feeds, UnknownFeedError, feed
+from k2_streams.runtime.task.headers import feed_names
+from k2_streams.runtime.task.processing_error import ProcessingError
+
+#: Scope keys whose partition is remembered: 1 MiB.
+PARTITION_CACHE_MAX = 20_000
+#: What records of feeds that this worker does not know are counted as.
+OTHER_FEEDS = "other"
+
+Record = Any  # aiokafka.ConsumerRecord
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records, decoded. Arrays have one entry a record.
+
+    Attributes:
+        offsets: in the source.
+        append_time_ms: the broker's.
+        now_ms: stream time at each record.
+        decoded: of all feeds together; a record whose key belongs elsewhere is BAD in it.
+        bad: why records are dead letters; later steps add to it.
+        feed: of each record, the index of its description.
+        descriptions: of the feeds that occur.
+        names: of the same feeds.
+        counts: records by feed; those of unknown ones together.
+        unknown: rows without an optional attribute whose value is unknown, by feed and attribute.
+    """
+
+    offsets: Indices
+    append_time_ms: Indices
+    now_ms: Indices
+    decoded: Decoded
+    bad: list[Bad]
+    feed: npt.NDArray[np.int16]
+    descriptions: list[Description]
+    names: list[str]
+    counts: Counter[str]
+    unknown: Counter[tuple[str, str]]
+
+
+class Decoding:
+    """Decodes the records of one source partition.
+
+    Args:
+        feeds: of the stream, by name.
+        rows: the schema of the stream's rows.
+        topic: of the source, for errors.
+        partition: of the source.
+        partitions: how many the source has.
+        check_partition: whether a record whose key belongs elsewhere is a dead letter.
+        price_domains: which prices an instrument may have.
+    """
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        rows: pa.Schema,
+        topic: str,
+        partition: int,
+        partitions: int,
+        *,
+        check_partition: bool,
+        price_domains: PriceDomains,
+    ) -> None:
+        self._price_domains = price_domains
+        self._feeds = feeds
+        self._rows = rows
+        self._topic = topic
+        self._partition = partition
+        self._partitions = partitions
+        self._check_partition = check_partition
+        self._is_own: dict[str, bool] = {}
+
+    def decode(self, records: Sequence[Record], times_ms: Indices, now_ms: Indices) -> Batch:
+        """Decode records, at least one. What a record holds never fails; a feed's own bug does.
+
+        The cost follows the number of records and of distinct feeds, not their order.
+
+        Raises:
+            ProcessingError: a feed's decoder failed.
+        """
+        offsets = np.fromiter((r.offset for r in records), np.int64, len(records))
+        names = feed_names(records, CANONICAL)
+        groups = _groups(names)
+        parts: list[Part] = []
+        unknown: list[Bad] = []
+        descriptions: list[Description] = []
+        of = np.zeros(len(records), np.int16)
+        known: list[str] = []
+        counts: Counter[str] = Counter()
+        for name, places in groups.items():
+            try:
+                decoder = feed(name, self._feeds)
+            except UnknownFeedError as error:
+                counts[OTHER_FEEDS] += len(places)
+                detail = str(error)
+                unknown += [Bad(int(i), "unknown-feed", "feed", detail) for i in places]
+                continue
+            counts[name] += len(places)
+            members = records if len(places) == len(records) else [records[i] for i in places]
+            raw = RawBatch(
+                partition=self._partition,
+                offsets=offsets[places],
+                append_time_ms=times_ms[places],
+                keys=[r.key for r in members],
+                values=[r.value for r in members],
+                price_domains=self._price_domains,
+            )
+            try:
+                parts.append(Part(places, decoder.decode(raw)))
+            except Exception as error:
+                place = (self._topic, self._partition)
+                raise ProcessingError.of(error, *place, raw.offsets, name) from error
+            of[places] = len(descriptions)
+            descriptions.append(decoder.description)
+            known.append(name)
+        decoded = merged(parts, len(records), self._rows)
+        failpoint("source.decoded")
+        bad = decoded.bad + unknown
+        if self._check_partition:
+            decoded = self._checked(decoded, bad)
+        return Batch(
+            offsets,
+            times_ms,
+            now_ms,
+            decoded,
+            bad,
+            of,
+            descriptions,
+            known,
+            counts,
+            Counter(
+                {
+                    (name, attribute): count
+                    for name, part in zip(known, parts, strict=True)
+                    for attribute, count in part.decoded.unknown.items()
+                }
+            ),
+        )
+
+    def _checked(self, decoded: Decoded, bad: list[Bad]) -> Decoded:
+        """Refuse records whose key belongs in another partition: their numbers count there."""
+        away = np.array([not self._is_here(scope) for scope in decoded.scopes], dtype=bool)
+        if not away.any():
+            return decoded
+        lost = (decoded.scope >= 0) & away[decoded.scope]
+        already = {entry.message for entry in bad}
+        for i in np.flatnonzero(lost).tolist():
+            if i not in already:
+                right = partition_of(decoded.scopes[decoded.scope[i]].encode(), self._partitions)
+                detail = f"expected partition {right} of its key"
+                bad.append(Bad(i, "wrong-partition", "key", detail))
+        return replace(
+            decoded,
+            scope=np.where(lost, np.int32(-1), decoded.scope),
+            kind=np.where(lost, np.int8(Kind.BAD), decoded.kind),
+        )
+
+    def _is_here(self, scope: str) -> bool:
+        here = self._is_own.get(scope)
+        if here is None:
+            if len(self._is_own) >= PARTITION_CACHE_MAX:
+                self._is_own.clear()
+            here = partition_of(scope.encode(), self._partitions) == self._partition
+            self._is_own[scope] = here
+        return here
+
+
+def _groups(names: list[str]) -> dict[str, Indices]:
+    """The places of each feed's records, ascending."""
+    if len(set(names)) == 1:
+        return {names[0]: np.arange(len(names))}
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return {name: np.array(at, np.int64) for name, at in places.items()}

@@ -1,0 +1,162 @@
+"""The lines of a task's partition: who sent what, who is alive, and which gaps wait for whom."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from k2_streams.core.lines.batch import Copies, Lined, stats_of
+from k2_streams.core.lines.stats import MAX_LINE_STATS, LineKey, LineStats, added
+from k2_streams.core.lines.step import HOLD_MS, MAX_LINES, deadline_ms, release
+from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.scopes import exchanges_of
+from k2_streams.core.sequence.step import ScopeState
+from k2_streams.feeds.decoding.decoded import Decoded
+from k2_streams.runtime.task.epoch import Standing
+from k2_streams.runtime.task.headers import LINE, last_header
+from k2_streams.state.table import Table
+
+Indices = npt.NDArray[np.int64]
+
+#: What a line may be called: it goes into events, paths of metrics and answers.
+_LINE = re.compile(rb"[A-Za-z0-9._-]{1,32}")
+#: Lines of one exchange that a partition tracks, so that a scope has room for all of them and
+#: for messages without a line.
+MAX_LINES_OF_EXCHANGE = MAX_LINES - 1
+
+
+class Named(NamedTuple):
+    """The lines that records name, and records whose name is none."""
+
+    lined: Lined | None  # None: no line was ever named in this partition
+    bad: tuple[int, ...]
+    forgotten: frozenset[LineKey] = frozenset()  # lines whose room another one has taken
+    excess: int = 0  # records whose line is one too many: they count as without one
+
+
+class LineKeeper:
+    """Reads and changes the table's rows; holds nothing that is not in them or in `Standing`."""
+
+    def __init__(self, table: Table[ScopeState], partition: int, standing: Standing) -> None:
+        self._table = table
+        self._partition = partition
+        self._stats = standing.lines
+        self._deadlines_ms: dict[str, int] = {}
+        if standing.held:
+            self.took(table.all())
+
+    def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
+        """By which line each record came. Changes nothing.
+
+        A partition tracks at most `MAX_LINES_OF_EXCHANGE` lines of an exchange, and
+        `MAX_LINE_STATS` in all. A line beyond takes the room of the one that was silent for
+        longest, if that was longer than `HOLD_MS`; else its records count as without a line. That
+        follows from the records and their order, not from batches.
+
+        Args:
+            records: in the order of the source.
+            exchanges: of each record; "" where its sequence is not looked at.
+            now_ms: stream time at each.
+        """
+        line = np.full(len(records), -1, np.int32)
+        codes: dict[str, int] = {}
+        bad: list[int] = []
+        seen_ms = {(one.exchange, one.line): one.seen_ms for one in self._stats}
+        room = _Room(dict(seen_ms))
+        excess = 0
+        for at, record in enumerate(records):
+            value = last_header(record.headers, LINE) if record.headers else None
+            if value is None:
+                continue
+            if not _LINE.fullmatch(value):
+                bad.append(at)
+            elif exchanges[at]:
+                name = value.decode("ascii")
+                if room.takes((exchanges[at], name), int(now_ms[at])):
+                    line[at] = codes.setdefault(name, len(codes))
+                else:
+                    excess += 1
+        if not codes and not self._stats:
+            return Named(None, tuple(bad), excess=excess)
+        lined = Lined(list(codes), line, now_ms, seen_ms)
+        return Named(lined, tuple(bad), frozenset(room.forgotten - set(room.seen_ms)), excess)
+
+    def took(self, states: Mapping[str, ScopeState]) -> None:
+        """Scopes have changed: when is the first of their held gaps released?"""
+        for scope, state in states.items():
+            deadline = None if state.lines is None else deadline_ms(state.lines)
+            if deadline is not None:
+                self._deadlines_ms[scope] = deadline
+            else:
+                self._deadlines_ms.pop(scope, None)
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """The stream time at which the first of the held gaps is released; None: none is held."""
+        return min(self._deadlines_ms.values(), default=None)
+
+    def released(self, now_ms: int) -> list[Event]:
+        """Gaps of scopes that were silent meanwhile, which nothing is expected to fill any more."""
+        due = [scope for scope, at_ms in self._deadlines_ms.items() if at_ms <= now_ms]
+        events: list[Event] = []
+        for scope in sorted(due):
+            state = self._table.get(scope)
+            assert state is not None  # noqa: S101 - it was put there
+            state, opened = release(state, scope, self._partition, now_ms)
+            self._table.put(scope, state)
+            self.took({scope: state})
+            events += opened
+        return events
+
+    @staticmethod
+    def figures(
+        decoded: Decoded, members: Indices, lined: Lined, copies: Copies
+    ) -> list[LineStats]:
+        """What these messages of a batch, whose scopes are known, add to the lines' figures."""
+        exchange, exchanges = exchanges_of(decoded.scopes, decoded.scope[members])
+        return stats_of(
+            lined.of(members), exchange, exchanges, copies.of_members(members),
+            decoded.event_time_ns[members],
+        )  # fmt: skip
+
+    def count(self, stats: list[LineStats], forgotten: frozenset[LineKey]) -> None:
+        """Add a batch's figures, and drop those of lines whose room another one has taken."""
+        if stats:
+            kept = [one for one in self._stats if (one.exchange, one.line) not in forgotten]
+            more = [one for one in stats if (one.exchange, one.line) not in forgotten]
+            self._stats = added(kept, more)
+
+    def standing(self, now_ms: int, oldest_gap_ms: int) -> Standing:
+        """Where the partition stands."""
+        return Standing(now_ms, self._stats, len(self._deadlines_ms), oldest_gap_ms)
+
+
+class _Room:
+    """Which lines a partition tracks, from message to message."""
+
+    def __init__(self, seen_ms: dict[LineKey, int]) -> None:
+        self.seen_ms = seen_ms
+        self.forgotten: set[LineKey] = set()
+
+    def takes(self, key: LineKey, now_ms: int) -> bool:
+        """Whether a message by this line counts as by this line."""
+        if key not in self.seen_ms and not self._has_room(key[0], now_ms):
+            return False
+        self.seen_ms[key] = now_ms
+        return True
+
+    def _has_room(self, exchange: str, now_ms: int) -> bool:
+        """Whether there is room for one more line of an exchange, made if need be."""
+        rivals = [key for key in self.seen_ms if key[0] == exchange]
+        if len(rivals) < MAX_LINES_OF_EXCHANGE:
+            if len(self.seen_ms) < MAX_LINE_STATS:
+                return True
+            rivals = list(self.seen_ms)
+        silent = min(rivals, key=lambda key: (self.seen_ms[key], key))
+        if self.seen_ms[silent] > now_ms - HOLD_MS:
+            return False
+        del self.seen_ms[silent]
+        self.forgotten.add(silent)
+        return True
