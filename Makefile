@@ -14,9 +14,9 @@ INSTALLED := .venv/.k2-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 SOURCES := k2_streams topologies tests bench faults
-# Files side by side, each process with a Kafka of its own: most of an integration test is waiting.
+# Tests side by side, each process with a Kafka of its own: much of an integration test is waiting.
 # A Kafka that was given is one alone.
-PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 2 --dist loadfile)
+PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 3 --dist worksteal)
 FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
 
 # What reads or writes the lake, and what happens to it.

@@ -137,6 +137,7 @@ def _put_off(k2: Cluster) -> set[bytes]:
     return asyncio.run(keys())
 
 
+@pytest.mark.long
 def test_too_little_memory_pauses_the_source_and_comes_back(k2: Cluster) -> None:
     """CIRCUIT_BREAK: 503 with Retry-After, queries go on, it resumes by itself, no difference.
 

@@ -111,7 +111,8 @@ def test_every_task_of_a_worker_is_known(k2: Cluster) -> None:
     assert "level='error'" not in controlled.worker.log_file.read_text(), "a healthy start and stop"
 
 
-@pytest.mark.parametrize("how", ["cancel", pytest.param("throw", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["cancel", "throw"])
 def test_k2s_own_tasks_and_those_without_a_need_are_made_good(k2: Cluster, how: str) -> None:
     truth = k2.produce("--messages", "500")
     controlled = Controlled(k2)

@@ -72,7 +72,9 @@ def test_partitions_that_are_added_are_named_and_their_records_are_lag(k2: Clust
         k2.verify(worker, truth, also=None)  # what was worked before is, and is answered
 
 
-@pytest.mark.parametrize("timestamp_ms", TIMES_MS)
+@pytest.mark.parametrize(
+    "timestamp_ms", [TIMES_MS[0], pytest.param(TIMES_MS[1], marks=pytest.mark.long)]
+)
 def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_again(
     k2: Cluster, timestamp_ms: int
 ) -> None:

@@ -60,7 +60,7 @@ def columns(messages: list[tuple[str, int]], start: int) -> dict[str, list[Any]]
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MESSAGES)
 def test_what_stands_is_what_the_plain_rule_says(messages):
     rows = [
@@ -124,7 +124,7 @@ async def pages(world: World, **asked: str) -> list[dict[str, Any]]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.lists(st.tuples(MESSAGES, st.booleans()), min_size=1, max_size=4),
