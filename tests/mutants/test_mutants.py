@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from mutants.__main__ import HEAD, updated
 from mutants.harness import ROOT, ChangeDoesNotApplyError, caught, changed, mutated
 from mutants.registry import MUTANTS, Change
 
@@ -36,6 +37,24 @@ def test_there_are_twenty_and_no_two_are_the_same():
 def test_a_change_that_no_longer_applies_is_an_error(source):
     with pytest.raises(ChangeDoesNotApplyError, match="once"):
         changed(source, Change("a.py", "ab", "c"))
+
+
+def test_writing_one_row_keeps_the_others():
+    names = [mutant.name for mutant in MUTANTS]
+    before = HEAD + "".join(f"| {name} | broken | `a test` |\n" for name in names)
+    changed_row = f"| {names[3]} | broken | `another test` |"
+    after = updated(before, {names[3]: changed_row})
+    different = [
+        pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if len({*pair}) > 1
+    ]
+    assert different == [(f"| {names[3]} | broken | `a test` |", changed_row)]
+
+
+def test_rows_follow_the_registry_and_those_of_no_mutant_go():
+    first, second = (one.name for one in MUTANTS[:2])
+    stale = f"{HEAD}| gone | x | y |\n| {second} | x | y |\n"
+    expected = f"{HEAD}| {first} | x | z |\n| {second} | x | y |\n"
+    assert updated(stale, {first: f"| {first} | x | z |"}) == expected
 
 
 @pytest.mark.parametrize("name", QUICK)
