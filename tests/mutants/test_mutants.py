@@ -45,7 +45,9 @@ def test_writing_one_row_keeps_the_others():
     changed_row = f"| {names[3]} | broken | `another test` |"
     after = updated(before, {names[3]: changed_row})
     different = [
-        pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if len({*pair}) > 1
+        pair
+        for pair in zip(before.splitlines(), after.splitlines(), strict=True)
+        if len({*pair}) > 1
     ]
     assert different == [(f"| {names[3]} | broken | `a test` |", changed_row)]
 
