@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from k2_streams.core.records.stream import QUOTES
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.runtime.app import stream_app
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 
 app = stream_app(QUOTES, QUOTE_FEEDS)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from k2_streams.core.records.stream import TRADES
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.app import stream_app
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 
 app = stream_app(TRADES, FEEDS)
 

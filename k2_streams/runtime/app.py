@@ -14,7 +14,6 @@ from typing import Any
 
 import faust
 import structlog
-from faust.types import TP
 
 from k2_streams import failpoints
 from k2_streams.clock import SYSTEM_CLOCK
@@ -23,6 +22,7 @@ from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.kafka.hanging_transactions import Settling
@@ -49,6 +49,7 @@ from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.faust_driver import transport
 from k2_streams.runtime.faust_driver.bounded_web import BoundedWeb
 from k2_streams.runtime.faust_driver.gate import FlowGate
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.lock import (
     DirectoryHeldError,
     DirectoryLock,
@@ -75,7 +76,7 @@ from k2_streams.web.http.connections import (
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import Services
 
-BatchAgent = Callable[[AsyncIterator[transport.Fetched]], Awaitable[None]]
+BatchAgent = Callable[[AsyncIterator[Fetched]], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -400,7 +401,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
     # -- what the parts ask of the flow ----------------------------------------------------------
 
     def _pause(self, topic: str, partitions: set[int], *, paused: bool) -> None:
-        tps = {TP(topic, partition) for partition in partitions}
+        tps = {TopicPartition(topic, partition) for partition in partitions}
         if paused:
             self.gate.hold(tps & self.owner.assigned, "busy")
         else:
@@ -412,12 +413,17 @@ class StreamApp(faust.App):  # type: ignore[misc]
         The lake may lag so far behind that the log loses what it lacks; the tail may have no room;
         the process may take too much memory.
         """
-        source = {TP(self._stream.raw, partition) for partition in range(self.settings.partitions)}
+        source = {
+            TopicPartition(self._stream.raw, partition)
+            for partition in range(self.settings.partitions)
+        }
         if held:
             self.gate.hold(source, reason)
         else:
             self.gate.release(source, reason)
-            self.consumer.pause_partitions({TP(self._stream.raw, p) for p in self.owner.refused})
+            self.consumer.pause_partitions(
+                {TopicPartition(self._stream.raw, p) for p in self.owner.refused}
+            )
 
     def _new_guard(self, name: str) -> Guard:
         """A closed breaker, whose states the metrics show under its name."""
@@ -445,19 +451,21 @@ class StreamApp(faust.App):  # type: ignore[misc]
         member: bool = await self.consumer.is_member(generation)
         return member
 
-    async def _resume(self, starts: Mapping[TP, int]) -> None:
+    async def _resume(self, starts: Mapping[TopicPartition, int]) -> None:
         await self.consumer.seek_and_resume(starts)
 
-    def _reject(self, tp: TP, offset: int, error: Exception) -> None:
+    def _reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         self.supervised.spawn("reject", self.consumer.reject(tp, offset, error), lambda _: None)
 
     def _seek_soon(self, topic: str, starts: Mapping[int, int]) -> None:
-        tps = {TP(topic, partition): offset for partition, offset in starts.items()}
+        tps = {TopicPartition(topic, partition): offset for partition, offset in starts.items()}
         self.supervised.spawn("seek", self._resume(tps), lambda _: self._seek_again(topic, starts))
 
     def _seek_again(self, topic: str, starts: Mapping[int, int]) -> None:
         """A seek failed. Without it its partitions would never be read on."""
-        still = {p: at for p, at in starts.items() if TP(topic, p) in self.owner.assigned}
+        still = {
+            p: at for p, at in starts.items() if TopicPartition(topic, p) in self.owner.assigned
+        }
         if still and not self.should_stop:
             self.loop.call_later(SEEK_AGAIN_S, self._seek_soon, topic, still)
 

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
-from faust.types import TP
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.control.supervisor import BackgroundTask, Supervisor
-from k2_streams.runtime.faust_driver.transport import Fetched, partitions_of
+from k2_streams.runtime.fetched import Fetched, partitions_of
 from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.resume import PositionError
 from k2_streams.runtime.task.task import Task, TaskState
@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 RETAKE_WAIT_S_MIN = 0.2
 RETAKE_WAIT_S_MAX = 10.0
 
-Resume = Callable[[Mapping[TP, int]], Awaitable[None]]
+Resume = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 #: Told that the records of a partition from an offset on cannot be used, and why.
-Reject = Callable[[TP, int, Exception], None]
+Reject = Callable[[TopicPartition, int, Exception], None]
 #: Asks the group whether this worker is its member in this generation.
 IsMember = Callable[[int], Awaitable[bool]]
 
@@ -52,7 +52,7 @@ class Ownership:
         self._raw, self._log = stream.raw, stream.log
         self.tasks: dict[int, Task] = {}
         self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
-        self.assigned: set[TP] = set()
+        self.assigned: set[TopicPartition] = set()
         self.releasing: int | None = None  # which release is under way: they are counted
         self._releases = 0
         self._new_task = new_task
@@ -68,7 +68,9 @@ class Ownership:
         self._sink_retry: BackgroundTask | None = None
         self._stopped = False
 
-    async def take_over(self, assigned: set[TP], generation: int) -> dict[TP, int]:
+    async def take_over(
+        self, assigned: set[TopicPartition], generation: int
+    ) -> dict[TopicPartition, int]:
         """Own these; where each is read on from. One that is left out is not read for now."""
         await failpoint_in_loop("rebalance.assigned")
         async with self._changing:
@@ -88,7 +90,9 @@ class Ownership:
             fresh = raw - set(self.tasks)
             outcomes = await asyncio.gather(*(self._take(partition) for partition in sorted(fresh)))
             starts = {
-                TP(self._raw, p): task.next_offset for p, task in self.tasks.items() if _runs(task)
+                TopicPartition(self._raw, p): task.next_offset
+                for p, task in self.tasks.items()
+                if _runs(task)
             }
             for partition, failed in zip(sorted(fresh), outcomes, strict=True):
                 if failed:
@@ -96,16 +100,16 @@ class Ownership:
             await failpoint_in_loop("rebalance.taken")
             return starts | (await self._take_sink(log_) or {})
 
-    def _is_beyond(self, tp: TP) -> bool:
+    def _is_beyond(self, tp: TopicPartition) -> bool:
         return self._partitions is not None and tp.partition >= self._partitions
 
-    def _why_beyond(self, tp: TP) -> str:
+    def _why_beyond(self, tp: TopicPartition) -> str:
         return (
             f"{tp.topic} has more partitions than K2_PARTITIONS={self._partitions}: this one is "
             "not read; the number is part of the state: start afresh as the README says"
         )
 
-    async def release(self, _revoked: set[TP]) -> None:
+    async def release(self, _revoked: set[TopicPartition]) -> None:
         """A rebalance has begun: every task commits what is open. Who keeps what is said later."""
         await failpoint_in_loop("rebalance.revoked")
         async with self._changing:
@@ -181,7 +185,7 @@ class Ownership:
             return True
         return False
 
-    async def _take_sink(self, partitions: set[int]) -> dict[TP, int] | None:
+    async def _take_sink(self, partitions: set[int]) -> dict[TopicPartition, int] | None:
         """Where the sink reads on; None if the lake is away or refused, and it is tried again."""
         try:
             starts = await self._sink.assign(partitions)
@@ -200,7 +204,9 @@ class Ownership:
             self._retry_sink_later()
             return None
         self._sink.retrying = None
-        return {TP(self._log, partition): offset for partition, offset in starts.items()}
+        return {
+            TopicPartition(self._log, partition): offset for partition, offset in starts.items()
+        }
 
     async def _close(self, partition: int) -> None:
         await self.tasks.pop(partition).close()
@@ -250,7 +256,10 @@ class Ownership:
             if not await self._is_member(generation):
                 continue
             async with self._changing:
-                if self._generation != generation or TP(self._raw, partition) not in self.assigned:
+                if (
+                    self._generation != generation
+                    or TopicPartition(self._raw, partition) not in self.assigned
+                ):
                     return  # the group has decided anew
                 if partition in self.tasks:
                     await self._close(partition)
@@ -259,7 +268,7 @@ class Ownership:
                 self._retakes.pop(partition, None)
                 task = self.tasks[partition]
                 if _runs(task):
-                    await self._resume({TP(self._raw, partition): task.next_offset})
+                    await self._resume({TopicPartition(self._raw, partition): task.next_offset})
                 return
 
     async def _retry_sink(self) -> None:

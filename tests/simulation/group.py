@@ -8,8 +8,7 @@ session gets its partitions back in the same generation.
 import asyncio
 from dataclasses import dataclass, field
 
-from faust.types import TP
-
+from k2_streams.core.types import TopicPartition
 from simulation.loop import Loop
 
 SESSION_S = 6.0
@@ -24,14 +23,14 @@ class Member:
     """What the coordinator knows of a member."""
 
     seen_s: float
-    joined: "asyncio.Future[tuple[int, set[TP]]] | None" = None
-    assigned: set[TP] = field(default_factory=set)
+    joined: "asyncio.Future[tuple[int, set[TopicPartition]]] | None" = None
+    assigned: set[TopicPartition] = field(default_factory=set)
 
 
 class Group:
     """The coordinator."""
 
-    def __init__(self, loop: Loop, tps: list[TP]) -> None:
+    def __init__(self, loop: Loop, tps: list[TopicPartition]) -> None:
         self._loop = loop
         self._tps = tps
         self.generation = 0
@@ -50,9 +49,9 @@ class Group:
         member.seen_s = self._loop.time()
         return True
 
-    def join(self, name: str, *, fresh: bool) -> "asyncio.Future[tuple[int, set[TP]]]":
+    def join(self, name: str, *, fresh: bool) -> "asyncio.Future[tuple[int, set[TopicPartition]]]":
         """Ask for partitions; a process that has just started is `fresh`."""
-        future: asyncio.Future[tuple[int, set[TP]]] = self._loop.create_future()
+        future: asyncio.Future[tuple[int, set[TopicPartition]]] = self._loop.create_future()
         member = self._members.get(name)
         now_s = self._loop.time()
         if member is None:

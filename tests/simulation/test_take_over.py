@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup.ids import hashes_of
 from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka import hanging_transactions as settling
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogReader
@@ -158,7 +158,11 @@ def test_records_without_any_position_are_a_state_that_was_lost(place):
 
 def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
     """The task's partitions are read meanwhile, and the sink's as soon as the broker is back."""
-    tp, resumed, answers = TP(TRADES, 0), [], [KafkaConnectionError(), KafkaConnectionError(), 7]
+    tp, resumed, answers = (
+        TopicPartition(TRADES, 0),
+        [],
+        [KafkaConnectionError(), KafkaConnectionError(), 7],
+    )
 
     class SinkOfOne:
         retrying = error = None

@@ -11,9 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from faust.types import TP
-
 from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogError
@@ -31,7 +30,7 @@ from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.control.watchdog import Watchdog
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.faust_driver.gate import FlowGate
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tailing import TailReader
 from k2_streams.runtime.settings.worker import Settings
@@ -123,7 +122,7 @@ class Worker:
         self.owner: Ownership
         self.query: HybridQuery
         self.main: asyncio.Task[Any]
-        self.assigned: set[TP] = set()
+        self.assigned: set[TopicPartition] = set()
         self._loop = loop
         self._chaos = chaos
         self._cluster = cluster
@@ -134,9 +133,9 @@ class Worker:
         self._clock = clock
         self._partitions = partitions
         self._died = died
-        self._chain: dict[TP, int] = {}
-        self._read: dict[TP, int] = {}  # with the markers behind the last record
-        self._paused: set[TP] = set()
+        self._chain: dict[TopicPartition, int] = {}
+        self._read: dict[TopicPartition, int] = {}  # with the markers behind the last record
+        self._paused: set[TopicPartition] = set()
         self._generation = -1
         self._flowing = False
         self.is_wired = False
@@ -172,11 +171,11 @@ class Worker:
         while self._group.heartbeat(self.name, self._generation):  # noqa: ASYNC110 - a heartbeat
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def _join(self, *, fresh: bool) -> tuple[int, set[TP]]:
+    async def _join(self, *, fresh: bool) -> tuple[int, set[TopicPartition]]:
         await asyncio.sleep(self._chaos.one_way_s())
         return await self._group.join(self.name, fresh=fresh)
 
-    async def _take_over(self, assigned: set[TP]) -> None:
+    async def _take_over(self, assigned: set[TopicPartition]) -> None:
         positions = await self.owner.take_over(assigned, self._generation)
         self._paused |= assigned - set(positions)
         self._flowing = True
@@ -296,7 +295,7 @@ class Worker:
     # -- the flow, as `runtime.faust_driver.transport` has it
     # ---------------------------------------------
 
-    def assignment(self) -> set[TP]:
+    def assignment(self) -> set[TopicPartition]:
         """Of Faust's consumer."""
         return set(self.assigned)
 
@@ -308,7 +307,7 @@ class Worker:
         """Of Faust's consumer."""
         self._paused -= set(tps)
 
-    async def _resume(self, positions: Mapping[TP, int]) -> None:
+    async def _resume(self, positions: Mapping[TopicPartition, int]) -> None:
         await asyncio.sleep(0.001)  # a step of the consumer's thread
         for tp, offset in positions.items():
             if tp in self.assigned:
@@ -316,11 +315,11 @@ class Worker:
         self.resume_partitions(self._gate.open(tp for tp in positions if tp in self.assigned))
 
     def _seek_soon(self, topic: str, starts: Mapping[int, int]) -> None:
-        tps = {TP(topic, partition): offset for partition, offset in starts.items()}
+        tps = {TopicPartition(topic, partition): offset for partition, offset in starts.items()}
         self._add_future(self._resume(tps))
 
     def _pause(self, topic: str, partitions: set[int], *, paused: bool) -> None:
-        tps = {TP(topic, partition) for partition in partitions} & self.owner.assigned
+        tps = {TopicPartition(topic, partition) for partition in partitions} & self.owner.assigned
         if paused:
             self._gate.hold(tps, "busy")
         else:
@@ -358,7 +357,7 @@ class Worker:
                 if self._generation == generation and self._flowing:
                     self._deliver(fetched)
 
-    def _active(self) -> list[TP]:
+    def _active(self) -> list[TopicPartition]:
         if not self._flowing:
             return []
         return sorted(tp for tp in self.assigned - self._paused if tp in self._chain)

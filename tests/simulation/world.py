@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import structlog
-from faust.types import TP
 from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
@@ -22,6 +21,7 @@ from k2_streams.core.load.degradation import Level
 from k2_streams.core.records.stream import TRADES as STREAM
 from k2_streams.core.sequence import sessions
 from k2_streams.core.sequence import step as sequence
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
 from k2_streams.runtime.node import tailing
@@ -104,7 +104,7 @@ class World:
         self.cluster.forgotten = self._forgotten
         self.network = Network(self.loop, self.chaos)
         self.service = Service(self.loop, self.chaos, self._lake_moved)
-        tps = [TP(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
+        tps = [TopicPartition(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
         self.group = Group(self.loop, tps)
         self.log = Log(self.cluster)
         self.venues = [

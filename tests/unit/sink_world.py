@@ -6,19 +6,19 @@ What the runner asks of the flow (pause, seek) is noted, and the world reads on 
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from faust.types import TP
 from lake_rows import record
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records import stream as streams
 from k2_streams.core.records.vector import TopicOffsets, Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
 from k2_streams.lake.snapshots import Committed, Head
 from k2_streams.runtime.control.supervisor import Supervisor
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.sinks.runner import SinkRunner
 
@@ -144,7 +144,7 @@ class SinkWorld:
         value = trade_log.encode(batch.rows, 0, T0_MS * 1000)
         timestamp = self.clock.time_ns() // 1_000_000 - age_ms
         one = SimpleNamespace(value=value, offset=offset, timestamp=timestamp, headers=())
-        self.runner.offer(Fetched(TP(TRADES, 0), offset, offset + 1, [one], offset + 1))
+        self.runner.offer(Fetched(TopicPartition(TRADES, 0), offset, offset + 1, [one], offset + 1))
 
     async def look(self, after_s=0.0):
         self.clock.now_s += after_s

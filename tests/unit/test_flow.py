@@ -5,12 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from faust.types import TP
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.control import watchdog as watchdog_module
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -28,7 +28,7 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tail_quota import TailRoom
 from k2_streams.runtime.task.task import TaskState
 
-P0, P1 = TP("raw", 0), TP("raw", 1)
+P0, P1 = TopicPartition("raw", 0), TopicPartition("raw", 1)
 
 
 class Consumer:

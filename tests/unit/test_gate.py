@@ -1,26 +1,25 @@
 """A partition is paused for as long as somebody holds it, and no longer."""
 
-from faust.types import TP
-
+from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.faust_driver.gate import FlowGate
 
-ONE, OTHER = TP("t", 0), TP("t", 1)
+ONE, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
 class _Consumer:
     """Faust's side of pausing: which of the assigned partitions are fetched."""
 
-    def __init__(self, *assigned: TP) -> None:
+    def __init__(self, *assigned: TopicPartition) -> None:
         self.assigned = set(assigned)
         self.active = set(assigned)
 
-    def assignment(self) -> set[TP]:
+    def assignment(self) -> set[TopicPartition]:
         return self.assigned
 
-    def pause_partitions(self, tps: set[TP]) -> None:
+    def pause_partitions(self, tps: set[TopicPartition]) -> None:
         self.active -= tps
 
-    def resume_partitions(self, tps: set[TP]) -> None:
+    def resume_partitions(self, tps: set[TopicPartition]) -> None:
         self.active |= tps
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 
-from faust.types import TP
-
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import TRADES
+from k2_streams.core.types import TopicPartition
 from k2_streams.runtime import assignment as ownership
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -59,12 +58,12 @@ async def test_a_cancellation_within_a_take_over_is_a_failure_like_another(monke
     async def is_member(_generation: int) -> bool:
         return True
 
-    async def resume(_starts: dict[TP, int]) -> None:
+    async def resume(_starts: dict[TopicPartition, int]) -> None:
         resumed.set()
 
     owner = Ownership(TRADES, _Cancelled, _Sink(), resume, is_member, supervisor())
     async with asyncio.timeout(30):
-        await owner.take_over({TP(TRADES.raw, 0)}, 7)
+        await owner.take_over({TopicPartition(TRADES.raw, 0)}, 7)
         await resumed.wait()
     assert owner.tasks[0].state is TaskState.RUNNING
 
@@ -86,11 +85,11 @@ async def test_a_failed_task_is_replaced_only_while_the_group_counts_this_worker
         asked.append(generation)
         return member
 
-    async def resume(_starts: dict[TP, int]) -> None:
+    async def resume(_starts: dict[TopicPartition, int]) -> None:
         resumed.set()
 
     owner = Ownership(TRADES, new_task, _Sink(), resume, is_member, supervisor())
-    await owner.take_over({TP(TRADES.raw, 0)}, 7)
+    await owner.take_over({TopicPartition(TRADES.raw, 0)}, 7)
     made[0].state = TaskState.FAILED
     owner.on_task_ended(made[0])
     async with asyncio.timeout(30):
@@ -116,14 +115,14 @@ class _Owner:
         self.made.append(_Task(partition))
         return self.made[-1]
 
-    async def _resume(self, _starts: dict[TP, int]) -> None:
+    async def _resume(self, _starts: dict[TopicPartition, int]) -> None:
         raise AssertionError("nothing failed")
 
     async def _is_member(self, _generation: int) -> bool:
         return True
 
-    async def assigned(self, *partitions: int, generation: int) -> dict[TP, int]:
-        tps = {TP(TRADES.raw, partition) for partition in partitions}
+    async def assigned(self, *partitions: int, generation: int) -> dict[TopicPartition, int]:
+        tps = {TopicPartition(TRADES.raw, partition) for partition in partitions}
         return await self.ownership.take_over(tps, generation)
 
 
@@ -137,7 +136,7 @@ async def test_a_partition_that_stays_keeps_its_task_and_one_that_goes_is_closed
     assert stays.state is TaskState.RUNNING
     assert goes.state is TaskState.CLOSED
     assert [task.partition for task in owner.made] == [0, 1, 2]
-    assert starts == {TP(TRADES.raw, 0): 5, TP(TRADES.raw, 2): 5}
+    assert starts == {TopicPartition(TRADES.raw, 0): 5, TopicPartition(TRADES.raw, 2): 5}
 
 
 async def test_a_worker_that_missed_a_generation_keeps_no_task():

@@ -6,16 +6,16 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from faust.types import TP
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import TRADES
+from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
@@ -45,7 +45,7 @@ def context(tmp_path: Path) -> TaskContext:
 
 def _more_than_enough() -> Fetched:
     records = [Mock()] * (INBOX_RECORDS_MAX + 1)
-    return Fetched(TP(RAW, 0), 0, len(records), records, len(records))
+    return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 
 def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(context: TaskContext) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
-from faust.types import TP
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFaults
 from k2_streams.kafka.topics import TRADES
-from k2_streams.runtime.faust_driver.transport import BatchConsumer, BatchConsumerThread, Fetched
+from k2_streams.runtime.faust_driver.transport import BatchConsumer, BatchConsumerThread
+from k2_streams.runtime.fetched import Fetched
 
-AT, OTHER = TP(TRADES, 2), TP(TRADES, 3)
+AT, OTHER = TopicPartition(TRADES, 2), TopicPartition(TRADES, 3)
 RECORD = SimpleNamespace(offset=8, timestamp=0, timestamp_type=1)
 
 
@@ -23,20 +24,20 @@ class Thread(BatchConsumerThread):
     def __init__(self, consumer: Any) -> None:
         self._chain = {AT: 10, OTHER: 40}
         self.faults = PartitionFaults()
-        self.sought: list[tuple[TP, int]] = []
+        self.sought: list[tuple[TopicPartition, int]] = []
         self._group = consumer
         self.batches = [Fetched(AT, 8, 10, [RECORD], 10), Fetched(OTHER, 30, 40, [RECORD], 40)]
 
     async def call_thread(self, work: Any, *arguments: Any) -> Any:
         return await work(*arguments)
 
-    def assignment(self) -> set[TP]:
+    def assignment(self) -> set[TopicPartition]:
         return {AT, OTHER}
 
     def _ensure_consumer(self) -> Any:
         return SimpleNamespace(seek=lambda tp, offset: self.sought.append((tp, offset)))
 
-    async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+    async def fetch(self, active: set[TopicPartition], wait_s: float) -> list[Fetched]:
         self._group.during_the_fetch()
         return self.batches
 
@@ -55,7 +56,7 @@ def consumer(during_the_fetch: Any) -> Any:
     return made
 
 
-async def delivered(made: Any) -> list[TP]:
+async def delivered(made: Any) -> list[TopicPartition]:
     return [tp async for tp, _ in BatchConsumer.getmany(made, 1.0)]
 
 
@@ -93,7 +94,7 @@ async def test_a_partition_that_was_sought_since_is_left_alone() -> None:
 class Failing(Thread):
     """A thread whose every fetch fails."""
 
-    def __init__(self, assignment: set[TP]) -> None:
+    def __init__(self, assignment: set[TopicPartition]) -> None:
         async def wait_for_assignment() -> None:
             raise KafkaError("GroupLoadInProgress")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from faust.types import TP
+from k2_streams.core.types import TopicPartition
 
 
 class FlowGate:
@@ -14,16 +14,16 @@ class FlowGate:
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
-        self._reasons: dict[TP, set[str]] = {}
+        self._reasons: dict[TopicPartition, set[str]] = {}
 
-    def hold(self, tps: Iterable[TP], reason: str) -> None:
+    def hold(self, tps: Iterable[TopicPartition], reason: str) -> None:
         """Pause for this reason."""
         held = set(tps)
         for tp in held:
             self._reasons.setdefault(tp, set()).add(reason)
         self._consumer.pause_partitions(held)
 
-    def release(self, tps: Iterable[TP], reason: str) -> None:
+    def release(self, tps: Iterable[TopicPartition], reason: str) -> None:
         """This reason is gone; what no other reason holds is resumed, if it is still assigned."""
         released = set(tps)
         for tp in released:
@@ -33,6 +33,6 @@ class FlowGate:
                 self._reasons.pop(tp, None)
         self._consumer.resume_partitions(self.open(released) & set(self._consumer.assignment()))
 
-    def open(self, tps: Iterable[TP]) -> set[TP]:
+    def open(self, tps: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those of the partitions that nothing holds back."""
         return {tp for tp in tps if tp not in self._reasons}

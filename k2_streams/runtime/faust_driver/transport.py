@@ -14,8 +14,8 @@ the range of positions they stand for. Faust takes neither acknowledgements nor 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import faust
@@ -23,10 +23,11 @@ import structlog
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import ConsumerMessage
 from mode import Service
 
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka import header_keys
 from k2_streams.kafka.client import KafkaConfig
@@ -43,6 +44,7 @@ from k2_streams.kafka.partition_faults import (
     without_producer_times,
 )
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
+from k2_streams.runtime.fetched import Fetched
 
 log = structlog.get_logger(__name__)
 
@@ -61,28 +63,19 @@ GROUP_ERRORS_EVERY_S = 1.0
 PARTITION_FETCH_BYTES = 9 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Records of one fetch: positions `[start, end)`, which a transaction's markers take too."""
-
-    tp: TP
-    start: int
-    end: int
-    records: list[Any]  # aiokafka.ConsumerRecord
-    highwater: int
-
-
 class Owner(Protocol):
     """Who knows where each partition is read on from."""
 
-    async def take_over(self, assigned: set[TP], generation: int) -> Mapping[TP, int]:
+    async def take_over(
+        self, assigned: set[TopicPartition], generation: int
+    ) -> Mapping[TopicPartition, int]:
         """Own these partitions and no others; where each of them is read on from.
 
         A partition that is left out of the answer is not read.
         """
         ...
 
-    async def release(self, revoked: set[TP]) -> None:
+    async def release(self, revoked: set[TopicPartition]) -> None:
         """A rebalance has begun: finish what is open, within a bound of seconds."""
         ...
 
@@ -93,10 +86,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def __post_init__(self) -> None:
         """Start without any chain: nothing is delivered that was not sought to."""
         super().__post_init__()
-        self._chain: dict[TP, int] = {}
+        self._chain: dict[TopicPartition, int] = {}
         self.faults = PartitionFaults()
         self._answers: FetchAnswers | None = None
-        self._producer_timed_since: dict[TP, float] = {}
+        self._producer_timed_since: dict[TopicPartition, float] = {}
 
     async def on_start(self) -> None:
         """Connect; heartbeats carry the instance id from the first on."""
@@ -165,11 +158,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._max_partition_fetch_bytes = PARTITION_FETCH_BYTES  # noqa: SLF001 - as above
         return consumer
 
-    async def seek_chain(self, positions: Mapping[TP, int]) -> None:
+    async def seek_chain(self, positions: Mapping[TopicPartition, int]) -> None:
         """Seek, and start the chain anew, in one step of the thread."""
         await self.call_thread(self._seek_chain, positions)
 
-    async def _seek_chain(self, positions: Mapping[TP, int]) -> None:
+    async def _seek_chain(self, positions: Mapping[TopicPartition, int]) -> None:
         consumer = self._ensure_consumer()
         for tp, offset in positions.items():
             if tp in self.assignment():
@@ -193,22 +186,22 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if self._chain.get(batch.tp) == batch.end:  # else somebody has sought since
                 await self._seek_chain({batch.tp: batch.start})
 
-    async def reject(self, tp: TP, offset: int, error: Exception) -> None:
+    async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """Records from this offset on cannot be used: the partition stands still before them."""
         await self.call_thread(self._reject, tp, offset, error)
 
-    async def _reject(self, tp: TP, offset: int, error: Exception) -> None:
+    async def _reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         if tp in self.assignment() and tp in self._chain:
             self._chain[tp] = offset
             self._stop(tp, error)
 
-    def _stop(self, tp: TP, error: Exception) -> None:
+    def _stop(self, tp: TopicPartition, error: Exception) -> None:
         """Leave a partition where its chain ends, until it is tried again."""
         consumer, offset = self._ensure_consumer(), self._chain[tp]
         stand_still(consumer, tp, offset)
         self.faults.add(tp.topic, tp.partition, offset, error)
 
-    def _readable(self, active: set[TP]) -> set[Any]:
+    def _readable(self, active: set[TopicPartition]) -> set[Any]:
         """All but those that cannot be read and are not to be tried again yet."""
         consumer = self._ensure_consumer()
         readable, again = self.faults.split(active)
@@ -220,7 +213,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         found = {**errors, **(self._answers.take() if self._answers else {})}
         for tp, error in found.items():
             if tp in self._chain and tp in self.assignment():
-                self._stop(TP(*tp), error)
+                self._stop(TopicPartition(*tp), error)
 
     async def is_member(self, generation: int) -> bool:
         """Whether the group, asked now, counts this consumer in and has decided nothing since."""
@@ -244,12 +237,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return False
         return alive and is_current()
 
-    async def fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+    async def fetch(self, active: set[TopicPartition], wait_s: float) -> list[Fetched]:
         """What has come of the active partitions."""
         fetched: list[Fetched] = await self.call_thread(self._fetch, active, wait_s)
         return fetched
 
-    async def _fetch(self, active: set[TP], wait_s: float) -> list[Fetched]:
+    async def _fetch(self, active: set[TopicPartition], wait_s: float) -> list[Fetched]:
         if not self.consumer.flow_active:
             return []
         consumer = self._ensure_consumer()
@@ -279,7 +272,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 continue
             self._chain[tp] = position
             highwater = consumer.highwater(tp) or position
-            batch = Fetched(TP(tp.topic, tp.partition), start, position, found, highwater)
+            batch = Fetched(
+                TopicPartition(tp.topic, tp.partition), start, position, found, highwater
+            )
             if tp.topic == self.app.broker_timed:
                 batch = self._broker_timed(batch)
             if batch.end > batch.start:
@@ -339,13 +334,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         owner: Owner = self.app.owner
         return owner
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Faust stops the flow; then the owner finishes what is open."""
         self.is_unassigned = True
         await super().on_partitions_revoked(revoked)
         await self._owner.release(revoked)
 
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+    async def on_partitions_assigned(
+        self, assigned: set[TopicPartition], generation_id: int = 0
+    ) -> None:
         """The group has decided; what is this worker's may be nothing."""
         self.is_unassigned = False
         await super().on_partitions_assigned(assigned, generation_id)
@@ -354,9 +351,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def faults(self) -> list[PartitionFault]:
         """Assigned partitions that cannot be read."""
         assigned = self.assignment()
-        return [f for f in self._thread.faults.now if TP(f.topic, f.partition) in assigned]
+        return [
+            f for f in self._thread.faults.now if TopicPartition(f.topic, f.partition) in assigned
+        ]
 
-    async def reject(self, tp: TP, offset: int, error: Exception) -> None:
+    async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """Records from this offset on cannot be used: the partition stands still before them."""
         await self._thread.reject(tp, offset, error)
 
@@ -380,7 +379,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def perform_seek(self) -> None:
         """Take the assigned partitions over and seek to where their state says."""
-        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        assigned = {TopicPartition(tp.topic, tp.partition) for tp in self.assignment()}
         positions = await self._owner.take_over(assigned, self.app.consumer_generation_id)
         self.pause_partitions(assigned - set(positions))
         await self.seek_and_resume(positions)
@@ -390,7 +389,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         member: bool = await self._thread.is_member(generation)
         return member
 
-    async def seek_and_resume(self, positions: Mapping[TP, int]) -> None:
+    async def seek_and_resume(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions on from here."""
         await self._thread.seek_chain(positions)
         for tp, offset in positions.items():
@@ -403,7 +402,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def getmany(
         self,
         timeout: float,  # noqa: ARG002, ASYNC109 - Faust passes 1 s, too long for a pause
-    ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+    ) -> AsyncIterator[tuple[TopicPartition, ConsumerMessage]]:
         """One message a partition and fetch."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
@@ -454,7 +453,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def wait_empty(self) -> None:
         """Faust waits here for acknowledgements and commits. Its agents' topics have neither."""
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
+    def verify_event_path(self, now: float, tp: TopicPartition) -> None:
         """Faust's livelock detector reads its own commits. The watchdog reads ours."""
 
 
@@ -508,8 +507,3 @@ def credentials(kafka: KafkaConfig) -> dict[str, Any]:
             )
         }
     return {}
-
-
-def partitions_of(tps: Iterable[TP], topic: str) -> set[int]:
-    """The partitions of one topic."""
-    return {tp.partition for tp in tps if tp.topic == topic}

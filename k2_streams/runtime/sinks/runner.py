@@ -21,7 +21,7 @@ from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.control.supervisor import Kept, Supervisor
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.log_headers import last
 from k2_streams.runtime.task.epoch import HEADER_DEFERRED

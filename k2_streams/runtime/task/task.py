@@ -20,17 +20,17 @@ from typing import Any, TypeVar
 
 import msgspec
 import structlog
-from faust.types import TP
 
 from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.deferral.backlog import Deferral
 from k2_streams.runtime.deferral.record import Restored
-from k2_streams.runtime.faust_driver.transport import Fetched
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.task.checkpoint import Checkpoints, RowTable
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch, Standing
@@ -417,7 +417,7 @@ class Task:
         taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
         if taken < len(records):
-            tp = TP(self._context.raw.name, self.partition)
+            tp = TopicPartition(self._context.raw.name, self.partition)
             self._inbox.appendleft(Fetched(tp, self._next, end, records[taken:], self.end_offset))
             self._inbox_records += len(records) - taken
         overload.worked += worked
