@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from k2_streams.core.dedup.ids import Memory, Window
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
@@ -66,10 +66,10 @@ def _cpu_s(records: Sequence[Raw]) -> float:
         id_store.open(lambda _bucket, _ids: None)
         table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
-        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids)
+        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids)
         started = time.process_time()
         for start in range(0, len(records), WORK_RECORDS):
-            part, epoch = records[start : start + WORK_RECORDS], Epoch(TRADES, start)
+            part, epoch = records[start : start + WORK_RECORDS], Epoch(TRADES_INPUT, start)
             sequencer.process(part, start + len(part), epoch)
             epoch.seal(0)
             epoch.outputs(0, 1, events_so_far=0, dead_letters_so_far=0, held=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 from k2_streams.testing.local.broker import LocalBroker
@@ -69,7 +70,8 @@ class Stage:
         """The lake that the workers write."""
         folder = self.directory
         return Lake(
-            LakeConfig(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}")
+            LakeConfig(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}"),
+            stream=TRADES,
         )
 
     def produce(self, *arguments: str) -> Path:

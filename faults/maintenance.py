@@ -32,7 +32,7 @@ def racing(stage: Stage, _number: int) -> float:
     stage.all_ready()
     config = from_environment(stage.environment()).lake
     began = time.monotonic()
-    with closing(Lake(config)) as lake:
+    with closing(Lake(config, stream=TRADES)) as lake:
         while time.monotonic() < began + RACING_S:
             try:
                 gone = expire_snapshots(lake, keep=1, older_than_ms=time.time_ns() // 1_000_000)

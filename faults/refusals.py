@@ -18,7 +18,7 @@ from faults.oracle import Outcome, judge
 from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
 from faults.topics import create_anew, cut_short
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW, changelog_topic
@@ -26,7 +26,7 @@ from k2_streams.kafka.topics import RAW, changelog_topic
 PARTITIONS = 4
 #: Of each platform, before and after.
 MESSAGES = 8_000
-CHANGELOG = changelog_topic(TRADES.app_id, "sequence")
+CHANGELOG = changelog_topic(TRADES_INPUT.app_id, "sequence")
 
 
 class Refusals(Stage):
@@ -157,7 +157,7 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
 
 async def _ends(stage: Stage) -> dict[tuple[str, int], int]:
     """Where the rows' log ends."""
-    places = [(TRADES.log, partition) for partition in range(PARTITIONS)]
+    places = [(TRADES_INPUT.stream.log, partition) for partition in range(PARTITIONS)]
     return await end_offsets(KafkaConfig(bootstrap=stage.bootstrap), places)
 
 

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 
@@ -29,7 +29,7 @@ async def create_anew(bootstrap: str, topic: str, partitions: int) -> None:
         await admin.delete_topics([topic])
         while topic in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
             await asyncio.sleep(0.1)
-    specs = stream_topics(TRADES, TRADES.app_id, partitions)
+    specs = stream_topics(TRADES_INPUT, TRADES_INPUT.app_id, partitions)
     await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
 
 

@@ -12,7 +12,7 @@ from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.load.degradation import Level
 from k2_streams.core.load.tiers import parse
 from k2_streams.core.records import events
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
@@ -34,7 +34,7 @@ from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 from k2_streams.state.table import Table
 
-DEFERRED = TopicInfo(TRADES.deferred, "deferred", 1)
+DEFERRED = TopicInfo(TRADES_INPUT.deferred, "deferred", 1)
 TIERS = "X:A,1\nX:B,2\n*,3"
 
 
@@ -111,7 +111,7 @@ class World:
         )
         # Every record has a number, so no id is ever asked for.
         ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
-        self.sequencer = Sequencer(TRADES, FEEDS, 0, 1, self.table, ids)
+        self.sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, self.table, ids)
         self.deferral = Deferral(
             DEFERRED,
             0,
@@ -122,7 +122,7 @@ class World:
             lambda: None,
             Supervisor(SYSTEM_CLOCK, Metrics()),
         )
-        self.epoch = Epoch(TRADES, self.position.next_offset)
+        self.epoch = Epoch(TRADES_INPUT, self.position.next_offset)
 
     def work(self, level: Level, at_most: int, budget: int) -> int:
         """Work some of the source; how many records were taken."""
@@ -149,7 +149,7 @@ class World:
 
     def commit(self) -> None:
         """One transaction, and the store behind it."""
-        epoch, self.epoch = self.epoch, Epoch(TRADES, self.epoch.position)
+        epoch, self.epoch = self.epoch, Epoch(TRADES_INPUT, self.epoch.position)
         self.deferral.end(epoch)
         epoch.seal(0)
         sealed = self.deferral.seal(self.table.seal())

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from tick_model import with_ticks
 
 from k2_streams.core.records import stream
-from k2_streams.core.records.log_record import LogBatch, decode, encode, expand
+from k2_streams.core.records.expand import expand
+from k2_streams.core.records.log_record import LogBatch, decode, encode
 from k2_streams.core.records.schema import LOG, TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.errors import LakeUnavailableError
@@ -137,11 +138,11 @@ class Log:
     def rows(self, below: dict[int, int], keep: Callable[[dict], bool] = lambda _: True) -> list:
         """The rows below these offsets, in the order of an answer."""
         batches = [
-            expand(batch)
+            batch
             for partition, end in below.items()
             for batch in self.between(partition, Range(0, end))
         ]
-        rows = with_ticks(pa.Table.from_batches(batches, TRADES).to_pylist())
+        rows = with_ticks(expand(stream.TRADES, batches).to_pylist())
         return sorted(filter(keep, rows), key=lambda row: tuple(row[name] for name in ORDER))
 
 
@@ -163,11 +164,11 @@ class FileLake:
         old = self.heads[-1]
         offsets = old.vector.topics.get(TOPIC, TopicOffsets(TOPIC_ID, {}))
         batches = [
-            expand(batch)
+            batch
             for partition, end in ends.items()
             for batch in log.between(partition, Range(offsets.next.get(partition, 0), end))
         ]
-        table = pa.Table.from_batches(batches, TRADES)
+        table = expand(stream.TRADES, batches).cast(TRADES)
         files = list(self.files.get(old.snapshot_id or -1, []))
         if table.num_rows:
             files.append(self._write(table))
@@ -291,7 +292,9 @@ class World:
         self.partitions = partitions
         for partition in range(partitions):
             self.tail.seek(partition, 0)
-        self.query = HybridQuery(self.tail, self.view, engine, self.gaps, clock=self.clock)
+        self.query = HybridQuery(
+            self.tail, self.view, engine, self.gaps, clock=self.clock, stream=stream.TRADES
+        )
 
     def read_tail(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from k2_streams.core.dedup.ids import Memory, Window
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
@@ -39,8 +39,8 @@ class World:
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))
-        self.sequencer = Sequencer(TRADES, feeds, 0, 1, self.table, self.ids)
-        self.epoch = Epoch(TRADES, 0)
+        self.sequencer = Sequencer(TRADES_INPUT, feeds, 0, 1, self.table, self.ids)
+        self.epoch = Epoch(TRADES_INPUT, 0)
 
     def process(self, records: Sequence[Raw]) -> Epoch:
         """All records as one batch."""

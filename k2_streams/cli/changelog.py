@@ -15,7 +15,7 @@ from k2_streams.cli.letter_list import printable
 from k2_streams.cli.lines import lines_of
 from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
-from k2_streams.core.records.stream import STREAMS
+from k2_streams.core.records.source import INPUTS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
@@ -82,7 +82,7 @@ Exit codes: 0 shown; 2 it could not be read, or there is no such table or key.""
 )
 @click.option(
     "--stream",
-    type=click.Choice(list(STREAMS)),
+    type=click.Choice(list(INPUTS)),
     default="trades",
     show_default=True,
     help="Whose table.",
@@ -105,7 +105,7 @@ def changelog(
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        settings = from_environment(stream=STREAMS[stream])
+        settings = from_environment(source=INPUTS[stream])
         if table not in TABLES:
             raise CannotError(
                 f"table {table!r}: expected {' or '.join(TABLES)}, found none of that name"

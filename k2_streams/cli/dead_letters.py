@@ -19,7 +19,7 @@ from k2_streams.cli.letter_list import (
 )
 from k2_streams.cli.lines import lines_of
 from k2_streams.cli.produce_options import Instant
-from k2_streams.core.records.stream import STREAMS
+from k2_streams.core.records.source import INPUTS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
@@ -68,7 +68,7 @@ def dead_letters() -> None:
 @dead_letters.command(
     name="list", epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.option("--stream", type=click.Choice(list(STREAMS)), default="trades", show_default=True)
+@click.option("--stream", type=click.Choice(list(INPUTS)), default="trades", show_default=True)
 @click.option("--reason", "reasons", multiple=True, help="With this reason; may be repeated.")
 @click.option(
     "--feed", "feeds", multiple=True, help="Of this feed; `canonical` where no header names one."
@@ -111,7 +111,7 @@ def list_letters(**options: Any) -> None:
     selection = LetterSelection(wanted, options["limit"], newest=options["newest"])
     try:
         kafka = with_bootstrap(from_environment().kafka, options["bootstrap"])
-        asyncio.run(_read(kafka, STREAMS[options["stream"]].dead_letter, selection))
+        asyncio.run(_read(kafka, INPUTS[options["stream"]].dead_letter, selection))
     except (*UNREACHABLE, LogError) as error:
         raise CannotError(f"the dead letters cannot be read: {error}") from error
     except (SettingsError, NotReachedError) as error:

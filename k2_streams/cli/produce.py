@@ -181,9 +181,9 @@ def produce(**options: Any) -> None:
 async def _run(job: Job, truth: Path | None) -> None:
     specs = {
         spec.name: spec
-        for spec in stream_topics(job.stream, job.settings.app_id, job.settings.partitions)
+        for spec in stream_topics(job.source, job.settings.app_id, job.settings.partitions)
     }
-    spec = TopicSpec(job.topic, job.settings.partitions, specs[job.stream.raw].config)
+    spec = TopicSpec(job.topic, job.settings.partitions, specs[job.source.raw].config)
     partitions = await prepare_topic(job.settings.kafka, spec, job.settings.replication)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -240,7 +240,9 @@ def _stream(job: Job, sender: Sender) -> Stream:
     if job.tiers_file is not None and plan.tiers is not None:
         with writing(job.tiers_file):
             plan.tiers.write(job.tiers_file, names.scopes)
-    encoder = Encoder(names, sender.partition_of, sender.partitions, job.stream.name, ids=plan.ids)
+    encoder = Encoder(
+        names, sender.partition_of, sender.partitions, job.source.stream.name, ids=plan.ids
+    )
     return SyntheticStream(plan, names, encoder, job.repeat)
 
 
@@ -293,7 +295,7 @@ def _truth(
         topic=job.topic,
         rows_by=told.rows_by if told else "sequence",
         repeated=told.repeated if told else 0,
-        stream=job.stream.name,
+        stream=job.source.stream.name,
         feed=job.feed,
         options=job.options,
         sent=outcome.handed_over,

@@ -12,7 +12,7 @@ import click
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.produce_options import whole_second
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.core.records.source import INPUTS, RawInput
 from k2_streams.feeds.decoding.keys import EXCHANGE
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
@@ -40,7 +40,7 @@ class Job:
     """What one call is to do, all options settled."""
 
     settings: Settings
-    stream: Stream
+    source: RawInput
     topic: str
     plan: Plan | None  # None: recorded
     exchange: str | None  # None: the recording's own
@@ -71,7 +71,7 @@ def settle(options: dict[str, Any]) -> Job:
     if not options["files"]:
         options["exchange"] = options["exchange"] or SYNTHETIC_EXCHANGE
     pace = _pace(options, settings)
-    stream = STREAMS[options["stream"]]
+    source = INPUTS[options["stream"]]
     files = options["files"]
     seeded = options["seed"] is not None
     seed = options["seed"] if seeded else secrets.randbelow(2**32)
@@ -91,8 +91,8 @@ def settle(options: dict[str, Any]) -> Job:
         del shown[name]
     return Job(
         settings=settings,
-        stream=stream,
-        topic=options["topic"] or stream.raw,
+        source=source,
+        topic=options["topic"] or source.raw,
         plan=None if files else _plan(options, pace, seed, start, session, rates),
         exchange=options["exchange"],
         session=session,
@@ -212,7 +212,7 @@ def _check_recordings(options: dict[str, Any], told: Told) -> None:
 def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
-        settings = from_environment(stream=STREAMS[options["stream"]])
+        settings = from_environment(source=INPUTS[options["stream"]])
         settings = replace(settings, kafka=with_bootstrap(settings.kafka, options["bootstrap"]))
     except SettingsError as error:
         raise CannotError(str(error)) from error

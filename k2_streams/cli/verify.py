@@ -12,7 +12,7 @@ from rich.console import Console
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.progress import progress
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.core.records.source import INPUTS, RawInput
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
@@ -41,7 +41,7 @@ class _Job:
     """What one call is to compare."""
 
     settings: Settings
-    stream: Stream
+    source: RawInput
     truth: truth_file.Truth
     url: str
     api_key: str | None
@@ -144,12 +144,12 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
     try:
         truth = truth_file.merge(map(truth_file.read, truths))
         _refuse(truth.header, sql=sql, deep=deep)
-        stream = STREAMS[truth.header.stream]
-        settings = from_environment(stream=stream)
+        source = INPUTS[truth.header.stream]
+        settings = from_environment(source=source)
         settings = replace(settings, kafka=with_bootstrap(settings.kafka, bootstrap))
         job = _Job(
             settings=settings,
-            stream=stream,
+            source=source,
             truth=truth,
             url=url or f"http://127.0.0.1:{settings.web_port}",
             api_key=settings.api_keys[0] if settings.api_keys else None,
@@ -175,7 +175,9 @@ async def _compare(job: _Job) -> list[Check]:
     truth, errors = job.truth, Console(stderr=True)
     offsets = {partition: place.next for partition, place in truth.positions.items()}
     checks: list[Check] = []
-    async with HttpPlatform(job.url, job.api_key, SYSTEM_CLOCK, job.timeout_s, job.stream) as http:
+    async with HttpPlatform(
+        job.url, job.api_key, SYSTEM_CLOCK, job.timeout_s, job.source.stream
+    ) as http:
         with progress(errors, SYSTEM_CLOCK, "waiting", sum(offsets.values()), "offsets") as tell:
             meta = await http.wait(offsets, tell)
         rows: FoundRows | None = None
@@ -193,10 +195,10 @@ async def _compare(job: _Job) -> list[Check]:
     if rows is not None and {"events", "letters"} <= job.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
     if job.deep:
-        checks += await deep_checks(job.settings, job.stream, job.files)
+        checks += await deep_checks(job.settings, job.source, job.files)
     elif job.sql:
         by_id = truth.header.rows_by == "trade_id"
-        checks += await sql_checks(job.settings, job.stream, job.files, by_id=by_id)
+        checks += await sql_checks(job.settings, job.source.stream, job.files, by_id=by_id)
     return checks
 
 
@@ -211,7 +213,7 @@ def _refuse(header: truth_file.Header, *, sql: bool, deep: bool) -> None:
 
 
 async def _events(job: _Job, events: FoundEvents) -> list[Check]:
-    topic = job.stream.events
+    topic = job.source.events
     async for partition, records in read_topic(job.settings.kafka, topic):
         for record in records:
             events.add(record.value, f"{topic} {partition}:{record.offset}")
@@ -219,7 +221,7 @@ async def _events(job: _Job, events: FoundEvents) -> list[Check]:
 
 
 async def _letters(job: _Job, letters: FoundLetters) -> list[Check]:
-    topic = job.stream.dead_letter
+    topic = job.source.dead_letter
     async for partition, records in read_topic(job.settings.kafka, topic):
         for record in records:
             said = {name: value for name, value in record.headers if value is not None}
@@ -255,11 +257,11 @@ async def _lake_rows(job: _Job, rows: FoundRows, meta: Meta) -> list[Check]:
     errors = Console(stderr=True)
     with progress(errors, SYSTEM_CLOCK, "lake", sum(offsets.values()), "offsets") as tell:
         head = await wait_for_lake(
-            job.settings.lake, offsets, SYSTEM_CLOCK, job.lake_timeout_s, tell, job.stream
+            job.settings.lake, offsets, SYSTEM_CLOCK, job.lake_timeout_s, tell, job.source.stream
         )
     count = Check("lake: rows that the snapshot says it holds", head.rows, 0)
     with progress(errors, SYSTEM_CLOCK, "reading", head.rows, "rows") as tell:
-        for batch in lake_rows(job.settings.lake, head.snapshot_id, stream=job.stream):
+        for batch in lake_rows(job.settings.lake, head.snapshot_id, job.source.stream):
             rows.add(batch)
             count.found += batch.num_rows
             tell(count.found)

@@ -10,18 +10,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from k2_streams.core.records import stream
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import TRADES_INPUT, RawInput
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
 from k2_streams.kafka.tls import BrokerSecurityError, tls_problem
 
 log = structlog.get_logger(__name__)
 
-RAW = stream.TRADES.raw
-TRADES = stream.TRADES.log
-EVENTS = stream.TRADES.events
-DEAD_LETTER = stream.TRADES.dead_letter
+RAW = TRADES_INPUT.raw
+TRADES = TRADES_INPUT.stream.log
+EVENTS = TRADES_INPUT.events
+DEAD_LETTER = TRADES_INPUT.dead_letter
 
 DAY_MS = 24 * 3600 * 1000
 WEEK_MS = 7 * DAY_MS
@@ -72,7 +71,7 @@ def changelog_topic(app_id: str, table: str) -> str:
 
 
 def stream_topics(
-    of: Stream, app_id: str, partitions: int, *, ids_ttl_ms: int = DAY_MS
+    of: RawInput, app_id: str, partitions: int, *, ids_ttl_ms: int = DAY_MS
 ) -> list[TopicSpec]:
     """The topics of a stream's topology.
 
@@ -86,7 +85,7 @@ def stream_topics(
     unlimited = {"cleanup.policy": "delete", "retention.ms": "-1"}
     return [
         TopicSpec(of.raw, partitions, append_time | week),
-        TopicSpec(of.log, partitions, week | large),
+        TopicSpec(of.stream.log, partitions, week | large),
         TopicSpec(of.events, partitions, unlimited),
         TopicSpec(of.dead_letter, partitions, unlimited | large),
         TopicSpec(of.deferred, partitions, unlimited | large),

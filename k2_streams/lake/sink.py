@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.vector import Range
-from k2_streams.lake.rows import gather
 from k2_streams.lake.snapshots import Committed
 from k2_streams.lake.table import Lake
 
@@ -212,7 +212,7 @@ class Sink:
             LakeUnavailableError, VectorMovedError, LakeConfigError: as `Lake.append`.
         """
         return self._lake.append(
-            gather(self._lake.stream, pending.batches),
+            expand(self._lake.stream, pending.batches),
             pending.ranges,
             topic=self._topic,
             topic_id=self._topic_id,

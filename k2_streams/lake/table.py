@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import failpoint
 from k2_streams.lake import commit, files
@@ -77,7 +77,7 @@ class Lake:
         clock: Clock = SYSTEM_CLOCK,
         catalog: Callable[[LakeConfig], Catalog] = open_catalog,
         *,
-        stream: Stream = TRADES,
+        stream: Stream,
         files: DataFiles | None = None,
     ) -> None:
         self.stream = stream

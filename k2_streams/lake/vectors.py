@@ -16,7 +16,6 @@ import msgspec
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import (
     PROPERTY_OFFSETS_OF,
     SUMMARY_BEFORE,
@@ -83,7 +82,7 @@ def ancestry(metadata: TableMetadata) -> Iterator[Snapshot]:
 
 
 def head_vector(
-    metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = (), *, log: str = TRADES.log
+    metadata: TableMetadata, earlier: Iterable[Iterable[Link]] = (), *, log: str
 ) -> Vector:
     """What the table holds of the log.
 

@@ -17,7 +17,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional, of_ones
-from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.lake.breaker import Guard
 from k2_streams.query import proof
 from k2_streams.query.answer import (
@@ -77,8 +77,8 @@ class HybridQuery:
         engine: reads both parts.
         gaps: of this node; its reader feeds it.
         clock: the server's time, where a window has no end.
-        state: how the pipeline stands now; every answer says it.
         stream: what the answers are about.
+        state: how the pipeline stands now; every answer says it.
         notional: computes it where a row was made without.
         reads: of an object store, if the files are in one.
         partitions: of the raw topic; None: not known, then none is refused.
@@ -92,8 +92,8 @@ class HybridQuery:
         gaps: GapsView,
         *,
         clock: Clock,
+        stream: Stream,
         state: Callable[[], NodeState] = NodeState,
-        stream: Stream = TRADES,
         notional: Notional = of_ones,
         reads: Guard | None = None,
         partitions: int | None = None,

@@ -20,7 +20,7 @@ from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.load.circuit_breaker import BreakerState
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import Feeds
@@ -116,14 +116,14 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         feeds: Feeds,
         settings: Settings,
         instruments: Instruments | None = None,
     ) -> None:
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
-        self._stream = stream
+        self._source = source
         self._feeds = feeds
         self._notional: Notional = of_ones if instruments is None else instruments.notional
         self._price_domains = instruments.price_domain if instruments else positive_prices
@@ -199,9 +199,10 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         """Check what the worker stands on, then wire it."""
-        stream, settings, clock = self._stream, self.settings, SYSTEM_CLOCK
+        source, settings, clock = self._source, self.settings, SYSTEM_CLOCK
+        stream = source.stream
         specs = stream_topics(
-            stream, settings.app_id, settings.partitions, ids_ttl_ms=window_of(settings).ttl_ms
+            source, settings.app_id, settings.partitions, ids_ttl_ms=window_of(settings).ttl_ms
         )
         topics = await self._ensure_topics(specs)
         pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
@@ -210,9 +211,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
         supervisor = self.supervised = Supervisor(
             clock, self.metrics, secrets.SystemRandom().random
         )
-        self._topics = TopicWatch(settings.kafka, specs, topics, stream.raw, clock, supervisor)
+        self._topics = TopicWatch(settings.kafka, specs, topics, source.raw, clock, supervisor)
         context = TaskContext(
-            stream=stream,
+            source=source,
             feeds=self._feeds,
             notional=self._notional,
             price_domains=self._price_domains,
@@ -221,8 +222,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             clock=clock,
             metrics=self.metrics,
             pool=pool,
-            raw=topics[stream.raw],
-            deferred=topics[stream.deferred],
+            raw=topics[source.raw],
+            deferred=topics[source.deferred],
             overload=overload,
             supervisor=supervisor,
             changelog=topics[changelog_topic(settings.app_id, "sequence")],
@@ -241,7 +242,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         )
         guard = self._new_guard("lake")
         self.node = Node(
-            stream,
+            source,
             settings,
             topics[stream.log],
             self.metrics,
@@ -267,12 +268,12 @@ class StreamApp(faust.App):  # type: ignore[misc]
             guard=guard,
         )
         self.owner = Ownership(
-            stream,
+            source,
             lambda partition: Task(
                 partition,
                 context,
-                on_pause=lambda paused: self._pause(stream.raw, {partition}, paused=paused),
-                on_seek=lambda offset: self._seek_soon(stream.raw, {partition: offset}),
+                on_pause=lambda paused: self._pause(source.raw, {partition}, paused=paused),
+                on_seek=lambda offset: self._seek_soon(source.raw, {partition: offset}),
                 on_ended=self._task_ended,
             ),
             sink,
@@ -283,7 +284,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             settings.partitions,
         )
         load = LoadMonitor(
-            stream,
+            source,
             settings,
             self.owner,
             overload,
@@ -383,7 +384,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
     @property
     def broker_timed(self) -> str:
         """The topic whose records the broker dates."""
-        return self._stream.raw
+        return self._source.raw
 
     @property
     def append_time_seen_s(self) -> float:
@@ -414,7 +415,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         the process may take too much memory.
         """
         source = {
-            TopicPartition(self._stream.raw, partition)
+            TopicPartition(self._source.raw, partition)
             for partition in range(self.settings.partitions)
         }
         if held:
@@ -422,7 +423,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         else:
             self.gate.release(source, reason)
             self.consumer.pause_partitions(
-                {TopicPartition(self._stream.raw, p) for p in self.owner.refused}
+                {TopicPartition(self._source.raw, p) for p in self.owner.refused}
             )
 
     def _new_guard(self, name: str) -> Guard:
@@ -484,17 +485,17 @@ class StreamApp(faust.App):  # type: ignore[misc]
         os._exit(code)
 
 
-def stream_app(stream: Stream, feeds: Feeds) -> StreamApp:
+def stream_app(source: RawInput, feeds: Feeds) -> StreamApp:
     """A topology's app, by the environment's settings.
 
     A bad setting, or a bad feed of another package, ends the process with its name.
     """
     configure_logs()
     try:
-        feeds = with_plugged_in(stream.name, feeds)
-        settings = from_environment(stream=stream)
+        feeds = with_plugged_in(source.stream.name, feeds)
+        settings = from_environment(source=source)
         file = settings.instruments_file
-        return StreamApp(stream, feeds, settings, None if file is None else load(file))
+        return StreamApp(source, feeds, settings, None if file is None else load(file))
     except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
         setting = "K2_INSTRUMENTS_FILE: " if isinstance(error, InstrumentsError) else ""
         sys.stderr.write(f"k2: {setting}{error}\n")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import UnsettledError
@@ -40,7 +40,7 @@ class Ownership:
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         new_task: Callable[[int], Task],
         sink: SinkRunner,
         resume: Resume,
@@ -49,7 +49,7 @@ class Ownership:
         reject: Reject = lambda _tp, _offset, _error: None,
         partitions: int | None = None,
     ) -> None:
-        self._raw, self._log = stream.raw, stream.log
+        self._raw, self._log = source.raw, source.stream.log
         self.tasks: dict[int, Task] = {}
         self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
         self.assigned: set[TopicPartition] = set()

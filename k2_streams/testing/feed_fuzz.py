@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.core.records.source import INPUTS, RawInput
 from k2_streams.core.records.symbols import is_symbol
 from k2_streams.feeds.decoding.decoded import (
     MAX_AHEAD_NS,
@@ -85,9 +85,9 @@ def fuzz_feed(
         FeedFaultError: with the promise that is broken, and the records.
         ValueError: there is no such stream, or no sample.
     """
-    if stream not in STREAMS:
-        raise ValueError(f"stream: expected {' or '.join(STREAMS)}, found {stream!r}")
-    fuzz = _Fuzz(feed, STREAMS[stream], append_time_ms)
+    if stream not in INPUTS:
+        raise ValueError(f"stream: expected {' or '.join(INPUTS)}, found {stream!r}")
+    fuzz = _Fuzz(feed, INPUTS[stream], append_time_ms)
     seeds = list(samples)
     if not seeds:
         raise ValueError("samples: expected at least one, found none")
@@ -100,9 +100,9 @@ def fuzz_feed(
 
 
 class _Fuzz:
-    def __init__(self, feed: Feed, stream: Stream, append_time_ms: int) -> None:
+    def __init__(self, feed: Feed, source: RawInput, append_time_ms: int) -> None:
         self._feed = feed
-        self._stream = stream
+        self._source = source
         self._append_time_ms = append_time_ms
 
     def check_sample(self, sample: Sample) -> None:
@@ -134,9 +134,9 @@ class _Fuzz:
         except Exception as error:
             text = f"decode never raises for what a record holds: {error!r}\n{_text(records)}"
             raise FeedFaultError(text) from error
-        schema = self._stream.row_schema
+        schema = self._source.row_schema
         same = decoded.rows.schema.equals(schema)
-        self._hold(same, f"rows have the schema of {self._stream.name}", records)
+        self._hold(same, f"rows have the schema of {self._source.stream.name}", records)
         nulls = [
             field.name
             for field, column in zip(schema, decoded.rows.columns, strict=True)

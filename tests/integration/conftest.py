@@ -19,7 +19,7 @@ from faults.catalog import RestCatalog
 from faults.object_store import ObjectStore
 from faults.object_store import settings as store_settings
 from faults.stage import ROOT
-from k2_streams.core.records.stream import QUOTES, TRADES
+from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
@@ -71,8 +71,8 @@ async def _reset_topics(bootstrap: str) -> None:
             await asyncio.sleep(0.2)
     finally:
         await admin.close()
-    for stream in (TRADES, QUOTES):
-        specs = stream_topics(stream, stream.app_id, PARTITIONS)
+    for source in (TRADES_INPUT, QUOTES_INPUT):
+        specs = stream_topics(source, source.app_id, PARTITIONS)
         await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
 
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.core.records.partitioner import partition_of
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
@@ -56,7 +56,7 @@ async def send(bootstrap: str, values: Sequence[bytes]) -> None:
     try:
         for value in values:
             home = partition_of(KEY, PARTITIONS)
-            await producer.send_and_wait(TRADES.raw, value, KEY, home)
+            await producer.send_and_wait(TRADES_INPUT.raw, value, KEY, home)
     finally:
         await producer.stop()
 

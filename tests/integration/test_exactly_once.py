@@ -12,6 +12,7 @@ import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
 from bench.asker import Asking, Ledger
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import SUMMARY_OFFSETS
 from k2_streams.lake.table import Lake
 from k2_streams.testing.local.workers import LocalWorker
@@ -145,7 +146,7 @@ def test_snapshots_carry_the_vector_and_another_engine_reads_the_table(k2: Clust
         url = f"{worker.url}/v1/trades?limit=100000&format=arrow"
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
             rows = pa.ipc.open_stream(answer.read()).read_all()
-    lake = Lake(k2.lake)
+    lake = Lake(k2.lake, stream=TRADES)
     files = [file.path for file in lake.plan(lake.head().snapshot_id or 0)]
     columns = ["price", "quantity", "source_offset"]
     scan = pl.scan_parquet(files, storage_options=_as_polars_says(k2.lake.properties))

@@ -12,7 +12,7 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 
 from k2_streams.core.load.degradation import TRANSITIONS, Level
 from k2_streams.core.load.level_changes import LevelChanged, decode
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.testing.local.workers import LocalWorker
@@ -49,7 +49,7 @@ def is_calm(worker: LocalWorker) -> bool:
 
 
 async def _levels(bootstrap: str) -> list[LevelChanged]:
-    ats = [(TRADES.levels, partition) for partition in range(PARTITIONS)]
+    ats = [(TRADES_INPUT.levels, partition) for partition in range(PARTITIONS)]
     found = []
     async with LogReader(KafkaConfig(bootstrap)) as reader:
         ends = await reader.end_offsets(ats)

@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 from test_unreadable import is_named, readiness, unreadable  # type: ignore[import-not-found]
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ def send(bootstrap: str, partition: int, timestamp_ms: int | None = None) -> Non
         await producer.start()
         try:
             await producer.send_and_wait(
-                TRADES.raw, b"not a trade", partition=partition, timestamp_ms=timestamp_ms
+                TRADES_INPUT.raw, b"not a trade", partition=partition, timestamp_ms=timestamp_ms
             )
         finally:
             await producer.stop()
@@ -58,12 +58,14 @@ def test_partitions_that_are_added_are_named_and_their_records_are_lag(k2: Clust
             admin = AIOKafkaAdminClient(bootstrap_servers=k2.bootstrap)
             await admin.start()
             try:
-                await admin.create_partitions({TRADES.raw: NewPartitions(2 * PARTITIONS)})
+                await admin.create_partitions({TRADES_INPUT.raw: NewPartitions(2 * PARTITIONS)})
             finally:
                 await admin.close()
 
         asyncio.run(add())
-        found = f"topic {TRADES.raw}: expected {PARTITIONS} partitions (K2_PARTITIONS), found 8"
+        found = (
+            f"topic {TRADES_INPUT.raw}: expected {PARTITIONS} partitions (K2_PARTITIONS), found 8"
+        )
         eventually(lambda: found in readiness(worker), NOTICED_WITHIN_S, "partitions named")
         assert "records in partitions 4 to 7 are not read" in readiness(worker)
         for partition in range(PARTITIONS, 2 * PARTITIONS):
@@ -83,10 +85,10 @@ def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_ag
         k2.verify(worker, truth, also=None)
         at = worker.get("/v1/status")["partitions"]["1"]["next_offset"]
         theirs = {"message.timestamp.type": "CreateTime", **ANY_TIME}
-        alter(k2.bootstrap, TRADES.raw, theirs)
+        alter(k2.bootstrap, TRADES_INPUT.raw, theirs)
         send(k2.bootstrap, 1, timestamp_ms)
         eventually(
-            lambda: is_named(worker, TRADES.raw, 1, at),
+            lambda: is_named(worker, TRADES_INPUT.raw, 1, at),
             NOTICED_WITHIN_S,
             f"{at}: {worker.get('/v1/status')}",
         )
@@ -100,7 +102,7 @@ def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_ag
         assert "set message.timestamp.type=LogAppendTime on the topic" in readiness(worker)
         time.sleep(5)
         assert worker.get("/v1/status")["partitions"]["1"]["next_offset"] == at
-        alter(k2.bootstrap, TRADES.raw, {"message.timestamp.type": "LogAppendTime"})
+        alter(k2.bootstrap, TRADES_INPUT.raw, {"message.timestamp.type": "LogAppendTime"})
         eventually(
             lambda: not readiness(worker) and not unreadable(worker),
             120.0,
@@ -114,8 +116,8 @@ def test_a_record_dated_by_its_producer_is_refused_until_the_topic_dates_them_ag
 @pytest.mark.parametrize(
     ("topic", "setting", "bad", "good"),
     [
-        (TRADES.events, "retention.ms", "86400000", "-1"),
-        (TRADES.log, "max.message.bytes", "1000000", "8388608"),
+        (TRADES_INPUT.events, "retention.ms", "86400000", "-1"),
+        (TRADES_INPUT.stream.log, "max.message.bytes", "1000000", "8388608"),
         ("k2-sequence-changelog", "cleanup.policy", "delete", "compact"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
 from k2_streams.testing.local.workers import LocalWorker
@@ -64,16 +64,16 @@ def unreadable(worker: LocalWorker) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("topic", [TRADES.raw, TRADES.log])
+@pytest.mark.parametrize("topic", [TRADES_INPUT.raw, TRADES_INPUT.stream.log])
 def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repaired(
     own: Cluster, tmp_path: Path, topic: str
 ) -> None:
     never = {"K2_COMMIT_EVERY_S": "3600"}  # what the sink has to read is still unread after it
     with own.worker(**never) as first:
-        if topic == TRADES.log:
+        if topic == TRADES_INPUT.stream.log:
             truth = own.produce("--messages", "2000", "--seed", "5")
             eventually(lambda: all(is_worked(first, p) for p in range(PARTITIONS)))
-    if topic == TRADES.raw:
+    if topic == TRADES_INPUT.raw:
         truth = own.produce("--messages", "2000", "--seed", "5")
     broken = 1
     offset = flip_in_last_batch(tmp_path, topic, broken)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2_streams.core.load.degradation import Level
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.deferral import record as deferred
 
@@ -128,7 +128,7 @@ def test_verdicts_rows_and_order_are_as_without_deferral(
 def test_a_record_comes_back_as_it_was_put_off(source: list[Raw]) -> None:
     """Key, value, headers whatever they are called, place and broker's time: the original's."""
     for record in source:
-        out = deferred.encode(TRADES.deferred, record, 3)
+        out = deferred.encode(TRADES_INPUT.deferred, record, 3)
         back = Record(999, out.key, out.value, out.headers, 5)
         assert deferred.decode(back, 3) == record
         assert deferred.decode(back, 2) is None
@@ -141,8 +141,8 @@ def test_what_a_stranger_put_there_is_passed_over() -> None:
     world = World(source)
     world.work(Level.GRACEFUL, 4, 4)
     world.commit()
-    forged = deferred.encode(TRADES.deferred, source[1], 0)
-    other = deferred.encode(TRADES.deferred, Raw(0, 0, b"X:D", value("D", 9, 0), ()), 0)
+    forged = deferred.encode(TRADES_INPUT.deferred, source[1], 0)
+    other = deferred.encode(TRADES_INPUT.deferred, Raw(0, 0, b"X:D", value("D", 9, 0), ()), 0)
     bare = forged._replace(headers=())
     world.log[1:1] = [bare, other]
     world.log.insert(4, forged)  # once more: drained already by then

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from query_world import T0, World, make_batch
 
 from k2_streams.core.query.corrections import CANCEL
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.identity import TradeId, escaped, escaped_column, trade_of
-from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.stream import TRADES
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.request import parse_rows
 
@@ -60,7 +61,7 @@ def test_no_two_rows_of_a_batch_share_an_id(rows):
         offset=0,
         more={"session": list(sessions), "trade_id": list(trade_ids), "sequence": list(numbers)},
     )
-    assert len(set(expand(batch).column("message_id").to_pylist())) == len(unique)
+    assert len(set(expand(TRADES, [batch]).column("message_id").to_pylist())) == len(unique)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class World:
         """As the product has it; None: it is refused."""
         links = (tuple(map(link_of, each.snapshots)) for each in reversed(self.earlier))
         try:
-            return head_vector(self.metadata, links)
+            return head_vector(self.metadata, links, log=TRADES.log)
         except VectorMissingError:
             return None
 

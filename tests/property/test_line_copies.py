@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.lines.stats import reports
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
@@ -66,8 +66,8 @@ def figures(messages):
     ids.open(lambda _bucket, _ids: None)
     table = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     known = IdTable(ids, Memory.of(100, 0.01), Window(86_400_000))
-    sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, known)
-    epoch = Epoch(TRADES, 0)
+    sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, known)
+    epoch = Epoch(TRADES_INPUT, 0)
     records = [
         Raw(at, key, value, (*headers, ("line", line.encode())), T0_MS)
         for at, (line, (key, value, headers)) in enumerate(messages)

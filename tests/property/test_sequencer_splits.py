@@ -14,7 +14,7 @@ from tick_model import without
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records import events
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import margin_ms
 from k2_streams.core.sequence.step import ScopeState
@@ -220,8 +220,8 @@ def work(
         id_store.open(lambda _bucket, _ids: None)
         table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, MEMORY, WINDOW)
-        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids, judging=JUDGING)
-        epochs, start = [Epoch(TRADES, 0)], 0
+        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING)
+        epochs, start = [Epoch(TRADES_INPUT, 0)], 0
         for end in sorted({*cuts, *seals, *idle, len(raw)} - {0}):
             for time_ms in idle.get(start, ()):
                 sequencer.pass_time(time_ms, epochs[-1])
@@ -246,9 +246,9 @@ def work(
                 id_store.open(ids.load)
                 ids.keep(sealed_ids.buckets)
                 sequencer = Sequencer(
-                    TRADES, FEEDS, 0, 1, table, ids, judging=JUDGING, standing=standing
+                    TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING, standing=standing
                 )
-                epochs.append(Epoch(TRADES, end))
+                epochs.append(Epoch(TRADES_INPUT, end))
         store.close()
         id_store.close()
     rows = [without(row) for epoch in epochs for batch in epoch.rows for row in batch.to_pylist()]
@@ -376,9 +376,9 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     id_store.open(lambda _bucket, _ids: None)
     table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     sequencer = Sequencer(
-        TRADES, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
+        TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
     )
-    epoch, now_ms = Epoch(TRADES, 0), BASE_NS // 10**6
+    epoch, now_ms = Epoch(TRADES_INPUT, 0), BASE_NS // 10**6
     said = [(b"A", 1), (b"B", 1), (b"A", 3)]
     raw = [
         Raw(at, now_ms, b"X:A", value("A", number, 0), (("line", line),))
@@ -401,7 +401,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
-    epoch = Epoch(TRADES, 17)
+    epoch = Epoch(TRADES_INPUT, 17)
     epoch.seal(2)
     (only,) = epoch.outputs(2, 5, events_so_far=3, dead_letters_so_far=0, held=0)
     assert dict(only.headers)["k2.raw-next"] == b"17"

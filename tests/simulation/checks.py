@@ -148,7 +148,7 @@ def lake_moved(service: Service) -> None:
 
 def vector_of(metadata: Any) -> Vector:
     """What the table says, by production's own reading."""
-    return head_vector(metadata)
+    return head_vector(metadata, log=TRADES)
 
 
 async def answer_is_whole(worker: Worker, service: Service, log: Log) -> int:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup.ids import hashes_of
-from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka import hanging_transactions as settling
 from k2_streams.kafka.hanging_transactions import Settling
@@ -62,14 +62,15 @@ class Place:
         chaos = Chaos(seeded(0, "chaos"))
         chaos.rates = Rates()
         self.cluster = Cluster(
-            self.loop, dict.fromkeys([RAW, TRADES, STREAM.deferred, CHANGELOG, IDS_CHANGELOG], 1)
+            self.loop,
+            dict.fromkeys([RAW, TRADES, TRADES_INPUT.deferred, CHANGELOG, IDS_CHANGELOG], 1),
         )
         self.kafka = SimKafka(self.cluster, Network(self.loop, chaos))
         self.context: Any = SimpleNamespace(
-            stream=STREAM,
+            source=TRADES_INPUT,
             kafka=self.kafka,
             raw=self.cluster.topics[RAW],
-            deferred=self.cluster.topics[STREAM.deferred],
+            deferred=self.cluster.topics[TRADES_INPUT.deferred],
             changelog=self.cluster.topics[CHANGELOG],
             ids_changelog=self.cluster.topics[IDS_CHANGELOG],
             pool=ThreadPoolExecutor(1),
@@ -182,7 +183,7 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
 
     async def main() -> None:
         supervisor = Supervisor(SYSTEM_CLOCK, Metrics())
-        owner = Ownership(STREAM, lambda _: None, SinkOfOne(), resume, is_member, supervisor)
+        owner = Ownership(TRADES_INPUT, lambda _: None, SinkOfOne(), resume, is_member, supervisor)
         assert await owner.take_over({tp}, 1) == {}
         await asyncio.sleep(60.0)
 

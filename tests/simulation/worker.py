@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
@@ -93,7 +93,7 @@ class _Closed:
 def open_lake(service: Service, clock: SimClock) -> Lake:
     """A `Lake` on the simulated catalog."""
     config = LakeConfig("simulated:catalog", "memory://warehouse")
-    lake = Lake(config, clock, lambda _: SimCatalog(service))
+    lake = Lake(config, clock, lambda _: SimCatalog(service), stream=TRADES_INPUT.stream)
     lake._closed = _Closed()
     return lake
 
@@ -202,7 +202,7 @@ class Worker:
         guard = Guard(settings.breaker, clock, chance=self._chaos.chance.random)
         supervisor = self.supervisor = Supervisor(clock, METRICS)
         context = TaskContext(
-            stream=STREAM,
+            source=TRADES_INPUT,
             feeds=FEEDS,
             settings=settings,
             kafka=kafka,
@@ -210,7 +210,7 @@ class Worker:
             metrics=METRICS,
             pool=ThreadPoolExecutor(1),
             raw=cluster.topics[RAW],
-            deferred=cluster.topics[STREAM.deferred],
+            deferred=cluster.topics[TRADES_INPUT.deferred],
             overload=self.overload,
             supervisor=supervisor,
             changelog=cluster.topics[changelog_topic(APP, "sequence")],
@@ -221,9 +221,11 @@ class Worker:
         self.tail = Tail(topic=TRADES, topic_id=cluster.topics[TRADES].id)
         gaps = GapsView()
         self._view = LakeView(self._open_lake, guard)
-        self.query = HybridQuery(self.tail, self._view, None, gaps, clock=clock)  # type: ignore[arg-type]
+        self.query = HybridQuery(
+            self.tail, self._view, None, gaps, clock=clock, stream=TRADES_INPUT.stream
+        )  # type: ignore[arg-type]
         self.reader = TailReader(
-            STREAM, kafka, self._partitions, self.tail, gaps, METRICS, clock, supervisor
+            TRADES_INPUT, kafka, self._partitions, self.tail, gaps, METRICS, clock, supervisor
         )
         sink = SinkRunner(
             open_lake(self._service, clock),
@@ -241,7 +243,7 @@ class Worker:
         )
         self.sink = sink
         self.owner = Ownership(
-            STREAM,
+            TRADES_INPUT,
             lambda partition: Task(
                 partition,
                 context,

@@ -18,7 +18,7 @@ from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
 from k2_streams.core.load.degradation import Level
-from k2_streams.core.records.stream import TRADES as STREAM
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import sessions
 from k2_streams.core.sequence import step as sequence
 from k2_streams.core.types import TopicPartition
@@ -94,7 +94,7 @@ class World:
                 TRADES,
                 EVENTS,
                 DEAD_LETTER,
-                STREAM.deferred,
+                TRADES_INPUT.deferred,
                 changelog,
                 checks.IDS_CHANGELOG,
             ],

@@ -9,8 +9,10 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
 from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.schema import LOG
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Committed
@@ -70,7 +72,7 @@ def record(
 
 def table_of(*records: LogBatch) -> pa.Table:
     """The rows of records as the lake takes them."""
-    return pa.Table.from_batches([trade_log.expand(each) for each in records])
+    return expand(TRADES, records).cast(TRADES.table_schema)
 
 
 class World:
@@ -82,7 +84,7 @@ class World:
 
     def writer(self) -> Lake:
         """One more process, as it were."""
-        return Lake(self.config)
+        return Lake(self.config, stream=TRADES)
 
     def table(self) -> Table:
         """The table through pyiceberg alone, as another engine sees it."""

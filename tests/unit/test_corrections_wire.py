@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2_streams.core.records.log_record import message_ids, ref_message_ids
+from k2_streams.core.records.derived import message_ids, ref_message_ids
 from k2_streams.core.records.schema import LOG, ROWS
 from k2_streams.feeds.canonical.record import TRADE, read
 from k2_streams.feeds.decoding.decoded import RawBatch, Refusal

@@ -19,21 +19,21 @@ from k2_streams.cli.letter_list import (
     row_of,
 )
 from k2_streams.cli.main import main
-from k2_streams.core.records.stream import QUOTES, TRADES
+from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import dead_letter
 
 T0_MS = 1_790_000_000_000
 
 
-def record(offset: int, *, stream=TRADES, **fields) -> Record:
+def record(offset: int, *, source=TRADES_INPUT, **fields) -> Record:
     """A dead letter as a task makes it."""
     given = {
         "partition": 2, "offset": 100 + offset, "key": b"X:A", "value": b'{"a":1}', "headers": (),
         "timestamp_ms": T0_MS + 1_000 * offset, "reason": "not-json", "field_name": None,
         "detail": "d",
     }  # fmt: skip
-    output = dead_letter(stream=stream, **(given | fields))
+    output = dead_letter(source=source, **(given | fields))
     return Record(offset, output.key, output.value, output.headers, T0_MS)
 
 
@@ -44,7 +44,7 @@ def test_a_dead_letter_is_read_with_reason_position_and_bytes():
     assert (letter.reason, letter.field, letter.detail, letter.feed) == (
         *("not-json", "price", "d", "asx.csv"),
     )
-    assert (letter.topic, letter.partition, letter.offset) == (TRADES.raw, 2, 107)
+    assert (letter.topic, letter.partition, letter.offset) == (TRADES_INPUT.raw, 2, 107)
     assert (letter.letter_partition, letter.letter_offset) == (1, 7)
     assert (letter.key, letter.value) == ("X:A", '{"a":1}')
     assert letter.headers == [{"name": "feed", "value": "asx.csv"}, {"name": "line", "value": "a"}]
@@ -142,8 +142,8 @@ def topic(monkeypatch):
 
     async def read(kafka, name, only=None):
         asked.append((kafka.bootstrap, name))
-        stream = QUOTES if name == QUOTES.dead_letter else TRADES
-        yield 0, (record(0, stream=stream), record(1, value=b"\x1b[31m\xff", reason="not-utf8"))
+        source = QUOTES_INPUT if name == QUOTES_INPUT.dead_letter else TRADES_INPUT
+        yield 0, (record(0, source=source), record(1, value=b"\x1b[31m\xff", reason="not-utf8"))
         yield 1, (record(2, value=b"x" * 500, reason="stale"),)
 
     monkeypatch.setattr(dead_letters, "read_topic", read)
@@ -177,7 +177,7 @@ def test_options_reach_the_selection(topic):
         assert [json.loads(line)["reason"] for line in done.stdout.splitlines()] == reasons, options
     assert "1 of 3 that match: --limit shows more" in done.stderr
     assert run("--stream", "quotes", "--bootstrap", "there:1").exit_code == 0
-    assert topic[-1] == ("there:1", QUOTES.dead_letter)
+    assert topic[-1] == ("there:1", QUOTES_INPUT.dead_letter)
 
 
 def test_where_none_matches_it_tells_what_there_is(topic):

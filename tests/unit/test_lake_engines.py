@@ -22,6 +22,7 @@ import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World
 
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.records import stream
 from k2_streams.core.records.schema import DECIMAL, MICROS, TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.query.engine import Engine, EngineConfig
@@ -126,7 +127,9 @@ async def test_k2_pyiceberg_duckdb_and_polars_find_the_same_rows(world, monkeypa
     engine = Engine(EngineConfig(allowed=(world.config.warehouse,)))
     tail = Tail(topic_id=TOPIC_ID)
     tail.seek(0, 5)
-    query = HybridQuery(tail, LakeView(world.writer), engine, GapsView(), clock=SYSTEM_CLOCK)
+    query = HybridQuery(
+        tail, LakeView(world.writer), engine, GapsView(), clock=SYSTEM_CLOCK, stream=stream.TRADES
+    )
     answer = await query.rows(parse_rows({"limit": "100000"}))
     await query.close()
     # Answers fill in what can be computed of a row (`notional`, ticks): compared is what is stored.

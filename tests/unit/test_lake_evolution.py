@@ -58,7 +58,7 @@ def test_the_first_version_had_these_field_ids(old):
 
 
 def test_an_old_table_opens_and_goes_on(old):
-    lake = Lake(old)
+    lake = Lake(old, stream=TRADES)
     lake.ensure()
     assert lake.load().schema().fields == description_of(TRADES).schema.fields
     assert lake.head().vector.next_of(TRADES.log, 0) == 1
@@ -73,7 +73,7 @@ def test_an_old_table_opens_and_goes_on(old):
 
 def test_many_may_grow_it_at_once(old):
     """Each finds the columns there, or adds what is missing: none twice, none left out."""
-    lakes = [Lake(old) for _ in range(3)]
+    lakes = [Lake(old, stream=TRADES) for _ in range(3)]
     for lake in lakes:
         lake.load()
     for lake in lakes:
@@ -85,7 +85,7 @@ def test_a_field_id_that_another_engine_took_is_not_given_to_a_column_of_k2(old)
     """The ids stand in files: with another id the column would be another one to every reader."""
     with Lake(old, stream=BEFORE).load().update_schema() as update:
         update.add_column("desk", StringType())
-    lake = Lake(old)
+    lake = Lake(old, stream=TRADES)
     with pytest.raises(
         TableMismatchError, match=r"action \(field id 30\) is another engine's desk"
     ):
@@ -94,7 +94,10 @@ def test_a_field_id_that_another_engine_took_is_not_given_to_a_column_of_k2(old)
 
 
 def test_a_new_table_and_a_grown_one_agree_on_the_ids(old, tmp_path):
-    grown, new = Lake(old), Lake(dataclasses.replace(old, catalog_uri=f"sqlite:///{tmp_path}/n.db"))
+    grown, new = (
+        Lake(old, stream=TRADES),
+        Lake(dataclasses.replace(old, catalog_uri=f"sqlite:///{tmp_path}/n.db"), stream=TRADES),
+    )
     grown.ensure()
     new.ensure()
     assert grown.load().schema().fields == new.load().schema().fields
@@ -102,7 +105,7 @@ def test_a_new_table_and_a_grown_one_agree_on_the_ids(old, tmp_path):
 
 async def test_answers_hold_rows_of_old_and_new_files(old, tmp_path):
     """A file without the column gives null; one with it its values; both in one answer."""
-    lake = Lake(old)
+    lake = Lake(old, stream=TRADES)
     lake.ensure()
     rows = table_of(record(0, 1, 4))
     at = rows.schema.get_field_index("action")
@@ -114,7 +117,14 @@ async def test_answers_hold_rows_of_old_and_new_files(old, tmp_path):
     engine = Engine(EngineConfig(allowed=(warehouse,)))
     tail = Tail(topic_id=TOPIC_ID)
     tail.seek(0, 2)
-    query = HybridQuery(tail, LakeView(lambda: Lake(old)), engine, GapsView(), clock=SYSTEM_CLOCK)
+    query = HybridQuery(
+        tail,
+        LakeView(lambda: Lake(old, stream=TRADES)),
+        engine,
+        GapsView(),
+        clock=SYSTEM_CLOCK,
+        stream=TRADES,
+    )
     answer = await query.rows(parse_rows({}))
     assert sorted(answer.rows.column("action").to_pylist(), key=str) == [None] * 6 + ["cancel"] * 4
     assert answer.rows.schema == TRADES.table_schema

@@ -3,6 +3,7 @@
 import datetime as dt
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +13,9 @@ from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World, record, table_of
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from k2_streams.core.records import stream
-from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range
-from k2_streams.lake.rows import gather
 from k2_streams.lake.schema import description_of
 
 TABLE = description_of(stream.TRADES)
@@ -78,18 +78,19 @@ def test_the_files_columns_carry_the_tables_field_ids(world):
     }
 
 
-def test_gather_gives_the_rows_that_expand_gives():
+def test_many_records_expand_to_the_rows_that_each_of_them_expands_to():
     records = [
         record(0, 0, 7),
         record(0, 4, 0),
         record(1, 2, 5, symbols=("CCC", "AAA")),
         record(0, 6, 1),
     ]
-    rows = gather(stream.TRADES, records)
-    assert rows.cast(TRADES).equals(table_of(*records))
+    rows = expand(stream.TRADES, records)
+    each = [expand(stream.TRADES, [one]).cast(TRADES) for one in records]
+    assert rows.cast(TRADES).equals(pa.concat_tables(each).combine_chunks())
     assert pa.types.is_dictionary(rows["symbol"].type)
-    assert gather(stream.TRADES, []).equals(TRADES.empty_table())
-    assert gather(stream.TRADES, [record(0, 4, 0)]).equals(TRADES.empty_table())
+    assert expand(stream.TRADES, []).equals(TRADES.empty_table())
+    assert expand(stream.TRADES, [record(0, 4, 0)]).equals(TRADES.empty_table())
 
 
 def test_rows_stand_by_symbol_then_time_then_place_in_the_log(world):
@@ -167,6 +168,8 @@ def test_row_groups_are_as_small_as_the_table_says(world):
     assert pq.read_metadata(world.data_files()[0]).num_row_groups == 3
 
 
-def test_expand_is_what_a_single_record_becomes():
-    one = record(0, 5, 4)
-    assert gather(stream.TRADES, [one]).cast(TRADES).to_batches()[0].equals(expand(one))
+def test_some_rows_of_some_records_expand_to_what_all_rows_would_at_their_places():
+    records = [record(0, 0, 7), record(0, 4, 3), record(1, 2, 5, symbols=("CCC", "AAA"))]
+    wanted = [np.array([6, 0]), np.array([], np.int64), np.array([1, 4])]
+    some = expand(stream.TRADES, records, wanted).cast(TRADES)
+    assert some.equals(expand(stream.TRADES, records).cast(TRADES).take([6, 0, 11, 14]))

@@ -3,6 +3,7 @@
 import pytest
 from lake_rows import World, append
 
+from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 
@@ -12,7 +13,7 @@ def world(tmp_path):
     world = World(tmp_path)
     append(world.writer(), 0, 0, 1)
     world.files = DataFiles(max_open=1)
-    world.lake = Lake(world.config, files=world.files)
+    world.lake = Lake(world.config, stream=TRADES, files=world.files)
     world.planned = world.lake.plan(world.lake.head().snapshot_id)[0]
     world.uri = f"file://{world.planned.path}"
     return world

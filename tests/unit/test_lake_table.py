@@ -110,7 +110,7 @@ def test_many_processes_may_create_it_at_once(tmp_path, monkeypatch):
     together = threading.Barrier(4)
 
     def create():
-        lake = Lake(config)
+        lake = Lake(config, stream=TRADES)
         together.wait()
         try:
             lake.ensure()
@@ -124,7 +124,7 @@ def test_many_processes_may_create_it_at_once(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert Lake(config).head().rows == 0
+    assert Lake(config, stream=TRADES).head().rows == 0
 
 
 def test_a_new_table_has_the_properties_that_keep_it_fast(world):
@@ -141,19 +141,19 @@ def test_a_table_of_other_columns_is_refused(tmp_path):
     catalog.create_namespace("k2")
     catalog.create_table("k2.trades", schema=Schema(NestedField(1, "a", LongType())))
     with pytest.raises(TableMismatchError, match="expected columns"):
-        Lake(config).ensure()
+        Lake(config, stream=TRADES).ensure()
 
 
 def test_a_table_that_was_never_created_is_missing(tmp_path):
     config = LakeConfig(f"sqlite:///{tmp_path}/k2.db", f"{tmp_path}/warehouse")
     with pytest.raises(TableMissingError, match="trades"):
-        Lake(config).head()
+        Lake(config, stream=TRADES).head()
 
 
 def test_an_address_that_is_none_is_a_clear_error_without_the_secret(tmp_path):
     for uri in ("k2.db", "nosuch://user:hidden@host/db"):
         with pytest.raises(LakeConfigError, match="K2_CATALOG_URI") as refused:
-            Lake(LakeConfig(uri, f"{tmp_path}/w")).ensure()
+            Lake(LakeConfig(uri, f"{tmp_path}/w"), stream=TRADES).ensure()
         assert "hidden" not in str(refused.value)
 
 
@@ -163,7 +163,7 @@ def test_secrets_are_not_shown():
 
 def test_a_rest_catalog_that_is_away_is_unavailable(tmp_path):
     with pytest.raises(LakeUnavailableError):
-        Lake(LakeConfig("http://127.0.0.1:9", "w")).head()
+        Lake(LakeConfig("http://127.0.0.1:9", "w"), stream=TRADES).head()
 
 
 def test_a_bare_warehouse_path_becomes_a_file_uri(tmp_path, monkeypatch):
@@ -193,7 +193,8 @@ def test_a_locked_catalog_is_unavailable_and_then_not(tmp_path):
     world = World(tmp_path)
     path = Path(world.config.catalog_uri.removeprefix("sqlite:///"))
     impatient = Lake(
-        LakeConfig(f"{world.config.catalog_uri}?timeout=0.01", f"{tmp_path}/warehouse")
+        LakeConfig(f"{world.config.catalog_uri}?timeout=0.01", f"{tmp_path}/warehouse"),
+        stream=TRADES,
     )
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
@@ -234,7 +235,7 @@ def test_an_answer_is_grouped_by_what_can_be_done(raised, meant):
 
 def test_a_closed_lake_does_not_wait_between_tries(tmp_path, monkeypatch):
     monkeypatch.setattr(lake_table, "RELOAD_PAUSE_S", 3600)
-    lake = Lake(LakeConfig("http://127.0.0.1:9", "w"))
+    lake = Lake(LakeConfig("http://127.0.0.1:9", "w"), stream=TRADES)
     lake.close()
     with pytest.raises(LakeUnavailableError):
         lake.ensure()

@@ -7,6 +7,7 @@ import pytest
 from lake_rows import NOON_NS, World, record, table_of
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.breaker import Guard
@@ -25,7 +26,7 @@ async def world(tmp_path, monkeypatch):
         one = record(0, n, 4, start_ns=NOON_NS + n * 1_000_000)
         lake.append(table_of(one), {0: Range(n, n + 1)}, topic_id="t", commit_id=str(n))
     world.folder = tmp_path
-    world.lake = Lake(world.config)
+    world.lake = Lake(world.config, stream=TRADES)
     world.guard = Guard(BreakerPolicy(failures=2))
     world.view = LakeView(lambda: world.lake, world.guard)
     yield world

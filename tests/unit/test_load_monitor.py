@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.control import load_monitor
@@ -36,7 +36,7 @@ async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tigh
     settings = Settings(kafka=KafkaConfig(), lake=LakeConfig("sqlite://", "memory://"))
     with ThreadPoolExecutor(1) as pool:
         monitor = LoadMonitor(
-            TRADES,
+            TRADES_INPUT,
             settings,
             SimpleNamespace(tasks={}),
             Overload(settings.overload, clock),

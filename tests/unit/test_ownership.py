@@ -3,7 +3,7 @@
 import asyncio
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.runtime import assignment as ownership
 from k2_streams.runtime.assignment import Ownership
@@ -61,9 +61,9 @@ async def test_a_cancellation_within_a_take_over_is_a_failure_like_another(monke
     async def resume(_starts: dict[TopicPartition, int]) -> None:
         resumed.set()
 
-    owner = Ownership(TRADES, _Cancelled, _Sink(), resume, is_member, supervisor())
+    owner = Ownership(TRADES_INPUT, _Cancelled, _Sink(), resume, is_member, supervisor())
     async with asyncio.timeout(30):
-        await owner.take_over({TopicPartition(TRADES.raw, 0)}, 7)
+        await owner.take_over({TopicPartition(TRADES_INPUT.raw, 0)}, 7)
         await resumed.wait()
     assert owner.tasks[0].state is TaskState.RUNNING
 
@@ -88,8 +88,8 @@ async def test_a_failed_task_is_replaced_only_while_the_group_counts_this_worker
     async def resume(_starts: dict[TopicPartition, int]) -> None:
         resumed.set()
 
-    owner = Ownership(TRADES, new_task, _Sink(), resume, is_member, supervisor())
-    await owner.take_over({TopicPartition(TRADES.raw, 0)}, 7)
+    owner = Ownership(TRADES_INPUT, new_task, _Sink(), resume, is_member, supervisor())
+    await owner.take_over({TopicPartition(TRADES_INPUT.raw, 0)}, 7)
     made[0].state = TaskState.FAILED
     owner.on_task_ended(made[0])
     async with asyncio.timeout(30):
@@ -108,7 +108,7 @@ class _Owner:
     def __init__(self) -> None:
         self.made: list[_Task] = []
         self.ownership = Ownership(
-            TRADES, self._new, _Sink(), self._resume, self._is_member, supervisor()
+            TRADES_INPUT, self._new, _Sink(), self._resume, self._is_member, supervisor()
         )
 
     def _new(self, partition: int) -> _Task:
@@ -122,7 +122,7 @@ class _Owner:
         return True
 
     async def assigned(self, *partitions: int, generation: int) -> dict[TopicPartition, int]:
-        tps = {TopicPartition(TRADES.raw, partition) for partition in partitions}
+        tps = {TopicPartition(TRADES_INPUT.raw, partition) for partition in partitions}
         return await self.ownership.take_over(tps, generation)
 
 
@@ -136,7 +136,10 @@ async def test_a_partition_that_stays_keeps_its_task_and_one_that_goes_is_closed
     assert stays.state is TaskState.RUNNING
     assert goes.state is TaskState.CLOSED
     assert [task.partition for task in owner.made] == [0, 1, 2]
-    assert starts == {TopicPartition(TRADES.raw, 0): 5, TopicPartition(TRADES.raw, 2): 5}
+    assert starts == {
+        TopicPartition(TRADES_INPUT.raw, 0): 5,
+        TopicPartition(TRADES_INPUT.raw, 2): 5,
+    }
 
 
 async def test_a_worker_that_missed_a_generation_keeps_no_task():

@@ -9,12 +9,12 @@ import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, World, make_batch
 from tick_model import with_ticks
 
+from k2_streams.core.records import stream
 from k2_streams.core.records.events import GapFilled, GapOpened
-from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
-from k2_streams.lake.rows import gather
 from k2_streams.lake.table import Lake
 from k2_streams.query import hybrid, reading, tick_lookup
 from k2_streams.query.answer import NodeState
@@ -420,7 +420,13 @@ async def test_a_range_inside_a_gap_is_not_complete(world):
 async def test_the_proof_says_how_the_pipeline_stands(engine, world):
     state = NodeState(level="GRACEFUL", lag_records=3, dead_letters=2, stalled=True)
     query = HybridQuery(
-        world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
+        world.tail,
+        world.view,
+        engine[0],
+        world.gaps,
+        clock=world.clock,
+        stream=stream.TRADES,
+        state=lambda: state,
     )
     meta = (await query.rows(RowsRequest())).meta
     assert (meta.level, meta.lag_records) == ("GRACEFUL", 3)
@@ -438,7 +444,13 @@ async def test_the_proof_says_whether_the_dead_letters_are_those_of_its_rows(
     world.add(1, [("B", T0)])
     state = NodeState(dead_letters=7, dead_letters_next=reached)
     query = HybridQuery(
-        world.tail, world.view, engine[0], world.gaps, clock=world.clock, state=lambda: state
+        world.tail,
+        world.view,
+        engine[0],
+        world.gaps,
+        clock=world.clock,
+        stream=stream.TRADES,
+        state=lambda: state,
     )
     meta = (await query.rows(RowsRequest())).meta
     assert (meta.offsets, meta.dead_letters_complete) == ({0: 2, 1: 2}, complete)
@@ -583,7 +595,7 @@ async def test_a_snapshot_with_records_put_off_is_not_called_complete(world):
 
 async def test_every_type_survives_both_parts(world):
     world.add(0, [("A", T0 + n) for n in range(12)])
-    truth = with_ticks(expand(world.log.records[0][0]).to_pylist())
+    truth = with_ticks(expand(stream.TRADES, [world.log.records[0][0]]).to_pylist())
     assert (await ask(world)).rows.to_pylist() == truth
     world.commit()
     await world.query.refresh()
@@ -661,13 +673,13 @@ async def test_a_real_lake(engine, tmp_path):
     folder = engine[1] / tmp_path.name
     folder.mkdir()
     config = LakeConfig(f"sqlite:///{folder}/catalog.db", str(folder / "warehouse"))
-    sink = Lake(config)
+    sink = Lake(config, stream=stream.TRADES)
     sink.ensure()
     tail = Tail(topic=TOPIC, topic_id=TOPIC_ID)
     tail.seek(0, 0)
     clock = World(folder / "unused", engine[0]).clock
-    view = LakeView(lambda: Lake(config))
-    query = HybridQuery(tail, view, engine[0], GapsView(), clock=clock)
+    view = LakeView(lambda: Lake(config, stream=stream.TRADES))
+    query = HybridQuery(tail, view, engine[0], GapsView(), clock=clock, stream=stream.TRADES)
     for number in range(4):
         batch = make_batch(
             [("A", T0 + number * 86_400 * SECOND), ("B", T0)],
@@ -679,7 +691,7 @@ async def test_a_real_lake(engine, tmp_path):
         tail.append(0, range_, [batch])
         if number < 3:
             sink.append(
-                gather(sink.stream, [batch]), {0: range_}, topic_id=TOPIC_ID, commit_id=f"c{number}"
+                expand(sink.stream, [batch]), {0: range_}, topic_id=TOPIC_ID, commit_id=f"c{number}"
             )
     await query.refresh()
     assert tail.rows == 2

@@ -10,6 +10,7 @@ import pytest
 from query_world import T0, FileLake, World
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError
@@ -183,7 +184,13 @@ async def world(make, store):
     world.lake = StoredLake(store.folder)
     world.reads = Guard(BreakerPolicy(failures=2, open_s=3_600.0), world.clock)
     world.query = HybridQuery(
-        world.tail, world.view, engine, world.gaps, clock=world.clock, reads=world.reads
+        world.tail,
+        world.view,
+        engine,
+        world.gaps,
+        clock=world.clock,
+        stream=TRADES,
+        reads=world.reads,
     )
     world.add(0, [("A", T0), ("A", T0 + 1)])
     world.commit()

@@ -4,7 +4,7 @@ import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 
 from k2_streams.core.records import stream
-from k2_streams.core.records.log_record import expand
+from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.query.selection import Selection
@@ -183,7 +183,7 @@ def rows(tail: Tail, selection: Selection) -> list[dict]:
 
 def all_rows(tail: Tail) -> list[dict]:
     batches = tail.view().partitions[0].batches
-    return [row for batch in batches for row in expand(batch.load()).to_pylist()]
+    return [row for batch in batches for row in expand(stream.TRADES, [batch.load()]).to_pylist()]
 
 
 @pytest.mark.parametrize(

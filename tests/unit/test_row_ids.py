@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k2_streams.core.dedup.ids import Memory, Window
-from k2_streams.core.records.stream import QUOTES, TRADES, Stream
+from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
@@ -30,14 +30,14 @@ class Raw(Record):
         return T0_MS
 
 
-def worked(folder: Path, stream: Stream, feeds: Feeds, fields: list[dict]) -> Epoch:
+def worked(folder: Path, source: RawInput, feeds: Feeds, fields: list[dict]) -> Epoch:
     store, id_store = PartitionStore(folder / "s"), IdStore(folder / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
     table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
-    sequencer = Sequencer(stream, feeds, 0, 1, table, ids)
-    epoch = Epoch(stream, 0)
+    sequencer = Sequencer(source, feeds, 0, 1, table, ids)
+    epoch = Epoch(source, 0)
     common = {"exchange": "X", "symbol": "A", "exchange_time_ns": T0_MS * 1_000_000}
     records = [
         Raw(offset, b"X:A", json.dumps(common | more).encode(), (), T0_MS)
@@ -58,7 +58,7 @@ def test_a_correction_that_repeats_its_trades_id_is_kept(tmp_path, action):
     """Without a number the id is all there is, and it is the trade's."""
     epoch = worked(
         tmp_path,
-        TRADES,
+        TRADES_INPUT,
         FEEDS,
         [
             trade("T1"),
@@ -74,5 +74,5 @@ def test_a_correction_that_repeats_its_trades_id_is_kept(tmp_path, action):
 
 def test_quotes_have_no_ids_to_ask_for(tmp_path):
     quote = {"bid_price": "1", "ask_price": "2"}
-    epoch = worked(tmp_path, QUOTES, QUOTE_FEEDS, [quote, quote])
+    epoch = worked(tmp_path, QUOTES_INPUT, QUOTE_FEEDS, [quote, quote])
     assert epoch.row_count == 2

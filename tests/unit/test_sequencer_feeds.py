@@ -6,7 +6,7 @@ import pytest
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.enrich.instruments import Instrument, Instruments, PriceDomain
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
@@ -39,8 +39,8 @@ def process(tmp_path):
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
 
     def made(*records, judging=Judging()):  # noqa: B008 - immutable
-        sequencer = Sequencer(TRADES, FEEDS, 0, 1, table, ids, judging=judging)
-        epoch = Epoch(TRADES, 0)
+        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=judging)
+        epoch = Epoch(TRADES_INPUT, 0)
         raw = [
             Raw(offset, key, json.dumps(value).encode(), (("feed", feed.encode()),), T0_MS)
             for offset, (feed, key, value) in enumerate(records)

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
@@ -26,7 +26,7 @@ def context(tmp_path: Path) -> TaskContext:
     settings = from_environment({"K2_DATA_DIR": str(tmp_path)})
     info = TopicInfo(RAW, "id", 4)
     return TaskContext(
-        stream=TRADES,
+        source=TRADES_INPUT,
         feeds=FEEDS,
         settings=settings,
         kafka=settings.kafka,

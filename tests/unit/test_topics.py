@@ -2,10 +2,10 @@
 
 import pytest
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.topics import TopicInfo, problems_of, stream_topics
 
-SPECS = stream_topics(TRADES, "k2", 4)
+SPECS = stream_topics(TRADES_INPUT, "k2", 4)
 
 
 def problems(spec, *, partitions=4, topic_id="id", **config):

@@ -13,6 +13,7 @@ from lake_rows import TOPIC_ID, record, table_of
 
 from k2_streams.cli.verify import verify
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
@@ -51,7 +52,7 @@ async def served(toy: ToyPlatform, key: str | None = None, timeout_s: float = 5.
     app.router.add_get("/v1/status", toy.status)
     async with TestServer(app) as server:
         url = str(server.make_url("/"))
-        async with HttpPlatform(url, key, SYSTEM_CLOCK, timeout_s) as http:
+        async with HttpPlatform(url, key, SYSTEM_CLOCK, timeout_s, TRADES) as http:
             yield http
 
 
@@ -101,7 +102,7 @@ async def test_an_answer_that_refuses_is_not_asked_again():
 
 async def test_nobody_there(monkeypatch):
     monkeypatch.setattr(platform, "FIRST_ANSWER_WITHIN_S", 0.1)
-    async with HttpPlatform("http://127.0.0.1:1", None, SYSTEM_CLOCK, 60) as http:
+    async with HttpPlatform("http://127.0.0.1:1", None, SYSTEM_CLOCK, 60, TRADES) as http:
         with pytest.raises(NotReachedError, match=r"127\.0\.0\.1:1"):
             await http.wait({0: 12}, lambda _: None)
 
@@ -120,7 +121,7 @@ async def test_pages_follow_the_cursor():
 
 
 def lake_with(config: LakeConfig, offset: int) -> None:
-    lake = Lake(config)
+    lake = Lake(config, stream=TRADES)
     lake.ensure()
     rows = table_of(record(0, offset))
     lake.append(rows, {0: Range(offset, offset + 1)}, topic_id=TOPIC_ID, commit_id=f"c{offset}")
@@ -134,23 +135,25 @@ def config(tmp_path) -> LakeConfig:
 
 async def test_the_lake_is_waited_for(config):
     lake_with(config, 0)
-    waiting = asyncio.create_task(wait_for_lake(config, {0: 2}, SYSTEM_CLOCK, 60, lambda _: None))
+    waiting = asyncio.create_task(
+        wait_for_lake(config, {0: 2}, SYSTEM_CLOCK, 60, lambda _: None, TRADES)
+    )
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await asyncio.to_thread(lake_with, config, 1)
     head = await waiting
     assert head.rows == 6
-    assert sum(batch.num_rows for batch in lake_rows(config, head.snapshot_id)) == 6
+    assert sum(batch.num_rows for batch in lake_rows(config, head.snapshot_id, TRADES)) == 6
 
 
 async def test_a_lake_that_stays_behind(config):
     lake_with(config, 0)
     with pytest.raises(NotReachedError, match=r"up to 0:5 in 0\.1 s; it holds 0:1"):
-        await wait_for_lake(config, {0: 5}, SYSTEM_CLOCK, 0.1, lambda _: None)
+        await wait_for_lake(config, {0: 5}, SYSTEM_CLOCK, 0.1, lambda _: None, TRADES)
 
 
 def test_a_lake_without_a_snapshot_has_no_rows(config):
-    assert list(lake_rows(config, None)) == []
+    assert list(lake_rows(config, None, TRADES)) == []
 
 
 @pytest.mark.parametrize(

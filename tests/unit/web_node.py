@@ -9,6 +9,7 @@ from lake_rows import NOON_NS, record, table_of
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.events import GapFilled, GapOpened, Late
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
@@ -45,7 +46,7 @@ def records(partition, start, end):
 async def node(folder):
     """A hybrid query over both parts, ready."""
     config = LakeConfig(f"sqlite:///{folder}/catalog.db", f"{folder}/warehouse")
-    lake = Lake(config)
+    lake = Lake(config, stream=TRADES)
     lake.ensure()
     for partition in (0, 1):
         lake.append(
@@ -71,8 +72,8 @@ async def node(folder):
         gaps.apply(event, 0, position)
     gaps.cover({0: RECORDS, 1: RECORDS})
     engine = Engine(EngineConfig(allowed=(f"{folder}/warehouse",)))
-    view = LakeView(lambda: Lake(config))
-    query = HybridQuery(tail, view, engine, gaps, clock=SYSTEM_CLOCK, partitions=2)
+    view = LakeView(lambda: Lake(config, stream=TRADES))
+    query = HybridQuery(tail, view, engine, gaps, clock=SYSTEM_CLOCK, stream=TRADES, partitions=2)
     await query.refresh()
     return query
 

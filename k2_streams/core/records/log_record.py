@@ -1,19 +1,13 @@
 """What a record of a log is: one Arrow IPC batch of accepted rows, compressed with lz4.
 
 A record is written by a task in its checkpoint's transaction and read by every sink and tail. Its
-place in the log (`log_partition`, `log_offset`, `log_row`) is known only to the reader, and what
-follows from other columns is computed there: `message_id`, `exchange_time`.
+place in the log (`log_partition`, `log_offset`, `log_row`) is known only to the reader, which makes
+rows of the table of it (`core.records.expand`).
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from k2_streams.core.records.identity import BY_TRADE_ID, SEPARATOR, escaped_column
-from k2_streams.core.records.schema import MICROS
-from k2_streams.core.records.stream import TRADES, Stream
 
 #: 2 since rows may correct others: who cannot read that must not pass over it.
 VERSION = b"2"
@@ -90,99 +84,3 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
         )
     except (pa.ArrowInvalid, KeyError, StopIteration) as error:
         raise LogFormatError(f"log {log_partition}:{log_offset}: {error}") from error
-
-
-def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
-    """`EXCHANGE|SYMBOL|SESSION|` then `t:<trade_id>`, else `s:<sequence>`, else the raw position.
-
-    Made from the data, never at random: the same trade has the same id whenever it is read again.
-    A correction that repeats the id of the trade it changes is not that trade: its id is not used.
-    Names and ids are escaped (`core.records.identity`), so that no two messages share an id.
-    """
-
-    def text(name: str) -> pa.Array:
-        return rows.column(name).cast(pa.string())
-
-    tail = pa.nulls(rows.num_rows, pa.string())
-    if "trade_id" in rows.schema.names:
-        trade_id = rows.column("trade_id")
-        if _corrects(rows):
-            repeats = pc.equal(trade_id, rows.column("ref_trade_id")).fill_null(fill_value=False)
-            trade_id = pc.if_else(repeats, pa.scalar(None, pa.string()), trade_id)
-        tail = pc.binary_join_element_wise(BY_TRADE_ID, escaped_column(trade_id), "")
-    if tail.null_count:
-        by_sequence = pc.binary_join_element_wise("s:", text("sequence"), "")
-        tail = pc.coalesce(tail, by_sequence)
-    if tail.null_count:
-        by_position = pc.binary_join_element_wise(
-            f"p:{source_partition}", text("source_offset"), text("source_index"), ":"
-        )
-        tail = pc.coalesce(tail, by_position)
-    return pc.binary_join_element_wise(*_names(rows), _escaped(rows, "session"), tail, SEPARATOR)
-
-
-def ref_message_ids(rows: pa.RecordBatch) -> pa.Array:
-    """The `message_id` of the trade that a row changes; null of a row that changes none.
-
-    A trade is referred to by its id, in the session that the row names, else in the row's own.
-    """
-    if not _corrects(rows):
-        return pa.nulls(rows.num_rows, pa.string())
-    ref = escaped_column(rows.column("ref_trade_id"))
-    tail = pc.binary_join_element_wise(BY_TRADE_ID, ref, "")
-    session = pc.coalesce(_escaped(rows, "ref_session"), _escaped(rows, "session"))
-    return pc.binary_join_element_wise(*_names(rows), session, tail, SEPARATOR)
-
-
-def _names(rows: pa.RecordBatch) -> list[pa.Array]:
-    return [_escaped(rows, name) for name in ("exchange", "symbol")]
-
-
-def _escaped(rows: pa.RecordBatch, name: str) -> pa.Array:
-    return escaped_column(rows.column(name)).cast(pa.string())
-
-
-def _corrects(rows: pa.RecordBatch) -> bool:
-    """Whether a row changes another."""
-    if "ref_trade_id" not in rows.schema.names:
-        return False
-    return bool(rows.column("ref_trade_id").null_count < rows.num_rows)
-
-
-def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of a record in the columns of a log today; those an earlier version lacked are null."""
-    schema = stream.log_schema
-    if rows.schema.names == schema.names:
-        return rows.replace_schema_metadata(None)
-    there = set(rows.schema.names)
-    columns = [
-        rows.column(field.name) if field.name in there else pa.nulls(rows.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def expand(
-    batch: LogBatch, mask: pa.Array | None = None, stream: Stream = TRADES
-) -> pa.RecordBatch:
-    """Rows in the table's columns; with a boolean `mask`, only those where it is true."""
-    rows = in_log_columns(stream, batch.rows)
-    log_row = pa.array(np.arange(rows.num_rows, dtype=np.int32))
-    if mask is not None:
-        rows, log_row = rows.filter(mask), log_row.filter(mask)
-    count = rows.num_rows
-    derived = {
-        "message_id": message_ids(rows, batch.source_partition),
-        "ref_message_id": ref_message_ids(rows),
-        "exchange_time": pc.divide(rows.column("exchange_time_ns"), 1000).cast(MICROS),
-        "source_partition": pa.repeat(pa.scalar(batch.source_partition, pa.int32()), count),
-        "log_partition": pa.repeat(pa.scalar(batch.log_partition, pa.int32()), count),
-        "log_offset": pa.repeat(pa.scalar(batch.log_offset, pa.int64()), count),
-        "log_row": log_row,
-        "accepted_time": pa.repeat(pa.scalar(batch.accepted_time_us, MICROS), count),
-    }
-    columns = [
-        derived[field.name] if field.name in derived else rows.column(field.name).cast(field.type)
-        for field in stream.table_schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=stream.table_schema)

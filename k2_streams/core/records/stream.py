@@ -1,97 +1,217 @@
-"""A stream: one kind of market data on its way from its raw topic to its table.
+"""A stream: anything with a log. Accepted trades and quotes are streams, and so is each output.
 
-A topology is the same machinery over one of these. What is the same for every stream (sequence,
-transaction, sink, tail, query) reads the description; nothing else tells trades from quotes.
+Sink, tail and query read this description and know nothing else of what the rows mean. What belongs
+to a raw topic (its feeds' rows, dead letters, events) is `core.records.source.RawInput`.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from k2_streams.core.records import schema
+from k2_streams.core.records.columns import unsupported
+from k2_streams.core.records.derived import (
+    Derivation,
+    exchange_times,
+    message_ids,
+    ref_message_ids,
+)
+
+#: Where a row lies, and when its checkpoint was accepted: columns of every table, known only to
+#: the reader of a record (`log_*`) or stored once per record.
+POSITION = (
+    pa.field("source_partition", pa.int32(), nullable=False),
+    pa.field("log_partition", pa.int32(), nullable=False),
+    pa.field("log_offset", pa.int64(), nullable=False),
+    pa.field("log_row", pa.int32(), nullable=False),
+    pa.field("accepted_time", schema.MICROS, nullable=False),
+)
+POSITION_NAMES = tuple(column.name for column in POSITION)
+
+_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+_KEY_TYPES = (pa.string(), pa.int32(), pa.int64())
+
+
+class StreamError(ValueError):
+    """A stream whose log could not be stored or queried; the text says what to change."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """What tells one kind of data from another.
+    """Anything with a log `k2.<name>`, an Iceberg table `<name>` and the path `/v1/<name>`.
 
     Attributes:
-        name: of the log `k2.<name>`, the Iceberg table of that name and the path `/v1/<name>`.
-        app_id: of a worker that is not told another one.
-        web_port: the same.
-        events: the topic of what the sequencer finds.
-        dead_letter: the topic of what cannot be used.
-        levels: the topic of changes of the level of degradation.
-        row_schema: what a feed's decoder gives.
-        log_schema: what a record of the log holds.
-        table_schema: what the table and every answer show, in this order.
-        last: columns that `/v1/symbols` shows of a symbol's newest row, as `last_<column>`.
-        folder: stem of the folder of a worker's own state, below the data directory.
+        name: see above.
+        log_schema: the columns of a record of the log.
+        table_schema: the columns of the table and of every answer, in this order: columns of the
+            log (dictionaries as plain text), derived ones and those of `POSITION`.
+        time: the column of event time, in nanoseconds since 1970 UTC; never null.
+        key: the columns that name what a row is about, from the widest to the narrowest. They are
+            what an answer selects by. Text or integers, never null.
+        partition: the column of the table by whose day (UTC) the table is partitioned.
+        sort: the columns by which the rows of a data file are sorted.
+        derived: of the table's columns those that are computed from the log's, and how.
+        last: columns that a key shows of its newest row, as `last_<column>`.
+        identity: columns that a key shows of its newest row under their own names.
         added: columns that a table made by an earlier version lacks, in the order they were added;
             the last of `table_schema`, and nullable.
+        is_corrected: whether rows may refer to rows that they correct (`core.query.corrections`).
+        is_enriched: whether a query computes notional and tick where a row lacks them.
     """
 
     name: str
-    app_id: str
-    web_port: int
-    events: str
-    dead_letter: str
-    levels: str
-    row_schema: pa.Schema
     log_schema: pa.Schema
     table_schema: pa.Schema
-    last: tuple[str, ...]
-    folder: str = "worker"
+    time: str
+    key: tuple[str, ...]
+    partition: str = "accepted_time"
+    sort: tuple[str, ...] = ()
+    derived: Mapping[str, Derivation] = field(default_factory=dict)
+    last: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-
-    @property
-    def is_corrected(self) -> bool:
-        """Whether rows may refer to rows that they correct."""
-        return "ref_message_id" in self.table_schema.names
-
-    @property
-    def raw(self) -> str:
-        """The topic of what venues send."""
-        return f"{self.log}.raw"
+    is_corrected: bool = False
+    is_enriched: bool = False
 
     @property
     def log(self) -> str:
-        """The topic of what was accepted, and the table's name."""
+        """The topic of its rows."""
         return f"k2.{self.name}"
 
     @property
-    def deferred(self) -> str:
-        """The topic of what was put off under load."""
-        return f"{self.log}.deferred"
+    def order(self) -> tuple[str, ...]:
+        """The order of every answer; it ends at the row's place in the log, so it is total."""
+        return (self.time, "log_partition", "log_offset", "log_row")
+
+    @classmethod
+    def of_output(
+        cls,
+        name: str,
+        schema: pa.Schema,
+        *,
+        key: tuple[str, ...],
+        time: str,
+        last: tuple[str, ...] = (),
+        partition: str = "accepted_time",
+    ) -> "Stream":
+        """The stream of rows that an agent emits.
+
+        The table has the given columns, then those of `POSITION`.
+
+        Args:
+            name: lower-case letters, digits, `_` and `-`.
+            schema: of the emitted rows; lists, structs and maps to any depth.
+            key: as in the class.
+            time: as in the class.
+            last: as in the class.
+            partition: a timestamp column of the schema, where the accepted time does not do.
+
+        Raises:
+            StreamError: a column cannot be stored, or time, key or partition do not fit the schema.
+        """
+        stream = cls(
+            name=name,
+            log_schema=schema.remove_metadata(),
+            table_schema=pa.schema(
+                [*(column.with_type(_plain(column.type)) for column in schema), *POSITION]
+            ),
+            time=time,
+            key=key,
+            partition=partition,
+            sort=(*reversed(key), time),
+            last=last,
+        )
+        problems = [*_problems(stream)]
+        if problems:
+            raise StreamError(f"output {name}: {'; '.join(problems)}")
+        return stream
+
+
+def _problems(stream: Stream) -> "list[str]":
+    """What of an output's description cannot work."""
+    found: list[str] = []
+    if not _NAME.fullmatch(stream.name):
+        found.append("name must be 1 to 64 characters of a-z, 0-9, _ and -")
+    names = stream.log_schema.names
+    if len(set(names)) < len(names):
+        found.append("a column name occurs twice")
+    taken = sorted(set(names) & set(POSITION_NAMES))
+    if taken:
+        found.append(f"rename {', '.join(taken)}: the table has columns of these names")
+    for column in stream.log_schema:
+        why = unsupported(column)
+        if why is not None:
+            found.append(why)
+    if not found:
+        found += _of_columns(stream)
+    return found
+
+
+def _of_columns(stream: Stream) -> list[str]:
+    found: list[str] = []
+
+    def check(role: str, name: str, kinds: tuple[pa.DataType, ...], expected: str) -> None:
+        if name not in stream.table_schema.names:
+            found.append(f"{role} names {name}, which is no column")
+            return
+        column = stream.table_schema.field(name)
+        if column.type not in kinds or column.nullable:
+            may = " or null" if column.nullable else ""
+            found.append(f"{role} column {name} must be {expected}, found {column.type}{may}")
+
+    check("time", stream.time, (pa.int64(),), "int64 (nanoseconds) and not nullable")
+    for name in stream.key:
+        check("key", name, _KEY_TYPES, "text, int32 or int64 and not nullable")
+    if not stream.key:
+        found.append("key must name at least one column")
+    check("partition", stream.partition, (schema.MICROS,), f"{schema.MICROS} and not nullable")
+    found += [
+        f"last names {name}, which is no column"
+        for name in stream.last
+        if name not in stream.log_schema.names
+    ]
+    return found
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of a column of the table: what is a dictionary in the log is plain there."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 TRADES = Stream(
     name="trades",
-    app_id="k2",
-    web_port=6066,
-    events="k2.sequence-events",
-    dead_letter="k2.dead-letter",
-    levels="k2.levels",
-    row_schema=schema.ROWS,
     log_schema=schema.LOG,
     table_schema=schema.TRADES,
+    time="exchange_time_ns",
+    key=("exchange", "symbol"),
+    partition="exchange_time",
+    sort=("symbol", "exchange_time_ns"),
+    derived={
+        "message_id": message_ids,
+        "ref_message_id": ref_message_ids,
+        "exchange_time": exchange_times,
+    },
     last=("price", "quantity"),
+    identity=("session", "sequence"),
     added=("action", "ref_message_id"),
+    is_corrected=True,
+    is_enriched=True,
 )
 
 QUOTES = Stream(
     name="quotes",
-    app_id="k2-quotes",
-    web_port=6166,
-    events="k2.quotes.sequence-events",
-    dead_letter="k2.quotes.dead-letter",
-    levels="k2.quotes.levels",
-    row_schema=schema.QUOTE_ROWS,
     log_schema=schema.QUOTE_LOG,
     table_schema=schema.QUOTES,
+    time="exchange_time_ns",
+    key=("exchange", "symbol"),
+    partition="exchange_time",
+    sort=("symbol", "exchange_time_ns"),
+    derived={"message_id": message_ids, "exchange_time": exchange_times},
     last=("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
-    folder="quotes-worker",
+    identity=("session", "sequence"),
 )
 
-#: All of them, by name.
+#: Those of market data, by name.
 STREAMS = {stream.name: stream for stream in (TRADES, QUOTES)}

@@ -1,7 +1,6 @@
 """The tail's rows of a selection, in the table's columns; other rows are not touched."""
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +10,9 @@ import pyarrow.compute as pc
 
 from k2_streams.core.enrich.ticks import has_tick
 from k2_streams.core.query.corrections import CANCEL, Superseded
-from k2_streams.core.records.log_record import (
-    LogBatch,
-    in_log_columns,
-    message_ids,
-    ref_message_ids,
-)
-from k2_streams.core.records.schema import MICROS, TRADES
+from k2_streams.core.records.expand import expand
+from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.selection import ORDER, REPORTED, Selection, View
 from k2_streams.query.tail.store import TailBatch
@@ -225,58 +220,14 @@ def _expand(stream: Stream, hits: list[_Hit]) -> pa.Table:
         size_bytes += hit.size_bytes
         same = not group or hit.batch.source_partition == group[0].batch.source_partition
         if group and not (same and rows <= _MAX_EXPAND_ROWS and size_bytes <= _MAX_EXPAND_BYTES):
-            tables.append(_expand_group(stream, group))
+            tables.append(_expanded(stream, group))
             group, rows, size_bytes = [], len(hit.rows), hit.size_bytes
         group.append(hit)
     if group:
-        tables.append(_expand_group(stream, group))
+        tables.append(_expanded(stream, group))
     return pa.concat_tables(tables) if tables else stream.table_schema.empty_table()
 
 
-def _expand_group(stream: Stream, hits: list[_Hit]) -> pa.Table:
-    """Rows of one source partition."""
-    counts = [len(hit.rows) for hit in hits]
-    sizes = [hit.batch.rows.num_rows for hit in hits]
-    starts = np.cumsum(sizes) - sizes
-    places = np.concatenate([hit.rows for hit in hits]) + np.repeat(starts, counts)
-    # One look-up over all batches: a look-up in each costs four times as much.
-    table = pa.Table.from_batches([in_log_columns(stream, hit.batch.rows) for hit in hits])
-    plain = _plain(stream)
-    taken = table.take(pa.array(places)).cast(plain)
-    rows = pa.RecordBatch.from_arrays([_joined(column) for column in taken.columns], schema=plain)
-
-    def repeated(values: list[int], kind: npt.DTypeLike) -> npt.NDArray[np.int64]:
-        return np.repeat(np.array(values, dtype=kind), counts)
-
-    source = hits[0].batch.source_partition
-    derived = {
-        "message_id": message_ids(rows, source),
-        "ref_message_id": ref_message_ids(rows),
-        "exchange_time": pc.divide(rows.column("exchange_time_ns"), 1000).cast(MICROS),
-        "source_partition": np.full(rows.num_rows, source, np.int32),
-        "log_partition": repeated([hit.batch.log_partition for hit in hits], np.int32),
-        "log_offset": repeated([hit.batch.log_offset for hit in hits], np.int64),
-        "log_row": np.concatenate([hit.rows for hit in hits]).astype(np.int32),
-        "accepted_time": repeated([hit.batch.accepted_time_us for hit in hits], np.int64),
-    }
-    columns = [
-        pa.array(derived[field.name], type=None).cast(field.type)
-        if field.name in derived
-        else rows.column(field.name)
-        for field in stream.table_schema
-    ]
-    return pa.Table.from_arrays(columns, schema=stream.table_schema)
-
-
-@lru_cache
-def _plain(stream: Stream) -> pa.Schema:
-    """The log's columns, text as text."""
-    return pa.schema(
-        field.with_type(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-        for field in stream.log_schema
-    )
-
-
-def _joined(column: pa.ChunkedArray) -> pa.Array:
-    joined = column.combine_chunks()
-    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+def _expanded(stream: Stream, hits: list[_Hit]) -> pa.Table:
+    rows = expand(stream, [hit.batch for hit in hits], [hit.rows for hit in hits])
+    return rows.cast(stream.table_schema)

@@ -30,7 +30,7 @@ from k2_streams.core.load.degradation import (
     reason,
     step,
 )
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher
@@ -76,7 +76,7 @@ class LoadMonitor:
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         settings: Settings,
         owner: Ownership,
         overload: Overload,
@@ -90,7 +90,7 @@ class LoadMonitor:
     ) -> None:
         self.memory = Memory(settings.overload.memory_limit_bytes)
         self.signals = Signals()
-        self._stream = stream
+        self._source = source
         self._settings = settings
         self._policy = settings.overload.policy
         self._owner = owner
@@ -104,7 +104,7 @@ class LoadMonitor:
         self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
         soft = self._policy.triggers[Level.SOFT].lag_records or 0
         self._lag_clock = LagClock(LAG_FLOOR * soft)
-        self._ends = _Ends(settings.kafka, stream.raw)
+        self._ends = _Ends(settings.kafka, source.raw)
         self._publisher = Publisher(settings.kafka)
         self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
         self._trimmed_s = 0.0
@@ -217,7 +217,7 @@ class LoadMonitor:
             change = self._unpublished[0]
             try:
                 await self._publisher.publish(
-                    self._stream.levels, change.worker.encode(), level_changes.encode(change)
+                    self._source.levels, change.worker.encode(), level_changes.encode(change)
                 )
             except NotPublishedError as error:
                 log.warning("level change not published yet", error=str(error))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
@@ -32,7 +33,7 @@ class Node:
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         settings: Settings,
         topic: TopicInfo,
         metrics: Metrics,
@@ -44,6 +45,7 @@ class Node:
         hold_source: Callable[[bool], None],
         notional: Notional,
     ) -> None:
+        stream = source.stream
         self._lag_records = 0
         self._level = Level.NORMAL.name
         spill = Spill(settings.worker_dir / "tail")
@@ -93,7 +95,7 @@ class Node:
             partitions=settings.partitions,
         )
         self.reader = TailReader(
-            stream,
+            source,
             settings.kafka,
             settings.partitions,
             self.tail,

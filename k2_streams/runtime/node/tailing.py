@@ -14,7 +14,7 @@ import structlog
 from k2_streams.clock import Clock
 from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
@@ -57,7 +57,7 @@ class TailReader:
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         kafka: KafkaConfig,
         partitions: int,
         tail: Tail,
@@ -73,7 +73,7 @@ class TailReader:
         self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
         self.started = asyncio.Event()
-        self._stream = stream
+        self._source = source
         self._kafka = kafka
         self._partitions = range(partitions)
         self._tail = tail
@@ -116,7 +116,7 @@ class TailReader:
             await asyncio.sleep(RESTART_AFTER_S)
 
     async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:
-        ats = [(self._stream.log, partition) for partition in self._partitions]
+        ats = [(self._source.stream.log, partition) for partition in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             ends = await reader.end_offsets(ats)
             held = self._tail.view().partitions
@@ -162,7 +162,7 @@ class TailReader:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
         now_s = self._clock.monotonic()
         for partition in self._partitions:
-            stable, end = reader.stable_and_end(self._stream.log, partition)
+            stable, end = reader.stable_and_end(self._source.stream.log, partition)
             at, since_s = self._stable.get(partition, (-1, now_s))
             if stable != at or stable >= end:
                 self._stable[partition] = (stable, now_s)
@@ -186,7 +186,7 @@ class TailReader:
             self._metrics.freshness_seconds.observe(max(age_s, 0.0))
 
     async def _events(self) -> None:
-        topics = (self._stream.events, self._stream.dead_letter)
+        topics = (self._source.events, self._source.dead_letter)
         ats = [(topic, partition) for topic in topics for partition in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             begins = await reader.begin_offsets(ats)
@@ -198,7 +198,7 @@ class TailReader:
 
     async def _poll_events(self, reader: LogReader) -> None:
         for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
-            if chunk.topic == self._stream.dead_letter:
+            if chunk.topic == self._source.dead_letter:
                 self.dead_letters.read(chunk.partition, len(chunk.records))
             else:
                 self._fold(chunk)

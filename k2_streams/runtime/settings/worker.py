@@ -9,7 +9,7 @@ from pathlib import Path
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.load.tail_quota import DiskBound
-from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.source import TRADES_INPUT, RawInput
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.failpoints import Entry
@@ -150,7 +150,9 @@ def _overload(env: Environment) -> OverloadSettings:
     )
 
 
-def from_environment(values: Mapping[str, str] | None = None, stream: Stream = TRADES) -> Settings:
+def from_environment(
+    values: Mapping[str, str] | None = None, source: RawInput = TRADES_INPUT
+) -> Settings:
     """All settings, checked; some have a default of each stream's own.
 
     Raises:
@@ -171,14 +173,14 @@ def from_environment(values: Mapping[str, str] | None = None, stream: Stream = T
     settings = Settings(
         kafka=kafka_settings.read(env),
         lake=lake_settings.read(env, data_dir),
-        app_id=env.text("K2_APP_ID") or stream.app_id,
+        app_id=env.text("K2_APP_ID") or source.app_id,
         worker_id=worker_id,
         data_dir=data_dir,
-        folder=stream.folder,
+        folder=source.folder,
         partitions=env.whole("K2_PARTITIONS", 4, 1, 1_000),
         replication=env.whole("K2_REPLICATION", 1, 1, 9),
         web_host=web_host,
-        web_port=env.whole("K2_WEB_PORT", stream.web_port, 1, _LAST_PORT) + worker_id,
+        web_port=env.whole("K2_WEB_PORT", source.web_port, 1, _LAST_PORT) + worker_id,
         api_keys=keys,
         rate_limit_per_s=env.whole("K2_RATE_LIMIT", 60, 1, 1_000_000),
         check_partition=env.parsed(

@@ -8,7 +8,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.records.record_failures import RecordFailures
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling
@@ -24,7 +24,7 @@ from k2_streams.state.rocks import ROCKS_DISK, Disk
 class TaskContext:
     """What all tasks of a worker share."""
 
-    stream: Stream
+    source: RawInput
     feeds: Feeds
     settings: Settings
     kafka: KafkaConfig

@@ -13,7 +13,7 @@ from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.events import Event
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.transactions import Header, Output
 
 #: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.
@@ -55,7 +55,7 @@ BEGINNING = Standing(0, (), 0, 0)
 class Epoch:
     """Grows while records are processed; sealed once, by a checkpoint."""
 
-    stream: Stream
+    source: RawInput
     position: int  # the next source offset
     standing: Standing | None = None  # None: no record was worked
     start: int = field(init=False)  # the position at its beginning
@@ -135,18 +135,18 @@ class Epoch:
             (HEADER_HELD, b"%d" % held),
         )
         values = self._log(partition, accepted_time_us)
-        outputs = [Output(self.stream.log, None, value) for value in values[:-1]]
-        outputs.append(Output(self.stream.log, None, values[-1], headers))
+        outputs = [Output(self.source.stream.log, None, value) for value in values[:-1]]
+        outputs.append(Output(self.source.stream.log, None, values[-1], headers))
         for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
-            outputs.append(Output(self.stream.events, event.scope.encode(), events.encode(stamped)))
+            outputs.append(Output(self.source.events, event.scope.encode(), events.encode(stamped)))
         return outputs
 
     def _log(self, partition: int, accepted_time_us: int) -> list[bytes]:
         if self.rows:
             merged = pa.concat_batches(self.rows)
         else:
-            merged = pa.RecordBatch.from_pylist([], schema=self.stream.log_schema)
+            merged = pa.RecordBatch.from_pylist([], schema=self.source.stream.log_schema)
         values: list[bytes] = []
         parts = [
             merged.slice(start, ROWS_PER_RECORD)
@@ -165,7 +165,7 @@ class Epoch:
 
 def dead_letter(
     *,
-    stream: Stream,
+    source: RawInput,
     partition: int,
     offset: int,
     key: bytes | None,
@@ -181,14 +181,14 @@ def dead_letter(
         *headers,
         *_blame(reason, field_name or ""),
         ("k2.detail", detail.encode(errors="replace")[:512]),
-        *_place(stream.raw, partition),
+        *_place(source.raw, partition),
         ("k2.offset", b"%d" % offset),
         _append_time(timestamp_ms),
     )
     if key is None and value is None:
         # Kafka has records of neither, its clients refuse to send one.
-        return Output(stream.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
-    return Output(stream.dead_letter, key, value, why)
+        return Output(source.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
+    return Output(source.dead_letter, key, value, why)
 
 
 @lru_cache(maxsize=REMEMBERED_HEADERS)

@@ -22,7 +22,7 @@ async def checked_offsets(
         FencedError: someone else took the partition over, and commits.
     """
     raw, partitions = context.raw, context.settings.partitions
-    names = (raw.name, context.stream.log, context.deferred.name, context.changelog.name)
+    names = (raw.name, context.source.stream.log, context.deferred.name, context.changelog.name)
     at, out, late, changelog = ((topic, partition) for topic in names)
     async with LogReader(context.kafka) as reader:
         begins = await reader.begin_offsets([at, late])
@@ -83,7 +83,7 @@ async def dead_letters_so_far(context: TaskContext, partition: int, position: Po
     """
     if position.dead_letters is not None:
         return position.dead_letters
-    at = (context.stream.dead_letter, partition)
+    at = (context.source.dead_letter, partition)
     async with LogReader(context.kafka) as reader:
         begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
         reader.assign({at: begin})

@@ -22,7 +22,7 @@ from k2_streams.core.enrich.ticks import Ticks
 from k2_streams.core.lines.batch import Copies
 from k2_streams.core.lines.stats import LineKey, LineStats
 from k2_streams.core.records.schema import MICROS
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.batch import Batch as Messages
 from k2_streams.core.sequence.batch import BatchStep, Ruled, step_batch
@@ -92,7 +92,7 @@ class Sequencer:
 
     def __init__(
         self,
-        stream: Stream,
+        source: RawInput,
         feeds: Feeds,
         partition: int,
         partitions: int,
@@ -104,7 +104,7 @@ class Sequencer:
         enriches: Callable[[], bool] = lambda: True,
         notional: Notional = of_ones,
     ) -> None:
-        self._stream = stream
+        self._source = source
         self._partition = partition
         self._table = table
         self._ids = ids
@@ -118,8 +118,8 @@ class Sequencer:
         self._ticks = Ticks()
         self._decoding = Decoding(
             feeds,
-            stream.row_schema,
-            stream.raw,
+            source.row_schema,
+            source.raw,
             partition,
             partitions,
             check_partition=judging.check_partition,
@@ -205,7 +205,7 @@ class Sequencer:
         except Exception as error:
             self._ticks.forget()  # it may have seen rows that never come
             offsets = [record.offset for record in records]
-            place = (self._stream.raw, self._partition)
+            place = (self._source.raw, self._partition)
             raise ProcessingError.of(error, *place, offsets, feed) from error
         return change
 
@@ -219,7 +219,7 @@ class Sequencer:
     def _unread(self, record: Record, error: ProcessingError) -> _Change:
         """A record of which nothing can be processed."""
         _, now_ms = self._times([record])
-        epoch = Epoch(self._stream, 0, records=1)
+        epoch = Epoch(self._source, 0, records=1)
         epoch.feeds[error.feed or OTHER_FEEDS] += 1
         self._add_dead_letters([record], [_processing_error(error)], now_ms, epoch)
         return _Change(epoch, None, [], frozenset(), NewIds(self._ids), int(now_ms[-1]))
@@ -239,7 +239,7 @@ class Sequencer:
         members = np.flatnonzero(known & ((kind == Kind.TRADE) | (decoded.sequence >= 0)))
         verdicts = np.full(len(records), -1, np.int8)
         sessions = np.zeros(len(records), np.int32)
-        epoch = Epoch(self._stream, 0, records=len(records), feeds=batch.counts)
+        epoch = Epoch(self._source, 0, records=len(records), feeds=batch.counts)
         epoch.controls = _controls(batch, kind)
         epoch.unknown = batch.unknown
         epoch.excess_lines = named.excess
@@ -331,7 +331,7 @@ class Sequencer:
         }
         columns = dict(zip(rows.schema.names, rows.columns, strict=True)) | derived
         columns |= self._enriched(rows, derived["late"])
-        log = self._stream.log_schema
+        log = self._source.stream.log_schema
         epoch.rows.append(
             pa.RecordBatch.from_arrays(
                 [
@@ -347,7 +347,7 @@ class Sequencer:
 
     def _enriched(self, rows: pa.RecordBatch, late: pa.Array) -> dict[str, pa.Array]:
         """What a worker under load leaves out: a query computes it then, by the same function."""
-        if "notional" not in self._stream.log_schema.names:
+        if not self._source.stream.is_enriched:
             return {}
         if not self._enriches():
             self._ticks.forget()
@@ -362,7 +362,7 @@ class Sequencer:
             epoch.reasons[entry.reason] += 1
             epoch.dead_letters.append(
                 dead_letter(
-                    stream=self._stream,
+                    source=self._source,
                     partition=self._partition,
                     offset=record.offset,
                     key=record.key,

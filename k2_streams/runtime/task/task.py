@@ -216,7 +216,7 @@ class Task:
             on_done=self._wake.set,
         )
         self._sequencer = Sequencer(
-            context.stream,
+            context.source,
             context.feeds,
             self.partition,
             settings.partitions,
@@ -235,7 +235,7 @@ class Task:
             notional=context.notional,
         )
         self._isolation = Isolation(self._sequencer, context.failures[self.partition])
-        self._epoch = Epoch(context.stream, offset)
+        self._epoch = Epoch(context.source, offset)
         self._idle = IdleTime(context.clock, position.append_time_ms)
         self._next = offset
         log.info(
@@ -252,8 +252,8 @@ class Task:
 
     def _places(self) -> list[tuple[str, int]]:
         """All that this task, and nobody else, writes to."""
-        stream, context = self._context.stream, self._context
-        topics = (stream.log, stream.events, stream.dead_letter)
+        source, context = self._context.source, self._context
+        topics = (source.stream.log, source.events, source.dead_letter)
         own = (context.deferred.name, context.changelog.name, context.ids_changelog.name)
         return [(topic, self.partition) for topic in (*topics, *own)]
 
@@ -506,7 +506,7 @@ class Task:
     async def _checkpoint(self) -> None:
         """Commit the epoch; the next one grows meanwhile."""
         await self._commits.settled()
-        epoch, self._epoch = self._epoch, Epoch(self._context.stream, self._epoch.position)
+        epoch, self._epoch = self._epoch, Epoch(self._context.source, self._epoch.position)
         self._deferral.end(epoch)
         self._commits.begin(epoch)
         await self._deferral.rest()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from k2_streams.core.records.stream import STREAMS
+from k2_streams.core.records.source import INPUTS
 
 #: From the start of the process to answering queries, on a busy machine.
 READY_WITHIN_S = 90.0
@@ -84,7 +84,7 @@ class LocalWorker:
         self.port = port or free_port()
         self.url = f"http://{host}:{self.port}"
         self.directory = directory
-        self.log_file = directory / f"{STREAMS[topology].folder}-{worker_id}.log"
+        self.log_file = directory / f"{INPUTS[topology].folder}-{worker_id}.log"
         self._environment = {
             **os.environ,
             "K2_BOOTSTRAP": bootstrap,

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.offsets import end_offsets, group_offsets, open_transactions
@@ -31,7 +32,7 @@ from k2_streams.testing.oracle.sql import second_opinion
 SETTLED_WITHIN_S = 60.0
 
 
-async def deep_checks(settings: Settings, stream: Stream, truths: Sequence[Path]) -> list[Check]:
+async def deep_checks(settings: Settings, source: RawInput, truths: Sequence[Path]) -> list[Check]:
     """All of them.
 
     Raises:
@@ -40,20 +41,20 @@ async def deep_checks(settings: Settings, stream: Stream, truths: Sequence[Path]
     partitions = settings.partitions
     changelog = changelog_topic(settings.app_id, "sequence")
     checks = [
-        await _no_open_transaction(settings, stream, changelog),
-        await _no_lag(settings, stream),
+        await _no_open_transaction(settings, source, changelog),
+        await _no_lag(settings, source),
         *await recomputed(
             settings.kafka,
-            stream,
+            source,
             changelog,
             partitions,
             horizon_ms=settings.late_horizon_s * 1000,
             tolerance_ms=settings.conflict_tolerance_ms,
         ),
     ]
-    head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, stream)
+    head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, source.stream)
     checks += lake_checks
-    checks.append(await _as_the_vector_says(settings, stream, head))
+    checks.append(await _as_the_vector_says(settings, source.stream, head))
     checks += await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
     return checks
 
@@ -72,9 +73,9 @@ async def sql_checks(
     )
 
 
-async def _no_open_transaction(settings: Settings, stream: Stream, changelog: str) -> Check:
+async def _no_open_transaction(settings: Settings, source: RawInput, changelog: str) -> Check:
     """A committed reader must be able to read every topic to its end."""
-    topics = (stream.log, stream.events, stream.dead_letter, changelog)
+    topics = (source.stream.log, source.events, source.dead_letter, changelog)
     places = [(topic, p) for topic in topics for p in range(settings.partitions)]
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("log: partitions without an open transaction", len(places), 0)
@@ -89,9 +90,9 @@ async def _no_open_transaction(settings: Settings, stream: Stream, changelog: st
     return check
 
 
-async def _no_lag(settings: Settings, stream: Stream) -> Check:
+async def _no_lag(settings: Settings, source: RawInput) -> Check:
     """The group's offsets, which lag tools read, reach the raw log's end."""
-    places = [(stream.raw, partition) for partition in range(settings.partitions)]
+    places = [(source.raw, partition) for partition in range(settings.partitions)]
     ends = await end_offsets(settings.kafka, places)
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("group: offsets at the raw log's end", sum(ends.values()), 0)
@@ -174,7 +175,7 @@ async def _as_the_vector_says(settings: Settings, stream: Stream, head: Head) ->
 
 def _rows_by_partition(config: LakeConfig, stream: Stream, snapshot_id: int | None) -> Counter[int]:
     found: Counter[int] = Counter()
-    for batch in lake_rows(config, snapshot_id, ("log_partition",), stream):
+    for batch in lake_rows(config, snapshot_id, stream, ("log_partition",)):
         counted: pa.StructArray = pc.value_counts(batch.column("log_partition"))
         for one in counted.to_pylist():
             found[one["values"]] += one["counts"]

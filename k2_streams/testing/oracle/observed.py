@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from k2_streams.clock import Clock
-from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
 from k2_streams.kafka.topics import TopicAdmin
@@ -51,7 +51,7 @@ class HttpPlatform:
         api_key: str | None,
         clock: Clock,
         timeout_s: float,
-        stream: Stream = TRADES,
+        stream: Stream,
     ) -> None:
         self._path = f"/v1/{stream.name}"
         self._url = url.rstrip("/")
@@ -176,7 +176,7 @@ async def wait_for_lake(
     clock: Clock,
     timeout_s: float,
     tell: Callable[[int], None],
-    stream: Stream = TRADES,
+    stream: Stream,
 ) -> Head:
     """Wait until the lake holds at least these offsets of the stream's log; its head then.
 
@@ -211,8 +211,8 @@ async def wait_for_lake(
 def lake_rows(
     config: LakeConfig,
     snapshot_id: int | None,
+    stream: Stream,
     columns: Sequence[str] | None = None,
-    stream: Stream = TRADES,
 ) -> Iterator[pa.RecordBatch]:
     """All rows of a snapshot, read from its files by Arrow alone.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from k2_streams.core.records.partitioner import partition_of
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import Message, ScopeState, step
 from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
@@ -89,7 +89,7 @@ def _feed_of(record: Record) -> str:
 
 async def recomputed(
     config: KafkaConfig,
-    stream: Stream,
+    source: RawInput,
     changelog: str,
     partitions: int,
     *,
@@ -101,11 +101,11 @@ async def recomputed(
     Raises:
         NotReachedError: there is no such topic.
     """
-    feeds = with_plugged_in(stream.name, DECODERS[stream.name])
+    feeds = with_plugged_in(source.stream.name, DECODERS[source.stream.name])
     made = {
         n: _Partition(feeds, n, partitions, horizon_ms, tolerance_ms) for n in range(partitions)
     }
-    async for number, records in read_topic(config, stream.raw):
+    async for number, records in read_topic(config, source.raw):
         made[number].take(records)
     held: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}
     positions: dict[int, Position] = {}

@@ -1,0 +1,71 @@
+"""What belongs to a raw topic: where its records come from and what becomes of each of them.
+
+The rows that are accepted are a stream of their own (`stream`), as anything with a log is.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from k2_streams.core.records import schema
+from k2_streams.core.records.stream import QUOTES, TRADES, Stream
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawInput:
+    """A raw topic that feeds decode, and the stream of its accepted rows.
+
+    Attributes:
+        stream: of the accepted rows.
+        row_schema: what a feed's decoder gives.
+        app_id: of a worker that is not told another one.
+        web_port: the same.
+        events: the topic of what the sequencer finds.
+        dead_letter: the topic of records that could not be processed.
+        levels: the topic of changes of the degradation level.
+        folder: stem of the folder of a worker's own state, below the data directory.
+    """
+
+    stream: Stream
+    row_schema: pa.Schema
+    app_id: str
+    web_port: int
+    events: str
+    dead_letter: str
+    levels: str
+    folder: str = "worker"
+
+    @property
+    def raw(self) -> str:
+        """The topic of what venues send."""
+        return f"{self.stream.log}.raw"
+
+    @property
+    def deferred(self) -> str:
+        """The topic of records that were deferred under load."""
+        return f"{self.stream.log}.deferred"
+
+
+TRADES_INPUT = RawInput(
+    TRADES,
+    row_schema=schema.ROWS,
+    app_id="k2",
+    web_port=6066,
+    events="k2.sequence-events",
+    dead_letter="k2.dead-letter",
+    levels="k2.levels",
+)
+
+QUOTES_INPUT = RawInput(
+    QUOTES,
+    row_schema=schema.QUOTE_ROWS,
+    app_id="k2-quotes",
+    web_port=6166,
+    events="k2.quotes.sequence-events",
+    dead_letter="k2.quotes.dead-letter",
+    levels="k2.quotes.levels",
+    folder="quotes-worker",
+)
+
+#: All of them, by the name of their stream.
+INPUTS = {source.stream.name: source for source in (TRADES_INPUT, QUOTES_INPUT)}
