@@ -12,7 +12,7 @@ from pathlib import Path
 from mutants.harness import ROOT, Caught, caught
 from mutants.registry import MUTANTS
 
-TABLE = ROOT / "docs" / "mutants.md"
+TABLE = ROOT / "docs" / "contributing" / "mutants.md"
 HEAD = """# Mutants
 
 Builds in which one guarantee is broken on purpose, and the test that notices. Written by

@@ -29,7 +29,7 @@ def test_a_node_of_three_knows_the_others_and_acknowledges_two_copies():
 
 
 def test_a_coordinator_has_little_to_read_when_it_starts():
-    """A group's log that only grows takes a second to load; see docs/faults.md, "Kafka's own"."""
+    """A group's log that only grows takes a second to load: see docs/contributing/faults.md."""
     told = properties(server_properties(9092, 9093))
     for topic in ("offsets.topic", "transaction.state.log"):
         assert int(told[f"{topic}.segment.bytes"]) <= 1 << 20

@@ -1,4 +1,4 @@
-"""The example of `docs/feeds.md` is a feed that keeps what `fuzz_feed` asks, as it stands."""
+"""The example of the documentation is a feed that keeps what `fuzz_feed` asks, as it stands."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from venue_records import decode
 from k2_streams.feeds.decoding.decoded import Kind
 from k2_streams.feeds.feed import feeds_of
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "feeds.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "feeds.md"
 KEY = b"ACME:ABC"
 
 
