@@ -79,7 +79,7 @@ def run(records: int = 200_000) -> dict[str, float]:
     """So many records of each kind."""
     figures: dict[str, float] = {}
     with stage() as at:
-        settings = {"K2_COMMIT_EVERY_S": "2", **STAYS_NORMAL}
+        settings = {"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL}
         with at.worker(0, **settings) as worker:
             at_all = GOOD | BAD
             for place, (name, make) in enumerate(at_all.items()):

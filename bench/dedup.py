@@ -62,7 +62,10 @@ def run(messages: int = 2_000_000, runs: int = RUNS) -> dict[str, float]:
         with stage() as at:
             plain.append(once(at, messages, "--duplicates", "0.01"))
         with stage() as at:
-            settings = {"K2_DEDUP_IDS": str(expected), "K2_DEDUP_RATE": str(RATE)}
+            settings = {
+                "K2_DEDUP_EXPECTED_IDS": str(expected),
+                "K2_DEDUP_FALSE_POSITIVE_RATE": str(RATE),
+            }
             arguments = ("--ids", "--duplicates", "0.01")
             with_ids.append(
                 once(

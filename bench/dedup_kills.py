@@ -40,7 +40,11 @@ def run(messages: int = 10_000_000, kills: int = 20, seed: int = 1) -> dict[str,
     """Recovery from the kill to ready again, and the verifier's exit code (0: no difference)."""
     rng, recovery = random.Random(seed), []
     # What is put off is not what is measured here: `overload_kills` kills in deferral.
-    settings = {**STAYS_NORMAL, "K2_COMMIT_EVERY_S": "2", "K2_DEDUP_IDS": str(BUCKETS * messages)}
+    settings = {
+        **STAYS_NORMAL,
+        "K2_LAKE_COMMIT_INTERVAL_S": "2",
+        "K2_DEDUP_EXPECTED_IDS": str(BUCKETS * messages),
+    }
     with stage() as at:
         worker = at.worker(0, **settings).start().wait_ready()
         truth = at.directory / "truth.jsonl.gz"

@@ -21,7 +21,7 @@ def run(kills: int = 30, rate: int = 5_000, seed: int = 1) -> dict[str, float]:
     """Recovery from the kill to ready again, and the verifier's exit code (0: no difference)."""
     rng, recovery = random.Random(seed), []
     with stage() as at:
-        worker = at.worker(K2_COMMIT_EVERY_S="1").start().wait_ready()
+        worker = at.worker(K2_LAKE_COMMIT_INTERVAL_S="1").start().wait_ready()
         truth = at.directory / "truth.jsonl.gz"
         producer = at.spawn_produce(truth, "--rate", str(rate), "--seed", str(seed), *FAULTS)
         with Asking(ASKED, [worker]) as answers:

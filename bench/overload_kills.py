@@ -30,7 +30,7 @@ def run(
         tiers_file, truth = at.directory / "tiers.csv", at.directory / "truth.jsonl.gz"
         load.tiers.write(tiers_file, [f"SIM:{name}" for name in load.names()])
         settings = load.settings(tiers_file)
-        worker = at.worker(0, **settings, K2_COOL_DOWN_S="5", K2_COMMIT_EVERY_S="2")
+        worker = at.worker(0, **settings, K2_COOL_DOWN_S="5", K2_LAKE_COMMIT_INTERVAL_S="2")
         worker.start().wait_ready()
         producer = at.spawn_produce(truth, *load.arguments(tiers_file), **settings)
         killer = Killer(worker, kills, seconds + load.drain_s, random.Random(seed))

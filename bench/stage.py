@@ -24,8 +24,8 @@ K2 = [sys.executable, "-m", "k2_streams.cli.main"]
 
 #: A backlog that is there on purpose would be put off: these triggers are not reached by it.
 STAYS_NORMAL = {
-    "K2_LAG_TRIGGERS": "1e10,1e11,1e12",
-    "K2_LAG_S_TRIGGERS": "86000,86100,86200",
+    "K2_LAG_TRIGGERS_RECORDS": "1e10,1e11,1e12",
+    "K2_LAG_TRIGGERS_S": "86000,86100,86200",
 }
 
 
@@ -44,7 +44,7 @@ class Stage:
             **os.environ,
             "K2_BOOTSTRAP": self.bootstrap,
             "K2_DATA_DIR": str(self.directory),
-            "K2_RATE_LIMIT": "100000",
+            "K2_RATE_LIMIT_PER_S": "100000",
             "NO_COLOR": "1",
         }
 
@@ -56,7 +56,7 @@ class Stage:
         self, command: tuple[str, ...], settings: Mapping[str, str], worker_id: int = 0
     ) -> LocalWorker:
         """A worker, not started; a command becomes it."""
-        settings = {"K2_RATE_LIMIT": "100000", **settings}
+        settings = {"K2_RATE_LIMIT_PER_S": "100000", **settings}
         worker = LocalWorker(self.directory, self.bootstrap, worker_id, settings, under=command)
         self._workers.append(worker)
         return worker

@@ -58,7 +58,9 @@ def once(
     """
     at.produce("--messages", str(messages), "--seed", "1", *arguments)
     ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
-    worker = at.worker(0, **{"K2_COMMIT_EVERY_S": "2", **STAYS_NORMAL, **(settings or {})}).start()
+    worker = at.worker(
+        0, **{"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL, **(settings or {})}
+    ).start()
     assert worker.process is not None  # noqa: S101 - just started
     process = psutil.Process(worker.process.pid)
 

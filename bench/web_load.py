@@ -183,7 +183,7 @@ def stalled_readers(
                 counts["cut off"] += 1
             await asyncio.sleep(1.0)
 
-    limit = {"K2_MEMORY_LIMIT": str(memory_mib << 20)}
+    limit = {"K2_MEMORY_LIMIT_BYTES": str(memory_mib << 20)}
     return _run((), limit, ROWS, rate, lambda worker: _beside(worker, readers, seconds, stall))
 
 

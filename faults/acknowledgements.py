@@ -44,7 +44,7 @@ def _rest(directory: Path, seed: int, *, on_s3: bool = False) -> Iterator[RestSt
         stage.settings |= {
             "K2_CATALOG_URI": stage.proxy.url,
             "K2_WAREHOUSE": stage.catalog.warehouse,
-            "K2_COMMIT_EVERY_S": "0.5",
+            "K2_LAKE_COMMIT_INTERVAL_S": "0.5",
         }
         on.enter_context(stage.running())
         yield stage

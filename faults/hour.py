@@ -219,7 +219,7 @@ class HourStage(Stage):
 
 @contextmanager
 def _watched(directory: Path, seed: int) -> Iterator[HourStage]:
-    stage = HourStage(directory, seed, K2_COMMIT_EVERY_S=COMMIT_EVERY_S)
+    stage = HourStage(directory, seed, K2_LAKE_COMMIT_INTERVAL_S=COMMIT_EVERY_S)
     with stage.running():
         stage.begin()
         yield stage

@@ -70,7 +70,7 @@ def _at_point(stage: Stage, point: str, action: str) -> float:
     nth = _nth(stage, point)
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
-    more = {"K2_COMMIT_EVERY_S": "0.2"} if point == "lake.expiring" else {}
+    more = {"K2_LAKE_COMMIT_INTERVAL_S": "0.2"} if point == "lake.expiring" else {}
     worker = stage.start(victim, f"{point}={action}@{nth}", **more)
 
     def is_hit() -> bool:

@@ -28,7 +28,7 @@ def racing(stage: Stage, _number: int) -> float:
     """All snapshots but one expire, and another engine commits, again and again for a while."""
     for worker in sorted(stage.workers):
         stage.stop(worker)
-        stage.start(worker, K2_COMMIT_EVERY_S=COMMIT_EVERY_S)
+        stage.start(worker, K2_LAKE_COMMIT_INTERVAL_S=COMMIT_EVERY_S)
     stage.all_ready()
     config = from_environment(stage.environment()).lake
     began = time.monotonic()

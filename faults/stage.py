@@ -83,8 +83,8 @@ class Stage:
         self.notes: list[str] = []  # what a segment measured beside its recoveries
         self.settings = {
             "K2_REPLICATION": str(brokers),
-            "K2_RATE_LIMIT": "100000",
-            "K2_COMMIT_EVERY_S": "1",
+            "K2_RATE_LIMIT_PER_S": "100000",
+            "K2_LAKE_COMMIT_INTERVAL_S": "1",
             # What recovers is looked for soon, and a level left soon.
             "K2_BREAKER_OPEN_S": "5",
             "K2_COOL_DOWN_S": "2",

@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         on.callback(proxy.close)
         stage.settings |= object_store.settings(proxy.url) | {
             "K2_CATALOG_URI": catalog.url,
-            "K2_COMMIT_EVERY_S": "0.5",
+            "K2_LAKE_COMMIT_INTERVAL_S": "0.5",
             "K2_BREAKER_OPEN_S": "2",
         }
         on.enter_context(stage.running(workers=1))

@@ -73,7 +73,7 @@ def memory_limit(stage: Stage, _number: int) -> float:
     # A lower one is refused at start; so much is taken as soon as anything comes.
     limit_bytes = max(int(status["memory_bytes"] * LIMIT_SHARE), IDLE_WORKER_BYTES)
     stage.stop(victim)
-    stage.start(victim, K2_MEMORY_LIMIT=str(limit_bytes))
+    stage.start(victim, K2_MEMORY_LIMIT_BYTES=str(limit_bytes))
 
     def broken() -> bool:
         said = stage.status(victim)

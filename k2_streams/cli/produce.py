@@ -53,7 +53,7 @@ Examples:
   k2 produce --rate 1000                          until Ctrl-C, as if it were live
   k2 produce --messages 1000000 --seed 7 --gaps 0.1% --duplicates 0.1% \\
       --disorder 0.1% --late 0.1% --invalid 0.1% --resets 50 --truth truth.jsonl.gz
-  K2_MAX_RATE=1000 k2 produce --rate 0.5x:10,10x:60,0.1x:300 --tiers 20:5%,180:25% \\
+  K2_MAX_RATE_PER_S=1000 k2 produce --rate 0.5x:10,10x:60,0.1x:300 --tiers 20:5%,180:25% \\
       --tiers-file tiers.csv --watch http://127.0.0.1:6066
   k2 produce --messages 1000000 --seed 7 --ids --duplicates 1% --truth ids.jsonl.gz
   k2 produce --feed binance.spot *.gz --repeat 2 --truth truth.jsonl
@@ -75,7 +75,7 @@ Exit codes: 0 all sent is acknowledged; 1 something is not; 2 it could not begin
     "--rate",
     default="0",
     show_default=True,
-    help="Messages a second; 0: as fast as possible. 10x: ten times K2_MAX_RATE. "
+    help="Messages a second; 0: as fast as possible. 10x: ten times K2_MAX_RATE_PER_S. "
     "Steps RATE:SECONDS by comma, FROM..TO:SECONDS is a ramp.",
 )
 @click.option(

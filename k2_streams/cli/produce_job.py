@@ -149,7 +149,7 @@ def _pace(options: dict[str, Any], settings: Settings) -> Pace:
         return parse(options["rate"], settings.overload.max_rate, options["duration"])
     except NoCapacityError as error:
         raise click.UsageError(
-            f"--rate {error}: expected a capacity in K2_MAX_RATE, of which it is a multiple"
+            f"--rate {error}: expected a capacity in K2_MAX_RATE_PER_S, of which it is a multiple"
         ) from error
     except ValueError as error:
         raise click.UsageError(

@@ -49,7 +49,7 @@ class Load:
     """What is sent. Rates are multiples of the worker's capacity.
 
     Args:
-        capacity: `K2_MAX_RATE`, records a second.
+        capacity: `K2_MAX_RATE_PER_S`, records a second.
         times: how much is too much.
         overload_s: for how long.
         normal_s: before it.
@@ -96,7 +96,7 @@ class Load:
 
     def settings(self, tiers_file: Path) -> dict[str, str]:
         """Of the worker."""
-        return {"K2_MAX_RATE": str(self.capacity), "K2_TIERS_FILE": str(tiers_file)}
+        return {"K2_MAX_RATE_PER_S": str(self.capacity), "K2_TIERS_FILE": str(tiers_file)}
 
     def names(self) -> list[str]:
         """The symbols, by number."""

@@ -63,7 +63,7 @@ class Stage:
         Raises:
             WorkerError: it does not.
         """
-        settings = {"K2_COMMIT_EVERY_S": str(COMMIT_EVERY_S), **(settings or {})}
+        settings = {"K2_LAKE_COMMIT_INTERVAL_S": str(COMMIT_EVERY_S), **(settings or {})}
         self.worker = LocalWorker(self.directory, self.bootstrap, settings=settings)
         self._undo.callback(self.worker.stop)
         return self.worker.start().wait_ready()

@@ -234,9 +234,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
         log.info(
             "filters of trade ids, each made when it is needed",
             partitions=settings.partitions,
-            ids_expected=settings.dedup_ids,
+            ids_expected=settings.dedup_expected_ids,
             ttl_s=settings.dedup_ttl_s,
-            false_positive_rate=settings.dedup_rate,
+            false_positive_rate=settings.dedup_false_positive_rate,
             bytes_a_partition=memory.size_bytes,
             bytes_in_all=memory.size_bytes * settings.partitions,
         )
@@ -259,8 +259,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             topics[stream.log],
             self.metrics,
             clock,
-            commit_every_s=settings.commit_every_s,
-            commit_rows=settings.commit_rows,
+            commit_every_s=settings.lake_commit_interval_s,
+            commit_rows=settings.lake_commit_rows,
             on_pause=lambda partitions, paused: self._pause(stream.log, partitions, paused=paused),
             on_seek=lambda starts: self._seek_soon(stream.log, starts),
             on_committed=self._committed,

@@ -100,7 +100,7 @@ class Cluster:
 
     def worker(self, worker_id: int = 0, topology: str = "trades", **settings: str) -> LocalWorker:
         """A worker, not started."""
-        defaults = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000"}
+        defaults = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
         environment = {**defaults, **self.lake_settings, **settings}
         worker = LocalWorker(
             self.directory, self.bootstrap, worker_id, environment, topology=topology

@@ -32,7 +32,7 @@ def capped(k2: Cluster, rate: int) -> LocalWorker:
     tiers = k2.directory / "tiers.csv"
     tiers.write_text(TIERS)
     worker: LocalWorker = k2.worker(
-        K2_MAX_RATE=str(rate), K2_COOL_DOWN_S="1", K2_TIERS_FILE=str(tiers)
+        K2_MAX_RATE_PER_S=str(rate), K2_COOL_DOWN_S="1", K2_TIERS_FILE=str(tiers)
     )
     return worker
 
@@ -146,9 +146,9 @@ def test_too_little_memory_pauses_the_source_and_comes_back(k2: Cluster) -> None
     tiers = k2.directory / "tiers.csv"
     tiers.write_text("*,1\n")
     worker = k2.worker(
-        K2_MEMORY_LIMIT=str(540 * 2**20),
+        K2_MEMORY_LIMIT_BYTES=str(540 * 2**20),
         K2_COOL_DOWN_S="1",
-        K2_COMMIT_EVERY_S="30",
+        K2_LAKE_COMMIT_INTERVAL_S="30",
         K2_TIERS_FILE=str(tiers),
     )
     worker.start().wait_ready()

@@ -68,7 +68,9 @@ def unreadable(worker: LocalWorker) -> list[dict[str, Any]]:
 def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repaired(
     own: Cluster, tmp_path: Path, topic: str
 ) -> None:
-    never = {"K2_COMMIT_EVERY_S": "3600"}  # what the sink has to read is still unread after it
+    never = {
+        "K2_LAKE_COMMIT_INTERVAL_S": "3600"
+    }  # what the sink has to read is still unread after it
     with own.worker(**never) as first:
         if topic == TRADES_INPUT.stream.log:
             truth = own.produce("--messages", "2000", "--seed", "5")

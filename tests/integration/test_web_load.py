@@ -85,7 +85,7 @@ def test_a_worker_that_may_have_too_few_files_says_how_many(k2: Cluster) -> None
 
 
 def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
-    settings = {"K2_COMMIT_EVERY_S": "1", "K2_RATE_LIMIT": "100000"}
+    settings = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
     worker = LocalWorker(k2.directory, k2.bootstrap, settings=settings, under=limited_to(300))
     k2.workers.append(worker)
     worker.start().wait_ready()
@@ -112,7 +112,7 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
 
 
 def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
-    worker = k2.worker(K2_MEMORY_LIMIT=str(700 << 20)).start().wait_ready()
+    worker = k2.worker(K2_MEMORY_LIMIT_BYTES=str(700 << 20)).start().wait_ready()
     k2.produce("--rate", "20000", "--messages", str(ROWS), "--symbols", "20")
     eventually(lambda: processed(worker) >= ROWS, what="all of it is processed")
     stream = k2.spawn("produce", "--rate", "500", "--duration", "120", "--symbols", "20")

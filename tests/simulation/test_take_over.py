@@ -75,7 +75,10 @@ class Place:
             ids_changelog=self.cluster.topics[IDS_CHANGELOG],
             pool=ThreadPoolExecutor(1),
             settings=SimpleNamespace(
-                partitions=1, dedup_ttl_s=86_400, dedup_ids=10, dedup_rate=0.5
+                partitions=1,
+                dedup_ttl_s=86_400,
+                dedup_expected_ids=10,
+                dedup_false_positive_rate=0.5,
             ),
         )
 

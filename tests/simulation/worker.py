@@ -195,8 +195,8 @@ class Worker:
             data_dir=Path("/simulated"),
             partitions=self._partitions,
             late_horizon_s=LATE_HORIZON_S,
-            dedup_ids=DEDUP_IDS,
-            dedup_rate=DEDUP_RATE,
+            dedup_expected_ids=DEDUP_IDS,
+            dedup_false_positive_rate=DEDUP_RATE,
         )
         self.overload = Overload(settings.overload, clock)
         guard = Guard(settings.breaker, clock, chance=self._chaos.chance.random)

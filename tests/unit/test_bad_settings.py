@@ -36,7 +36,7 @@ def refusal(values: dict[str, str]) -> str:
     ("values", "said"),
     [
         ({"K2_BOOTSTRP": "x"}, "K2_BOOTSTRP: there is no such setting: did you mean K2_BOOTSTRAP?"),
-        ({"K2_COMMIT_EVERY": "5"}, "did you mean K2_COMMIT_EVERY_S?"),
+        ({"K2_LAKE_COMMIT_INTERVAL": "5"}, "did you mean K2_LAKE_COMMIT_INTERVAL_S?"),
         ({"K2_ZZZZZZZZZ": ""}, "K2_ZZZZZZZZZ: there is no such setting: the README"),
         ({"K2_NOWHERE_FILE": "/etc/hosts"}, "K2_NOWHERE_FILE: there is no such setting"),
         ({"K2_API_KEYS": "a", "K2_API_KEYS_FILE": "/etc/hosts"}, "K2_API_KEYS and K2_API_KEYS"),
@@ -59,8 +59,8 @@ def refusal(values: dict[str, str]) -> str:
         ({"K2_BOOTSTRAP": "::1:9092"}, "K2_BOOTSTRAP: expected HOST:PORT"),
         ({"K2_WEB_PORT": "65535", "K2_WORKER_ID": "1"}, "K2_WEB_PORT"),
         (
-            {"K2_MEMORY_LIMIT": "536870912", "K2_TAIL_MEMORY": "536870912"},
-            "K2_TAIL_MEMORY: expected less than K2_MEMORY_LIMIT=536870912",
+            {"K2_MEMORY_LIMIT_BYTES": "536870912", "K2_TAIL_MEMORY_BYTES": "536870912"},
+            "K2_TAIL_MEMORY_BYTES: expected less than K2_MEMORY_LIMIT_BYTES=536870912",
         ),
         ({"K2_CATALOG_REST_SIGV4": "1"}, "did you mean K2_CATALOG_REST_SIGV4_ENABLED?"),
         ({"K2_CATALOG_TOKN": "1"}, "K2_CATALOG_TOKN: pyiceberg reads no such property"),
@@ -78,6 +78,28 @@ def refusal(values: dict[str, str]) -> str:
 )  # fmt: skip
 def test_what_cannot_work_is_refused_by_name(values, said):
     assert said in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("K2_COMMIT_EVERY_S", "K2_LAKE_COMMIT_INTERVAL_S"),
+        ("K2_COMMIT_ROWS", "K2_LAKE_COMMIT_ROWS"),
+        ("K2_DEDUP_IDS", "K2_DEDUP_EXPECTED_IDS"),
+        ("K2_DEDUP_RATE", "K2_DEDUP_FALSE_POSITIVE_RATE"),
+        ("K2_LAG_S_TRIGGERS", "K2_LAG_TRIGGERS_S?"),
+        ("K2_LAG_TRIGGERS", "K2_LAG_TRIGGERS_S or K2_LAG_TRIGGERS_RECORDS?"),
+        ("K2_MAX_RATE", "K2_MAX_RATE_PER_S"),
+        ("K2_MEMORY_LIMIT", "K2_MEMORY_LIMIT_BYTES"),
+        ("K2_MEMORY_TRIGGERS", "K2_MEMORY_TRIGGERS_SHARE"),
+        ("K2_QUERY_MEMORY", "K2_QUERY_MEMORY_BYTES"),
+        ("K2_RATE_LIMIT", "K2_RATE_LIMIT_PER_S"),
+        ("K2_TAIL_DISK", "K2_TAIL_DISK_LIMIT"),
+        ("K2_TAIL_MEMORY", "K2_TAIL_MEMORY_BYTES"),
+    ],
+)
+def test_a_setting_under_its_former_name_is_told_the_present_one(old, new):
+    assert f"{old}: there is no such setting: did you mean {new}" in refusal({old: "1"})
 
 
 def test_all_that_is_wrong_is_told_at_once():

@@ -173,8 +173,10 @@ def test_this_machine_can_be_asked():
 
 def test_a_limit_below_what_an_idle_worker_takes_is_refused():
     for value in (str(IDLE_WORKER_BYTES - 1), "-1", "1G"):
-        with pytest.raises(SettingsError, match=r"K2_MEMORY_LIMIT: expected bytes, 268435456 "):
-            from_environment({"K2_MEMORY_LIMIT": value})
-    given = {"K2_MEMORY_LIMIT": str(IDLE_WORKER_BYTES)}
+        with pytest.raises(
+            SettingsError, match=r"K2_MEMORY_LIMIT_BYTES: expected bytes, 268435456 "
+        ):
+            from_environment({"K2_MEMORY_LIMIT_BYTES": value})
+    given = {"K2_MEMORY_LIMIT_BYTES": str(IDLE_WORKER_BYTES)}
     assert from_environment(given).overload.memory_limit_bytes == IDLE_WORKER_BYTES
-    assert from_environment({"K2_MEMORY_LIMIT": "0"}).overload.memory_limit_bytes is None
+    assert from_environment({"K2_MEMORY_LIMIT_BYTES": "0"}).overload.memory_limit_bytes is None

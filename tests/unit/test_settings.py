@@ -35,15 +35,15 @@ def test_a_second_worker_has_its_own_port_and_folder() -> None:
         ("K2_PARTITIONS", "-1"),
         ("K2_WORKER_ID", "1000"),
         ("K2_CHECK_PARTITION", "maybe"),
-        ("K2_COMMIT_EVERY_S", "nan"),
-        ("K2_COMMIT_EVERY_S", "0"),
-        ("K2_TAIL_MEMORY", "12"),
-        ("K2_QUERY_MEMORY", "0"),
-        ("K2_MAX_RATE", "-1"),
-        ("K2_LAG_TRIGGERS", "1,2"),
-        ("K2_LAG_TRIGGERS", "3,2,4"),
-        ("K2_LAG_S_TRIGGERS", "0,1,2"),
-        ("K2_MEMORY_TRIGGERS", "0.1,0.2,0.3,x"),
+        ("K2_LAKE_COMMIT_INTERVAL_S", "nan"),
+        ("K2_LAKE_COMMIT_INTERVAL_S", "0"),
+        ("K2_TAIL_MEMORY_BYTES", "12"),
+        ("K2_QUERY_MEMORY_BYTES", "0"),
+        ("K2_MAX_RATE_PER_S", "-1"),
+        ("K2_LAG_TRIGGERS_RECORDS", "1,2"),
+        ("K2_LAG_TRIGGERS_RECORDS", "3,2,4"),
+        ("K2_LAG_TRIGGERS_S", "0,1,2"),
+        ("K2_MEMORY_TRIGGERS_SHARE", "0.1,0.2,0.3,x"),
         ("K2_OVERLOAD", "perhaps"),
     ],
 )
@@ -85,10 +85,10 @@ def test_triggers_of_the_levels_are_settings_and_scale_with_the_capped_rate() ->
     """A fiftieth of the reference rate: a fiftieth of the records, the same seconds and shares."""
     found = from_environment(
         {
-            "K2_MAX_RATE": "2000",
-            "K2_LAG_TRIGGERS": "100,200,300",
-            "K2_LAG_S_TRIGGERS": "1,2,3",
-            "K2_MEMORY_TRIGGERS": "0.1,0.2,0.3,0.4",
+            "K2_MAX_RATE_PER_S": "2000",
+            "K2_LAG_TRIGGERS_RECORDS": "100,200,300",
+            "K2_LAG_TRIGGERS_S": "1,2,3",
+            "K2_MEMORY_TRIGGERS_SHARE": "0.1,0.2,0.3,0.4",
             "K2_COOL_DOWN_S": "5",
         }
     ).overload

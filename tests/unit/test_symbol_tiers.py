@@ -74,7 +74,7 @@ def test_tiers_that_cannot_be_are_refused(tiers):
 
 
 def test_a_truth_says_what_was_asked_for_and_can_be_read_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("K2_MAX_RATE", "100")
+    monkeypatch.setenv("K2_MAX_RATE_PER_S", "100")
     context = produce.make_context(
         "produce", ["--rate", "1x:1,2x:1", "--tiers", "5:5%,20:0.25", "--symbols", "100"]
     )
@@ -89,7 +89,7 @@ def test_a_truth_says_what_was_asked_for_and_can_be_read_again(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--rate", "10x"], "K2_MAX_RATE"),
+        (["--rate", "10x"], "K2_MAX_RATE_PER_S"),
         (["--rate", "fast"], "expected a number, 10x, or steps"),
         (["--tiers", "5:5%"], "expected 20:5%"),
         (["--tiers-file", "x"], "give both"),
@@ -97,7 +97,7 @@ def test_a_truth_says_what_was_asked_for_and_can_be_read_again(tmp_path, monkeyp
     ],
 )
 def test_options_that_cannot_be_are_refused(arguments, said, monkeypatch):
-    monkeypatch.delenv("K2_MAX_RATE", raising=False)
+    monkeypatch.delenv("K2_MAX_RATE_PER_S", raising=False)
     found = CliRunner().invoke(produce, arguments)
     assert found.exit_code == 2
     assert said in found.output

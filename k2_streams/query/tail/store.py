@@ -23,7 +23,7 @@ from k2_streams.core.records.vector import Range, Vector
 
 log = structlog.get_logger(__name__)
 
-#: K2_TAIL_MEMORY's default: 1.5 M rows of about 170 bytes.
+#: K2_TAIL_MEMORY_BYTES's default: 1.5 M rows of about 170 bytes.
 DEFAULT_MEMORY_BYTES = 256 * 2**20
 #: Of a spilled batch, what stays in memory beside its symbols' hashes.
 _SPILLED_BYTES = 400

@@ -44,7 +44,7 @@ class Overload:
 
     @property
     def is_capped(self) -> bool:
-        """Whether K2_MAX_RATE is set."""
+        """Whether K2_MAX_RATE_PER_S is set."""
         return self._bucket is not None
 
     def tokens(self, wanted: int, *, drain: bool = False) -> int:

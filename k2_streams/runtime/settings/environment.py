@@ -1,12 +1,12 @@
 """The environment: reads settings, and collects what is wrong with them."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from k2_streams import failpoints
 from k2_streams.failpoints import Entry
+from k2_streams.runtime.settings.nearest import nearest
 
 Parsed = TypeVar("Parsed")
 
@@ -60,8 +60,10 @@ class Environment:
                 continue
             if name in known or plain in self._known:
                 continue
-            nearest = difflib.get_close_matches(name, sorted(known), 1)
-            advice = f"did you mean {nearest[0]}?" if nearest else "the README lists the settings"
+            meant = nearest(name, known)
+            advice = (
+                f"did you mean {' or '.join(meant)}?" if meant else "the README lists the settings"
+            )
             self.refuse(f"{name}: there is no such setting: {advice}")
         if self._errors:
             raise SettingsError("\n".join(self._errors))

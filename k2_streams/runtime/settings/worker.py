@@ -61,8 +61,8 @@ class Settings:
     query_memory_bytes: int | None = None  # None: by what the process may take
     tail_disk: DiskBound = field(default_factory=DiskBound)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
-    commit_every_s: float = 10.0
-    commit_rows: int = 1_000_000
+    lake_commit_interval_s: float = 10.0
+    lake_commit_rows: int = 1_000_000
     session_timeout_s: float = 6.0
     instruments_file: Path | None = None
     failpoints: tuple[Entry, ...] = ()
@@ -71,8 +71,8 @@ class Settings:
     late_horizon_s: int = LATE_HORIZON_MS // 1000
     conflict_tolerance_ms: int = CONFLICT_TOLERANCE_MS
     dedup_ttl_s: int = 86_400
-    dedup_ids: int = 10_000_000
-    dedup_rate: float = 0.001
+    dedup_expected_ids: int = 10_000_000
+    dedup_false_positive_rate: float = 0.001
 
     @property
     def worker_dir(self) -> Path:
@@ -126,20 +126,24 @@ def _is_loopback(host: str) -> bool:
 def _overload(env: Environment) -> OverloadSettings:
     levels, by_lag = list(DEFAULT_TRIGGERS), list(DEFAULT_TRIGGERS)[:3]
     defaults = DEFAULT_TRIGGERS
-    memory = env.rising("K2_MEMORY_TRIGGERS", [defaults[lv].memory_share for lv in levels], 10.0)
-    lag = env.rising("K2_LAG_TRIGGERS", [defaults[lv].lag_records or 0 for lv in by_lag], 1e12)
-    lag_s = env.rising("K2_LAG_S_TRIGGERS", [defaults[lv].lag_s or 0 for lv in by_lag], 86_400)
+    memory = env.rising(
+        "K2_MEMORY_TRIGGERS_SHARE", [defaults[lv].memory_share for lv in levels], 10.0
+    )
+    lag = env.rising(
+        "K2_LAG_TRIGGERS_RECORDS", [defaults[lv].lag_records or 0 for lv in by_lag], 1e12
+    )
+    lag_s = env.rising("K2_LAG_TRIGGERS_S", [defaults[lv].lag_s or 0 for lv in by_lag], 86_400)
     triggers = {Level.CIRCUIT_BREAK: Trigger(memory[-1])}
     for level, *trigger in zip(by_lag, memory, lag, lag_s, strict=False):
         triggers[level] = Trigger(*trigger)
-    max_rate = env.whole("K2_MAX_RATE", 0, 0, 100_000_000) or None
+    max_rate = env.whole("K2_MAX_RATE_PER_S", 0, 0, 100_000_000) or None
     tiers_file = env.text("K2_TIERS_FILE")
     return OverloadSettings(
         enabled=env.parsed("K2_OVERLOAD", default=True, parse=_flag, expected="0 or 1"),
         enrich=env.parsed("K2_ENRICH", default=True, parse=_flag, expected="0 or 1"),
         max_rate=max_rate,
         memory_limit_bytes=env.parsed(
-            "K2_MEMORY_LIMIT",
+            "K2_MEMORY_LIMIT_BYTES",
             None,
             _memory_limit,
             f"bytes, {IDLE_WORKER_BYTES} ({IDLE_WORKER_BYTES // _MIB} MiB) or more, as an idle "
@@ -182,22 +186,22 @@ def from_environment(
         web_host=web_host,
         web_port=env.whole("K2_WEB_PORT", source.web_port, 1, _LAST_PORT) + worker_id,
         api_keys=keys,
-        rate_limit_per_s=env.whole("K2_RATE_LIMIT", 60, 1, 1_000_000),
+        rate_limit_per_s=env.whole("K2_RATE_LIMIT_PER_S", 60, 1, 1_000_000),
         check_partition=env.parsed(
             "K2_CHECK_PARTITION", default=True, parse=_flag, expected="0 or 1"
         ),
-        tail_memory_bytes=env.whole("K2_TAIL_MEMORY", 256 * _MIB, _MIB, 1 << 40),
-        query_memory_bytes=env.whole("K2_QUERY_MEMORY", 0, 16 * _MIB, 1 << 40) or None,
+        tail_memory_bytes=env.whole("K2_TAIL_MEMORY_BYTES", 256 * _MIB, _MIB, 1 << 40),
+        query_memory_bytes=env.whole("K2_QUERY_MEMORY_BYTES", 0, 16 * _MIB, 1 << 40) or None,
         tail_disk=env.parsed(
-            "K2_TAIL_DISK", DiskBound(), _disk_bound, "bytes from 1 MiB, or a share as 50%"
+            "K2_TAIL_DISK_LIMIT", DiskBound(), _disk_bound, "bytes from 1 MiB, or a share as 50%"
         ),
         breaker=BreakerPolicy(
             failures=env.whole("K2_BREAKER_FAILURES", 5, 1, 1_000),
             open_s=env.seconds("K2_BREAKER_OPEN_S", 60.0),
             successes=env.whole("K2_BREAKER_SUCCESSES", 2, 1, 1_000),
         ),
-        commit_every_s=env.seconds("K2_COMMIT_EVERY_S", 10.0),
-        commit_rows=env.whole("K2_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
+        lake_commit_interval_s=env.seconds("K2_LAKE_COMMIT_INTERVAL_S", 10.0),
+        lake_commit_rows=env.whole("K2_LAKE_COMMIT_ROWS", 1_000_000, 1, 50_000_000),
         instruments_file=Path(instruments).absolute() if instruments else None,
         session_timeout_s=env.seconds("K2_SESSION_TIMEOUT_S", 6.0),
         failpoints=env.failpoints("K2_FAILPOINTS"),
@@ -208,8 +212,8 @@ def from_environment(
             "K2_CONFLICT_TOLERANCE_MS", CONFLICT_TOLERANCE_MS, 1, 86_400_000
         ),
         dedup_ttl_s=env.whole("K2_DEDUP_TTL_S", 86_400, 1, 30 * 86_400),
-        dedup_ids=env.whole("K2_DEDUP_IDS", 10_000_000, 1, 10**12),
-        dedup_rate=env.share("K2_DEDUP_RATE", 0.001),
+        dedup_expected_ids=env.whole("K2_DEDUP_EXPECTED_IDS", 10_000_000, 1, 10**12),
+        dedup_false_positive_rate=env.share("K2_DEDUP_FALSE_POSITIVE_RATE", 0.001),
     )
     if settings.web_port > _LAST_PORT:
         env.refuse(
@@ -224,12 +228,12 @@ def _check_memory(env: Environment, settings: Settings) -> None:
     """What is set of the memory's parts must fit into what is set of the whole."""
     limit_bytes = settings.overload.memory_limit_bytes
     parts = {
-        "K2_TAIL_MEMORY": settings.tail_memory_bytes,
-        "K2_QUERY_MEMORY": settings.query_memory_bytes or 0,
+        "K2_TAIL_MEMORY_BYTES": settings.tail_memory_bytes,
+        "K2_QUERY_MEMORY_BYTES": settings.query_memory_bytes or 0,
     }
     given = {name: size_bytes for name, size_bytes in parts.items() if env.is_set(name)}
     if limit_bytes and sum(given.values()) >= limit_bytes:
         env.refuse(
-            f"{' and '.join(given)}: expected less than K2_MEMORY_LIMIT={limit_bytes} in all, "
-            f"found {sum(given.values())}"
+            f"{' and '.join(given)}: expected less than K2_MEMORY_LIMIT_BYTES={limit_bytes} "
+            f"in all, found {sum(given.values())}"
         )

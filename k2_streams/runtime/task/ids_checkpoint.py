@@ -23,7 +23,9 @@ def window_of(settings: Settings) -> Window:
 
 def memory_of(settings: Settings) -> Memory:
     """What one partition's filters take: each gets an equal share of the ids expected."""
-    return Memory.of(-(-settings.dedup_ids // settings.partitions), settings.dedup_rate)
+    return Memory.of(
+        -(-settings.dedup_expected_ids // settings.partitions), settings.dedup_false_positive_rate
+    )
 
 
 @dataclass(frozen=True, slots=True)
