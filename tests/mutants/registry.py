@@ -307,7 +307,7 @@ MUTANTS = (
         "an epoch without rows says nowhere how far the source was worked",
         "tests/property/test_sequencer_splits.py::"
         "test_an_epoch_without_rows_still_says_how_far_it_came",
-        ("runtime/task/epoch.py", "max(merged.num_rows, 1)", "merged.num_rows"),
+        ("core/records/log_record.py", "max(rows.num_rows, 1)", "rows.num_rows"),
     ),
     _mutant(
         "horizon-a-moment-late",

@@ -9,6 +9,7 @@ import msgspec
 from k2_streams.core.dedup.ids import hashes_of, to_bytes
 from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.derived import message_ids
 from k2_streams.core.records.events import Event, GapAbandoned
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.sequence import codec as sequence_codec
@@ -19,7 +20,6 @@ from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector
 from k2_streams.query.read_point import Standing, Wanted
 from k2_streams.query.selection import Selection
-from k2_streams.runtime.task.epoch import HEADER_RAW_NEXT
 from k2_streams.state.checked_store import META_KEY, decode_meta
 from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
 from k2_streams.state.ids_codec import decode_ids
@@ -72,7 +72,7 @@ def rows_of(batch: trade_log.LogBatch) -> list[Row]:
     """Of each row of a record its place in the log, its place in the source and its id."""
     if not batch.rows.num_rows:
         return []
-    ids = trade_log.message_ids(batch.rows, batch.source_partition).to_pylist()
+    ids = message_ids(batch.rows, batch.source_partition).to_pylist()
     offsets = batch.rows.column("source_offset").to_pylist()
     return [
         ((batch.log_partition, batch.log_offset, i), (batch.source_partition, offset, name))
@@ -208,7 +208,8 @@ def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
     require(rows == expected_rows, "rows are not the fold's", _difference(rows, expected_rows))
     accepted = [batch.accepted_time_us for batch in batches]
     require(accepted == sorted(accepted), "accepted_time goes back", partition, accepted)
-    worked = [int(v) for r in records for name, v in r.headers if name == HEADER_RAW_NEXT]
+    said = [trade_log.last_headers([record]) for record in records]
+    worked = [headers.raw_next for headers in said if headers is not None]
     require(worked == sorted(worked), "the source was worked again", worked)
     letters = sorted(
         int(dict(record.headers)["k2.offset"])

@@ -18,6 +18,7 @@ from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.records import log_record
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import sessions
 from k2_streams.core.sequence import step as sequence
@@ -26,7 +27,7 @@ from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
 from k2_streams.runtime.node import tailing
 from k2_streams.runtime.sinks import runner as sinking
-from k2_streams.runtime.task import checkpoint, epoch, task
+from k2_streams.runtime.task import checkpoint, task
 from k2_streams.state import table
 from simulation import checks
 from simulation.catalog import Service, shortcuts
@@ -52,7 +53,7 @@ TUNED: list[tuple[Any, str, Any]] = [
     (task, "WORK_RECORDS", 8),
     (task, "INBOX_RECORDS_MAX", 24),
     (checkpoint, "CHECKPOINT_RECORDS", 20),
-    (epoch, "ROWS_PER_RECORD", 5),
+    (log_record, "ROWS_PER_RECORD", 5),
     (table, "CACHE_ROWS_MAX", 2),
     (sequence, "MAX_MISSING", 4),
     (sessions, "MAX_SESSIONS", 3),

@@ -3,9 +3,14 @@
 A record is written by a task in its checkpoint's transaction and read by every sink and tail. Its
 place in the log (`log_partition`, `log_offset`, `log_row`) is known only to the reader, which makes
 rows of the table of it (`core.records.expand`).
+
+A checkpoint writes at least one record, if without rows. The last one has headers that say how far
+the checkpoint has come (`CheckpointHeaders`).
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -21,6 +26,23 @@ _WRITE_OPTIONS = pa.ipc.IpcWriteOptions(
 )
 #: Dictionaries are small and lz4 is quick: threads would only add latency.
 _READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+
+
+#: Rows in one record: about 2 MiB, far below the topic's limit of 8 MiB.
+ROWS_PER_RECORD = 32_768
+#: A record above this is halved: the topic takes 8 MiB, and a row at most a raw record's 256 KiB.
+#: Rows may all have large fields of the venue's own.
+MAX_RECORD_BYTES = 6 * 1024 * 1024
+
+#: Names of a record's headers with their values, as Kafka has them.
+Headers = Sequence[tuple[str, bytes | None]]
+
+_RAW_NEXT = "k2.raw-next"
+_DEFERRED_FROM = "k2.deferred-from"
+_DEFERRED = "k2.deferred"
+_EVENTS = "k2.events"
+_DEAD_LETTERS = "k2.dead-letters"
+_HELD = "k2.held"
 
 
 class LogFormatError(ValueError):
@@ -41,6 +63,108 @@ class LogBatch:
     def size_bytes(self) -> int:
         """What it takes in memory."""
         return int(self.rows.nbytes)
+
+
+class CheckpointHeaders(NamedTuple):
+    """How far a checkpoint has come; None: an earlier version wrote the record and did not say.
+
+    Attributes:
+        raw_next: the next offset of the source.
+        deferred_from: no source record below this offset is deferred; None: none is deferred at
+            all.
+        deferred: deferred source records.
+        events: events of the partition published up to and with this checkpoint.
+        dead_letters: the same of dead letters.
+        held: scopes with gaps that are held for a redundant line: their events are still to come.
+    """
+
+    raw_next: int | None = None
+    deferred_from: int | None = None
+    deferred: int | None = None
+    events: int | None = None
+    dead_letters: int | None = None
+    held: int | None = None
+
+    @property
+    def processed(self) -> int | None:
+        """All source records below this offset are processed: none of them is deferred."""
+        if self.raw_next is None or self.deferred_from is None:
+            return self.raw_next
+        return min(self.raw_next, self.deferred_from)
+
+    def encode(self) -> tuple[tuple[str, bytes], ...]:
+        """As a record has them; `deferred_from` is empty if nothing is deferred."""
+        return tuple(
+            (name, b"" if value is None else b"%d" % value)
+            for name, value in zip(_HEADER_NAMES, self, strict=True)
+        )
+
+
+_HEADER_NAMES = (_RAW_NEXT, _DEFERRED_FROM, _DEFERRED, _EVENTS, _DEAD_LETTERS, _HELD)
+
+
+class _WithHeaders(Protocol):
+    """Any client's record."""
+
+    @property
+    def headers(self) -> Headers:
+        """In their order."""
+        ...
+
+
+def last_headers(records: Iterable[_WithHeaders]) -> CheckpointHeaders | None:
+    """What the last checkpoint of these records says; None: no record is a checkpoint's last.
+
+    What it does not say, since an earlier version wrote it, is taken from the one before it.
+    """
+    found: CheckpointHeaders | None = None
+    for record in records:
+        headers = _decoded(record.headers)
+        if headers.raw_next is None:
+            continue
+        if found is not None:
+            headers = headers._replace(
+                deferred=found.deferred if headers.deferred is None else headers.deferred,
+                events=found.events if headers.events is None else headers.events,
+                dead_letters=(
+                    found.dead_letters if headers.dead_letters is None else headers.dead_letters
+                ),
+                held=found.held if headers.held is None else headers.held,
+            )
+        found = headers
+    return found
+
+
+def _decoded(headers: Headers) -> CheckpointHeaders:
+    given = {name: int(value) for name, value in headers if name in _HEADER_NAMES and value}
+    return CheckpointHeaders(*(given.get(name) for name in _HEADER_NAMES))
+
+
+def encode_checkpoint(
+    schema: pa.Schema,
+    batches: Sequence[pa.RecordBatch],
+    source_partition: int,
+    accepted_time_us: int,
+) -> list[bytes]:
+    """The values of a checkpoint's records: at least one, if of no row.
+
+    The headers (`CheckpointHeaders`) belong to the last one.
+    """
+    rows = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema=schema)
+    values: list[bytes] = []
+    parts = [
+        rows.slice(start, ROWS_PER_RECORD)
+        for start in range(0, max(rows.num_rows, 1), ROWS_PER_RECORD)
+    ]
+    while parts:
+        part = parts.pop(0)
+        value = encode(part, source_partition, accepted_time_us)
+        if len(value) > MAX_RECORD_BYTES and part.num_rows > 1:
+            half = part.num_rows // 2
+            parts[:0] = [part.slice(0, half), part.slice(half)]
+        else:
+            values.append(value)
+    return values
 
 
 def encode(rows: pa.RecordBatch, source_partition: int, accepted_time_us: int) -> bytes:

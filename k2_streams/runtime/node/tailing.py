@@ -6,7 +6,6 @@ With its own committed readers, assigned by hand, outside Faust's group: every n
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -14,6 +13,7 @@ import structlog
 from k2_streams.clock import Clock
 from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.kafka.client import KafkaConfig
@@ -24,14 +24,7 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.node.log_headers import judged, last, newest
 from k2_streams.runtime.node.published import Published
-from k2_streams.runtime.task.epoch import (
-    HEADER_DEAD_LETTERS,
-    HEADER_DEFERRED,
-    HEADER_EVENTS,
-    HEADER_HELD,
-)
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +41,8 @@ POLL_EVENTS = 2_000
 EVENTS_WAIT_S = 0.25
 #: The last stable offset may stand below the log's end for a checkpoint, not longer.
 STALLED_AFTER_S = 2.0
+#: What a partition says before its first checkpoint.
+NOTHING_WRITTEN = CheckpointHeaders(0, None, 0, 0, 0, 0)
 #: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
 LOOK_BACK_OFFSETS = 64
 
@@ -127,14 +122,14 @@ class TailReader:
                 for tp in fresh:
                     offset = at.next_of(tp[0], tp[1]) or 0
                     said = await _before(reader, tp, offset, begins[tp])
-                    self._published.expect(tp[1], said.events, offset)
+                    self._published.expect(tp[1], said.events or 0, offset)
                     self.dead_letters.expect(tp[1], said.dead_letters, offset)
                     self._tail.seek(
                         tp[1],
                         offset,
                         ready_at=ends[tp],
-                        raw_next=said.raw_next,
-                        deferred=said.deferred,
+                        raw_next=said.processed or 0,
+                        deferred=said.deferred or 0,
                         held=said.held,
                     )
                 held = self._tail.view().partitions
@@ -172,13 +167,14 @@ class TailReader:
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
     def _append(self, chunk: Chunk, batches: list[trade_log.LogBatch]) -> None:
+        headers = trade_log.last_headers(chunk.records) or CheckpointHeaders()
         self._tail.append(
             chunk.partition,
             Range(chunk.start, chunk.end),
             batches,
-            raw_next=judged(chunk.records),
-            deferred=last(chunk.records, HEADER_DEFERRED),
-            held=last(chunk.records, HEADER_HELD),
+            raw_next=headers.processed,
+            deferred=headers.deferred,
+            held=headers.held,
         )
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
@@ -214,8 +210,9 @@ class TailReader:
         of them says `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
-        self._published.expect(partition, newest(chunk.records, HEADER_EVENTS), chunk.end)
-        self.dead_letters.expect(partition, newest(chunk.records, HEADER_DEAD_LETTERS), chunk.end)
+        headers = trade_log.last_headers(chunk.records) or CheckpointHeaders()
+        self._published.expect(partition, headers.events, chunk.end)
+        self.dead_letters.expect(partition, headers.dead_letters, chunk.end)
         async with self._events_moved:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVENTS_WAIT_S):
@@ -258,17 +255,9 @@ def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None
         return None
 
 
-class _Said(NamedTuple):
-    """What the newest record of a partition says of its checkpoint; 0: there is none."""
-
-    raw_next: int = 0
-    events: int = 0
-    deferred: int = 0
-    held: int | None = 0  # None: of a version that did not say
-    dead_letters: int | None = 0  # the same
-
-
-async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: int) -> _Said:
+async def _before(
+    reader: LogReader, at: tuple[str, int], offset: int, begin: int
+) -> CheckpointHeaders:
     """What the newest of the records below `offset` says.
 
     Every checkpoint writes a record that says so; markers and aborted ones lie between.
@@ -277,19 +266,11 @@ async def _before(reader: LogReader, at: tuple[str, int], offset: int, begin: in
     while True:
         start = max(offset - span, begin)
         reader.assign({at: start})
-        said: _Said | None = None
+        said: CheckpointHeaders | None = None
         while start < offset and reader.position(*at) < offset:
             for chunk in await reader.poll(max_records=POLL_RECORDS):
                 below = [record for record in chunk.records if record.offset < offset]
-                reached = judged(below)
-                if reached is not None:
-                    said = _Said(
-                        reached,
-                        newest(below, HEADER_EVENTS) or 0,
-                        last(below, HEADER_DEFERRED) or 0,
-                        last(below, HEADER_HELD),
-                        last(below, HEADER_DEAD_LETTERS),
-                    )
+                said = trade_log.last_headers(below) or said
         if said is not None or start == begin:
-            return said or _Said()
+            return said or NOTHING_WRITTEN
         span *= 8

@@ -23,8 +23,6 @@ from k2_streams.lake.table import Lake
 from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.node.log_headers import last
-from k2_streams.runtime.task.epoch import HEADER_DEFERRED
 
 log = structlog.get_logger(__name__)
 
@@ -187,7 +185,8 @@ class SinkRunner:
         batches = [
             trade_log.decode(record.value, partition, record.offset) for record in fetched.records
         ]
-        deferred = last(fetched.records, HEADER_DEFERRED)
+        said = trade_log.last_headers(fetched.records)
+        deferred = None if said is None else said.deferred
         self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
         self._positions[partition] = fetched.end
         self._metrics.sink_rows.set(self.buffered_rows)

@@ -11,32 +11,13 @@ import pyarrow as pa
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
-from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.events import Event
+from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
 from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.transactions import Header, Output
 
-#: Rows in one record of the log: about 2 MiB, far below the topic's limit of 8 MiB.
-ROWS_PER_RECORD = 32_768
-
-#: A record of the log above this is halved: the topic takes 8 MiB, and a row at most a raw record's
-#: 256 KiB. Rows may all have large fields of the venue's own.
-MAX_LOG_RECORD_BYTES = 6 * 1024 * 1024
-
 #: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
 REMEMBERED_HEADERS = 1_024
-
-HEADER_RAW_NEXT = "k2.raw-next"
-#: No raw record below this offset waits among those put off; empty: none waits at all.
-HEADER_DEFERRED_FROM = "k2.deferred-from"
-#: Raw records put off that wait.
-HEADER_DEFERRED = "k2.deferred"
-#: Events of this partition published up to and with this record's transaction.
-HEADER_EVENTS = "k2.events"
-#: Dead letters of this partition published up to and with this record's transaction.
-HEADER_DEAD_LETTERS = "k2.dead-letters"
-#: Scopes with gaps that are held for a redundant line: their events are still to come.
-HEADER_HELD = "k2.held"
 
 
 class Standing(NamedTuple):
@@ -123,44 +104,22 @@ class Epoch:
         There is at least one record of the log, if of no row: readers learn from its headers how
         far the source has been worked, and how many events and dead letters they must have seen.
         """
-        headers = (
-            (HEADER_RAW_NEXT, str(self.position).encode()),
-            (
-                HEADER_DEFERRED_FROM,
-                b"" if self.deferred_from is None else b"%d" % self.deferred_from,
-            ),
-            (HEADER_DEFERRED, b"%d" % self.deferred),
-            (HEADER_EVENTS, str(events_so_far).encode()),
-            (HEADER_DEAD_LETTERS, b"%d" % dead_letters_so_far),
-            (HEADER_HELD, b"%d" % held),
+        headers = CheckpointHeaders(
+            raw_next=self.position,
+            deferred_from=self.deferred_from,
+            deferred=self.deferred,
+            events=events_so_far,
+            dead_letters=dead_letters_so_far,
+            held=held,
         )
-        values = self._log(partition, accepted_time_us)
-        outputs = [Output(self.source.stream.log, None, value) for value in values[:-1]]
-        outputs.append(Output(self.source.stream.log, None, values[-1], headers))
+        log = self.source.stream
+        values = encode_checkpoint(log.log_schema, self.rows, partition, accepted_time_us)
+        outputs = [Output(log.log, None, value) for value in values[:-1]]
+        outputs.append(Output(log.log, None, values[-1], headers.encode()))
         for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
             outputs.append(Output(self.source.events, event.scope.encode(), events.encode(stamped)))
         return outputs
-
-    def _log(self, partition: int, accepted_time_us: int) -> list[bytes]:
-        if self.rows:
-            merged = pa.concat_batches(self.rows)
-        else:
-            merged = pa.RecordBatch.from_pylist([], schema=self.source.stream.log_schema)
-        values: list[bytes] = []
-        parts = [
-            merged.slice(start, ROWS_PER_RECORD)
-            for start in range(0, max(merged.num_rows, 1), ROWS_PER_RECORD)
-        ]
-        while parts:
-            part = parts.pop(0)
-            value = trade_log.encode(part, partition, accepted_time_us)
-            if len(value) > MAX_LOG_RECORD_BYTES and part.num_rows > 1:
-                half = part.num_rows // 2
-                parts[:0] = [part.slice(0, half), part.slice(half)]
-            else:
-                values.append(value)
-        return values
 
 
 def dead_letter(
