@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.stage import percentile, stage
 from k2_streams.kafka.topics import RAW
-from k2_streams.query.times import parse_time
+from k2_streams.web.declaration.times import parse_time
 
 PROBE = "PROBE"
 POLL_S = 0.01
@@ -75,8 +75,8 @@ async def _measure(bootstrap: str, url: str, seconds: float) -> dict[str, list[f
     }
     for row, seen_ns, query_ms in seen.values():
         sent = row["exchange_time_ns"]
-        appended = parse_time("ingest_time", row["ingest_time"], None) or 0
-        accepted = parse_time("accepted_time", row["accepted_time"], None) or 0
+        appended = parse_time(row["ingest_time"]) if row["ingest_time"] else 0
+        accepted = parse_time(row["accepted_time"]) if row["accepted_time"] else 0
         stages["total"].append((seen_ns - sent) / 1e6)
         stages["broker"].append((appended - sent) / 1e6)
         stages["checkpoint"].append((accepted - appended) / 1e6)

@@ -1,9 +1,9 @@
-"""What an answer is: rows, and the proof of what they stand for."""
+"""What an answer is: rows, and the proof of how complete they are."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -12,11 +12,16 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence.gaps import Gap, ScopeCounts
 
 
+def about(text: str) -> msgspec.Meta:
+    """What a field means, for whoever reads an answer: OpenAPI and the reference show it."""
+    return msgspec.Meta(description=text)
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     """How this node and the pipeline stand, as far as an answer says it."""
 
     level: str = "NORMAL"
-    lag_records: int = 0  # raw records not yet judged
+    lag_records: int = 0  # raw records not yet processed
     dead_letters: int = 0  # raw records that could not be used, ever
     dead_letters_next: dict[int, int] = {}  # counted are those of records of the log below these
     stalled: bool = False  # the log's last stable offset stands still below its end
@@ -29,32 +34,74 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     or evicted since. Gaps are as known now: one that was open may later be shown as filled.
     """
 
-    token: str
-    offsets: dict[int, int]  # of the log: per partition the next offset that is not in the answer
-    snapshot: int | None  # of the lake; None: the lake had none
-    pinned: bool  # asked with a token or a cursor: the same rows for ever
-    start_ns: int | None  # the range as it was resolved: start inclusive, end exclusive
-    end_ns: int | None
-    order: Literal["asc", "desc"]
-    limit: int
-    view: Literal["reported", "corrected"] = "reported"
-    rows: int
-    rows_lake: int
-    rows_tail: int
-    gaps: tuple[Gap, ...]  # known in the range, of the scopes asked for
-    gaps_omitted: int  # more than are listed
-    gaps_complete: bool  # the events were read at least as far as the rows
-    complete: bool  # nothing is known to be missing: no gap, nothing deferred, gaps_complete
-    settled: bool  # complete, and no gap of the range is expected to become known any more
-    deferred: int  # deferred raw records that waited at these offsets
-    dead_letters: int
-    dead_letters_complete: bool  # counted are at least those of the records below `offsets`
-    lag_records: int
-    level: str
-    stalled: bool
-    next_cursor: str | None  # None: this is the last page
-    elapsed_ms: float
-    stages_ms: dict[str, float]  # wait, view, plan, tail, scan: where the time went
+    token: Annotated[str, about("Asks for these rows again (`as_of=`).")]
+    offsets: Annotated[
+        dict[int, int],
+        about("Of the log: per partition the next offset that is not in the answer."),
+    ]
+    snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
+    pinned: Annotated[bool, about("Asked with a token or a cursor: the same rows for ever.")]
+    start_ns: Annotated[int | None, about("Start of the range as it was resolved, inclusive.")]
+    end_ns: Annotated[int | None, about("End of the range as it was resolved, exclusive.")]
+    order: Annotated[Literal["asc", "desc"], about("Of event time.")]
+    limit: Annotated[int, about("Rows at most.")]
+    view: Annotated[
+        Literal["reported", "corrected"], about("Every row, or the rows that corrections leave.")
+    ] = "reported"
+    rows: Annotated[int, about("Rows of the answer.")]
+    rows_lake: Annotated[int, about("How many of them are from the lake.")]
+    rows_tail: Annotated[int, about("How many of them are from the tail.")]
+    gaps: Annotated[
+        tuple[Gap, ...],
+        about(
+            "Gaps of the scopes and the range asked for, at most 100. A gap is in the range if it "
+            "meets it between the event times of the messages before and after it."
+        ),
+    ]
+    gaps_omitted: Annotated[int, about("How many more gaps there are.")]
+    gaps_complete: Annotated[
+        bool,
+        about(
+            "The sequence events were read at least as far as the rows, and this node has dropped "
+            "none because of a limit."
+        ),
+    ]
+    complete: Annotated[
+        bool,
+        about(
+            "Nothing is known to be missing: no sequence number that is missing or abandoned can "
+            "lie in the range, no message of it was refused because its number was used twice, "
+            "nothing is deferred, and `gaps_complete`."
+        ),
+    ]
+    settled: Annotated[
+        bool, about("Complete, and no gap of the range is expected to become known any more.")
+    ]
+    deferred: Annotated[
+        int, about("Raw records that were deferred at the answer's offsets, on all workers.")
+    ]
+    dead_letters: Annotated[int, about("All dead letters there ever were.")]
+    dead_letters_complete: Annotated[
+        bool,
+        about(
+            "Counted are at least all up to the answer's offsets; with `min_offsets` also those of "
+            "the records asked for."
+        ),
+    ]
+    lag_records: Annotated[int, about("Raw records of this worker's partitions not processed yet.")]
+    level: Annotated[
+        str,
+        about(
+            "Degradation level of the worker that answers: `NORMAL`, `SOFT`, `GRACEFUL`, "
+            "`AGGRESSIVE`, `CIRCUIT_BREAK`."
+        ),
+    ]
+    stalled: Annotated[
+        bool, about("An open transaction has held a partition of the log back for over 2 s.")
+    ]
+    next_cursor: Annotated[str | None, about("Asks for the next page; null on the last page.")]
+    elapsed_ms: Annotated[float, about("Time to the answer.")]
+    stages_ms: Annotated[dict[str, float], about("The same by stage.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +146,28 @@ def _python_type(field: pa.Field) -> Any:
 class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The proof of a list of symbols."""
 
-    token: str
-    offsets: dict[int, int]
-    snapshot: int | None
-    symbols: int
-    gaps_complete: bool
-    complete: bool  # nothing is known to be missing of these symbols, at any time
-    deferred: int  # deferred raw records that waited at these offsets
-    elapsed_ms: float
+    token: Annotated[
+        str,
+        about("Asks for these symbols again (`as_of=`); with `as_of` the token that was given."),
+    ]
+    offsets: Annotated[
+        dict[int, int],
+        about("Of the log: per partition the next offset that is not in the answer."),
+    ]
+    snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
+    symbols: Annotated[int, about("How many are listed.")]
+    gaps_complete: Annotated[
+        bool,
+        about(
+            "The sequence events were read at least as far as the rows, and this node has dropped "
+            "none because of a limit."
+        ),
+    ]
+    complete: Annotated[
+        bool, about("Nothing is known to be missing of these symbols, at any time.")
+    ]
+    deferred: Annotated[int, about("Raw records that were deferred at the answer's offsets.")]
+    elapsed_ms: Annotated[float, about("Time to the answer.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +181,34 @@ class SymbolsAnswer:
 class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of the lake; `token` asks for exactly what it holds (`as_of=`)."""
 
-    id: int
-    parent: int | None
-    timestamp_ms: int
-    operation: str
-    rows_total: int
-    rows_added: int
-    files: int
-    offsets: dict[int, int]
-    commit_id: str | None
-    token: str | None  # None: it carries no offsets
-    refs: list[str] = []  # branches and tags that name it
+    id: Annotated[int, about("Iceberg's id of the snapshot.")]
+    parent: Annotated[int | None, about("The id of the snapshot before it.")]
+    timestamp_ms: Annotated[int, about("When it was committed.")]
+    operation: Annotated[str, about("Iceberg's operation, as `append`.")]
+    rows_total: Annotated[int, about("Rows that it holds.")]
+    rows_added: Annotated[int, about("Rows that it added.")]
+    files: Annotated[int, about("Data files that it holds.")]
+    offsets: Annotated[
+        dict[int, int], about("Offset vector: per partition of the log the next offset it lacks.")
+    ]
+    commit_id: Annotated[str | None, about("The sink's id of the commit.")]
+    token: Annotated[
+        str | None,
+        about("Asks for what it holds; null: another engine made it without offsets."),
+    ]
+    refs: Annotated[list[str], about("Branches and tags that point at it.")] = []
 
 
 class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
     """How far the list of gaps reaches."""
 
-    gaps: int
-    omitted: int  # more than are listed
-    positions: dict[int, int]  # of k2.sequence-events: per partition the next offset not read
-    complete: bool  # none was forgotten because of a limit
+    gaps: Annotated[int, about("How many are listed.")]
+    omitted: Annotated[int, about("How many more there are.")]
+    positions: Annotated[
+        dict[int, int],
+        about("Of the topic of sequence events: per partition the next offset not read."),
+    ]
+    complete: Annotated[bool, about("No gap was dropped because of a limit.")]
 
 
 @dataclass(frozen=True, slots=True)

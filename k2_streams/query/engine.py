@@ -107,10 +107,15 @@ class Session:
     """One worker's connection while it works on one question."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, store: StoreFiles | None = None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: StoreFiles | None = None,
+        *,
+        timeout_s: float,
     ) -> None:
         self._connection = connection
         self._store = store
+        self._timeout_s = timeout_s
 
     def table(
         self, statement: Statement, tail: pa.Table, sought: pa.Table | None = None
@@ -129,9 +134,11 @@ class Session:
             relation = self._connection.sql(statement.sql, params=list(statement.values))
             rows: pa.Table = relation.to_arrow_table()
         except duckdb.InterruptException as error:
-            raise QueryTimeoutError("the query took longer than it may") from error
+            raise QueryTimeoutError(self._timeout_s) from error
         except duckdb.OutOfMemoryException as error:
-            raise TooMuchError("the query needs more memory than it may take") from error
+            raise TooMuchError(
+                "the query needs more memory than one query may use: narrow it, or lower limit"
+            ) from error
         except (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException) as error:
             # The last one is what a damaged Parquet file raises; the statements are our own.
             raise FilesUnreadableError(str(error)) from error
@@ -220,7 +227,7 @@ class Engine:
         if lane.working >= lane.workers + self._config.max_waiting:
             raise BusyError(f"{self._config.max_waiting} queries wait already")
         loop = asyncio.get_running_loop()
-        job = _Job(work, self._clock.monotonic() + self._config.timeout_s, self._clock)
+        job = _Job(work, self._config.timeout_s, self._clock)
         lane.working += 1
         future = loop.run_in_executor(lane.pool, job.run, self._session)
         future.add_done_callback(lane.done)
@@ -229,7 +236,7 @@ class Engine:
             async with asyncio.timeout(self._config.timeout_s):
                 return await asyncio.shield(future)
         except TimeoutError as error:
-            raise QueryTimeoutError("the query took longer than it may") from error
+            raise QueryTimeoutError(self._config.timeout_s) from error
         finally:
             if not future.done():
                 job.stop(loop, future)
@@ -245,7 +252,7 @@ class Engine:
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._instance.cursor()
-        return Session(connection, self._config.store)
+        return Session(connection, self._config.store, timeout_s=self._config.timeout_s)
 
 
 class _Lane:
@@ -266,9 +273,10 @@ class _Lane:
 class _Job(Generic[_T]):
     """One piece of work, which can be told to stop at any moment."""
 
-    def __init__(self, work: Callable[[Session], _T], deadline_s: float, clock: Clock) -> None:
+    def __init__(self, work: Callable[[Session], _T], timeout_s: float, clock: Clock) -> None:
         self._work = work
-        self._deadline_s = deadline_s
+        self._timeout_s = timeout_s
+        self._deadline_s = clock.monotonic() + timeout_s
         self._clock = clock
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -278,7 +286,7 @@ class _Job(Generic[_T]):
         """On a worker's thread."""
         with self._lock:
             if self._stopped or self._clock.monotonic() >= self._deadline_s:
-                raise QueryTimeoutError("the query waited longer than it may")
+                raise QueryTimeoutError(self._timeout_s, "wait for a worker")
             self._session = session()
         try:
             return self._work(self._session)

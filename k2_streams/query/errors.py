@@ -1,18 +1,18 @@
-"""What can go wrong with a question, grouped by what its asker can do about it.
+"""Why a query got no answer, grouped by what its caller can do about it.
 
-`code` is the stable word of the HTTP error, `retry_after_s` says when asking again makes sense.
+`code` is the stable name of the error, `retry_after_s` says when to ask again.
 """
 
 
 class QueryError(Exception):
-    """A question that got no answer."""
+    """A query that got no answer."""
 
     code = "query_failed"
     retry_after_s: float | None = None
 
 
-class InvalidParameter(QueryError):  # noqa: N818 (the word of the HTTP contract)
-    """Fix the input: one parameter does not say what it should. HTTP 422."""
+class InvalidParameter(QueryError):  # noqa: N818 (the name of the contract)
+    """Fix the input: the parameter `field` is not as described; `message` says what is expected."""
 
     code = "invalid_parameter"
 
@@ -23,30 +23,30 @@ class InvalidParameter(QueryError):  # noqa: N818 (the word of the HTTP contract
 
 
 class UnknownSymbolError(QueryError):
-    """Fix the input: no trade of this symbol was ever accepted. HTTP 404."""
+    """Fix the input: no row of one of these symbols was ever accepted."""
 
     code = "unknown_symbol"
 
     def __init__(self, symbols: tuple[str, ...]) -> None:
-        super().__init__(f"no trade of {', '.join(symbols)} is known")
+        super().__init__(f"no row of {', '.join(symbols)} was ever accepted: check the spelling")
         self.symbols = symbols
 
 
 class TooMuchError(QueryError):
-    """Fix the input: the answer needs more memory than a query may take. HTTP 413."""
+    """Fix the input: the answer needs more memory than one query may use."""
 
     code = "query_too_large"
 
 
 class RetryLaterError(QueryError):
-    """Ask again later. HTTP 503."""
+    """Ask again later."""
 
     code = "unavailable"
     retry_after_s: float | None = 1.0
 
 
 class NotYetError(RetryLaterError):
-    """The node has not read as far as was asked for, within the time it may wait."""
+    """The node has not read up to the offsets asked for, within the time it may wait."""
 
     code = "not_yet"
 
@@ -57,7 +57,7 @@ class NotYetError(RetryLaterError):
 
 
 class BehindError(RetryLaterError):
-    """The lake seen by this node is older than what its tail has let go of."""
+    """The snapshot that this node sees is older than the rows that its tail has evicted."""
 
     code = "lake_behind"
 
@@ -71,7 +71,7 @@ class BehindError(RetryLaterError):
         self.held = held
 
 
-class LakeUnavailable(RetryLaterError):  # noqa: N818 (the word of the HTTP contract)
+class LakeUnavailable(RetryLaterError):  # noqa: N818 (the name of the contract)
     """The catalog or the files that the answer needs cannot be read."""
 
     code = "lake_unavailable"
@@ -83,13 +83,19 @@ class LakeUnavailable(RetryLaterError):  # noqa: N818 (the word of the HTTP cont
 
 
 class QueryTimeoutError(RetryLaterError):
-    """The query took longer than it may and was interrupted."""
+    """The query exceeded its time limit and was interrupted."""
 
     code = "query_timeout"
 
+    def __init__(self, limit_s: float, stage: str = "query") -> None:
+        super().__init__(
+            f"the {stage} exceeded its time limit of {limit_s:g} s: narrow the query or retry later"
+        )
+        self.limit_s = limit_s
+
 
 class BusyError(RetryLaterError):
-    """There are too many queries before it, or too much work of theirs."""
+    """Too many queries run or wait before it."""
 
     code = "busy"
 

@@ -42,6 +42,7 @@ from k2_streams.query.lake_view import LakeView
 from k2_streams.query.read_point import Ground, Standing, Wanted
 from k2_streams.query.reading import Reader
 from k2_streams.query.request import (
+    LAST,
     GapsRequest,
     RowsRequest,
     SnapshotsRequest,
@@ -52,7 +53,6 @@ from k2_streams.query.settled import may_be_settled
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import SymbolTotals, Total
 from k2_streams.query.tail.store import Tail, TailMovedError
-from k2_streams.query.times import LAST
 from k2_streams.query.token import Token
 
 log = structlog.get_logger(__name__)
@@ -141,9 +141,7 @@ class HybridQuery:
                 return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
             return answer
 
-        if wanted.wait_ms:
-            with watch.stage("standing"):  # what is not there yet is waited for without a turn
-                await self._ground.find(wanted)
+        await self._wait(wanted, watch)
         rows, scanned, reads_lake = await self._extent(request, now_ns)
         async with self._engine.turn(rows, scanned, reads_lake=reads_lake):
             return await self._attempt(wanted, watch, ask)
@@ -203,22 +201,43 @@ class HybridQuery:
             )
             return SymbolsAnswer(rows, meta)
 
-        return await self._attempt(wanted, watch, ask)
+        await self._wait(wanted, watch)
+        scanned, reads_lake = self._symbols_extent(request)
+        async with self._engine.turn(len(self._totals), scanned, reads_lake=reads_lake):
+            return await self._attempt(wanted, watch, ask)
+
+    async def _wait(self, wanted: Wanted, watch: Stopwatch) -> None:
+        """Wait without a turn for what this node has not read yet."""
+        if wanted.wait_ms:
+            with watch.stage("standing"):
+                await self._ground.find(wanted)
+
+    def _symbols_extent(self, request: SymbolsRequest) -> tuple[int, bool]:
+        """Rows that may be looked at, and whether in the lake: all of them, or the newest alone."""
+        if self._totals.reaches_from(None if request.as_of is None else request.as_of.next):
+            return self._tail.rows, False
+        in_lake = 0 if self._lake.head is None else self._lake.head.rows
+        return in_lake + self._tail.rows, in_lake > 0
 
     async def gaps(self, request: GapsRequest) -> GapsAnswer:
-        """Gaps as this node knows them."""
+        """Gaps as this node knows them.
+
+        Raises:
+            BusyError: the queries before it take too long.
+        """
         start_ns, end_ns = request.start_ns, request.end_ns
         if request.window_ns is not None:
             end_ns = self._clock.time_ns() if end_ns is None else end_ns
             start_ns = end_ns - request.window_ns
-        found, omitted = self._gaps.find(
-            symbols=request.symbols,
-            exchanges=request.exchanges,
-            states=request.states,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            limit=request.limit,
-        )
+        async with self._engine.turn(request.limit, request.limit, reads_lake=False):
+            found, omitted = self._gaps.find(
+                symbols=request.symbols,
+                exchanges=request.exchanges,
+                states=request.states,
+                start_ns=start_ns,
+                end_ns=end_ns,
+                limit=request.limit,
+            )
         meta = GapsMeta(
             gaps=len(found),
             omitted=omitted,
@@ -231,10 +250,13 @@ class HybridQuery:
         """The main branch's snapshots, newest first, each with the token of exactly what it holds.
 
         Raises:
+            BusyError: the queries before it take too long.
             LakeUnavailable: the catalog does not answer.
         """
         rows = []
-        for info in (await self._lake.snapshots())[::-1][: request.limit]:
+        async with self._engine.turn(request.limit, request.limit, reads_lake=True):
+            snapshots = await self._lake.snapshots()
+        for info in snapshots[::-1][: request.limit]:
             offsets = None if info.vector is None else info.vector.topics.get(self._tail.topic)
             token = (
                 None

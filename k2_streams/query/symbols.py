@@ -66,6 +66,14 @@ class SymbolTotals:
         self._totals: Totals = {}
         self._lock = asyncio.Lock()
 
+    def __len__(self) -> int:
+        """Symbols that are known."""
+        return len(self._totals)
+
+    def reaches_from(self, wanted: Mapping[int, int] | None) -> bool:
+        """Whether totals up to `wanted` (None: the newest) need less than a whole scan."""
+        return bool(self._next) and (wanted is None or _reaches(wanted, self._next))
+
     async def at(self, standing: Standing) -> Totals:
         """The totals of exactly the rows of a standing; not to be changed.
 

@@ -1,206 +1,189 @@
-"""The OpenAPI document, made from what is served: the same structs, columns and limits.
+"""The OpenAPI document, derived from the endpoints: their parameters, answers and errors.
 
-Rules between two parameters cannot be said in a schema and stand in the descriptions.
+A schema cannot express a rule between two parameters; those stand in the descriptions.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from k2_streams.core.records.stream import Stream
-from k2_streams.core.sequence.gaps import Gap
-from k2_streams.query.answer import GapsMeta, Meta, SnapshotRow, SymbolsMeta, symbol_row
-from k2_streams.web import parameters
+from k2_streams.web.declaration.endpoint import Endpoint, JsonAnswer, TableAnswer, TextAnswer
+from k2_streams.web.declaration.parameters import Parameter
 from k2_streams.web.http import correlation
-from k2_streams.web.http.errors import ErrorBody
+from k2_streams.web.http.errors import (
+    BODY_NOT_ALLOWED,
+    BUSY,
+    CROSS_SITE,
+    HEADERS_TOO_LONG,
+    INTERNAL,
+    INVALID_PARAMETER,
+    LOOPBACK_ONLY,
+    METHOD_NOT_ALLOWED,
+    PROXIED,
+    QUERY_FAILED,
+    QUERY_TOO_LONG,
+    RATE_LIMITED,
+    RETRIED,
+    TIMEOUT,
+    UNAUTHORIZED,
+    ErrorBody,
+    ErrorKind,
+)
 from k2_streams.web.http.formats import META_HEADER, Format
 from k2_streams.web.http.security import KEY_HEADER
-from k2_streams.web.http.tables import schema_of
-from k2_streams.web.views import Health, LinesAnswer, SnapshotsMeta
 
 #: Of the contract, not of the program: it changes with what callers build on.
 API_VERSION = "1.0.0"
-_DESCRIPTION = """Market {name}, the last second's and the whole history's in one answer, with the
-proof of what the answer stands for.
+_DESCRIPTION = """Market data, the last second's and the whole history's in one answer, with the
+proof of how complete the answer is.
 
 Decimals are strings. Fields that end in `_ns` are integers of nanoseconds since 1970 UTC, beyond
-what a JavaScript number holds exactly. Numbers of a range are inclusive on both ends; a range of
+what a JavaScript number holds exactly. Ranges of sequence numbers include both ends; a range of
 time includes its start and excludes its end. HEAD is answered as GET, without the body."""
-
-_WHY = {
-    "304": "The caller's copy of a pinned answer still stands.",
-    "401": "No API key, or not one of ours.",
-    "403": "Without API keys this machine alone is answered, and not through a proxy.",
-    "404": "Nothing of this symbol was ever accepted.",
-    "405": "The path takes GET and HEAD alone.",
-    "413": "The request is too long, or the answer would be too large.",
-    "422": "A parameter is not as described; `field` names it.",
-    "429": "Too many requests; `Retry-After` says when the next may come.",
-    "503": "No answer now; `Retry-After` says when to ask again.",
+_SECURITY_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
+    "bearer": {"type": "http", "scheme": "bearer"},
 }
-_STATUS = {
-    "type": "object",
-    "description": "How this node and the pipeline stand.",
-    "additionalProperties": True,
+_CORRELATION = {
+    "name": correlation.HEADER,
+    "in": "header",
+    "description": "The caller's id of the request, which the answer repeats. Another is made if "
+    f"this is not 1 to {correlation.MAX_LENGTH} printable ASCII characters.",
+    "schema": {"type": "string"},
 }
+#: Errors of every endpoint, and of those that are not public.
+COMMON_ERRORS = (
+    METHOD_NOT_ALLOWED,
+    QUERY_TOO_LONG,
+    HEADERS_TOO_LONG,
+    BODY_NOT_ALLOWED,
+    INVALID_PARAMETER,
+    INTERNAL,
+    TIMEOUT,
+    BUSY,
+)
+KEYED_ERRORS = (UNAUTHORIZED, RATE_LIMITED)
+KEYLESS_ERRORS = (LOOPBACK_ONLY, PROXIED, CROSS_SITE, RATE_LIMITED)
 
 
-def document(stream: Stream, *, keyed: bool) -> dict[str, Any]:
-    """The document of a stream's server that asks for an API key (`keyed`), or does not."""
-    metas, components = msgspec.json.schema_components(
-        [Meta, GapsMeta, SymbolsMeta, SnapshotsMeta, ErrorBody, Health, LinesAnswer],
-        ref_template="#/components/schemas/{name}",
+def document(endpoints: Iterable[Endpoint[Any]], *, keyed: bool) -> dict[str, Any]:
+    """The document of a server that asks for an API key (`keyed`), or does not."""
+    endpoints = tuple(endpoints)
+    structs = list(dict.fromkeys([ErrorBody, *_structs(endpoints)]))
+    refs, components = msgspec.json.schema_components(
+        structs, ref_template="#/components/schemas/{name}"
     )
-    meta, gaps_meta, symbols_meta, snapshots_meta, error, health, lines = metas
-    tables = {
-        "Row": _row_schema(stream.table_schema),
-        "GapRow": _row_schema(schema_of(Gap)),
-        "SymbolRow": _row_schema(schema_of(symbol_row(stream))),
-        "SnapshotRow": _row_schema(schema_of(SnapshotRow)),
-    }
-    builder = _Builder(error, keyed=keyed)
-    paths = {
-        f"/v1/{stream.name}": builder.table(
-            f"{stream.name.capitalize()} of the lake and the tail as one.",
-            parameters.CORRECTED_ROWS if stream.is_corrected else parameters.ROWS,
-            "Row",
-            meta,
-            more=("304", "404", "413"),
-        ),
-        "/v1/gaps": builder.table(
-            "What was passed over, and what became of it.", parameters.GAPS, "GapRow", gaps_meta
-        ),
-        "/v1/symbols": builder.table(
-            "Symbols with the last of each and what the sequencer found.",
-            parameters.SYMBOLS,
-            "SymbolRow",
-            symbols_meta,
-            more=("404", "413"),
-        ),
-        "/v1/snapshots": builder.table(
-            "Snapshots of the lake, the newest first.",
-            parameters.SNAPSHOTS,
-            "SnapshotRow",
-            snapshots_meta,
-        ),
-        "/v1/lines": builder.plain(
-            "How each redundant line of an exchange does: who is first, who loses, who lags; of "
-            "the partitions that this worker works, since their beginning.",
-            lines,
-        ),
-        "/v1/status": builder.plain("How this node and the pipeline stand.", _STATUS),
-        "/v1/openapi.json": builder.plain("This document.", {"type": "object"}, public=True),
-        "/health/live": builder.plain("The process answers.", health, public=True),
-        "/health/ready": builder.plain(
-            "Queries may be sent here.", health, more=("503",), public=True
-        ),
-        "/metrics": builder.text("Prometheus' text format.", "text/plain"),
-        "/": builder.text("A page to look at it all.", "text/html", public=True),
+    builder = _Builder(dict(zip(structs, refs, strict=True)), keyed=keyed)
+    rows = {
+        endpoint.answer.row: _row_schema(endpoint.answer.schema)
+        for endpoint in endpoints
+        if isinstance(endpoint.answer, TableAnswer)
     }
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "K2 Streams",
-            "version": API_VERSION,
-            "description": _DESCRIPTION.format(name=stream.name),
-        },
-        "paths": paths,
+        "info": {"title": "K2 Streams", "version": API_VERSION, "description": _DESCRIPTION},
+        "paths": {endpoint.path: builder.path(endpoint) for endpoint in endpoints},
         "components": {
-            "schemas": {**components, **tables},
+            "schemas": {**components, **rows},
             **({"securitySchemes": _SECURITY_SCHEMES} if keyed else {}),
         },
     }
 
 
-_SECURITY_SCHEMES = {
-    "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
-    "bearer": {"type": "http", "scheme": "bearer"},
-}
+def errors_of(endpoint: Endpoint[Any], *, keyed: bool) -> list[ErrorKind]:
+    """Every error that an endpoint may give, by status."""
+    access = () if endpoint.is_public else KEYED_ERRORS if keyed else KEYLESS_ERRORS
+    queries = (QUERY_FAILED,) if endpoint.relations else ()
+    kinds = dict.fromkeys([*access, *endpoint.errors, *COMMON_ERRORS, *queries])
+    return sorted(kinds, key=lambda kind: kind.status)
+
+
+def _structs(endpoints: Iterable[Endpoint[Any]]) -> Iterable[type[msgspec.Struct]]:
+    for endpoint in endpoints:
+        answer = endpoint.answer
+        if isinstance(answer, TableAnswer):
+            yield answer.meta
+        elif isinstance(answer, JsonAnswer) and isinstance(answer.schema, type):
+            yield answer.schema
 
 
 class _Builder:
-    """Operations, with the errors that each of them may give."""
+    """Paths, with the schemas of structs by reference."""
 
-    def __init__(self, error: dict[str, Any], *, keyed: bool) -> None:
-        self._error = error
+    def __init__(self, refs: dict[Any, dict[str, Any]], *, keyed: bool) -> None:
+        self._refs = refs
         self._keyed = keyed
 
-    def table(
-        self,
-        summary: str,
-        takes: list[dict[str, Any]],
-        row: str,
-        meta: dict[str, Any],
-        *,
-        more: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
-        """An operation that gives rows in one of the three formats."""
-        data = {"type": "array", "items": {"$ref": f"#/components/schemas/{row}"}}
-        content = {
-            Format.JSON.value: {"schema": _object({"data": data, "meta": meta})},
-            Format.ARROW.value: {"schema": {"type": "string", "contentEncoding": "binary"}},
-            Format.CSV.value: {"schema": {"type": "string"}},
-        }
-        headers = {
-            META_HEADER: _header(
-                "With CSV: the answer's `meta`, as JSON. Above 4,096 bytes fields are left out; "
-                "`left_out` names them."
-            ),
-            "ETag": _header("Of a pinned answer."),
-            "Cache-Control": _header("`no-store`, or of a pinned answer how long it may be kept."),
-        }
-        responses: dict[str, Any] = {"200": _response("The rows.", content, headers)}
-        return self._operation(summary, responses, takes, more=("503", *more))
-
-    def plain(
-        self,
-        summary: str,
-        schema: dict[str, Any],
-        *,
-        more: tuple[str, ...] = (),
-        public: bool = False,
-    ) -> dict[str, Any]:
-        """An operation that gives one JSON object."""
-        responses = {"200": _response(summary, {Format.JSON.value: {"schema": schema}})}
-        return self._operation(summary, responses, [], more=more, public=public)
-
-    def text(self, summary: str, media_type: str, *, public: bool = False) -> dict[str, Any]:
-        """An operation that gives text."""
-        content = {media_type: {"schema": {"type": "string"}}}
-        return self._operation(summary, {"200": _response(summary, content)}, [], public=public)
-
-    def _operation(
-        self,
-        summary: str,
-        responses: dict[str, Any],
-        takes: list[dict[str, Any]],
-        *,
-        more: tuple[str, ...] = (),
-        public: bool = False,
-    ) -> dict[str, Any]:
-        refused = () if public else ("401" if self._keyed else "403", "429")
-        for status in ("405", "413", "422", *refused, *more):
-            responses[status] = self._refusal(status)
+    def path(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
+        """The path item of an endpoint."""
+        responses = {"200": self._answer(endpoint), **self._refusals(endpoint)}
+        parameters = [_parameter(one) for one in endpoint.parameter_set.parameters]
         operation: dict[str, Any] = {
-            "summary": summary,
-            "parameters": [*takes, parameters.CORRELATION],
+            "summary": endpoint.summary,
+            "parameters": [*parameters, _CORRELATION],
             "responses": dict(sorted(responses.items())),
         }
-        if self._keyed and not public:
+        if self._keyed and not endpoint.is_public:
             operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
         return {"get": operation}
 
-    def _refusal(self, status: str) -> dict[str, Any]:
-        if status == "304":
-            return _response(_WHY[status], {})
-        headers = {}
-        if status in {"429", "503"}:
-            headers["Retry-After"] = _header(
-                "Seconds.", {"type": "integer", "minimum": 1}, required=True
-            )
-        content = {Format.JSON.value: {"schema": self._error}}
-        return _response(_WHY[status], content, headers)
+    def _answer(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
+        match endpoint.answer:
+            case TableAnswer(row=row, meta=meta):
+                data = {"type": "array", "items": {"$ref": f"#/components/schemas/{row}"}}
+                body = _object({"data": data, "meta": self._refs[meta]})
+                content = {
+                    Format.JSON.value: {"schema": body},
+                    Format.ARROW.value: {"schema": {"type": "string", "contentEncoding": "binary"}},
+                    Format.CSV.value: {"schema": {"type": "string"}},
+                }
+                return _response("The rows.", content, _table_headers())
+            case JsonAnswer(schema=schema):
+                described = self._refs[schema] if isinstance(schema, type) else dict(schema)
+                return _response(endpoint.summary, {Format.JSON.value: {"schema": described}})
+            case TextAnswer(media_type=media_type):
+                return _response(endpoint.summary, {media_type: {"schema": {"type": "string"}}})
+
+    def _refusals(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
+        by_status: dict[int, list[ErrorKind]] = {}
+        for kind in errors_of(endpoint, keyed=self._keyed):
+            by_status.setdefault(kind.status, []).append(kind)
+        responses = {}
+        for status, kinds in by_status.items():
+            meaning = " ".join(f"`{kind.code}`: {kind.meaning}" for kind in kinds)
+            headers = {}
+            if status in RETRIED:
+                seconds = {"type": "integer", "minimum": 1}
+                headers["Retry-After"] = _header("Seconds.", seconds, required=True)
+            content = {Format.JSON.value: {"schema": self._refs[ErrorBody]}}
+            responses[str(status)] = _response(meaning, content, headers)
+        if isinstance(endpoint.answer, TableAnswer) and endpoint.relations:
+            responses["304"] = _response("The caller's copy of a pinned answer is current.", {})
+        return responses
+
+
+def _parameter(one: Parameter) -> dict[str, Any]:
+    described = {
+        "name": one.name,
+        "in": "query",
+        "description": one.description,
+        "schema": one.schema,
+        **({"required": True} if one.is_required else {}),
+    }
+    return {**described, "style": "form", "explode": True} if one.is_many else described
+
+
+def _table_headers() -> dict[str, Any]:
+    return {
+        META_HEADER: _header(
+            "With CSV: the answer's `meta`, as JSON. Above 4,096 bytes fields are left out; "
+            "`left_out` names them."
+        ),
+        "ETag": _header("Of a pinned answer."),
+        "Cache-Control": _header("`no-store`, or of a pinned answer how long it may be kept."),
+    }
 
 
 def _response(
@@ -237,14 +220,17 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _row_schema(columns: pa.Schema) -> dict[str, Any]:
     """The JSON schema of a row as `texts.json_texts` writes it."""
     return _object(
-        {field.name: _cell_schema(field.type, nullable=field.nullable) for field in columns}
+        {field.name: cell_schema(field.type, nullable=field.nullable) for field in columns}
     )
 
 
-def _cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]:
+def cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]:
+    """The JSON schema of a column's value."""
     schema: dict[str, Any]
     if pa.types.is_integer(kind):
         schema = {"type": "integer"}
+    elif pa.types.is_floating(kind):
+        schema = {"type": "number"}
     elif pa.types.is_boolean(kind):
         schema = {"type": "boolean"}
     elif pa.types.is_decimal(kind):
@@ -253,15 +239,19 @@ def _cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]
         schema = {"type": "string", "format": "date-time"}
     elif pa.types.is_date(kind):
         schema = {"type": "string", "format": "date"}
-    elif pa.types.is_list(kind):
+    elif pa.types.is_struct(kind):
+        schema = _object(
+            {child.name: cell_schema(child.type, nullable=child.nullable) for child in kind}
+        )
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         schema = {
             "type": "array",
-            "items": _cell_schema(kind.value_type, nullable=kind.value_field.nullable),
+            "items": cell_schema(kind.value_type, nullable=kind.value_field.nullable),
         }
     elif pa.types.is_map(kind):
         schema = {
             "type": "object",
-            "additionalProperties": _cell_schema(kind.item_type, nullable=kind.item_field.nullable),
+            "additionalProperties": cell_schema(kind.item_type, nullable=kind.item_field.nullable),
         }
     else:
         schema = {"type": "string"}

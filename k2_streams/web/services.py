@@ -1,6 +1,6 @@
 """What the web needs of the rest of the process: given once, at `install`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -20,24 +20,30 @@ from k2_streams.query.request import (
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
 
-#: Requests a second for each caller.
+#: Requests per second of each caller.
 RATE_LIMIT_PER_S = 60.0
+#: Of one request: the longest wait that a caller may ask for (5 s) and the longest query, twice.
+ANSWER_TIMEOUT_S = 30.0
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether this node should be sent queries now, and if not, why and until when."""
+    """Whether queries should be sent to this node now, and if not, why and until when."""
 
     ok: bool
     reason: str = ""
     retry_after_s: int = 1
 
 
-class Queries(Protocol):
-    """The questions that the views ask: `k2_streams.query.hybrid.HybridQuery` answers them."""
+class RowQueries(Protocol):
+    """Answers queries about the rows of one stream."""
 
     async def rows(self, request: RowsRequest) -> Answer:
-        """Lake and tail as one."""
+        """Rows of lake and tail."""
         ...
+
+
+class Queries(RowQueries, Protocol):
+    """Answers every query: `k2_streams.query.hybrid.HybridQuery`."""
 
     async def gaps(self, request: GapsRequest) -> GapsAnswer:
         """What is known to be missing."""
@@ -50,6 +56,13 @@ class Queries(Protocol):
     async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
         """The lake's snapshots."""
         ...
+
+
+class Relation(NamedTuple):
+    """A stream whose rows can be queried, and what answers the queries."""
+
+    stream: Stream
+    query: RowQueries
 
 
 class LinesFound(NamedTuple):
@@ -66,7 +79,13 @@ class Services:
 
     `status`, `lines` and `ready` are called on the event loop and must not block. The keys are not
     kept beyond `install`, which keeps their hashes; they are not shown in this object's text.
-    `answers_bytes` is what all answers on their way may hold in memory together.
+
+    Attributes:
+        stream: what the topology reads; gaps, symbols and snapshots are about it.
+        query: answers queries about it.
+        outputs: further streams that are served, each under `/v1/<name>`.
+        answers_bytes: what all answers that are being sent may hold in memory together.
+        answer_timeout_s: the time limit of one request.
     """
 
     stream: Stream
@@ -75,8 +94,16 @@ class Services:
     lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
     metrics_registry: CollectorRegistry
+    outputs: tuple[Relation, ...] = ()
     keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit_per_s: float = RATE_LIMIT_PER_S
     connections: Connections = field(default_factory=Connections)
     answers_bytes: int = DEFAULT_TOTAL_BYTES
+    answer_timeout_s: float = ANSWER_TIMEOUT_S
     clock: Clock = SYSTEM_CLOCK
+
+    @property
+    def relations(self) -> Mapping[str, Relation]:
+        """Everything whose rows can be queried, by name."""
+        own = Relation(self.stream, self.query)
+        return {relation.stream.name: relation for relation in (own, *self.outputs)}

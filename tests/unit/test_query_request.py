@@ -1,238 +1,72 @@
-"""Parameters of questions: what is taken, what is refused, and that the refusal names its field."""
+"""Queries are refused when they are made, whoever makes them."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from k2_streams.query.errors import InvalidParameter
-from k2_streams.query.request import (
-    MAX_LIMIT,
-    RowsRequest,
-    parse_gaps,
-    parse_rows,
-    parse_snapshots,
-    parse_symbols,
-)
-from k2_streams.query.times import FIRST_INTEGER_NS
+from k2_streams.query.request import LAST, GapsRequest, RowsRequest, SymbolsRequest
 from k2_streams.query.token import Cursor, Key, Token
 
-TOKEN = Token("t", {0: 5, 1: 7}, 1_000, 0)
+TOKEN = Token("t", {0: 5}, 1_000, 0)
 
 
-def cursor_of(request: RowsRequest, **changes: object) -> str:
-    fields = {
-        "token": TOKEN,
-        "after": Key(1, 0, 2, 3),
-        "symbols": request.symbols,
-        "exchanges": request.exchanges,
-        "start_ns": 10,
-        "end_ns": 20,
-        "descending": request.descending,
-        "limit": 50,
-        "asked": request.asked(),
-    }
-    return Cursor(**{**fields, **changes}).encode()
-
-
-def test_defaults():
-    assert parse_rows({}) == RowsRequest(limit=1_000)
-
-
-def test_everything_at_once():
-    request = parse_rows(
-        {
-            "symbol": ["B", "A:C", "B"],
-            "exchange": "X",
-            "end": "last",
-            "window": "15m",
-            "limit": "7",
-            "order": "desc",
-            "min_offsets": "0:5,1:7",
-            "wait_ms": "10",
-            "format": "arrow",
-        }
-    )
-    assert request == RowsRequest(
-        symbols=("A:C", "B"),
-        exchanges=("X",),
-        end_ns="last",
-        window_ns=900_000_000_000,
-        limit=7,
-        descending=True,
-        min_offsets={0: 5, 1: 7},
-        wait_ms=10,
-        format="arrow",
+def cursor_of(request):
+    """The cursor of a request's second page."""
+    return Cursor(
+        TOKEN,
+        Key(1, 0, 2, 3),
+        request.symbols,
+        request.exchanges,
+        10,
+        20,
+        request.descending,
+        50,
+        request.asked(),
+        request.view,
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "ns"),
+    ("make", "fields", "field"),
     [
-        ("0", 0),
-        ("9223372036854775807", 2**63 - 1),
-        ("2024-01-02T03:04:05Z", 1_704_164_645_000_000_000),
-        ("2024-01-02T03:04:05.123456789Z", 1_704_164_645_123_456_789),
-        ("2024-01-02T03:04:05.1+01:00", 1_704_161_045_100_000_000),
-        ("2024-01-02t03:04:05-00:30", 1_704_166_445_000_000_000),
-        ("2024-01-02T03:04Z", 1_704_164_640_000_000_000),
-        ("631152000000000000", 631_152_000_000_000_000),
-        ("1970-01-01T00:00:01Z", 1_000_000_000),
+        (RowsRequest, {"start_ns": 5, "end_ns": 4}, "start"),
+        (RowsRequest, {"start_ns": 5, "window_ns": 4}, "window"),
+        (RowsRequest, {"as_of": TOKEN, "min_offsets": {0: 1}}, "min_offsets"),
+        (RowsRequest, {"cursor": cursor_of(RowsRequest()), "min_offsets": {0: 1}}, "min_offsets"),
+        (GapsRequest, {"start_ns": 5, "end_ns": 4}, "start"),
+        (GapsRequest, {"start_ns": 5, "window_ns": 4}, "window"),
+        (SymbolsRequest, {"as_of": TOKEN, "min_offsets": {0: 1}}, "min_offsets"),
     ],
 )
-def test_times(text, ns):
-    assert parse_rows({"start": text}).start_ns == ns
-
-
-@pytest.mark.parametrize(
-    ("text", "zone", "ns"),
-    [
-        ("2024-01-02T03:04:05", "UTC", 1_704_164_645_000_000_000),
-        ("2014-03-10", "Australia/Sydney", 1_394_370_000_000_000_000),
-        ("2014-03-10T10:00:00Z", "Australia/Sydney", 1_394_445_600_000_000_000),
-    ],
-)
-def test_local_times(text, zone, ns):
-    assert parse_rows({"start": text, "tz": zone}).start_ns == ns
-
-
-@pytest.mark.parametrize(
-    ("field", "parameters"),
-    [
-        ("nonsense", {"nonsense": "1"}),
-        ("symbol", {"symbol": ""}),
-        ("symbol", {"symbol": "x" * 65}),
-        ("symbol", {"symbol": "e\u0301"}),
-        ("symbol", {"symbol": "a\u200b"}),
-        ("exchange", {"exchange": "é"}),
-        ("symbol", {"symbol": "a\nb"}),
-        ("symbol", {"symbol": [f"s{n}" for n in range(51)]}),
-        ("exchange", {"exchange": "A:B"}),
-        ("exchange", {"exchange": "x" * 33}),
-        ("start", {"start": "2024-01-02T03:04:05"}),
-        ("start", {"start": "2024-13-02T03:04:05Z"}),
-        ("start", {"start": "2024-01-02T03:04:05 01:00"}),
-        ("start", {"start": "yesterday"}),
-        ("start", {"start": "9223372036854775808"}),
-        ("start", {"start": "-1"}),
-        ("start", {"start": "1.5"}),
-        ("start", {"start": "٣"}),
-        ("start", {"start": "1969-12-31T23:59:59Z"}),
-        ("start", {"start": "2300-01-01T00:00:00Z"}),
-        ("start", {"start": ["1", "2"]}),
-        ("start", {"start": "last"}),
-        ("start", {"start": "631152000000000001", "end": "631152000000000000"}),
-        ("start", {"start": "2024-03-31T02:30:00", "tz": "Europe/Berlin"}),
-        ("start", {"start": "2024-10-27T02:30:00", "tz": "Europe/Berlin"}),
-        ("start", {"start": "9999-12-31T23:59:59-23:59"}),
-        ("end", {"end": "LAST"}),
-        ("tz", {"tz": "Mars/Olympus"}),
-        ("tz", {"tz": "../../etc/passwd"}),
-        ("window", {"window": "15"}),
-        ("window", {"window": "0s"}),
-        ("window", {"window": "-5m"}),
-        ("window", {"window": "999999999999d"}),
-        ("window", {"window": "5m", "start": "0"}),
-        ("limit", {"limit": "0"}),
-        ("limit", {"limit": str(MAX_LIMIT + 1)}),
-        ("limit", {"limit": "1e3"}),
-        ("limit", {"limit": "²"}),
-        ("order", {"order": "up"}),
-        ("format", {"format": "xml"}),
-        ("wait_ms", {"wait_ms": "5001"}),
-        ("min_offsets", {"min_offsets": ""}),
-        ("min_offsets", {"min_offsets": "0"}),
-        ("min_offsets", {"min_offsets": "0:-1"}),
-        ("min_offsets", {"min_offsets": "0:9223372036854775808"}),
-        ("min_offsets", {"min_offsets": "0:1", "as_of": TOKEN.encode()}),
-        ("as_of", {"as_of": ""}),
-        ("as_of", {"as_of": "!!!"}),
-        ("as_of", {"as_of": TOKEN.encode()[:-3]}),
-        ("as_of", {"as_of": cursor_of(RowsRequest())}),
-        ("as_of", {"as_of": Token("t", {-1: 5}, 0, 0).encode()}),
-        ("as_of", {"as_of": "A" * 20_000}),
-        ("cursor", {"cursor": TOKEN.encode()}),
-        ("cursor", {"cursor": cursor_of(RowsRequest(), limit=0)}),
-        ("cursor", {"cursor": cursor_of(RowsRequest()), "symbol": "A"}),
-        ("as_of", {"cursor": cursor_of(RowsRequest()), "as_of": Token("t", {}, 0, 0).encode()}),
-    ],
-)
-def test_a_refusal_names_its_field(field, parameters):
+def test_a_query_that_contradicts_itself_is_refused(make, fields, field):
     with pytest.raises(InvalidParameter) as caught:
-        parse_rows(parameters)
+        make(**fields)
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2026-11-23 10:00",
-        "2026-11-23 10:00:00",
-        "2026-11-23T10:00:00 10:00",
-        "2026-11-23T10:00:00.5 10:00",
-        " 2026-11-23T10:00:00Z",
-        "2026-11-23T10:00:00Z ",
-    ],
-)
-@pytest.mark.parametrize("zone", [{}, {"tz": "Australia/Sydney"}])
-@pytest.mark.parametrize(("parse", "field"), [(parse_rows, "start"), (parse_gaps, "end")])
-def test_a_blank_that_may_have_been_a_plus_is_refused(parse, field, text, zone):
-    """An unescaped plus arrives as a blank: an offset must never become a time of day."""
-    with pytest.raises(InvalidParameter, match="%2B") as caught:
-        parse({field: text, **zone})
-    assert caught.value.field == field
+def test_a_range_may_be_empty_and_may_end_at_the_newest_row():
+    assert RowsRequest(start_ns=5, end_ns=5).end_ns == 5
+    assert RowsRequest(start_ns=5, end_ns=LAST).end_ns == LAST
+
+
+def test_a_page_is_of_its_cursors_query_and_keeps_its_own_limit():
+    first = RowsRequest(symbols=("A",), descending=True, view="corrected", limit=7)
+    page = first.continued(cursor_of(first), is_repeated=True)
+    assert (page.symbols, page.start_ns, page.end_ns) == (("A",), 10, 20)
+    assert (page.descending, page.view, page.limit, page.as_of) == (True, "corrected", 7, TOKEN)
+    assert page.pinned
 
 
 @pytest.mark.parametrize(
-    ("value", "unit"),
+    "other",
     [
-        ("1796004000", "seconds: 1796004000000000000"),
-        ("1796004000000", "milliseconds: 1796004000000000000"),
-        ("1796004000000000", "microseconds: 1796004000000000000"),
-        ("631152000", "seconds"),
-        ("9223372036854775", "microseconds"),
+        RowsRequest(symbols=("B",)),
+        RowsRequest(descending=True),
+        RowsRequest(view="corrected"),
+        RowsRequest(window_ns=1),
     ],
 )
-def test_an_integer_in_another_unit_is_refused_with_the_unit(value, unit):
-    for parse, field in ((parse_rows, "start"), (parse_rows, "end"), (parse_gaps, "start")):
-        with pytest.raises(InvalidParameter, match=unit) as caught:
-            parse({field: value})
-        assert caught.value.field == field
-
-
-@given(st.integers(1, FIRST_INTEGER_NS - 1))
-def test_no_integer_before_1990_is_taken_for_nanoseconds(value):
-    with pytest.raises(InvalidParameter, match="expected nanoseconds"):
-        parse_rows({"start": str(value)})
-
-
-def test_a_min_offset_waits_unless_told_otherwise():
-    assert parse_rows({"min_offsets": "0:1"}).wait_ms == 5_000
-    assert parse_rows({"min_offsets": "0:1", "wait_ms": "0"}).wait_ms == 0
-
-
-def test_a_cursor_alone_is_the_whole_question():
-    asked = RowsRequest(symbols=("A",), window_ns=5, descending=True)
-    request = parse_rows({"cursor": cursor_of(asked)})
-    assert (request.symbols, request.start_ns, request.end_ns) == (("A",), 10, 20)
-    assert (request.window_ns, request.descending, request.limit) == (None, True, 50)
-    assert request.as_of == TOKEN
-    assert request.pinned
-
-
-def test_a_cursor_beside_its_own_question_is_taken_with_another_limit():
-    parameters = {"symbol": "A", "window": "5ns", "order": "desc"}
-    cursor = cursor_of(parse_rows(parameters))
-    assert parse_rows({**parameters, "cursor": cursor, "limit": "3"}).limit == 3
-
-
-def test_other_paths():
-    assert parse_gaps({"state": "open,filled", "symbol": "A"}).states == ("filled", "open")
-    assert parse_symbols({"as_of": TOKEN.encode()}).as_of == TOKEN
-    assert parse_snapshots({"limit": "2"}).limit == 2
-    for parse, parameters in (
-        (parse_gaps, {"state": "shut"}),
-        (parse_symbols, {"state": "open"}),
-        (parse_snapshots, {"limit": "0"}),
-    ):
-        with pytest.raises(InvalidParameter):
-            parse(parameters)
+def test_a_cursor_of_another_query_is_refused(other):
+    cursor = cursor_of(RowsRequest(symbols=("A",)))
+    with pytest.raises(InvalidParameter, match="issued for a different query"):
+        other.continued(cursor, is_repeated=True)
+    assert other.continued(cursor, is_repeated=False).symbols == ("A",)

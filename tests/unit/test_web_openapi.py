@@ -20,8 +20,9 @@ from web_support import application
 
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.symbols import is_symbol
-from k2_streams.query.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.query.token import Token
+from k2_streams.web.declaration.times import FIRST_INTEGER_NS, parse_time
+from k2_streams.web.endpoints import declared
 from k2_streams.web.http.formats import encode_json
 from k2_streams.web.openapi import document
 
@@ -74,7 +75,7 @@ def breaks_a_rule_between(query):
     both_times = start is not None and end not in (None, "last")
     return (
         ("window" in query and "start" in query)
-        or (both_times and parse_time("start", start, None) > parse_time("end", end, None))
+        or (both_times and parse_time(start) > parse_time(end))
         or ("min_offsets" in query and ("as_of" in query or "cursor" in query))
         or "cursor" in query  # one that fits the question beside it, and its token
     )
@@ -91,7 +92,9 @@ def keyed(tmp_path_factory):
         yield address
 
 
-described = schemathesis.openapi.from_dict(json.loads(encode_json(document(TRADES, keyed=True))))
+described = schemathesis.openapi.from_dict(
+    json.loads(encode_json(document(declared((TRADES,)), keyed=True)))
+)
 
 
 def test_the_document_is_served(keyed):

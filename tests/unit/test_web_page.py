@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from k2_streams.web.page import handler as page
+from k2_streams.web.endpoints import page
 
 #: Enough of a browser: elements with their children and text, fetch, and timers run by hand.
 STUB = """
@@ -54,7 +54,7 @@ def run(steps):
     node = shutil.which("node")
     if node is None:
         pytest.skip("no Node to run the page's script")
-    (script,) = re.findall(r"<script>(.*?)</script>", page._HTML, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", page.HTML, re.DOTALL)
     script = script.replace('"use strict";', "")
     told = "const told = [], say = found => told.push(found);"
     body = f"(async () => {{ await settle(); {steps}; console.log(JSON.stringify(told)); }})();"

@@ -17,7 +17,7 @@ from web_node import IN_LAKE, RECORDS, ROWS, ROWS_A_RECORD, SYMBOLS, served
 from web_support import META, CannedQueries, application, trades_table
 
 from k2_streams.core.records.schema import TRADES
-from k2_streams.query.times import FIRST_INTEGER_NS
+from k2_streams.web.declaration.times import FIRST_INTEGER_NS
 from k2_streams.web.http import answers
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import structlog
 from aiohttp import web
 
-from k2_streams.web.http.errors import unavailable
+from k2_streams.web.http.errors import BUSY, retry_later
 from k2_streams.web.http.formats import (
     META_HEADER,
     ROWS_AT_ONCE,
@@ -100,6 +100,21 @@ class Sender:
         reservation.needs(size_of(rows.num_rows, ROWS_AT_ONCE, rows.nbytes))
         return await self._send(request, rows, render(rows, meta, form), headers)
 
+    async def send_body(
+        self, request: web.Request, body: bytes, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """A body that is made already, to a reader who takes it within the bounds.
+
+        Raises:
+            ApiError: 503, there is no room for it.
+        """
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
+        with self._room.take(request.get(CALLER, ""), len(body)):
+            response = web.StreamResponse(headers=headers)
+            response.content_length = len(body)
+            return await self._stream(request, response, body, iter(()))
+
     async def _send(
         self, request: web.Request, rows: pa.Table, pieces: Iterator[bytes], headers: dict[str, str]
     ) -> web.StreamResponse:
@@ -109,7 +124,7 @@ class Sender:
             response.content_length = len(body)
             return await self._stream(request, response, body, iter(()))
         if self._long_answers >= MAX_LONG_ANSWERS:
-            raise unavailable("busy", f"expected at most {MAX_LONG_ANSWERS} long answers at once")
+            raise retry_later(BUSY, f"expected at most {MAX_LONG_ANSWERS} long answers at once")
         self._long_answers += 1
         try:
             # The first piece is made before the head is sent: what fails until then is an error

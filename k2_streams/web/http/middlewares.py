@@ -6,14 +6,15 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from k2_streams.clock import Clock
-from k2_streams.query.errors import (
-    InvalidParameter,
-    QueryError,
-    RetryLaterError,
-    TooMuchError,
-    UnknownSymbolError,
+from k2_streams.query.errors import QueryError
+from k2_streams.web.http.errors import (
+    INTERNAL,
+    QUERY_FAILED,
+    ApiError,
+    ErrorKind,
+    of_query,
+    response_of,
 )
-from k2_streams.web.http.errors import ApiError, bad_parameter, response_of, unavailable
 
 _log = structlog.get_logger(__name__)
 #: From a cached 304 to the longest wait and scan; the goal of 500 ms is a bound of its own.
@@ -67,34 +68,21 @@ def errors() -> Middleware:
         except ApiError as error:
             return response_of(error, request)
         except QueryError as error:
-            return response_of(_of_query(error), request)
+            refused = of_query(error)
+            if refused.kind is QUERY_FAILED:
+                _log.error("query failed", error=str(error), code=error.code)
+            return response_of(refused, request)
         except web.HTTPException as error:
             return response_of(_of_http(error), request)
         except Exception:  # noqa: BLE001 (a fault of ours must not reach the caller as text)
             _log.exception("view failed", path=request.path)
-            return response_of(
-                ApiError(500, "internal", "this is our fault; it is logged"), request
-            )
+            message = "internal error; see the server log for this correlation id"
+            return response_of(ApiError(INTERNAL, message), request)
 
     return middleware
-
-
-def _of_query(error: QueryError) -> ApiError:
-    match error:
-        case InvalidParameter():
-            return bad_parameter(error.field, error.message)
-        case UnknownSymbolError():
-            return ApiError(404, error.code, str(error), field="symbol")
-        case TooMuchError():
-            return ApiError(413, error.code, str(error))
-        case RetryLaterError():
-            return unavailable(error.code, str(error), max(1, round(error.retry_after_s or 1)))
-        case _:
-            _log.error("query failed", error=str(error), code=error.code)
-            return ApiError(500, error.code, "the query failed; it is logged")
 
 
 def _of_http(error: web.HTTPException) -> ApiError:
     headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     code = error.reason.lower().replace(" ", "_")
-    return ApiError(error.status, code, error.reason, headers=headers)
+    return ApiError(ErrorKind(error.status, code, ""), error.reason, headers=headers)

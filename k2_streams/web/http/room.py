@@ -7,7 +7,7 @@ there is no room to send is not worked out. What it turns out to need less is gi
 from typing import Self
 
 from k2_streams.core.load.fair_shares import FairShares
-from k2_streams.web.http.errors import unavailable
+from k2_streams.web.http.errors import BUSY, retry_later
 
 #: Bytes of an answer's row in memory (Arrow), and of its text while a piece is rendered.
 ROW_BYTES = 300
@@ -36,10 +36,10 @@ class Room:
             ApiError: 503, there is none.
         """
         if not self._shares.take(caller, size_bytes):
-            raise unavailable(
-                "busy",
+            raise retry_later(
+                BUSY,
                 f"the answers on their way hold {self._shares.held} of {self._shares.total} bytes: "
-                "read them faster, ask for less, or again later",
+                "read answers faster, lower limit, or retry later",
             )
         return Reservation(self._shares, caller, size_bytes)
 
@@ -51,6 +51,11 @@ class Reservation:
         self._shares = shares
         self._caller = caller
         self._size_bytes = size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds."""
+        return self._size_bytes
 
     def needs(self, size_bytes: int) -> None:
         """So much turned out to be needed; if it is less than was taken, the rest is given back."""

@@ -15,14 +15,23 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from k2_streams.clock import Clock
-from k2_streams.web.http.errors import ApiError
+from k2_streams.web.http.errors import (
+    BODY_NOT_ALLOWED,
+    CROSS_SITE,
+    HEADERS_TOO_LONG,
+    LOOPBACK_ONLY,
+    PROXIED,
+    QUERY_TOO_LONG,
+    RATE_LIMITED,
+    UNAUTHORIZED,
+    ApiError,
+    retry_later,
+)
 from k2_streams.web.http.rate_limit import RateLimiter
 
 KEY_HEADER = "X-API-Key"
 #: Who asks, for limits of each caller: a key's digest, or an address.
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
-#: Paths that say nothing about the data: no key, no rate limit.
-PUBLIC_PATHS = frozenset({"/", "/v1/openapi.json", "/health/live", "/health/ready"})
 #: What proxies add to a request; any of them says that the caller may be somebody else's machine.
 FORWARDING_HEADERS = frozenset(
     {
@@ -55,18 +64,26 @@ def limits() -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if len(request.rel_url.raw_query_string) > MAX_QUERY_LENGTH:
-            raise ApiError(413, "query_too_long", f"expected at most {MAX_QUERY_LENGTH} characters")
+            raise ApiError(
+                QUERY_TOO_LONG, f"expected a query string of at most {MAX_QUERY_LENGTH} characters"
+            )
         if sum(len(name) + len(value) for name, value in request.raw_headers) > MAX_HEADER_BYTES:
-            raise ApiError(413, "headers_too_long", f"expected at most {MAX_HEADER_BYTES} bytes")
+            raise ApiError(
+                HEADERS_TOO_LONG, f"expected headers of at most {MAX_HEADER_BYTES} bytes"
+            )
         if request.can_read_body:
-            raise ApiError(413, "body_not_taken", "expected a request without a body")
+            raise ApiError(BODY_NOT_ALLOWED, "expected a request without a body")
         return await handler(request)
 
     return middleware
 
 
-def access(keys: Sequence[str], limiter: RateLimiter, clock: Clock) -> Middleware:
+def access(
+    keys: Sequence[str], limiter: RateLimiter, clock: Clock, public_paths: frozenset[str]
+) -> Middleware:
     """The middleware that asks for a key where keys are set, and limits each caller's rate.
+
+    Public paths say nothing about the data: they need no key and have no rate limit.
 
     Raises:
         ValueError: a key is empty.
@@ -77,19 +94,14 @@ def access(keys: Sequence[str], limiter: RateLimiter, clock: Clock) -> Middlewar
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in PUBLIC_PATHS:
+        if request.path in public_paths:
             return await handler(request)
         key = _matching(_offered_key(request), digests)
         refusal = None if key else _refusal(request, has_keys=bool(digests))
         request[CALLER] = key or f"remote:{request.remote}"
         wait_s = limiter.take(request[CALLER], clock.monotonic())
         if wait_s:
-            raise ApiError(
-                429,
-                "rate_limited",
-                f"too many requests; ask again in {wait_s} s",
-                headers={"Retry-After": str(wait_s)},
-            )
+            raise retry_later(RATE_LIMITED, f"too many requests; retry after {wait_s} s", wait_s)
         if refusal is not None:
             raise refusal
         return await handler(request)
@@ -119,25 +131,25 @@ def _matching(offered: str, digests: Sequence[bytes]) -> str | None:
 def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:
     if has_keys:
         return ApiError(
-            401,
-            "unauthorized",
-            f"expected an API key, as {KEY_HEADER} or Bearer",
+            UNAUTHORIZED,
+            f"expected an API key, as {KEY_HEADER} or Authorization: Bearer",
             headers={"WWW-Authenticate": 'Bearer realm="k2"'},
         )
     if not _is_loopback(request.remote) or not _is_loopback(_host_name(request)):
-        return ApiError(403, "loopback_only", "without API keys only this machine is answered")
+        return ApiError(
+            LOOPBACK_ONLY,
+            "without API keys only requests from this machine are answered: set K2_API_KEYS",
+        )
     through = _forwarded_by(request)
     if through is not None:
         return ApiError(
-            403,
-            "proxied",
+            PROXIED,
             f"the request came through a proxy ({through}), so its caller may be anywhere: "
             "set K2_API_KEYS",
         )
     if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         return ApiError(
-            403,
-            "cross_site",
+            CROSS_SITE,
             "the request came from another site's page (Sec-Fetch-Site): set K2_API_KEYS",
         )
     return None

@@ -6,7 +6,7 @@ The columns follow from the struct's own fields; the fields of a struct inside s
 import types
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 import pyarrow as pa
@@ -58,6 +58,8 @@ def _values(row: msgspec.Struct) -> Iterator[tuple[str, Any]]:
 
 
 def _without_none(kind: Any) -> tuple[Any, bool]:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if get_origin(kind) not in {Union, types.UnionType}:
         return kind, False
     others = [choice for choice in get_args(kind) if choice is not types.NoneType]

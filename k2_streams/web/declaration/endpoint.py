@@ -1,0 +1,245 @@
+"""An endpoint as data: path, parameters, handler, answer and errors.
+
+The built-in endpoints (`k2_streams.web.endpoints`) and a user's own views are the same thing.
+Access rules, limits, the correlation id, the time limit, error bodies, metrics and the OpenAPI
+document apply to every endpoint and are never written by one.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.query.answer import Answer
+from k2_streams.query.request import RowsRequest
+from k2_streams.web.declaration.parameters import ParameterSet
+from k2_streams.web.declaration.shared_parameters import MAX_LIMIT, FormatParameter
+from k2_streams.web.http.errors import ErrorKind
+from k2_streams.web.http.tables import schema_of
+from k2_streams.web.services import Services
+
+Parameters = TypeVar("Parameters", bound=msgspec.Struct)
+_PATH = re.compile(r"/(?:[a-z0-9_][a-z0-9_.-]*(?:/[a-z0-9_][a-z0-9_.-]*)*)?")
+#: Paths below these are the product's.
+RESERVED = ("/v1/", "/health/")
+
+
+class NoParameters(msgspec.Struct, frozen=True):
+    """Of an endpoint that takes no parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableAnswer:
+    """The endpoint answers with rows and their `meta`, in the format that the caller wants.
+
+    Attributes:
+        row: the name of a row in the OpenAPI document.
+        columns: of a row: a schema, or a struct whose fields are the columns.
+        meta: what is said of the rows.
+    """
+
+    row: str
+    columns: pa.Schema | type[msgspec.Struct]
+    meta: type[msgspec.Struct]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a row."""
+        return self.columns if isinstance(self.columns, pa.Schema) else schema_of(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonAnswer:
+    """The endpoint answers with one JSON object: of a struct, or as a JSON schema has it."""
+
+    schema: type[msgspec.Struct] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """The endpoint answers with text, as a page."""
+
+    media_type: str = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """An answer whose rows are the same for ever, so that a cache may keep it.
+
+    Attributes:
+        query: all that the rows depend on, as text.
+        complete, gaps: what is said of them, which may change.
+        settled: that is not expected to change any more.
+    """
+
+    query: str
+    complete: bool
+    gaps: Any
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a handler returns whose answer is a table."""
+
+    table: pa.Table
+    meta: msgspec.Struct
+    pinned: Pinned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer that is text, or JSON that is encoded already, with headers of its own."""
+
+    content: str | bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Result = Rows | Body | msgspec.Struct | dict[str, Any]
+
+
+class UndeclaredRelationError(LookupError):
+    """A handler reads a relation that its endpoint does not declare."""
+
+
+@dataclass(frozen=True, eq=False)
+class Endpoint(Generic[Parameters]):
+    """A path and what it does. Register one, and it has the access rules of all others.
+
+    Attributes:
+        path: as `/bars`; a user's own is not below `/v1/` or `/health/`.
+        summary: one sentence for the OpenAPI document and the reference.
+        handler: answers a call, on the event loop, where it must not block; the time limit of a
+            request applies. A `QueryError` or `ApiError` becomes its error body, anything else is
+            logged and becomes 500 `internal`.
+        parameters: a struct whose fields are the query string's parameters.
+        answer: what the handler returns.
+        relations: whose rows the handler may read with `Call.rows`.
+        errors: those that not every endpoint has.
+        without: fields of `parameters` that this endpoint does not offer.
+        is_public: needs no API key and has no rate limit; such an endpoint reads no relation.
+
+    Raises:
+        ValueError: the path has another form, or a public endpoint reads a relation.
+    """
+
+    path: str
+    summary: str
+    handler: "Callable[[Call[Parameters]], Awaitable[Result]]"
+    parameters: type[Parameters]
+    answer: TableAnswer | JsonAnswer | TextAnswer
+    relations: tuple[str, ...] = ()
+    errors: tuple[ErrorKind, ...] = ()
+    without: frozenset[str] = frozenset()
+    is_public: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the worker."""
+        if not _PATH.fullmatch(self.path):
+            raise ValueError(f"endpoint path {self.path!r}: expected lower case, as /bars/daily")
+        if self.is_public and self.relations:
+            raise ValueError(f"endpoint {self.path} is public, so it cannot read {self.relations}")
+
+    @cached_property
+    def parameter_set(self) -> ParameterSet:
+        """All parameters, those of its kind of answer included."""
+        of_answer = [FormatParameter] if isinstance(self.answer, TableAnswer) else []
+        return ParameterSet([self.parameters, *of_answer], self.without)
+
+    def call(
+        self,
+        query: Mapping[str, Sequence[str]],
+        site: "Site",
+        reserve: Callable[[int], None] = lambda _rows: None,
+    ) -> "Call[Parameters]":
+        """A call with the parameters of a query string, each a list of texts.
+
+        Raises:
+            InvalidParameter: with the name of the first parameter that is wrong.
+        """
+        values = self.parameter_set.read(query)
+        given = frozenset(query)
+        fields = self.parameters.__struct_fields__
+        own = {name: value for name, value in values.items() if name in fields}
+        return Call(self, self.parameters(**own), given, site, reserve, values.get("format"))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is served: the services, every endpoint, and the OpenAPI document of them all."""
+
+    services: Services
+    endpoints: tuple[Endpoint[Any], ...]
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Parameters]):
+    """One request to an endpoint.
+
+    Attributes:
+        parameters: their values.
+        given: the names of those that the caller sent.
+        site: what is served.
+        reserve: takes room in memory for so many rows until the answer is sent; raises 503 `busy`.
+        format: of a table, if the caller named one.
+    """
+
+    endpoint: Endpoint[Parameters]
+    parameters: Parameters
+    given: frozenset[str]
+    site: Site
+    reserve: Callable[[int], None]
+    format: Literal["json", "arrow", "csv"] | None = None
+
+    @property
+    def services(self) -> Services:
+        """The web's connections to the process."""
+        return self.site.services
+
+    async def rows(self, relation: str, request: RowsRequest) -> Answer:
+        """Rows of a relation that the endpoint declares, with their proof.
+
+        Raises:
+            UndeclaredRelationError: the endpoint does not declare it.
+            ValueError: more rows are asked for than an answer may have.
+            QueryError: the query got no answer.
+            ApiError: 503, there is no room for so many rows.
+        """
+        if relation not in self.endpoint.relations:
+            raise UndeclaredRelationError(
+                f"endpoint {self.endpoint.path} reads relation {relation!r}: add it to its "
+                f"relations, which are {self.endpoint.relations}"
+            )
+        if not 1 <= request.limit <= MAX_LIMIT:
+            raise ValueError(f"expected a limit from 1 to {MAX_LIMIT}, found {request.limit}")
+        self.reserve(request.limit)
+        return await self.services.relations[relation].query.rows(request)
+
+
+def check_endpoints(
+    built_in: Iterable[Endpoint[Any]], views: Iterable[Endpoint[Any]], relations: Iterable[str]
+) -> None:
+    """Refuse views that cannot be served.
+
+    Raises:
+        ValueError: a path is reserved or used twice, or a relation is not served.
+    """
+    paths = {endpoint.path for endpoint in built_in}
+    known = set(relations)
+    for view in views:
+        if view.path.startswith(RESERVED):
+            raise ValueError(f"view {view.path}: paths below {' and '.join(RESERVED)} are reserved")
+        if view.path in paths:
+            raise ValueError(f"view {view.path}: the path is served already, choose another")
+        paths.add(view.path)
+        for name in view.relations:
+            if name not in known:
+                raise ValueError(
+                    f"view {view.path} reads relation {name!r}, which this worker does not serve: "
+                    f"expected one of {', '.join(sorted(known))}"
+                )

@@ -1,0 +1,73 @@
+"""`GET /v1/gaps`: gaps of sequence numbers that are known."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence.gaps import Gap
+from k2_streams.query.answer import GapsMeta
+from k2_streams.query.request import DEFAULT_LIMIT, GapsRequest, GapState
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows, TableAnswer
+from k2_streams.web.declaration.parameters import RULE, Rule
+from k2_streams.web.declaration.shared_parameters import (
+    MAX_LISTED,
+    EndTime,
+    Exchanges,
+    Start,
+    Symbols,
+    Window,
+    Zone,
+)
+from k2_streams.web.http.tables import table_of
+
+
+class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which gaps."""
+
+    symbol: Symbols = ()
+    exchange: Exchanges = ()
+    state: Annotated[
+        tuple[GapState, ...],
+        msgspec.Meta(
+            min_length=1,
+            description="May be repeated or separated by commas. None: all.",
+            extra={RULE: Rule(separator=",")},
+        ),
+    ] = ()
+    start: Start = None
+    end: EndTime = None
+    window: Window = None
+    tz: Zone = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LISTED, description="Gaps at most.")] = (
+        DEFAULT_LIMIT
+    )
+
+
+async def _gaps(call: Call[GapsParameters]) -> Rows:
+    parameters = call.parameters
+    answer = await call.services.query.gaps(
+        GapsRequest(
+            symbols=parameters.symbol,
+            exchanges=parameters.exchange,
+            states=parameters.state,
+            start_ns=parameters.start,
+            end_ns=parameters.end,
+            window_ns=parameters.window,
+            limit=parameters.limit,
+        )
+    )
+    return Rows(table_of(answer.gaps, Gap), answer.meta)
+
+
+def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
+    """The endpoint."""
+    return [
+        Endpoint(
+            path="/v1/gaps",
+            summary="Sequence numbers that were skipped, and what became of them.",
+            handler=_gaps,
+            parameters=GapsParameters,
+            answer=TableAnswer("GapRow", Gap, GapsMeta),
+        )
+    ]

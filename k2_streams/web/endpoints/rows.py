@@ -1,0 +1,134 @@
+"""`GET /v1/<stream>`: rows of lake and tail as one, of every stream that is served."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from k2_streams.core.records.stream import Stream
+from k2_streams.query.answer import Meta
+from k2_streams.query.request import DEFAULT_LIMIT, RowsRequest
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows, TableAnswer
+from k2_streams.web.declaration.shared_parameters import (
+    MAX_LIMIT,
+    AsOf,
+    EndOrLast,
+    Exchanges,
+    MinOffsets,
+    NextCursor,
+    Start,
+    Symbols,
+    WaitMs,
+    Window,
+    Zone,
+    wait_ms_of,
+)
+from k2_streams.web.http.errors import (
+    LAKE_BEHIND,
+    LAKE_UNAVAILABLE,
+    NOT_YET,
+    QUERY_TIMEOUT,
+    QUERY_TOO_LARGE,
+    UNKNOWN_SYMBOL,
+)
+
+
+class RowsParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows, in which order, at which read point."""
+
+    symbol: Symbols = ()
+    exchange: Exchanges = ()
+    start: Start = None
+    end: EndOrLast = None
+    window: Window = None
+    tz: Zone = None
+    order: Annotated[
+        Literal["asc", "desc"],
+        msgspec.Meta(description="Of event time, then partition, offset and row of the log."),
+    ] = "asc"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT, description="Rows at most.")] = (
+        DEFAULT_LIMIT
+    )
+    cursor: NextCursor = None
+    as_of: AsOf = None
+    min_offsets: MinOffsets = None
+    wait_ms: WaitMs = None
+    view: Annotated[
+        Literal["reported", "corrected"],
+        msgspec.Meta(
+            description="`reported`: every row, corrections as rows of their own; `corrected`: "
+            "what stands after cancels and corrections."
+        ),
+    ] = "reported"
+
+
+#: Parameters that say which rows are wanted: beside a cursor they must repeat its query.
+_QUERY = frozenset({"symbol", "exchange", "start", "end", "window", "order", "view"})
+
+
+def rows_request(parameters: RowsParameters, given: frozenset[str]) -> RowsRequest:
+    """The query that the parameters ask.
+
+    Raises:
+        InvalidParameter: two parameters contradict each other.
+    """
+    cursor = parameters.cursor
+    is_page = cursor is not None and "limit" not in given
+    request = RowsRequest(
+        symbols=parameters.symbol,
+        exchanges=parameters.exchange,
+        start_ns=parameters.start,
+        end_ns=parameters.end,
+        window_ns=parameters.window,
+        limit=cursor.limit if cursor is not None and is_page else parameters.limit,
+        descending=parameters.order == "desc",
+        cursor=cursor,
+        as_of=parameters.as_of,
+        min_offsets=parameters.min_offsets or {},
+        wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
+        view=parameters.view,
+    )
+    if cursor is None:
+        return request
+    return request.continued(cursor, is_repeated=bool(given & _QUERY))
+
+
+async def _rows(call: Call[RowsParameters]) -> Rows:
+    request = rows_request(call.parameters, call.given)
+    (relation,) = call.endpoint.relations
+    answer = await call.rows(relation, request)
+    meta = answer.meta
+    if not meta.pinned:
+        return Rows(answer.rows, meta)
+    query = f"{request!r}{meta.token}"
+    return Rows(answer.rows, meta, Pinned(query, meta.complete, meta.gaps, meta.settled))
+
+
+def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]:
+    """One endpoint per stream, from its description alone."""
+    for stream in streams:
+        columns = set(stream.table_schema.names)
+        absent = {name for name in ("symbol", "exchange") if name not in columns}
+        if not stream.is_corrected:
+            absent.add("view")
+        yield Endpoint(
+            path=f"/v1/{stream.name}",
+            summary=f"Rows of {stream.name}, of the lake and the tail as one, with their proof.",
+            handler=_rows,
+            parameters=RowsParameters,
+            without=frozenset(absent),
+            answer=TableAnswer(f"{_class_name(stream)}Row", stream.table_schema, Meta),
+            relations=(stream.name,),
+            errors=(
+                UNKNOWN_SYMBOL,
+                QUERY_TOO_LARGE,
+                NOT_YET,
+                LAKE_BEHIND,
+                LAKE_UNAVAILABLE,
+                QUERY_TIMEOUT,
+            ),
+        )
+
+
+def _class_name(stream: Stream) -> str:
+    return "".join(part.capitalize() for part in stream.name.replace("-", "_").split("_"))

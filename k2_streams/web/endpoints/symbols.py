@@ -1,0 +1,72 @@
+"""`GET /v1/symbols`: every symbol with its newest row and what the sequencer found."""
+
+from typing import Any
+
+import msgspec
+
+from k2_streams.core.records.stream import Stream
+from k2_streams.query.answer import SymbolsMeta, symbol_row
+from k2_streams.query.request import SymbolsRequest
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows, TableAnswer
+from k2_streams.web.declaration.shared_parameters import (
+    AsOf,
+    Exchanges,
+    MinOffsets,
+    Symbols,
+    WaitMs,
+    wait_ms_of,
+)
+from k2_streams.web.http.errors import (
+    LAKE_BEHIND,
+    LAKE_UNAVAILABLE,
+    NOT_YET,
+    QUERY_TIMEOUT,
+    QUERY_TOO_LARGE,
+    UNKNOWN_SYMBOL,
+)
+from k2_streams.web.http.tables import table_of
+
+
+class SymbolsParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which symbols, at which read point."""
+
+    symbol: Symbols = ()
+    exchange: Exchanges = ()
+    as_of: AsOf = None
+    min_offsets: MinOffsets = None
+    wait_ms: WaitMs = None
+
+
+async def _symbols(call: Call[SymbolsParameters]) -> Rows:
+    parameters = call.parameters
+    answer = await call.services.query.symbols(
+        SymbolsRequest(
+            symbols=parameters.symbol,
+            exchanges=parameters.exchange,
+            as_of=parameters.as_of,
+            min_offsets=parameters.min_offsets or {},
+            wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
+        )
+    )
+    return Rows(table_of(answer.symbols, symbol_row(call.services.stream)), answer.meta)
+
+
+def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
+    """The endpoint, of the topology's own stream."""
+    return [
+        Endpoint(
+            path="/v1/symbols",
+            summary="Symbols with their newest row and what the sequencer found.",
+            handler=_symbols,
+            parameters=SymbolsParameters,
+            answer=TableAnswer("SymbolRow", symbol_row(streams[0]), SymbolsMeta),
+            errors=(
+                UNKNOWN_SYMBOL,
+                QUERY_TOO_LARGE,
+                NOT_YET,
+                LAKE_BEHIND,
+                LAKE_UNAVAILABLE,
+                QUERY_TIMEOUT,
+            ),
+        )
+    ]

@@ -1,0 +1,139 @@
+"""From a request to an endpoint's answer: what no endpoint has to care about."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from k2_streams.web.declaration.endpoint import (
+    Body,
+    Call,
+    Endpoint,
+    JsonAnswer,
+    Result,
+    Rows,
+    Site,
+    TableAnswer,
+    TextAnswer,
+)
+from k2_streams.web.http.answers import Sender, is_known, pinned_headers
+from k2_streams.web.http.errors import TIMEOUT, retry_later
+from k2_streams.web.http.formats import ROWS_AT_ONCE, Format, encode_json
+from k2_streams.web.http.negotiation import choose
+from k2_streams.web.http.room import Reservation, size_of
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Dispatcher:
+    """Makes the handlers of a site's endpoints."""
+
+    def __init__(self, site: Site, sender: Sender) -> None:
+        self._site = site
+        self._sender = sender
+
+    def handler(self, endpoint: Endpoint[Any]) -> Handler:
+        """The handler of an endpoint.
+
+        1. Read the parameters.
+        2. Call the endpoint's handler, within the time limit; it may reserve room for its rows.
+        3. Send what it returns, in the format that the caller wants. Room is given back then.
+        """
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            query = {name: request.query.getall(name) for name in request.query}
+            reservations: list[Reservation] = []
+            with ExitStack() as room:
+
+                def reserve(rows: int) -> None:
+                    taken = room.enter_context(self._sender.reserve(request, rows))
+                    reservations.append(taken)
+
+                call = endpoint.call(query, self._site, reserve)
+                result = await self._answered(call)
+                if isinstance(endpoint.answer, TableAnswer):
+                    form = choose(call.format, request.headers.get("Accept", ""))
+                    return await self._send_rows(request, _rows(call, result), form, reservations)
+                return await self._send_body(request, endpoint, result)
+
+        return handle
+
+    async def _answered(self, call: Call[Any]) -> Result:
+        limit_s = self._site.services.answer_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await call.endpoint.handler(call)
+        except TimeoutError as error:
+            raise retry_later(
+                TIMEOUT, f"the request exceeded its time limit of {limit_s:g} s"
+            ) from error
+
+    async def _send_rows(
+        self, request: web.Request, rows: Rows, form: Format, reservations: list[Reservation]
+    ) -> web.StreamResponse:
+        headers = NO_STORE
+        if (pinned := rows.pinned) is not None:
+            headers = pinned_headers(
+                pinned.query + form.value,
+                complete=pinned.complete,
+                settled=pinned.settled,
+                gaps=pinned.gaps,
+            )
+            if is_known(request, headers["ETag"]):
+                return web.Response(status=304, headers={"Vary": "Accept", **headers})
+        size_bytes = size_of(rows.table.num_rows, ROWS_AT_ONCE, rows.table.nbytes)
+        reservation = _kept(reservations, size_bytes)
+        return await self._sender.send(request, rows.table, rows.meta, form, headers, reservation)
+
+    async def _send_body(
+        self, request: web.Request, endpoint: Endpoint[Any], result: Result
+    ) -> web.StreamResponse:
+        body, headers = _encoded(endpoint, result)
+        if endpoint.relations:  # its length depends on rows: it is bounded as they are
+            return await self._sender.send_body(request, body, headers)
+        return web.Response(body=body, headers=headers)
+
+
+def _kept(reservations: list[Reservation], size_bytes: int) -> Reservation | None:
+    """The reservation for the answer; what was read for it is no longer held beside it.
+
+    None: the answer needs more than any of them, so it takes room of its own.
+    """
+    largest = max(reservations, key=lambda one: one.size_bytes, default=None)
+    kept = largest if largest is not None and largest.size_bytes >= size_bytes else None
+    for one in reservations:
+        if one is not kept:
+            one.needs(0)
+    return kept
+
+
+def _rows(call: Call[Any], result: Result) -> Rows:
+    if not isinstance(result, Rows):
+        raise TypeError(f"{call.endpoint.path} declares a table: expected Rows, found {result!r}")
+    return result
+
+
+def _encoded(endpoint: Endpoint[Any], result: Result) -> tuple[bytes, dict[str, str]]:
+    """The bytes of an answer that is no table, and its headers.
+
+    Raises:
+        TypeError: it is not what the endpoint declares.
+    """
+    match endpoint.answer, result:
+        case ((JsonAnswer() | TextAnswer() as answer), Body(content=content, headers=headers)):
+            media_type = (
+                Format.JSON.value
+                if isinstance(answer, JsonAnswer)
+                else f"{answer.media_type}; charset=utf-8"
+            )
+            body = content.encode() if isinstance(content, str) else content
+            return body, {"Content-Type": media_type, **NO_STORE, **headers}
+        case JsonAnswer(), msgspec.Struct() | dict():
+            return encode_json(result), {"Content-Type": Format.JSON.value, **NO_STORE}
+        case _:
+            raise TypeError(
+                f"{endpoint.path} declares {endpoint.answer!r}, its handler returned {result!r}"
+            )
