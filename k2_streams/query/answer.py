@@ -13,7 +13,7 @@ from k2_streams.core.sequence.gaps import Gap, ScopeCounts
 
 
 def about(text: str) -> msgspec.Meta:
-    """What a field means, for whoever reads an answer: OpenAPI and the reference show it."""
+    """What a field means, for whoever reads an answer: documents show it."""
     return msgspec.Meta(description=text)
 
 

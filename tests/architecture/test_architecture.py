@@ -5,6 +5,7 @@ function: a checker that finds nothing proves nothing.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,8 +45,8 @@ HOME_OF = {
     "sqlalchemy": ("lake",),
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
     "fsspec": ("query", "testing/oracle/sql.py"),
-    "aiohttp": ("web", "testing/oracle/observed.py"),  # the latter: the client
-    "multidict": ("web",),  # aiohttp's own
+    # An endpoint is data and knows no request. The last: the client.
+    "aiohttp": ("web/http", "web/server.py", "testing/oracle/observed.py"),
     "prometheus_client": ("runtime/metrics.py", "web"),
     "psutil": ("testing", "runtime", "cli"),
     "click": ("cli",),
@@ -79,7 +80,8 @@ ONLY_IN = {
     "task.add_future": (),
     "threading.Thread": ("runtime/control/watchdog.py", "testing"),
     "threading.Timer": ("runtime/app.py",),
-    "importlib.import_module": ("cli/main.py",),  # an import by name is one that this cannot see
+    # An import by name is one that this cannot see. The latter imports the files of its own folder.
+    "importlib.import_module": ("cli/main.py", "web/endpoints/__init__.py"),
     "__import__": (),
 }
 #: What the oracle expects is computed by code of its own.
@@ -215,6 +217,26 @@ def _python(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+#: Words of HTTP, which a query has none of: it can be asked by a program in the same process.
+_HTTP_WORD = re.compile(r"\bHTTP\b|\bOpenAPI\b|/v1/|\bstatus code\b")
+
+
+def http_words(path: str, source: str) -> list[str]:
+    """What a file below `query/` has of HTTP."""
+    return _HTTP_WORD.findall(source) if path.startswith("query/") else []
+
+
+@pytest.mark.parametrize("path", sources())
+def test_a_query_has_no_word_of_http(path):
+    assert http_words(path, sources()[path].read_text()) == []
+
+
+def test_a_word_of_http_in_a_query_is_found():
+    assert http_words("query/a.py", '"""GET /v1/trades, HTTP 422."""') == ["/v1/", "HTTP"]
+    assert http_words("query/a.py", "except duckdb.HTTPException:") == []
+    assert http_words("web/a.py", "HTTP") == []
+
+
 @pytest.mark.parametrize("path", sources())
 def test_file_keeps_the_architecture(path):
     assert violations(path, sources()[path].read_text()) == []
@@ -260,7 +282,8 @@ BREAKS = [
     ("query/a.py", "import rocksdict as r", "only in state"),
     ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),
-    ("query/a.py", "import aiohttp.web", "only in web, testing"),
+    ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py, testing"),
+    ("web/endpoints/a.py", "from aiohttp import web", "only in web/http, web/server.py"),
     ("runtime/app.py", "import prometheus_client", "only in runtime/metrics.py, web"),
     ("web/a.py", "import pandas", "without a home"),
     # The world, in core.
@@ -325,7 +348,7 @@ KEEPS = [
     ),
     ("query/a.py", "from k2_streams.lake import table\nimport duckdb, structlog, uuid\nuuid.UUID"),
     ("clock.py", "import time\ntime.time_ns()"),
-    ("web/a.py", "import aiohttp.web, secrets\nfrom uuid import uuid4"),
+    ("web/http/a.py", "import aiohttp.web, secrets\nfrom uuid import uuid4"),
     ("runtime/settings/worker.py", "import os\nos.environ"),
     ("topologies/trades.py", "from k2_streams.runtime.app import app"),
 ]

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query_world import T0, World
+from rows_requests import parse_rows
 
 from k2_streams.core.query.corrections import CANCEL, CORRECT, Correction, superseded
 from k2_streams.core.records.identity import TradeId
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter
-from k2_streams.query.request import parse_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

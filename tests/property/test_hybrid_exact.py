@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query_world import T0, DictSpill, World
+from rows_requests import parse_rows
 
 from k2_streams.query import reading, tick_lookup
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
-from k2_streams.query.request import RowsRequest, SymbolsRequest, parse_rows
+from k2_streams.query.request import RowsRequest, SymbolsRequest
 from k2_streams.query.token import Token
 
 PARTITIONS = 3

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from query_world import T0, World, make_batch
+from rows_requests import parse_rows
 
 from k2_streams.core.query.corrections import CANCEL
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.identity import TradeId, escaped, escaped_column, trade_of
 from k2_streams.core.records.stream import TRADES
 from k2_streams.query.engine import Engine, EngineConfig
-from k2_streams.query.request import parse_rows
 
 #: Few characters, so that parts meet at their edges.
 PART = st.text("|%7C25t:s0a", min_size=1, max_size=6)

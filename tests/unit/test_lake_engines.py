@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World
+from rows_requests import parse_rows
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records import stream
@@ -29,7 +30,6 @@ from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.request import parse_rows
 from k2_streams.query.tail.store import Tail
 
 SPARK = Path(__file__).resolve().parents[2] / ".cache/spark"

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from lake_rows import TOPIC_ID, World, record, table_of
 from pyiceberg.types import StringType
+from rows_requests import parse_rows
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.stream import TRADES
@@ -18,7 +19,6 @@ from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.request import parse_rows
 from k2_streams.query.tail.store import Tail
 
 KEPT = len(TRADES.table_schema) - len(TRADES.added)

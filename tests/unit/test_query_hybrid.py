@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, World, make_batch
+from rows_requests import parse_rows
 from tick_model import with_ticks
 
 from k2_streams.core.records import stream
@@ -35,7 +36,6 @@ from k2_streams.query.request import (
     RowsRequest,
     SnapshotsRequest,
     SymbolsRequest,
-    parse_rows,
 )
 from k2_streams.query.tail.store import Tail
 from k2_streams.query.token import Token

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from query_world import T0, FileLake, World
+from rows_requests import parse_rows
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.core.records.stream import TRADES
@@ -16,7 +17,7 @@ from k2_streams.lake.plan import PlannedFile
 from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
 from k2_streams.query.hybrid import HybridQuery
-from k2_streams.query.request import SymbolsRequest, parse_rows
+from k2_streams.query.request import SymbolsRequest
 from k2_streams.query.statement import Statement
 from k2_streams.query.store_files import StoreFiles
 

@@ -207,8 +207,8 @@ def _parameter(field: "msgspec.structs.FieldInfo") -> Parameter:
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     is_many = get_origin(base) is tuple
     item_metas = _metas(get_args(base)[0]) if is_many else []
-    rules = [meta.extra[RULE] for meta in (*metas, *item_metas) if RULE in (meta.extra or {})]
-    rule = rules[0] if rules else Rule()
+    extras = [meta.extra for meta in (*metas, *item_metas) if meta.extra is not None]
+    rule = next((extra[RULE] for extra in extras if RULE in extra), Rule())
     schema: dict[str, Any]
     if rule.decode is not None and not is_many:  # the text's schema, not that of the value
         schema = {}
