@@ -17,7 +17,7 @@ SOURCES := k2_streams topologies tests bench faults
 # Tests side by side, each process with a Kafka of its own: much of an integration test is waiting.
 # A Kafka that was given is one alone.
 PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 3 --dist worksteal)
-FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants)
+FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants tests/docs)
 
 # What reads or writes the lake, and what happens to it.
 ON_S3 := $(addprefix tests/integration/test_,s3.py exactly_once.py corrections.py recorded.py quotes.py \
