@@ -32,7 +32,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
+.PHONY: help reference doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -136,6 +136,9 @@ up: setup ## Start a local Kafka and a worker to play with
 
 down: $(INSTALLED) ## Stop what `make up` started
 	$(BIN)/k2 down
+
+reference: $(INSTALLED) ## Write the generated pages of docs/reference
+	$(BIN)/python -m k2_streams.runtime.reference
 
 lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \

@@ -1,22 +1,44 @@
 """`k2 broker`: the local Kafka, for a machine without one."""
 
-import os
 from pathlib import Path
 
 import click
 
+from k2_streams.cli.errors import CannotError
+from k2_streams.runtime.settings.tools import LocalBrokerSettings, local_broker_settings
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError
-from k2_streams.testing.local.installed import DEFAULT_JARS, java_program
+from k2_streams.testing.local.installed import DEFAULT_JARS, java_program, kafka_jars
 
-DEFAULT_PORT = 9092
 #: What `status` says to a script: the same as systemctl's for a unit that is not running.
 EXIT_NOT_RUNNING = 3
 
 
 def data_directory(option: Path | None = None) -> Path:
-    """The local broker's directory: the option, else `broker` in `K2_DATA_DIR` (.k2)."""
-    return option or Path(os.environ.get("K2_DATA_DIR") or ".k2") / "broker"
+    """The local broker's directory: the option, else `broker` in `K2_DATA_DIR` (.k2).
+
+    Raises:
+        CannotError: a setting cannot be used.
+    """
+    if option is not None:
+        return option
+    try:
+        return from_environment().data_dir / "broker"
+    except SettingsError as error:
+        raise CannotError(str(error)) from error
+
+
+def broker_settings() -> LocalBrokerSettings:
+    """The local broker's port, jars and Java.
+
+    Raises:
+        CannotError: one of them cannot be used.
+    """
+    try:
+        return local_broker_settings()
+    except SettingsError as error:
+        raise CannotError(str(error)) from error
 
 
 _directory_option = click.option(
@@ -44,21 +66,15 @@ def broker() -> None:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    envvar="K2_BROKER_PORT",
-    show_envvar=True,
-    help="Port on 127.0.0.1; 0 takes any free one.",
+    help="Port on 127.0.0.1; 0 takes any free one.  [default: $K2_BROKER_PORT or 9092]",
 )
 @click.option(
     "--jars",
     type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT_JARS,
-    envvar="K2_KAFKA_JARS",
-    show_envvar=True,
-    help="Folder of Kafka's jars, as `make jars` fills it.",
+    help="Folder of Kafka's jars, as `make jars` fills it.  [default: $K2_KAFKA_JARS or "
+    ".cache/kafka/lib of the checkout]",
 )
-def start(directory: Path | None, port: int, jars: Path) -> None:
+def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     """Start it unless it runs, wait until it is ready, and print its address.
 
     \b
@@ -66,8 +82,13 @@ def start(directory: Path | None, port: int, jars: Path) -> None:
       k2 broker start
       export K2_BOOTSTRAP=$(k2 broker start --port 0)
     """  # noqa: D301 - \b is click's mark for "do not wrap"
+    settings = broker_settings()
     local = LocalBroker(
-        data_directory(directory), jars, port=port, java=java_program(), detached=True
+        data_directory(directory),
+        jars or kafka_jars(),
+        port=settings.broker_port if port is None else port,
+        java=java_program(),
+        detached=True,
     )
     try:
         click.echo(local.start())

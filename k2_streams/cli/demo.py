@@ -28,6 +28,7 @@ from k2_streams.demo.stage import COMMIT_EVERY_S, Stage
 from k2_streams.demo.watch import Watch
 from k2_streams.demo.web import DemoError
 from k2_streams.kafka.sender import UNREACHABLE
+from k2_streams.runtime.settings.environment import SettingsError
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.workers import WorkerError
 from k2_streams.testing.oracle import truth_file
@@ -77,7 +78,7 @@ def demo(context: click.Context, messages: int, seed: int, keep: bool) -> None:
     except Stopped as stopped:
         console.print(f"\n{stopped}: everything that was started has been stopped")
         context.exit(EXIT_SIGNALLED + stopped.number)
-    except BrokerError as error:
+    except (BrokerError, SettingsError) as error:
         raise CannotError(str(error)) from error
     except (DemoError, WorkerError, NotReachedError, truth_file.TruthError, *UNREACHABLE) as error:
         raise click.ClickException(f"the story broke off: {error}") from error

@@ -27,6 +27,7 @@ from k2_streams.demo.stage import Stage
 from k2_streams.demo.tier_freshness import waits_s
 from k2_streams.demo.web import DemoError
 from k2_streams.kafka.sender import UNREACHABLE
+from k2_streams.runtime.settings.environment import SettingsError
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.load_watch import TIERS, LoadSample
 from k2_streams.testing.local.workers import WorkerError
@@ -107,7 +108,7 @@ def demo_overload(
     except Stopped as stopped:
         console.print(f"\n{stopped}: everything that was started has been stopped")
         context.exit(EXIT_SIGNALLED + stopped.number)
-    except BrokerError as error:
+    except (BrokerError, SettingsError) as error:
         raise CannotError(str(error)) from error
     except (DemoError, WorkerError, *UNREACHABLE) as error:
         raise click.ClickException(f"the story broke off: {error}") from error

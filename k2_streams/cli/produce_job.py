@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     """The environment's settings with the options' address; options that cannot go together."""
     try:
         settings = from_environment(source=INPUTS[options["stream"]])
-        settings = replace(settings, kafka=with_bootstrap(settings.kafka, options["bootstrap"]))
+        settings = settings.with_kafka(with_bootstrap(settings.kafka, options["bootstrap"]))
     except SettingsError as error:
         raise CannotError(str(error)) from error
     if bool(options["feed"]) != bool(options["files"]):

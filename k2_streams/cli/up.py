@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from k2_streams.cli.broker import DEFAULT_PORT
+from k2_streams.cli.broker import broker_settings
 from k2_streams.cli.errors import CannotError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import TopicAdmin
@@ -52,7 +51,7 @@ def up() -> None:
     # aiokafka's warnings about a broker that is away repeat what the error says.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = _settings()
-    given = os.environ.get("K2_BOOTSTRAP") or None
+    given = settings.kafka.bootstrap if settings.is_set("bootstrap") else None
     try:
         with up_state.alone(settings.data_dir), contextlib.ExitStack() as undo:
             state = up_state.recall(settings.data_dir)
@@ -152,7 +151,7 @@ def _start_broker(directory: Path, undo: contextlib.ExitStack) -> str:
     """The address of the directory's broker, started on its port unless it runs on any."""
     if _local_broker(directory).status().running:
         return _local_broker(directory).start()
-    port = _broker_port()
+    port = broker_settings().broker_port
     try:
         undo.callback(_local_broker(directory).stop)
         return _local_broker(directory, port).start()
@@ -163,13 +162,6 @@ def _start_broker(directory: Path, undo: contextlib.ExitStack) -> str:
                 "already there K2_BOOTSTRAP"
             ) from error
         raise
-
-
-def _broker_port() -> int:
-    text = os.environ.get("K2_BROKER_PORT") or str(DEFAULT_PORT)
-    if not text.isdecimal() or int(text) > 65_535:
-        raise CannotError(f"K2_BROKER_PORT: expected a port from 0 to 65535, found {text!r}")
-    return int(text)
 
 
 async def _check_reached(settings: Settings) -> None:
@@ -216,8 +208,8 @@ def _go_on(settings: Settings, state: UpState) -> None:
 
 
 def _print(settings: Settings, state: UpState, said: str) -> None:
-    k2, data_dir = program(), os.environ.get("K2_DATA_DIR")
-    here = f"K2_DATA_DIR={data_dir} " if data_dir else ""
+    k2 = program()
+    here = f"K2_DATA_DIR={settings.data_dir} " if settings.is_set("data_dir") else ""
     to_this = "" if state.bootstrap == "127.0.0.1:9092" else f"K2_BOOTSTRAP={state.bootstrap} "
     key = " -H 'X-API-Key: ...'" if settings.api_keys else ""
     broker = "the data directory's" if state.own_broker else "K2_BOOTSTRAP's"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -146,7 +146,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
         _refuse(truth.header, sql=sql, deep=deep)
         source = INPUTS[truth.header.stream]
         settings = from_environment(source=source)
-        settings = replace(settings, kafka=with_bootstrap(settings.kafka, bootstrap))
+        settings = settings.with_kafka(with_bootstrap(settings.kafka, bootstrap))
         job = _Job(
             settings=settings,
             source=source,

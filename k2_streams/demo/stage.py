@@ -1,7 +1,6 @@
 """What the demo starts and stops: a Kafka, a worker, `k2` commands, in a directory of its own."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from k2_streams.runtime.settings.environment import forget_settings, inherited
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program, kafka_jars
@@ -26,14 +26,13 @@ COMMIT_EVERY_S = 2
 class Stage:
     """Use as a context manager: whatever happens, all that was started is stopped at its end.
 
-    The settings of the caller's environment are put aside: the demo must touch neither the
+    The settings of the caller's environment are removed: the demo must touch neither the
     caller's Kafka nor the caller's lake.
     """
 
     def __init__(self) -> None:
         jars = kafka_jars()
-        for name in [name for name in os.environ if name.startswith("K2_")]:
-            del os.environ[name]
+        forget_settings()
         self.directory = Path(tempfile.mkdtemp(prefix="k2-demo-")).resolve()
         self._keep = False
         self._undo = contextlib.ExitStack()
@@ -105,7 +104,7 @@ class Stage:
 
     def _environment(self) -> dict[str, str]:
         ours = {"K2_BOOTSTRAP": self.bootstrap, "K2_DATA_DIR": str(self.directory)}
-        return {**os.environ, **ours}
+        return inherited(ours)
 
     @staticmethod
     def _command(arguments: tuple[str, ...]) -> list[str]:

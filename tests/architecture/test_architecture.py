@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "web": _LOWEST | {"query"},
     "runtime": _LOWEST | {"query", "web"},
     "testing": _LOWEST | {"query", "runtime"},  # no part of a worker imports it
-    "demo": {"core", "kafka", "testing"},
+    "demo": {"core", "kafka", "runtime", "testing"},
     "cli": _LOWEST | {"query", "web", "runtime", "testing", "demo"},
     "topologies": _LOWEST | {"query", "web", "runtime", "cli"},
 }
@@ -49,6 +49,9 @@ HOME_OF = {
     "aiohttp": ("web/http", "web/server.py", "testing/oracle/observed.py"),
     "prometheus_client": ("runtime/metrics.py", "web"),
     "psutil": ("testing", "runtime", "cli"),
+    "pydantic": ("runtime/settings",),
+    "pydantic_settings": ("runtime/settings",),
+    "annotated_types": ("runtime/settings",),  # pydantic's own
     "click": ("cli",),
     "rich": ("cli", "demo", "testing"),
     "matplotlib": ("demo/load_picture.py",),
@@ -68,9 +71,10 @@ ONLY_IN = {
     "uuid.uuid4": ("lake", "web", "runtime", "cli"),  # lake: names of new files and commits
     "os.urandom": ("web", "runtime", "cli"),
     "hash": (),  # differs from process to process
-    "os.environ": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
-    "os.environb": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
-    "os.getenv": ("runtime/settings/worker.py", "testing/local", "demo", "cli"),
+    "os.environ": ("runtime/settings/environment.py",),
+    "os.environb": (),
+    "os.getenv": (),
+    "click.envvar": (),  # click reads the environment behind a setting's declaration
     "os.putenv": (),
     # A task that nobody watches ends unnoticed: `runtime.control.supervisor` starts them. The
     # others wait
@@ -157,6 +161,9 @@ def _uses(tree: ast.Module, known: dict[str, str]) -> Iterator[tuple[int, str]]:
             yield node.lineno, known.get(node.id, node.id)
             if known.get(node.id, "").rpartition(".")[2] in TASK_STARTERS:
                 yield node.lineno, f"task.{node.id}"
+        elif isinstance(node, ast.keyword):
+            if node.arg in {"envvar", "auto_envvar_prefix"}:
+                yield node.value.lineno, "click.envvar"
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             root, _, rest = name.partition(".")
@@ -286,6 +293,9 @@ BREAKS = [
     ("web/endpoints/a.py", "from aiohttp import web", "only in web/http, web/server.py"),
     ("runtime/app.py", "import prometheus_client", "only in runtime/metrics.py, web"),
     ("web/a.py", "import pandas", "without a home"),
+    ("runtime/a.py", "from pydantic import BaseModel", "only in runtime/settings"),
+    ("lake/a.py", "import pydantic_settings", "only in runtime/settings"),
+    ("lake/a.py", "from annotated_types import Ge", "only in runtime/settings"),
     # The world, in core.
     ("core/a.py", "import time", "core touches nothing"),
     ("core/a.py", "import os.path", "core touches nothing"),
@@ -318,14 +328,17 @@ BREAKS = [
     (
         "lake/a.py",
         "import os\nos.environ['X']",
-        "only in runtime/settings/worker.py, testing/local, demo, cli",
+        "only in runtime/settings/environment.py",
     ),
     (
         "runtime/app.py",
         "from os import getenv",
-        "only in runtime/settings/worker.py, testing/local, demo, cli",
+        "only in no file",
     ),
     ("lake/a.py", "import os as o\no.environ.get('X')", "os.environ.get"),
+    ("testing/local/a.py", "import os\nos.environb", "only in no file"),
+    ("cli/a.py", "import os\nos.getenv('X')", "only in no file"),
+    ("cli/a.py", "import click\nclick.option('--x', envvar='K2_X')", "2: click.envvar"),
     ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in cli/main.py"),
 ]
 
@@ -349,7 +362,7 @@ KEEPS = [
     ("query/a.py", "from k2_streams.lake import table\nimport duckdb, structlog, uuid\nuuid.UUID"),
     ("clock.py", "import time\ntime.time_ns()"),
     ("web/http/a.py", "import aiohttp.web, secrets\nfrom uuid import uuid4"),
-    ("runtime/settings/worker.py", "import os\nos.environ"),
+    ("runtime/settings/environment.py", "import os\nos.environ"),
     ("topologies/trades.py", "from k2_streams.runtime.app import app"),
 ]
 

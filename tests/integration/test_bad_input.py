@@ -260,7 +260,8 @@ def test_a_number_used_twice_and_a_range_inside_a_gap_make_answers_incomplete(k2
         producer = AIOKafkaProducer(bootstrap_servers=k2.bootstrap)
         await producer.start()
         try:
-            for seconds, price in ((0, "0.1"), (46, "0.2"), (0, "0.1")):
+            # With a tolerance of 30 s the last one is a duplicate, and the second one is not.
+            for seconds, price in ((0, "0.1"), (46, "0.2"), (0, "0.1"), (20, "0.1")):
                 value, headers = aggregate(7, seconds, price), [("feed", b"binance.spot")]
                 await producer.send_and_wait(RAW, value, key, partition=home, headers=headers)
             for number, minutes in ((1, 0), (2, 5), (1_203, 25), (1_204, 26)):
@@ -277,10 +278,10 @@ def test_a_number_used_twice_and_a_range_inside_a_gap_make_answers_incomplete(k2
         complete: bool = meta["complete"]
         return complete
 
-    with k2.worker() as worker:
+    with k2.worker(K2_CONFLICT_TOLERANCE_MS="30000") as worker:
         asyncio.run(send_all())
         eventually(
-            lambda: sum(worker.get("/v1/status")["watermark"].values()) == 7, what="all processed"
+            lambda: sum(worker.get("/v1/status")["watermark"].values()) == 8, what="all processed"
         )
         eventually(lambda: worker.get("/v1/trades?symbol=A")["meta"]["gaps_complete"], what="gaps")
         assert not is_complete("A", 600, 1_200)

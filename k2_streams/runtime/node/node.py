@@ -58,7 +58,7 @@ class Node:
         self.room = TailRoom(
             self.tail,
             spill,
-            settings.tail_disk,
+            settings.tail_disk_limit,
             settings.worker_dir,
             metrics,
             supervisor,

@@ -1,161 +1,157 @@
-"""The environment: reads settings, and collects what is wrong with them."""
+"""The environment: read here only, with all that is wrong in it collected."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from k2_streams import failpoints
-from k2_streams.failpoints import Entry
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
+
+from k2_streams.runtime.settings.declare import PREFIX, Declaration, Group, declarations
 from k2_streams.runtime.settings.nearest import nearest
+from k2_streams.runtime.settings.parsing import ExplainedError
 
-Parsed = TypeVar("Parsed")
+REFERENCE = "docs/reference/settings.md"
+#: A file may hold anything: an error repeats no more of a value than this.
+_SHOWN_CHARACTERS = 80
+_FILE = "_FILE"
 
-#: What begins with `K2_` and is no setting of a worker: read by `k2 up`, `k2 demo` and `k2 broker`,
-#: by the tests, the faults and the benchmarks. All of them may stand in a worker's environment.
-TOOL_NAMES = frozenset(
-    {
-        "K2_BROKER_PORT",
-        "K2_FAULTS_ISOLATED",
-        "K2_FUZZ_SECONDS",
-        "K2_KAFKA_JARS",
-        "K2_REST_JARS",
-        "K2_STORE_JARS",
-    }
-)
-#: Names of the tests' own begin so.
-TEST_PREFIXES = ("K2_TEST_", "K2_TESTS_")
+GroupT = TypeVar("GroupT", bound=Group)
 
 
 class SettingsError(ValueError):
-    """Settings cannot be used; a line for each names it and says what was expected."""
+    """Settings cannot be used; the text has a line for each: variable, value, remedy."""
 
 
 class Environment:
-    """Reads `K2_*`; any may stand in a file that `K2_*_FILE` names.
+    """The variables of a process. Any of K2's may be in a file, which `<NAME>_FILE` names.
 
-    What is wrong is collected, so that a person reads all of it at once: the methods then return
-    the default, and `check` raises. A name that was read is a name that is known: there is no list
-    of settings beside the code that reads them.
+    What is wrong is collected, so that a person reads all of it at once: `check` raises.
+
+    Args:
+        values: the variables; None: those of this process.
     """
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-        self._known: set[str] = set()
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self._values = os.environ if values is None else values
+        self._of_families: set[str] = set()
         self._errors: list[str] = []
 
     def refuse(self, text: str) -> None:
         """Note what is wrong; the text names the setting."""
         self._errors.append(text)
 
-    def check(self) -> None:
+    def check(self, known: Collection[str] | None = None) -> None:
         """Call it when everything has been read.
 
+        Args:
+            known: the variables that exist; None: any may stand there.
+
         Raises:
-            SettingsError: something was refused, or a `K2_` name was read by nobody.
+            SettingsError: something was refused, or a `K2_` name is not a known one.
         """
-        known = self._known | TOOL_NAMES
-        for name in sorted(self._values):
-            plain = name.removesuffix("_FILE")
-            if not name.startswith("K2_") or name.startswith(TEST_PREFIXES):
-                continue
-            if name in known or plain in self._known:
-                continue
-            meant = nearest(name, known)
-            advice = (
-                f"did you mean {' or '.join(meant)}?" if meant else "the README lists the settings"
-            )
-            self.refuse(f"{name}: there is no such setting: {advice}")
+        if known is not None:
+            self._refuse_unknown(known)
         if self._errors:
             raise SettingsError("\n".join(self._errors))
 
-    def is_set(self, name: str) -> bool:
-        """Whether it has a value that is not empty."""
-        return bool(self._values.get(name) or self._values.get(f"{name}_FILE"))
+    def _refuse_unknown(self, known: Collection[str]) -> None:
+        for name in sorted(self._values):
+            names = {name, name.removesuffix(_FILE)}
+            if not name.startswith(PREFIX) or name in self._of_families or names & set(known):
+                continue
+            meant = nearest(name, known)
+            advice = f"did you mean {' or '.join(meant)}?" if meant else f"see {REFERENCE}"
+            self.refuse(f"{name}: there is no such setting: {advice}")
 
     def names(self, prefix: str) -> list[str]:
-        """The names that are set and begin so, without `_FILE` at their end; all count as read."""
+        """The variables of a family that are set, without `_FILE` at their end; all are known."""
         found = [name for name in self._values if name.startswith(prefix)]
-        self._known.update(found)
-        return sorted({name.removesuffix("_FILE") for name in found})
+        self._of_families.update(found)
+        return sorted({name.removesuffix(_FILE) for name in found})
 
-    def text(self, name: str, default: str | None = None) -> str | None:
-        """A setting as it is written; empty is not set."""
-        self._known.add(name)
-        file = self._values.get(f"{name}_FILE")
+    def text(self, name: str) -> str | None:
+        """A variable as it is written, or its file's text; empty is not set."""
+        file = self._values.get(f"{name}{_FILE}") if name.startswith(PREFIX) else None
         if not file:
-            return self._values.get(name) or default
+            return self._values.get(name) or None
         if self._values.get(name):
-            self.refuse(f"{name} and {name}_FILE: expected one of them, found both")
+            self.refuse(f"{name} and {name}_FILE: expected one of them, found both: remove one")
         try:
-            return Path(file).read_text("utf-8").strip()
+            return Path(file).read_text("utf-8").strip() or None
         except (OSError, UnicodeDecodeError) as error:
             self.refuse(f"{name}_FILE: {file} cannot be read: {error}")
-            return default
+            return None
 
-    def parsed(
-        self, name: str, default: Parsed, parse: Callable[[str], Parsed], expected: str
-    ) -> Parsed:
-        """What `parse` makes of it; it raises ValueError for what is not `expected`."""
-        value = self.text(name)
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ValueError:
-            self.refuse(f"{name}: expected {expected}, found {value!r}")
-            return default
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number, both bounds included."""
+class _Source(PydanticBaseSettingsSource):
+    """A group's values as texts, by field."""
 
-        def parse(value: str) -> int:
-            number = int(value)
-            if not low <= number <= high:
-                raise ValueError
-            return number
+    def __init__(
+        self, group: type[Group], environment: Environment, without: Collection[str]
+    ) -> None:
+        super().__init__(group)
+        self._environment = environment
+        self._declarations = {
+            name: one for name, one in declarations(group).items() if name not in without
+        }
 
-        return self.parsed(name, default, parse, f"a whole number from {low} to {high}")
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's
+        variable = self._declarations[field_name].variable
+        return self._environment.text(variable), field_name, False
 
-    def seconds(self, name: str, default: float) -> float:
-        """Seconds, a day at most."""
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        found = {name: self.get_field_value(fields[name], name)[0] for name in self._declarations}
+        return {name: text for name, text in found.items() if text is not None}
 
-        def parse(value: str) -> float:
-            number = float(value)
-            if not 0 < number <= 86_400:
-                raise ValueError
-            return number
 
-        return self.parsed(name, default, parse, "seconds, above 0 and up to 86400")
+def read(
+    group: type[GroupT],
+    environment: Environment,
+    defaults: Mapping[str, Any] | None = None,
+    parsed: Mapping[str, Any] | None = None,
+) -> GroupT:
+    """A group's settings; one that cannot be used is refused, and has its default in the result.
 
-    def failpoints(self, name: str) -> tuple[Entry, ...]:
-        """A plan of failpoints."""
-        try:
-            return failpoints.parse(self.text(name) or "")
-        except ValueError as error:
-            self.refuse(f"{name}: {error}")
-            return ()
+    Args:
+        group: which.
+        environment: where they are; notes what is wrong.
+        defaults: values of fields that are not set, instead of the declared ones.
+        parsed: values of fields that the caller has read.
+    """
+    given = _Source(group, environment, parsed or ())() | dict(parsed or {})
+    try:
+        return group(**{**(defaults or {}), **given})
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]): one for one in reversed(error.errors()) if one["loc"]}
+    for name, declaration in declarations(group).items():
+        if name in wrong and name in given:
+            cause = wrong[name].get("ctx", {}).get("error")
+            explanation = str(cause) if isinstance(cause, ExplainedError) else ""
+            environment.refuse(_refusal(declaration, given.pop(name), explanation))
+    return group(**{**(defaults or {}), **given})
 
-    def rising(self, name: str, defaults: Sequence[float], most: float) -> list[float]:
-        """Numbers by comma, as many as the defaults, none below the one before."""
 
-        def parse(value: str) -> list[float]:
-            numbers = [float(part) for part in value.split(",")]
-            if len(numbers) != len(defaults) or numbers != sorted(numbers):
-                raise ValueError
-            if not all(0 < number <= most for number in numbers):
-                raise ValueError
-            return numbers
+def _refusal(declaration: Declaration, text: str, explanation: str) -> str:
+    default = declaration.default_text.replace("`", "")
+    remedy = f"correct it, or remove it for the default ({default})"
+    if explanation:
+        return f"{declaration.variable}: {explanation}: {remedy}"
+    found = repr(text[:_SHOWN_CHARACTERS]) + ("..." if len(text) > _SHOWN_CHARACTERS else "")
+    if declaration.is_secret:
+        found = "a value that is not shown, as it is secret"
+    return f"{declaration.variable}: expected {declaration.expected}, found {found}: {remedy}"
 
-        expected = f"{len(defaults)} numbers by comma, rising, above 0 and up to {most:g}"
-        return self.parsed(name, list(defaults), parse, expected)
 
-    def share(self, name: str, default: float) -> float:
-        """A share, neither none nor all."""
+def inherited(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child process: this process's, and more."""
+    return {**os.environ, **more}
 
-        def parse(value: str) -> float:
-            number = float(value)
-            if not 0 < number < 1:
-                raise ValueError
-            return number
 
-        return self.parsed(name, default, parse, "a share, above 0 and below 1")
+def forget_settings() -> None:
+    """Remove every setting of K2 from this process's environment, and so from its children's."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]

@@ -6,6 +6,7 @@ whose values are objects (`ssl`, `auth`). What pyiceberg does not read is refuse
 """
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ _OBJECT = "K2_CATALOG_PROPERTIES"
 _OWN = frozenset({"K2_CATALOG_URI", _OBJECT})
 
 
-def read(env: Environment, data_dir: Path) -> LakeConfig:
-    """The catalog, the warehouse and the properties of both."""
+def read_properties(env: Environment) -> dict[str, Any]:
+    """The properties of catalog and object store, of both kinds of variables."""
     found = _from_object(env)
     for prefix, of in ((_CATALOG, ""), (_S3, "S3_")):
         for setting in env.names(prefix):
@@ -31,10 +32,16 @@ def read(env: Environment, data_dir: Path) -> LakeConfig:
     if "s3.endpoint" in found:
         # Stores other than Amazon's have none, and whoever signs a request names one.
         found.setdefault("s3.region", "us-east-1")
+    return found
+
+
+def lake_config(values: Mapping[str, Any]) -> LakeConfig:
+    """From the fields of the settings: the catalog, the warehouse and the properties of both."""
+    data_dir: Path = values["data_dir"]
     return LakeConfig(
-        catalog_uri=env.text("K2_CATALOG_URI") or f"sqlite:///{data_dir / 'catalog.db'}",
-        warehouse=env.text("K2_WAREHOUSE") or f"file://{data_dir / 'warehouse'}",
-        properties=found,
+        catalog_uri=values["catalog_uri"] or f"sqlite:///{data_dir / 'catalog.db'}",
+        warehouse=values["warehouse"] or f"file://{data_dir / 'warehouse'}",
+        properties=values["catalog_properties"],
     )
 
 

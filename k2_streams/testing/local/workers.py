@@ -1,7 +1,6 @@
 """Workers as child processes of a demo, a benchmark or a test: start, wait, stop, kill."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from k2_streams.core.records.source import INPUTS
+from k2_streams.runtime.settings.environment import inherited
 
 #: From the start of the process to answering queries, on a busy machine.
 READY_WITHIN_S = 90.0
@@ -85,16 +85,15 @@ class LocalWorker:
         self.url = f"http://{host}:{self.port}"
         self.directory = directory
         self.log_file = directory / f"{INPUTS[topology].folder}-{worker_id}.log"
-        self._environment = {
-            **os.environ,
+        told = {
             "K2_BOOTSTRAP": bootstrap,
             "K2_DATA_DIR": str(directory),
             "K2_WORKER_ID": str(worker_id),
             "K2_WEB_HOST": host,
             "K2_WEB_PORT": str(self.port - worker_id),
             "PYTHONUNBUFFERED": "1",
-            **(settings or {}),
         }
+        self._environment = inherited({**told, **(settings or {})})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:

@@ -1,0 +1,1 @@
+"""The generated pages of `docs/reference`: each is made of the declarations that it describes."""
