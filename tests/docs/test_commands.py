@@ -1,0 +1,191 @@
+"""Every command and sample of the documentation is run, or is checked and not run for a reason."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+from documents import DATA, KEYS, REASONS, ROOT, Block, blocks, commands, pages
+
+from k2_streams.cli.main import main
+
+ALL = [block for page in pages() for block in blocks(page)]
+SHELL = [block for block in ALL if block.language == "sh"]
+INLINE = r"`((?:k2|make|faust|python -m) [^`]*)`"
+
+
+def where(block: Block) -> str:
+    return block.where
+
+
+@pytest.mark.parametrize("block", ALL, ids=where)
+def test_a_block_says_what_a_test_does_with_it(block):
+    assert set(block.options) <= KEYS, block.options
+    if block.language in DATA:
+        assert not block.options
+    elif block.language == "python":
+        assert block.run in {None, "kafka"}
+    else:
+        assert block.language == "sh", f"expected sh, python or {sorted(DATA)}: {block.language!r}"
+        assert block.run in {"kafka", "kafka-end", "never"}
+        assert (block.run == "never") == ("reason" in block.options)
+        assert block.options.get("reason", "make") in REASONS
+
+
+def test_every_reason_not_to_run_a_block_is_used():
+    assert {block.options["reason"] for block in SHELL if block.run == "never"} == set(REASONS)
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.language in {"json", "toml"}], ids=where)
+def test_data_can_be_read(block):
+    read = json.loads if block.language == "json" else tomllib.loads
+    assert read(block.text)
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from leaves(found, (*path, name))
+
+
+COMMANDS = list(leaves(main))
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help(path):
+    done = CliRunner().invoke(main, [*path, "--help"])
+    assert done.exit_code == 0, done.output
+    assert "Usage: " in done.output
+
+
+def check(text: str, where: str) -> None:
+    """A command exists and takes these arguments."""
+    words = shlex.split(text.replace("...", ""))
+    if words[0] == "k2":
+        accepted(main, words[1:], where)
+    elif words[0] == "make":
+        targets = {word for word in words[1:] if "=" not in word}
+        assert targets <= TARGETS, f"{where}: {text}"
+    elif words[0] == "faust":
+        module = words[words.index("-A") + 1]
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{where}: {text}"
+    elif words[:2] == ["python", "-m"]:
+        package = words[2].replace(".", "/")
+        found = [ROOT / f"{package}.py", ROOT / package / "__main__.py"]
+        found += [ROOT / "tests" / package / "__main__.py"]
+        assert words[2] == "pytest" or any(path.is_file() for path in found), f"{where}: {text}"
+        if words[2] == "bench" and len(words) > 3:
+            assert (ROOT / "bench" / f"{words[3]}.py").is_file(), f"{where}: {text}"
+
+
+def accepted(command: click.Command, words: list[str], where: str) -> None:
+    """The command takes these words; nothing is run, and no file is looked for."""
+    context = click.Context(main, info_name="k2")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None, f"{where}: k2 has no command {name}"
+        command, context = found, click.Context(found, parent=context, info_name=name)
+    if "--help" in words:
+        return
+    parser = command.make_parser(context)
+    for parameter in command.params:  # files of the reader are not here
+        if isinstance(parameter.type, click.Path):
+            parameter.type.exists = False
+    try:
+        parser.parse_args(args=list(words))
+    except click.UsageError as error:
+        pytest.fail(f"{where}: {shlex.join(words)}: {error.format_message()}")
+
+
+@pytest.mark.parametrize("block", SHELL, ids=where)
+def test_the_commands_of_a_block_exist_and_take_their_arguments(block):
+    for text in commands(block):
+        check(text, block.where)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_in_the_text_of_a_page_exist(page):
+    if page.name == "CHANGELOG.md":  # of versions that are past
+        return
+    for text in re.findall(INLINE, page.read_text()):
+        if "COMMAND" not in text and "NAME" not in text:
+            check(text.replace("<", "").replace(">", ""), str(page.relative_to(ROOT)))
+
+
+def test_a_command_that_does_not_exist_is_found():
+    for wrong in (
+        "k2 prodce",
+        "k2 produce --sybols 3",
+        "make tset",
+        "faust -A topologies.x worker",
+        "python -m bench nothing",
+    ):
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            check(wrong, "here")
+
+
+def test_the_reference_names_every_command_and_every_target():
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    for path in COMMANDS:
+        if len(path) == 1:
+            assert f"`k2 {path[0]}`" in text, path
+    for target in TARGETS:
+        assert f"`make {target}`" in text, target
+
+
+PYTHON = [
+    page for page in pages() if any(b.language == "python" and not b.run for b in blocks(page))
+]
+
+
+#: What a sample defines as a test is called.
+CALL_TESTS = """
+for name, test in list(globals().items()):
+    if name.startswith("test_"):
+        test()
+"""
+
+
+def test_there_are_samples_in_python():
+    assert len(PYTHON) >= 2
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path):
+    """As one module, whose tests are called."""
+    texts = []
+    for block in blocks(page):
+        if block.language != "python" or block.run:
+            continue
+        if "file" in block.options:
+            (tmp_path / block.options["file"]).write_text(block.text)
+        texts.append(block.text)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*texts, CALL_TESTS])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_sample_that_fails_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\ndef test_it():\n    assert False\n```\n")
+    with pytest.raises(AssertionError, match="assert False"):
+        test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path)

@@ -1,0 +1,57 @@
+"""Every relative link of the documentation leads to a file, and every anchor to a heading."""
+
+import re
+
+import pytest
+from documents import ROOT, anchors, links, pages
+
+
+def broken(page, target: str) -> str | None:
+    """Why a link leads nowhere; None: it does not."""
+    if re.match(r"[a-z]+:", target):
+        return None
+    path, _, anchor = target.partition("#")
+    file = (page.parent / path).resolve() if path else page
+    if not file.exists():
+        return f"{target}: there is no {path}"
+    if anchor and anchor not in anchors(file):
+        return f"{target}: {file.name} has no heading {anchor}"
+    return None
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    assert [why for target in links(page) if (why := broken(page, target))] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_the_text_names_exist(page):
+    """`docs/...` and `tests/...` in code style, as the tables of the guarantees have them."""
+    named = set(re.findall(r"`((?:docs|tests|deploy)/[\w./-]+\.\w+)", page.read_text()))
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, left = set(), [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        for target in links(page):
+            if not re.match(r"[a-z]+:", target):
+                found = (page.parent / target.partition("#")[0]).resolve()
+                left += sorted(found.glob("*.md")) if found.is_dir() else [found]
+    assert set(pages()) - seen == set()
+
+
+def test_a_link_that_leads_nowhere_is_found():
+    page = ROOT / "README.md"
+    assert broken(page, "docs/nothing.md")
+    assert broken(page, "docs/README.md#nothing")
+    assert broken(page, "docs/README.md#how-to-guides") is None
+    assert broken(page, "https://example.com/x") is None
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
