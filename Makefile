@@ -71,12 +71,13 @@ test: setup ## Run the tests, against a Kafka that they start themselves
 test-long: setup ## Run the tests that take minutes: every library task of a worker ended, a minute of silence
 	$(BIN)/python -m pytest $(PARALLEL) -m long tests/integration $(ARGS)
 
-lint: $(INSTALLED) ## Check format, lint and types
+lint: $(INSTALLED) ## Check format, lint, types and spelling
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/codespell $(SOURCES) README.md CONTRIBUTING.md CHANGELOG.md docs
 
-check: lint ## Check format, lint, types, architecture and the fast tests
+check: lint ## Check format, lint, types, spelling, architecture and the fast tests
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration" $(FAST)
 
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
