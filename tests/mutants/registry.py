@@ -199,7 +199,7 @@ MUTANTS = (
     ),
     _mutant(
         "refused-files-deleted",
-        "pyiceberg deletes the manifests of a commit that is said to have failed",
+        "pyiceberg deletes the manifests of a commit that was reported as failed",
         f"{COMMIT}test_a_lost_acknowledgement_at_the_last_retry_leaves_the_table_readable",
         ("lake/commit.py", "def _clean_all_uncommitted(", "def _keep_all_uncommitted("),
     ),
@@ -573,8 +573,8 @@ MUTANTS = (
         ),
     ),
     _mutant(
-        "said-as-they-came-about",
-        "gaps that are released together are said as they came about, not by their deadlines",
+        "reported-as-they-came-about",
+        "gaps that are released together are reported as they came about, not by their deadlines",
         "tests/property/test_lines_model.py::",
         (
             "core/lines/step.py",
@@ -620,13 +620,13 @@ MUTANTS = (
     ),
     _mutant(
         "kept-over-a-missed-generation",
-        "a worker that the group had given up keeps the tasks that it had before",
+        "a worker that the group had excluded keeps the tasks that it had before",
         "tests/unit/test_ownership.py::",
         ("runtime/assignment.py", "generation - self._generation in (0, 1)", "True"),
     ),
     _mutant(
         "successor-taken-for-hanging",
-        "a successor's open transaction is taken for one that hangs: the partition is refused",
+        "a successor's open transaction is taken for a hanging one: the partition is refused",
         "tests/simulation/test_take_over.py::",
         (
             "kafka/hanging_transactions.py",
