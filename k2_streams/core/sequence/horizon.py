@@ -34,21 +34,45 @@ def is_due(sessions: tuple[Session, ...], append_ms: int, horizon_ms: int) -> bo
 def given_up(
     sessions: tuple[Session, ...], append_ms: int, horizon_ms: int, about: MessageEvents
 ) -> tuple[Session, ...]:
-    """The sessions without what is beyond the horizon, each range with an event."""
-    return tuple(
-        abandon(session, _beyond(session.missing, append_ms - horizon_ms), "horizon", about)
-        for session in sessions
-    )
+    """The sessions without what is beyond the horizon, each range with an event.
+
+    The oldest range comes first, whatever its session: so the events are in the same order
+    whether ranges are abandoned one by one while their scope is silent, or all by one message.
+    """
+    counts = [_beyond(session.missing, append_ms - horizon_ms) for session in sessions]
+    aged = [
+        (since_ms, session.id, part)
+        for session, count in zip(sessions, counts, strict=True)
+        for since_ms, part in zip(_ages(session.missing[:count]), session.missing, strict=False)
+    ]
+    for _, session_id, part in sorted(aged, key=lambda entry: entry[0]):
+        about.abandoned(session_id, part, "horizon")
+    return tuple(map(_without, sessions, counts))
 
 
 def abandon(session: Session, count: int, reason: str, about: MessageEvents) -> Session:
-    """Give up a session's lowest missing ranges: its floor rises above them."""
+    """Abandon a session's lowest missing ranges: its floor rises above them."""
+    for part in session.missing[:count]:
+        about.abandoned(session.id, part, reason)
+    return _without(session, count)
+
+
+def _without(session: Session, count: int) -> Session:
+    """The session without its lowest missing ranges."""
     gone = session.missing[:count]
     if not gone:
         return session
-    for part in gone:
-        about.abandoned(session.id, part, reason)
     return msgspec.structs.replace(session, missing=session.missing[count:], floor=gone[-1].end)
+
+
+def _ages(missing: tuple[Missing, ...]) -> list[int]:
+    """The age of each range; one of an unknown age goes with those above."""
+    ages: list[int] = []
+    above_ms = 0
+    for part in reversed(missing):
+        above_ms = part.since_ms or above_ms
+        ages.append(above_ms)
+    return ages[::-1]
 
 
 def since_ms_above(missing: tuple[Missing, ...], append_ms: int) -> int:
