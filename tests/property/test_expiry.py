@@ -75,10 +75,17 @@ YOUNGER_FIRST = (
     [[59, 76], [0], [], [7, 33], [7, 69]],
 )
 
+#: Of two gaps of a session one alone is beyond the horizon when it is looked at.
+ONE_OF_TWO = (
+    [(0, 1, "b"), (0, 5, "b"), (2, 0, "b"), (4, 60, "b"), (3, 60, "a")],
+    [[], [3, 4], [0], [33, 52], [3, 53]],
+)
+
 
 @settings(max_examples=500, deadline=None)
 @given(looked_at())
 @example(YOUNGER_FIRST)
+@example(ONE_OF_TWO)
 def test_verdicts_state_and_events_are_those_of_never_looking(looked: Any) -> None:
     """However often, and whenever, the gaps of a silent scope are looked at."""
     messages, looks = looked
