@@ -709,6 +709,32 @@ MUTANTS = (
         ("web/http/room.py", "if not self._shares.take(caller, size_bytes):", "if size_bytes < 0:"),
     ),
     _mutant(
+        "every-path-is-public",
+        "no path asks for a key",
+        "tests/unit/test_web_middlewares.py::",
+        ("web/server.py", "if endpoint.is_public)", "if endpoint.path)"),
+    ),
+    _mutant(
+        "a-view-reads-any-relation",
+        "a view reads relations that it does not declare",
+        "tests/unit/test_web_user_views.py::",
+        (
+            "web/declaration/endpoint.py",
+            "if relation not in self.endpoint.relations:",
+            "if not relation:",
+        ),
+    ),
+    _mutant(
+        "lists-without-a-turn",
+        "gaps are listed however many queries run",
+        "tests/unit/test_query_admission.py::",
+        (
+            "query/hybrid.py",
+            "async with self._engine.turn(request.limit, request.limit, reads_lake=False):",
+            "if request.limit:",
+        ),
+    ),
+    _mutant(
         "light-behind-heavy",
         "light queries wait in the lane of the heavy ones",
         "tests/unit/test_query_turns.py::",
