@@ -1,4 +1,4 @@
-"""The reference of HTTP is what the endpoints declare, and the samples of its guide run."""
+"""The samples of the guide to endpoints run, and the reference of HTTP is in plain words."""
 
 import re
 from dataclasses import replace
@@ -15,11 +15,6 @@ from k2_streams.web.server import install
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = (DOCS / "contributing/add-an-endpoint.md").read_text(encoding="utf-8")
 SAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-
-
-def test_the_page_is_as_the_endpoints_declare():
-    written = (DOCS / "reference/http.md").read_text(encoding="utf-8")
-    assert written == page(), "docs/reference/http.md is stale: run `make reference`"
 
 
 def test_the_page_has_no_banned_word():
