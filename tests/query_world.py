@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tick_model import with_ticks
 
+from k2_streams.core.query.keys import Keys
 from k2_streams.core.records import stream
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch, decode, encode
@@ -209,8 +210,7 @@ class FileLake:
         self,
         snapshot_id: int,
         *,
-        symbols: tuple[str, ...] | None = None,
-        exchanges: tuple[str, ...] | None = None,
+        keys: Keys = (),
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
@@ -219,9 +219,9 @@ class FileLake:
         self.meanwhile()
 
         def matches(symbol: str, exchange: str, time_ns: int) -> bool:
+            named = {"symbol": symbol, "exchange": exchange}
             return (
-                (symbols is None or symbol in symbols)
-                and (exchanges is None or exchange in exchanges)
+                all(named[column] in values for column, values in keys)
                 and (start_ns is None or time_ns >= start_ns)
                 and (end_ns is None or time_ns < end_ns)
             )
@@ -288,7 +288,7 @@ class World:
         self.clock = FixedClock()
         self.gaps = GapsView()
         self.view = LakeView(lambda: self.lake)
-        self.tail = Tail(topic=TOPIC, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=spill)
+        self.tail = Tail(stream.TRADES, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=spill)
         self.partitions = partitions
         for partition in range(partitions):
             self.tail.seek(partition, 0)

@@ -1,4 +1,4 @@
-"""Rows to Parquet files of the table: sorted, one file a day of event time, written by K2 itself.
+"""Rows to Parquet files of the table: sorted, one file per day, written by K2 itself.
 
 pyiceberg's writer encodes every column the same way: a dictionary of times or ids is larger than
 they are. Only dictionaries and plain values are used, the two encodings that every engine reads
@@ -6,7 +6,7 @@ with its defaults. Spark's reader refuses deltas, though they would save a seven
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -24,20 +23,13 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
-from pyiceberg.table.metadata import TableMetadata
 
+from k2_streams.core.records.columns import as_type
+from k2_streams.core.records.stream import LOG_PLACE, Stream
 from k2_streams.lake.errors import TableMismatchError
+from k2_streams.lake.schema import TableDescription
 
-_DAY_NS = 86_400_000_000_000
-
-#: Columns with few values among the rows of a group. Of all others the values stand one by one:
-#: zstd finds their small steps, and a dictionary would only be larger.
-_DICTIONARY = [
-    "exchange", "symbol", "session", "price", "side", "late", "notional", "tick_direction",
-    "source_partition", "source_index", "log_partition", "log_offset", "accepted_time",
-    "trading_date", "conditions.list.element", "vendor.key_value.key", "vendor.key_value.value",
-]  # fmt: skip
-
+_DAY_US = 86_400_000_000
 
 #: Iceberg's names of codecs, and the highest level of those that have levels.
 _LEVELS = {
@@ -45,25 +37,19 @@ _LEVELS = {
 }  # fmt: skip
 
 
-def sort_order(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """The order of the files, and the day of event time of each row in that order.
+def sort_order(stream: Stream, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the files, and the day of the partition column of each row in that order.
 
-    Rows stand by (day, symbol, exchange_time_ns, log_partition, log_offset, log_row): the order of
-    an answer within a symbol, and all that a symbol has of a day side by side.
+    Rows stand by (day, the stream's sort columns, log_partition, log_offset, log_row): of trades
+    that is the order of an answer within a symbol, and all that a symbol has of a day side by side.
     """
-    times = rows["exchange_time_ns"].to_numpy()
-    days = times // _DAY_NS
-    keys = [
-        *(rows[name].to_numpy() for name in ("log_row", "log_offset", "log_partition")),
-        times,
-        _symbol_ranks(rows["symbol"]),
-        days,
-    ]
-    order = np.lexsort(keys)
+    days = rows[stream.partition].cast(pa.int64()).to_numpy() // _DAY_US
+    last_first = (*reversed(LOG_PLACE), *reversed(stream.sort))
+    order = np.lexsort([*(_ranks(rows[name]) for name in last_first), days])
     return order, days[order]
 
 
-def write(table: Table, rows: pa.Table, columns: pa.Schema) -> list[DataFile]:
+def write(table: Table, rows: pa.Table, described: TableDescription) -> list[DataFile]:
     """Write the rows as files of the table.
 
     Nothing refers to the files until a commit does.
@@ -71,7 +57,7 @@ def write(table: Table, rows: pa.Table, columns: pa.Schema) -> list[DataFile]:
     Args:
         table: where they will belong.
         rows: in the columns of the table; names may be dictionaries.
-        columns: the same with their field ids.
+        described: whose columns they are.
 
     Raises:
         TableMismatchError: a property of the table says how to write, and cannot be followed.
@@ -79,23 +65,27 @@ def write(table: Table, rows: pa.Table, columns: pa.Schema) -> list[DataFile]:
     """
     if rows.num_rows == 0:
         return []
-    order, days = sort_order(rows)
-    ordered = _take(rows, order, columns)
+    stream = described.stream
+    order, days = sort_order(stream, rows)
+    ordered = _take(rows, order, described.file_schema)
     write_id = uuid.uuid4()
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
     files = []
     for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(days)])):
         name = f"{index:05d}-{write_id}.parquet"
         part = ordered.slice(start, end - start)
-        files.append(_write_file(table.io, table.metadata, part, int(days[start]), name))
+        files.append(_write_file(table, part, int(days[start]), name, stream.repeated))
     return files
 
 
-def _symbol_ranks(symbols: pa.ChunkedArray) -> np.ndarray:
-    """Of each row the place of its symbol among the batch's symbols, in order of their bytes."""
-    if not pa.types.is_dictionary(symbols.type):
-        symbols = symbols.dictionary_encode()
-    encoded = symbols.unify_dictionaries().combine_chunks()
+def _ranks(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers in the order of a column's values; of text in the order of its bytes."""
+    if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
+        values: np.ndarray = column.to_numpy()
+        return values
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # none or one chunk, depending on the version
         encoded = encoded.chunk(0)
     ranks = np.empty(len(encoded.dictionary), np.int32)
@@ -110,9 +100,8 @@ def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         column = rows[field.name].take(indices)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        columns.append(column.cast(field.type))
+        chunks = [as_type(chunk, field.type) for chunk in column.chunks]
+        columns.append(pa.chunked_array(chunks, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -152,8 +141,14 @@ def _number(properties: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _write_file(
-    io: FileIO, metadata: TableMetadata, rows: pa.Table, day: int, name: str
+    table: Table, rows: pa.Table, day: int, name: str, repeated: Sequence[str]
 ) -> DataFile:
+    """Write one file.
+
+    The columns `repeated` have a dictionary. Of all others the values stand one by one: zstd finds
+    their small steps, and a dictionary would only be larger.
+    """
+    io, metadata = table.io, table.metadata
     schema, properties = metadata.schema(), metadata.properties
     spec = metadata.spec()
     partition = PartitionKey([PartitionFieldValue(spec.fields[0], day)], spec, schema)
@@ -166,7 +161,7 @@ def _write_file(
             rows.schema,
             compression=layout.codec,
             compression_level=layout.level,
-            use_dictionary=[n for n in _DICTIONARY if n.partition(".")[0] in rows.schema.names],
+            use_dictionary=list(repeated),
             store_schema=False,
         )
         with writer:

@@ -20,6 +20,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import PrimitiveType
 
+from k2_streams.core.query.keys import Keys
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.schema import TableDescription
 
@@ -45,10 +46,9 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What rows must match; None is no condition. `start_ns` is inclusive, `end_ns` exclusive."""
+    """What rows must match; None is no bound. `start_ns` is inclusive, `end_ns` exclusive."""
 
-    symbols: tuple[str, ...] | None = None
-    exchanges: tuple[str, ...] | None = None
+    keys: Keys = ()
     start_ns: int | None = None
     end_ns: int | None = None
     corrections: bool = False  # rows that refer to another alone
@@ -66,17 +66,15 @@ class _Bounds(Generic[T]):
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class _File:
     planned: PlannedFile
-    symbol: _Bounds[str]
-    exchange: _Bounds[str]
+    keys: dict[str, _Bounds[Any]]  # by column
     time_ns: _Bounds[int]
     corrects: bool  # whether a row may refer to another
 
     def may_match(self, wanted: Filter) -> bool:
         """Whether a row of the file can match."""
-        if wanted.symbols is not None and not any(map(self.symbol.may_hold, wanted.symbols)):
-            return False
-        if wanted.exchanges is not None and not any(map(self.exchange.may_hold, wanted.exchanges)):
-            return False
+        for column, values in wanted.keys:
+            if not any(map(self.keys[column].may_hold, values)):
+                return False
         if wanted.corrections and not self.corrects:
             return False
         low, high = self.time_ns.low, self.time_ns.high
@@ -165,8 +163,8 @@ class Planner:
             if kept is not None:
                 self._manifests.move_to_end(path)
                 return kept
-        schema = self._table.schema
-        read = tuple(_file(schema, e.data_file) for e in manifest.fetch_manifest_entry(io))
+        table = self._table
+        read = tuple(_file(table, e.data_file) for e in manifest.fetch_manifest_entry(io))
         with self._lock:
             # The first of a path stays: a data file never changes either.
             read = tuple(self._by_path.setdefault(file.planned.path, file) for file in read)
@@ -179,22 +177,20 @@ class Planner:
         return read
 
 
-def _file(schema: Schema, file: DataFile) -> _File:
+def _file(table: TableDescription, file: DataFile) -> _File:
+    schema, stream = table.schema, table.stream
     return _File(
         PlannedFile(
             file.file_path.removeprefix("file://"), file.record_count, file.file_size_in_bytes
         ),
-        symbol=_Bounds(*_bounds(schema, file, "symbol")),
-        exchange=_Bounds(*_bounds(schema, file, "exchange")),
-        time_ns=_Bounds(*_bounds(schema, file, "exchange_time_ns")),
-        corrects=_may_hold_values(schema, file, "ref_message_id"),
+        keys={name: _Bounds(*_bounds(schema, file, name)) for name in stream.key},
+        time_ns=_Bounds(*_bounds(schema, file, stream.time)),
+        corrects=stream.is_corrected and _may_hold_values(schema, file, "ref_message_id"),
     )
 
 
 def _may_hold_values(schema: Schema, file: DataFile, name: str) -> bool:
     """False only if the file says that the column has nulls alone."""
-    if name not in schema.column_names:
-        return False
     field_id = schema.find_field(name).field_id
     values, nulls = file.value_counts or {}, file.null_value_counts or {}
     return field_id not in values or nulls.get(field_id) != values[field_id]
@@ -203,7 +199,7 @@ def _may_hold_values(schema: Schema, file: DataFile, name: str) -> bool:
 def _bounds(schema: Schema, file: DataFile, name: str) -> Iterator[Any]:
     field = schema.find_field(name)
     kind = schema.find_type(name)
-    assert isinstance(kind, PrimitiveType)  # noqa: S101 - the three columns asked for are
+    assert isinstance(kind, PrimitiveType)  # noqa: S101 - the columns of key and time are
     for bounds in (file.lower_bounds, file.upper_bounds):
         raw = (bounds or {}).get(field.field_id)
         yield None if raw is None else from_bytes(kind, raw)

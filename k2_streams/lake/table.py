@@ -18,6 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.core.query.keys import Keys
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import failpoint
@@ -37,7 +38,7 @@ from k2_streams.lake.errors import (
 )
 from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
-from k2_streams.lake.schema import NAMESPACE, PROPERTIES, description_of
+from k2_streams.lake.schema import NAMESPACE, description_of
 from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, main_history
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.vectors import find_commit
@@ -144,13 +145,12 @@ class Lake:
         self,
         snapshot_id: int,
         *,
-        symbols: tuple[str, ...] | None = None,
-        exchanges: tuple[str, ...] | None = None,
+        keys: Keys = (),
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
     ) -> list[PlannedFile]:
-        """The files of a snapshot that can hold rows of these symbols, exchanges and times.
+        """The files of a snapshot that can hold rows of these keys and times.
 
         Every matching row is in one of them; rows that do not match may be too. With `corrections`
         those rows alone are wanted that refer to another.
@@ -159,7 +159,7 @@ class Lake:
             SnapshotNotFoundError: it has expired, or never was.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        wanted = Filter(symbols, exchanges, start_ns, end_ns, corrections)
+        wanted = Filter(keys, start_ns, end_ns, corrections)
         table = self._table or self.load()
         snapshot = table.snapshot_by_id(snapshot_id)
         if snapshot is None:  # newer than the handle
@@ -220,7 +220,7 @@ class Lake:
         failpoint("lake.loaded")
         # 4. Write the data files: once, outside the attempts, which all refer to the same ones.
         with lake_calls("write the data files"):
-            written = files.write(table, rows, self._description.file_schema)
+            written = files.write(table, rows, self._description)
         failpoint("lake.files-written")
         written_s = self._clock.monotonic()
         # 5. Commit by compare-and-set, and find out what became of it.
@@ -316,7 +316,7 @@ class Lake:
                         schema=described.created,
                         partition_spec=described.partition_spec,
                         sort_order=described.sort_order,
-                        properties=PROPERTIES,
+                        properties=described.properties,
                     )
             except (NamespaceAlreadyExistsError, TableAlreadyExistsError) as error:
                 raise LakeUnavailableError(f"another process creates {self.stream.log}") from error

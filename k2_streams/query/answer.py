@@ -112,26 +112,37 @@ class Answer:
     meta: Meta
 
 
+_PYTHON_TYPES: dict[pa.DataType, Any] = {
+    pa.string(): str,
+    pa.int32(): int,
+    pa.int64(): int,
+    pa.float64(): float,
+    pa.bool_(): bool,
+}
+
+
 @lru_cache
 def symbol_row(stream: Stream) -> type[msgspec.Struct]:
-    """What is known of a symbol on an exchange, of one stream.
+    """What is known of a key of one stream: of a symbol on an exchange.
 
-    How many rows it has (under the stream's name), the first and last event time, what its newest
-    row (in the order of every answer) holds, and what the sequencer found.
+    How many rows it has, the first and last event time, what its newest row (in the order of every
+    answer) holds, and of rows that passed the sequencer what that found.
     """
-    last = [(f"last_{name}", _python_type(stream.table_schema.field(name))) for name in stream.last]
+
+    def of(prefix: str, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+        columns = [stream.table_schema.field(name) for name in names]
+        return [(prefix + column.name, _python_type(column)) for column in columns]
+
     return msgspec.defstruct(
-        f"{stream.name.capitalize()}SymbolRow",
+        f"{_identifier(stream.name)}SymbolRow",
         [
-            ("exchange", str),
-            ("symbol", str),
-            (stream.name, int),
+            *of("", stream.key),
+            (stream.counted, int),
             ("first_time_ns", int),
             ("last_time_ns", int),
-            *last,
-            ("session", str),
-            ("sequence", int | None),
-            ("counts", ScopeCounts),
+            *of("last_", stream.last),
+            *of("", stream.identity),
+            *([("counts", ScopeCounts)] if stream.is_sequenced else []),
         ],
         frozen=True,
         kw_only=True,
@@ -139,8 +150,13 @@ def symbol_row(stream: Stream) -> type[msgspec.Struct]:
 
 
 def _python_type(field: pa.Field) -> Any:
-    kind = Decimal if pa.types.is_decimal(field.type) else bool
+    kind: Any = Decimal if pa.types.is_decimal(field.type) else _PYTHON_TYPES[field.type]
     return kind | None if field.nullable else kind
+
+
+def _identifier(name: str) -> str:
+    """A stream's name as a part of a struct's: `trades` as `Trades`, `bars-1m` as `Bars1m`."""
+    return "".join(part.capitalize() for part in name.replace("_", "-").split("-"))
 
 
 class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):

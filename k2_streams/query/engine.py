@@ -28,8 +28,9 @@ import structlog
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load.admission import units_of
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
-from k2_streams.query.statement import SOUGHT, TAIL, Statement
+from k2_streams.query.statement import TAIL, Statement
 from k2_streams.query.store_files import SCHEMES, StoreFiles
+from k2_streams.query.tick_statement import SOUGHT
 from k2_streams.query.turns import Turns
 
 log = structlog.get_logger(__name__)

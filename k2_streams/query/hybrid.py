@@ -17,6 +17,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.query.keys import Keys, KeyValue, wanted_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.lake.breaker import Guard
 from k2_streams.query import proof
@@ -75,7 +76,8 @@ class HybridQuery:
         tail: of this node; its reader appends to it.
         lake: of this node.
         engine: reads both parts.
-        gaps: of this node; its reader feeds it.
+        gaps: of this node; its reader feeds it. None: no sequence events belong to these rows, and
+            no answer says that its gaps are complete.
         clock: the server's time, where a window has no end.
         stream: what the answers are about.
         state: how the pipeline stands now; every answer says it.
@@ -89,7 +91,7 @@ class HybridQuery:
         tail: Tail,
         lake: LakeView,
         engine: Engine,
-        gaps: GapsView,
+        gaps: GapsView | None,
         *,
         clock: Clock,
         stream: Stream,
@@ -109,7 +111,7 @@ class HybridQuery:
         self._reader = Reader(stream, lake, engine, notional, reads)
         self._totals = SymbolTotals(self._reader.totals)
         self._wanted = asyncio.Event()
-        self._known: set[tuple[str, tuple[str, ...]]] = set()
+        self._known: set[tuple[KeyValue, Keys]] = set()
 
     async def rows(self, request: RowsRequest) -> Answer:
         """Rows of both parts, in order, with their proof.
@@ -117,6 +119,7 @@ class HybridQuery:
         Raises:
             QueryError: see its kinds in `query.errors`.
         """
+        self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
         wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
         now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
@@ -128,6 +131,7 @@ class HybridQuery:
                 await self._check_known(standing, request, rows)
             token = request.as_of or _token(standing, now_ns)
             answer = proof.answer(
+                self.stream,
                 rows,
                 standing=standing,
                 request=request,
@@ -154,8 +158,7 @@ class HybridQuery:
         head = self._lake.head
         start_ns, end_ns = _range_of(request, now_ns)
         selection = Selection(
-            request.symbols,
-            request.exchanges,
+            request.selected,
             start_ns=start_ns,
             end_ns=end_ns,
             after=None if request.cursor is None else request.cursor.after,
@@ -170,25 +173,29 @@ class HybridQuery:
         Raises:
             QueryError: see its kinds in `query.errors`.
         """
+        self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
         wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
         now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
 
         async def ask(standing: Standing) -> SymbolsAnswer:
             totals = await self._totals.at(standing)
+            places = [(self.stream.key.index(name), wanted) for name, wanted in request.selected]
             rows = [
-                self._symbol_row(*key, totals[key])
+                self._symbol_row(key, totals[key])
                 for key in sorted(totals)
-                if (not request.exchanges or key[0] in request.exchanges)
-                and (not request.symbols or key[1] in request.symbols)
+                if all(key[at] in wanted for at, wanted in places)
             ]
-            missing = set(request.symbols) - {symbol for _, symbol in totals}
+            names = wanted_of(request.selected, self.stream.name_column)
+            missing = set(names) - {key[-1] for key in totals}
             if missing:
-                raise UnknownSymbolError(tuple(sorted(missing)))
+                raise UnknownSymbolError(tuple(sorted(map(str, missing))))
             offsets = standing.cut.next
             token = request.as_of or _token(standing, now_ns)
-            gaps_complete = self._gaps.covers(offsets) and self._gaps.forgotten == 0
-            is_missing = self._gaps.lacks(symbols=request.symbols, exchanges=request.exchanges)
+            gaps, gaps_complete, is_missing = self._gaps, False, False
+            if gaps is not None:
+                gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
+                is_missing = gaps.lacks(symbols=request.symbols, exchanges=request.exchanges)
             meta = SymbolsMeta(
                 token=token.encode(),
                 offsets=offsets,
@@ -225,6 +232,8 @@ class HybridQuery:
         Raises:
             BusyError: the queries before it take too long.
         """
+        if self._gaps is None:
+            return GapsAnswer((), GapsMeta(gaps=0, omitted=0, positions={}, complete=False))
         start_ns, end_ns = request.start_ns, request.end_ns
         if request.window_ns is not None:
             end_ns = self._clock.time_ns() if end_ns is None else end_ns
@@ -346,8 +355,7 @@ class HybridQuery:
     async def _resolve(self, standing: Standing, request: RowsRequest, now_ns: int) -> Selection:
         """What is wanted, its range as two times, and one row more than a page."""
         selection = Selection(
-            request.symbols,
-            request.exchanges,
+            request.selected,
             after=None if request.cursor is None else request.cursor.after,
             descending=request.descending,
             at_most=request.limit + 1,
@@ -369,43 +377,56 @@ class HybridQuery:
     async def _is_settled(self, standing: Standing, token: Token, selection: Selection) -> bool:
         """Whether a complete answer may be kept: see `query.settled`."""
         now_ns = self._clock.time_ns()
-        if not may_be_settled(token, selection, standing, self._gaps, now_ns):
+        if self._gaps is None or not may_be_settled(token, selection, standing, self._gaps, now_ns):
             return False
         newest_ns = await self._reader.newest_ns(standing, selection)
         assert selection.end_ns is not None  # noqa: S101 - it was asked
         return newest_ns is not None and newest_ns >= selection.end_ns
 
+    def _check_keys(self, keys: Keys) -> None:
+        for column, _ in keys:
+            if column not in self.stream.key:
+                raise InvalidParameter(
+                    column,
+                    f"{self.stream.name} is selected by {' and '.join(self.stream.key)}",
+                )
+
     async def _check_known(self, standing: Standing, request: RowsRequest, rows: pa.Table) -> None:
-        """Refuse symbols of which no row was accepted, as far as the standing reaches."""
-        shown = pc.unique(rows.column("symbol")).to_pylist() if request.symbols else ()
+        """Refuse symbols of which no row was accepted, as far as the standing reaches.
+
+        Of a stream with another key: values of its narrowest column.
+        """
+        column = self.stream.name_column
+        names = wanted_of(request.selected, column)
+        others = tuple(one for one in request.selected if one[0] != column)
+        shown = pc.unique(rows.column(column)).to_pylist() if names else ()
         missing = [
-            symbol
-            for symbol in request.symbols
-            if symbol not in shown
-            and (request.pinned or (symbol, request.exchanges) not in self._known)
+            name
+            for name in names
+            if name not in shown and (request.pinned or (name, others) not in self._known)
         ]
         if not missing:
             return
-        found = await self._reader.known(standing, missing, request.exchanges)
+        found = await self._reader.known(standing, missing, others)
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
-        self._known |= {(symbol, request.exchanges) for symbol in found}
+        self._known |= {(name, others) for name in found}
         if len(found) < len(missing):
-            raise UnknownSymbolError(tuple(name for name in missing if name not in found))
+            raise UnknownSymbolError(tuple(str(name) for name in missing if name not in found))
 
-    def _symbol_row(self, exchange: str, symbol: str, total: Total) -> msgspec.Struct:
-        newest = total.newest
-        stream = self.stream
+    def _symbol_row(self, key: tuple[KeyValue, ...], total: Total) -> msgspec.Struct:
+        stream, newest = self.stream, total.newest
+        counts = {}
+        if stream.is_sequenced and self._gaps is not None:
+            counts["counts"] = self._gaps.counts(*map(str, key))
         return symbol_row(stream)(
-            exchange=exchange,
-            symbol=symbol,
-            **{stream.name: total.rows},
+            **dict(zip(stream.key, key, strict=True)),
+            **{stream.counted: total.rows},
             first_time_ns=total.first_time_ns,
-            last_time_ns=newest.exchange_time_ns,
+            last_time_ns=newest.time_ns,
             **{f"last_{name}": newest.values[name] for name in stream.last},
-            session=newest.values["session"],
-            sequence=newest.values["sequence"],
-            counts=self._gaps.counts(exchange, symbol),
+            **{name: newest.values[name] for name in stream.identity},
+            **counts,
         )
 
 

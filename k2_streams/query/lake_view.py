@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from k2_streams.core.query.keys import Keys
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeError
 from k2_streams.lake.plan import PlannedFile
@@ -39,8 +40,7 @@ class LakeReader(Protocol):
         self,
         snapshot_id: int,
         *,
-        symbols: tuple[str, ...] | None = None,
-        exchanges: tuple[str, ...] | None = None,
+        keys: Keys = (),
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
@@ -121,8 +121,7 @@ class LakeView:
             self._plans,
             lambda lake: lake.plan(
                 snapshot_id,
-                symbols=selection.symbols or None,
-                exchanges=selection.exchanges or None,
+                keys=selection.keys,
                 start_ns=start_ns,
                 end_ns=end_ns,
                 corrections=selection.view == "corrections",
@@ -175,6 +174,6 @@ def _range(selection: Selection) -> tuple[int | None, int | None]:
     if after is None:
         return start_ns, end_ns
     if selection.descending:
-        limit_ns = after.exchange_time_ns + 1
+        limit_ns = after.time_ns + 1
         return start_ns, limit_ns if end_ns is None else min(end_ns, limit_ns)
-    return max(start_ns or 0, after.exchange_time_ns), end_ns
+    return max(start_ns or 0, after.time_ns), end_ns

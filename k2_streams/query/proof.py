@@ -1,7 +1,11 @@
 """The proof of an answer: what it stands for, and what is known to be missing."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import Answer, Meta, NodeState
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.read_point import Standing
@@ -16,25 +20,27 @@ MAX_META_GAPS = 100
 
 
 def answer(
+    stream: Stream,
     rows: pa.Table,
     *,
     standing: Standing,
     request: RowsRequest,
     selection: Selection,
     token: Token,
-    gaps: GapsView,
+    gaps: GapsView | None,
     state: NodeState,
     watch: Stopwatch,
 ) -> Answer:
     """A page with its proof.
 
     Args:
+        stream: whose rows.
         rows: of the selection, in order; one more than the request's limit says that more follow.
         standing: what was read.
         request: what was asked.
         selection: the same with its range resolved.
         token: of the first page.
-        gaps: as known now.
+        gaps: as known now; None: of these rows none are known, and never all of them.
         state: of the pipeline now.
         watch: where the time went.
     """
@@ -43,7 +49,7 @@ def answer(
         rows = rows.slice(0, request.limit)
         cursor = Cursor(
             token=token,
-            after=key_of_last(rows),
+            after=key_of_last(stream, rows),
             symbols=selection.symbols,
             exchanges=selection.exchanges,
             start_ns=selection.start_ns,
@@ -52,22 +58,10 @@ def answer(
             limit=request.limit,
             asked=request.asked() if request.cursor is None else request.cursor.asked,
             view=request.view,
+            keys=request.keys,
         )
-    found, omitted = gaps.find(
-        symbols=selection.symbols,
-        exchanges=selection.exchanges,
-        start_ns=selection.start_ns,
-        end_ns=selection.end_ns,
-        limit=MAX_META_GAPS,
-    )
     offsets = standing.cut.next
-    gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
-    is_missing = gaps.lacks(
-        symbols=selection.symbols,
-        exchanges=selection.exchanges,
-        start_ns=selection.start_ns,
-        end_ns=selection.end_ns,
-    )
+    found, omitted, gaps_complete, is_missing = _gaps(gaps, selection, offsets)
     from_lake = rows_from_lake(rows, standing.held)
     meta = Meta(
         token=token.encode(),
@@ -100,3 +94,25 @@ def answer(
         stages_ms=dict(watch.stages_ms),
     )
     return Answer(rows, meta)
+
+
+def _gaps(
+    gaps: GapsView | None, selection: Selection, offsets: Mapping[int, int]
+) -> tuple[tuple[Gap, ...], int, bool, bool]:
+    """Gaps listed and omitted, whether they reach as far as the rows, whether something lacks."""
+    if gaps is None:
+        return (), 0, False, False
+    found, omitted = gaps.find(
+        symbols=selection.symbols,
+        exchanges=selection.exchanges,
+        start_ns=selection.start_ns,
+        end_ns=selection.end_ns,
+        limit=MAX_META_GAPS,
+    )
+    is_missing = gaps.lacks(
+        symbols=selection.symbols,
+        exchanges=selection.exchanges,
+        start_ns=selection.start_ns,
+        end_ns=selection.end_ns,
+    )
+    return found, omitted, gaps.covers(offsets) and gaps.forgotten == 0, is_missing

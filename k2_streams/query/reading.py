@@ -9,6 +9,7 @@ import pyarrow as pa
 from k2_streams.core.enrich.notional import Notional, filled, of_ones
 from k2_streams.core.enrich.ticks import Sought, sought, with_ticks
 from k2_streams.core.query.corrections import superseded
+from k2_streams.core.query.keys import Keys, KeyValue
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.breaker import Guard
@@ -81,6 +82,8 @@ class Reader:
         """The selection's rows, in order, with what was left out when they were made."""
         watch = watch or Stopwatch()
         answer = await self._rows(standing, selection, watch)
+        if not self._stream.is_enriched:
+            return answer
         missing = sought(answer)
         if missing is not None:
             with watch.stage("ticks"):
@@ -98,7 +101,7 @@ class Reader:
                 tail = select(self._stream, standing.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
-                    return in_order(tail, selection)
+                    return in_order(self._stream, tail, selection)
                 some = selection
                 if selection.at_most is not None and selection.at_most > NARROWED_ABOVE:
                     asked = statement.edge(self._scan, files, limits, selection)
@@ -121,15 +124,14 @@ class Reader:
     async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
         """The event time of the newest row of the selection's names; None: there is no row."""
         last = Selection(
-            selection.symbols,
-            selection.exchanges,
+            selection.keys,
             descending=True,
             at_most=1,
             view=selection.view,
             superseded=selection.superseded,
         )
         rows = await self._rows(standing, last, Stopwatch())
-        return None if rows.num_rows == 0 else int(rows.column("exchange_time_ns")[0].as_py())
+        return None if rows.num_rows == 0 else int(rows.column(self._stream.time)[0].as_py())
 
     async def corrected(self, standing: Standing, selection: Selection) -> Selection:
         """The selection as corrected by all corrections that the standing holds of its names.
@@ -137,9 +139,7 @@ class Reader:
         Raises:
             TooMuchError: there are more corrections than an answer may apply.
         """
-        asked = Selection(
-            selection.symbols, selection.exchanges, view="corrections", at_most=MAX_CORRECTIONS + 1
-        )
+        asked = Selection(selection.keys, view="corrections", at_most=MAX_CORRECTIONS + 1)
         rows = await self._rows(standing, asked, Stopwatch())
         if rows.num_rows > MAX_CORRECTIONS:
             raise TooMuchError(
@@ -149,24 +149,31 @@ class Reader:
         return replace(selection, view="corrected", superseded=gone)
 
     async def known(
-        self, standing: Standing, symbols: Sequence[str], exchanges: tuple[str, ...]
-    ) -> set[str]:
-        """Those of the symbols that have a row at all."""
-        asked = Selection(tuple(symbols), exchanges)
+        self, standing: Standing, names: Sequence[KeyValue], others: Keys
+    ) -> set[KeyValue]:
+        """Those of the symbols that have a row at all.
+
+        Args:
+            standing: where to look.
+            names: values of the key's narrowest column.
+            others: what is wanted of the other columns of the key.
+        """
+        column = self._stream.name_column
+        asked = Selection((*others, (column, tuple(names))))
         files = await self._lake.files(standing.head, asked)
         limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
 
-        def work(session: Session) -> set[str]:
-            found = set()
-            for symbol in symbols:
-                one = replace(asked, symbols=(symbol,), at_most=1)
+        def work(session: Session) -> set[KeyValue]:
+            found: set[KeyValue] = set()
+            for name in names:
+                one = replace(asked, keys=(*others, (column, (name,))), at_most=1)
                 if select(self._stream, standing.view.batches(ranges), one).num_rows:
-                    found.add(symbol)
-            if files and found < set(symbols):
-                names = session.table(
+                    found.add(name)
+            if files and found < set(names):
+                in_lake = session.table(
                     statement.names(self._scan, files, limits, asked), self._empty
                 )
-                found |= set(names.column("symbol").to_pylist())
+                found |= set(in_lake.column("name").to_pylist())
             return found
 
         return await self._run(work, files)
@@ -181,7 +188,7 @@ class Reader:
             asked = statement.summary(self._scan, some, limits, part.lake_from)
 
             def of_lake(session: Session, asked: statement.Statement = asked) -> Totals:
-                return totals_of(session.table(asked, self._empty).to_pylist())
+                return totals_of(self._stream, session.table(asked, self._empty).to_pylist())
 
             totals = merged(totals, await self._run(of_lake, some))
         for batches in _by_rows(standing.view.batches(part.tail)):
@@ -189,10 +196,11 @@ class Reader:
             def of_tail(session: Session, batches: list[TailBatch] = batches) -> Totals:
                 rows = select(self._stream, batches, Selection())
                 return totals_of(
+                    self._stream,
                     session.table(
                         statement.summary(self._scan, [], {}, {}),
                         rows,
-                    ).to_pylist()
+                    ).to_pylist(),
                 )
 
             totals = merged(totals, await self._engine.run(of_tail))

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from k2_streams.core.query.keys import Keys, keys_of
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.token import Cursor, Token
 
@@ -40,11 +41,17 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_offsets: dict[int, int] = {}  # raw offsets that must have been processed, per partition
     wait_ms: int = 0
     view: RowsView = "reported"
+    keys: Keys = ()  # of other key columns than symbol and exchange
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         _check_range(self.start_ns, self.end_ns, self.window_ns)
         _check_pinning(is_pinned=self.pinned, min_offsets=self.min_offsets)
+
+    @property
+    def selected(self) -> Keys:
+        """What is wanted of the columns of the key."""
+        return keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
 
     @property
     def pinned(self) -> bool:
@@ -63,6 +70,8 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
         if self.view != "reported":
             query = (*query, self.view)
+        if self.keys:
+            query = (*query, self.keys)
         return zlib.crc32(msgspec.json.encode(query))
 
     def continued(self, cursor: Cursor, *, is_repeated: bool) -> "RowsRequest":
@@ -91,6 +100,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
             min_offsets=self.min_offsets,
             wait_ms=self.wait_ms,
             view=cursor.view,
+            keys=cursor.keys,
         )
 
 
@@ -126,6 +136,12 @@ class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):
     as_of: Token | None = None
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
+    keys: Keys = ()  # of other key columns than symbol and exchange
+
+    @property
+    def selected(self) -> Keys:
+        """What is wanted of the columns of the key."""
+        return keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from k2_streams.core.query.corrections import Correction
+from k2_streams.core.records.columns import table_as
 from k2_streams.core.records.identity import TradeId, trade_of
-from k2_streams.core.records.stream import Stream
-from k2_streams.query.selection import ORDER
+from k2_streams.core.records.stream import LOG_PLACE, Stream
 from k2_streams.query.token import Key
 
 _CORRECTION = ("exchange", "symbol", "session", "sequence", "trade_id", "action", "ref_message_id")
@@ -16,19 +16,17 @@ _CORRECTION = ("exchange", "symbol", "session", "sequence", "trade_id", "action"
 
 def as_rows(stream: Stream, table: pa.Table) -> pa.Table:
     """The engine's rows in the exact types, which it knows but for names and nullability."""
-    return table.cast(stream.table_schema)
+    return table_as(table, stream.table_schema)
 
 
-def key_of_last(rows: pa.Table) -> Key:
+def key_of_last(stream: Stream, rows: pa.Table) -> Key:
     """The place of the last row."""
     last = rows.num_rows - 1
 
     def value(name: str) -> int:
         return int(rows.column(name)[last].as_py())
 
-    return Key(
-        value("exchange_time_ns"), value("log_partition"), value("log_offset"), value("log_row")
-    )
+    return Key(*(value(name) for name in stream.order))
 
 
 def rows_from_lake(rows: pa.Table, held: Mapping[int, int]) -> int:
@@ -43,7 +41,7 @@ def rows_from_lake(rows: pa.Table, held: Mapping[int, int]) -> int:
 
 def corrections_of(rows: pa.Table) -> Iterator[Correction]:
     """Rows that refer to others, by the parts of what they and the others are called."""
-    places = zip(*(rows.column(name).to_pylist() for name in ORDER[1:]), strict=True)
+    places = zip(*(rows.column(name).to_pylist() for name in LOG_PLACE), strict=True)
     columns = (rows.column(name).to_pylist() for name in _CORRECTION)
     for (exchange, symbol, session, sequence, trade_id, action, ref), place in zip(
         zip(*columns, strict=True), places, strict=True

@@ -10,32 +10,26 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from k2_streams.core.enrich.ticks import DAY_NS
 from k2_streams.core.query.corrections import CANCEL
-from k2_streams.core.records.schema import DECIMAL, MICROS
-from k2_streams.core.records.stream import Stream
-from k2_streams.core.records.vector import Range
-from k2_streams.query.selection import ORDER, Selection
-from k2_streams.query.tail.rows import PLACES_AND_PRICES
+from k2_streams.core.query.keys import KeyValue
+from k2_streams.core.records.schema import MICROS
+from k2_streams.core.records.stream import LOG_PLACE, Stream
+from k2_streams.query.selection import Selection
 
 #: The name that the tail's rows have in a statement.
 TAIL = "tail_rows"
-#: The name of the rows whose trade before is looked up (`core.enrich.ticks.Sought`).
-SOUGHT = "sought_rows"
-#: What `ticks` says in place of a row.
-TOO_MANY = -1
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): "VARCHAR",
     pa.int32(): "INTEGER",
     pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
     pa.bool_(): "BOOLEAN",
     pa.date32(): "DATE",
     MICROS: "TIMESTAMP WITH TIME ZONE",
-    DECIMAL: "DECIMAL(38, 18)",
 }
 
-Value = str | int | list[str] | list[dict[str, str]]
+Value = KeyValue | list[str] | list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +41,14 @@ class Statement:
 
 
 @dataclass(slots=True)
-class _Where:
+class Where:
     """Conditions, joined by AND."""
 
     terms: list[str] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
 
     def add(self, term: str, *values: Value) -> None:
+        """Add a condition, with the values of its `?`."""
         self.terms.append(term)
         self.values.extend(values)
 
@@ -66,14 +61,26 @@ class Scan:
     """How the files of a stream's table are read.
 
     Attributes:
+        stream: whose files.
         columns: of an answer.
         source: a table function whose one value is the list of files.
         newest: the columns that a symbol shows of its newest row.
     """
 
+    stream: Stream
     columns: str
     source: str
     newest: tuple[str, ...]
+
+    @property
+    def time(self) -> str:
+        """The column of event time."""
+        return quoted(self.stream.time)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns of the order."""
+        return tuple(quoted(name) for name in self.stream.order)
 
 
 def scan_of(stream: Stream, field_ids: Mapping[str, int], newest: tuple[str, ...]) -> Scan:
@@ -84,7 +91,16 @@ def scan_of(stream: Stream, field_ids: Mapping[str, int], newest: tuple[str, ...
         for field in stream.table_schema
     )
     source = f"read_parquet(?, hive_partitioning = false, schema = MAP {{{columns}}})"
-    return Scan(", ".join(stream.table_schema.names), source, newest)
+    columns_of_answer = ", ".join(quoted(name) for name in stream.table_schema.names)
+    return Scan(stream, columns_of_answer, source, newest)
+
+
+def quoted(name: str) -> str:
+    """A column's name as SQL has it: it may be a word of SQL's own, as `open` is none but `end` is.
+
+    It holds letters, digits and `_` alone (`core.records.columns`).
+    """
+    return f'"{name}"'
 
 
 def _type(kind: pa.DataType) -> str:
@@ -93,6 +109,11 @@ def _type(kind: pa.DataType) -> str:
         return f"{_type(kind.value_type)}[]"
     if pa.types.is_map(kind):
         return f"MAP({_type(kind.key_type)}, {_type(kind.item_type)})"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(at) for at in range(kind.num_fields))
+        return f"STRUCT({', '.join(f'{quoted(one.name)} {_type(one.type)}' for one in fields)})"
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision}, {kind.scale})"
     return _TYPES[kind]
 
 
@@ -115,13 +136,13 @@ def rows(
     parts: list[str] = []
     values: list[Value] = []
     if files:
-        where = wanted(selection, lake_limits)
+        where = wanted(scan.stream, selection, lake_limits)
         parts.append(f"SELECT {scan.columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
         values += [list(files), *where.values]
     if tail or not files:
         parts.append(f"SELECT {scan.columns} FROM {TAIL}")  # noqa: S608 (no value in it)
     direction = "DESC" if selection.descending else "ASC"
-    order = ", ".join(f"{column} {direction}" for column in ORDER)
+    order = ", ".join(f"{column} {direction}" for column in scan.order)
     sql = f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"  # noqa: S608 (no value)
     if selection.at_most is not None:
         sql += " LIMIT ?"
@@ -140,12 +161,12 @@ def edge(
     Arguments are as in `rows`. One column is read and kept; of all of them, as many rows would not
     fit into the memory of a statement.
     """
-    where = wanted(selection, lake_limits)
+    where = wanted(scan.stream, selection, lake_limits)
     direction = "DESC" if selection.descending else "ASC"
     assert selection.at_most is not None  # noqa: S101 - asked for only then
     return Statement(
-        f"SELECT exchange_time_ns AS edge FROM (SELECT exchange_time_ns FROM {scan.source}{where} "  # noqa: S608 (bound values)
-        f"UNION ALL SELECT exchange_time_ns FROM {TAIL}) ORDER BY 1 {direction} LIMIT 1 OFFSET ?",
+        f"SELECT {scan.time} AS edge FROM (SELECT {scan.time} FROM {scan.source}{where} "  # noqa: S608 (bound values)
+        f"UNION ALL SELECT {scan.time} FROM {TAIL}) ORDER BY 1 {direction} LIMIT 1 OFFSET ?",
         (list(files), *where.values, selection.at_most - 1),
     )
 
@@ -153,10 +174,11 @@ def edge(
 def names(
     scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
 ) -> Statement:
-    """Which exchanges and symbols the files hold rows of."""
-    where = wanted(selection, lake_limits)
+    """Which values of the key's narrowest column the files hold rows of (`name`): symbols."""
+    where = wanted(scan.stream, selection, lake_limits)
+    column = quoted(scan.stream.name_column)
     return Statement(
-        f"SELECT DISTINCT exchange, symbol FROM {scan.source}{where}",  # noqa: S608 (bound values)
+        f"SELECT DISTINCT {column} AS name FROM {scan.source}{where}",  # noqa: S608 (bound values)
         (list(files), *where.values),
     )
 
@@ -167,7 +189,7 @@ def summary(
     lake_limits: Mapping[int, int],
     lake_from: Mapping[int, int],
 ) -> Statement:
-    """Per exchange and symbol: how many rows, the first and last time, and the newest row.
+    """Per key: how many rows (`row_count`), the first and last time, and the newest row.
 
     Args:
         scan: how the files are read.
@@ -175,93 +197,34 @@ def summary(
         lake_limits: as in `rows`.
         lake_from: per partition the offset below which the files' rows are not wanted.
     """
-    where = wanted(Selection(), lake_limits)
+    where = wanted(scan.stream, Selection(), lake_limits)
     for partition, offset in lake_from.items():
         where.add("NOT (log_partition = ? AND log_offset < ?)", partition, offset)
-    given = ", ".join(f"'{name}': {name}" for name in (*scan.newest, *ORDER[1:]))
-    last = f"max_by({{{given}}}, ({', '.join(ORDER)}))"
+    given = ", ".join(f"'{name}': {quoted(name)}" for name in (*scan.newest, *LOG_PLACE))
+    last = f"max_by({{{given}}}, ({', '.join(scan.order)}))"
+    key = ", ".join(quoted(name) for name in scan.stream.key)
     source, values = (
         (f"{scan.source}{where}", [list(files), *where.values]) if files else (TAIL, [])
     )
     return Statement(
-        "SELECT exchange, symbol, count(*) AS rows, min(exchange_time_ns) AS first_time_ns, "  # noqa: S608 (bound values)
-        f"max(exchange_time_ns) AS last_time_ns, {last} AS newest "
-        f"FROM {source} GROUP BY exchange, symbol",
+        f"SELECT {key}, count(*) AS row_count, min({scan.time}) AS first_time_ns, "  # noqa: S608 (bound values)
+        f"max({scan.time}) AS last_time_ns, {last} AS newest FROM {source} GROUP BY {key}",
         tuple(values),
     )
 
 
-def _earlier(
-    scan: Scan, files: Sequence[str], window: Mapping[int, Range], selection: Selection
-) -> Statement:
-    """The trades of a selection in `PLACES_AND_PRICES`; `TAIL` has the tail's.
-
-    Args:
-        scan: how the files are read.
-        files: that may hold some.
-        window: per partition the offsets wanted; of other partitions none is.
-        selection: what is wanted.
-    """
-    columns = ", ".join(PLACES_AND_PRICES.names)
-    parts = [f"SELECT {columns} FROM {TAIL}"]  # noqa: S608 (no value in it)
-    values: list[Value] = []
-    if files:
-        where = wanted(selection, {})
-        where.add("action IS NULL AND NOT late")
-        # What files' statistics can answer comes first.
-        where.add("log_offset >= ?", min(part.start for part in window.values()))
-        where.add("log_offset < ?", max(part.end for part in window.values()))
-        of_partition = "(log_partition = ? AND log_offset >= ? AND log_offset < ?)"
-        where.add(
-            f"({' OR '.join([of_partition] * len(window))})",
-            *(value for p, part in window.items() for value in (p, part.start, part.end)),
-        )
-        parts.append(f"SELECT {columns} FROM {scan.source}{where}")  # noqa: S608 (bound values)
-        values += [list(files), *where.values]
-    return Statement(" UNION ALL ".join(parts), tuple(values))
-
-
-def ticks(
-    scan: Scan,
-    files: Sequence[str],
-    window: Mapping[int, Range],
-    selection: Selection,
-    at_most: int,
-) -> Statement:
-    """By row of `SOUGHT` (`at`) that has a trade before it: the sign of the change of price.
-
-    As `core.enrich.ticks` defines the trade before, as far as it lies in the window. One row
-    `TOO_MANY` alone says that more than `at_most` rows would have to be sorted.
-    """
-    earlier = _earlier(scan, files, window, selection)
-    rise = "(s.price > e.price)::TINYINT - (s.price < e.price)::TINYINT"
-    place = "log_offset::HUGEINT * 4294967296 + log_row"
-    of_one = "exchange, symbol, log_partition, day"
-    same = " AND ".join(f"s.{name} = e.{name}" for name in of_one.split(", "))
-    return Statement(
-        "WITH e AS MATERIALIZED (SELECT exchange, symbol, log_partition, price, "  # noqa: S608 (bound values)
-        f"exchange_time_ns // {DAY_NS} AS day, {place} AS place FROM ({earlier.sql}) LIMIT ?), "
-        "counted AS (SELECT count(*) AS rows FROM e), "
-        f"s AS (SELECT *, {place} AS place FROM {SOUGHT}, counted WHERE rows <= ?) "
-        f"SELECT s.at, ({rise})::TINYINT AS sign FROM s ASOF JOIN e "
-        f"ON {same} AND s.place > e.place "
-        f"UNION ALL SELECT {TOO_MANY}::BIGINT, 0::TINYINT FROM counted WHERE rows > ?",
-        (*earlier.values, at_most + 1, at_most, at_most),
-    )
-
-
-def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
+def wanted(stream: Stream, selection: Selection, lake_limits: Mapping[int, int]) -> Where:
     """The conditions on the rows of the files."""
-    where = _Where()
-    for column, found in (("symbol", selection.symbols), ("exchange", selection.exchanges)):
+    where, time = Where(), quoted(stream.time)
+    for column, found in selection.keys:
         if len(found) == 1:
-            where.add(f"{column} = ?", found[0])
-        elif found:
-            where.add(f"{column} IN ({', '.join('?' * len(found))})", *found)
+            where.add(f"{quoted(column)} = ?", found[0])
+        else:
+            where.add(f"{quoted(column)} IN ({', '.join('?' * len(found))})", *found)
     if selection.start_ns is not None:
-        where.add("exchange_time_ns >= ?", selection.start_ns)
+        where.add(f"{time} >= ?", selection.start_ns)
     if selection.end_ns is not None:
-        where.add("exchange_time_ns < ?", selection.end_ns)
+        where.add(f"{time} < ?", selection.end_ns)
     for partition, offset in lake_limits.items():
         where.add("NOT (log_partition = ? AND log_offset >= ?)", partition, offset)
     _in_view(where, selection)
@@ -269,10 +232,10 @@ def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
         after = selection.after
         sign = "<" if selection.descending else ">"
         # The first condition says nothing new: it is the one that files' statistics can answer.
-        where.add(f"exchange_time_ns {sign}= ?", after.exchange_time_ns)
+        where.add(f"{time} {sign}= ?", after.time_ns)
         where.add(
-            f"({', '.join(ORDER)}) {sign} (?, ?, ?, ?)",
-            after.exchange_time_ns,
+            f"({', '.join(map(quoted, stream.order))}) {sign} (?, ?, ?, ?)",
+            after.time_ns,
             after.log_partition,
             after.log_offset,
             after.log_row,
@@ -280,7 +243,7 @@ def wanted(selection: Selection, lake_limits: Mapping[int, int]) -> _Where:
     return where
 
 
-def _in_view(where: _Where, selection: Selection) -> None:
+def _in_view(where: Where, selection: Selection) -> None:
     """The conditions of the view."""
     if selection.view == "corrections":
         where.add("ref_message_id IS NOT NULL")

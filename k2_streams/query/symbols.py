@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.query.keys import KeyValue
+from k2_streams.core.records.stream import LOG_PLACE, Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.query.read_point import Standing
-from k2_streams.query.selection import ORDER
 
 
 class Newest(NamedTuple):
     """The newest row of a symbol; compares as the order of every answer."""
 
-    exchange_time_ns: int
+    time_ns: int
     log_partition: int
     log_offset: int
     log_row: int
@@ -26,7 +26,7 @@ class Newest(NamedTuple):
 
 
 class Total(NamedTuple):
-    """Of one exchange and symbol."""
+    """Of one key: of trades an exchange and symbol."""
 
     rows: int
     first_time_ns: int
@@ -41,7 +41,8 @@ class Total(NamedTuple):
         )
 
 
-Totals = dict[tuple[str, str], Total]
+#: By the values of the key columns.
+Totals = dict[tuple[KeyValue, ...], Total]
 
 
 class Slice(NamedTuple):
@@ -129,14 +130,14 @@ def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
 
 def newest_columns(stream: Stream) -> tuple[str, ...]:
     """The columns that a symbol shows of its newest row."""
-    return (*stream.last, "session", "sequence")
+    return (*stream.last, *stream.identity)
 
 
-def totals_of(rows: list[dict[str, Any]]) -> Totals:
+def totals_of(stream: Stream, rows: list[dict[str, Any]]) -> Totals:
     """The engine's groups as totals."""
     return {
-        (row["exchange"], row["symbol"]): Total(
-            row["rows"],
+        tuple(row[name] for name in stream.key): Total(
+            row["row_count"],
             row["first_time_ns"],
             _newest(row["last_time_ns"], row["newest"]),
         )
@@ -145,7 +146,7 @@ def totals_of(rows: list[dict[str, Any]]) -> Totals:
 
 
 def _newest(time_ns: int, row: dict[str, Any]) -> Newest:
-    partition, offset, place = (row.pop(name) for name in ORDER[1:])
+    partition, offset, place = (row.pop(name) for name in LOG_PLACE)
     return Newest(time_ns, partition, offset, place, row)
 
 

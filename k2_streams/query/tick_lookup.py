@@ -11,13 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.enrich.ticks import Sought
+from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.vector import Range
-from k2_streams.query import statement
+from k2_streams.query import tick_statement
 from k2_streams.query.engine import Session
 from k2_streams.query.errors import TooMuchError
 from k2_streams.query.read_point import Standing
 from k2_streams.query.selection import Selection
-from k2_streams.query.tail.rows import places_and_prices
+from k2_streams.query.statement import Scan
+from k2_streams.query.tail.trades import places_and_prices
 
 #: Offsets of the first window: some seconds of checkpoints.
 FIRST_OFFSETS = 64
@@ -30,14 +32,13 @@ _NOTHING = pa.table({"at": pa.array([], pa.int64()), "sign": pa.array([], pa.int
 
 def looked_for(missing: Sought) -> Selection:
     """The rows among which the trades before lie."""
-    return Selection(
-        missing.symbols, missing.exchanges, start_ns=missing.start_ns, end_ns=missing.end_ns
-    )
+    keys = keys_of(symbol=missing.symbols, exchange=missing.exchanges)
+    return Selection(keys, start_ns=missing.start_ns, end_ns=missing.end_ns)
 
 
 def look_up(
     session: Session,
-    scan: statement.Scan,
+    scan: Scan,
     files: Sequence[str],
     standing: Standing,
     missing: Sought,
@@ -61,17 +62,19 @@ def look_up(
     for window in (near, below):
         if not left.num_rows or not any(part.end for part in window.values()):
             break
-        wanted = replace(
-            looked_for(missing), symbols=tuple(pc.unique(left.column("symbol")).to_pylist())
-        )
+        symbols = tuple(pc.unique(left.column("symbol")).to_pylist())
+        keys = keys_of(symbol=symbols, exchange=missing.exchanges)
+        wanted = replace(looked_for(missing), keys=keys)
         tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
         some = files if _reaches_lake(standing, window) else ()
         try:
-            signs = session.table(statement.ticks(scan, some, window, wanted, MAX_ROWS), tail, left)
+            signs = session.table(
+                tick_statement.ticks(scan, some, window, wanted, MAX_ROWS), tail, left
+            )
         except TooMuchError:
             break
         at = signs.column("at")
-        if statement.TOO_MANY in at.to_pylist():
+        if tick_statement.TOO_MANY in at.to_pylist():
             break
         found.append(signs)
         left = left.filter(pc.invert(pc.is_in(left.column("at"), value_set=at)))

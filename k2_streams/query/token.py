@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from k2_streams.core.query.keys import Keys
 from k2_streams.query.packing import pack, unpack
 
 _VERSION = 2
@@ -62,7 +63,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
 class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
     """The place of a row in the order of every answer; no two rows share one."""
 
-    exchange_time_ns: int
+    time_ns: int
     log_partition: int
     log_offset: int
     log_row: int
@@ -81,6 +82,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     limit: int
     asked: int  # a checksum of the parameters of the first page
     view: Literal["reported", "corrected"] = "reported"
+    keys: Keys = ()  # of other columns than symbol and exchange
 
     def encode(self) -> str:
         """The cursor as text."""

@@ -230,7 +230,7 @@ def cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]:
     if pa.types.is_integer(kind):
         schema = {"type": "integer"}
     elif pa.types.is_floating(kind):
-        schema = {"type": "number"}
+        schema, nullable = {"type": "number"}, True  # JSON has no NaN
     elif pa.types.is_boolean(kind):
         schema = {"type": "boolean"}
     elif pa.types.is_decimal(kind):

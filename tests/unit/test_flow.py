@@ -9,6 +9,7 @@ from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.query.tail.store import Tail
@@ -26,7 +27,7 @@ from k2_streams.runtime.control.watchdog import (
 from k2_streams.runtime.faust_driver.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tail_quota import TailRoom
-from k2_streams.runtime.task.lifecycle import TaskState
+from k2_streams.runtime.task.task import TaskState
 
 P0, P1 = TopicPartition("raw", 0), TopicPartition("raw", 1)
 
@@ -136,7 +137,7 @@ ROWS = [("A", T0)] * 300
 
 
 def tail_of(memory_bytes):
-    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=DictSpill())
+    tail = Tail(TRADES, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=DictSpill())
     tail.seek(0, 0)
     return tail
 

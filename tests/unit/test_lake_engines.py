@@ -125,7 +125,7 @@ def test_every_column_is_encoded_as_every_engine_reads_it(world):
 async def test_k2_pyiceberg_duckdb_and_polars_find_the_same_rows(world, monkeypatch):
     monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
     engine = Engine(EngineConfig(allowed=(world.config.warehouse,)))
-    tail = Tail(topic_id=TOPIC_ID)
+    tail = Tail(stream.TRADES, topic_id=TOPIC_ID)
     tail.seek(0, 5)
     query = HybridQuery(
         tail, LakeView(world.writer), engine, GapsView(), clock=SYSTEM_CLOCK, stream=stream.TRADES

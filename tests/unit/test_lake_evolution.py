@@ -115,7 +115,7 @@ async def test_answers_hold_rows_of_old_and_new_files(old, tmp_path):
     files = [file.path for file in lake.plan(lake.head().snapshot_id)]
     assert sorted("action" in pq.read_schema(file).names for file in files) == [False, True]
     engine = Engine(EngineConfig(allowed=(warehouse,)))
-    tail = Tail(topic_id=TOPIC_ID)
+    tail = Tail(TRADES, topic_id=TOPIC_ID)
     tail.seek(0, 2)
     query = HybridQuery(
         tail,

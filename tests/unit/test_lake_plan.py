@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import NOON_NS, World, append, record, table_of
 
+from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import SnapshotNotFoundError, TableMismatchError
@@ -61,7 +62,9 @@ def test_no_matching_row_is_outside_the_plan(filled, symbols, exchanges, start_n
     head = filled.head()
     every = filled.plan(head.snapshot_id)
     wanted = {"symbols": symbols, "exchanges": exchanges, "start_ns": start_ns, "end_ns": end_ns}
-    planned = filled.plan(head.snapshot_id, **wanted)
+    columns = (("symbol", symbols), ("exchange", exchanges))
+    keys = tuple((column, values) for column, values in columns if values is not None)
+    planned = filled.plan(head.snapshot_id, keys=keys, start_ns=start_ns, end_ns=end_ns)
     assert set(planned) <= set(every)
     for file in set(every) - set(planned):
         assert matching(file.path, **wanted) == []
@@ -70,9 +73,9 @@ def test_no_matching_row_is_outside_the_plan(filled, symbols, exchanges, start_n
 def test_a_plan_leaves_out_what_its_bounds_exclude(filled):
     head = filled.head()
     assert len(filled.plan(head.snapshot_id)) == 12
-    assert filled.plan(head.snapshot_id, symbols=("ZZZ",)) == []
-    assert filled.plan(head.snapshot_id, symbols=()) == []
-    assert filled.plan(head.snapshot_id, exchanges=("OTHER",)) == []
+    assert filled.plan(head.snapshot_id, keys=keys_of(symbol=("ZZZ",))) == []
+    assert filled.plan(head.snapshot_id, keys=(("symbol", ()),)) == []
+    assert filled.plan(head.snapshot_id, keys=keys_of(exchange=("OTHER",))) == []
     one = filled.plan(head.snapshot_id, start_ns=NOON_NS + STEP_NS, end_ns=NOON_NS + STEP_NS + 1)
     assert [file.rows for file in one] == [4]
     assert filled.plan(head.snapshot_id, start_ns=NOON_NS + 12 * STEP_NS) == []

@@ -22,7 +22,7 @@ from k2_streams.lake.errors import (
     TableMismatchError,
     TableMissingError,
 )
-from k2_streams.lake.schema import PROPERTIES
+from k2_streams.lake.schema import description_of
 from k2_streams.lake.table import Lake
 from k2_streams.testing.oracle.invariants import vectors_check
 
@@ -128,11 +128,16 @@ def test_many_processes_may_create_it_at_once(tmp_path, monkeypatch):
 
 
 def test_a_new_table_has_the_properties_that_keep_it_fast(world):
-    properties = world.table().properties
-    assert {k: properties[k] for k in PROPERTIES if k != "format-version"} == {
-        k: v for k, v in PROPERTIES.items() if k != "format-version"
+    given, properties = description_of(TRADES).properties, world.table().properties
+    assert {k: properties[k] for k in given if k != "format-version"} == {
+        k: v for k, v in given.items() if k != "format-version"
     }
     assert world.table().metadata.format_version == 2
+    bounded = "write.metadata.metrics.column."
+    assert {name.removeprefix(bounded) for name in properties if name.startswith(bounded)} == {
+        *("exchange", "symbol", "exchange_time", "exchange_time_ns", "accepted_time"),
+        *("trading_date", "source_partition", "source_offset", "log_partition", "log_offset"),
+    }
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path):

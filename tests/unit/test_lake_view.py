@@ -7,6 +7,7 @@ import pytest
 from lake_rows import NOON_NS, World, record, table_of
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
+from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake import table as lake_table
@@ -42,7 +43,7 @@ def take_away(world):
 async def test_with_the_store_away_a_question_never_asked_before_is_planned(world):
     head = await world.view.refresh()
     take_away(world)
-    assert len(await world.view.files(head, Selection(("AAA",)))) > 0
+    assert len(await world.view.files(head, Selection(keys_of(symbol=("AAA",))))) > 0
     early = Selection(start_ns=NOON_NS, end_ns=NOON_NS + 1_000_000)
     assert len(await world.view.files(head, early)) == 1
     later = Selection(start_ns=NOON_NS + 10_000_000)
@@ -83,7 +84,7 @@ async def test_a_plan_does_not_wait_behind_a_catalog_that_does_not_answer(world)
     await asyncio.sleep(0)
     try:
         async with asyncio.timeout(10):
-            assert await world.view.files(head, Selection(("AAA",)))
+            assert await world.view.files(head, Selection(keys_of(symbol=("AAA",))))
         assert not refresh.done()
     finally:
         go.set()

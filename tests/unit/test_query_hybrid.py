@@ -658,7 +658,7 @@ async def test_a_lookup_that_needs_too_much_memory_leaves_ticks_null(world, monk
         raise TooMuchError("no")
 
     world.add(0, [("A", T0 + n) for n in range(3)])
-    monkeypatch.setattr(tick_lookup.statement, "ticks", refuse)
+    monkeypatch.setattr(tick_lookup.tick_statement, "ticks", refuse)
     assert (await ask(world)).rows.column("tick_direction").null_count == 3
 
 
@@ -675,7 +675,7 @@ async def test_a_real_lake(engine, tmp_path):
     config = LakeConfig(f"sqlite:///{folder}/catalog.db", str(folder / "warehouse"))
     sink = Lake(config, stream=stream.TRADES)
     sink.ensure()
-    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID)
+    tail = Tail(stream.TRADES, topic_id=TOPIC_ID)
     tail.seek(0, 0)
     clock = World(folder / "unused", engine[0]).clock
     view = LakeView(lambda: Lake(config, stream=stream.TRADES))

@@ -3,6 +3,7 @@
 import pytest
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 
+from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records import stream
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
@@ -20,7 +21,7 @@ def vector(next_: dict[int, int], topic_id: str = TOPIC_ID) -> Vector:
 
 def filled(records: int = 4, **settings) -> Tail:
     """Partition 0, records at 0, 2, 4 ... of three rows each, a marker behind each."""
-    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID, **settings)
+    tail = Tail(stream.TRADES, topic_id=TOPIC_ID, **settings)
     tail.seek(0, 0)
     for number in range(records):
         rows = [("A", T0 + number), ("B", T0 + number), ("A", T0 + 10 - number)]
@@ -100,7 +101,7 @@ def test_a_view_keeps_what_it_saw():
 
 
 def test_ready_means_read_to_the_end_that_was_there_at_the_start():
-    tail = Tail(topic=TOPIC, topic_id=TOPIC_ID)
+    tail = Tail(stream.TRADES, topic_id=TOPIC_ID)
     assert not tail.all_ready()
     tail.seek(0, 5, ready_at=7)
     assert not tail.ready(0)
@@ -147,7 +148,11 @@ def test_above_its_memory_the_oldest_go_to_disk_and_read_the_same(spill):
     assert (tail.rows, offsets(tail)) == (kept.rows, offsets(kept))
     batches = tail.view().partitions[0].batches
     assert [batch.batch is None for batch in batches] == [True] * 5 + [False] * 3
-    for selection in (Selection(), Selection(symbols=("A",)), Selection(symbols=("C",))):
+    for selection in (
+        Selection(),
+        Selection(keys_of(symbol=("A",))),
+        Selection(keys_of(symbol=("C",))),
+    ):
         assert rows(tail, selection) == rows(kept, selection)
     assert not batches[0].may_hold(("C",))
     assert batches[0].may_hold(("A", "C"))
@@ -169,7 +174,7 @@ def test_evicting_spilled_batches_drops_them_and_older_views_notice(spill):
 
 def test_a_new_tail_begins_with_an_empty_spill_store(spill):
     filled(8, memory_bytes=0, spill=spill)
-    Tail(topic=TOPIC, topic_id=TOPIC_ID, spill=spill)
+    Tail(stream.TRADES, topic_id=TOPIC_ID, spill=spill)
     assert spill.get(0, 4) is None
 
 
@@ -190,11 +195,11 @@ def all_rows(tail: Tail) -> list[dict]:
     ("selection", "keep"),
     [
         (Selection(), lambda row: True),
-        (Selection(symbols=("A",)), lambda row: row["symbol"] == "A"),
-        (Selection(symbols=("A", "B", "C")), lambda row: True),
-        (Selection(symbols=("C",)), lambda row: False),
-        (Selection(exchanges=("X",)), lambda row: True),
-        (Selection(exchanges=("Y",), symbols=("A",)), lambda row: False),
+        (Selection(keys_of(symbol=("A",))), lambda row: row["symbol"] == "A"),
+        (Selection(keys_of(symbol=("A", "B", "C"))), lambda row: True),
+        (Selection(keys_of(symbol=("C",))), lambda row: False),
+        (Selection(keys_of(exchange=("X",))), lambda row: True),
+        (Selection(keys_of(exchange=("Y",), symbol=("A",))), lambda row: False),
         (Selection(start_ns=T0 + 3), lambda row: row["exchange_time_ns"] >= T0 + 3),
         (Selection(end_ns=T0 + 3), lambda row: row["exchange_time_ns"] < T0 + 3),
         (Selection(start_ns=T0 + 99), lambda row: False),
@@ -232,4 +237,4 @@ def test_at_most_gives_at_least_the_first_of_the_order(at_most, descending):
 
 
 def after_tuple(key: Key) -> tuple:
-    return (key.exchange_time_ns, key.log_partition, key.log_offset, key.log_row)
+    return (key.time_ns, key.log_partition, key.log_offset, key.log_row)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from decimal import Decimal
 
 import pyarrow as pa
@@ -112,6 +113,64 @@ def test_maps_come_back_from_json(values):
 def test_keys_that_are_numbers_become_texts(values):
     expected = [{str(key): value for key, value in pairs} for pairs in values]
     assert written(values, pa.map_(pa.int64(), pa.int64())) == expected
+
+
+LEVEL = pa.struct([("price", DECIMAL), ("sizes", pa.list_(pa.int64())), ('a "b"', pa.string())])
+LEVELS = st.fixed_dictionaries(
+    {
+        "price": st.none() | st.integers(-(10**9), 10**9).map(Decimal),
+        "sizes": st.none() | st.lists(st.none() | st.integers(0, 9), max_size=2),
+        'a "b"': st.none() | TEXT,
+    }
+)
+
+
+def level_written(level):
+    """What JSON holds of a struct: decimals are texts."""
+    price = level["price"]
+    return level | {"price": None if price is None else str(price)}
+
+
+@given(st.lists(st.none() | LEVELS, min_size=1))
+def test_structs_are_objects(values):
+    expected = [None if value is None else level_written(value) for value in values]
+    assert written(values, LEVEL) == expected
+
+
+@given(st.lists(st.none() | st.lists(st.none() | LEVELS, max_size=3), min_size=1))
+def test_lists_of_structs_are_arrays_of_objects(values):
+    expected = [
+        None
+        if value is None
+        else [None if level is None else level_written(level) for level in value]
+        for value in values
+    ]
+    assert written(values, pa.list_(LEVEL)) == expected
+
+
+@given(st.lists(st.none() | st.dictionaries(TEXT, st.none() | LEVELS, max_size=2), min_size=1))
+def test_maps_of_structs_are_objects_of_objects(values):
+    pairs = [None if value is None else list(value.items()) for value in values]
+    expected = [
+        None
+        if value is None
+        else {
+            name: None if level is None else level_written(level) for name, level in value.items()
+        }
+        for value in values
+    ]
+    assert written(pairs, pa.map_(pa.string(), LEVEL)) == expected
+
+
+@given(st.lists(st.none() | st.floats(), min_size=1))
+def test_floats_are_numbers_and_null_where_json_has_none(values):
+    expected = [None if value is None or not math.isfinite(value) else value for value in values]
+    assert written(values, pa.float64()) == expected
+
+
+def test_a_struct_in_a_cell_is_json():
+    column = pa.array([{"price": Decimal(1), "sizes": [2], 'a "b"': None}, None], LEVEL)
+    assert plain_texts(column).to_pylist() == ['{"price":"1","sizes":[2],"a \\"b\\"":null}', None]
 
 
 @given(st.lists(TEXT), st.integers(0, 3))

@@ -56,7 +56,7 @@ async def node(folder):
             commit_id=f"commit-{partition}",
         )
     lake.close()
-    tail = Tail(topic_id=TOPIC_ID)
+    tail = Tail(TRADES, topic_id=TOPIC_ID)
     gaps = GapsView()
     for partition in (0, 1):
         tail.seek(partition, IN_LAKE)

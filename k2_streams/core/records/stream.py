@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from k2_streams.core.records import schema
-from k2_streams.core.records.columns import unsupported
+from k2_streams.core.records.columns import plain_type, unsupported
 from k2_streams.core.records.derived import (
     Derivation,
     exchange_times,
@@ -29,9 +29,16 @@ POSITION = (
     pa.field("accepted_time", schema.MICROS, nullable=False),
 )
 POSITION_NAMES = tuple(column.name for column in POSITION)
+#: Where a row lies in its log; no two rows share one.
+LOG_PLACE = ("log_partition", "log_offset", "log_row")
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _KEY_TYPES = (pa.string(), pa.int32(), pa.int64())
+#: Topics and paths of K2's own.
+_RESERVED = frozenset({
+    "trades", "quotes", "gaps", "symbols", "snapshots", "lines", "status", "levels", "dead-letter",
+    "sequence-events",
+})  # fmt: skip
 
 
 class StreamError(ValueError):
@@ -59,6 +66,11 @@ class Stream:
             the last of `table_schema`, and nullable.
         is_corrected: whether rows may refer to rows that they correct (`core.query.corrections`).
         is_enriched: whether a query computes notional and tick where a row lacks them.
+        is_sequenced: whether its rows have passed the sequencer, by exchange and symbol, so that a
+            key shows what was found in its scope.
+        counted: what the number of a key's rows is called.
+        bounded: columns, beside those that queries ask by, whose bounds are kept of each file.
+        repeated: Parquet paths with few values among the rows of a row group.
     """
 
     name: str
@@ -74,6 +86,10 @@ class Stream:
     added: tuple[str, ...] = ()
     is_corrected: bool = False
     is_enriched: bool = False
+    is_sequenced: bool = False
+    counted: str = "rows"
+    bounded: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     @property
     def log(self) -> str:
@@ -81,9 +97,14 @@ class Stream:
         return f"k2.{self.name}"
 
     @property
+    def name_column(self) -> str:
+        """The narrowest column of the key, by which the tail finds its batches: the symbol."""
+        return self.key[-1]
+
+    @property
     def order(self) -> tuple[str, ...]:
         """The order of every answer; it ends at the row's place in the log, so it is total."""
-        return (self.time, "log_partition", "log_offset", "log_row")
+        return (self.time, *LOG_PLACE)
 
     @classmethod
     def of_output(
@@ -115,13 +136,20 @@ class Stream:
             name=name,
             log_schema=schema.remove_metadata(),
             table_schema=pa.schema(
-                [*(column.with_type(_plain(column.type)) for column in schema), *POSITION]
+                [*(column.with_type(plain_type(column.type)) for column in schema), *POSITION]
             ),
             time=time,
             key=key,
             partition=partition,
             sort=(*reversed(key), time),
             last=last,
+            repeated=(
+                *(column.name for column in schema if plain_type(column.type) == pa.string()),
+                "source_partition",
+                "log_partition",
+                "log_offset",
+                "accepted_time",
+            ),
         )
         problems = [*_problems(stream)]
         if problems:
@@ -134,16 +162,13 @@ def _problems(stream: Stream) -> "list[str]":
     found: list[str] = []
     if not _NAME.fullmatch(stream.name):
         found.append("name must be 1 to 64 characters of a-z, 0-9, _ and -")
+    if stream.name in _RESERVED:
+        found.append("name is one of K2's own: choose another")
     names = stream.log_schema.names
-    if len(set(names)) < len(names):
-        found.append("a column name occurs twice")
-    taken = sorted(set(names) & set(POSITION_NAMES))
+    taken = sorted({name.lower() for name in names} & set(POSITION_NAMES))
     if taken:
         found.append(f"rename {', '.join(taken)}: the table has columns of these names")
-    for column in stream.log_schema:
-        why = unsupported(column)
-        if why is not None:
-            found.append(why)
+    found += unsupported(stream.log_schema)
     if not found:
         found += _of_columns(stream)
     return found
@@ -167,18 +192,27 @@ def _of_columns(stream: Stream) -> list[str]:
     if not stream.key:
         found.append("key must name at least one column")
     check("partition", stream.partition, (schema.MICROS,), f"{schema.MICROS} and not nullable")
-    found += [
-        f"last names {name}, which is no column"
-        for name in stream.last
-        if name not in stream.log_schema.names
-    ]
+    shown = [*stream.key, stream.counted, "first_time_ns", "last_time_ns"]
+    shown += [f"last_{name}" for name in stream.last]
+    if len(set(shown)) < len(shown):
+        found.append(f"what a key shows has one name twice: {', '.join(shown)}")
+    for name in stream.last:
+        column = stream.log_schema.field(name) if name in stream.log_schema.names else None
+        if column is None or not _may_be_shown(plain_type(column.type)):
+            found.append(f"last names {name}, which is no column of text, number or true/false")
     return found
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of a column of the table: what is a dictionary in the log is plain there."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _may_be_shown(kind: pa.DataType) -> bool:
+    """Whether a key can show it of its newest row."""
+    return pa.types.is_decimal(kind) or kind in (*_KEY_TYPES, pa.float64(), pa.bool_())
 
+
+_REPEATED = (
+    "exchange", "symbol", "session", "late", "source_partition", "source_index", "log_partition",
+    "log_offset", "accepted_time", "trading_date", "conditions.list.element",
+    "vendor.key_value.key", "vendor.key_value.value",
+)  # fmt: skip
 
 TRADES = Stream(
     name="trades",
@@ -198,6 +232,10 @@ TRADES = Stream(
     added=("action", "ref_message_id"),
     is_corrected=True,
     is_enriched=True,
+    is_sequenced=True,
+    counted="trades",
+    bounded=("trading_date", "source_offset"),
+    repeated=(*_REPEATED, "price", "side", "notional", "tick_direction"),
 )
 
 QUOTES = Stream(
@@ -211,6 +249,10 @@ QUOTES = Stream(
     derived={"message_id": message_ids, "exchange_time": exchange_times},
     last=("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
     identity=("session", "sequence"),
+    is_sequenced=True,
+    counted="quotes",
+    bounded=("trading_date", "source_offset"),
+    repeated=_REPEATED,
 )
 
 #: Those of market data, by name.

@@ -8,32 +8,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.enrich.ticks import has_tick
 from k2_streams.core.query.corrections import CANCEL, Superseded
+from k2_streams.core.query.keys import wanted_of
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch
-from k2_streams.core.records.schema import TRADES
-from k2_streams.core.records.stream import Stream
-from k2_streams.query.selection import ORDER, REPORTED, Selection, View
+from k2_streams.core.records.stream import LOG_PLACE, Stream
+from k2_streams.query.selection import REPORTED, Selection, View
 from k2_streams.query.tail.store import TailBatch
 
 #: Rows, and bytes of their batches, expanded at once: a column of text holds less than 2 GiB.
 _MAX_EXPAND_ROWS = 200_000
 _MAX_EXPAND_BYTES = 512 * 2**20
 
-#: What is asked of a trade that may be the one before another.
-PLACES_AND_PRICES = pa.schema(
-    [
-        *(TRADES.field(name) for name in ("exchange", "symbol", "log_partition")),
-        *(TRADES.field(name) for name in ("exchange_time_ns", "log_offset", "log_row", "price")),
-    ]
-)
-
 Indices = npt.NDArray[np.int64]
 _NONE: Indices = np.empty(0, np.int64)
 
 
-class _Hit(NamedTuple):
+class Hit(NamedTuple):
     """Rows of one batch that are wanted."""
 
     batch: LogBatch
@@ -50,7 +41,7 @@ def select(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -
     Raises:
         TailMovedError: a spilled batch is gone: take a new view.
     """
-    rows = _expand(stream, _first(list(_hits(batches, selection)), selection))
+    rows = _expand(stream, _first(list(hits_of(stream, batches, selection)), selection))
     if selection.superseded and rows.num_rows:
         rows = rows.filter(pc.invert(_superseded(rows, selection.superseded)))
     return rows
@@ -61,7 +52,7 @@ def _superseded(rows: pa.Table, gone: Superseded) -> pa.ChunkedArray:
     is_new = pc.is_null(rows.column("action"))
     ids = pa.array((trade.message_id for trade in gone.trades), pa.string())
     place = pc.binary_join_element_wise(
-        *(rows.column(name).cast(pa.string()) for name in ORDER[1:]), ":"
+        *(rows.column(name).cast(pa.string()) for name in LOG_PLACE), ":"
     )
     places = pa.array((":".join(map(str, place)) for place in gone.corrections), pa.string())
     return pc.if_else(
@@ -71,59 +62,27 @@ def _superseded(rows: pa.Table, gone: Superseded) -> pa.ChunkedArray:
     )
 
 
-def places_and_prices(batches: Iterable[TailBatch], selection: Selection) -> pa.Table:
-    """The trades of a selection that come before others, in `PLACES_AND_PRICES`.
-
-    Raises:
-        TailMovedError: as `select`.
-    """
-    found = [_places_and_prices(hit) for hit in _hits(batches, selection)]
-    return pa.Table.from_batches(found, PLACES_AND_PRICES)
-
-
-def _places_and_prices(hit: _Hit) -> pa.RecordBatch:
-    batch, rows = hit.batch, hit.batch.rows
-    at = hit.rows
-    # An earlier version's rows are all new trades.
-    is_new = "action" not in rows.schema.names
-    action = pa.nulls(rows.num_rows) if is_new else rows.column("action")
-    at = at[has_tick(action, rows.column("late")).to_numpy(zero_copy_only=False)[at]]
-    names = {name: rows.column(name).take(pa.array(at)) for name in ("exchange", "symbol", "price")}
-    given = names | {
-        "log_partition": np.full(len(at), batch.log_partition),
-        "exchange_time_ns": rows.column("exchange_time_ns").to_numpy()[at],
-        "log_offset": np.full(len(at), batch.log_offset),
-        "log_row": at,
-    }
-    columns = [
-        (column if isinstance(column, pa.Array) else pa.array(column)).cast(field.type)
-        for field in PLACES_AND_PRICES
-        for column in [given[field.name]]
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PLACES_AND_PRICES)
-
-
-def _hits(batches: Iterable[TailBatch], selection: Selection) -> Iterator[_Hit]:
+def hits_of(stream: Stream, batches: Iterable[TailBatch], selection: Selection) -> Iterator[Hit]:
     """The batches that hold rows which are wanted, with these."""
     names = [
-        (column, pc.SetLookupOptions(value_set=pa.array(wanted, pa.string())))
-        for column, wanted in (("symbol", selection.symbols), ("exchange", selection.exchanges))
-        if wanted
+        (column, pc.SetLookupOptions(pa.array(wanted, stream.table_schema.field(column).type)))
+        for column, wanted in selection.keys
     ]
+    indexed = wanted_of(selection.keys, stream.name_column)
     for kept in batches:
-        if not kept.may_hold(selection.symbols, selection.start_ns, selection.end_ns):
+        if not kept.may_hold(indexed, selection.start_ns, selection.end_ns):
             continue
         batch = kept.load()
-        times: npt.NDArray[np.int64] = batch.rows.column("exchange_time_ns").to_numpy()
+        times: npt.NDArray[np.int64] = batch.rows.column(stream.time).to_numpy()
         rows = _matching(batch, times, selection, names)
         if len(rows):
-            yield _Hit(batch, rows, times[rows], kept.size_bytes)
+            yield Hit(batch, rows, times[rows], kept.size_bytes)
 
 
-def in_order(rows: pa.Table, selection: Selection) -> pa.Table:
+def in_order(stream: Stream, rows: pa.Table, selection: Selection) -> pa.Table:
     """What the engine gives of these rows alone, where no file is to be read: in half the time."""
     direction = "descending" if selection.descending else "ascending"
-    keys = [(name, direction) for name in ORDER]
+    keys = [(name, direction) for name in stream.order]
     first = pc.sort_indices(rows, sort_keys=keys)[: selection.at_most]
     return rows.take(first)
 
@@ -138,11 +97,13 @@ def _matching(
     masks = []
     for column, wanted in names:
         named = batch.rows.column(column)
-        # The dictionary is asked, not each row; most batches have none of one symbol.
-        known = pc.call_function("is_in", [named.dictionary], wanted)
+        # Of a dictionary its words are asked, not each row; most batches have none of one symbol.
+        in_words = pa.types.is_dictionary(named.type)
+        known = pc.call_function("is_in", [named.dictionary if in_words else named], wanted)
         if not known.true_count:
             return _NONE
-        masks.append(known.to_numpy(zero_copy_only=False)[named.indices.to_numpy()])
+        mask = known.to_numpy(zero_copy_only=False)
+        masks.append(mask[named.indices.to_numpy()] if in_words else mask)
     if selection.start_ns is not None:
         masks.append(times >= selection.start_ns)
     if selection.end_ns is not None:
@@ -179,15 +140,15 @@ def _behind(
     rows = np.arange(len(times))
     if selection.descending:
         ties = rows < after.log_row if place == last else np.full(len(times), place < last)
-        behind: npt.NDArray[np.bool_] = times < after.exchange_time_ns
+        behind: npt.NDArray[np.bool_] = times < after.time_ns
     else:
         ties = rows > after.log_row if place == last else np.full(len(times), place > last)
-        behind = times > after.exchange_time_ns
-    found: npt.NDArray[np.bool_] = behind | ((times == after.exchange_time_ns) & ties)
+        behind = times > after.time_ns
+    found: npt.NDArray[np.bool_] = behind | ((times == after.time_ns) & ties)
     return found
 
 
-def _first(hits: list[_Hit], selection: Selection) -> list[_Hit]:
+def _first(hits: list[Hit], selection: Selection) -> list[Hit]:
     """Less hits, if only the first rows of the order are wanted; ties in time all stay."""
     count = sum(len(hit.rows) for hit in hits)
     if selection.at_most is None:
@@ -204,16 +165,16 @@ def _first(hits: list[_Hit], selection: Selection) -> list[_Hit]:
         edge = np.partition(times, at_most - 1)[at_most - 1]
         keep = [hit.times <= edge for hit in hits]
     return [
-        _Hit(hit.batch, hit.rows[mask], hit.times[mask], hit.size_bytes)
+        Hit(hit.batch, hit.rows[mask], hit.times[mask], hit.size_bytes)
         for hit, mask in zip(hits, keep, strict=True)
         if mask.any()
     ]
 
 
-def _expand(stream: Stream, hits: list[_Hit]) -> pa.Table:
+def _expand(stream: Stream, hits: list[Hit]) -> pa.Table:
     """Hits to rows; many small batches cost little more than one."""
     tables = []
-    group: list[_Hit] = []
+    group: list[Hit] = []
     rows = size_bytes = 0
     for hit in sorted(hits, key=lambda hit: hit.batch.source_partition):
         rows += len(hit.rows)
@@ -228,6 +189,6 @@ def _expand(stream: Stream, hits: list[_Hit]) -> pa.Table:
     return pa.concat_tables(tables) if tables else stream.table_schema.empty_table()
 
 
-def _expanded(stream: Stream, hits: list[_Hit]) -> pa.Table:
+def _expanded(stream: Stream, hits: list[Hit]) -> pa.Table:
     rows = expand(stream, [hit.batch for hit in hits], [hit.rows for hit in hits])
     return rows.cast(stream.table_schema)

@@ -1,4 +1,4 @@
-"""The tail: the rows of `k2.trades` that this node has not yet seen in a snapshot of the lake.
+"""The tail: the rows of a log that this node has not yet seen in a snapshot of the lake.
 
 Of each partition it holds [E, T) of the log as immutable batches: E moves when a snapshot that
 holds the rows was seen, T when a record was read. Above its memory the oldest batches go to a
@@ -13,12 +13,13 @@ from typing import Protocol
 
 import mmh3
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from k2_streams.core.query.keys import KeyValue
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range, Vector
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ class TailMovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TailBatch:
-    """One record of `k2.trades`: in memory, or spilled with what is needed to pass over it."""
+    """One record of the log: in memory, or spilled with what is needed to pass over it."""
 
     log_partition: int
     log_offset: int
@@ -67,13 +68,13 @@ class TailBatch:
     max_time_ns: int
     batch: LogBatch | None
     store: SpillStore | None = None
-    symbols: np.ndarray | None = None  # sorted hashes of a spilled batch's symbols
+    names: np.ndarray | None = None  # sorted hashes of a spilled batch's symbols
     spilled_bytes: int = 0
 
     @property
     def index_bytes(self) -> int:
         """What a spilled batch still takes in memory."""
-        return 0 if self.symbols is None else _SPILLED_BYTES + int(self.symbols.nbytes)
+        return 0 if self.names is None else _SPILLED_BYTES + int(self.names.nbytes)
 
     def load(self) -> LogBatch:
         """The rows.
@@ -89,19 +90,22 @@ class TailBatch:
         return trade_log.decode(value, self.log_partition, self.log_offset)
 
     def may_hold(
-        self, symbols: Iterable[str], start_ns: int | None = None, end_ns: int | None = None
+        self, names: Iterable[KeyValue], start_ns: int | None = None, end_ns: int | None = None
     ) -> bool:
-        """False only if no row is of these symbols (none: all) and this range."""
+        """False only if no row is of this range and these values of the key's narrowest column.
+
+        That column is the symbol, of trades; no value means all.
+        """
         if not self.rows:
             return False
         if start_ns is not None and self.max_time_ns < start_ns:
             return False
         if end_ns is not None and self.min_time_ns >= end_ns:
             return False
-        if self.symbols is None:
+        if self.names is None:
             return True
-        hashes = [_hash(symbol) for symbol in symbols]
-        return not hashes or bool(np.isin(hashes, self.symbols).any())
+        hashes = [_hash(name) for name in names]
+        return not hashes or bool(np.isin(hashes, self.names).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +180,25 @@ class _Partition:
 
 
 class Tail:
-    """The tail of one topic. Any thread may call it; views are immutable.
+    """The tail of one log. Any thread may call it; views are immutable.
 
     Args:
-        topic: whose records it holds, as the lake's vector names it.
-        topic_id: of that topic; offsets of another topic of the same name mean nothing here.
+        stream: whose records it holds.
+        topic_id: of the stream's log; offsets of another topic of the same name mean nothing here.
         memory_bytes: above it batches go to `spill`, the oldest first; without `spill` they stay.
         spill: where to; it is emptied here, since the log is the truth after a start.
     """
 
     def __init__(
         self,
+        stream: Stream,
         *,
-        topic: str = "k2.trades",
         topic_id: str = "",
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         spill: SpillStore | None = None,
     ) -> None:
-        self.topic = topic
+        self.topic = stream.log  # as the lake's vector names it
+        self._stream = stream
         self.topic_id = topic_id
         self._memory_bytes = memory_bytes
         self._spill = spill
@@ -301,7 +306,7 @@ class Tail:
             ValueError: the partition is not followed, the range leaves a hole or goes back, or a
                 batch lies outside of it: a mistake of the reader's; nothing was taken in.
         """
-        taken = [_taken(batch) for batch in batches]
+        taken = [_taken(self._stream, batch) for batch in batches]
         with self._lock:
             part = self._partitions.get(partition)
             if part is None:
@@ -409,7 +414,7 @@ class Tail:
             if part.spilled == len(part.batches):
                 return
             kept = part.batches[part.spilled]
-            left = part.batches[part.spilled] = _spilled(kept, self._spill)
+            left = part.batches[part.spilled] = _spilled(self._stream, kept, self._spill)
             part.spilled += 1
             part.view = None
             self._in_memory_bytes -= kept.size_bytes
@@ -419,9 +424,9 @@ class Tail:
                 log.info("tail spills", partition=number, memory_bytes=self._in_memory_bytes)
 
 
-def _taken(batch: LogBatch) -> TailBatch:
+def _taken(stream: Stream, batch: LogBatch) -> TailBatch:
     rows = batch.rows.num_rows
-    times = pc.min_max(batch.rows.column("exchange_time_ns")).as_py() if rows else {}
+    times = pc.min_max(batch.rows.column(stream.time)).as_py() if rows else {}
     return TailBatch(
         batch.log_partition,
         batch.log_offset,
@@ -433,11 +438,11 @@ def _taken(batch: LogBatch) -> TailBatch:
     )
 
 
-def _spilled(kept: TailBatch, store: SpillStore) -> TailBatch:
+def _spilled(stream: Stream, kept: TailBatch, store: SpillStore) -> TailBatch:
     batch = kept.load()
     value = trade_log.encode(batch.rows, batch.source_partition, batch.accepted_time_us)
     store.put(kept.log_partition, kept.log_offset, value)
-    names = pc.unique(batch.rows.column("symbol").cast(pa.string())).to_pylist()
+    names = pc.unique(batch.rows.column(stream.name_column)).to_pylist()
     return TailBatch(
         kept.log_partition,
         kept.log_offset,
@@ -452,5 +457,5 @@ def _spilled(kept: TailBatch, store: SpillStore) -> TailBatch:
     )
 
 
-def _hash(symbol: str) -> int:
-    return int(mmh3.hash(symbol, signed=False))
+def _hash(name: KeyValue) -> int:
+    return int(mmh3.hash(str(name), signed=False))

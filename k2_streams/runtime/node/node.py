@@ -50,7 +50,7 @@ class Node:
         self._level = Level.NORMAL.name
         spill = Spill(settings.worker_dir / "tail")
         self.tail = Tail(
-            topic=topic.name,
+            stream,
             topic_id=topic.id,
             memory_bytes=settings.tail_memory_bytes,
             spill=spill,

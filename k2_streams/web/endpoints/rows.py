@@ -107,8 +107,7 @@ async def _rows(call: Call[RowsParameters]) -> Rows:
 def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]:
     """One endpoint per stream, from its description alone."""
     for stream in streams:
-        columns = set(stream.table_schema.names)
-        absent = {name for name in ("symbol", "exchange") if name not in columns}
+        absent = {name for name in ("symbol", "exchange") if name not in stream.key}
         if not stream.is_corrected:
             absent.add("view")
         yield Endpoint(

@@ -33,7 +33,7 @@ _JSON_ESCAPED = bytes(range(0x20)) + b'"\\'
 def plain_texts(column: pa.Array) -> pa.Array:
     """The text of each value as a person would write it; null stays null.
 
-    Lists and maps are written as JSON.
+    Lists, maps and structs are written as JSON.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -44,7 +44,7 @@ def plain_texts(column: pa.Array) -> pa.Array:
         return _decimal_texts(column)
     if pa.types.is_timestamp(kind):
         return _time_texts(column)
-    if pa.types.is_list(kind) or pa.types.is_map(kind):
+    if pa.types.is_nested(kind):
         return pc.if_else(column.is_valid(), json_texts(column), pa.scalar(None, pa.string()))
     return column.cast(pa.string())
 
@@ -53,7 +53,7 @@ def json_texts(column: pa.Array) -> pa.Array:
     """The JSON text of each value; null is `null`.
 
     Numbers and booleans stay bare; decimals, times and dates are strings; a list is an array, a
-    map an object.
+    map and a struct are objects. A float that JSON has no number for (NaN, infinity) is `null`.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -71,6 +71,11 @@ def json_texts(column: pa.Array) -> pa.Array:
         items = json_texts(column.items.slice(start, length))
         pairs = pc.binary_join_element_wise(keys, items, ":")
         texts = _joined(column, pa.ListArray.from_arrays(offsets, pairs), "{", "}")
+    elif pa.types.is_struct(kind):
+        texts = _struct_texts(column)
+    elif pa.types.is_floating(kind):
+        finite = pc.fill_null(pc.is_finite(column), fill_value=False)
+        texts = pc.if_else(finite, column.cast(pa.string()), pa.scalar(None, pa.string()))
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         texts = column.cast(pa.string())
     else:
@@ -93,7 +98,7 @@ def json_parts(column: pa.Array) -> tuple[str, pa.Array | str, str]:
         return (
             ("", json_texts(column), "") if holds_any(column, _JSON_ESCAPED) else ('"', column, '"')
         )
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_primitive(kind) and not pa.types.is_temporal(kind):
         return "", json_texts(column), ""
     return '"', plain_texts(column), '"'
 
@@ -154,6 +159,16 @@ def _own_offsets(column: pa.Array) -> tuple[int, pa.Array]:
 def _joined(column: pa.Array, lists: pa.Array, opening: str, closing: str) -> pa.Array:
     """The texts of each row's items, put between brackets; null stays null."""
     texts = pc.binary_join_element_wise(opening, pc.binary_join(lists, ","), closing, "")
+    return pc.if_else(column.is_valid(), texts, pa.scalar(None, pa.string()))
+
+
+def _struct_texts(column: pa.Array) -> pa.Array:
+    """The object of each row; null stays null."""
+    parts: list[pa.Array | str] = []
+    for at in range(column.type.num_fields):
+        name = msgspec.json.encode(column.type.field(at).name).decode()
+        parts += [f"{',' if at else '{'}{name}:", json_texts(column.field(at))]
+    texts = pc.binary_join_element_wise(*parts, "}", "")
     return pc.if_else(column.is_valid(), texts, pa.scalar(None, pa.string()))
 
 
