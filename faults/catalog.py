@@ -15,6 +15,7 @@ from faults.isolation import UnavailableError
 from faults.object_store import ObjectStore
 from faults.proxy import Answer, Handler, Proxy, Request
 from faults.stage import ROOT, StuckError, listens, wait_until
+from k2_streams.runtime.settings.tools import development_settings
 
 #: How the acknowledgement of a commit is lost. The commit lands before, but for `late`: then after.
 KINDS = ("conflict", "500", "502", "timeout", "reset", "late")
@@ -44,7 +45,7 @@ class RestCatalog:
         store: ObjectStore | None = None,
         folder: str = "warehouse",
     ) -> None:
-        jars = Path(os.environ.get("K2_REST_JARS") or ROOT / ".cache" / "rest-catalog" / "lib")
+        jars = development_settings().rest_jars or ROOT / ".cache" / "rest-catalog" / "lib"
         if not any(jars.glob("iceberg-core-*.jar")):
             raise UnavailableError(f"no REST catalog in {jars}: run `make rest-jars`")
         directory.mkdir(parents=True, exist_ok=True)

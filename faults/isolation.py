@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from k2_streams.runtime.settings.tools import development_settings
+
 _ENTERED = "K2_FAULTS_ISOLATED"
 _COMMAND = ("unshare", "--mount", "--net", "--")
 
@@ -16,7 +18,7 @@ class UnavailableError(Exception):
 
 def enter(arguments: Sequence[str]) -> None:
     """Become the same run in new mount and network namespaces, if that is allowed here."""
-    if os.environ.get(_ENTERED):
+    if development_settings().faults_isolated:
         run("ip", "link", "set", "lo", "up")
         return
     if not _allowed():
@@ -37,7 +39,7 @@ def check() -> None:
     Raises:
         UnavailableError: it is not.
     """
-    if not os.environ.get(_ENTERED):
+    if not development_settings().faults_isolated:
         raise UnavailableError(
             "it takes root, and unshare, nsenter and mount of util-linux, and ip of iproute2"
         )

@@ -1,6 +1,5 @@
 """An S3-compatible server over a folder, and a proxy before it that makes it a bad one."""
 
-import os
 import random
 import subprocess
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 from faults.isolation import UnavailableError
 from faults.proxy import Answer, Handler, Proxy, Request
 from faults.stage import ROOT, StuckError, listens, wait_until
+from k2_streams.runtime.settings.tools import development_settings
 
 #: What the store does to a share of the requests, or to all of them.
 KINDS = ("slow-down", "slow", "half", "lost", "late", "away")
@@ -42,7 +42,7 @@ class ObjectStore:
     """
 
     def __init__(self, directory: Path, port: int) -> None:
-        jars = Path(os.environ.get("K2_STORE_JARS") or ROOT / ".cache" / "object-store" / "lib")
+        jars = development_settings().store_jars or ROOT / ".cache" / "object-store" / "lib"
         if not any(jars.glob("s3proxy-*.jar")):
             raise UnavailableError(f"no object store in {jars}: run `make store-jars`")
         (directory / "objects" / BUCKET).mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from k2_streams.testing.local import installed
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
 
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """The folder that `make jars` fills; without it the tests that need Kafka fail, loudly."""
-    return Path(os.environ.get("K2_KAFKA_JARS") or ROOT / ".cache" / "kafka" / "lib")
+    return installed.kafka_jars()
 
 
 @pytest.fixture(scope="session")

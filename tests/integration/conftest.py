@@ -23,6 +23,7 @@ from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
+from k2_streams.runtime.settings.tools import development_settings
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.testing.local.workers import LocalWorker, free_port
 
@@ -65,7 +66,10 @@ async def _reset_topics(bootstrap: str) -> None:
             mine = [t for t in await admin.list_topics() if t.startswith("k2")]
             if not mine:
                 break
-            if os.environ.get("K2_BOOTSTRAP") and os.environ.get(MAY_DELETE) != "1":
+            if (
+                os.environ.get("K2_BOOTSTRAP")
+                and not development_settings().tests_may_delete_topics
+            ):
                 pytest.fail(f"{bootstrap} holds {sorted(mine)}: set {MAY_DELETE}=1 to delete them")
             await admin.delete_topics(mine)
             await asyncio.sleep(0.2)
@@ -176,7 +180,7 @@ def lake_settings(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
     """Where the lake of this test is: in its folder, or as `K2_TESTS_LAKE` says."""
-    if os.environ.get("K2_TESTS_LAKE") != "s3":
+    if development_settings().tests_lake != "s3":
         yield {}
         return
     store = request.getfixturevalue("object_store")

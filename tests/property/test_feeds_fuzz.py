@@ -3,12 +3,11 @@
 No decoder raises; a record's outcome is its own, whatever stands beside it; and what is accepted is
 in the message: an independent reader finds every price, quantity and id in its text.
 
-`K2_FUZZ_SECONDS` is how much CPU time each decoder gets (`make check-long`); else a few examples.
+`K2_FUZZ_DURATION_S` is how much CPU time each decoder gets (`make check-long`); else few examples.
 """
 
 import json
 import logging
-import os
 import re
 import time
 from decimal import Decimal, InvalidOperation
@@ -25,9 +24,10 @@ from k2_streams.feeds.decoding.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Deco
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.recordings.readers import read
 from k2_streams.feeds.venues import kraken
+from k2_streams.runtime.settings.tools import development_settings
 
 log = logging.getLogger(__name__)
-SECONDS = float(os.environ.get("K2_FUZZ_SECONDS", "0"))
+SECONDS = development_settings().fuzz_duration_s
 EXAMPLES = 200 if SECONDS else 40
 #: Of a recording so many messages of each shape are seeds, none longer than this.
 SEEDS_OF_A_SHAPE = 4

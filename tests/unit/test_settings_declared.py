@@ -71,7 +71,7 @@ CASES = {
     "K2_BROKER_PORT": ("0", 0, "65536"),
     "K2_KAFKA_JARS": ("/srv/jars", Path("/srv/jars"), None),
     "JAVA_HOME": ("/srv/java", Path("/srv/java"), None),
-    "K2_FUZZ_SECONDS": ("60", 60.0, "long"),
+    "K2_FUZZ_DURATION_S": ("60", 60.0, "long"),
     "K2_FAULTS_ISOLATED": ("1", True, "maybe"),
     "K2_REST_JARS": ("/srv/rest", Path("/srv/rest"), None),
     "K2_STORE_JARS": ("/srv/store", Path("/srv/store"), None),
@@ -157,7 +157,6 @@ UNIT_ENDINGS = {
     "records": ("_RECORDS",),
     "rows": ("_ROWS",),
     "s": ("_S",),
-    "seconds": ("_SECONDS",),
     "share": ("_SHARE", "_RATE"),
 }
 

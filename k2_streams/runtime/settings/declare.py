@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 PREFIX = "K2_"
 _METADATA = "k2"
 #: What a number of a unit is called in a text.
-_NUMBERS = {"s": "seconds", "seconds": "seconds", "share": "a share"}
+_NUMBERS = {"s": "seconds", "share": "a share"}
 
 
 class Group(BaseSettings):

@@ -41,10 +41,10 @@ class DevelopmentSettings(Group):
 
     heading: ClassVar[str] = "Development"
 
-    fuzz_seconds: float = setting(
+    fuzz_duration_s: float = setting(
         0.0,
         "Time to fuzz each feed's decoder; `make check-long` sets it",
-        unit="seconds",
+        unit="s",
         ge=0,
         le=86_400,
     )
