@@ -18,12 +18,13 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.running import WORK_RECORDS
 from k2_streams.runtime.task.sequencer import Sequencer
-from k2_streams.runtime.task.task import WORK_RECORDS
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.position import Position
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import Table
+from k2_streams.state.table import RowTable
 
 RUNS = 3
 SYMBOLS = 20
@@ -64,15 +65,18 @@ def _cpu_s(records: Sequence[Raw]) -> float:
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
         id_store.open(lambda _bucket, _ids: None)
-        table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+        table: RowTable[ScopeState] = RowTable(
+            store, sequence_codec.encode, sequence_codec.decode, 0, 0
+        )
         ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
         sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids)
+        position = Position(source_id="", partitions=1, next_offset=0)
         started = time.process_time()
         for start in range(0, len(records), WORK_RECORDS):
             part, epoch = records[start : start + WORK_RECORDS], Epoch(TRADES_INPUT, start)
             sequencer.process(part, start + len(part), epoch)
             epoch.seal(0)
-            epoch.outputs(0, 1, events_so_far=0, dead_letters_so_far=0, held=0)
+            epoch.outputs(0, position)
             table.seal()
         spent = time.process_time() - started
         store.close()

@@ -19,6 +19,7 @@ from faults.segment import Group, Segment
 from faults.stage import Stage, wait_until
 from faults.topics import create_anew, cut_short
 from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW, changelog_topic
@@ -155,9 +156,9 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
     return injection
 
 
-async def _ends(stage: Stage) -> dict[tuple[str, int], int]:
+async def _ends(stage: Stage) -> dict[TopicPartition, int]:
     """Where the rows' log ends."""
-    places = [(TRADES_INPUT.stream.log, partition) for partition in range(PARTITIONS)]
+    places = [TopicPartition(TRADES_INPUT.stream.log, partition) for partition in range(PARTITIONS)]
     return await end_offsets(KafkaConfig(bootstrap=stage.bootstrap), places)
 
 

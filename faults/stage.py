@@ -18,6 +18,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from faults.cluster import Cluster
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW
@@ -230,7 +231,9 @@ class Stage:
 
         def asked() -> bool:
             with contextlib.suppress(KafkaError, OSError):
-                found = asyncio.run(end_offsets(config, [(RAW, part) for part in range(4)]))
+                found = asyncio.run(
+                    end_offsets(config, [TopicPartition(RAW, part) for part in range(4)])
+                )
                 ends.update({str(partition): end for (_, partition), end in found.items()})
             return bool(ends)
 

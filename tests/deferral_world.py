@@ -13,8 +13,6 @@ from k2_streams.core.load.degradation import Level
 from k2_streams.core.load.tiers import parse
 from k2_streams.core.records import events
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
@@ -22,18 +20,25 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import Output
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral import record as deferred
-from k2_streams.runtime.deferral.backlog import Deferral
+from k2_streams.runtime.deferral.backlog import (
+    COUNT_CODEC,
+    DEFERRAL,
+    Deferral,
+    DeferralState,
+)
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import OverloadSettings
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.sequencer import Sequencer
-from k2_streams.state.codec import Position
+from k2_streams.runtime.task.tables import SEQUENCE_CODEC
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
-from k2_streams.state.table import Table
+from k2_streams.state.position import Position, encode_position
+from k2_streams.state.row_tables import RowTables
+from k2_streams.state.store import PartitionStore
 
+CHANGELOG = TopicInfo("changelog", "changelog", 1)
 DEFERRED = TopicInfo(TRADES_INPUT.deferred, "deferred", 1)
 TIERS = "X:A,1\nX:B,2\n*,3"
 
@@ -91,38 +96,35 @@ class World:
         self.overload = Overload(OverloadSettings(), SYSTEM_CLOCK)
         self.overload.tiers.table = parse(TIERS)
         self._disk = MemoryDisk()
-        self.position = Position(
-            source_id="raw", partitions=1, next_offset=0, epoch=0, events=0, accepted_time_us=0,
-            rows=0, checksum=0,
-        )  # fmt: skip
+        self.position = Position(source_id="raw", partitions=1, next_offset=0)
         self.start()
 
     def start(self) -> None:
         """Take over from what is committed; count and checksum are checked by the store."""
-        self.store = PartitionStore(Path("memory"), self._disk)
-        meta = self.store.open()
-        assert meta is None or meta.position == self.position
-        self.table: Table[ScopeState] = Table(
-            self.store,
-            sequence_codec.encode,
-            sequence_codec.decode,
-            self.position.rows,
-            self.position.checksum,
-        )
+        store = PartitionStore(Path("memory"), self._disk)
+        self.rows = RowTables("sequence", store, CHANGELOG, 0, has_position=True)
+        self.rows.open(0)
+        assert self.rows.position in (None, self.position)
+        self.table = self.rows.table(SEQUENCE_CODEC)
         # Every record has a number, so no id is ever asked for.
         ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
         self.sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, self.table, ids)
         self.deferral = Deferral(
             DEFERRED,
             0,
-            self.position,
-            self.store,
+            self.state,
+            self.rows.table(COUNT_CODEC, "deferral"),
             self.overload,
             KafkaConfig("nowhere"),
             lambda: None,
             Supervisor(SYSTEM_CLOCK, Metrics()),
         )
         self.epoch = Epoch(TRADES_INPUT, self.position.next_offset)
+
+    @property
+    def state(self) -> DeferralState:
+        """Of the backlog, as it is committed."""
+        return DEFERRAL.read(self.position.sections) or DeferralState()
 
     def work(self, level: Level, at_most: int, budget: int) -> int:
         """Work some of the source; how many records were taken."""
@@ -150,23 +152,19 @@ class World:
     def commit(self) -> None:
         """One transaction, and the store behind it."""
         epoch, self.epoch = self.epoch, Epoch(TRADES_INPUT, self.epoch.position)
-        self.deferral.end(epoch)
+        sections = self.deferral.seal(epoch)
         epoch.seal(0)
-        sealed = self.deferral.seal(self.table.seal())
+        sealed = self.rows.seal()
         self.position = msgspec.structs.replace(
             self.position,
             next_offset=epoch.position,
-            epoch=self.position.epoch + 1,
-            rows=sealed.count,
-            checksum=sealed.checksum,
-            deferred_next=epoch.deferred_next,
-            deferred_records=epoch.deferred,
-            deferred_from=epoch.deferred_from,
+            checkpoint=self.position.checkpoint + 1,
+            tables=dict(sealed.sums),
+            sections=dict(sections),
         )
         self.log += epoch.put_off
         self.epochs.append(epoch)
-        self.store.write(sealed.rows, StoreMeta(STATE_VERSION, "log", 0, 0, self.position))
-        self.table.written()
+        self.rows.written(sealed, 0, encode_position(self.position))
         self.deferral.committed()
 
     def crash(self) -> None:
@@ -179,7 +177,7 @@ class World:
             deferred.decode(Record(i, out.key, out.value, out.headers, 0), 0)
             for i, out in enumerate(self.log)
         ]
-        left = records[self.position.deferred_next :]
+        left = records[self.state.next_offset :]
         return [record.offset for record in left if record is not None]
 
     def outcome(self) -> dict[str, Any]:
@@ -199,6 +197,6 @@ class World:
             "events": happened,
             "letters": sorted(letters, key=lambda out: int(dict(out.headers)["k2.offset"])),
             "duplicates": sum(epoch.duplicates.count for epoch in self.epochs),
-            "table": (self.position.rows, self.position.checksum),
+            "table": self.position.tables["sequence"],
             "verdicts": {name: sum(e.verdicts[name] for e in self.epochs) for name in names},
         }

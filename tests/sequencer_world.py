@@ -16,7 +16,7 @@ from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import Table
+from k2_streams.state.table import RowTable
 
 T0_MS = 1_700_000_000_000
 
@@ -35,7 +35,7 @@ class World:
     """One partition."""
 
     def __init__(self, store: PartitionStore, ids: IdStore, feeds: Feeds) -> None:
-        self.table: Table[ScopeState] = Table(
+        self.table: RowTable[ScopeState] = RowTable(
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))

@@ -22,8 +22,10 @@ from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
-from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError, decode_entry
+from k2_streams.runtime.task.tables import decode_entry, with_typed_sections
+from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError
 from k2_streams.state.ids_codec import decode_ids
+from k2_streams.state.position import Position
 from k2_streams.testing.oracle.observed import NotReachedError, read_topic
 
 
@@ -160,7 +162,7 @@ async def _rows(
             except ValueError as error:
                 where = f"{topic} {number}:{record.offset}"
                 raise StateFormatError(f"{where}, key {_name(raw)!r}: {error}") from error
-            yield Entry(number, record.offset, _time(record.timestamp_ms), _name(raw), value)
+            yield Entry(number, record.offset, _time(record.timestamp), _name(raw), value)
 
 
 async def _ids(
@@ -175,7 +177,7 @@ async def _ids(
             ]
             if key is not None and not any(bucket.hashes for bucket in value):
                 continue
-            yield Entry(number, record.offset, _time(record.timestamp_ms), "@ids", value)
+            yield Entry(number, record.offset, _time(record.timestamp), "@ids", value)
 
 
 def _hexadecimal(hashes: Hashes, begins: str) -> list[str]:
@@ -201,6 +203,8 @@ def _name(key: bytes) -> str:
 
 def named(value: Any) -> Any:
     """A value with the names of its fields, however compact its bytes are."""
+    if isinstance(value, Position):
+        value = with_typed_sections(value)
     if isinstance(value, msgspec.Struct):
         return {name: named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

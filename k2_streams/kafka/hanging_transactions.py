@@ -15,8 +15,10 @@ from collections.abc import Sequence
 
 import structlog
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.offsets import Place, open_transactions
+from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.transaction_states import COMMITTED, EMPTY
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
@@ -37,12 +39,21 @@ class Settling:
         self._config = config
         self._committed: dict[str, bool] = {}  # by transactional id, until it is settled
 
-    async def start(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
+    async def start(
+        self,
+        producer: TransactionalProducer,
+        partitions: Sequence[TopicPartition],
+        reader: LogReader,
+    ) -> dict[TopicPartition, int]:
         """Start a producer; afterwards a committed reader can read its partitions to their ends.
 
         Args:
             producer: not started.
-            places: all that it writes to, and nobody else does.
+            partitions: all that it writes to, and nobody else does.
+            reader: asks for their offsets.
+
+        Returns:
+            The end offset of each partition: nothing of it is open or hanging.
 
         Raises:
             UnsettledError: it cannot.
@@ -53,16 +64,20 @@ class Settling:
         if state != EMPTY:
             self._committed[producer.id] = state in COMMITTED
         await producer.start()
-        hanging = sorted(await open_transactions(self._config, places))
-        if hanging:
+        found = await reader.stable_offsets(partitions)
+        if found.open:
             try:
-                await self._end(producer, hanging)
+                await self._end(producer, sorted(found.open), reader)
             except FencedError:  # what was said is of a time before its successor's
                 self._committed.pop(producer.id, None)
                 raise
+            found = await reader.stable_offsets(partitions)
         self._committed.pop(producer.id, None)
+        return found.stable
 
-    async def check(self, producer: TransactionalProducer, places: Sequence[Place]) -> None:
+    async def check(
+        self, producer: TransactionalProducer, partitions: Sequence[TopicPartition]
+    ) -> None:
         """After a transaction that was committed, and took long: does it hang anywhere?
 
         Its brokers may have been started meanwhile. The next one, aborted, would abort this, too.
@@ -70,11 +85,16 @@ class Settling:
         Raises:
             FencedError, KafkaError: as `TransactionalProducer.mark`.
         """
-        hanging = sorted(await open_transactions(self._config, places))
+        hanging = sorted(await open_transactions(self._config, partitions))
         if hanging:
             await _mark(producer, hanging, committed=True)
 
-    async def _end(self, producer: TransactionalProducer, hanging: Sequence[Place]) -> None:
+    async def _end(
+        self,
+        producer: TransactionalProducer,
+        hanging: Sequence[TopicPartition],
+        reader: LogReader,
+    ) -> None:
         # What was seen to hang may be a successor's open transaction.
         last = await self._config.last_transaction(producer.id)
         if (last.producer_id, last.producer_epoch) != producer.session:
@@ -86,7 +106,7 @@ class Settling:
                 "coordinator does not say how it ended; `kafka-transactions.sh` shows and ends it"
             )
         await _mark(producer, hanging, committed=committed)
-        left = sorted(await open_transactions(self._config, hanging))
+        left = sorted((await reader.stable_offsets(hanging)).open)
         if left:
             raise UnsettledError(
                 f"{_names(left)}: a transaction hangs there that {producer.id} cannot "
@@ -95,7 +115,7 @@ class Settling:
 
 
 async def _mark(
-    producer: TransactionalProducer, hanging: Sequence[Place], *, committed: bool
+    producer: TransactionalProducer, hanging: Sequence[TopicPartition], *, committed: bool
 ) -> None:
     log.warning(
         "transaction without markers",
@@ -106,5 +126,5 @@ async def _mark(
     await producer.mark(hanging, committed=committed)
 
 
-def _names(places: Sequence[Place]) -> str:
-    return ", ".join(f"{topic}-{partition}" for topic, partition in places)
+def _names(partitions: Sequence[TopicPartition]) -> str:
+    return ", ".join(map(str, partitions))

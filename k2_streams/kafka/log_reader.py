@@ -1,6 +1,7 @@
 """A committed reader of named partitions, outside every group: for recovery, tails and tools."""
 
 import asyncio
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,8 +12,9 @@ from aiokafka.errors import (
     KafkaError,
     OffsetOutOfRangeError,
 )
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import TopicPartition as ClientPartition
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.partition_faults import (
     FetchAnswers,
@@ -43,7 +45,19 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]  # a value may be null
-    timestamp_ms: int
+    timestamp: int  # ms, the broker's
+
+
+class StableOffsets(NamedTuple):
+    """How far committed readers come in partitions, and how far these go."""
+
+    stable: dict[TopicPartition, int]  # the last stable offset: the end for a committed reader
+    ends: dict[TopicPartition, int]  # the high watermark, asked for after it
+
+    @property
+    def open(self) -> dict[TopicPartition, int]:
+        """Partitions with an open or hanging transaction: how many offsets lie behind it."""
+        return {tp: end - self.stable[tp] for tp, end in self.ends.items() if end > self.stable[tp]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +93,7 @@ class LogReader:
             fetch_max_wait_ms=max_wait_ms,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        self._positions: dict[TopicPartition, int] = {}
+        self._positions: dict[ClientPartition, int] = {}
         self.isolate = isolate
         self._answers: FetchAnswers | None = None
         self.faults = PartitionFaults()
@@ -111,16 +125,16 @@ class LogReader:
         """Disconnect."""
         await self._consumer.stop()
 
-    def assign(self, positions: Mapping[tuple[str, int], int]) -> None:
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these offsets, instead of what was assigned before."""
-        self._positions = {TopicPartition(*tp): offset for tp, offset in positions.items()}
+        self._positions = {ClientPartition(*tp): offset for tp, offset in positions.items()}
         self._consumer.assign(list(self._positions))
         for tp, offset in self._positions.items():
             self._consumer.seek(tp, offset)
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from here."""
-        tp = TopicPartition(topic, partition)
+        tp = ClientPartition(topic, partition)
         self._positions[tp] = offset
         self._consumer.seek(tp, offset)
 
@@ -157,10 +171,10 @@ class LogReader:
 
     async def _fetch(
         self, timeout_ms: int, max_records: int | None
-    ) -> Mapping[TopicPartition, Sequence[Any]]:
+    ) -> Mapping[ClientPartition, Sequence[Any]]:
         fetcher = getattr(self._consumer, "_fetcher", None)
         if fetcher is None:  # a simulated one, which breaks nothing
-            fetched: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+            fetched: Mapping[ClientPartition, Sequence[Any]] = await self._consumer.getmany(
                 timeout_ms=timeout_ms, max_records=max_records
             )
             return fetched
@@ -175,7 +189,7 @@ class LogReader:
                 self._unreadable(tp, error)
         return found
 
-    def _unreadable(self, tp: TopicPartition, error: Exception) -> None:
+    def _unreadable(self, tp: ClientPartition, error: Exception) -> None:
         """Stand still where the partition was read to."""
         offset = self._positions[tp]
         stand_still(self._consumer, tp, offset)
@@ -188,7 +202,7 @@ class LogReader:
 
     def reject(self, chunk: Chunk, error: Exception) -> None:
         """What was read of a partition cannot be used: stand still in front of it."""
-        tp = TopicPartition(chunk.topic, chunk.partition)
+        tp = ClientPartition(chunk.topic, chunk.partition)
         self._positions[tp] = chunk.start
         stand_still(self._consumer, tp, chunk.start)
         self.faults.add(tp.topic, tp.partition, chunk.start, error)
@@ -202,32 +216,63 @@ class LogReader:
 
     def position(self, topic: str, partition: int) -> int:
         """The next offset that a poll would give."""
-        return self._positions[TopicPartition(topic, partition)]
+        return self._positions[ClientPartition(topic, partition)]
 
     def stable_and_end(self, topic: str, partition: int) -> tuple[int, int]:
         """Of the last fetch: the last stable offset and the high watermark (0, 0: none yet).
 
         Between the two lies an open transaction, and no committed reader passes it.
         """
-        tp = TopicPartition(topic, partition)
+        tp = ClientPartition(topic, partition)
         return self._consumer.last_stable_offset(tp) or 0, self._consumer.highwater(tp) or 0
 
-    async def end_offsets(
-        self, partitions: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], int]:
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """For a committed reader the end: the last stable offset of each partition.
 
         Raises:
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
-        tps = [TopicPartition(*tp) for tp in partitions]
-        return {(tp[0], tp[1]): end for tp, end in (await self._consumer.end_offsets(tps)).items()}
+        return _ours(await self._consumer.end_offsets(_theirs(partitions)))
 
     async def begin_offsets(
-        self, partitions: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], int]:
+        self, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
         """The first offset that the log still holds, of each partition."""
-        tps = [TopicPartition(*tp) for tp in partitions]
-        begins = await self._consumer.beginning_offsets(tps)
-        return {(tp[0], tp[1]): begin for tp, begin in begins.items()}
+        return _ours(await self._consumer.beginning_offsets(_theirs(partitions)))
+
+    async def high_watermarks(
+        self, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """The next offset of each partition, whether what is before it was committed or not.
+
+        Raises:
+            ReaderBrokenError: this reader is of no use any more; a new one is.
+        """
+        self._check_tasks()
+        fetcher = getattr(self._consumer, "_fetcher", None)
+        if fetcher is None:  # a simulated one
+            return _ours(await self._consumer.high_watermarks(_theirs(partitions)))
+        # A consumer asks with its own isolation level. Over the same connections, a copy of its
+        # fetcher asks with the other one.
+        uncommitted = copy.copy(fetcher)
+        uncommitted._isolation_level = 0  # noqa: SLF001 - aiokafka has no public way to ask both
+        timeout_ms = self._consumer._request_timeout_ms  # noqa: SLF001 - the same
+        return _ours(await uncommitted.end_offsets(_theirs(partitions), timeout_ms))
+
+    async def stable_offsets(self, partitions: Sequence[TopicPartition]) -> StableOffsets:
+        """How far committed readers come, then how far the partitions go.
+
+        In this order a transaction that is committed meanwhile can be taken for an open one, and
+        an open one never for none.
+        """
+        stable = await self.end_offsets(partitions)
+        return StableOffsets(stable, await self.high_watermarks(partitions))
+
+
+def _theirs(partitions: Sequence[TopicPartition]) -> list[ClientPartition]:
+    return [ClientPartition(*tp) for tp in partitions]
+
+
+def _ours(offsets: Mapping[ClientPartition, int]) -> dict[TopicPartition, int]:
+    return {TopicPartition(*tp): offset for tp, offset in offsets.items()}

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import TopicPartition as ClientPartition
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 
@@ -71,7 +72,7 @@ class TransactionalProducer:
         """Disconnect. A transaction still open is aborted by the successor, or by time."""
         await self._producer.stop()
 
-    async def mark(self, places: Sequence[tuple[str, int]], *, committed: bool) -> None:
+    async def mark(self, partitions: Sequence[TopicPartition], *, committed: bool) -> None:
         """A transaction of no records: its markers also end what hangs in these partitions.
 
         Raises:
@@ -81,8 +82,8 @@ class TransactionalProducer:
         try:
             await self._producer.begin_transaction()
             manager = self._producer._txn_manager  # noqa: SLF001 - its only way is a record
-            for place in places:
-                manager.maybe_add_partition_to_txn(TopicPartition(*place))
+            for tp in partitions:
+                manager.maybe_add_partition_to_txn(ClientPartition(*tp))
             if committed:
                 await self._producer.commit_transaction()
             else:
@@ -95,7 +96,7 @@ class TransactionalProducer:
         outputs: Sequence[Output],
         changelogs: Sequence[tuple[str, ChangelogRows]],
         group_id: str,
-        offsets: Mapping[tuple[str, int], int],
+        offsets: Mapping[TopicPartition, int],
         many: Sequence[Output] = (),
     ) -> list[int]:
         """One transaction: outputs, each changelog's rows in their order, the source's offsets.
@@ -136,7 +137,7 @@ class TransactionalProducer:
             await asyncio.gather(*sent, *(future for sent in batches for future, _ in sent))
             await failpoint_in_loop("checkpoint.acknowledged")
             await self._producer.send_offsets_to_transaction(
-                {TopicPartition(*tp): offset for tp, offset in offsets.items()}, group_id
+                {ClientPartition(*tp): offset for tp, offset in offsets.items()}, group_id
             )
             await failpoint_in_loop("checkpoint.offsets-sent")
             await self._producer.commit_transaction()

@@ -64,8 +64,8 @@ from k2_streams.runtime.settings.instruments import InstrumentsError, load
 from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.runtime.task.ids_checkpoint import memory_of, window_of
-from k2_streams.runtime.task.task import Task
+from k2_streams.runtime.task.lifecycle import TaskLifecycle
+from k2_streams.runtime.task.tables import memory_of, window_of
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.http.connections import (
     BACKLOG,
@@ -269,7 +269,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         )
         self.owner = Ownership(
             source,
-            lambda partition: Task(
+            lambda partition: TaskLifecycle(
                 partition,
                 context,
                 on_pause=lambda paused: self._pause(source.raw, {partition}, paused=paused),
@@ -473,7 +473,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
     def _committed(self, _vector: Vector) -> None:
         self.node.query.refresh_soon()
 
-    def _task_ended(self, task: Task) -> None:
+    def _task_ended(self, task: TaskLifecycle) -> None:
         self.owner.on_task_ended(task)
 
     @staticmethod

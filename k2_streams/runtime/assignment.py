@@ -15,8 +15,8 @@ from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.control.supervisor import BackgroundTask, Supervisor
 from k2_streams.runtime.fetched import Fetched, partitions_of
 from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.resume import PositionError
-from k2_streams.runtime.task.task import Task, TaskState
 from k2_streams.state.rebuild import StateLostError
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class Ownership:
     def __init__(
         self,
         source: RawInput,
-        new_task: Callable[[int], Task],
+        new_task: Callable[[int], TaskLifecycle],
         sink: SinkRunner,
         resume: Resume,
         is_member: IsMember,
@@ -50,7 +50,7 @@ class Ownership:
         partitions: int | None = None,
     ) -> None:
         self._raw, self._log = source.raw, source.stream.log
-        self.tasks: dict[int, Task] = {}
+        self.tasks: dict[int, TaskLifecycle] = {}
         self.refused: dict[int, str] = {}  # partitions that wait for a person, and why
         self.assigned: set[TopicPartition] = set()
         self.releasing: int | None = None  # which release is under way: they are counted
@@ -150,7 +150,7 @@ class Ownership:
         except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
             self._reject(fetched.tp, fetched.start, error)
 
-    def on_task_ended(self, task: Task) -> None:
+    def on_task_ended(self, task: TaskLifecycle) -> None:
         """A task failed or was fenced.
 
         Fenced means that someone else owns the partition: nothing is started before a new
@@ -293,5 +293,5 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _runs(task: Task) -> bool:
+def _runs(task: TaskLifecycle) -> bool:
     return task.state is TaskState.RUNNING

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.state.state_table import Figures
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -194,6 +195,14 @@ class Metrics:
             buckets=_SECONDS,
         )
 
+        #: What tables and agents count and show: their figures name these.
+        self._counters = {"dedup_ids": self.dedup_ids}
+        self._gauges = {
+            "dedup_held": self.dedup_held,
+            "dedup_filter_bytes": self.dedup_filter_bytes,
+            "dedup_expected_rate": self.dedup_expected_rate,
+        }
+
     def count(self, epoch: Epoch) -> None:
         """Add what an epoch has brought about, once it is committed.
 
@@ -213,6 +222,18 @@ class Metrics:
         self.deferred.inc(len(epoch.put_off))
         self.drained.inc(epoch.drained)
         self.accepted_rows.inc(epoch.row_count)
+
+    def add(self, counts: Figures) -> None:
+        """Add what tables and agents have counted, once it is committed."""
+        for (name, labels), count in counts.items():
+            counter = self._counters[name]
+            (counter.labels(*labels) if labels else counter).inc(count)
+
+    def show(self, gauges: Figures) -> None:
+        """Show what tables say of themselves."""
+        for (name, labels), value in gauges.items():
+            gauge = self._gauges[name]
+            (gauge.labels(*labels) if labels else gauge).set(value)
 
     def show_lines(self, lines: Iterable[LineReport]) -> None:
         """The lines tracked now; series of lines that are no longer tracked are removed."""

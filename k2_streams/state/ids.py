@@ -16,8 +16,8 @@ import numpy as np
 
 from k2_streams.core.dedup.bloom import Bloom, Bools, Hashes, positions
 from k2_streams.core.dedup.ids import HASH_BYTES, Memory, Window, to_bytes
-from k2_streams.state.codec import BucketSum, add_hash
-from k2_streams.state.ids_codec import checksum_of, encode_ids
+from k2_streams.state.codec import add_hash
+from k2_streams.state.ids_codec import BucketSum, checksum_of, encode_ids
 from k2_streams.state.ids_store import IdsMeta, IdStore
 
 

@@ -8,6 +8,7 @@ A record an id would double the load of the broker.
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from k2_streams.core.dedup.bloom import Hashes
@@ -19,6 +20,14 @@ RECORD_IDS_MAX = 262_144
 _VERSION = 1
 _HEAD = struct.Struct(">BH")
 _GROUP = struct.Struct(">QI")
+
+
+class BucketSum(msgspec.Struct, frozen=True, array_like=True):
+    """A bucket of ids: how many it holds, and the sum of their hashes' first halves."""
+
+    end_ms: int
+    ids: int
+    checksum: int  # modulo 2^64
 
 
 def encode_ids(ids: Mapping[int, Hashes]) -> list[bytes]:

@@ -8,9 +8,15 @@ import numpy as np
 
 from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
-from k2_streams.state.checked_store import META_KEY, CheckedStore, Stamp, StoreUnusableError
-from k2_streams.state.codec import BucketSum, add_hash
-from k2_streams.state.ids_codec import checksum_of
+from k2_streams.state.checked_store import (
+    META_KEY,
+    CheckedStore,
+    Stamp,
+    StoreUnusableError,
+    decode_meta,
+)
+from k2_streams.state.codec import add_hash
+from k2_streams.state.ids_codec import BucketSum, checksum_of
 
 #: What the bytes on disk mean.
 IDS_VERSION = 1
@@ -40,7 +46,12 @@ class IdStore(CheckedStore[IdsMeta]):
                 `load` was given must then be forgotten.
             StoreUnavailableError: the disk is full, or somebody else has the files open.
         """
-        meta, found = self._read(IdsMeta, IDS_VERSION, lambda: self._scan(load))
+        record, found = self._read(lambda: self._scan(load))
+        meta = None if record is None else decode_meta(record, IdsMeta)
+        if meta is not None and meta.version != IDS_VERSION:
+            raise StoreUnusableError(
+                f"{self._path.name}: expected version {IDS_VERSION}, found {meta.version}"
+            )
         self._compare(meta.buckets if meta else (), found)
         return meta
 

@@ -1,4 +1,4 @@
-"""A store that cannot be trusted is wiped and made anew from its changelog, once."""
+"""A store that cannot be trusted is wiped and rebuilt from its changelog, once."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

@@ -1,10 +1,11 @@
 """A table's partition as a task sees it: decoded values in memory, the store beneath."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from k2_streams.state.codec import COUNT_PREFIX, add_hash, row_hash
+from k2_streams.state.codec import ROWS, add_hash, row_hash, shared_table
+from k2_streams.state.position import RowSum
 from k2_streams.state.store import PartitionStore
 
 Value = TypeVar("Value")
@@ -14,19 +15,31 @@ CACHE_ROWS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class SealedEpoch:
-    """The rows an epoch changed, encoded, and what the partition is with them."""
+class SealedRows:
+    """The rows an epoch changed, encoded, and what the table is with them."""
 
-    rows: dict[bytes, bytes | None]
+    rows: dict[bytes, bytes | None]  # None: the row was deleted
     count: int
     checksum: int
 
+    @property
+    def sum(self) -> RowSum:
+        """As the position has it."""
+        return RowSum(self.count, self.checksum)
 
-class Table(Generic[Value]):
+
+class RowTable(Generic[Value]):
     """Reads through a cache to the store; keeps what an epoch changed until it is sealed.
 
     The store is written by the checkpoint alone, after its transaction was committed. What is not
     yet there stays in the cache. On any failure the whole object is thrown away.
+
+    Args:
+        store: of the partition.
+        encode, decode: a value to its bytes and back. Values are kept as they are, so they must be
+            immutable.
+        count, checksum: of the table, as the store holds it.
+        prefix: the byte before each key, of a table that shares its store.
     """
 
     def __init__(
@@ -36,67 +49,86 @@ class Table(Generic[Value]):
         decode: Callable[[bytes], Value],
         count: int,
         checksum: int,
+        prefix: bytes = b"",
     ) -> None:
         self._store = store
         self._encode = encode
         self._decode = decode
         self._count = count
         self._checksum = checksum
-        self._cache: dict[str, Value] = {}
-        self._hashes: dict[str, int] = {}  # of the last sealed value; 0 of a row not yet sealed
-        self._dirty: dict[str, Value] = {}
-
-    @property
-    def count(self) -> int:
-        """Rows, with those of the epoch that is being written."""
-        return self._count
+        self._prefix = prefix
+        self._cache: dict[str, Value | None] = {}  # None: there is no such row
+        self._hashes: dict[str, int | None] = {}  # of the last sealed value of what is cached
+        self._dirty: dict[str, None] = {}  # in the order of the changes
+        self._sealed: dict[str, None] = {}  # of the epoch that is being written
 
     def get(self, key: str) -> Value | None:
         """The newest value."""
         found = self._cache.get(key)
         if found is None and key not in self._hashes:
-            raw = self._store.get(key.encode())
-            if raw is None:
-                return None
-            found = self._decode(raw)
+            raw_key = self._raw(key)
+            raw = self._store.get(raw_key)
+            found = None if raw is None else self._decode(raw)
             self._cache[key] = found
-            self._hashes[key] = row_hash(key.encode(), raw)
+            self._hashes[key] = None if raw is None else row_hash(raw_key, raw)
         return found
 
-    def all(self) -> dict[str, Value]:
-        """All rows of the store, decoded: for a task that begins, before its first `put`.
-
-        The counts of what was put off, which stand beside them, are none of them.
-        """
-        return {
-            key.decode(): self._decode(raw)
-            for key, raw in self._store.items()
-            if not key.startswith(COUNT_PREFIX)
+    def items(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
+        """All rows whose keys begin so, in the order of their keys, with what the epoch changed."""
+        changed = {
+            key: self._cache[key] for key in self._dirty | self._sealed if key.startswith(prefix)
         }
+        stored = {
+            key: raw
+            for raw_key, raw in self._store.items(self._raw(prefix))
+            if (self._prefix or shared_table(raw_key) == ROWS)
+            and (key := self._text(raw_key)) not in changed
+        }
+        for key in sorted(stored.keys() | changed.keys()):
+            value = changed[key] if key in changed else self._decode(stored[key])
+            if value is not None:
+                yield key, value
 
     def put(self, key: str, value: Value) -> None:
-        """Change a row in the current epoch. Read it first: `get` knows what it replaces."""
+        """Change a row in the current epoch."""
         if key not in self._hashes:
-            self._hashes[key] = 0
-            self._count += 1
+            self.get(key)  # what it replaces is part of the sum
         self._cache[key] = value
-        self._dirty[key] = value
+        self._dirty[key] = None
 
-    def seal(self) -> SealedEpoch:
+    def delete(self, key: str) -> None:
+        """Delete a row in the current epoch, if there is one."""
+        if self.get(key) is not None:
+            self._cache[key] = None
+            self._dirty[key] = None
+
+    def seal(self) -> SealedRows:
         """End the epoch: what it changed, ready to send. The next one may begin at once."""
         rows: dict[bytes, bytes | None] = {}
-        for key, value in self._dirty.items():
-            raw_key, raw = key.encode(), self._encode(value)
-            new = row_hash(raw_key, raw)
-            self._checksum = add_hash(self._checksum, new=new, old=self._hashes[key])
+        for key in self._dirty:
+            value, old = self._cache[key], self._hashes[key]
+            raw_key, raw = self._raw(key), None if value is None else self._encode(value)
+            if raw is None and old is None:
+                continue  # it came and went within the epoch
+            new = None if raw is None else row_hash(raw_key, raw)
+            self._count += (new is not None) - (old is not None)
+            self._checksum = add_hash(self._checksum, new=new or 0, old=old or 0)
             self._hashes[key] = new
             rows[raw_key] = raw
-        self._dirty = {}
-        return SealedEpoch(rows, self._count, self._checksum)
+        self._sealed, self._dirty = self._dirty, {}
+        return SealedRows(rows, self._count, self._checksum)
 
     def written(self) -> None:
         """The sealed epoch is in the store: its rows may now leave the cache."""
+        self._sealed = {}
         excess = len(self._cache) - CACHE_ROWS_MAX
         if excess > 0:
             for key in [key for key in self._cache if key not in self._dirty][:excess]:
                 del self._cache[key], self._hashes[key]
+
+    def _raw(self, key: str) -> bytes:
+        # Keys of records are bytes, and need not be UTF-8.
+        return self._prefix + key.encode(errors="surrogateescape")
+
+    def _text(self, raw_key: bytes) -> str:
+        return raw_key.removeprefix(self._prefix).decode(errors="surrogateescape")

@@ -13,8 +13,9 @@ from k2_streams.core.sequence.step import Message, step
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender, prepare_topic
 from k2_streams.kafka.topics import TopicSpec, changelog_topic
-from k2_streams.state.codec import POSITION_KEY, Position, encode_position
+from k2_streams.state.codec import POSITION_KEY
 from k2_streams.state.ids_codec import encode_ids
+from k2_streams.state.position import Position, RowSum, encode_position
 
 pytestmark = pytest.mark.integration
 
@@ -39,11 +40,9 @@ async def app_id(broker: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
         source_id="id",
         partitions=2,
         next_offset=9,
-        epoch=1,
-        events=4,
+        checkpoint=1,
         accepted_time_us=5,
-        rows=2,
-        checksum=3,
+        tables={"sequence": RowSum(2, 3)},
     )
     async with Sender(config, topic, partitions) as sender:
         first = [(b"X:A", state_of(1), []), (b"X:B", state_of(2), [])]

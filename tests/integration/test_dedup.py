@@ -13,14 +13,18 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import TransactionalProducer
-from k2_streams.state.codec import BucketSum
+from k2_streams.state.dedup_table import Buckets, DedupTable, buckets_section
 from k2_streams.state.ids import IdTable
-from k2_streams.state.ids_recovery import recover_ids
+from k2_streams.state.ids_codec import BucketSum
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
+from k2_streams.state.position import Position
 from k2_streams.state.rebuild import StateLostError
+from k2_streams.state.restore import Span, restore
 from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
@@ -40,9 +44,6 @@ class Ids:
         self.sent = 0
         self.pool = ThreadPoolExecutor(1)
 
-    def table(self, store: IdStore) -> IdTable:
-        return IdTable(store, MEMORY, WINDOW)
-
     async def checkpoints(
         self, table: IdTable, count: int, *, written: bool, step_ms: int = 500
     ) -> None:
@@ -56,7 +57,7 @@ class Ids:
             self.last_ms, self.now_ms = self.now_ms, self.now_ms + step_ms
             sealed = table.seal()
             rows = [(b"", value) for value in sealed.records()]
-            at = {(self.changelog.name, 0): self.sent}
+            at = {TopicPartition(self.changelog.name, 0): self.sent}
             (end,) = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
             if written:
                 table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, 0, sealed.buckets))
@@ -64,21 +65,15 @@ class Ids:
         await producer.stop()
 
     async def recover(self, store: IdStore, changelog: TopicInfo | None = None) -> IdTable:
-        table = self.table(store)
-        await recover_ids(
-            self.config,
-            changelog or self.changelog,
-            0,
-            store,
-            table,
-            self.committed,
-            self.pool,
-            self.confirm,
-        )
-        return table
-
-    async def confirm(self) -> None:
-        """Nobody else commits here."""
+        table = DedupTable("dedup", store, changelog or self.changelog, 0, MEMORY, WINDOW)
+        sections = {"dedup": buckets_section("dedup").write(Buckets(self.committed))}
+        table.expect(Position(source_id="", partitions=1, next_offset=0, sections=sections), 0)
+        async with LogReader(self.config) as reader:
+            begins = await reader.begin_offsets([table.changelog])
+            ends = await reader.end_offsets([table.changelog])
+            span = Span(begins[table.changelog], ends[table.changelog])
+            await restore(reader, table, span, self.pool)
+        return table.ids
 
     def check(self, table: IdTable) -> None:
         """Every live id is a repeat, every other one is new."""

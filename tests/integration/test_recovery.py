@@ -2,26 +2,25 @@
 
 import errno
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import TopicPartition as ClientPartition
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import FencedError, Output, TransactionalProducer
-from k2_streams.state.codec import (
-    POSITION_KEY,
-    Position,
-    add_hash,
-    encode_position,
-    row_hash,
-)
+from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash
+from k2_streams.state.position import Position, RowSum, encode_position
 from k2_streams.state.rebuild import StateLostError
-from k2_streams.state.recovery import recover
+from k2_streams.state.restore import Span, restore
+from k2_streams.state.row_tables import RowTables
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
 
 pytestmark = pytest.mark.integration
@@ -43,9 +42,18 @@ class Log:
         for key, value in self.rows.items():
             checksum = add_hash(checksum, new=row_hash(key, value))
         return Position(
-            source_id="source", partitions=1, next_offset=self.epoch * 10, epoch=self.epoch,
-            events=0, accepted_time_us=0, rows=len(self.rows), checksum=checksum,
-        )  # fmt: skip
+            source_id="source",
+            partitions=1,
+            next_offset=self.epoch * 10,
+            checkpoint=self.epoch,
+            tables={"sequence": RowSum(len(self.rows), checksum)},
+        )
+
+    def meta(self, offset: int, partition: int = 0, changelog_id: str | None = None) -> StoreMeta:
+        position, topic_id = self.position(), changelog_id or self.changelog.id
+        sums = {"": position.tables["sequence"]}
+        encoded = encode_position(position)
+        return StoreMeta(STATE_VERSION, topic_id, offset, partition, encoded, sums)
 
     async def producer(self) -> TransactionalProducer:
         producer = TransactionalProducer(self.config, self.id, 0)
@@ -66,11 +74,10 @@ class Log:
             [Output(self.out, None, b"rows")],
             [(self.changelog.name, changelog)],
             self.id,
-            {(self.out, 0): self.epoch},
+            {TopicPartition(self.out, 0): self.epoch},
         )
         if store is not None:
-            meta = StoreMeta(STATE_VERSION, self.changelog.id, offset, 0, position)
-            store.write(dict(rows), meta)
+            store.write(dict(rows), self.meta(offset))
 
     async def leave_open(self) -> None:
         """A transaction with rows that never ends: what a killed task leaves behind."""
@@ -94,8 +101,25 @@ def rows(start: int, end: int, text: str = "v") -> dict[bytes, bytes]:
     return {b"X:%d" % number: f"{text}{number}".encode() for number in range(start, end)}
 
 
+class Found(NamedTuple):
+    position: Position | None
+    wiped: bool
+
+
+async def recover(config: KafkaConfig, changelog: TopicInfo, store: PartitionStore) -> Found:
+    """As a take-over does."""
+    table = RowTables("sequence", store, changelog, 0, has_position=True)
+    with ThreadPoolExecutor(1) as pool:
+        async with LogReader(config) as reader:
+            begins = await reader.begin_offsets([table.changelog])
+            ends = await reader.end_offsets([table.changelog])
+            span = Span(begins[table.changelog], ends[table.changelog])
+            restored = await restore(reader, table, span, pool)
+    return Found(table.position, restored.wiped)
+
+
 async def recovered(log: Log, store: PartitionStore) -> tuple[dict[bytes, bytes], Position | None]:
-    found = await recover(log.config, log.changelog, 0, store)
+    found = await recover(log.config, log.changelog, store)
     held = dict(store.items())
     store.close()
     return held, found.position
@@ -112,11 +136,10 @@ async def put_another_partition(log: Log, path: Path) -> None:
     theirs = Log(log.config, log.id, {f"{log.id}-changelog": log.changelog})
     theirs.rows = rows(900, 950, "theirs")
     async with LogReader(log.config) as reader:
-        ((_, end),) = (await reader.end_offsets([(log.changelog.name, 0)])).items()
+        ((_, end),) = (await reader.end_offsets([TopicPartition(log.changelog.name, 0)])).items()
     store = PartitionStore(path)
     store.open()
-    meta = StoreMeta(STATE_VERSION, log.changelog.id, end, 1, theirs.position())
-    store.write(dict(theirs.rows), meta)
+    store.write(dict(theirs.rows), theirs.meta(end, partition=1))
     store.close()
 
 
@@ -132,8 +155,7 @@ async def spoil(log: Log, path: Path, damage: str) -> None:
     elif damage == "another topic's":
         store = PartitionStore(path)
         store.open()
-        meta = StoreMeta(STATE_VERSION, "another topic", 1, 0, log.position())
-        store.write({}, meta)
+        store.write({}, log.meta(1, changelog_id="another topic"))
         store.close()
     elif damage == "another partition's":
         await put_another_partition(log, path)
@@ -216,7 +238,7 @@ async def test_a_garbage_record_is_not_passed_over(log: Log, tmp_path: Path) -> 
     await stranger.send_and_wait(log.changelog.name, b"garbage", b"X:3", partition=0)
     await stranger.stop()
     with pytest.raises(StateLostError):
-        await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "s"))
+        await recover(log.config, log.changelog, PartitionStore(tmp_path / "s"))
 
 
 async def test_a_changelog_that_lost_its_beginning_is_not_taken_for_the_state(
@@ -233,11 +255,11 @@ async def test_a_changelog_that_lost_its_beginning_is_not_taken_for_the_state(
     store.close()
     admin = AIOKafkaAdminClient(**log.config.options())
     await admin.start()
-    await admin.delete_records({TopicPartition(log.changelog.name, 0): RecordsToDelete(cut_at)})
+    await admin.delete_records({ClientPartition(log.changelog.name, 0): RecordsToDelete(cut_at)})
     await admin.close()
     assert (await recovered(log, store))[0] == log.rows
     with pytest.raises(StateLostError):
-        await recover(log.config, log.changelog, 0, PartitionStore(tmp_path / "new"))
+        await recover(log.config, log.changelog, PartitionStore(tmp_path / "new"))
 
 
 async def test_a_store_that_cannot_be_opened_is_the_error_that_is_seen(
@@ -245,13 +267,13 @@ async def test_a_store_that_cannot_be_opened_is_the_error_that_is_seen(
 ) -> None:
     """The reader that was just started for it must not answer with its own end instead."""
 
-    def full() -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store = PartitionStore(tmp_path / "s")
     monkeypatch.setattr(store, "open", full)
     with pytest.raises(OSError, match="No space left"):
-        await recover(log.config, log.changelog, 0, store)
+        await recover(log.config, log.changelog, store)
 
 
 async def test_a_changelog_created_anew_does_not_fit_an_old_store(log: Log, tmp_path: Path) -> None:
@@ -263,6 +285,6 @@ async def test_a_changelog_created_anew_does_not_fit_an_old_store(log: Log, tmp_
     await producer.stop()
     store.close()
     anew = TopicInfo(log.changelog.name, "00000000-0000-0000-0000-00000000beef", 1)
-    found = await recover(log.config, anew, 0, store)
+    found = await recover(log.config, anew, store)
     assert found.wiped
     store.close()

@@ -6,19 +6,18 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.structs import TopicPartition
 
-from k2_streams.kafka import hanging_transactions as settling
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling, UnsettledError
-from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.log_reader import LogReader, StableOffsets
 from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
 pytestmark = pytest.mark.integration
 
-Place = tuple[str, int]
+Place = TopicPartition
 
 
 async def verified(config: KafkaConfig, *, on: bool) -> None:
@@ -48,7 +47,7 @@ async def config(broker: str) -> AsyncIterator[KafkaConfig]:
 async def places(config: KafkaConfig, topic_prefix: str) -> list[Place]:
     names = [f"{topic_prefix}-{name}" for name in ("log", "changelog")]
     await ensure_topics(config, [TopicSpec(name, 1, {}) for name in names])
-    return [(name, 0) for name in names]
+    return [TopicPartition(name, 0) for name in names]
 
 
 async def left_hanging(
@@ -73,6 +72,16 @@ async def left_hanging(
     assert sorted(await open_transactions(config, places)) == sorted(hangs_in)
 
 
+async def started(
+    config: KafkaConfig,
+    producer: TransactionalProducer,
+    places: list[Place],
+    settling: Settling | None = None,
+) -> None:
+    async with LogReader(config) as reader:
+        await (settling or Settling(config)).start(producer, places, reader)
+
+
 async def readable(config: KafkaConfig, places: list[Place]) -> dict[Place, list[bytes | None]]:
     found: dict[Place, list[bytes | None]] = {place: [] for place in places}
     async with LogReader(config) as reader:
@@ -92,7 +101,7 @@ async def test_what_hangs_is_ended_as_its_transaction_was(
     name = places[0][0]
     await left_hanging(config, name, places, places[:1], committed=committed)
     producer = TransactionalProducer(config, name, 0)
-    await Settling(config).start(producer, places)
+    await started(config, producer, places)
     assert await open_transactions(config, places) == {}
     assert await readable(config, places) == {
         one: [b"ended"] if committed else [] for one in places
@@ -115,10 +124,10 @@ async def test_what_was_learnt_outlives_a_try_that_failed(
 
         patched.setattr(failing, "mark", away)
         with pytest.raises(ConnectionError):
-            await one.start(failing, places)
+            await started(config, failing, places, one)
     await failing.stop()
     producer = TransactionalProducer(config, name, 0)
-    await one.start(producer, places)
+    await started(config, producer, places, one)
     assert await readable(config, places) == {one: [b"ended"] for one in places}
     await producer.stop()
 
@@ -132,7 +141,7 @@ async def test_what_nobody_remembers_is_refused(config: KafkaConfig, places: lis
     await forgetful.stop()
     producer = TransactionalProducer(config, name, 0)
     with pytest.raises(UnsettledError, match="hang there"):
-        await Settling(config).start(producer, places)
+        await started(config, producer, places)
     await producer.stop()
 
 
@@ -143,19 +152,21 @@ async def test_a_successors_transaction_does_not_hang(
     name = places[0][0]
     zombie, heir, heirs_heir = (TransactionalProducer(config, name, 0) for _ in range(3))
 
-    async def look(config: KafkaConfig, places: list[Place]) -> dict[Place, int]:
+    asked = LogReader.stable_offsets
+
+    async def look(reader: LogReader, places: list[Place]) -> StableOffsets:
         """The zombie is stopped before and after it."""
         await heir.start()
         await heir._producer.begin_transaction()
         await heir._producer.send_and_wait(name, b"open", partition=0)
-        found = await open_transactions(config, places)
+        found = await asked(reader, places)
         await heir._producer.commit_transaction()
         await heirs_heir.start()
         return found
 
-    monkeypatch.setattr(settling, "open_transactions", look)
+    monkeypatch.setattr(LogReader, "stable_offsets", look)
     with pytest.raises(FencedError):
-        await Settling(config).start(zombie, places)
+        await started(config, zombie, places)
     for producer in (zombie, heir, heirs_heir):
         await producer.stop()
 
@@ -169,5 +180,5 @@ async def test_another_producers_hanging_records_are_refused(
     await left_hanging(config, stranger, places, places[:1], committed=True)
     producer = TransactionalProducer(config, name, 0)
     with pytest.raises(UnsettledError, match="another producer's"):
-        await Settling(config).start(producer, places)
+        await started(config, producer, places)
     await producer.stop()

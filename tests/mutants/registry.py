@@ -42,7 +42,7 @@ MUTANTS = (
         (
             "runtime/task/checkpoint.py",
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
-            "        for table in sealed:\n            table.write(0)\n"
+            "        for one in changed:\n            one.table.written(one.sealed, 0, encoded)\n"
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
         ),
     ),
@@ -65,9 +65,9 @@ MUTANTS = (
         "each worker's producer has a transactional id of its own",
         SIMULATION,
         (
-            "runtime/task/task.py",
-            'f"{settings.app_id}-{context.raw.name}-{self.partition}"',
-            'f"{settings.member_id}-{context.raw.name}-{self.partition}"',
+            "runtime/task/take_over.py",
+            'f"{context.settings.app_id}-{context.raw.name}-{partition}"',
+            'f"{context.settings.member_id}-{context.raw.name}-{partition}"',
         ),
     ),
     _mutant(
@@ -84,7 +84,7 @@ MUTANTS = (
         "replay-beyond-the-end",
         "a recovery applies what somebody else commits meanwhile",
         f"{TAKE_OVER}test_a_recovery_applies_nothing_beyond_the_end_it_saw",
-        ("state/recovery.py", "if record.offset >= end:", "if record.offset < 0:"),
+        ("state/restore.py", "if record.offset < end]", "if record.offset >= 0]"),
     ),
     _mutant(
         "recovery-skips-an-error",
@@ -110,7 +110,7 @@ MUTANTS = (
         "broken-chain-accepted",
         "a task works on whatever batch comes, also behind a hole",
         SIMULATION,
-        ("runtime/task/task.py", "if fetched.start != end:", "if fetched.start < 0:"),
+        ("runtime/task/running.py", "if fetched.start != end:", "if fetched.start < 0:"),
     ),
     _mutant(
         "sink-chain-accepted",
@@ -498,7 +498,63 @@ MUTANTS = (
         "ids-of-a-successor",
         "ids that somebody else committed since the position was read are not noticed",
         f"{TAKE_OVER}test_ids_committed_since_the_position_was_read_mean_fenced_not_lost",
-        ("runtime/task/ids_checkpoint.py", "if end > recovered.changelog_offset:", "if end < 0:"),
+        ("runtime/task/take_over.py", "if end != self._ends[tp]]", "if end < 0]"),
+    ),
+    _mutant(
+        "fenced-ends-not-compared-again",
+        "a take-over does not look whether somebody has written since it fenced all others",
+        f"{TAKE_OVER}test_what_was_written_since_the_fence_means_fenced",
+        (
+            "runtime/task/take_over.py",
+            "            await FencedEnds(reader, fenced).confirm()\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "section-not-upgraded",
+        "a feature reads what an earlier version of it wrote as if it were its own",
+        "tests/unit/test_position.py::",
+        (
+            "state/position.py",
+            "            version, body = version + 1, self.upgrades[version](body)\n",
+            "            version += 1\n",
+        ),
+    ),
+    _mutant(
+        "backlog-of-version-1-forgotten",
+        "what was deferred before the upgrade is not drained after it",
+        "tests/simulation/test_state_upgrade.py::",
+        ("state/position.py", '"records": old.deferred_records,', '"records": 0,'),
+    ),
+    _mutant(
+        "sum-of-version-1-not-compared",
+        "a store of version 1 is used whatever it holds",
+        "tests/unit/test_state_store.py::",
+        (
+            "state/store.py",
+            "_compare(RowSum(old.position.rows, old.position.checksum), total(found))",
+            "_compare(total(found), total(found))",
+        ),
+    ),
+    _mutant(
+        "deleted-row-left-in-the-sum",
+        "a row that is deleted still counts in its table's checksum",
+        "tests/unit/test_state_store.py::",
+        (
+            "state/table.py",
+            "add_hash(self._checksum, new=new or 0, old=old or 0)",
+            "add_hash(self._checksum, new=new or 0, old=(old or 0) if new else 0)",
+        ),
+    ),
+    _mutant(
+        "replaced-row-not-read",
+        "a row that is put without being read counts as a new one",
+        "tests/unit/test_state_store.py::",
+        (
+            "state/table.py",
+            "            self.get(key)  # what it replaces is part of the sum\n",
+            "            self._hashes[key] = None\n",
+        ),
     ),
     _mutant(
         "released-before-the-line-passed",
@@ -593,7 +649,7 @@ MUTANTS = (
         "a task that is woken in the moment in which it is told to end goes on",
         "tests/unit/test_task_flow.py::",
         (
-            "runtime/task/task.py",
+            "runtime/task/running.py",
             "                async with asyncio.timeout(min(waits, default=None)):\n"
             "                    await self._wake.wait()\n",
             "                await asyncio.wait_for(self._wake.wait(), min(waits, default=None))\n",

@@ -104,10 +104,10 @@ def walk(source: list[Raw], steps: list[tuple[Any, ...]]) -> World:
         if name != "commit":
             continue
         waiting = world.waiting()
-        assert world.position.deferred_records == len(waiting)
+        assert world.state.records == len(waiting)
         lowest = min(waiting, default=None)
-        assert (lowest is None) == (world.position.deferred_from is None)
-        assert lowest is None or world.position.deferred_from <= lowest
+        assert (lowest is None) == (world.state.from_offset is None)
+        assert lowest is None or world.state.from_offset <= lowest
     return world
 
 

@@ -14,7 +14,7 @@ from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import Message, ScopeState, Verdict, step
 from k2_streams.runtime.task.gap_keeper import MAX_EXPIRED, GapKeeper
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import Table
+from k2_streams.state.table import RowTable
 
 HORIZON_MS = 100
 START_MS = 1_000_000
@@ -92,11 +92,13 @@ def test_verdicts_state_and_events_are_those_of_never_looking(looked: Any) -> No
     assert folded(messages, looks) == folded(messages, [[] for _ in messages])
 
 
-def table_of(folder: Path, count: int) -> tuple[Table[ScopeState], PartitionStore]:
+def table_of(folder: Path, count: int) -> tuple[RowTable[ScopeState], PartitionStore]:
     """Scopes that each miss number 1, the n-th since n ms behind the start."""
     store = PartitionStore(folder)
     store.open()
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     for n in range(count):
         state: ScopeState | None = None
         for number in (0, 2):

@@ -27,16 +27,14 @@ from k2_streams.core.sequence.codec import decode, encode
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict
-from k2_streams.state.codec import Position, decode_position, encode_position
+from k2_streams.runtime.task.line_keeper import LINES as SECTION
+from k2_streams.runtime.task.line_keeper import LinesState, lines_of
+from k2_streams.state.position import Position, decode_position, encode_position
 
 #: A gap is given up after so long: soon enough that streams have some.
 HORIZON_MS = 150_000
 START_MS = 1_700_000_000_000
 SCOPES = ["X:A", "X:B", "Y:A"]
-NOWHERE: dict[str, Any] = {
-    "source_id": "raw", "partitions": 1, "next_offset": 0, "epoch": 0, "events": 0,
-    "accepted_time_us": 0, "rows": 0, "checksum": 0,
-}  # fmt: skip
 LINES = ["A", "B", "C"]
 
 
@@ -277,7 +275,9 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
             continue
         if start in restarts:
             states = {scope: decode(encode(state)) for scope, state in states.items()}
-            stats = decode_position(encode_position(Position(**NOWHERE, lines=stats))).lines
+            sections = {SECTION.name: SECTION.write(LinesState(stats))}
+            position = Position(source_id="raw", partitions=1, next_offset=0, sections=sections)
+            stats = lines_of(decode_position(encode_position(position)))
         names = sorted({sent.line for sent in part} - {""})
         batch = Batch(
             scopes=SCOPES,

@@ -19,13 +19,13 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import margin_ms
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing
+from k2_streams.runtime.task.epoch import BEGINNING, Epoch
 from k2_streams.runtime.task.sequencer import Judging, Sequencer
-from k2_streams.state.codec import Position
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore
+from k2_streams.state.position import Position
 from k2_streams.state.store import PartitionStore, StoreMeta
-from k2_streams.state.table import SealedEpoch, Table
+from k2_streams.state.table import RowTable
 
 MEMORY = Memory.of(20, 0.5)
 #: Longer than a gap is held for another line.
@@ -199,14 +199,6 @@ def records(draw: Any) -> list[Raw]:
     return raw
 
 
-def position(sealed: SealedEpoch, standing: Standing) -> Position:
-    return Position(
-        source_id="raw", partitions=1, next_offset=0, epoch=0, events=0, accepted_time_us=0,
-        rows=sealed.count, checksum=sealed.checksum, append_time_ms=standing.append_time_ms,
-        lines=standing.lines, held=standing.held,
-    )  # fmt: skip
-
-
 def work(
     raw: Sequence[Raw], cuts: set[int], seals: set[int], idle: Mapping[int, Sequence[int]] = NEVER
 ) -> dict[str, Any]:
@@ -218,7 +210,9 @@ def work(
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
         id_store.open(lambda _bucket, _ids: None)
-        table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+        table: RowTable[ScopeState] = RowTable(
+            store, sequence_codec.encode, sequence_codec.decode, 0, 0
+        )
         ids = IdTable(id_store, MEMORY, WINDOW)
         sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING)
         epochs, start = [Epoch(TRADES_INPUT, 0)], 0
@@ -230,12 +224,12 @@ def work(
             if end in seals or end == len(raw):
                 sealed, sealed_ids = table.seal(), ids.seal()
                 standing = epochs[-1].standing or BEGINNING
-                store.write(sealed.rows, StoreMeta(1, "c", end, 0, position(sealed, standing)))
+                store.write(sealed.rows, StoreMeta(2, "c", end, 0, b"", {"": sealed.sum}))
                 if sealed_ids.ids:  # as the checkpoint has it: buckets dropped before wait for it
                     meta = IdsMeta(1, "c", end, 0, sealed_ids.buckets)
                     id_store.write(sealed_ids.ids, sealed_ids.dropped, meta)
                 id_store.close()
-                table = Table(
+                table = RowTable(
                     store,
                     sequence_codec.encode,
                     sequence_codec.decode,
@@ -374,7 +368,9 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     store, id_store = PartitionStore(tmp_path / "s"), IdStore(tmp_path / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     sequencer = Sequencer(
         TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
     )
@@ -403,7 +399,14 @@ def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
     epoch = Epoch(TRADES_INPUT, 17)
     epoch.seal(2)
-    (only,) = epoch.outputs(2, 5, events_so_far=3, dead_letters_so_far=0, held=0)
+    position = Position(
+        source_id="",
+        partitions=4,
+        next_offset=17,
+        accepted_time_us=5,
+        outputs={TRADES_INPUT.events: 3},
+    )
+    (only,) = epoch.outputs(2, position)
     assert dict(only.headers)["k2.raw-next"] == b"17"
     assert dict(only.headers)["k2.events"] == b"3"
     assert pa.ipc.open_stream(only.value).read_all().num_rows == 0

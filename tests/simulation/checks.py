@@ -20,10 +20,13 @@ from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector
 from k2_streams.query.read_point import Standing, Wanted
 from k2_streams.query.selection import Selection
+from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
 from k2_streams.state.checked_store import META_KEY, decode_meta
-from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.ids_store import IdsMeta
+from k2_streams.state.position import Position, RowSum, decode_position
+from k2_streams.state.position import rows_of as rows_in
 from k2_streams.state.store import StoreMeta
 from simulation.catalog import Place, Service, manifests_of
 from simulation.log import Cluster
@@ -114,7 +117,8 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
         f"partition {partition} at {meta.changelog_offset}",
         f"expected {sorted(expected)}, found {sorted(held)}",
     )
-    require(position == meta.position, "store's position is not the changelog's", position, meta)
+    stored = decode_position(meta.position)
+    require(position == stored, "store's position is not the changelog's", position, meta)
 
 
 def ids_written(cluster: Cluster, partition: int, rows: dict[bytes, bytes]) -> None:
@@ -239,12 +243,12 @@ def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
     if venue.sent:
         assert position is not None
         require(position.next_offset > venue.sent[-1].offset, "source not worked", position)
-        require(sum(b.ids for b in position.ids) == len(ids), "the ids' count", position.ids)
+        require(rows_in(position, "dedup") == len(ids), "the ids' count", position.tables)
         checksum = 0
         for key, value in state.items():
             checksum = add_hash(checksum, new=row_hash(key, value))
         require(
-            (position.rows, position.checksum) == (len(state), checksum),
+            position.tables["sequence"] == RowSum(len(state), checksum),
             "the position's count or checksum",
             position,
         )
@@ -293,7 +297,8 @@ def source_is_worked(cluster: Cluster, partition: int, venue: Venue) -> bool:
     for record in reversed(cluster.partitions[CHANGELOG, partition].committed()):
         if record.key == POSITION_KEY:
             position = decode_position(record.value or b"")
-            return position.next_offset > venue.sent[-1].offset and not position.deferred_records
+            backlog = DEFERRAL.read(position.sections) or DeferralState()
+            return position.next_offset > venue.sent[-1].offset and not backlog.records
     return False
 
 

@@ -490,6 +490,11 @@ class SimConsumer:
             lambda: {TopicPartition(*tp): self._end(tp) for tp in partitions}
         )
 
+    async def high_watermarks(self, partitions: list[Any]) -> dict[TopicPartition, int]:
+        return await self._network.ask(
+            lambda: {TopicPartition(*tp): self._cluster.partitions[tp].end for tp in partitions}
+        )
+
     async def getmany(
         self, *, timeout_ms: int, max_records: int | None = None
     ) -> dict[TopicPartition, list[Record]]:

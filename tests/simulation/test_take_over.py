@@ -2,91 +2,50 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.dedup.ids import hashes_of
+from k2_streams.core.dedup.ids import Memory, Window, hashes_of
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
-from k2_streams.kafka import hanging_transactions as settling
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import RAW, TRADES
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.task.ids_checkpoint import take_ids_over
+from k2_streams.runtime.task import take_over as take_over_module
 from k2_streams.runtime.task.resume import checked_offsets
-from k2_streams.state.codec import POSITION_KEY, Position, encode_position, row_hash
+from k2_streams.runtime.task.take_over import FencedEnds, TakeOver
+from k2_streams.state.checked_store import META_KEY, decode_meta
+from k2_streams.state.codec import POSITION_KEY, row_hash
+from k2_streams.state.dedup_table import DedupTable
 from k2_streams.state.ids_codec import encode_ids
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.position import Position, RowSum, encode_position
 from k2_streams.state.rebuild import StateLostError
-from k2_streams.state.recovery import recover
-from k2_streams.state.store import PartitionStore
-from simulation.chaos import Chaos, Rates
+from k2_streams.state.restore import Span, restore
+from k2_streams.state.row_tables import RowTables
+from k2_streams.state.store import PartitionStore, StoreMeta
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
 from simulation.disk import SimDisk
-from simulation.log import BEGIN_MS, Cluster, Network, SimKafka, seeded
-from simulation.loop import Loop
+from simulation.log import BEGIN_MS, Cluster
+from simulation.place import CountedKafka, Place
 
 ROW = (b"X:A", b"one")
 
 
-def position(rows: int, checksum: int) -> Position:
+def position(rows: int, checksum: int, source: str = "raw", next_offset: int = 5) -> Position:
+    tables = {"sequence": RowSum(rows, checksum)}
     return Position(
-        source_id="raw",
-        partitions=1,
-        next_offset=5,
-        epoch=1,
-        events=0,
-        accepted_time_us=0,
-        rows=rows,
-        checksum=checksum,
+        source_id=source, partitions=1, next_offset=next_offset, checkpoint=1, tables=tables
     )
-
-
-class Place:
-    """A cluster of one partition, with nothing going wrong."""
-
-    def __init__(self) -> None:
-        self.loop = Loop(seeded(0, "threads"))
-        chaos = Chaos(seeded(0, "chaos"))
-        chaos.rates = Rates()
-        self.cluster = Cluster(
-            self.loop,
-            dict.fromkeys([RAW, TRADES, TRADES_INPUT.deferred, CHANGELOG, IDS_CHANGELOG], 1),
-        )
-        self.kafka = SimKafka(self.cluster, Network(self.loop, chaos))
-        self.context: Any = SimpleNamespace(
-            source=TRADES_INPUT,
-            kafka=self.kafka,
-            raw=self.cluster.topics[RAW],
-            deferred=self.cluster.topics[TRADES_INPUT.deferred],
-            changelog=self.cluster.topics[CHANGELOG],
-            ids_changelog=self.cluster.topics[IDS_CHANGELOG],
-            pool=ThreadPoolExecutor(1),
-            settings=SimpleNamespace(
-                partitions=1,
-                dedup_ttl_s=86_400,
-                dedup_expected_ids=10,
-                dedup_false_positive_rate=0.5,
-            ),
-        )
-
-    def run(self, main: Any) -> Any:
-        try:
-            return self.loop.run_until_complete(main)
-        finally:
-            self.loop.abandon()
 
 
 @pytest.fixture
@@ -95,17 +54,25 @@ def place():
 
 
 def commit_rows(
-    cluster: Cluster, rows: list[tuple[bytes, bytes]], ids: Sequence[tuple[bytes, bytes]] = ()
+    cluster: Cluster,
+    rows: list[tuple[bytes, bytes]],
+    ids: Sequence[tuple[bytes, bytes]] = (),
+    **where: Any,
 ) -> None:
     """Rows and their position, and ids, as one transaction of somebody's."""
     epoch = cluster.start_producer("other", 15.0)
     checksum = sum(row_hash(*row) for row in dict(rows).items()) % 2**64
-    last = (POSITION_KEY, encode_position(position(len(dict(rows)), checksum)))
+    last = (POSITION_KEY, encode_position(position(len(dict(rows)), checksum, **where)))
     for key, value in [*rows, last]:
         cluster.produce("other", epoch, (CHANGELOG, 0), [(key, value, ())])
     for key, value in ids:
         cluster.produce("other", epoch, (IDS_CHANGELOG, 0), [(key, value, ())])
     cluster.commit("other", epoch)
+
+
+def sequence_of(cluster: Cluster, disk: SimDisk) -> RowTables:
+    store = PartitionStore(Path("/s/0"), disk)
+    return RowTables("sequence", store, cluster.topics[CHANGELOG], 0, has_position=True)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])
@@ -114,40 +81,55 @@ def test_a_recovery_applies_nothing_beyond_the_end_it_saw(place, monkeypatch, at
     cluster = place.cluster
     commit_rows(cluster, [ROW])
     end = cluster.partitions[CHANGELOG, 0].stable
-    asked = LogReader.end_offsets
+    monkeypatch.setattr(RowTables, "poll_records", at_once)
+    table = sequence_of(cluster, SimDisk(lambda path, rows: None))
 
-    async def end_offsets(self, partitions):
-        found = await asked(self, partitions)
-        commit_rows(cluster, [(b"X:A", b"two"), (b"X:B", b"three")])
-        return found
+    async def main():
+        async with LogReader(place.kafka) as reader:
+            ends = await reader.end_offsets([table.changelog])
+            commit_rows(cluster, [(b"X:A", b"two"), (b"X:B", b"three")])
+            span = Span(0, ends[table.changelog])
+            return await restore(reader, table, span, place.context.pool)
 
-    monkeypatch.setattr(LogReader, "end_offsets", end_offsets)
-    monkeypatch.setattr("k2_streams.state.recovery.REBUILD_BATCH_ROWS", at_once)
-    store = PartitionStore(Path("/s/0"), SimDisk(lambda path, rows: None))
-    recovered = place.run(recover(place.kafka, cluster.topics[CHANGELOG], 0, store))
-    assert (recovered.changelog_offset, recovered.wiped) == (end, False)
-    assert list(store.items()) == [ROW]
+    restored = place.run(main())
+    meta = decode_meta(table.store.get(META_KEY), StoreMeta)
+    assert (meta.changelog_offset, restored.wiped) == (end, False)
+    assert list(table.store.items()) == [ROW]
+
+
+def checked(place: Place, position: Position | None) -> Any:
+    async def main():
+        async with LogReader(place.kafka) as reader:
+            return await checked_offsets(reader, place.context, 0, position)
+
+    return place.run(main())
 
 
 def test_a_position_committed_since_the_recovery_means_fenced_not_lost(place):
     place.cluster.append((TRADES, 0), None, b"rows")
     commit_rows(place.cluster, [ROW])
     with pytest.raises(FencedError):
-        place.run(checked_offsets(place.context, 0, None))
+        checked(place, None)
 
 
 def test_ids_committed_since_the_position_was_read_mean_fenced_not_lost(place):
     """Their changelog is another than the position's: read later, it holds what nobody counted."""
-    cluster = place.cluster
+    cluster, pool = place.cluster, place.context.pool
     commit_rows(cluster, [ROW])
-    sequence = PartitionStore(Path("/s/0"), SimDisk(lambda path, rows: None))
+    sequence = sequence_of(cluster, SimDisk(lambda path, rows: None))
     disk = SimDisk(lambda path, rows: None)
+    store, changelog = IdStore(Path("/i/0"), disk), cluster.topics[IDS_CHANGELOG]
+    dedup = DedupTable("dedup", store, changelog, 0, Memory.of(10, 0.5), Window(86_400_000))
 
     async def take_over():
-        recovered = await recover(place.kafka, cluster.topics[CHANGELOG], 0, sequence)
-        ids = encode_ids({BEGIN_MS: hashes_of([b"one"])})
-        commit_rows(cluster, [ROW], [(b"", record) for record in ids])
-        await take_ids_over(place.context, 0, IdStore(Path("/i/0"), disk), recovered, 0)
+        async with LogReader(place.kafka) as reader:
+            ends = await reader.end_offsets([sequence.changelog, dedup.changelog])
+            await restore(reader, sequence, Span(0, ends[sequence.changelog]), pool)
+            ids = encode_ids({BEGIN_MS: hashes_of([b"one"])})
+            commit_rows(cluster, [ROW], [(b"", record) for record in ids])
+            dedup.expect(sequence.position, 0)
+            confirm = FencedEnds(reader, ends).confirm
+            await restore(reader, dedup, Span(0, ends[dedup.changelog]), pool, confirm)
 
     with pytest.raises(FencedError):
         place.run(take_over())
@@ -157,7 +139,7 @@ def test_ids_committed_since_the_position_was_read_mean_fenced_not_lost(place):
 def test_records_without_any_position_are_a_state_that_was_lost(place):
     place.cluster.append((TRADES, 0), None, b"rows")
     with pytest.raises(StateLostError):
-        place.run(checked_offsets(place.context, 0, None))
+        checked(place, None)
 
 
 def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
@@ -196,20 +178,26 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
 
 def test_a_successors_transaction_means_fenced_not_refused(place, monkeypatch):
     """Seen while it was open; when its coordinator is asked, the next one has started."""
-    cluster, at = place.cluster, (CHANGELOG, 0)
+    cluster, at = place.cluster, TopicPartition(CHANGELOG, 0)
+    asked = LogReader.stable_offsets
 
-    async def look(config, places):
+    async def look(reader, partitions):
         epoch = cluster.start_producer("t", 15.0)
         cluster.produce("t", epoch, at, [(*ROW, ())])
-        found = await open_transactions(config, places)
+        found = await asked(reader, partitions)
         cluster.commit("t", epoch)
         cluster.start_producer("t", 15.0)
         return found
 
-    monkeypatch.setattr(settling, "open_transactions", look)
+    monkeypatch.setattr(LogReader, "stable_offsets", look)
     zombie = TransactionalProducer(place.kafka, "t", 0)
+
+    async def main():
+        async with LogReader(place.kafka) as reader:
+            await Settling(place.kafka).start(zombie, [at], reader)
+
     with pytest.raises(FencedError):
-        place.run(Settling(place.kafka).start(zombie, [at]))
+        place.run(main())
 
 
 def test_a_fenced_producer_commits_nothing_and_says_so(place):
@@ -225,3 +213,36 @@ def test_a_fenced_producer_commits_nothing_and_says_so(place):
 
     place.run(main())
     assert len(place.cluster.partitions[CHANGELOG, 0].committed()) == 1
+
+
+@pytest.mark.parametrize("tables", ["new", "to be rebuilt"])
+def test_a_take_over_opens_three_connections(place, tmp_path, tables):
+    """The question to the coordinator, the producer, and one reader for all else."""
+    place.use(tmp_path)
+    if tables == "to be rebuilt":
+        place.cluster.append((RAW, 0), b"X:A", b"{}")
+        commit_rows(place.cluster, [ROW], source=place.context.raw.id, next_offset=1)
+    kafka = place.context.kafka
+    assert isinstance(kafka, CountedKafka)
+    take_over = TakeOver(place.context, 0)
+    taken = place.run(take_over.run())
+    take_over.tables.close()
+    assert taken.position.next_offset == (0 if tables == "new" else 1)
+    assert kafka.opened == {"producer": 1, "consumer": 1, "coordinator": 1}
+
+
+def test_what_was_written_since_the_fence_means_fenced(place, tmp_path, monkeypatch):
+    """A successor commits while the tables are restored, in a partition that is not read again."""
+    place.use(tmp_path)
+    checked_offsets_of = take_over_module.checked_offsets
+
+    async def checked_then_written(*arguments):
+        found = await checked_offsets_of(*arguments)
+        place.cluster.append((TRADES, 0), None, b"rows")
+        return found
+
+    monkeypatch.setattr(take_over_module, "checked_offsets", checked_then_written)
+    take_over = TakeOver(place.context, 0)
+    with pytest.raises(FencedError, match="someone else"):
+        place.run(take_over.run())
+    take_over.tables.close()

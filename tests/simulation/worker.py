@@ -36,7 +36,7 @@ from k2_streams.runtime.node.tailing import TailReader
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.runtime.task.task import Task
+from k2_streams.runtime.task.lifecycle import TaskLifecycle
 from simulation.catalog import Service, SimCatalog
 from simulation.chaos import Chaos
 from simulation.disk import SimDisk
@@ -244,7 +244,7 @@ class Worker:
         self.sink = sink
         self.owner = Ownership(
             TRADES_INPUT,
-            lambda partition: Task(
+            lambda partition: TaskLifecycle(
                 partition,
                 context,
                 on_pause=lambda paused: self._pause(RAW, {partition}, paused=paused),
@@ -273,7 +273,7 @@ class Worker:
         await asyncio.sleep(self._chaos.one_way_s())
         return self._group.heartbeat(self.name, generation)
 
-    def _task_ended(self, task: Task) -> None:
+    def _task_ended(self, task: TaskLifecycle) -> None:
         self.owner.on_task_ended(task)
 
     def _open_lake(self) -> Lake:

@@ -27,7 +27,7 @@ from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
 from k2_streams.runtime.node import tailing
 from k2_streams.runtime.sinks import runner as sinking
-from k2_streams.runtime.task import checkpoint, task
+from k2_streams.runtime.task import checkpoint, running
 from k2_streams.state import table
 from simulation import checks
 from simulation.catalog import Service, shortcuts
@@ -50,8 +50,8 @@ RESTART_S = (0.3, 2.0)
 
 #: Limits of production, made so small that a run of a hundred records meets them.
 TUNED: list[tuple[Any, str, Any]] = [
-    (task, "WORK_RECORDS", 8),
-    (task, "INBOX_RECORDS_MAX", 24),
+    (running, "WORK_RECORDS", 8),
+    (running, "INBOX_RECORDS_MAX", 24),
     (checkpoint, "CHECKPOINT_RECORDS", 20),
     (log_record, "ROWS_PER_RECORD", 5),
     (table, "CACHE_ROWS_MAX", 2),

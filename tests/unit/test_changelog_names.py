@@ -9,7 +9,10 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import Message, step
 from k2_streams.kafka.log_reader import Record
-from k2_streams.state.codec import POSITION_KEY, BucketSum, Position, encode_position
+from k2_streams.state.codec import POSITION_KEY
+from k2_streams.state.dedup_table import Buckets, buckets_section
+from k2_streams.state.ids_codec import BucketSum
+from k2_streams.state.position import Position, RowSum, encode_position
 
 
 def state():
@@ -17,9 +20,11 @@ def state():
     return step(found, Message(5, None, 2, "X:A", 0, 1), SessionRule.NEVER).state
 
 
+DEDUP = buckets_section("dedup")
 POSITION = Position(
-    source_id="id", partitions=2, next_offset=9, epoch=1, events=4, accepted_time_us=5, rows=2,
-    checksum=3, ids=(BucketSum(1, 2, 3),),
+    source_id="id", partitions=2, next_offset=9, checkpoint=1, accepted_time_us=5,
+    tables={"sequence": RowSum(2, 3)}, outputs={"k2.sequence-events": 4},
+    sections={DEDUP.name: DEDUP.write(Buckets((BucketSum(1, 2, 3),)))},
 )  # fmt: skip
 
 
@@ -40,7 +45,9 @@ def test_every_field_has_its_name():
     assert (session["id"], session["first"], session["expected"]) == ("0", 1, 6)
     assert session["missing"][0]["start"] == 2
     assert found["counters"]["gaps_opened"] == 1
-    assert named(POSITION)["ids"] == [{"end_ms": 1, "ids": 2, "checksum": 3}]
+    assert named(POSITION)["sections"]["dedup"]["body"]["buckets"] == [
+        {"end_ms": 1, "ids": 2, "checksum": 3}
+    ]
     for value in (found, named(POSITION)):
         assert no_list_of_positions(value)
 

@@ -27,7 +27,7 @@ from k2_streams.runtime.control.watchdog import (
 from k2_streams.runtime.faust_driver.gate import FlowGate
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tail_quota import TailRoom
-from k2_streams.runtime.task.task import TaskState
+from k2_streams.runtime.task.lifecycle import TaskState
 
 P0, P1 = TopicPartition("raw", 0), TopicPartition("raw", 1)
 

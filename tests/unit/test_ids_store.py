@@ -10,9 +10,8 @@ from rocksdict import Options, Rdict
 from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch, to_bytes
 from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
-from k2_streams.state.codec import BucketSum
 from k2_streams.state.ids import IdTable
-from k2_streams.state.ids_codec import checksum_of
+from k2_streams.state.ids_codec import BucketSum, checksum_of
 from k2_streams.state.ids_store import IDS_VERSION, IdsMeta, IdStore
 
 DAY_MS = 86_400_000

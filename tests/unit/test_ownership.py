@@ -9,7 +9,7 @@ from k2_streams.runtime import assignment as ownership
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.task.task import TaskState
+from k2_streams.runtime.task.lifecycle import TaskState
 
 
 def supervisor() -> Supervisor:

@@ -17,7 +17,7 @@ from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import Table
+from k2_streams.state.table import RowTable
 
 T0_MS = 1_700_000_000_000
 
@@ -34,7 +34,9 @@ def worked(folder: Path, source: RawInput, feeds: Feeds, fields: list[dict]) -> 
     store, id_store = PartitionStore(folder / "s"), IdStore(folder / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
     sequencer = Sequencer(source, feeds, 0, 1, table, ids)
     epoch = Epoch(source, 0)

@@ -16,7 +16,7 @@ from k2_streams.runtime.task.sequencer import Judging, Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import Table
+from k2_streams.state.table import RowTable
 
 T0_MS = 1_786_310_000_000
 
@@ -35,7 +35,9 @@ def process(tmp_path):
     store, id_store = PartitionStore(tmp_path / "s"), IdStore(tmp_path / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
 
     def made(*records, judging=Judging()):  # noqa: B008 - immutable

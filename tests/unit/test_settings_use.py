@@ -7,7 +7,7 @@ from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.app import StreamApp
 from k2_streams.runtime.settings.worker import from_environment
-from k2_streams.runtime.task.ids_checkpoint import memory_of, window_of
+from k2_streams.runtime.task.tables import memory_of, window_of
 
 
 def test_heartbeats_are_six_times_as_frequent_as_the_session_timeout(tmp_path):

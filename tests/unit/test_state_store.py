@@ -9,20 +9,20 @@ from rocksdict import Rdict
 
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
+from k2_streams.runtime.task.tables import decode_entry
 from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
-from k2_streams.state.codec import (
-    POSITION_KEY,
+from k2_streams.state.codec import POSITION_KEY, StateFormatError, add_hash, row_hash
+from k2_streams.state.codec import ROWS as ROW_TABLE
+from k2_streams.state.position import (
     Position,
-    StateFormatError,
-    add_hash,
-    decode_entry,
+    PositionV1,
+    RowSum,
     decode_position,
     encode_position,
-    row_hash,
 )
 from k2_streams.state.rocks import WRITE_BUFFER_BYTES, RocksDisk
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
-from k2_streams.state.table import Table
+from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreMetaV1
+from k2_streams.state.table import RowTable
 
 
 def position(rows: dict[bytes, bytes]) -> Position:
@@ -33,16 +33,16 @@ def position(rows: dict[bytes, bytes]) -> Position:
         source_id="raw",
         partitions=4,
         next_offset=17,
-        epoch=3,
-        events=7,
+        checkpoint=3,
         accepted_time_us=5,
-        rows=len(rows),
-        checksum=checksum,
+        tables={"table": RowSum(len(rows), checksum)},
     )
 
 
-def meta(rows: dict[bytes, bytes], version: int = STATE_VERSION) -> StoreMeta:
-    return StoreMeta(version, "changelog", 99, 0, position(rows))
+def meta(rows: dict[bytes, bytes], version: int = STATE_VERSION, offset: int = 99) -> StoreMeta:
+    made = position(rows)
+    sums = {ROW_TABLE: made.tables["table"]}
+    return StoreMeta(version, "changelog", offset, 0, encode_position(made), sums)
 
 
 def filled(path: Path, rows: dict[bytes, bytes]) -> PartitionStore:
@@ -149,7 +149,9 @@ def test_a_table_counts_and_sums_as_its_rows_say(tmp_path: Path) -> None:
     """Count and checksum follow the rows through changes, seals and a reopen."""
     store = PartitionStore(tmp_path / "s")
     store.open()
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     expected: dict[bytes, bytes] = {}
     for turn in range(5):
         for number in range(turn, 20):
@@ -159,12 +161,12 @@ def test_a_table_counts_and_sums_as_its_rows_say(tmp_path: Path) -> None:
             table.put(key, state)
             expected[key.encode()] = sequence_codec.encode(state)
         sealed = table.seal()
-        made = position(expected)
+        made = position(expected).tables["table"]
         assert (sealed.count, sealed.checksum) == (made.rows, made.checksum)
-        store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", turn, 0, made))
+        store.write(sealed.rows, meta(expected, offset=turn))
         table.written()
     assert dict(store.items()) == expected
-    fresh: Table[ScopeState] = Table(
+    fresh: RowTable[ScopeState] = RowTable(
         store, sequence_codec.encode, sequence_codec.decode, made.rows, made.checksum
     )
     assert fresh.get("X:19") == ScopeState(dropped=419)
@@ -179,16 +181,14 @@ def test_the_cache_lets_go_only_of_what_the_store_has(
     monkeypatch.setattr("k2_streams.state.table.CACHE_ROWS_MAX", 3)
     store = PartitionStore(tmp_path / "s")
     store.open()
-    table: Table[ScopeState] = Table(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table: RowTable[ScopeState] = RowTable(
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+    )
     for number in range(10):
         table.put(f"X:{number}", ScopeState(dropped=number))
     sealed = table.seal()
     table.put("X:0", ScopeState(dropped=1000))
-    made = Position(
-        source_id="", partitions=1, next_offset=1, epoch=1, events=0, accepted_time_us=0,
-        rows=sealed.count, checksum=sealed.checksum,
-    )  # fmt: skip
-    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, 0, made))
+    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, 0, b"", {ROW_TABLE: sealed.sum}))
     table.written()
     assert len(table._cache) <= 4
     assert table.get("X:0") == ScopeState(dropped=1000)
@@ -203,9 +203,73 @@ def test_positions_are_versioned_bytes() -> None:
     made = position(ROWS)
     assert decode_position(encode_position(made)) == made
     assert decode_entry(POSITION_KEY, encode_position(made)) == made
-    for broken in (b"", b"\x02abc", encode_position(made)[:-1]):
+    for broken in (b"", b"\x03abc", encode_position(made)[:-1]):
         with pytest.raises(StateFormatError):
             decode_position(broken)
+
+
+def test_a_row_that_is_deleted_leaves_the_sum(tmp_path: Path) -> None:
+    """Also one that came and went within an epoch, and one that is put again."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    store.write({b"k": b"old", b"l": b"other"}, meta({b"k": b"old", b"l": b"other"}))
+    before = position({b"k": b"old", b"l": b"other"}).tables["table"]
+    table: RowTable[bytes] = RowTable(store, bytes, bytes, before.rows, before.checksum)
+    table.delete("k")
+    table.put("came", b"1")
+    table.delete("came")
+    table.delete("never")
+    sealed = table.seal()
+    assert sealed.rows == {b"k": None}
+    assert sealed.sum == position({b"l": b"other"}).tables["table"]
+    assert dict(table.items()) == {"l": b"other"}, "deleted, and not written yet"
+    store.write(sealed.rows, meta({b"l": b"other"}))
+    table.written()
+    assert table.get("k") is None
+    table.put("k", b"again")
+    assert list(table.items()) == [("k", b"again"), ("l", b"other")]
+    assert table.seal().sum == position({b"k": b"again", b"l": b"other"}).tables["table"]
+    store.close()
+
+
+def test_a_row_that_is_put_without_being_read_replaces_what_the_store_has(tmp_path: Path) -> None:
+    """It is no new row."""
+    store = filled(tmp_path / "s", ROWS)
+    before = position(ROWS).tables["table"]
+    table: RowTable[bytes] = RowTable(store, bytes, bytes, before.rows, before.checksum)
+    table.put("X:7", b"other")
+    assert table.seal().sum == position({**ROWS, b"X:7": b"other"}).tables["table"]
+    store.close()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_store_of_version_1_is_believed_only_by_its_sum(
+    tmp_path: Path, *, is_whole: bool
+) -> None:
+    """One sum of all tables, which add up."""
+    rows = {**ROWS, b"\x01X:1": b"3"}
+    sums = position(rows).tables["table"]
+    old = PositionV1(
+        source_id="raw", partitions=4, next_offset=17, epoch=3, events=7, accepted_time_us=5,
+        rows=sums.rows, checksum=sums.checksum,
+    )  # fmt: skip
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    store._put(rows if is_whole else ROWS, StoreMetaV1(1, "changelog", 99, 0, old))
+    store.close()
+    again = PartitionStore(tmp_path / "s")
+    if not is_whole:
+        with pytest.raises(StoreUnusableError):
+            again.open()
+        return
+    found = again.open()
+    assert found is not None
+    assert found.sums == {
+        ROW_TABLE: position(ROWS).tables["table"],
+        "deferral": position({b"\x01X:1": b"3"}).tables["table"],
+    }
+    assert decode_position(found.position).checkpoint == 3
+    again.close()
 
 
 def test_a_full_disk_says_nothing_of_the_files(tmp_path: Path) -> None:

@@ -8,17 +8,32 @@ from unittest.mock import Mock
 import pytest
 
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.sequence.step import ScopeState
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.deferral.backlog import COUNT_CODEC
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
-from k2_streams.runtime.task.task import INBOX_RECORDS_MAX, Task, TaskContext, TaskState
+from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
+from k2_streams.runtime.task.resume import Starts
+from k2_streams.runtime.task.running import INBOX_RECORDS_MAX, Flow, RunningTask
+from k2_streams.runtime.task.tables import SEQUENCE_CODEC
+from k2_streams.runtime.task.take_over import Taken
+from k2_streams.state.ids import IdTable
+from k2_streams.state.ids_store import IdStore
+from k2_streams.state.position import Position
+from k2_streams.state.restore import Restored
+from k2_streams.state.row_tables import RowTables
+from k2_streams.state.store import PartitionStore
+from k2_streams.state.table import RowTable
 
 
 @pytest.fixture
@@ -48,61 +63,74 @@ def _more_than_enough() -> Fetched:
     return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 
-def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(context: TaskContext) -> None:
+class _Idle:
+    """A producer, tables and what they restored: nothing to commit, and nothing deferred."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = PartitionStore(folder / "s")
+        self.rows = RowTables("s", self._store, TopicInfo("c", "c", 1), 0, has_position=True)
+        self.rows.open(0)
+        self.ids = IdTable(IdStore(folder / "i"), Memory.of(1, 0.5), Window(8))
+        self.all = (self.rows,)
+
+    def sequence(self) -> RowTable[ScopeState]:
+        return self.rows.table(SEQUENCE_CODEC)
+
+    def deferral(self) -> RowTable[int]:
+        return self.rows.table(COUNT_CODEC, "deferral")
+
+
+def running(
+    context: TaskContext, folder: Path, paused: list[bool], failed: list[BaseException]
+) -> RunningTask:
+    idle, position = _Idle(folder), Position(source_id="id", partitions=4, next_offset=0)
+    taken = Taken(Mock(), idle, position, Starts(0, 0), (), Restored(0, wiped=False))  # type: ignore[arg-type]
+
+    async def on_failed(error: BaseException) -> None:
+        failed.append(error)
+
+    flow = Flow(on_pause=paused.append, on_seek=lambda _: None)
+    return RunningTask(0, context, taken, flow, on_failed)
+
+
+async def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(
+    context: TaskContext, tmp_path: Path
+) -> None:
     """Whoever takes the partition over would wait for records for ever."""
     paused: list[bool] = []
-
-    async def run() -> None:
-        task = Task(
-            0, context, on_pause=paused.append, on_seek=lambda _: None, on_ended=lambda _: None
-        )
-        task.state = TaskState.RUNNING
-        task.offer(_more_than_enough())
-        assert paused == [True]
-        await task.close()
-
-    asyncio.run(run())
+    task = running(context, tmp_path, paused, [])
+    task.offer(_more_than_enough())
+    assert paused == [True]
+    await task.stop()
     assert paused == [True, False]
-
-
-class _Idle:
-    """Nothing to commit, and nothing that waits."""
-
-    def reap(self) -> None: ...
-
-    async def cancel(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def is_ready(self) -> bool:
-        return False
-
-    def holds_source(self) -> bool:
-        return False
-
-    def is_open(self, _epoch: object) -> bool:
-        return True
-
-    def wait_s(self) -> float:
-        return 60.0  # a wait with a bound is the one that could lose its cancellation
 
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_task_that_is_woken_while_it_is_told_to_end_ends(
-    context: TaskContext, turns: int
+    context: TaskContext, tmp_path: Path, turns: int
 ) -> None:
     """`asyncio.wait_for` lost the cancellation: the rebalance waited for the group's 60 seconds."""
-    task = Task(
-        0, context, on_pause=lambda _: None, on_seek=lambda _: None, on_ended=lambda _: None
-    )
-    task.state = TaskState.RUNNING
-    task._checkpoints = task._deferral = _Idle()
-    task._epoch = object()
-    task._runner = task._spawn_runner()
+    failed: list[BaseException] = []
+    task = running(context, tmp_path, [], failed)
+    # A wait with a bound is the one that could lose its cancellation: something is to be committed.
+    task._checkpoints.is_open = lambda _epoch: True  # type: ignore[method-assign]
+    task._checkpoints.wait_s = lambda: 60.0  # type: ignore[method-assign]
+    task.start()
     await asyncio.sleep(0.01)
     task.wake()
     for _ in range(turns):
         await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        await task.close()
+        await task.stop()
+    assert failed == []
+
+
+async def test_a_transition_that_is_not_in_the_drawing_is_refused(context: TaskContext) -> None:
+    """A closed task never runs again."""
+    task = TaskLifecycle(
+        0, context, on_pause=lambda _: None, on_seek=lambda _: None, on_ended=lambda _: None
+    )
+    await task.close()
     assert task.state is TaskState.CLOSED
+    with pytest.raises(AssertionError, match="closed to recovering"):
+        await task.take_over()

@@ -31,6 +31,7 @@ from k2_streams.core.load.degradation import (
     step,
 )
 from k2_streams.core.records.source import RawInput
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher
@@ -40,7 +41,7 @@ from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.runtime.task.task import TaskState
+from k2_streams.runtime.task.lifecycle import TaskState
 
 log = structlog.get_logger(__name__)
 
@@ -241,7 +242,9 @@ class _Ends:
             async with asyncio.timeout(ENDS_WITHIN_S):
                 if self._reader is None:
                     self._reader = await LogReader(self._kafka).__aenter__()
-                ends = await self._reader.end_offsets([(self._topic, p) for p in partitions])
+                ends = await self._reader.end_offsets(
+                    [TopicPartition(self._topic, p) for p in partitions]
+                )
         except (LogError, OSError, TimeoutError) as error:
             log.warning("source's ends not known", error=str(error) or type(error).__name__)
             await self.close()

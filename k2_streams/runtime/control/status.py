@@ -18,7 +18,9 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.node import Node
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
-from k2_streams.runtime.task.task import Task, TaskState
+from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
+from k2_streams.runtime.task.line_keeper import lines_of
+from k2_streams.state.position import rows_of
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.web.services import LinesFound, Readiness
 
@@ -85,7 +87,7 @@ class Status:
             for partition, task in sorted(self._owner.tasks.items())
             if task.position is not None
         }
-        found = reports(line for position in positions.values() for line in position.lines)
+        found = reports(line for position in positions.values() for line in lines_of(position))
         return LinesFound(found, list(positions), self._settings.partitions)
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,9 +107,9 @@ class Status:
                     "state": task.state.value,
                     "next_offset": task.next_offset if task.position else None,
                     "committed_offset": task.position.next_offset if task.position else None,
-                    "checkpoints": task.position.epoch if task.position else 0,
+                    "checkpoints": task.position.checkpoint if task.position else 0,
                     "scopes": _scopes(task),
-                    "ids": sum(b.ids for b in task.position.ids) if task.position else 0,
+                    "ids": rows_of(task.position, "dedup"),
                     "lag_records": task.lag_records,
                     "deferred_records": task.deferred_records,
                     "error": str(task.error) if task.error else None,
@@ -239,7 +241,7 @@ def _breaker(guard: Guard) -> dict[str, Any]:
     }
 
 
-def _failure(task: Task) -> dict[str, Any] | None:
+def _failure(task: TaskLifecycle) -> dict[str, Any] | None:
     """The records that could not be processed last, until the partition is well past them."""
     failures = task.failures
     last = failures.last  # read once: the tasks' thread may replace it meanwhile
@@ -258,7 +260,7 @@ def _failure(task: Task) -> dict[str, Any] | None:
     }
 
 
-def _why_ended(tasks: list[tuple[int, Task]]) -> str:
+def _why_ended(tasks: list[tuple[int, TaskLifecycle]]) -> str:
     """Partitions without a running task, and what their records failed on."""
     causes = [
         f"{task.topic}-{p} offset {last.start}, feed {last.feed or 'several'}: {last.error}"
@@ -269,10 +271,10 @@ def _why_ended(tasks: list[tuple[int, Task]]) -> str:
     return f"{found} ({'; '.join(causes)})" if causes else found
 
 
-def _deferred_scopes(task: Task) -> int:
+def _deferred_scopes(task: TaskLifecycle) -> int:
     return task.deferral.backlog.keys if task.deferral else 0
 
 
-def _scopes(task: Task) -> int:
+def _scopes(task: TaskLifecycle) -> int:
     """Rows of the state less those that count what waits, as of the last checkpoint."""
-    return max(task.position.rows - _deferred_scopes(task), 0) if task.position else 0
+    return rows_of(task.position, "sequence")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from k2_streams.clock import Clock
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.topics import TopicAdmin, TopicInfo, TopicProblem, TopicSpec
@@ -103,7 +104,9 @@ class TopicWatch:
         assert self._admin is not None  # noqa: S101 - it has just answered
         found = (await self._admin.describe([self._raw])).get(self._raw)
         known = self._known[self._raw].partitions
-        added = [(self._raw, p) for p in range(known, found.partitions if found else known)]
+        added = [
+            TopicPartition(self._raw, p) for p in range(known, found.partitions if found else known)
+        ]
         if not added:
             return 0
         async with LogReader(self._kafka) as reader:

@@ -15,7 +15,7 @@ from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.status import Status
 from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.sinks.runner import SinkRunner
-from k2_streams.runtime.task.task import TaskState
+from k2_streams.runtime.task.lifecycle import TaskState
 
 log = structlog.get_logger(__name__)
 

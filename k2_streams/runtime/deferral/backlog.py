@@ -1,12 +1,14 @@
-"""A task's part in deferral: what is put off, what waits, and what is drained.
+"""A task's part in deferral: what is deferred, the backlog, and what is drained.
 
-Everything of it that counts is in the checkpoint's transaction: the records put off, the counts by
-key, the position up to which `k2.trades.deferred` was drained. So a kill at any moment leaves
-either all of a step or nothing of it.
+Everything of it that counts is in the checkpoint's transaction: the deferred records, the table
+`deferral` with their number by key, the position up to which the deferred topic was drained. So a
+kill at any moment leaves either all of a step or nothing of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from k2_streams.core.load.backlog import Backlog, Split, split
 from k2_streams.core.load.degradation import Level
@@ -17,10 +19,23 @@ from k2_streams.runtime.deferral import record as deferred
 from k2_streams.runtime.deferral.draining import DrainReader
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.task.epoch import Epoch
-from k2_streams.state.codec import Position
-from k2_streams.state.counts import Counts, load
-from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import SealedEpoch
+from k2_streams.state.position import Section, SectionCodec
+from k2_streams.state.row_tables import RowCodec
+from k2_streams.state.table import RowTable
+
+
+class DeferralState(msgspec.Struct, frozen=True):
+    """What the position says of the backlog."""
+
+    topic_id: str = ""  # of the deferred topic
+    next_offset: int = 0  # of its partition: the next one to be drained
+    records: int = 0  # of the backlog
+    from_offset: int | None = None  # no record of the source below it is in the backlog
+
+
+DEFERRAL = SectionCodec("deferral", 1, DeferralState)
+#: Of the table: a number in digits; a key without a deferred record has no row.
+COUNT_CODEC = RowCodec(lambda count: b"%d" % count, int)
 
 
 class Deferral:
@@ -36,20 +51,20 @@ class Deferral:
         self,
         topic: TopicInfo,
         partition: int,
-        position: Position,
-        store: PartitionStore,
+        state: DeferralState,
+        table: RowTable[int],
         overload: Overload,
         kafka: KafkaConfig,
         on_ready: Callable[[], None],
         supervisor: Supervisor,
     ) -> None:
-        counts = load(store)
-        self.backlog = Backlog(counts, position.deferred_from)
-        self.next_offset = position.deferred_next
-        self._topic_id = position.deferred_id
+        counts = {_bytes(key): count for key, count in table.items()}
+        self.backlog = Backlog(counts, state.from_offset)
+        self.next_offset = state.next_offset
+        self._topic_id = topic.id
         self._topic = topic.name
         self._partition = partition
-        self._counts = Counts(counts)
+        self._table = table
         self._overload = overload
         self._kafka = kafka
         self._on_ready = on_ready
@@ -127,16 +142,21 @@ class Deferral:
 
     # -- checkpoint ------------------------------------------------------------------------------
 
-    def end(self, epoch: Epoch) -> None:
-        """Nothing more is added to the epoch: say in it what waits."""
+    def seal(self, epoch: Epoch) -> Mapping[str, Section]:
+        """Nothing more is added to the epoch: what the position says of the backlog."""
         self._in_flight = len(epoch.put_off)
         epoch.deferred = self.backlog.records
         epoch.deferred_from = self.backlog.from_offset
-        epoch.deferred_next = self.next_offset
-
-    def seal(self, table: SealedEpoch) -> SealedEpoch:
-        """The table's sealed rows with the counts that changed."""
-        return self._counts.seal(self.backlog.changes(), table)
+        for key, count in self.backlog.changes().items():
+            text = key.decode(errors="surrogateescape")
+            if count:
+                self._table.put(text, count)
+            else:
+                self._table.delete(text)
+        state = DeferralState(
+            self._topic_id, self.next_offset, self.backlog.records, self.backlog.from_offset
+        )
+        return {DEFERRAL.name: DEFERRAL.write(state)}
 
     def committed(self) -> None:
         """The sealed epoch is in Kafka: what it put off can be drained."""
@@ -153,3 +173,7 @@ class Deferral:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close()
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")

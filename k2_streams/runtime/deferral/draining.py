@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogReader, Record
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -73,7 +74,7 @@ class DrainReader:
 
     async def _read(self) -> None:
         async with LogReader(self._kafka) as reader:
-            reader.assign({(self._topic, self._partition): self._start})
+            reader.assign({TopicPartition(self._topic, self._partition): self._start})
             while True:
                 for chunk in await reader.poll(POLL_WAIT_MS, max_records=POLL_RECORDS):
                     self._chunks.append(chunk)

@@ -16,6 +16,7 @@ from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.vector import Range, Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
@@ -78,7 +79,7 @@ class TailReader:
         self._supervisor = supervisor
         self._tasks: list[Kept] = []
         self._faults: dict[str, PartitionFaults] = {}
-        self._event_positions: dict[tuple[str, int], int] = {}
+        self._event_positions: dict[TopicPartition, int] = {}
 
     @property
     def faults(self) -> list[PartitionFault]:
@@ -111,7 +112,7 @@ class TailReader:
             await asyncio.sleep(RESTART_AFTER_S)
 
     async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:
-        ats = [(self._source.stream.log, partition) for partition in self._partitions]
+        ats = [TopicPartition(self._source.stream.log, partition) for partition in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             ends = await reader.end_offsets(ats)
             held = self._tail.view().partitions
@@ -183,7 +184,9 @@ class TailReader:
 
     async def _events(self) -> None:
         topics = (self._source.events, self._source.dead_letter)
-        ats = [(topic, partition) for topic in topics for partition in self._partitions]
+        ats = [
+            TopicPartition(topic, partition) for topic in topics for partition in self._partitions
+        ]
         async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             begins = await reader.begin_offsets(ats)
             reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
@@ -198,7 +201,7 @@ class TailReader:
                 self.dead_letters.read(chunk.partition, len(chunk.records))
             else:
                 self._fold(chunk)
-            self._event_positions[chunk.topic, chunk.partition] = chunk.end
+            self._event_positions[TopicPartition(chunk.topic, chunk.partition)] = chunk.end
         async with self._events_moved:
             self._cover()
             self._events_moved.notify_all()
@@ -256,7 +259,7 @@ def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None
 
 
 async def _before(
-    reader: LogReader, at: tuple[str, int], offset: int, begin: int
+    reader: LogReader, at: TopicPartition, offset: int, begin: int
 ) -> CheckpointHeaders:
     """What the newest of the records below `offset` says.
 

@@ -11,6 +11,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.vector import Range, Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
@@ -158,7 +159,7 @@ class SinkRunner:
                 f"{topic.name}: the lake holds offsets of topic id {found}, the broker has "
                 f"{topic.id}: it was created anew; put it back, or use a new warehouse"
             )
-        ats = [(topic.name, partition) for partition in sorted(partitions)]
+        ats = [TopicPartition(topic.name, partition) for partition in sorted(partitions)]
         async with LogReader(self._kafka) as reader:
             begins = await reader.begin_offsets(ats)
             ends = await reader.end_offsets(ats)

@@ -13,25 +13,20 @@ position that was committed.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import msgspec
 
+from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
-from k2_streams.kafka.offsets import Place
-from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import ChangelogRows, Output, TransactionalProducer
 from k2_streams.runtime.control.supervisor import BackgroundTask
-from k2_streams.runtime.deferral.backlog import Deferral
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.runtime.task.epoch import Epoch, Standing
-from k2_streams.runtime.task.ids_checkpoint import SealedIdRecords
+from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.processing_error import ProcessingError
-from k2_streams.state.codec import POSITION_KEY, Position, encode_position
-from k2_streams.state.ids import IdCounts, IdTable
-from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta
-from k2_streams.state.table import Table
+from k2_streams.state.codec import POSITION_KEY
+from k2_streams.state.position import Position, RowSum, Section, encode_position
+from k2_streams.state.state_table import SealedTable, StateTable
 
 #: How long a record waits for its transaction, at the most, plus the transaction itself.
 CHECKPOINT_EVERY_S = 0.15
@@ -42,96 +37,23 @@ _MOMENT_S = 1e-6
 CHECKPOINT_DEADLINE_S = 10.0
 
 
-class SealedTable(Protocol):
-    """What an epoch changed in a table, ready to be committed."""
-
-    @property
-    def position(self) -> Position:
-        """The task's position, with this table's rows and checksum."""
-
-    @property
-    def changelog(self) -> str:
-        """The topic the rows go to."""
-
-    @property
-    def rows(self) -> ChangelogRows:
-        """Changelog records in their order. Of none, nothing is sent and nothing written."""
-
-    def write(self, changelog_offset: int) -> None:
-        """Write the store, in one batch; called once the transaction has been committed.
-
-        Args:
-            changelog_offset: the changelog's next record after these.
-        """
-
-
-class CheckpointedTable(Protocol):
-    """A table's side of a checkpoint."""
-
-    def seal(self, position: Position) -> SealedTable:
-        """End the epoch; the next may begin at once."""
-
-
 @dataclass(frozen=True, slots=True)
-class SealedRows:
-    """A `SealedTable` of one changelog record a row changed."""
+class _Changed:
+    """A table with what a sealed epoch changed in it."""
 
-    partition: int
-    table: Table[Any]
-    store: PartitionStore
-    topic: TopicInfo
-    changed: Mapping[bytes, bytes | None]
-    position: Position
-    deferral: Deferral
-
-    @property
-    def changelog(self) -> str:
-        """The topic the rows go to."""
-        return self.topic.name
-
-    @property
-    def rows(self) -> ChangelogRows:
-        """The rows changed, then the position."""
-        return [*self.changed.items(), (POSITION_KEY, encode_position(self.position))]
-
-    def write(self, changelog_offset: int) -> None:
-        """Rows, position and changelog offset, in one write batch."""
-        meta = StoreMeta(
-            STATE_VERSION, self.topic.id, changelog_offset, self.partition, self.position
-        )
-        self.store.write(self.changed, meta)
-        self.table.written()
-        self.deferral.committed()
-
-
-@dataclass(frozen=True, slots=True)
-class RowTable:
-    """A `CheckpointedTable` of one changelog record a row changed, with the counts of deferral."""
-
-    partition: int
-    table: Table[Any]
-    store: PartitionStore
-    topic: TopicInfo
-    deferral: Deferral
-
-    def seal(self, position: Position) -> SealedRows:
-        """End the epoch."""
-        sealed = self.deferral.seal(self.table.seal())
-        own = msgspec.structs.replace(position, rows=sealed.count, checksum=sealed.checksum)
-        return SealedRows(
-            self.partition, self.table, self.store, self.topic, sealed.rows, own, self.deferral
-        )
+    table: StateTable
+    sealed: SealedTable
+    rows: ChangelogRows
 
 
 class Checkpoints:
     """The checkpoints of one task: one in flight at a time, while the next epoch grows.
 
     Args:
-        tables: what is committed with the outputs; the first one's rows and checksum are those of
-            the task's own position.
-        ids: committed with them.
+        tables: committed with the outputs; the position lies in the first one's changelog.
         position: of the last checkpoint.
-        places: all partitions that the producer writes to.
+        partitions: all that the producer writes to.
+        on_written: called in the tasks' thread once the stores are written.
         on_done: called when the one in flight has ended, well or not.
     """
 
@@ -140,10 +62,11 @@ class Checkpoints:
         partition: int,
         context: TaskContext,
         producer: TransactionalProducer,
-        tables: Sequence[CheckpointedTable],
-        ids: IdTable,
+        tables: Sequence[StateTable],
         position: Position,
-        places: Sequence[Place],
+        partitions: Sequence[TopicPartition],
+        *,
+        on_written: Callable[[], None],
         on_done: Callable[[], None],
     ) -> None:
         self.position = position  # of the newest epoch that was sealed
@@ -151,8 +74,8 @@ class Checkpoints:
         self._context = context
         self._producer = producer
         self._tables = tables
-        self._ids = ids
-        self._places = places
+        self._partitions = partitions
+        self._on_written = on_written
         self._on_done = on_done
         self._sealed_at = context.clock.monotonic()
         self._commit: BackgroundTask | None = None
@@ -175,77 +98,88 @@ class Checkpoints:
             return False
         return epoch.records >= CHECKPOINT_RECORDS or self.wait_s() == 0
 
-    def begin(self, epoch: Epoch) -> None:
-        """Seal the epoch and start its transaction; the one before has been `settled`."""
+    def begin(self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]) -> None:
+        """Seal the epoch and start its transaction; the one before has been `settled`.
+
+        Args:
+            epoch: to which nothing is added any more.
+            stream_time_ms: behind its last record.
+            sections: of the position, but for those of the tables.
+        """
         # 1 Stop adding to the epoch. Its changes are in memory: no store is ahead of a changelog.
         epoch.seal(self._partition)
-        last, now_us = self.position, self._context.clock.time_ns() // 1000
-        standing = epoch.standing or Standing(
-            last.append_time_ms, last.lines, last.held, last.oldest_gap_ms
-        )
-        ids = self._ids.seal()
-        position = msgspec.structs.replace(
-            last,
-            next_offset=epoch.position,
-            epoch=last.epoch + 1,
-            events=last.events + len(epoch.events),
-            dead_letters=(last.dead_letters or 0) + len(epoch.dead_letters),
-            accepted_time_us=max(now_us, last.accepted_time_us),
-            deferred_next=epoch.deferred_next,
-            deferred_records=epoch.deferred,
-            deferred_from=epoch.deferred_from,
-            append_time_ms=standing.append_time_ms,
-            lines=standing.lines,
-            held=standing.held,
-            oldest_gap_ms=standing.oldest_gap_ms,
-            ids=ids.buckets,
-        )
         try:
-            sealed: list[SealedTable] = [table.seal(position) for table in self._tables]
+            sealed = [table.seal() for table in self._tables]
         except MemoryError:
             raise
         except Exception as error:
             raise self._failed(error, epoch) from error
-        sealed.append(
-            SealedIdRecords(self._partition, self._ids, self._context.ids_changelog, ids, position)
+        sums: dict[str, RowSum] = {}
+        for one in sealed:
+            sums.update(one.sums)
+            sections = {**sections, **one.sections}
+        last, now_us = self.position, self._context.clock.time_ns() // 1000
+        position = self.position = msgspec.structs.replace(
+            last,
+            next_offset=epoch.position,
+            checkpoint=last.checkpoint + 1,
+            accepted_time_us=max(now_us, last.accepted_time_us),
+            append_time_ms=stream_time_ms,
+            tables=sums,
+            outputs=epoch.published(last.outputs),
+            sections=sections,
         )
-        self.position = sealed[0].position
+        encoded = encode_position(position)
+        changed = [
+            _Changed(table, one, rows)
+            for number, (table, one) in enumerate(zip(self._tables, sealed, strict=True))
+            if (rows := [*one.rows, (POSITION_KEY, encoded)] if number == 0 else one.rows)
+        ]
         failpoint("checkpoint.sealed")
         self._sealed_at = self._context.clock.monotonic()
         self._commit = self._context.supervisor.spawn(
             f"checkpoint-{self._partition}",
-            self._transact(epoch, sealed, ids.counts),
+            self._transact(epoch, changed, position, encoded, sealed),
             on_end=self._on_done,
         )
 
-    async def _transact(self, epoch: Epoch, sealed: Sequence[SealedTable], ids: IdCounts) -> None:
-        context, position = self._context, sealed[0].position
+    async def _transact(
+        self,
+        epoch: Epoch,
+        changed: Sequence[_Changed],
+        position: Position,
+        encoded: bytes,
+        sealed: Sequence[SealedTable],
+    ) -> None:
+        context, source = self._context, TopicPartition(self._context.raw.name, self._partition)
         started = context.clock.monotonic()
         # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
         #   one transaction. Its outcome is known, or the task ends.
         loop = asyncio.get_running_loop()
         outputs = await loop.run_in_executor(context.pool, self._outputs, epoch, position)
-        changed = [(table, rows) for table in sealed if (rows := table.rows)]
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             await failpoint_in_loop("checkpoint.encoded")
             changelog_ends = await self._producer.commit(
                 outputs,
-                [(table.changelog, rows) for table, rows in changed],
+                [(one.table.changelog.topic, one.rows) for one in changed],
                 context.settings.app_id,
-                {(context.raw.name, self._partition): position.next_offset},
+                {source: position.next_offset},
                 [*epoch.put_off, *epoch.dead_letters],
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
-                await context.settling.check(self._producer, self._places)
+                await context.settling.check(self._producer, self._partitions)
         # 3 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
         await failpoint_in_loop("checkpoint.committed")
-        for (table, _), end in zip(changed, changelog_ends, strict=True):
-            await loop.run_in_executor(context.pool, table.write, end)
+        for one, end in zip(changed, changelog_ends, strict=True):
+            await loop.run_in_executor(context.pool, one.table.written, one.sealed, end, encoded)
+        await loop.run_in_executor(context.pool, self._on_written)
         await failpoint_in_loop("checkpoint.written")
         # 4 Metrics count what was committed.
         context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
         context.metrics.count(epoch)
-        self._count_ids(ids)
+        for each in sealed:
+            context.metrics.add(each.counts)
+            context.metrics.show(each.gauges)
 
     def _outputs(self, epoch: Epoch, position: Position) -> list[Output]:
         """The epoch as records.
@@ -254,13 +188,7 @@ class Checkpoints:
             ProcessingError: something in it cannot be encoded.
         """
         try:
-            return epoch.outputs(
-                self._partition,
-                position.accepted_time_us,
-                events_so_far=position.events,
-                dead_letters_so_far=position.dead_letters or 0,
-                held=position.held,
-            )
+            return epoch.outputs(self._partition, position)
         except MemoryError:
             raise
         except Exception as error:
@@ -273,14 +201,6 @@ class Checkpoints:
         failures = self._context.failures[self._partition]
         failures.failed(raw, found.start, found.end, None, found.error)
         return found
-
-    def _count_ids(self, counts: IdCounts) -> None:
-        metrics, partition = self._context.metrics, str(self._partition)
-        for outcome, count in msgspec.structs.asdict(counts).items():
-            metrics.dedup_ids.labels(outcome).inc(count)
-        metrics.dedup_held.labels(partition).set(self._ids.ids)
-        metrics.dedup_filter_bytes.labels(partition).set(self._ids.filter_bytes)
-        metrics.dedup_expected_rate.labels(partition).set(self._ids.expected_rate)
 
     async def settled(self) -> None:
         """Wait for the transaction in flight; raises what it raised."""

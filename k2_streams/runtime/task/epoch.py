@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from k2_streams.core.records.events import Event
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
 from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.transactions import Header, Output
+from k2_streams.state.position import Position
 
 #: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
 REMEMBERED_HEADERS = 1_024
@@ -59,7 +61,6 @@ class Epoch:
     # What is said of the backlog when the epoch is sealed.
     deferred: int = 0  # records that wait
     deferred_from: int | None = None  # none waits below this offset of the source
-    deferred_next: int = 0  # the next offset of `k2.trades.deferred` to be drained
 
     def __post_init__(self) -> None:
         """Remember where it began."""
@@ -88,15 +89,16 @@ class Epoch:
         """Nothing more is added: what was repeated becomes events."""
         self.events += self.duplicates.events(source_partition=partition)
 
-    def outputs(
-        self,
-        partition: int,
-        accepted_time_us: int,
-        *,
-        events_so_far: int,
-        dead_letters_so_far: int,
-        held: int,
-    ) -> list[Output]:
+    def published(self, so_far: Mapping[str, int]) -> dict[str, int]:
+        """Of each topic how many records were published with this epoch; of the log rows."""
+        more = {
+            self.source.stream.log: self.row_count,
+            self.source.events: len(self.events),
+            self.source.dead_letter: len(self.dead_letters),
+        }
+        return {**so_far, **{topic: so_far.get(topic, 0) + count for topic, count in more.items()}}
+
+    def outputs(self, partition: int, position: Position) -> list[Output]:
         """The sealed epoch as records of the log and events.
 
         Deferred records and dead letters may be as many as raw records, and stand beside them.
@@ -108,11 +110,11 @@ class Epoch:
             raw_next=self.position,
             deferred_from=self.deferred_from,
             deferred=self.deferred,
-            events=events_so_far,
-            dead_letters=dead_letters_so_far,
-            held=held,
+            events=position.outputs.get(self.source.events, 0),
+            dead_letters=position.outputs.get(self.source.dead_letter, 0),
+            held=0 if self.standing is None else self.standing.held,
         )
-        log = self.source.stream
+        log, accepted_time_us = self.source.stream, position.accepted_time_us
         values = encode_checkpoint(log.log_schema, self.rows, partition, accepted_time_us)
         outputs = [Output(log.log, None, value) for value in values[:-1]]
         outputs.append(Output(log.log, None, values[-1], headers.encode()))

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.state.table import Table
+from k2_streams.state.position import SectionCodec
+from k2_streams.state.table import RowTable
 
 #: Scopes looked at in one go: about 5 ms of the tasks' thread.
 MAX_EXPIRED = 256
+
+
+class GapsState(msgspec.Struct, frozen=True):
+    """What the position says of a partition's gaps."""
+
+    oldest_ms: int = NEVER_MS  # no gap is older than this append time; `NEVER_MS`: there is none
+
+
+GAPS = SectionCodec("gaps", 1, GapsState)
 
 
 class GapKeeper:
@@ -23,7 +35,7 @@ class GapKeeper:
     """
 
     def __init__(
-        self, table: Table[ScopeState], partition: int, horizon_ms: int, oldest_ms: int
+        self, table: RowTable[ScopeState], partition: int, horizon_ms: int, oldest_ms: int
     ) -> None:
         self._table = table
         self._partition = partition
@@ -61,8 +73,7 @@ class GapKeeper:
             return []
         if self._unread_ms != NEVER_MS:
             self._unread_ms = NEVER_MS
-            stored = self._table.all()
-            self.took({scope: self._table.get(scope) or state for scope, state in stored.items()})
+            self.took(dict(self._table.items()))
         due = [one for one, since in self._since_ms.items() if since + self._waits_ms <= now_ms]
         events: list[Event] = []
         for scope in sorted(due)[:MAX_EXPIRED]:

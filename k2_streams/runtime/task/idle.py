@@ -14,9 +14,10 @@ the position record, so restarts and successors go on from it.
 """
 
 from k2_streams.clock import Clock
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.offsets import Place, end_offsets
+from k2_streams.kafka.offsets import end_offsets
 
 #: What is left of the time that passed: two clocks never run alike, and a new leader has another.
 SLACK_MS = 2_000
@@ -52,7 +53,7 @@ class IdleTime:
         left_ms = (deadline_ms + SLACK_MS - self._append_ms) / PASSED_SHARE
         return max(self._received_s + left_ms / 1000 - now_s, self._not_before_s - now_s, 0.0)
 
-    async def ask(self, config: KafkaConfig, place: Place, position: int) -> int | None:
+    async def ask(self, config: KafkaConfig, place: TopicPartition, position: int) -> int | None:
         """A time that no record at or behind `position` is older than; None: there is one already.
 
         Raises:
@@ -66,7 +67,7 @@ class IdleTime:
         return self._append_ms + int(passed_ms) - SLACK_MS
 
 
-async def _ends_at(config: KafkaConfig, place: Place, position: int) -> bool:
+async def _ends_at(config: KafkaConfig, place: TopicPartition, position: int) -> bool:
     """Whether nothing but markers lies at or behind a position, committed or not."""
     end = (await end_offsets(config, [place]))[place]
     if end <= position:

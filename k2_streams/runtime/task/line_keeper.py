@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,8 @@ from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.decoding.decoded import Decoded
 from k2_streams.runtime.task.epoch import Standing
 from k2_streams.runtime.task.headers import LINE, last_header
-from k2_streams.state.table import Table
+from k2_streams.state.position import Position, SectionCodec
+from k2_streams.state.table import RowTable
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,6 +27,21 @@ _LINE = re.compile(rb"[A-Za-z0-9._-]{1,32}")
 #: Lines of one exchange that a partition tracks, so that a scope has room for all of them and
 #: for messages without a line.
 MAX_LINES_OF_EXCHANGE = MAX_LINES - 1
+
+
+class LinesState(msgspec.Struct, frozen=True):
+    """What the position says of a partition's lines."""
+
+    stats: tuple[LineStats, ...] = ()  # by exchange and name
+    held: int = 0  # scopes with gaps that a line may still fill
+
+
+LINES = SectionCodec("lines", 1, LinesState)
+
+
+def lines_of(position: Position) -> tuple[LineStats, ...]:
+    """The lines of a partition at a position."""
+    return (LINES.read(position.sections) or LinesState()).stats
 
 
 class Named(NamedTuple):
@@ -39,13 +56,13 @@ class Named(NamedTuple):
 class LineKeeper:
     """Reads and changes the table's rows; holds nothing that is not in them or in `Standing`."""
 
-    def __init__(self, table: Table[ScopeState], partition: int, standing: Standing) -> None:
+    def __init__(self, table: RowTable[ScopeState], partition: int, standing: Standing) -> None:
         self._table = table
         self._partition = partition
         self._stats = standing.lines
         self._deadlines_ms: dict[str, int] = {}
         if standing.held:
-            self.took(table.all())
+            self.took(dict(table.items()))
 
     def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
         """By which line each record came. Changes nothing.

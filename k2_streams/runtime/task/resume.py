@@ -1,9 +1,13 @@
-"""Where a task reads its source, and what it put off, on from, and when it must not."""
+"""Where a task reads its source, and its backlog, on from, and when it must not."""
 
+from typing import NamedTuple
+
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.transactions import FencedError
+from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.state.codec import Position
+from k2_streams.state.position import Position
 from k2_streams.state.rebuild import StateLostError
 
 
@@ -11,10 +15,17 @@ class PositionError(Exception):
     """The source is not the one the state was made from, or no longer holds what comes next."""
 
 
+class Starts(NamedTuple):
+    """The next offsets of a task."""
+
+    source: int
+    deferred: int  # of the deferred topic
+
+
 async def checked_offsets(
-    context: TaskContext, partition: int, position: Position | None
-) -> tuple[int, int]:
-    """Where the source, and what waits, are to be read on from: what the state says, if it fits.
+    reader: LogReader, context: TaskContext, partition: int, position: Position | None
+) -> Starts:
+    """Where source and backlog are to be read on from: what the state says, if it fits.
 
     Raises:
         PositionError: a topic was created anew, re-partitioned, or does not hold that offset.
@@ -23,24 +34,22 @@ async def checked_offsets(
     """
     raw, partitions = context.raw, context.settings.partitions
     names = (raw.name, context.source.stream.log, context.deferred.name, context.changelog.name)
-    at, out, late, changelog = ((topic, partition) for topic in names)
-    async with LogReader(context.kafka) as reader:
-        begins = await reader.begin_offsets([at, late])
-        ends = await reader.end_offsets([at, late])
-        begin, end = begins[at], ends[at]
-        orphaned = position is None and await _holds_records(reader, out)
+    at, out, late, changelog = (TopicPartition(topic, partition) for topic in names)
+    begins = await reader.begin_offsets([at, late])
+    ends = await reader.end_offsets([at, late])
+    begin, end = begins[at], ends[at]
+    if position is None:
+        orphaned = await _holds_records(reader, out)
         # Records that a successor committed since the changelog was read have a position there.
         if orphaned and await _holds_records(reader, changelog):
-            raise FencedError(f"{changelog[0]}-{partition}: someone else has begun to commit")
-    if position is None:
+            raise FencedError(f"{changelog}: someone else has begun to commit")
         if orphaned:
             raise StateLostError(
-                f"{out[0]}-{partition} holds committed records, and the changelog no "
-                f"position: the state was lost. `k2 changelog sequence --partition "
-                f"{partition}` shows what is left; the README says how to start "
-                "afresh"
+                f"{out} holds committed records, and the changelog no position: the state was "
+                f"lost. `k2 changelog sequence --partition {partition}` shows what is left; the "
+                "README says how to start afresh"
             )
-        return begin, ends[late]
+        return Starts(begin, ends[late])
     how = (
         "nothing is reset by itself: put the topic back, or start afresh as the README says; "
         f"`k2 changelog sequence --partition {partition}` shows the position"
@@ -57,44 +66,50 @@ async def checked_offsets(
         )
     if not begin <= position.next_offset <= end:
         raise PositionError(
-            f"{raw.name}-{partition}: expected offset {position.next_offset} in "
-            f"[{begin}, {end}]; {how}"
+            f"{at}: expected offset {position.next_offset} in [{begin}, {end}]; {how}"
         )
-    if not position.deferred_records:
-        return position.next_offset, ends[late]
-    if position.deferred_id != context.deferred.id:
+    backlog = DEFERRAL.read(position.sections) or DeferralState()
+    if not backlog.records:
+        return Starts(position.next_offset, ends[late])
+    if backlog.topic_id != context.deferred.id:
         raise PositionError(
-            f"{late[0]}: {position.deferred_records} records wait in topic id "
-            f"{position.deferred_id}, found {context.deferred.id}: it was created anew; {how}"
+            f"{late.topic}: {backlog.records} records are deferred in topic id "
+            f"{backlog.topic_id}, found {context.deferred.id}: it was created anew; {how}"
         )
-    if not begins[late] <= position.deferred_next <= ends[late]:
+    if not begins[late] <= backlog.next_offset <= ends[late]:
         raise PositionError(
-            f"{late[0]}-{partition}: {position.deferred_records} records wait from offset "
-            f"{position.deferred_next}, found [{begins[late]}, {ends[late]}]; {how}"
+            f"{late}: {backlog.records} records are deferred from offset {backlog.next_offset}, "
+            f"found [{begins[late]}, {ends[late]}]; {how}"
         )
-    return position.next_offset, position.deferred_next
+    return Starts(position.next_offset, backlog.next_offset)
 
 
-async def dead_letters_so_far(context: TaskContext, partition: int, position: Position) -> int:
-    """How many dead letters the partition has: as the state says, once counted if it does not.
+async def records_in(reader: LogReader, at: TopicPartition) -> int:
+    """How many committed records a partition holds: it is read as a whole.
 
-    Nobody else writes to it: the task has fenced whoever did. A position of an earlier version
-    does not say, so the first take-over after it reads the whole partition.
+    Nobody else writes to it meanwhile: the task has fenced whoever did.
     """
-    if position.dead_letters is not None:
-        return position.dead_letters
-    at = (context.source.dead_letter, partition)
-    async with LogReader(context.kafka) as reader:
-        begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
-        reader.assign({at: begin})
-        count = 0
-        while reader.position(*at) < end:
-            for chunk in await reader.poll():
-                count += len(chunk.records)
+    begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
+    reader.assign({at: begin})
+    count = 0
+    while reader.position(*at) < end:
+        for chunk in await reader.poll():
+            count += len(chunk.records)
     return count
 
 
-async def _holds_records(reader: LogReader, at: tuple[str, int]) -> bool:
+async def next_append_time_ms(reader: LogReader, at: TopicPartition, offset: int) -> int | None:
+    """When the first record at or behind an offset was appended; None: there is none yet."""
+    end = (await reader.end_offsets([at]))[at]
+    reader.assign({at: offset})
+    while reader.position(*at) < end:
+        for chunk in await reader.poll(max_records=1):
+            for record in chunk.records:
+                return record.timestamp
+    return None
+
+
+async def _holds_records(reader: LogReader, at: TopicPartition) -> bool:
     """Whether a partition holds a committed record; an aborted one takes offsets too."""
     begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
     reader.assign({at: begin})

@@ -34,8 +34,8 @@ from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Decoded, Feeds, Kind
 from k2_streams.runtime.task.decoding import OTHER_FEEDS, Batch, Decoding, Record
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing, dead_letter
-from k2_streams.runtime.task.gap_keeper import GapKeeper
-from k2_streams.runtime.task.line_keeper import LineKeeper, Named
+from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
+from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState, Named
 from k2_streams.runtime.task.processing_error import ProcessingError, StateReadError
 from k2_streams.runtime.task.row_ids import (
     NewIds,
@@ -46,7 +46,8 @@ from k2_streams.runtime.task.row_ids import (
     repeated,
 )
 from k2_streams.state.ids import IdTable
-from k2_streams.state.table import Table
+from k2_streams.state.position import Position, Section
+from k2_streams.state.table import RowTable
 
 #: The reason of a dead letter that K2's own code, or a feed's, failed on.
 PROCESSING_ERROR = "processing-error"
@@ -76,6 +77,17 @@ class Judging:
 JUDGING = Judging()
 
 
+#: Where what is encoded on trial would stand.
+_ON_TRIAL = Position(source_id="", partitions=1, next_offset=0)
+
+
+def standing_of(position: Position) -> Standing:
+    """Where a partition stood at a position."""
+    lines = LINES.read(position.sections) or LinesState()
+    gaps = GAPS.read(position.sections) or GapsState()
+    return Standing(position.append_time_ms, lines.stats, lines.held, gaps.oldest_ms)
+
+
 class _Change(NamedTuple):
     """What records bring about, before anything of it is taken."""
 
@@ -96,7 +108,7 @@ class Sequencer:
         feeds: Feeds,
         partition: int,
         partitions: int,
-        table: Table[ScopeState],
+        table: RowTable[ScopeState],
         ids: IdTable,
         *,
         judging: Judging = JUDGING,
@@ -125,6 +137,19 @@ class Sequencer:
             check_partition=judging.check_partition,
             price_domains=judging.price_domains,
         )
+
+    @property
+    def stream_time_ms(self) -> int:
+        """The largest append time processed, or that has passed since."""
+        return self._now_ms
+
+    def sections(self) -> dict[str, Section]:
+        """What the position says of lines and gaps."""
+        standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
+        return {
+            LINES.name: LINES.write(LinesState(standing.lines, standing.held)),
+            GAPS.name: GAPS.write(GapsState(standing.oldest_gap_ms)),
+        }
 
     def process(
         self, records: Sequence[Record], end: int, epoch: Epoch, *, probe: bool = False
@@ -211,7 +236,7 @@ class Sequencer:
 
     def _encode(self, change: _Change) -> None:
         """Encode what a checkpoint will send."""
-        change.epoch.outputs(self._partition, 0, events_so_far=0, held=0, dead_letters_so_far=0)
+        change.epoch.outputs(self._partition, _ON_TRIAL)
         if change.stepped is not None:
             for state in change.stepped.states.values():
                 sequence_codec.encode(state)

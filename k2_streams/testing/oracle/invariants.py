@@ -17,6 +17,7 @@ from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.offsets import end_offsets, group_offsets, open_transactions
 from k2_streams.kafka.topics import changelog_topic
 from k2_streams.lake.config import LakeConfig
@@ -76,7 +77,7 @@ async def sql_checks(
 async def _no_open_transaction(settings: Settings, source: RawInput, changelog: str) -> Check:
     """A committed reader must be able to read every topic to its end."""
     topics = (source.stream.log, source.events, source.dead_letter, changelog)
-    places = [(topic, p) for topic in topics for p in range(settings.partitions)]
+    places = [TopicPartition(topic, p) for topic in topics for p in range(settings.partitions)]
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("log: partitions without an open transaction", len(places), 0)
     while True:
@@ -92,7 +93,7 @@ async def _no_open_transaction(settings: Settings, source: RawInput, changelog: 
 
 async def _no_lag(settings: Settings, source: RawInput) -> Check:
     """The group's offsets, which lag tools read, reach the raw log's end."""
-    places = [(source.raw, partition) for partition in range(settings.partitions)]
+    places = [TopicPartition(source.raw, partition) for partition in range(settings.partitions)]
     ends = await end_offsets(settings.kafka, places)
     deadline = SYSTEM_CLOCK.monotonic() + SETTLED_WITHIN_S
     check = Check("group: offsets at the raw log's end", sum(ends.values()), 0)
@@ -103,8 +104,8 @@ async def _no_lag(settings: Settings, source: RawInput) -> Check:
             break
         await asyncio.sleep(RETRY_EVERY_S)
     check.found = sum(found.get(place, 0) for place in places)
-    for (topic, partition), end in sorted(behind.items()):
-        check.differ(f"{topic}-{partition}: expected {end}, found {found.get((topic, partition))}")
+    for place, end in sorted(behind.items()):
+        check.differ(f"{place}: expected {end}, found {found.get(place)}")
     return check
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from k2_streams.clock import Clock
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader, Record
 from k2_streams.kafka.topics import TopicAdmin
@@ -263,14 +264,14 @@ async def read_topic(
     if only is not None and only >= info.partitions:
         raise NotReachedError(f"topic {topic}: expected partition {only}, found {info.partitions}")
     numbers = range(info.partitions) if only is None else (only,)
-    partitions = [(topic, partition) for partition in numbers]
+    partitions = [TopicPartition(topic, partition) for partition in numbers]
     async with LogReader(config) as reader:
         ends = await reader.end_offsets(partitions)
         begins = await reader.begin_offsets(partitions)
         reader.assign(begins)
         while any(reader.position(*tp) < end for tp, end in ends.items()):
             for chunk in await reader.poll():
-                end = ends[topic, chunk.partition]
+                end = ends[TopicPartition(topic, chunk.partition)]
                 yield (
                     chunk.partition,
                     tuple(record for record in chunk.records if record.offset < end),

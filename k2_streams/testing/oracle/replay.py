@@ -18,7 +18,8 @@ from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, 
 from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
-from k2_streams.state.codec import POSITION_KEY, Position, add_hash, decode_position, row_hash
+from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash, shared_table
+from k2_streams.state.position import Position, RowSum, decode_position
 from k2_streams.testing.oracle.observed import read_topic
 from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.streams import DECODERS
@@ -54,7 +55,7 @@ class _Partition:
             RawBatch(
                 self._number,
                 np.array([record.offset for record in records]),
-                np.array([record.timestamp_ms for record in records]),
+                np.array([record.timestamp for record in records]),
                 [record.key for record in records],
                 [record.value for record in records],
             )
@@ -69,7 +70,7 @@ class _Partition:
             named = decoded.sessions[session] if session >= 0 else None
             key = decoded.scopes[scope]
             message = Message(
-                sequence, named, time_ns, key, self._number, record.offset, record.timestamp_ms
+                sequence, named, time_ns, key, self._number, record.offset, record.timestamp
             )
             after = step(
                 self.states.get(key),
@@ -156,11 +157,16 @@ def _check_position(
         return
     check.expected += made.next
     check.found += position.next_offset
-    checksum = 0
+    found: dict[str, RowSum] = {}
     for key, value in held.items():
-        checksum = add_hash(checksum, new=row_hash(key, value))
-    if (position.rows, position.checksum) != (len(held), checksum):
-        check.differ(
-            f"partition {number}: its position says {position.rows} rows with checksum "
-            f"{position.checksum:016x}, its changelog holds {len(held)} with {checksum:016x}"
-        )
+        name = shared_table(key) or "sequence"
+        was = found.get(name, RowSum())
+        found[name] = RowSum(was.rows + 1, add_hash(was.checksum, new=row_hash(key, value)))
+    for name in sorted({"sequence", "deferral", *found}):
+        said, there = position.tables.get(name, RowSum()), found.get(name, RowSum())
+        if said != there:
+            check.differ(
+                f"partition {number}: its position says {said.rows} rows with checksum "
+                f"{said.checksum:016x} of table {name}, its changelog holds {there.rows} with "
+                f"{there.checksum:016x}"
+            )

@@ -1,0 +1,82 @@
+"""A simulated cluster of one partition in which nothing goes wrong, and a task's surroundings."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from k2_streams.core.records.source import TRADES_INPUT as SOURCE
+from k2_streams.kafka.hanging_transactions import Settling
+from k2_streams.kafka.transaction_states import LastTransaction
+from k2_streams.state.rocks import ROCKS_DISK
+from simulation.chaos import Chaos, Rates
+from simulation.checks import CHANGELOG, IDS_CHANGELOG
+from simulation.log import Cluster, Network, SimKafka, seeded
+from simulation.loop import Loop
+from simulation.worker import SimClock
+
+
+class CountedKafka(SimKafka):
+    """Counts the clients that are made."""
+
+    opened: Counter[str]
+
+    def __init__(self, cluster: Cluster, network: Network) -> None:
+        super().__init__(cluster, network)
+        object.__setattr__(self, "opened", Counter())
+
+    def producer(self, **options: Any) -> Any:
+        self.opened["producer"] += 1
+        return super().producer(**options)
+
+    def consumer(self, **options: Any) -> Any:
+        self.opened["consumer"] += 1
+        return super().consumer(**options)
+
+    async def last_transaction(self, transactional_id: str) -> LastTransaction:
+        self.opened["coordinator"] += 1
+        return await super().last_transaction(transactional_id)
+
+
+class Place:
+    """A cluster of one partition, with nothing going wrong."""
+
+    def __init__(self) -> None:
+        self.loop = Loop(seeded(0, "threads"))
+        chaos = Chaos(seeded(0, "chaos"))
+        chaos.rates = Rates()
+        names = [SOURCE.raw, SOURCE.stream.log, SOURCE.events, SOURCE.dead_letter]
+        topics = dict.fromkeys([*names, SOURCE.deferred, CHANGELOG, IDS_CHANGELOG], 1)
+        self.cluster = Cluster(self.loop, topics)
+        self.kafka = CountedKafka(self.cluster, Network(self.loop, chaos))
+        self.context: Any = SimpleNamespace(
+            source=SOURCE,
+            kafka=self.kafka,
+            clock=SimClock(self.loop),
+            settling=Settling(self.kafka),
+            raw=self.cluster.topics[SOURCE.raw],
+            deferred=self.cluster.topics[SOURCE.deferred],
+            changelog=self.cluster.topics[CHANGELOG],
+            ids_changelog=self.cluster.topics[IDS_CHANGELOG],
+            pool=ThreadPoolExecutor(1),
+            disk=ROCKS_DISK,
+            settings=SimpleNamespace(
+                app_id="k2",
+                partitions=1,
+                dedup_ttl_s=86_400,
+                dedup_expected_ids=10,
+                dedup_false_positive_rate=0.5,
+            ),
+        )
+
+    def use(self, folder: Path) -> None:
+        """Keep the stores in this folder."""
+        self.context.settings.worker_dir = folder
+
+    def run(self, main: Any) -> Any:
+        """To the end, on simulated time."""
+        try:
+            return self.loop.run_until_complete(main)
+        finally:
+            self.loop.abandon()
