@@ -17,8 +17,8 @@ from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.epoch import Epoch
-from k2_streams.runtime.task.running import WORK_RECORDS
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -72,8 +72,9 @@ def _cpu_s(records: Sequence[Raw]) -> float:
         sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids)
         position = Position(source_id="", partitions=1, next_offset=0)
         started = time.process_time()
-        for start in range(0, len(records), WORK_RECORDS):
-            part, epoch = records[start : start + WORK_RECORDS], Epoch(TRADES_INPUT, start)
+        for start in range(0, len(records), DEFAULT_LIMITS.batch_records):
+            part = records[start : start + DEFAULT_LIMITS.batch_records]
+            epoch = Epoch(TRADES_INPUT, start)
             sequencer.process(part, start + len(part), epoch)
             epoch.seal(0)
             epoch.outputs(0, position)

@@ -25,7 +25,7 @@ from k2_streams.state.position import (
 )
 from k2_streams.state.state_table import Figures, SealedTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, total, without_empty
-from k2_streams.state.table import RowTable
+from k2_streams.state.table import CACHE_ROWS, RowTable
 
 #: Rows applied to the store in one batch while it is rebuilt.
 REBUILD_BATCH_ROWS = 10_000
@@ -60,6 +60,7 @@ class RowTables:
         changelog: its topic.
         partition: of the changelog.
         has_position: whether the position record lies in this changelog, behind each epoch's rows.
+        cache_rows: of each table, decoded rows that stay in memory.
     """
 
     poll_records = REBUILD_BATCH_ROWS
@@ -72,6 +73,7 @@ class RowTables:
         partition: int,
         *,
         has_position: bool,
+        cache_rows: int = CACHE_ROWS,
     ) -> None:
         self.name = name
         self.store = store
@@ -79,6 +81,7 @@ class RowTables:
         self.position: Position | None = None  # the newest one, once it is restored
         self._topic_id = changelog.id
         self._has_position = has_position
+        self._cache_rows = cache_rows
         self._tables: dict[str, RowTable[Any]] = {}
         self._begin()
 
@@ -182,7 +185,12 @@ class RowTables:
             raise AssertionError(f"table {self.name}: {shared or 'its rows'} is in use already")
         one = self._found.get(shared, RowSum())
         made: RowTable[Any] = RowTable(
-            self.store, *codec, one.rows, one.checksum, prefix=_PREFIXES[shared]
+            self.store,
+            *codec,
+            one.rows,
+            one.checksum,
+            prefix=_PREFIXES[shared],
+            cache_rows=self._cache_rows,
         )
         self._tables[shared] = made
         return made

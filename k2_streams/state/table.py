@@ -11,7 +11,7 @@ from k2_streams.state.store import PartitionStore
 Value = TypeVar("Value")
 
 #: Values kept decoded. A scope's state takes about 1 KiB: 100 MiB at the most.
-CACHE_ROWS_MAX = 100_000
+CACHE_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,10 @@ class RowTable(Generic[Value]):
         count: int,
         checksum: int,
         prefix: bytes = b"",
+        cache_rows: int = CACHE_ROWS,
     ) -> None:
         self._store = store
+        self._cache_rows = cache_rows
         self._encode = encode
         self._decode = decode
         self._count = count
@@ -121,7 +123,7 @@ class RowTable(Generic[Value]):
     def written(self) -> None:
         """The sealed epoch is in the store: its rows may now leave the cache."""
         self._sealed = {}
-        excess = len(self._cache) - CACHE_ROWS_MAX
+        excess = len(self._cache) - self._cache_rows
         if excess > 0:
             for key in [key for key in self._cache if key not in self._dirty][:excess]:
                 del self._cache[key], self._hashes[key]

@@ -82,7 +82,7 @@ ONLY_IN = {
     "task.create_task": ("runtime/control/supervisor.py",),
     "task.ensure_future": ("kafka/sender.py", "query/symbols.py"),
     "task.add_future": (),
-    "threading.Thread": ("runtime/control/watchdog.py", "testing"),
+    "threading.Thread": ("runtime/ports.py", "testing"),
     "threading.Timer": ("runtime/app.py",),
     # An import by name is one that this cannot see. The latter imports the files of its own folder.
     "importlib.import_module": ("cli/main.py", "web/endpoints/__init__.py"),

@@ -19,7 +19,7 @@ from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-
 from faults.topics import create_anew, cut_short
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.topics import RAW
-from k2_streams.runtime.app import EXIT_CONFIGURATION
+from k2_streams.runtime.worker import EXIT_CONFIGURATION
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
 from k2_streams.testing.local.workers import LocalWorker, free_port

@@ -10,7 +10,15 @@ from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.batch import Batch
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, SessionRule
-from k2_streams.core.sequence.step import MAX_SEQUENCE, Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import (
+    MAX_SEQUENCE,
+    SEQUENCE_LIMITS,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+    step,
+)
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -162,12 +170,15 @@ class Folded:
 
 
 def fold(
-    stream: list[Message], rule: SessionRule, tolerance_ms: int | None = CONFLICT_TOLERANCE_MS
+    stream: list[Message],
+    rule: SessionRule,
+    tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+    limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> Folded:
     """Every message through `step`, one at a time."""
     out = Folded()
     for message in stream:
-        after = step(out.states.get(message.scope), message, rule, HORIZON_MS, tolerance_ms)
+        after = step(out.states.get(message.scope), message, rule, HORIZON_MS, tolerance_ms, limits)
         out.verdicts.append(after.verdict)
         out.sessions.append(after.session_id)
         out.events.extend(after.events)

@@ -23,7 +23,6 @@ from sequence_inputs import (
 
 from k2_streams.core.sequence import batch as sequence_batch
 from k2_streams.core.sequence import run as sequence_run
-from k2_streams.core.sequence import step as sequence
 from k2_streams.core.sequence.batch import Ruled, step_batch
 from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
@@ -31,11 +30,15 @@ from k2_streams.core.sequence.sessions import (
     Counting,
     SessionRule,
 )
-from k2_streams.core.sequence.step import Message, Verdict
+from k2_streams.core.sequence.step import SEQUENCE_LIMITS, Message, SequenceLimits, Verdict
 
 
 def step_batches(
-    stream: list[Message], rule: SessionRule, cuts: list[int], tolerance_ms: int | None
+    stream: list[Message],
+    rule: SessionRule,
+    cuts: list[int],
+    tolerance_ms: int | None,
+    limits: SequenceLimits,
 ) -> Folded:
     """The same stream through `step_batch`, cut at these places."""
     out = Folded()
@@ -43,7 +46,7 @@ def step_batches(
     for start, end in pairwise(edges):
         part = stream[start:end]
         before = dict(out.states)
-        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS, tolerance_ms)
+        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS, tolerance_ms, limits)
         changed = {message.scope for message in part if message.sequence is not None}
         assert set(after.states) == changed
         assert out.states == before, "states are immutable: only the result has new ones"
@@ -60,9 +63,10 @@ def assert_same(
     rule: SessionRule,
     cuts: list[int],
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+    limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> None:
-    one_by_one = fold(stream, rule, tolerance_ms)
-    by_batch = step_batches(stream, rule, cuts, tolerance_ms)
+    one_by_one = fold(stream, rule, tolerance_ms, limits)
+    by_batch = step_batches(stream, rule, cuts, tolerance_ms, limits)
     assert by_batch.verdicts == one_by_one.verdicts
     assert by_batch.sessions == one_by_one.sessions
     assert by_batch.events == one_by_one.events
@@ -145,11 +149,7 @@ def test_a_batch_is_the_fold_of_step(stream, rule, where, tolerance_ms):
 @given(messages(), rules, cuts, tolerances)
 def test_a_batch_is_the_fold_of_step_at_the_limits(stream, rule, where, tolerance_ms):
     """With limits of 3, ranges are abandoned and sessions dropped all the time."""
-    with (
-        mock.patch.object(sequence, "MAX_MISSING", 3),
-        mock.patch.object(sequence, "MAX_SESSIONS", 3),
-    ):
-        assert_same(stream, rule, where, tolerance_ms)
+    assert_same(stream, rule, where, tolerance_ms, SequenceLimits(missing=3, sessions=3))
 
 
 def test_nothing_gives_nothing():

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from unittest import mock
 
 from hypothesis import event, given, settings
 from sequence_inputs import HORIZON_MS, fold, messages, rules
@@ -16,10 +15,18 @@ from k2_streams.core.records.events import (
     Reset,
     Stale,
 )
-from k2_streams.core.sequence import step as sequence
 from k2_streams.core.sequence.codec import decode, encode
 from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionRule
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Step, Verdict, step
+from k2_streams.core.sequence.step import (
+    ACCEPTED,
+    SEQUENCE_LIMITS,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Step,
+    Verdict,
+    step,
+)
 
 
 @dataclass
@@ -94,8 +101,9 @@ class Numbers:
 class Model:
     """One scope: checks a step against what it remembers, and remembers it."""
 
-    def __init__(self, rule: SessionRule) -> None:
+    def __init__(self, rule: SessionRule, limits: SequenceLimits = SEQUENCE_LIMITS) -> None:
         self.rule = rule
+        self.limits = limits
         self.sessions: dict[str, Numbers] = {}
         self.current = ""
         self.counts: Counter[str] = Counter()
@@ -196,8 +204,8 @@ class Model:
     def _check_state(self, state: ScopeState | None, after: Step) -> None:
         assert state is not None
         assert decode(encode(state)) == state
-        assert len(state.sessions) <= sequence.MAX_SESSIONS
-        assert sum(len(kept.missing) for kept in state.sessions) <= sequence.MAX_MISSING
+        assert len(state.sessions) <= self.limits.sessions
+        assert sum(len(kept.missing) for kept in state.sessions) <= self.limits.missing
         assert state.current is not None
         assert state.current.id == self.current
         kept = {session.id for session in state.sessions}
@@ -249,18 +257,18 @@ class Model:
         assert state.missing_numbers == sum(len(n.missing) for n in self.sessions.values())
 
 
-def check_stream(stream, rule) -> None:
+def check_stream(stream, rule, limits=SEQUENCE_LIMITS) -> None:
     states: dict[str, ScopeState] = {}
     models: dict[str, Model] = {}
     for message in stream:
         before = states.get(message.scope)
-        after = step(before, message, rule, HORIZON_MS)
+        after = step(before, message, rule, HORIZON_MS, limits=limits)
         event(after.verdict.name)
         if message.sequence is None:
             assert after.verdict is Verdict.UNSEQUENCED
             assert after.state is before
             continue
-        models.setdefault(message.scope, Model(rule)).check(message, after)
+        models.setdefault(message.scope, Model(rule, limits)).check(message, after)
         states[message.scope] = after.state
 
 
@@ -274,11 +282,7 @@ def test_verdicts_events_and_state_are_those_of_remembering_every_number(stream,
 @given(messages(huge=False), rules)
 def test_so_are_they_at_the_limits(stream, rule):
     """With limits of 3, ranges are abandoned and sessions dropped all the time."""
-    with (
-        mock.patch.object(sequence, "MAX_MISSING", 3),
-        mock.patch.object(sequence, "MAX_SESSIONS", 3),
-    ):
-        check_stream(stream, rule)
+    check_stream(stream, rule, SequenceLimits(missing=3, sessions=3))
 
 
 @settings(max_examples=200, deadline=None)

@@ -22,7 +22,8 @@ class Rates:
     catalog_away: float = 0.0  # a read fails
     store_failed: float = 0.0  # a file of the warehouse cannot be written or read
     clock: float = 0.0  # a second: a worker's calendar jumps
-    load: float = 0.0  # a second: a worker's level is another one
+    load: float = 0.0  # a second: a worker's memory is another one
+    disk_full: float = 0.0  # a second: others fill a worker's disk for a while
     unmarked: float = 0.0  # an abort: some partitions get no marker
 
 
@@ -43,6 +44,7 @@ MOST = Rates(
     store_failed=0.03,
     clock=0.1,
     load=0.5,
+    disk_full=0.1,
     unmarked=0.05,
 )
 

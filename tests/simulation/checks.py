@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.dedup.ids import hashes_of, to_bytes
+from k2_streams.core.load.degradation import Level
 from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.derived import message_ids
@@ -15,7 +16,8 @@ from k2_streams.core.records.vector import Vector
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import expired
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, TRADES, changelog_topic
+from k2_streams.core.types import TopicPartition
+from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES, changelog_topic
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector
 from k2_streams.query.read_point import Standing, Wanted
@@ -31,7 +33,7 @@ from k2_streams.state.store import StoreMeta
 from simulation.catalog import Place, Service, manifests_of
 from simulation.log import Cluster
 from simulation.venue import Venue, plain, split
-from simulation.worker import APP, Worker
+from simulation.worker import APP, SimWorker
 
 CHANGELOG = changelog_topic(APP, "sequence")
 IDS_CHANGELOG = changelog_topic(APP, "dedup")
@@ -155,10 +157,72 @@ def vector_of(metadata: Any) -> Vector:
     return head_vector(metadata, log=TRADES)
 
 
-async def answer_is_whole(worker: Worker, service: Service, log: Log) -> int:
+def status_is_true(worker: SimWorker, cluster: Cluster) -> None:
+    """What a worker says of itself at this moment is so; it can be asked at any moment."""
+    parts = worker.parts
+    said = parts.status.as_dict()
+    msgspec.json.encode(said)
+    parts.status.lines()
+    load, node = parts.load, parts.main.node
+    require(
+        said["level"] == load.level.name == parts.overload.level.name,
+        "status has another level than the tasks",
+        said["level"],
+        parts.overload.level,
+    )
+    for number, found in said["partitions"].items():
+        task = parts.owner.tasks[TopicPartition(RAW, int(number))]
+        end = cluster.partitions[RAW, int(number)].end
+        require(found["state"] == task.state.value, "status has another state", found)
+        require(found["lag_records"] <= end, "more lag than records", found, end)
+        if found["next_offset"] is not None:
+            places = (found["committed_offset"], found["next_offset"], end)
+            require(sorted(places) == list(places), "offsets out of order", *places)
+    require(
+        said["lag_records"] == sum(p["lag_records"] for p in said["partitions"].values()),
+        "the lag is not its partitions'",
+        said["lag_records"],
+    )
+    for number, found in said["tail"]["partitions"].items():
+        places = (found["evicted"], found["end"], cluster.partitions[TRADES, int(number)].end)
+        require(sorted(places) == list(places), "the tail's offsets out of order", *places)
+    for number, position in said["sink"]["positions"].items():
+        end = cluster.partitions[TRADES, int(number)].end
+        require(position <= end, "the sink is beyond the log", position, end)
+    letters = sum(
+        len(log.committed()) for at, log in cluster.partitions.items() if at[0] == DEAD_LETTER
+    )
+    require(said["dead_letters"] <= letters, "more dead letters than there are", letters)
+    ready = parts.status.ready()
+    require(said["ready"] == ready.ok, "status and readiness differ", said["ready"], ready)
+    if ready.ok:
+        require(
+            not said["refused"]
+            and said["tail"]["error"] is None
+            and not said["tail"]["holds_source"]
+            and load.level is not Level.CIRCUIT_BREAK
+            and all(p["state"] == "running" for p in said["partitions"].values()),
+            "ready, and something is wrong",
+            said,
+        )
+    else:
+        require(bool(ready.reason), "not ready, and no reason")
+    if node.room.is_held or load.level is Level.CIRCUIT_BREAK:
+        flowing = {tp for tp in worker.assigned - worker.paused if tp.topic == RAW}
+        require(not flowing, "the source is read although it is held", flowing, said["level"])
+
+
+def is_at_rest(worker: SimWorker) -> bool:
+    """Whether nothing is given up any more, and nothing is held."""
+    parts = worker.parts
+    return parts.load.level is Level.NORMAL and parts.status.ready().ok
+
+
+async def answer_is_whole(worker: SimWorker, service: Service, log: Log) -> int:
     """An answer asked for now holds exactly the committed rows below its offsets; their number."""
-    standing: Standing = await worker.query._ground.find(Wanted())
-    paths = await worker.query._lake.files(standing.head, Selection())
+    query = worker.parts.main.node.query
+    standing: Standing = await query._ground.find(Wanted())
+    paths = await query._lake.files(standing.head, Selection())
     limits = standing.cut.lake_limits
     found: list[Row] = []
     for path in paths:

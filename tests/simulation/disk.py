@@ -7,12 +7,15 @@ chooses may be gone after a loss of power, files may be damaged, lost, or anothe
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from k2_streams.state.rocks import StoresMemory
 from simulation.chaos import Chaos
 from simulation.loop import pause
 
 Rows = dict[bytes, bytes]
 #: States of a database that are kept, to go back to.
 HISTORY_MAX = 8
+#: Of a disk that nothing else fills.
+FREE_BYTES = 1_000_000
 
 
 class DamagedError(Exception):
@@ -66,14 +69,47 @@ class SimDatabase:
         return self._disk.databases[self._path][-1]
 
 
+class SimSpill:
+    """What a tail puts on the disk: nothing of it outlives the process."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[int, int], bytes] = {}
+
+    def put(self, partition: int, log_offset: int, value: bytes) -> None:
+        self._values[partition, log_offset] = value
+
+    def get(self, partition: int, log_offset: int) -> bytes | None:
+        return self._values.get((partition, log_offset))
+
+    def drop_below(self, partition: int, log_offset: int) -> None:
+        for key in [k for k in self._values if k[0] == partition and k[1] < log_offset]:
+            del self._values[key]
+
+    def clear(self) -> None:
+        self._values.clear()
+
+    def reclaim(self) -> None:
+        """Nothing is kept of what was dropped."""
+
+
 class SimDisk:
     """Of one worker's machine; its databases are at most one process's at a time."""
 
     def __init__(self, on_write: Callable[[Path, Rows], None]) -> None:
+        self.free = FREE_BYTES
         self.databases: dict[Path, list[Rows]] = {}
         self.opened: set[Path] = set()
         self.broken: set[Path] = set()
         self.on_write = on_write
+
+    def memory(self) -> StoresMemory:
+        return StoresMemory(0, 0)
+
+    def new_spill(self, path: Path) -> SimSpill:
+        return SimSpill()
+
+    def free_bytes(self, path: Path) -> int:
+        return self.free
 
     def open(self, path: Path) -> SimDatabase:
         if path in self.opened:

@@ -452,6 +452,23 @@ class SimProducer:
             )
 
 
+class SimPlainProducer:
+    """aiokafka's producer without transactions, as far as `Publisher` calls it."""
+
+    def __init__(self, cluster: Cluster, network: Network) -> None:
+        self._cluster = cluster
+        self._network = network
+
+    async def start(self) -> None:
+        await self._network.ask(lambda: None)
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+
+    async def send_and_wait(self, topic: str, value: bytes, key: bytes) -> int:
+        return await self._network.ask(lambda: self._cluster.append((topic, 0), key, value))
+
+
 class SimConsumer:
     """aiokafka's consumer with committed reads and partitions assigned by hand."""
 
@@ -556,6 +573,8 @@ class SimKafka(KafkaConfig):
         object.__setattr__(self, "network", network)
 
     def producer(self, **options: Any) -> Any:
+        if "transactional_id" not in options:
+            return SimPlainProducer(self.cluster, self.network)
         return SimProducer(
             self.cluster,
             self.network,

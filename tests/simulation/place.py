@@ -9,12 +9,13 @@ from typing import Any
 from k2_streams.core.records.source import TRADES_INPUT as SOURCE
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.transaction_states import LastTransaction
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.state.rocks import ROCKS_DISK
 from simulation.chaos import Chaos, Rates
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
 from simulation.log import Cluster, Network, SimKafka, seeded
 from simulation.loop import Loop
-from simulation.worker import SimClock
+from simulation.ports import SimClock
 
 
 class CountedKafka(SimKafka):
@@ -60,6 +61,7 @@ class Place:
             changelog=self.cluster.topics[CHANGELOG],
             ids_changelog=self.cluster.topics[IDS_CHANGELOG],
             pool=ThreadPoolExecutor(1),
+            limits=DEFAULT_LIMITS,
             disk=ROCKS_DISK,
             settings=SimpleNamespace(
                 app_id="k2",

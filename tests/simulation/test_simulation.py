@@ -52,7 +52,8 @@ def test_the_seeds_met_every_kind_of_fault():
         pytest.skip("the seeds were not run")
     wanted = {
         *("kill", "stop", "rebalance", "slow", "lost_request", "lost_answer", "lost_batch"),
-        *("catalog_away", "clock", "load", "fenced", "answers"),
+        *("catalog_away", "clock", "load", "levels", "fenced", "answers"),
+        *("disk_full", "tail_full", "tail_room"),
         *("late", "beyond_horizon", "stale", "ids", "repeated_ids"),
     }
     assert {kind for kind in wanted if not met[kind]} == set()

@@ -10,7 +10,6 @@ from aiokafka.errors import KafkaConnectionError
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of
-from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogReader
@@ -19,6 +18,8 @@ from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.flow import PartitionFlow
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.task import take_over as take_over_module
 from k2_streams.runtime.task.resume import checked_offsets
@@ -160,15 +161,25 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
                 raise answer
             return {0: answer}
 
-    async def resume(starts):
-        resumed.append(dict(starts))
+    class GroupOfOne:
+        def assignment(self):
+            return {tp}
 
-    async def is_member(generation):
-        return generation == 1
+        def pause_partitions(self, tps): ...
+
+        def resume_partitions(self, tps): ...
+
+        async def seek_to(self, starts):
+            resumed.append(dict(starts))
+
+        async def is_member(self, generation):
+            return generation == 1
 
     async def main() -> None:
         supervisor = Supervisor(SYSTEM_CLOCK, Metrics())
-        owner = Ownership(TRADES_INPUT, lambda _: None, SinkOfOne(), resume, is_member, supervisor)
+        group = GroupOfOne()
+        flow = PartitionFlow(group, [], supervisor, DEFAULT_LIMITS)
+        owner = Ownership({}, {TRADES: SinkOfOne()}, flow, group.is_member, supervisor)
         assert await owner.take_over({tp}, 1) == {}
         await asyncio.sleep(60.0)
 

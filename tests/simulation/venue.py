@@ -11,7 +11,14 @@ from k2_streams.core.records import events
 from k2_streams.core.records.events import Duplicates, Event
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import (
+    ACCEPTED,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+    step,
+)
 from k2_streams.feeds.feed import CANONICAL, feed
 from k2_streams.kafka.topics import RAW
 from simulation.log import BEGIN_MS, Cluster
@@ -26,6 +33,8 @@ SILENCES_MS = (500, 999, 1_001, 1_500, 60_000)
 IDS = 6
 #: A gap waits so long for late ones, of a run of fourteen seconds.
 LATE_HORIZON_S = 3
+#: A scope keeps so little that a run of some thirty messages meets it.
+SEQUENCE_LIMITS = SequenceLimits(missing=4, sessions=3)
 
 
 @dataclass(slots=True)
@@ -155,7 +164,7 @@ class Venue:
                 sent.append_ms,
             )
             state = truth.states.get(sent.scope)
-            stepped = step(state, message, rule, LATE_HORIZON_S * 1000)
+            stepped = step(state, message, rule, LATE_HORIZON_S * 1000, limits=SEQUENCE_LIMITS)
             if stepped.state is not None:
                 truth.states[sent.scope] = stepped.state
             truth.events += stepped.events

@@ -17,28 +17,21 @@ import structlog
 from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
-from k2_streams.core.load.degradation import Level
-from k2_streams.core.records import log_record
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.sequence import sessions
-from k2_streams.core.sequence import step as sequence
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
-from k2_streams.runtime.node import tailing
-from k2_streams.runtime.sinks import runner as sinking
-from k2_streams.runtime.task import checkpoint, running
-from k2_streams.state import table
 from simulation import checks
 from simulation.catalog import Service, shortcuts
 from simulation.chaos import Chaos
 from simulation.checks import Log, ViolationError
-from simulation.disk import Rows, SimDisk
+from simulation.disk import FREE_BYTES, Rows, SimDisk
 from simulation.group import SESSION_S, Group
 from simulation.log import At, Cluster, Network, seeded
 from simulation.loop import PROCESS, Loop, ProcessState, StuckError, pause
+from simulation.ports import IDLE_SHARE, SimClock
 from simulation.venue import Venue
-from simulation.worker import SimClock, Worker
+from simulation.worker import SimWorker
 
 PARTITIONS = 2
 #: For so long records come and faults happen.
@@ -48,20 +41,18 @@ CALM_S = 150.0
 #: A killed worker comes back after this, or only when its session is over.
 RESTART_S = (0.3, 2.0)
 
-#: Limits of production, made so small that a run of a hundred records meets them.
-TUNED: list[tuple[Any, str, Any]] = [
-    (running, "WORK_RECORDS", 8),
-    (running, "INBOX_RECORDS_MAX", 24),
-    (checkpoint, "CHECKPOINT_RECORDS", 20),
-    (log_record, "ROWS_PER_RECORD", 5),
-    (table, "CACHE_ROWS_MAX", 2),
-    (sequence, "MAX_MISSING", 4),
-    (sessions, "MAX_SESSIONS", 3),
-    (sequence, "MAX_SESSIONS", 3),
-    (sinking, "SPARE_SNAPSHOTS", 3),
-    (sinking, "KEEP_SNAPSHOTS", 2),
-    (tailing, "FETCH_MAX_WAIT_MS", 2_000),
-]
+#: What a worker's memory may come to: a share for each level, from NORMAL up.
+MEMORY_SHARES = (IDLE_SHARE, 0.75, 0.85, 0.92, 0.97)
+#: Others fill a disk for so long.
+DISK_FULL_S = (0.5, 6.0)
+#: How often every worker is asked for its status.
+STATUS_EVERY_S = 0.5
+#: What a worker logs that the runs must have met.
+MET = {
+    "level changed": "levels",
+    "source paused: the tail is full": "tail_full",
+    "source resumed: the tail has room": "tail_room",
+}
 
 
 @dataclass
@@ -96,6 +87,7 @@ class World:
                 EVENTS,
                 DEAD_LETTER,
                 TRADES_INPUT.deferred,
+                TRADES_INPUT.levels,
                 changelog,
                 checks.IDS_CHANGELOG,
             ],
@@ -128,11 +120,9 @@ class World:
         Raises:
             ViolationError: something that must hold does not.
         """
-        for worker in self.workers:
-            worker.start()
         acts = [
             asyncio.create_task(act)
-            for act in (self._send(), self._spoil(), self._ask(), self._watch())
+            for act in (self._send(), self._spoil(), self._ask(), self._watch(), self._look())
         ]
         try:
             await asyncio.sleep(FAULTS_S)
@@ -176,13 +166,15 @@ class World:
                 elif self.chaos.happens("clock"):
                     self.clocks[number].skew_s = self._fate.choice([-3600.0, -1.5, 0.0, 3600.0])
                     self.trace(f"{worker.name} clock {self.clocks[number].skew_s:+.1f} s")
-                if worker.is_wired and self.chaos.happens("load"):
-                    self._load(worker, self._fate.choice(list(Level)))
+                if self.chaos.happens("load"):
+                    self._load(worker, self._fate.choice(MEMORY_SHARES))
+                if self.chaos.happens("disk_full"):
+                    self._fill(number)
             if self.chaos.happens("rebalance"):
                 self.trace("rebalance")
                 self.group.rebalance()
 
-    def kill(self, worker: Worker, why: str) -> None:
+    def kill(self, worker: SimWorker, why: str) -> None:
         """End a worker at once; it comes back later, on the disk as it then is."""
         if worker.process.state is ProcessState.KILLED:
             return
@@ -199,26 +191,33 @@ class World:
     def _restart(self, number: int) -> None:
         self.trace(f"worker-{number} starts")
         self.workers[number] = self._new_worker(number)
-        self.workers[number].start()
 
-    def _stop(self, worker: Worker) -> None:
+    def _stop(self, worker: SimWorker) -> None:
         worker.process.stop()
         stopped_s = self._fate.uniform(0.5, 3 * SESSION_S)
         self.trace(f"{worker.name} stopped for {stopped_s:.3f} s")
         self.loop.later(stopped_s, self._go_on, worker)
 
-    def _go_on(self, worker: Worker) -> None:
+    def _go_on(self, worker: SimWorker) -> None:
         if worker.process.state is ProcessState.STOPPED:
             self.trace(f"{worker.name} goes on")
             worker.process.go_on()
 
-    def _load(self, worker: Worker, level: Level) -> None:
-        """As the monitor does when it sees another level."""
-        if worker.overload.level is not level:
-            self.trace(f"{worker.name} level {level.name}")
-            worker.overload.level = level
-            for task in worker.owner.tasks.values():
-                task.wake()
+    def _load(self, worker: SimWorker, share: float) -> None:
+        """A worker takes another share of its memory; its monitor decides what follows."""
+        if worker.memory.share != share:
+            self.trace(f"{worker.name} takes {share:.0%} of its memory")
+            worker.memory.share = share
+
+    def _fill(self, number: int) -> None:
+        """Others fill a worker's disk, and make room again."""
+        self.disks[number].free = 0
+        full_s = self._fate.uniform(*DISK_FULL_S)
+        self.trace(f"worker-{number} disk full for {full_s:.3f} s")
+        self.loop.later(full_s, self._make_room, number)
+
+    def _make_room(self, number: int) -> None:
+        self.disks[number].free = FREE_BYTES
 
     def _come_to_rest(self) -> None:
         self._calm = True
@@ -226,13 +225,14 @@ class World:
         self.chaos.calm()
         for worker in self.workers:
             self._go_on(worker)
-            if worker.is_wired:
-                self._load(worker, Level.NORMAL)
+            self._load(worker, IDLE_SHARE)
+        for number in range(len(self.disks)):
+            self._make_room(number)
         for venue in self.venues:
             venue.burst()  # a batch that was lost shows when the next one comes
 
-    def _new_worker(self, number: int) -> Worker:
-        return Worker(
+    def _new_worker(self, number: int) -> SimWorker:
+        return SimWorker(
             number,
             loop=self.loop,
             chaos=self.chaos,
@@ -252,10 +252,10 @@ class World:
         while True:
             await asyncio.sleep(self._fate.uniform(0.2, 2.0))
             worker = self._fate.choice(self.workers)
-            if worker.process.state is ProcessState.RUNNING and worker.is_wired:
+            if worker.process.state is ProcessState.RUNNING:
                 worker.process.start(self._answer(worker))
 
-    async def _answer(self, worker: Worker) -> None:
+    async def _answer(self, worker: SimWorker) -> None:
         try:
             rows = await checks.answer_is_whole(worker, self.service, self.log)
         except QueryError as error:
@@ -270,15 +270,27 @@ class World:
         while True:
             await asyncio.sleep(0.25)
             for worker in self.workers:
-                if not worker.is_wired or worker.process.state is not ProcessState.RUNNING:
+                if worker.process.state is not ProcessState.RUNNING:
                     continue
-                if worker.sink.error is not None:
-                    self._violated(ViolationError(f"{worker.name} sink: {worker.sink.error}"))
+                sink = worker.parts.main.sink
+                if sink.error is not None:
+                    self._violated(ViolationError(f"{worker.name} sink: {sink.error}"))
                 if worker.main.done():
                     ended = f"{worker.name} ended: {worker.main.exception()!r}"
                     self._violated(ViolationError(ended))
-                for name, error in worker.supervisor.failing.items():
+                for name, error in worker.parts.supervisor.failing.items():
                     self._violated(ViolationError(f"{worker.name}: {name} failed: {error}"))
+
+    async def _look(self) -> None:
+        """Ask every worker for its status, whatever it is doing."""
+        while True:
+            await asyncio.sleep(STATUS_EVERY_S)
+            for worker in self.workers:
+                if worker.process.state is ProcessState.RUNNING:
+                    try:
+                        checks.status_is_true(worker, self.cluster)
+                    except Exception as error:  # noqa: BLE001 - whatever it raises: it must answer
+                        self._violated(error)
 
     def _store_written(self, path: Path, rows: Rows) -> None:
         try:
@@ -310,20 +322,21 @@ class World:
 
     def _check_now(self) -> None:
         for worker in self.workers:
-            if not worker.is_wired or worker.process.state is ProcessState.KILLED:
+            if worker.process.state is ProcessState.KILLED:
                 continue
-            refused = worker.owner.refused
+            refused = worker.parts.owner.refused
             if refused and not self._operate(worker):
                 raise ViolationError(f"{worker.name} refuses {refused}")
 
-    def _operate(self, worker: Worker) -> bool:
+    def _operate(self, worker: SimWorker) -> bool:
         """The documented remedy for a hanging transaction whose outcome nobody knows (ADR 0006).
 
         False if a partition is refused for any other reason, which nothing here may cause.
         """
-        if not all(self.cluster.end_hanging(partition) for partition in worker.owner.refused):
+        refused = {tp.partition for tp in worker.parts.owner.refused}
+        if not all(self.cluster.end_hanging(partition) for partition in refused):
             return False
-        self.trace(f"operator aborts what hangs in partitions {sorted(worker.owner.refused)}")
+        self.trace(f"operator aborts hanging transactions of partitions {sorted(refused)}")
         self.chaos.count("operator")
         self.kill(worker, "restarted by its operator")
         return True
@@ -332,6 +345,7 @@ class World:
         running = all(w.process.state is ProcessState.RUNNING for w in self.workers)
         return (
             running
+            and all(checks.is_at_rest(worker) for worker in self.workers)
             and all(
                 checks.source_is_worked(self.cluster, p, venue)
                 for p, venue in enumerate(self.venues)
@@ -346,8 +360,7 @@ class World:
         found = checks.lake_is_whole(self.service, self.log, PARTITIONS)
         checks.require(found == rows, "the lake has not every row", found, rows)
         for worker in self.workers:
-            if worker.is_wired:
-                await worker.process.start(self._answer(worker))
+            await worker.process.start(self._answer(worker))
         self.outcome.counts = {
             **self.chaos.counts,
             "rows": rows,
@@ -360,12 +373,12 @@ class World:
     def _where(self) -> str:
         parts = [f"generation {self.group.generation}"]
         for worker in self.workers:
-            if worker.is_wired:
-                tasks = {p: t.state.value for p, t in worker.owner.tasks.items()}
-                parts.append(
-                    f"{worker.name} {worker.process.state.value} tasks {tasks} "
-                    f"sink {worker.sink.positions} {worker.sink.retrying}"
-                )
+            owner, sink = worker.parts.owner, worker.parts.main.sink
+            tasks = {tp.partition: t.state.value for tp, t in owner.tasks.items()}
+            parts.append(
+                f"{worker.name} {worker.process.state.value} tasks {tasks} "
+                f"sink {sink.positions} {sink.retrying} {worker.parts.status.ready()}"
+            )
         return ", ".join(parts)
 
     def trace(self, line: str) -> None:
@@ -377,6 +390,8 @@ class World:
         if self.is_over:
             raise structlog.DropEvent
         process = PROCESS.get()
+        if event.get("event") in MET:
+            self.chaos.count(MET[str(event["event"])])
         said = " ".join(f"{key}={value}" for key, value in event.items() if key != "event")
         self.trace(f"{process.name if process else '-'} {event.get('event')} {said}".rstrip())
         raise structlog.DropEvent
@@ -407,7 +422,6 @@ def _surroundings(world: World) -> Iterator[None]:
     random.seed(world.outcome.seed)  # pyiceberg's jitter
     ticks = SimpleNamespace(sleep=pause, monotonic=world.loop.time, time=time.time)
     changes = [
-        *TUNED,
         (uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4)),
         (pyiceberg_table, "time", ticks),
         *shortcuts(),

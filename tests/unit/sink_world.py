@@ -3,6 +3,7 @@
 What the runner asks of the flow (pause, seek) is noted, and the world reads on as Kafka would.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -17,8 +18,8 @@ from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
 from k2_streams.lake.snapshots import Committed, Head
-from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.sinks.runner import SinkRunner
 
@@ -100,7 +101,7 @@ class FakeKafka:
 class SinkWorld:
     """One partition of the log, one record an offset, two rows each."""
 
-    def __init__(self, *, commit_rows=6, policy=None, lake=None):
+    def __init__(self, *, commit_rows=6, policy=None, lake=None, limits=DEFAULT_LIMITS):
         self.clock, self.lake = HandClock(), lake or FakeLake()
         self.paused, self.seeks, self.seen = False, [], []
         self.position = 0
@@ -116,8 +117,9 @@ class SinkWorld:
             on_pause=self._pause,
             on_seek=self._seek,
             on_committed=self.seen.append,
-            supervisor=Supervisor(self.clock, self.metrics),
+            thread=ThreadPoolExecutor(1),
             guard=Guard(policy or BreakerPolicy(failures=2, open_s=20.0), self.clock),
+            limits=limits,
         )
 
     def _pause(self, _partitions, paused):
@@ -129,7 +131,6 @@ class SinkWorld:
 
     async def start(self):
         self.position = (await self.runner.assign({0}))[0]
-        await self.runner._runner.close()  # the test looks when it wants to
 
     def read(self, records=1, *, age_ms=0):
         """So many records, unless the partition is paused; how many were read."""

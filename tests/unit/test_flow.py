@@ -13,8 +13,6 @@ from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.control import watchdog as watchdog_module
-from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.control.watchdog import (
     EXIT_FENCED,
     EXIT_STALLED,
@@ -24,9 +22,11 @@ from k2_streams.runtime.control.watchdog import (
     UNASSIGNED_FOR_S_MAX,
     Watchdog,
 )
-from k2_streams.runtime.faust_driver.gate import FlowGate
+from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tail_quota import TailRoom
+from k2_streams.runtime.ports import SystemThreads
 from k2_streams.runtime.task.lifecycle import TaskState
 
 P0, P1 = TopicPartition("raw", 0), TopicPartition("raw", 1)
@@ -68,8 +68,7 @@ def test_a_partition_of_someone_else_is_not_resumed():
 
 
 @pytest.fixture
-async def watched(monkeypatch):
-    monkeypatch.setattr(watchdog_module, "TICK_S", 0.001)
+async def watched():
     sink = SimpleNamespace(is_far_behind=False)
     owner = SimpleNamespace(tasks={}, releasing=None)
     clock = HandClock()
@@ -79,18 +78,21 @@ async def watched(monkeypatch):
     said.ticks = asyncio.Semaphore(0)
     said.watchdog = Watchdog(
         owner,
-        sink,
+        [sink],
         SimpleNamespace(tick=said.ticks.release),
         clock,
-        Supervisor(clock, Metrics()),
+        SystemThreads(),
+        stale=SimpleNamespace(look=lambda: None),
         end=lambda code, reason: said.ended.append(code),
         hold_source=said.held.append,
         waits_for_group=lambda: said.waits,
         lost_task=lambda: said.lost,
+        limits=Limits(watchdog_tick_s=0.001),
     )
-    said.watchdog.start()
+    running = asyncio.create_task(said.watchdog.run())
     yield said
-    await said.watchdog.close()
+    running.cancel()
+    said.watchdog.close()
 
 
 async def look(watched):
@@ -116,7 +118,7 @@ async def test_the_watchdog_holds_the_source_while_the_lake_is_far_behind_and_sa
 
 
 async def test_the_watchdog_ends_a_worker_whose_partition_stays_fenced(watched):
-    watched.owner.tasks[0] = SimpleNamespace(state=TaskState.FENCED)
+    watched.owner.tasks[P0] = SimpleNamespace(state=TaskState.FENCED)
     await pass_by(watched, FENCED_FOR_S_MAX - 1)
     assert watched.ended == []
     await pass_by(watched, 2)
@@ -152,13 +154,12 @@ def room_of(tail, bound, free_bytes=10**12):
     held = []
     room = TailRoom(
         tail,
-        None,
+        DictSpill(),
         bound,
         Path(),
+        SimpleNamespace(free_bytes=lambda _: free_bytes),
         Metrics(),
-        None,
         on_held=held.append,
-        free_bytes=lambda _: free_bytes,
     )
     return room, held
 

@@ -1,7 +1,7 @@
 """A partition is paused for as long as somebody holds it, and no longer."""
 
 from k2_streams.core.types import TopicPartition
-from k2_streams.runtime.faust_driver.gate import FlowGate
+from k2_streams.runtime.gate import FlowGate
 
 ONE, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
 

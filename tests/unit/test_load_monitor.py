@@ -11,47 +11,44 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
-from k2_streams.runtime.control import load_monitor
 from k2_streams.runtime.control.load_monitor import (
     TRIM_AT_REST_EVERY_S,
     TRIM_EVERY_S,
     LoadMonitor,
-    give_memory_back,
 )
-from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.memory import ProcessMemory
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
 
 
-@pytest.mark.parametrize(
-    ("limit_bytes", "every_s"), [(None, TRIM_AT_REST_EVERY_S), (1, TRIM_EVERY_S)]
-)
-async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tight(
-    monkeypatch, limit_bytes, every_s
-):
+@pytest.mark.parametrize(("share", "every_s"), [(0.1, TRIM_AT_REST_EVERY_S), (0.99, TRIM_EVERY_S)])
+async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tight(share, every_s):
     trimmed: list[float] = []
     clock = SimpleNamespace(now_s=1_000.0, monotonic=lambda: clock.now_s, time_ns=lambda: 0)
-    monkeypatch.setattr(load_monitor, "give_memory_back", lambda: trimmed.append(clock.now_s))
+    memory = SimpleNamespace(
+        measure=lambda: share,
+        release_arrow=lambda: None,
+        release=lambda: trimmed.append(clock.now_s),
+        limit_bytes=1,
+    )
     settings = Settings(kafka=KafkaConfig(), lake=LakeConfig("sqlite://", "memory://"))
     with ThreadPoolExecutor(1) as pool:
         monitor = LoadMonitor(
-            TRADES_INPUT,
+            TRADES_INPUT.levels,
             settings,
             SimpleNamespace(tasks={}),
             Overload(settings.overload, clock),
             Metrics(),
             clock,
+            memory,
             pool,
-            Supervisor(clock, Metrics()),
             downstream_full=lambda: False,
             hold_source=lambda held: None,
         )
-        if limit_bytes:
-            monitor.memory.limit_bytes = limit_bytes
         for _ in range(int(2 * TRIM_AT_REST_EVERY_S)):
             clock.now_s += 1.0
-            await monitor._look()
+            await monitor.look()
     assert len(trimmed) == 2 * TRIM_AT_REST_EVERY_S / every_s
 
 
@@ -63,7 +60,7 @@ def test_file_access_that_a_commit_has_left_behind_goes_as_well():
         seen = weakref.ref(left)
         del left
         assert seen() is not None  # it refers to itself
-        give_memory_back()
+        ProcessMemory(None).release()
         assert seen() is None
     finally:
         gc.enable()

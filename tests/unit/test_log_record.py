@@ -163,11 +163,10 @@ def test_processed_is_what_lies_below_every_deferred_record(headers, processed):
     assert headers.processed == processed
 
 
-def test_a_checkpoint_without_rows_is_one_record_and_many_rows_are_several(monkeypatch):
+def test_a_checkpoint_without_rows_is_one_record_and_many_rows_are_several():
     assert len(log_record.encode_checkpoint(LOG, [], 0, 1)) == 1
-    monkeypatch.setattr(log_record, "ROWS_PER_RECORD", 3)
     rows = pa.RecordBatch.from_pylist(ROWS[2] * 4, schema=LOG)
-    values = log_record.encode_checkpoint(LOG, [rows, rows], 0, 1)
+    values = log_record.encode_checkpoint(LOG, [rows, rows], 0, 1, rows_per_record=3)
     found = [log_record.decode(value, 0, at).rows for at, value in enumerate(values)]
     assert [batch.num_rows for batch in found] == [3, 3, 3, 3, 3, 1]
     assert [row for batch in found for row in batch.to_pylist()] == ROWS[2] * 8

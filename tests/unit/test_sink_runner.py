@@ -12,6 +12,7 @@ from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.sinks import runner as sinking
 from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS
 
@@ -130,9 +131,8 @@ async def test_rows_grow_old_while_the_lake_is_away(world):
     assert world.runner.is_far_behind
 
 
-async def test_a_refused_table_is_asked_again_by_the_runner_itself(monkeypatch):
-    monkeypatch.setattr(sinking, "TICK_S", 0.001)
-    world = SinkWorld()
+async def test_a_refused_table_is_asked_again_by_the_runner_itself():
+    world = SinkWorld(limits=Limits(sink_tick_s=0.001))
     accepted = world.lake.append
 
     def refuse(*_, **__):
@@ -145,7 +145,8 @@ async def test_a_refused_table_is_asked_again_by_the_runner_itself(monkeypatch):
                 await asyncio.sleep(0.005)
 
     world.lake.append = refuse
-    world.position = (await world.runner.assign({0}))[0]
+    running = asyncio.create_task(world.runner.run())
+    await world.start()
     world.read(2)
     await until(lambda: world.runner.error is not None)
     assert world.runner.error == "renamed"
@@ -153,6 +154,7 @@ async def test_a_refused_table_is_asked_again_by_the_runner_itself(monkeypatch):
     world.lake.append = accepted
     await until(lambda: world.runner.error is None)
     assert covered(world).end == 2
+    running.cancel()
     await world.runner.close()
 
 
@@ -172,15 +174,13 @@ def short_lists(monkeypatch):
         asked.append(kwargs)
         return expire_snapshots(*args, **kwargs)
 
-    monkeypatch.setattr(sinking, "KEEP_SNAPSHOTS", 2)
-    monkeypatch.setattr(sinking, "SPARE_SNAPSHOTS", 3)
     monkeypatch.setattr(sinking, "expire_snapshots", expire)
     return asked
 
 
 async def commits_of_a_worker(lake, count, *, at_s):
     """Commit so many times, and end; how many snapshots the table had after each."""
-    world = SinkWorld(lake=lake)
+    world = SinkWorld(lake=lake, limits=Limits(snapshots_kept=2, snapshots_spare=3))
     world.clock.now_s += at_s - T0_MS / 1000
     await world.start()
     had = []

@@ -174,15 +174,12 @@ def test_a_table_counts_and_sums_as_its_rows_say(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_cache_lets_go_only_of_what_the_store_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_lets_go_only_of_what_the_store_has(tmp_path: Path) -> None:
     """Above its limit the cache drops clean rows; a changed one stays until it is written."""
-    monkeypatch.setattr("k2_streams.state.table.CACHE_ROWS_MAX", 3)
     store = PartitionStore(tmp_path / "s")
     store.open()
     table: RowTable[ScopeState] = RowTable(
-        store, sequence_codec.encode, sequence_codec.decode, 0, 0
+        store, sequence_codec.encode, sequence_codec.decode, 0, 0, cache_rows=3
     )
     for number in range(10):
         table.put(f"X:{number}", ScopeState(dropped=number))

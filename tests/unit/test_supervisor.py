@@ -7,7 +7,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.runtime.control import supervisor as module
 from k2_streams.runtime.control.library_tasks import (
     ESSENTIAL,
     FETCH_LOOP,
@@ -15,14 +14,14 @@ from k2_streams.runtime.control.library_tasks import (
     LibraryTasks,
 )
 from k2_streams.runtime.control.supervisor import Supervisor, TaskLostError
+from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
 
 
 @pytest.fixture
-def supervisor(monkeypatch):
-    monkeypatch.setattr(module, "RESTART_S_MIN", 0.02)
-    monkeypatch.setattr(module, "STEADY_AFTER_S", 0.05)
-    return Supervisor(SYSTEM_CLOCK, Metrics())
+def supervisor():
+    limits = Limits(restart_first_s=0.02, steady_after_s=0.05)
+    return Supervisor(SYSTEM_CLOCK, Metrics(), limits=limits)
 
 
 def sample(supervisor, name, **labels):

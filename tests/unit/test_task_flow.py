@@ -19,12 +19,13 @@ from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.backlog import COUNT_CODEC
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.resume import Starts
-from k2_streams.runtime.task.running import INBOX_RECORDS_MAX, Flow, RunningTask
+from k2_streams.runtime.task.running import Flow, RunningTask
 from k2_streams.runtime.task.tables import SEQUENCE_CODEC
 from k2_streams.runtime.task.take_over import Taken
 from k2_streams.state.ids import IdTable
@@ -59,7 +60,7 @@ def context(tmp_path: Path) -> TaskContext:
 
 
 def _more_than_enough() -> Fetched:
-    records = [Mock()] * (INBOX_RECORDS_MAX + 1)
+    records = [Mock()] * (DEFAULT_LIMITS.inbox_records + 1)
     return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 

@@ -29,7 +29,14 @@ from k2_streams.core.sequence.sessions import (
     begins_ns,
     goes_by_time,
 )
-from k2_streams.core.sequence.step import ACCEPTED, Counters, Message, ScopeState, Verdict
+from k2_streams.core.sequence.step import (
+    ACCEPTED,
+    Counters,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+)
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
@@ -126,6 +133,7 @@ class Stepper:
         alive_at: the lines that were alive at a message of the batch.
         counting_at: how the feed of a message of the batch counts.
         horizon_ms: how long a missing number is waited for.
+        limits: what each scope keeps at most.
     """
 
     names: list[str]
@@ -133,6 +141,7 @@ class Stepper:
     alive_at: Callable[[int], tuple[str, ...]]
     counting_at: Callable[[int], Counting]
     horizon_ms: int
+    limits: SequenceLimits
 
     def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
         """Judge one scope's messages, all of which have a number."""
@@ -164,7 +173,9 @@ class Stepper:
             )
             arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
             rule, tolerance_ms = part.counting or self.counting_at(index)
-            after = step(out.state, message, arrival, rule, self.horizon_ms, tolerance_ms)
+            after = step(
+                out.state, message, arrival, rule, self.horizon_ms, tolerance_ms, self.limits
+            )
             out.state = after.state
             out.verdicts[place] = after.verdict
             out.sessions.append(after.session_id)

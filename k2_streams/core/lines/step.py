@@ -28,7 +28,15 @@ from k2_streams.core.records.events import (
 )
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
-from k2_streams.core.sequence.step import Message, ScopeState, Step, Verdict, counted
+from k2_streams.core.sequence.step import (
+    SEQUENCE_LIMITS,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Step,
+    Verdict,
+    counted,
+)
 from k2_streams.core.sequence.step import step as step_plain
 
 #: How long a line may be silent before nothing is expected of it.
@@ -57,17 +65,18 @@ def step(
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+    limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> Step:
     """Judge one message of a scope whose messages come by lines.
 
     A scope that never saw a line is judged by the sequence alone.
     """
     if message.sequence is None or (not arrival.line and (state is None or state.lines is None)):
-        return step_plain(state, message, rule, horizon_ms, tolerance_ms)
+        return step_plain(state, message, rule, horizon_ms, tolerance_ms, limits)
     released: tuple[Event, ...] = ()
     if state is not None:
         state, released = release(state, message.scope, message.partition, arrival.now_ms)
-    after = step_plain(state, message, rule, horizon_ms, tolerance_ms)
+    after = step_plain(state, message, rule, horizon_ms, tolerance_ms, limits)
     assert after.state is not None  # noqa: S101 - the message has a number
     events, verdict, held = _without_held(state, message, arrival, after)
     lines = Lines(_moved(state, message, arrival, after.session_id), held)

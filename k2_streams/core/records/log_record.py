@@ -145,6 +145,7 @@ def encode_checkpoint(
     batches: Sequence[pa.RecordBatch],
     source_partition: int,
     accepted_time_us: int,
+    rows_per_record: int = ROWS_PER_RECORD,
 ) -> list[bytes]:
     """The values of a checkpoint's records: at least one, if of no row.
 
@@ -153,8 +154,8 @@ def encode_checkpoint(
     rows = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema=schema)
     values: list[bytes] = []
     parts = [
-        rows.slice(start, ROWS_PER_RECORD)
-        for start in range(0, max(rows.num_rows, 1), ROWS_PER_RECORD)
+        rows.slice(start, rows_per_record)
+        for start in range(0, max(rows.num_rows, 1), rows_per_record)
     ]
     while parts:
         part = parts.pop(0)

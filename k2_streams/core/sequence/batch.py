@@ -27,7 +27,15 @@ from k2_streams.core.sequence.sessions import (
     Session,
     SessionRule,
 )
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import (
+    ACCEPTED,
+    SEQUENCE_LIMITS,
+    Message,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+    step,
+)
 
 #: Up to so many scopes a sort by radix orders them: numpy has it for 16-bit integers only.
 _RADIX_SCOPES = 2**16
@@ -80,6 +88,7 @@ def step_batch(
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+    limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> BatchStep:
     """Judge a batch.
 
@@ -90,22 +99,26 @@ def step_batch(
             message where feeds differ.
         horizon_ms: how long a gap waits for late records.
         tolerance_ms: how much later than all of its session a repeat may be; None: any time.
+        limits: what each scope keeps at most.
 
     Returns:
         Exactly what `step` on each message in turn gives, however the messages were cut into
         batches, with the duplicates counted beside it.
     """
-    return _BatchStepper(batch, Counting(rule, tolerance_ms), horizon_ms).run(states)
+    return _BatchStepper(batch, Counting(rule, tolerance_ms), horizon_ms, limits).run(states)
 
 
 class _BatchStepper:
     """The working state of one `step_batch`."""
 
-    def __init__(self, batch: Batch, counting: Counting, horizon_ms: int) -> None:
+    def __init__(
+        self, batch: Batch, counting: Counting, horizon_ms: int, limits: SequenceLimits
+    ) -> None:
         count = len(batch.sequence)
         self._batch = batch
         self._counting = counting
         self._horizon_ms = horizon_ms
+        self._limits = limits
         self._names: dict[str, int] = {}
         self._result = BatchStep(
             np.full(count, Verdict.UNSEQUENCED, np.int8), np.zeros(count, np.int32), [], {}, []
@@ -113,7 +126,7 @@ class _BatchStepper:
         self._numbered = self._in_scope_order()
         self._by_lines = None
         if batch.lined is not None:
-            self._by_lines = _ByLines(batch, counting, horizon_ms)
+            self._by_lines = _ByLines(batch, counting, horizon_ms, limits)
         # What consecutive messages, in the order of scopes, have in common.
         self._sizes: list[int] = []
         self._verdicts: list[int] = []
@@ -285,7 +298,8 @@ class _BatchStepper:
             int(batch.offset[index]),
             int(batch.append_ms[index]),
         )
-        after = step(state, message, counting.rule, self._horizon_ms, counting.tolerance_ms)
+        rule, tolerance_ms = counting
+        after = step(state, message, rule, self._horizon_ms, tolerance_ms, self._limits)
         self._note(1, after.verdict, after.session_id)
         if after.events:
             self._events.append((index, after.events))
@@ -312,12 +326,19 @@ def counting_at(batch: Batch, counting: Counting, index: int) -> Counting:
 class _ByLines:
     """Which scopes of a batch have lines, and what is known of the lines."""
 
-    def __init__(self, batch: Batch, counting: Counting, horizon_ms: int) -> None:
+    def __init__(
+        self, batch: Batch, counting: Counting, horizon_ms: int, limits: SequenceLimits
+    ) -> None:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
         alive = Alive(self.lined, *exchanges_of(batch.scopes, batch.scope))
         self.stepper = Stepper(
-            batch.sessions, self.lined, alive.at, partial(counting_at, batch, counting), horizon_ms
+            batch.sessions,
+            self.lined,
+            alive.at,
+            partial(counting_at, batch, counting),
+            horizon_ms,
+            limits,
         )
         self._named = np.zeros(len(batch.scopes), bool)
         self._named[batch.scope[self.lined.line >= 0]] = True

@@ -53,6 +53,21 @@ from k2_streams.core.sequence.sessions import (
 #: Missing ranges a scope keeps, over all its sessions: 56 KB of state at most. Above it the lowest
 #: range of the oldest session is abandoned.
 MAX_MISSING = 1_024
+
+
+class SequenceLimits(NamedTuple):
+    """What a scope keeps at most.
+
+    Attributes:
+        missing: missing ranges, over all its sessions.
+        sessions: sessions.
+    """
+
+    missing: int = MAX_MISSING
+    sessions: int = MAX_SESSIONS
+
+
+SEQUENCE_LIMITS = SequenceLimits()
 #: Numbers are signed 64-bit, as the lake's column is.
 MAX_SEQUENCE = 2**63 - 1
 
@@ -142,6 +157,7 @@ def step(
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
+    limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> Step:
     """Judge one message.
 
@@ -152,6 +168,7 @@ def step(
         horizon_ms: how long a gap waits for late records.
         tolerance_ms: how much later than all of its session a repeat's event time may be; None: any
             time, as the venue itself repeats numbers.
+        limits: what the scope keeps at most.
 
     Returns:
         The state after it, the verdict, the session it belongs to and the events it caused. A
@@ -189,11 +206,11 @@ def step(
         sessions = (*sessions[: where.at], session, *sessions[where.at + 1 :])
     else:
         verdict, sessions = _begin(sessions, where, message, about)
-        if len(sessions) > MAX_SESSIONS:
-            abandon(sessions[0], MAX_MISSING, "session-dropped", about)
+        if len(sessions) > limits.sessions:
+            abandon(sessions[0], len(sessions[0].missing), "session-dropped", about)
             sessions, dropped = sessions[1:], dropped + 1
     if about.grew:
-        sessions = _bounded(sessions, about)
+        sessions = _bounded(sessions, limits.missing, about)
     events = tuple(about.events)
     counters = counted(before.counters, verdict, events, message.event_time_ns)
     made = ScopeState(sessions, dropped, counters, before.lines)
@@ -243,8 +260,9 @@ def _begin(
     verdict = Verdict.FIRST
     if sessions and where.placing is Placing.NEW:
         verdict = Verdict.RESET
-        sessions = (*sessions[:-1], abandon(sessions[-1], MAX_MISSING, "reset", about))
-        about.reset(sequence, sessions[-1].id)
+        ended = abandon(sessions[-1], len(sessions[-1].missing), "reset", about)
+        sessions = (*sessions[:-1], ended)
+        about.reset(sequence, ended.id)
     return verdict, (*sessions[: where.at], begins, *sessions[where.at :])
 
 
@@ -328,9 +346,11 @@ def _receive(
     return (*missing[:index], *rest, *missing[index + 1 :])
 
 
-def _bounded(sessions: tuple[Session, ...], about: MessageEvents) -> tuple[Session, ...]:
-    """Keep the scope's missing ranges within `MAX_MISSING`: the oldest go first."""
-    excess = sum(len(session.missing) for session in sessions) - MAX_MISSING
+def _bounded(
+    sessions: tuple[Session, ...], limit: int, about: MessageEvents
+) -> tuple[Session, ...]:
+    """Keep the scope's missing ranges within the limit: the oldest go first."""
+    excess = sum(len(session.missing) for session in sessions) - limit
     kept = list(sessions)
     for index, session in enumerate(sessions):
         if excess <= 0:

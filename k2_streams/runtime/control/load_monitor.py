@@ -11,13 +11,10 @@
 """
 
 import asyncio
-import ctypes
-import gc
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
 import structlog
 
 from k2_streams.clock import Clock
@@ -30,22 +27,20 @@ from k2_streams.core.load.degradation import (
     reason,
     step,
 )
-from k2_streams.core.records.source import RawInput
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.memory import Memory
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 0.5
 #: Ends that come later are of no use: the next look asks again.
 ENDS_WITHIN_S = 2.0
 #: Changes not yet published: more than a day of flapping at the default cool-down would be.
@@ -64,34 +59,37 @@ class LoadMonitor:
     """Owns the worker's level.
 
     Args:
+        levels_topic: where changes of the level are published.
         settings: of the worker.
         owner: of the tasks whose backlog counts.
         overload: what the tasks read.
         metrics: of the worker.
         clock: for the cool-down.
+        memory: of the process.
         pool: the tasks' thread.
-        supervisor: of the worker's background tasks.
         downstream_full: whether what comes behind the log takes nothing more.
-        hold_source: pause and resume the source.
+        hold_source: pause and resume the sources.
+        limits: for how often load is measured.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
         self,
-        source: RawInput,
+        levels_topic: str,
         settings: Settings,
         owner: Ownership,
         overload: Overload,
         metrics: Metrics,
         clock: Clock,
+        memory: Memory,
         pool: ThreadPoolExecutor,
-        supervisor: Supervisor,
         *,
         downstream_full: Callable[[], bool],
         hold_source: Callable[[bool], None],
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.memory = Memory(settings.overload.memory_limit_bytes)
+        self.memory = memory
         self.signals = Signals()
-        self._source = source
+        self._levels_topic = levels_topic
         self._settings = settings
         self._policy = settings.overload.policy
         self._owner = owner
@@ -99,17 +97,16 @@ class LoadMonitor:
         self._metrics = metrics
         self._clock = clock
         self._pool = pool
-        self._supervisor = supervisor
         self._downstream_full = downstream_full
         self._hold_source = hold_source
+        self._tick_s = limits.load_tick_s
         self._state = Degradation(Level.NORMAL, clock.monotonic() - self._policy.cool_down_s)
         soft = self._policy.triggers[Level.SOFT].lag_records or 0
         self._lag_clock = LagClock(LAG_FLOOR * soft)
-        self._ends = _Ends(settings.kafka, source.raw)
+        self._ends = _Ends(settings.kafka)
         self._publisher = Publisher(settings.kafka)
         self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
         self._trimmed_s = 0.0
-        self._runner: Kept | None = None
 
     @property
     def level(self) -> Level:
@@ -122,8 +119,8 @@ class LoadMonitor:
         rested_s = self._clock.monotonic() - self._state.since_s
         return max(1, round(self._policy.cool_down_s - rested_s))
 
-    def start(self) -> None:
-        """Begin to look."""
+    async def run(self) -> None:
+        """Measure and decide for ever."""
         triggers = {
             level.name: [trigger.lag_records, trigger.lag_s, trigger.memory_share]
             for level, trigger in sorted(self._policy.triggers.items())
@@ -136,26 +133,22 @@ class LoadMonitor:
             tier_patterns=len(self._overload.tiers.table),
             triggers=triggers,
         )
-        self._runner = self._supervisor.keep("load", self._run)
+        while True:
+            await asyncio.sleep(self._tick_s)
+            self._overload.tiers.reload()
+            await self.look()
+            await self._publish()
 
     async def close(self) -> None:
-        """Look away."""
-        if self._runner is not None:
-            await self._runner.close()
+        """Disconnect."""
         await self._ends.close()
         await self._publisher.close()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._overload.tiers.reload()
-            await self._look()
-            await self._publish()
-
-    async def _look(self) -> None:
-        tasks = {p: t for p, t in self._owner.tasks.items() if t.state is TaskState.RUNNING}
-        for partition, end in (await self._ends.of(sorted(tasks))).items():
-            tasks[partition].end_offset = max(tasks[partition].end_offset, end)
+    async def look(self) -> None:
+        """Measure once, and change the level if the policy says so."""
+        tasks = {tp: t for tp, t in self._owner.tasks.items() if t.state is TaskState.RUNNING}
+        for tp, end in (await self._ends.of(tasks)).items():
+            tasks[tp].end_offset = max(tasks[tp].end_offset, end)
         now_s = self._clock.monotonic()
         waiting = sum(task.deferred_records for task in tasks.values())
         lag = waiting + sum(task.lag_records for task in tasks.values())
@@ -179,10 +172,10 @@ class LoadMonitor:
         if now_s - self._trimmed_s < (TRIM_EVERY_S if tight else TRIM_AT_REST_EVERY_S):
             return
         self._trimmed_s = now_s
-        # Arrow's allocator keeps a heap a thread: those of the two that make most of the batches.
-        pa.default_memory_pool().release_unused()
+        # Arrow's allocator has a heap per thread: those of the two that make most of the batches.
+        self.memory.release_arrow()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, give_memory_back)
+        await loop.run_in_executor(self._pool, self.memory.release)
 
     def _change(self, after: Degradation, signals: Signals) -> None:
         before, self._state = self._state, after
@@ -218,7 +211,7 @@ class LoadMonitor:
             change = self._unpublished[0]
             try:
                 await self._publisher.publish(
-                    self._source.levels, change.worker.encode(), level_changes.encode(change)
+                    self._levels_topic, change.worker.encode(), level_changes.encode(change)
                 )
             except NotPublishedError as error:
                 log.warning("level change not published yet", error=str(error))
@@ -227,41 +220,30 @@ class LoadMonitor:
 
 
 class _Ends:
-    """The source's ends, asked of the broker; a broker that is away leaves the last ones known."""
+    """The sources' ends, asked of the broker; a broker that is away leaves the last ones known."""
 
-    def __init__(self, kafka: KafkaConfig, topic: str) -> None:
+    def __init__(self, kafka: KafkaConfig) -> None:
         self._kafka = kafka
-        self._topic = topic
         self._reader: LogReader | None = None
 
-    async def of(self, partitions: list[int]) -> dict[int, int]:
+    async def of(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The end of each partition; none while the broker does not answer."""
-        if not partitions:
+        asked = sorted(tps)
+        if not asked:
             return {}
         try:
             async with asyncio.timeout(ENDS_WITHIN_S):
                 if self._reader is None:
                     self._reader = await LogReader(self._kafka).__aenter__()
-                ends = await self._reader.end_offsets(
-                    [TopicPartition(self._topic, p) for p in partitions]
-                )
+                ends = await self._reader.end_offsets(asked)
         except (LogError, OSError, TimeoutError) as error:
-            log.warning("source's ends not known", error=str(error) or type(error).__name__)
+            log.warning("source end offsets not known", error=str(error) or type(error).__name__)
             await self.close()
             return {}
-        return {partition: end for (_, partition), end in ends.items()}
+        return {tp: ends[tp] for tp in asked}
 
     async def close(self) -> None:
         """Disconnect."""
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.__aexit__(None, None, None)
-
-
-def give_memory_back() -> None:
-    """Return what nobody refers to from outside, and what allocators hold, to the system."""
-    gc.collect()
-    pa.default_memory_pool().release_unused()
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if malloc_trim is not None:
-        malloc_trim(0)

@@ -1,8 +1,12 @@
 """The process's memory, and what it may take: a setting, else the cgroups', else the machine's."""
 
+import ctypes
+import gc
 from pathlib import Path
+from typing import Protocol
 
 import psutil
+import pyarrow as pa
 
 from k2_streams.runtime.control.cgroup import tightest_limit_bytes
 
@@ -14,8 +18,32 @@ QUERY_PART = 8
 QUERY_BYTES_LEAST = 64 * _MIB
 
 
-class Memory:
-    """Measures this process.
+class Memory(Protocol):
+    """A process's memory.
+
+    Attributes:
+        limit_bytes: what it may take.
+        used_bytes: what was resident when it was measured last.
+    """
+
+    limit_bytes: int
+    used_bytes: int
+
+    def measure(self) -> float:
+        """The share of the limit that is resident now."""
+        ...
+
+    def release_arrow(self) -> None:
+        """Return what Arrow's allocator keeps for the calling thread. Takes microseconds."""
+        ...
+
+    def release(self) -> None:
+        """Return what nobody refers to and what all allocators keep. Takes some ten ms."""
+        ...
+
+
+class ProcessMemory:
+    """This process's.
 
     Args:
         limit_bytes: by setting; None: the tightest of the cgroups' limits and the machine's memory.
@@ -30,6 +58,18 @@ class Memory:
         """The share of the limit that is resident now."""
         self.used_bytes = int(self._process.memory_info().rss)
         return self.used_bytes / self.limit_bytes
+
+    def release_arrow(self) -> None:
+        """Return what Arrow's allocator keeps for the calling thread."""
+        pa.default_memory_pool().release_unused()
+
+    def release(self) -> None:
+        """Return what nobody refers to from outside, and what allocators keep, to the system."""
+        gc.collect()
+        pa.default_memory_pool().release_unused()
+        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        if malloc_trim is not None:
+            malloc_trim(0)
 
 
 def found_limit_bytes(root: Path = Path("/")) -> int:

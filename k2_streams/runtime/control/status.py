@@ -1,12 +1,13 @@
 """What a worker says of itself: `/v1/status` and `/health/ready`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from k2_streams.clock import Clock
 from k2_streams.core.lines.stats import reports
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFault
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership
@@ -15,13 +16,12 @@ from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.control.topic_watch import TopicWatch
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.output import OutputParts
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.line_keeper import lines_of
 from k2_streams.state.position import rows_of
-from k2_streams.state.rocks import ROCKS_DISK
+from k2_streams.state.rocks import StoresMemory
 from k2_streams.web.services import LinesFound, Readiness
 
 
@@ -31,18 +31,31 @@ class Monitors:
 
     supervisor: Supervisor
     topics: TopicWatch
-    consumer_faults: Callable[[], list[PartitionFault]]
+    consumer_faults: Callable[[], Sequence[PartitionFault]]
+    stores: Callable[[], StoresMemory]
 
 
 class Status:
-    """Reads the parts; holds nothing of its own."""
+    """Reads the parts; holds nothing of its own.
+
+    Args:
+        source: the topic whose partitions are named by their number alone.
+        settings: of the worker.
+        owner: of the tasks.
+        outputs: of the worker, the main one first.
+        load: of the worker.
+        overload: what the tasks read of the load.
+        metrics: of the worker.
+        clock: of this machine.
+        monitors: what is watched beside the parts themselves.
+    """
 
     def __init__(
         self,
+        source: str,
         settings: Settings,
         owner: Ownership,
-        sink: SinkRunner,
-        node: Node,
+        outputs: Sequence[OutputParts],
         load: LoadMonitor,
         overload: Overload,
         metrics: Metrics,
@@ -51,9 +64,10 @@ class Status:
         monitors: Monitors,
     ) -> None:
         self._settings = settings
+        self._source = source
         self._owner = owner
-        self._sink = sink
-        self._node = node
+        self._outputs = outputs
+        self._main = outputs[0]
         self._load = load
         self._overload = overload
         self._metrics = metrics
@@ -61,6 +75,7 @@ class Status:
         self._supervisor = monitors.supervisor
         self._consumer_faults = monitors.consumer_faults
         self._topics = monitors.topics
+        self._stores = monitors.stores
         self._started = clock.monotonic()
 
     def tick(self) -> None:
@@ -68,7 +83,8 @@ class Status:
         for state in TaskState:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.tasks.labels(state.value).set(count)
-        self._node.report(self.lag_records, self._load.level.name)
+        for output in self._outputs:
+            output.node.report(self.lag_records, self._load.level.name)
         self._metrics.show_lines(self.lines().lines)
 
     @property
@@ -83,8 +99,8 @@ class Status:
     def lines(self) -> LinesFound:
         """`/v1/lines`: the redundant lines of this worker's partitions."""
         positions = {
-            partition: task.position
-            for partition, task in sorted(self._owner.tasks.items())
+            tp.partition: task.position
+            for tp, task in sorted(self._owner.tasks.items())
             if task.position is not None
         }
         found = reports(line for position in positions.values() for line in lines_of(position))
@@ -92,9 +108,8 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""
-        view = self._node.tail.view().partitions
-        query, stores = self._node.query_memory(), ROCKS_DISK.memory()
-        return {
+        stores = self._stores()
+        found = {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
             "level": self._load.level.name,
@@ -103,7 +118,7 @@ class Status:
             "memory_bytes": self._load.memory.used_bytes,
             "load": self._load_as_dict(),
             "partitions": {
-                str(partition): {
+                self._name(tp): {
                     "state": task.state.value,
                     "next_offset": task.next_offset if task.position else None,
                     "committed_offset": task.position.next_offset if task.position else None,
@@ -115,7 +130,7 @@ class Status:
                     "error": str(task.error) if task.error else None,
                     "failure": _failure(task),
                 }
-                for partition, task in sorted(self._owner.tasks.items())
+                for tp, task in sorted(self._owner.tasks.items())
             },
             "background_tasks": self._supervisor.as_dict(),
             "topic_problems": [
@@ -125,41 +140,28 @@ class Status:
             "unreadable_partitions": [
                 self._fault_as_dict(fault, reader) for reader, fault in self._faults()
             ],
-            "refused": {str(p): reason for p, reason in sorted(self._owner.refused.items())},
-            "sink": {
-                "positions": {str(p): n for p, n in sorted(self._sink.positions.items())},
-                "buffered_rows": self._sink.buffered_rows,
-                "retrying": self._sink.retrying,
-                "error": self._sink.error,
+            "refused": {
+                self._name(tp): reason for tp, reason in sorted(self._owner.refused.items())
             },
-            "breaker": _breaker(self._sink.guard),
-            "store_breaker": None if self._node.reads is None else _breaker(self._node.reads),
-            "tail": {
-                "rows": self._node.tail.rows,
-                "memory_bytes": self._node.tail.memory_bytes + self._node.tail.index_bytes,
-                "spilled_bytes": self._node.tail.spilled_bytes,
-                "disk_limit_bytes": self._node.room.limit_bytes,
-                "holds_source": self._node.room.is_held,
-                "error": self._node.reader.error,
-                "partitions": {
-                    str(p): {"evicted": part.evicted, "end": part.end, "raw_next": part.raw_next}
-                    for p, part in sorted(view.items())
-                },
-            },
+            **_output(self._main),
             "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
-            "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
-            "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
-            "dead_letters": self._node.reader.dead_letters.total,
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
             "dedup_ttl_s": self._settings.dedup_ttl_s,
         }
+        if len(self._outputs) > 1:
+            found["outputs"] = {other.stream.log: _output(other) for other in self._outputs[1:]}
+        return found
+
+    def _name(self, tp: TopicPartition) -> str:
+        """A partition of the only source, or the first, by its number."""
+        return str(tp.partition) if tp.topic == self._source else f"{tp.topic}-{tp.partition}"
 
     def _faults(self) -> list[tuple[str, PartitionFault]]:
         """Partitions that cannot be read, and by whom: the worker's consumer, or its answers."""
         return [
             *(("consumer", fault) for fault in self._consumer_faults()),
-            *(("query", fault) for fault in self._node.reader.faults),
+            *(("query", fault) for each in self._outputs for fault in each.node.reader.faults),
         ]
 
     def _fault_as_dict(self, fault: PartitionFault, reader: str) -> dict[str, Any]:
@@ -177,11 +179,16 @@ class Status:
         }
 
     def _tail_fault(self) -> str | None:
-        if self._node.reader.error is not None:
-            return self._node.reader.error
-        if not self._node.tail.all_ready():
-            return "still reading up to the log's end"
-        return "it has no room, and the source waits" if self._node.room.is_held else None
+        for output in self._outputs:
+            node = output.node
+            where = "" if output is self._main else f"{output.stream.log}: "
+            if node.reader.error is not None:
+                return f"{where}{node.reader.error}"
+            if not node.tail.all_ready():
+                return f"{where}still reading up to the log's end"
+            if node.room.is_held:
+                return f"{where}it has no room, and the source waits"
+        return None
 
     def _load_as_dict(self) -> dict[str, Any]:
         signals, tiers = self._load.signals, self._overload.tiers
@@ -217,19 +224,51 @@ class Status:
         if self._load.level is Level.CIRCUIT_BREAK:
             return "level CIRCUIT_BREAK: the source is paused", self._load.retry_after_s
         if self._owner.refused:
-            partition, reason = min(self._owner.refused.items())
-            return f"partition {partition}: {reason}", 30
+            tp, reason = min(self._owner.refused.items())
+            return f"partition {self._name(tp)}: {reason}", 30
         return self._parts_fault() or self._tasks_fault()
 
     def _parts_fault(self) -> tuple[str, int] | None:
         for task, error in self._supervisor.failing.items():
             return f"background task {task} failed: {error}", 1
-        return None if self._sink.error is None else (f"sink: {self._sink.error}", 30)
+        errors = [output.sink.error for output in self._outputs if output.sink.error is not None]
+        return (f"sink: {errors[0]}", 30) if errors else None
 
     def _tasks_fault(self) -> tuple[str, int] | None:
         tasks = sorted(self._owner.tasks.items())
-        ended = [(p, task) for p, task in tasks if task.state is not TaskState.RUNNING]
+        ended = [(self._name(tp), t) for tp, t in tasks if t.state is not TaskState.RUNNING]
         return (_why_ended(ended), 1) if ended else None
+
+
+def _output(output: OutputParts) -> dict[str, Any]:
+    """What stands behind one log."""
+    sink, node = output.sink, output.node
+    view, query = node.tail.view().partitions, node.query_memory()
+    return {
+        "sink": {
+            "positions": {str(p): n for p, n in sorted(sink.positions.items())},
+            "buffered_rows": sink.buffered_rows,
+            "retrying": sink.retrying,
+            "error": sink.error,
+        },
+        "breaker": _breaker(sink.guard),
+        "store_breaker": None if node.reads is None else _breaker(node.reads),
+        "tail": {
+            "rows": node.tail.rows,
+            "memory_bytes": node.tail.memory_bytes + node.tail.index_bytes,
+            "spilled_bytes": node.tail.spilled_bytes,
+            "disk_limit_bytes": node.room.limit_bytes,
+            "holds_source": node.room.is_held,
+            "error": node.reader.error,
+            "partitions": {
+                str(p): {"evicted": part.evicted, "end": part.end, "raw_next": part.raw_next}
+                for p, part in sorted(view.items())
+            },
+        },
+        "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
+        "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
+        "dead_letters": node.reader.dead_letters.total,
+    }
 
 
 def _breaker(guard: Guard) -> dict[str, Any]:
@@ -260,14 +299,15 @@ def _failure(task: TaskLifecycle) -> dict[str, Any] | None:
     }
 
 
-def _why_ended(tasks: list[tuple[int, TaskLifecycle]]) -> str:
+def _why_ended(tasks: list[tuple[str, TaskLifecycle]]) -> str:
     """Partitions without a running task, and what their records failed on."""
     causes = [
-        f"{task.topic}-{p} offset {last.start}, feed {last.feed or 'several'}: {last.error}"
-        for p, task in tasks
+        f"{task.topic}-{task.partition} offset {last.start}, "
+        f"feed {last.feed or 'several'}: {last.error}"
+        for _, task in tasks
         if (last := task.failures.last) is not None and not last.refused
     ]
-    found = f"partitions being taken over: {[p for p, _ in tasks]}"
+    found = f"partitions being taken over: [{', '.join(name for name, _ in tasks)}]"
     return f"{found} ({'; '.join(causes)})" if causes else found
 
 

@@ -21,15 +21,11 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.load import backoff
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-#: A task that failed starts again after about 0.5, 1, 2 ... seconds, at the most this.
-RESTART_S_MIN = 0.5
-RESTART_S_MAX = 30.0
-#: After a restart a task counts as up, and its failures in a row as over, when it has run so long.
-STEADY_AFTER_S = 3.0
 #: Of an error's text in status and readiness.
 ERROR_TEXT_MAX = 500
 
@@ -134,7 +130,9 @@ class Kept:
         self._task = self._start()
 
     def _start(self) -> BackgroundTask:
-        self._timer = asyncio.get_running_loop().call_later(STEADY_AFTER_S, self._steady)
+        self._timer = asyncio.get_running_loop().call_later(
+            self._supervisor.limits.steady_after_s, self._steady
+        )
         return BackgroundTask(self._run(), self.name, self._ended)
 
     async def _run(self) -> None:
@@ -173,11 +171,17 @@ class Supervisor:
         clock: for when a task starts again.
         metrics: of the worker.
         chance: from 0 to 1, so that what failed together does not start together.
+        limits: for when a task starts again, and when it counts as up.
     """
 
     def __init__(
-        self, clock: Clock, metrics: Metrics, chance: Callable[[], float] = lambda: 0.5
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        chance: Callable[[], float] = lambda: 0.5,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self.limits = limits
         self._clock = clock
         self._metrics = metrics
         self._chance = chance
@@ -247,7 +251,9 @@ class Supervisor:
 
     def report_failure(self, name: str, error: BaseException, attempts: int) -> float:
         """A kept task ended; seconds until it starts again."""
-        wait_s = backoff.wait_s(attempts, RESTART_S_MIN * 2, RESTART_S_MAX, self._chance())
+        # About 0.5, 1, 2 ... seconds.
+        first_s, most_s = self.limits.restart_first_s, self.limits.restart_most_s
+        wait_s = backoff.wait_s(attempts, first_s * 2, most_s, self._chance())
         report = self._kept[name]
         report.state = BackgroundState.FAILED
         report.restart_at_s = self._clock.monotonic() + wait_s

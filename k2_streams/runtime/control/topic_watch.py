@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
@@ -10,8 +11,8 @@ from k2_streams.clock import Clock
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
-from k2_streams.kafka.topics import TopicAdmin, TopicInfo, TopicProblem, TopicSpec
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.kafka.topics import TopicInfo, TopicProblem, TopicSpec
+from k2_streams.runtime.ports import TopicReader
 
 log = structlog.get_logger(__name__)
 
@@ -26,46 +27,37 @@ class TopicWatch:
 
     Args:
         kafka: the cluster.
+        connect: to what describes topics.
         specs: what the topics must be.
         known: what they were at the start.
-        raw: the source's topic, of which unread records are counted.
+        sources: the sources' topics, of which unread records are counted.
         clock: for when they were looked at.
-        supervisor: of the worker's background tasks.
     """
 
     def __init__(
         self,
         kafka: KafkaConfig,
+        connect: Callable[[], AbstractAsyncContextManager[TopicReader]],
         specs: Sequence[TopicSpec],
         known: Mapping[str, TopicInfo],
-        raw: str,
+        sources: Iterable[str],
         clock: Clock,
-        supervisor: Supervisor,
     ) -> None:
         self.problems: list[TopicProblem] = []
-        self.unread_records = 0  # in partitions of the source that no task works
-        #: When the source's timestamp type was last seen to be right; -inf: it is not.
-        self.append_time_seen_s = clock.monotonic()
+        self.unread_records = 0  # in partitions of the sources that no task works
+        #: When the topics were last looked at.
+        self.seen_s = clock.monotonic()
+        #: When each source's timestamp type was last seen to be right; -inf: it is not.
+        self.append_time_seen_s = dict.fromkeys(sources, self.seen_s)
         self._kafka = kafka
         self._specs = list(specs)
         self._known = known
-        self._raw = raw
+        self._connect = connect
         self._clock = clock
-        self._supervisor = supervisor
-        self._admin: TopicAdmin | None = None
-        self._runner: Kept | None = None
+        self._connection: tuple[AbstractAsyncContextManager[TopicReader], TopicReader] | None = None
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._runner = self._supervisor.keep("topics", self._run)
-
-    async def close(self) -> None:
-        """Stop looking."""
-        if self._runner is not None:
-            await self._runner.close()
-        await self._disconnect()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Look for ever."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             await self.look()
@@ -75,19 +67,29 @@ class TopicWatch:
         asked_s = self._clock.monotonic()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                if self._admin is None:
-                    self._admin = await TopicAdmin(self._kafka).__aenter__()
-                problems = await self._admin.problems(self._specs, self._known)
-                self.unread_records = await self._unread(problems)
+                if self._connection is None:
+                    connection = self._connect()
+                    self._connection = (connection, await connection.__aenter__())
+                reader = self._connection[1]
+                problems = await reader.problems(self._specs, self._known)
+                unread = [
+                    await self._unread(reader, source, problems)
+                    for source in self.append_time_seen_s
+                ]
+                self.unread_records = sum(unread)
         except (LogError, OSError, TimeoutError) as error:
             log.warning("topic check failed", error=str(error) or type(error).__name__)
-            await self._disconnect()
+            await self.close()
             return
         self._tell(problems)
-        self.problems = problems
-        settings = {p.setting for p in problems if p.topic == self._raw}
-        is_right = "message.timestamp.type" not in settings
-        self.append_time_seen_s = asked_s if is_right else -math.inf
+        self.problems, self.seen_s = problems, asked_s
+        wrong = {p.topic for p in problems if p.setting == "message.timestamp.type"}
+        for source in self.append_time_seen_s:
+            self.append_time_seen_s[source] = -math.inf if source in wrong else asked_s
+
+    def has_its_partitions(self, topic: str) -> bool:
+        """Whether the topic had the number of partitions of its spec when last seen."""
+        return not any(p.topic == topic and p.setting == "partitions" for p in self.problems)
 
     def _tell(self, problems: list[TopicProblem]) -> None:
         for problem in problems:
@@ -97,23 +99,24 @@ class TopicWatch:
             if problem not in problems:
                 log.info("topic setting restored", topic=problem.topic, setting=problem.setting)
 
-    async def _unread(self, problems: list[TopicProblem]) -> int:
-        """Records in partitions that were added to the source."""
-        if not any(p.topic == self._raw and p.setting == "partitions" for p in problems):
+    async def _unread(self, reader: TopicReader, source: str, problems: list[TopicProblem]) -> int:
+        """Records in partitions that were added to a source."""
+        if not any(p.topic == source and p.setting == "partitions" for p in problems):
             return 0
-        assert self._admin is not None  # noqa: S101 - it has just answered
-        found = (await self._admin.describe([self._raw])).get(self._raw)
-        known = self._known[self._raw].partitions
+        found = (await reader.describe([source])).get(source)
+        known = self._known[source].partitions
         added = [
-            TopicPartition(self._raw, p) for p in range(known, found.partitions if found else known)
+            TopicPartition(source, p) for p in range(known, found.partitions if found else known)
         ]
         if not added:
             return 0
-        async with LogReader(self._kafka) as reader:
-            begins, ends = await reader.begin_offsets(added), await reader.end_offsets(added)
+        async with LogReader(self._kafka) as log_reader:
+            begins = await log_reader.begin_offsets(added)
+            ends = await log_reader.end_offsets(added)
         return sum(ends[at] - begins[at] for at in added)
 
-    async def _disconnect(self) -> None:
-        admin, self._admin = self._admin, None
-        if admin is not None:
-            await admin.__aexit__(None, None, None)
+    async def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection[0].__aexit__(None, None, None)

@@ -4,8 +4,8 @@ Stock Faust delivers an event at a time (6-7 thousand a second) and commits by a
 counts itself. Here a message is a `Fetched`: all records that one fetch gave of one partition, with
 the range of positions they stand for. Faust takes neither acknowledgements nor commits of them:
 
-1. After an assignment, before the flow resumes, Faust calls `perform_seek`. It asks the `Owner` to
-   take the partitions over, and seeks to where the owner's own state says.
+1. After an assignment, before the flow resumes, Faust calls `perform_seek`. It asks the worker to
+   take the partitions over; the worker seeks to where its own state says.
 2. Every fetch is chained to the one before: `start` is where the last one of this partition ended,
    or where the last seek went. Whoever works on it sees at once if a batch was lost on the way (a
    cancelled delivery, a rebalance) and asks for a seek, instead of passing over records.
@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import faust
 import structlog
@@ -44,6 +44,7 @@ from k2_streams.kafka.partition_faults import (
     without_producer_times,
 )
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
+from k2_streams.runtime.control.library_tasks import LibraryTasks
 from k2_streams.runtime.fetched import Fetched
 
 log = structlog.get_logger(__name__)
@@ -61,23 +62,6 @@ FETCH_MAX_WAIT_MS = 100
 GROUP_ERRORS_EVERY_S = 1.0
 #: Of one partition a fetch: bounds what the fetcher buffers, must exceed the largest record.
 PARTITION_FETCH_BYTES = 9 * 1024 * 1024
-
-
-class Owner(Protocol):
-    """Who knows where each partition is read on from."""
-
-    async def take_over(
-        self, assigned: set[TopicPartition], generation: int
-    ) -> Mapping[TopicPartition, int]:
-        """Own these partitions and no others; where each of them is read on from.
-
-        A partition that is left out of the answer is not read.
-        """
-        ...
-
-    async def release(self, revoked: set[TopicPartition]) -> None:
-        """A rebalance has begun: finish what is open, within a bound of seconds."""
-        ...
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -124,6 +108,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if is_fenced_instance(error):
                 self.app.end_fenced_instance()
             raise
+
+    def request_rejoin(self) -> None:
+        """Make the client join its group again. From any thread."""
+        if self._coordinator is not None:
+            self.thread_loop.call_soon_threadsafe(self._coordinator.request_rejoin)
 
     @property
     def is_heartbeat_lost(self) -> bool:
@@ -275,13 +264,19 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             batch = Fetched(
                 TopicPartition(tp.topic, tp.partition), start, position, found, highwater
             )
-            if tp.topic == self.app.broker_timed:
+            if tp.topic in self._append_time_seen_s:
                 batch = self._broker_timed(batch)
             if batch.end > batch.start:
                 batches.append(batch)
             if batch.end == position:
                 self.faults.clear(tp.topic, tp.partition)
         return batches
+
+    @property
+    def _append_time_seen_s(self) -> Mapping[str, float]:
+        """Of each topic whose records the broker must date: when it was last seen to do so."""
+        seen_s: Mapping[str, float] = self.app.worker.topics.append_time_seen_s
+        return seen_s
 
     def _broker_timed(self, batch: Fetched) -> Fetched:
         """The records up to the first that its producer dated, in front of which it stands still.
@@ -294,7 +289,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._producer_timed_since.pop(tp, None)
             return batch
         since_s = self._producer_timed_since.setdefault(tp, SYSTEM_CLOCK.monotonic())
-        if self.app.append_time_seen_s > since_s:
+        if self._append_time_seen_s[tp.topic] > since_s:
             return replace(batch, records=without_producer_times(batch.records))
         record = batch.records[first]
         # In front of nothing there may be markers, which nobody needs: the chain begins where it
@@ -326,19 +321,23 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     #: From the start, or a rebalance's begin, until the group has said who works what.
     is_unassigned = True
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._library_tasks = LibraryTasks(
+            lambda: {"main": self.loop, "consumer": self.loop_of_thread},
+            lambda: self.is_heartbeat_lost,
+            lambda: self.flow_active,
+            SYSTEM_CLOCK,
+        )
+
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    @property
-    def _owner(self) -> Owner:
-        owner: Owner = self.app.owner
-        return owner
-
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Faust stops the flow; then the owner finishes what is open."""
+        """Faust stops the flow; then the worker finishes what is open."""
         self.is_unassigned = True
         await super().on_partitions_revoked(revoked)
-        await self._owner.release(revoked)
+        await self.app.worker.revoke()
 
     async def on_partitions_assigned(
         self, assigned: set[TopicPartition], generation_id: int = 0
@@ -380,24 +379,28 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Take the assigned partitions over and seek to where their state says."""
         assigned = {TopicPartition(tp.topic, tp.partition) for tp in self.assignment()}
-        positions = await self._owner.take_over(assigned, self.app.consumer_generation_id)
-        self.pause_partitions(assigned - set(positions))
-        await self.seek_and_resume(positions)
+        await self.app.worker.assign(assigned, self.app.consumer_generation_id)
 
     async def is_member(self, generation: int) -> bool:
         """Whether the group, asked now, counts this worker in and has decided nothing since."""
         member: bool = await self._thread.is_member(generation)
         return member
 
-    async def seek_and_resume(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read these partitions on from here."""
+    async def seek_to(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions on from here, once they are resumed."""
         await self._thread.seek_chain(positions)
         for tp, offset in positions.items():
             self._read_offset[tp] = offset
             self._committed_offset[tp] = offset
-        self.resume_partitions(
-            self.app.gate.open(tp for tp in positions if tp in self.assignment())
-        )
+
+    def request_rejoin(self, reason: str) -> None:
+        """Ask the group for a new assignment; the client's routine joins within a heartbeat."""
+        log.info("consumer rejoins its group", reason=reason)
+        self._thread.request_rejoin()
+
+    def lost_task(self) -> str | None:
+        """A task of Faust or of the client that has ended although the worker needs it."""
+        return self._library_tasks.look()
 
     async def getmany(
         self,

@@ -1,8 +1,7 @@
-"""The query side of a worker: tail, events, lake and engine, as one thing to start and stop."""
+"""The query side of a worker: tail, events, lake and engine of one log."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional
 from k2_streams.core.load.degradation import Level
 from k2_streams.core.records.source import RawInput
@@ -10,26 +9,38 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.lake.breaker import Guard
-from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
-from k2_streams.query.engine import Engine, EngineConfig, EngineMemory
+from k2_streams.query.engine import EngineConfig, EngineMemory
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.store_files import StoreFiles
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.control.memory import Memory, query_limit_bytes
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.runtime.control.memory import query_limit_bytes
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.tail_quota import TailRoom
 from k2_streams.runtime.node.tailing import TailReader
+from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.state.spill import Spill
 
 
 class Node:
-    """Answers queries; needs no other worker for it."""
+    """Answers queries; needs no other worker for it.
+
+    Args:
+        source: whose accepted rows it answers from.
+        settings: of the worker.
+        topic: the log.
+        metrics: of the worker.
+        ports: of the worker.
+        guard: of the lake.
+        reads: of an object store.
+        hold_source: told when the tail is full, and when it has room again.
+        notional: computes it where a row was made without.
+        limits: of the tail's reader.
+    """
 
     def __init__(
         self,
@@ -37,18 +48,18 @@ class Node:
         settings: Settings,
         topic: TopicInfo,
         metrics: Metrics,
-        clock: Clock,
+        ports: Ports,
         *,
         guard: Guard,
         reads: Guard,
-        supervisor: Supervisor,
         hold_source: Callable[[bool], None],
         notional: Notional,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         stream = source.stream
         self._lag_records = 0
         self._level = Level.NORMAL.name
-        spill = Spill(settings.worker_dir / "tail")
+        spill = ports.disk.new_spill(settings.worker_dir / "tail")
         self.tail = Tail(
             stream,
             topic_id=topic.id,
@@ -60,25 +71,24 @@ class Node:
             spill,
             settings.tail_disk_limit,
             settings.worker_dir,
+            ports.disk,
             metrics,
-            supervisor,
             on_held=hold_source,
         )
         self.gaps = GapsView()
-        folder = settings.lake.folder
-        files = None if folder is not None else DataFiles()
-        self.lake = LakeView(lambda: _open(stream, settings, clock, files), guard)
+        files, folder = ports.catalog.files, settings.lake.folder
+        self.lake = LakeView(lambda: _open(stream, ports), guard)
         self.reads = None if files is None else reads  # of an object store alone
-        may_take = Memory(settings.overload.memory_limit_bytes).limit_bytes
+        may_take = ports.memory.limit_bytes
         #: Of answers on their way: the same part of the process as queries have.
         self.answers_bytes = query_limit_bytes(may_take)
-        self._engine = Engine(
+        self._engine = ports.new_engine(
             EngineConfig(
                 memory_bytes=settings.query_memory_bytes or query_limit_bytes(may_take),
                 allowed=() if folder is None else (folder,),
-                store=None if files is None else StoreFiles(files, clock),
+                store=None if files is None else StoreFiles(files, ports.clock),
             ),
-            clock,
+            ports.clock,
         )
         metrics.query_memory_bytes.set_function(lambda: self.query_memory().used_bytes)
         metrics.query_footers_bytes.set_function(lambda: self.query_memory().footers_bytes)
@@ -87,7 +97,7 @@ class Node:
             self.lake,
             self._engine,
             self.gaps,
-            clock=clock,
+            clock=ports.clock,
             state=self._state,
             stream=stream,
             notional=notional,
@@ -96,16 +106,15 @@ class Node:
         )
         self.reader = TailReader(
             source,
-            settings.kafka,
+            ports.kafka,
             settings.partitions,
             self.tail,
             self.gaps,
             metrics,
-            clock,
-            supervisor,
+            ports.clock,
+            self._vector,
+            limits=limits,
         )
-        self._supervisor = supervisor
-        self._refresher: Kept | None = None
 
     def _state(self) -> NodeState:
         return NodeState(
@@ -125,25 +134,25 @@ class Node:
         """What DuckDB holds."""
         return self._engine.memory()
 
-    async def start(self) -> None:
-        """Begin to follow log and lake."""
-        self.room.start()
-        self.reader.start(self._vector)
-        self._refresher = self._supervisor.keep("lake-view", self.query.run)
+    @property
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What follows log and lake for as long as the node lives, by name."""
+        return {
+            "tail-room": self.room.run,
+            "tail": self.reader.run_log,
+            "events": self.reader.run_events,
+            "lake-view": self.query.run,
+        }
 
     async def _vector(self) -> Vector:
         return (await self.lake.refresh()).vector
 
     async def close(self) -> None:
-        """Stop answering."""
-        await self.reader.close()
-        await self.room.close()
-        if self._refresher is not None:
-            await self._refresher.close()
+        """Stop answering, once the background has ended."""
         await self.query.close()
 
 
-def _open(stream: Stream, settings: Settings, clock: Clock, files: DataFiles | None) -> Lake:
-    lake = Lake(settings.lake, clock, stream=stream, files=files)
+def _open(stream: Stream, ports: Ports) -> Lake:
+    lake = ports.catalog.open(stream, ports.catalog.files)
     lake.create()  # a table that the sink cannot write to can still be read
     return lake

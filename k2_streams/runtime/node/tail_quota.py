@@ -1,7 +1,6 @@
 """Watches what the tail takes while the lake does not take over from it, and holds the source."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import structlog
 
 from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.state.spill import Spill
+from k2_streams.runtime.ports import TailStore, WorkerDisk
 
 log = structlog.get_logger(__name__)
 
@@ -26,21 +24,21 @@ class TailRoom:
         spill: where the tail puts what memory does not hold.
         bound: of the disk.
         folder: on that disk.
+        disk: of this machine.
+        metrics: of the worker.
         on_held: told when the source has to wait, and when no longer.
-        free_bytes: of the disk of a folder.
     """
 
     def __init__(
         self,
         tail: Tail,
-        spill: Spill,
+        spill: TailStore,
         bound: DiskBound,
         folder: Path,
+        disk: WorkerDisk,
         metrics: Metrics,
-        supervisor: Supervisor,
         *,
-        on_held: Callable[[bool], None] = lambda _: None,
-        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        on_held: Callable[[bool], None],
     ) -> None:
         self.is_held = False
         self.limit_bytes = 0
@@ -48,34 +46,22 @@ class TailRoom:
         self._spill = spill
         self._bound = bound
         self._folder = folder
+        self._disk = disk
         self._metrics = metrics
-        self._supervisor = supervisor
         self._on_held = on_held
-        self._free_bytes = free_bytes
         self._held_bytes = 0
-        self._runner: Kept | None = None
 
-    def start(self) -> None:
-        """Begin to look."""
-        self.look()
-        self._runner = self._supervisor.keep("tail-room", self._run)
-
-    async def close(self) -> None:
-        """Look away."""
-        if self._runner is not None:
-            await self._runner.close()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Measure for ever; the first time at once."""
         while True:
-            await asyncio.sleep(TICK_S)
-            emptied = self.look()
-            if emptied:
+            if self.look():
                 await asyncio.get_running_loop().run_in_executor(None, self._spill.reclaim)
+            await asyncio.sleep(TICK_S)
 
     def look(self) -> bool:
         """Measure and decide; whether the disk has just been left altogether."""
         before, self._held_bytes = self._held_bytes, self._tail.spilled_bytes
-        free = self._free_bytes(self._folder)
+        free = self._disk.free_bytes(self._folder)
         self.limit_bytes = self._bound.limit_bytes(free, self._held_bytes)
         self._tail.spill_limit_bytes = self.limit_bytes
         used = max(
@@ -86,7 +72,7 @@ class TailRoom:
         if held is not self.is_held:
             self.is_held = held
             log.warning(
-                "source held: the tail is full" if held else "source let go: the tail has room",
+                "source paused: the tail is full" if held else "source resumed: the tail has room",
                 spilled_bytes=self._held_bytes,
                 limit_bytes=self.limit_bytes,
                 used=round(used, 3),

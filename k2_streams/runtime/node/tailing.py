@@ -23,7 +23,7 @@ from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.published import Published
 
@@ -31,13 +31,13 @@ log = structlog.get_logger(__name__)
 
 #: After an error the reader is built anew; the tail keeps what it holds.
 RESTART_AFTER_S = 1.0
-#: Short: a record is seen by queries at most this long after the broker gave it.
-FETCH_MAX_WAIT_MS = 250
 #: A tail without room is looked at again after this long.
 FULL_PAUSE_S = 0.25
 #: Records a poll: bounds how long the event loop is held.
 POLL_RECORDS = 64
 POLL_EVENTS = 2_000
+#: The two readers, in errors and logs.
+_LOG, _EVENTS = "log", "events"
 #: Rows wait so long for their events; then they are shown without.
 EVENTS_WAIT_S = 0.25
 #: The last stable offset may stand below the log's end for a checkpoint, not longer.
@@ -60,15 +60,15 @@ class TailReader:
         gaps: GapsView,
         metrics: Metrics,
         clock: Clock,
-        supervisor: Supervisor,
+        vector: Callable[[], Awaitable[Vector]],
+        *,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.error: str | None = "starting"
         self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
         self.dead_letters = Published()
         self._published = Published()  # events
         self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
-        self.started = asyncio.Event()
         self._source = source
         self._kafka = kafka
         self._partitions = range(partitions)
@@ -76,8 +76,10 @@ class TailReader:
         self._gaps = gaps
         self._metrics = metrics
         self._clock = clock
-        self._supervisor = supervisor
-        self._tasks: list[Kept] = []
+        self._vector = vector  # where the lake ends
+        self._fetch_ms = limits.tail_fetch_ms
+        #: Per reader why it does not read now.
+        self._errors = {_LOG: "starting", _EVENTS: "starting"}
         self._faults: dict[str, PartitionFaults] = {}
         self._event_positions: dict[TopicPartition, int] = {}
 
@@ -86,39 +88,39 @@ class TailReader:
         """Partitions of the log, the events and the dead letters that cannot be read."""
         return [fault for faults in self._faults.values() for fault in faults.now]
 
-    def start(self, vector: Callable[[], Awaitable[Vector]]) -> None:
-        """Begin to read; `vector` says where the lake ends."""
-        self._tasks = [
-            self._supervisor.keep("tail", lambda: self._forever(lambda: self._log(vector))),
-            self._supervisor.keep("events", lambda: self._forever(self._events)),
-        ]
+    async def run_log(self) -> None:
+        """Read the log for ever."""
+        await self._forever(_LOG, self._log)
 
-    async def close(self) -> None:
-        """Stop reading."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            await task.close()
+    async def run_events(self) -> None:
+        """Read events and dead letters for ever."""
+        await self._forever(_EVENTS, self._events)
 
-    async def _forever(self, read: Callable[[], Awaitable[None]]) -> None:
+    @property
+    def error(self) -> str | None:
+        """Why one of the readers does not read now; None: both do."""
+        return next(iter(self._errors.values()), None)
+
+    async def _forever(self, name: str, read: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await read()
             except (LogError, OSError, RetryLaterError) as error:
-                self.error = f"{type(error).__name__}: {error}"
-                log.warning("tail reader starts again", error=self.error)
+                self._errors[name] = f"{type(error).__name__}: {error}"
+                log.warning("tail reader starts again", reader=name, error=self._errors[name])
             except Exception as error:  # the node cannot answer, and says so
-                self.error = f"{type(error).__name__}: {error}"
+                self._errors[name] = f"{type(error).__name__}: {error}"
                 raise  # the supervisor logs it and starts the reader again
             await asyncio.sleep(RESTART_AFTER_S)
 
-    async def _log(self, vector: Callable[[], Awaitable[Vector]]) -> None:
+    async def _log(self) -> None:
         ats = [TopicPartition(self._source.stream.log, partition) for partition in self._partitions]
-        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+        async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
             ends = await reader.end_offsets(ats)
             held = self._tail.view().partitions
             fresh = [tp for tp in ats if tp[1] not in held]  # an error may have left some
             if fresh:
-                at = await vector()
+                at = await self._vector()
                 begins = await reader.begin_offsets(fresh)
                 for tp in fresh:
                     offset = at.next_of(tp[0], tp[1]) or 0
@@ -137,15 +139,12 @@ class TailReader:
             reader.assign({tp: held[tp[1]].end for tp in ats})
             reader.isolate = True
             self._faults["tail"] = reader.faults
-            self.error = None
-            self.started.set()
+            self._errors.pop(_LOG, None)
             while True:
                 if self._tail.is_full:  # answers stand still, and are as exact as ever
                     await asyncio.sleep(FULL_PAUSE_S)
                     continue
-                for chunk in await reader.poll(
-                    timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_RECORDS
-                ):
+                for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_RECORDS):
                     batches = _decoded(reader, chunk)
                     if batches is not None:
                         await self._events_of(chunk)
@@ -187,16 +186,17 @@ class TailReader:
         ats = [
             TopicPartition(topic, partition) for topic in topics for partition in self._partitions
         ]
-        async with LogReader(self._kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
+        async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
             begins = await reader.begin_offsets(ats)
             reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
             reader.isolate = True
             self._faults["events"] = reader.faults
+            self._errors.pop(_EVENTS, None)
             while True:
                 await self._poll_events(reader)
 
     async def _poll_events(self, reader: LogReader) -> None:
-        for chunk in await reader.poll(timeout_ms=FETCH_MAX_WAIT_MS, max_records=POLL_EVENTS):
+        for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_EVENTS):
             if chunk.topic == self._source.dead_letter:
                 self.dead_letters.read(chunk.partition, len(chunk.records))
             else:

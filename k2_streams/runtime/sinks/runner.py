@@ -21,16 +21,14 @@ from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, Vector
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
-from k2_streams.runtime.control.supervisor import Kept, Supervisor
 from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-#: Between two looks at whether a commit is due.
-TICK_S = 0.1
 #: A sink without a commit asks so often whether the table still ends where it thinks: set back by
 #: another engine, the table would lack rows until the next message comes.
 HEAD_EVERY_S = 30.0
@@ -38,10 +36,6 @@ HEAD_EVERY_S = 30.0
 WARN_AFTER_MS = WEEK_MS // 2
 #: At this share the source is paused: better late in the lake than never.
 PAUSE_AFTER_MS = WEEK_MS * 8 // 10
-#: Every commit writes the list of all snapshots anew: with 200 it takes twice as long as with none.
-KEEP_SNAPSHOTS = 100
-#: So many more than those that are kept, and they go.
-SPARE_SNAPSHOTS = 100
 
 
 class LakeBehindError(LakeConfigError):
@@ -72,8 +66,9 @@ class SinkRunner:
         on_pause: Callable[[set[int], bool], None],
         on_seek: Callable[[Mapping[int, int]], None],
         on_committed: Callable[[Vector], None],
-        supervisor: Supervisor,
+        thread: ThreadPoolExecutor,
         guard: Guard | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.guard = guard or Guard(clock=clock)
         self.error: str | None = None
@@ -90,18 +85,17 @@ class SinkRunner:
             lake, topic.name, topic.id, commit_every_s=commit_every_s, commit_rows=commit_rows
         )
         self._positions: dict[int, int] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lake")
+        self._thread = thread
+        self._limits = limits
         self._ensured = False
         self._paused = False
         self._waits_for_lake = False
-        self._expire_at = KEEP_SNAPSHOTS + SPARE_SNAPSHOTS  # snapshots in the table
+        self._expire_at = limits.snapshots_kept + limits.snapshots_spare  # in the table
         self._oldest_ms: dict[int, int] = {}  # append time of what was read after the last commit
         self._pending: Pending | None = None
         self._retry_at_s = 0.0
         self._seen_head_at_s = clock.monotonic()  # the table's end was as it should be
         self._attempts = 0  # failed, of the pending batch
-        self._supervisor = supervisor
-        self._runner: Kept | None = None
         self._changing = asyncio.Lock()
 
     @property
@@ -140,8 +134,6 @@ class SinkRunner:
                 self._follow(await self._checked(fresh))
             if self._pending is None:
                 self._accepted()
-            if self._runner is None:
-                self._runner = self._supervisor.keep("sink", self._run)
             return dict(self._positions)
 
     def _follow(self, starts: Mapping[int, int]) -> None:
@@ -215,9 +207,10 @@ class SinkRunner:
         self._paused = paused
         self._on_pause(set(self._positions), paused)
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Commit for ever."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._limits.sink_tick_s)
             await self.look()
 
     async def look(self) -> None:
@@ -227,7 +220,11 @@ class SinkRunner:
             self._pending, self._retry_at_s = self._sink.take(), now_s
         if self._pending is not None and now_s >= self._retry_at_s:
             await self._attempt(self._pending)
-        elif self._pending is None and now_s - self._seen_head_at_s >= HEAD_EVERY_S:
+        elif (
+            self._pending is None
+            and self._positions
+            and now_s - self._seen_head_at_s >= HEAD_EVERY_S
+        ):
             await self._check_head()
 
     async def _check_head(self) -> None:
@@ -330,12 +327,12 @@ class SinkRunner:
         """
         if snapshots < self._expire_at:
             return
-        left = snapshots
+        left, kept = snapshots, self._limits.snapshots_kept
         now_ms = self._clock.time_ns() // 1_000_000
         await failpoint_in_loop("lake.expiring")
         try:
             gone = await self._call(
-                lambda: expire_snapshots(self._lake, keep=KEEP_SNAPSHOTS, older_than_ms=now_ms)
+                lambda: expire_snapshots(self._lake, keep=kept, older_than_ms=now_ms)
             )
         except (LakeUnavailableError, LakeConfigError) as error:
             log.warning("snapshots not expired", error=str(error))
@@ -343,7 +340,7 @@ class SinkRunner:
             left -= len(gone.snapshot_ids)
             log.info("snapshots expired", count=len(gone.snapshot_ids))
         # What could not go (tags, a catalog that is away) is not asked for with every commit.
-        self._expire_at = max(left, KEEP_SNAPSHOTS) + SPARE_SNAPSHOTS
+        self._expire_at = max(left, kept) + self._limits.snapshots_spare
 
     async def _start_again(self, partitions: set[int]) -> None:
         """Someone else committed these partitions: read them on from where the table now ends."""
@@ -364,9 +361,6 @@ class SinkRunner:
         return await self.guard.call(in_thread)
 
     async def close(self) -> None:
-        """Stop. What is buffered is read again later; a commit under way is waited for."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.close()
+        """Disconnect. What is buffered is read again later; a commit under way is waited for."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._lake.close)
         self._thread.shutdown(wait=True)

@@ -30,7 +30,6 @@ from k2_streams.state.state_table import SealedTable, StateTable
 
 #: How long a record waits for its transaction, at the most, plus the transaction itself.
 CHECKPOINT_EVERY_S = 0.15
-CHECKPOINT_RECORDS = 65_536
 #: What is left of a wait below this is none: added to the loop's time it may not move it.
 _MOMENT_S = 1e-6
 #: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
@@ -96,7 +95,7 @@ class Checkpoints:
         """Whether an epoch is to be committed now."""
         if not self.is_open(epoch):
             return False
-        return epoch.records >= CHECKPOINT_RECORDS or self.wait_s() == 0
+        return epoch.records >= self._context.limits.checkpoint_records or self.wait_s() == 0
 
     def begin(self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]) -> None:
         """Seal the epoch and start its transaction; the one before has been `settled`.
@@ -188,7 +187,7 @@ class Checkpoints:
             ProcessingError: something in it cannot be encoded.
         """
         try:
-            return epoch.outputs(self._partition, position)
+            return epoch.outputs(self._partition, position, self._context.limits.log_record_rows)
         except MemoryError:
             raise
         except Exception as error:

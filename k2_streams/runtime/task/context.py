@@ -15,6 +15,7 @@ from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.state.rocks import ROCKS_DISK, Disk
@@ -39,6 +40,7 @@ class TaskContext:
     overload: Overload
     supervisor: Supervisor
     disk: Disk = ROCKS_DISK
+    limits: Limits = DEFAULT_LIMITS
     notional: Notional = of_ones
     price_domains: PriceDomains = positive_prices
     #: By partition: they outlive the tasks that failed.

@@ -16,6 +16,7 @@ from k2_streams.core.records.events import Event
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
 from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.transactions import Header, Output
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.state.position import Position
 
 #: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
@@ -98,7 +99,12 @@ class Epoch:
         }
         return {**so_far, **{topic: so_far.get(topic, 0) + count for topic, count in more.items()}}
 
-    def outputs(self, partition: int, position: Position) -> list[Output]:
+    def outputs(
+        self,
+        partition: int,
+        position: Position,
+        record_rows: int = DEFAULT_LIMITS.log_record_rows,
+    ) -> list[Output]:
         """The sealed epoch as records of the log and events.
 
         Deferred records and dead letters may be as many as raw records, and stand beside them.
@@ -115,7 +121,9 @@ class Epoch:
             held=0 if self.standing is None else self.standing.held,
         )
         log, accepted_time_us = self.source.stream, position.accepted_time_us
-        values = encode_checkpoint(log.log_schema, self.rows, partition, accepted_time_us)
+        values = encode_checkpoint(
+            log.log_schema, self.rows, partition, accepted_time_us, record_rows
+        )
         outputs = [Output(log.log, None, value) for value in values[:-1]]
         outputs.append(Output(log.log, None, values[-1], headers.encode()))
         for event in self.events:

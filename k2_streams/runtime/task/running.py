@@ -32,10 +32,6 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-#: Above this many fetched records waiting, the partition is paused; below half of it, resumed.
-INBOX_RECORDS_MAX = 32_768
-#: Worked on at once: some 20 ms of the tasks' thread.
-WORK_RECORDS = 8_192
 #: Of the backlog, less at once: the sources of all partitions come first.
 DRAIN_RECORDS = 2_048
 #: While the source has more than a batch, every so many batches one of the backlog.
@@ -87,6 +83,7 @@ class RunningTask:
             context.supervisor,
         )
         self._context = context
+        self._limits = context.limits
         self._on_pause, self._on_seek = flow.on_pause, flow.on_seek
         self._on_failed = on_failed
         self._next = taken.starts.source
@@ -110,6 +107,7 @@ class RunningTask:
                 settings.late_horizon_s * 1000,
                 context.price_domains,
                 settings.conflict_tolerance_ms,
+                context.limits.sequence,
             ),
             enriches=lambda: context.overload.enriches,
             standing=standing_of(position),
@@ -162,7 +160,7 @@ class RunningTask:
         self.end_offset = max(self.end_offset, fetched.highwater)
         if fetched.records:
             self._idle.received(fetched.records[-1].timestamp)
-        if not self._paused and self._inbox_records > INBOX_RECORDS_MAX:
+        if not self._paused and self._inbox_records > self._limits.inbox_records:
             self._paused = True
             self._on_pause(self._paused)
         self._wake.set()
@@ -252,7 +250,7 @@ class RunningTask:
             return False
         if self._context.overload.is_capped:
             return True  # the tokens decide how much
-        return self._inbox_records >= WORK_RECORDS or self._is_time()
+        return self._inbox_records >= self._limits.batch_records or self._is_time()
 
     def _may_drain(self) -> bool:
         """Whether a batch of what waits is to be worked now: the source comes first."""
@@ -261,10 +259,11 @@ class RunningTask:
         if self.deferral.holds_source():
             return True
         self._turns += 1
-        return self._inbox_records < WORK_RECORDS or self._turns % DRAIN_EVERY_TURNS == 0
+        has_less = self._inbox_records < self._limits.batch_records
+        return has_less or self._turns % DRAIN_EVERY_TURNS == 0
 
     async def _work(self) -> bool:
-        """Process what has been fetched, as one batch of at most about `WORK_RECORDS`.
+        """Process what has been fetched, as one batch of at most about `Limits.batch_records`.
 
         Off the event loop: a transaction is a dozen answers to wait for, and each would wait for
         the batches in between as well. False: nothing of it may be worked yet.
@@ -288,7 +287,7 @@ class RunningTask:
         """The next records of the inbox, and the position behind them."""
         records: list[Any] = []
         end = self._next
-        while self._inbox and len(records) < WORK_RECORDS:
+        while self._inbox and len(records) < self._limits.batch_records:
             fetched = self._inbox.popleft()
             self._inbox_records -= len(fetched.records)
             if fetched.start != end:
@@ -353,7 +352,7 @@ class RunningTask:
 
     def _resume_if_room(self) -> None:
         """A task that ends must not leave its partition paused: its successor would get nothing."""
-        if self._paused and self._inbox_records < INBOX_RECORDS_MAX // 2:
+        if self._paused and self._inbox_records < self._limits.inbox_records // 2:
             self._paused = False
             self._on_pause(self._paused)
 

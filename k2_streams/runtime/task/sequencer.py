@@ -29,7 +29,13 @@ from k2_streams.core.sequence.batch import BatchStep, Ruled, step_batch
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.scopes import exchange_of
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Counting
-from k2_streams.core.sequence.step import ACCEPTED, ScopeState, Verdict
+from k2_streams.core.sequence.step import (
+    ACCEPTED,
+    SEQUENCE_LIMITS,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+)
 from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Decoded, Feeds, Kind
 from k2_streams.runtime.task.decoding import OTHER_FEEDS, Batch, Decoding, Record
@@ -72,6 +78,7 @@ class Judging:
     horizon_ms: int = LATE_HORIZON_MS  # how long a gap waits for late records
     price_domains: PriceDomains = positive_prices  # which prices an instrument may have
     tolerance_ms: int = CONFLICT_TOLERANCE_MS  # how much later than its session a repeat may be
+    limits: SequenceLimits = SEQUENCE_LIMITS  # what a scope keeps at most
 
 
 JUDGING = Judging()
@@ -123,6 +130,7 @@ class Sequencer:
         self._now_ms = standing.append_time_ms  # stream time
         self._lines = LineKeeper(table, partition, standing)
         self._horizon_ms = judging.horizon_ms
+        self._limits = judging.limits
         self._gaps = GapKeeper(table, partition, judging.horizon_ms, standing.oldest_gap_ms)
         self._tolerance_ms = judging.tolerance_ms
         self._enriches = enriches
@@ -314,9 +322,8 @@ class Sequencer:
             lined=None if lined is None else lined.of(members),
             ruled=_ruled(rules, batch.feed[members]),
         )
-        return step_batch(
-            self._state, messages, rules[0].rule, self._horizon_ms, rules[0].tolerance_ms
-        )
+        rule, tolerance_ms = rules[0]
+        return step_batch(self._state, messages, rule, self._horizon_ms, tolerance_ms, self._limits)
 
     def _state(self, scope: str) -> ScopeState | None:
         try:

@@ -76,6 +76,7 @@ class TaskTables:
             context.changelog,
             partition,
             has_position=True,
+            cache_rows=context.limits.table_cache_rows,
         )
         self._dedup = DedupTable(
             "dedup",

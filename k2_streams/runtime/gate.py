@@ -1,18 +1,34 @@
 """Which partitions are paused, and why: one resumes when nobody holds it back any more."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Protocol
 
 from k2_streams.core.types import TopicPartition
 
 
+class PausableConsumer(Protocol):
+    """Who delivers the records of partitions."""
+
+    def assignment(self) -> Iterable[TopicPartition]:
+        """The partitions that are assigned now."""
+        ...
+
+    def pause_partitions(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver nothing more of these."""
+        ...
+
+    def resume_partitions(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver these again."""
+        ...
+
+
 class FlowGate:
-    """Pauses and resumes partitions of a Faust consumer by named reasons.
+    """Pauses and resumes partitions of a consumer by named reasons.
 
     A task that has enough to do and a lake that is far behind may hold the same partition.
     """
 
-    def __init__(self, consumer: Any) -> None:
+    def __init__(self, consumer: PausableConsumer) -> None:
         self._consumer = consumer
         self._reasons: dict[TopicPartition, set[str]] = {}
 

@@ -1,0 +1,102 @@
+"""The flow of records into a worker, as its parts steer it: pause, resume, seek, reject."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from k2_streams.core.types import TopicPartition
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.gate import FlowGate
+from k2_streams.runtime.limits import Limits
+from k2_streams.runtime.ports import ConsumerGroup
+
+#: A task or a sink that has enough to do.
+_BUSY = "busy"
+
+
+class PartitionFlow:
+    """Steers what the group's driver delivers. For one event loop.
+
+    Args:
+        group: delivers the records.
+        sources: every partition of the worker's sources, whoever owns it.
+        supervisor: of the worker's background tasks.
+        limits: for the pause before a seek is repeated.
+    """
+
+    def __init__(
+        self,
+        group: ConsumerGroup,
+        sources: Iterable[TopicPartition],
+        supervisor: Supervisor,
+        limits: Limits,
+    ) -> None:
+        self._group = group
+        self._sources = frozenset(sources)
+        self._supervisor = supervisor
+        self._limits = limits
+        self._gate = FlowGate(group)
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._closed = False
+
+    def own(self, tps: Iterable[TopicPartition]) -> None:
+        """These partitions are worked here; whatever else is assigned stays paused."""
+        self._owned = frozenset(tps)
+
+    def disown(self, tp: TopicPartition) -> None:
+        """This one waits for a person: nothing of it is read."""
+        self._owned -= {tp}
+
+    def set_busy(self, tps: Iterable[TopicPartition], *, busy: bool) -> None:
+        """Pause partitions whose owner has enough to do, and resume them."""
+        if busy:
+            self._gate.hold(self._owned.intersection(tps), _BUSY)
+        else:
+            self._gate.release(tps, _BUSY)
+            self._pause_others()
+
+    def hold_sources(self, held: bool, reason: str) -> None:
+        """Put nothing more into the logs, whoever owns the sources' partitions.
+
+        The lake may lag so far behind that a log loses what it lacks; the tail may have no room;
+        the process may take too much memory.
+        """
+        if held:
+            self._gate.hold(self._sources, reason)
+        else:
+            self._gate.release(self._sources, reason)
+            self._pause_others()
+
+    def _pause_others(self) -> None:
+        """A partition that was refused must not be resumed with those that are worked."""
+        others = set(self._group.assignment()) - self._owned
+        if others:
+            self._group.pause_partitions(others)
+
+    async def resume(self, starts: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions on from here, unless something holds them back."""
+        await self._group.seek_to(starts)
+        assigned = set(self._group.assignment())
+        self._group.resume_partitions(self._gate.open(assigned.intersection(starts)))
+
+    def seek_soon(self, starts: Mapping[TopicPartition, int]) -> None:
+        """As `resume`, without waiting; repeated until it succeeds."""
+        self._supervisor.spawn("seek", self.resume(starts), lambda _: self._seek_again(starts))
+
+    def _seek_again(self, starts: Mapping[TopicPartition, int]) -> None:
+        """A seek failed. Without it its partitions would never be read on."""
+        still = {tp: offset for tp, offset in starts.items() if tp in self._owned}
+        if still and not self._closed:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.seek_again_s, self._seek_if_open, still)
+
+    def _seek_if_open(self, starts: Mapping[TopicPartition, int]) -> None:
+        if not self._closed:
+            self.seek_soon(starts)
+
+    def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
+        """The records of a partition from this offset on cannot be used."""
+        self._supervisor.spawn("reject", self._group.reject(tp, offset, error), lambda _: None)
+
+    def close(self) -> None:
+        """Repeat no seek any more."""
+        self._closed = True

@@ -1,0 +1,63 @@
+"""The sizes and pauses of a worker that are no settings: an operator need not know them.
+
+Production passes the defaults. Tests and the simulation pass smaller ones, so that a run of a
+hundred records meets what a worker meets in a day.
+"""
+
+from dataclasses import dataclass
+
+from k2_streams.core.records.log_record import ROWS_PER_RECORD
+from k2_streams.core.sequence.step import SEQUENCE_LIMITS, SequenceLimits
+from k2_streams.state.table import CACHE_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a worker's buffers, batches and retries.
+
+    Attributes:
+        sequence: what the state of one scope keeps at most.
+        batch_records: records that a task works at once: some 20 ms of the tasks' thread.
+        inbox_records: fetched records that wait in a task; above it the partition is paused, below
+            half of it resumed.
+        checkpoint_records: records after which a checkpoint begins, whatever the time.
+        log_record_rows: rows of one record of a log: about 2 MiB, far below the topic's 8 MiB.
+        table_cache_rows: rows of a table that stay decoded in memory, of about 1 KiB each.
+        retake_first_s: pause before a task that failed is replaced; doubled with each attempt.
+        retake_most_s: the longest of those pauses.
+        seek_again_s: pause before a seek that failed is repeated.
+        sink_tick_s: between two looks at whether a lake commit is due.
+        snapshots_kept: every commit writes the list of all snapshots anew: with 200 it takes twice
+            as long as with none.
+        snapshots_spare: so many more than those that are kept, and the oldest expire.
+        tail_fetch_ms: how long the broker holds an empty fetch of the tail. Short: a record is seen
+            by queries at most this long after the broker gave it.
+        load_tick_s: between two measurements of load.
+        watchdog_tick_s: between two looks of the watchdog.
+        restart_first_s: the shortest pause before a background task that failed starts again.
+        restart_most_s: the longest.
+        steady_after_s: a background task that was restarted counts as up after so long.
+    """
+
+    sequence: SequenceLimits = SEQUENCE_LIMITS
+    batch_records: int = 8_192
+    inbox_records: int = 32_768
+    checkpoint_records: int = 65_536
+    log_record_rows: int = ROWS_PER_RECORD
+    table_cache_rows: int = CACHE_ROWS
+    retake_first_s: float = 0.2
+    retake_most_s: float = 10.0
+    seek_again_s: float = 1.0
+    sink_tick_s: float = 0.1
+    snapshots_kept: int = 100
+    snapshots_spare: int = 100
+    tail_fetch_ms: int = 250
+    load_tick_s: float = 0.5
+    watchdog_tick_s: float = 1.0
+    restart_first_s: float = 0.5
+    restart_most_s: float = 30.0
+    steady_after_s: float = 3.0
+
+
+#: What production runs with.
+DEFAULT_LIMITS = Limits()

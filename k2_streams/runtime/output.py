@@ -1,0 +1,16 @@
+"""One log that this worker writes: its sink, and its query node."""
+
+from dataclasses import dataclass
+
+from k2_streams.core.records.stream import Stream
+from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.sinks.runner import SinkRunner
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParts:
+    """What stands behind a log: its table, through the sink, and its answers, through the node."""
+
+    stream: Stream
+    sink: SinkRunner
+    node: Node

@@ -1,0 +1,349 @@
+"""The wiring of a worker, once: production, simulation, benchmarks and test driver build it here.
+
+    group (driver)                       ports: log, disk, catalog, clock, threads, chance
+        | assign, revoke, deliver          |
+        v                                  v
+Worker: Ownership --> tasks --> log --> sink --> lake
+            |                     '---> node (tail, query)
+            '-- control: load, watchdog, topics, status
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from k2_streams.core.enrich.instruments import Instruments, positive_prices
+from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records.source import RawInput
+from k2_streams.core.types import TopicPartition
+from k2_streams.feeds.feed import Feeds
+from k2_streams.kafka.hanging_transactions import Settling
+from k2_streams.kafka.topics import TopicInfo, TopicSpec, changelog_topic, stream_topics
+from k2_streams.lake.breaker import Guard
+from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
+from k2_streams.runtime.control.load_monitor import LoadMonitor
+from k2_streams.runtime.control.stale_assignment import StaleAssignment
+from k2_streams.runtime.control.status import Monitors, Status
+from k2_streams.runtime.control.supervisor import Supervisor
+from k2_streams.runtime.control.topic_watch import TopicWatch
+from k2_streams.runtime.control.watchdog import Watchdog
+from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.flow import PartitionFlow
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.ports import Ports
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.lifecycle import TaskLifecycle
+from k2_streams.runtime.task.tables import memory_of, window_of
+from k2_streams.web.http.connections import Connections
+from k2_streams.web.services import Services
+
+log = structlog.get_logger(__name__)
+
+#: A setting, a file or a topic is not what the worker needs: a person has to change it.
+EXIT_CONFIGURATION = 2
+
+
+def topics_of(source: RawInput, settings: Settings) -> list[TopicSpec]:
+    """The topics that a worker of this source needs."""
+    ttl_ms = window_of(settings).ttl_ms
+    return stream_topics(source, settings.app_id, settings.partitions, ids_ttl_ms=ttl_ms)
+
+
+class Worker:
+    """One process's parts. Complete when it is made; `start` begins what runs in the background.
+
+    The driver (Faust in production) calls `assign`, `revoke` and `deliver`; what the worker asks of
+    the driver is the port `group`.
+
+    Args:
+        source: the raw topic, and the stream of its accepted rows.
+        feeds: decode the raw topic.
+        settings: of the worker.
+        topics: what the topics are, as they were checked at the start.
+        ports: everything outside.
+        instruments: reference data, if the settings name a file.
+        metrics: of the process.
+        limits: what bounds buffers, batches and retries.
+    """
+
+    def __init__(
+        self,
+        source: RawInput,
+        feeds: Feeds,
+        settings: Settings,
+        topics: dict[str, TopicInfo],
+        ports: Ports,
+        *,
+        metrics: Metrics,
+        instruments: Instruments | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._limits = limits
+        self._metrics = metrics
+        self._known = topics
+        self._notional: Notional = of_ones if instruments is None else instruments.notional
+        self._stack = contextlib.AsyncExitStack()
+        clock = ports.clock
+        self.supervisor = Supervisor(clock, metrics, ports.chance, limits)
+        raw = [TopicPartition(source.raw, p) for p in range(settings.partitions)]
+        self.flow = PartitionFlow(ports.group, raw, self.supervisor, limits)
+        self.overload = Overload(settings.overload, clock)
+        self.pool = ports.threads.executor("tasks")
+        self.outputs: Sequence[OutputParts] = [self._new_output(source)]
+        self.owner = Ownership(
+            {source.raw: self._tasks_of(source, feeds, instruments)},
+            {output.stream.log: output.sink for output in self.outputs},
+            self.flow,
+            ports.group.is_member,
+            self.supervisor,
+            partitions=settings.partitions,
+            limits=limits,
+        )
+        self.topics = TopicWatch(
+            ports.kafka, ports.topics, topics_of(source, settings), topics, [source.raw], clock
+        )
+        self.load = LoadMonitor(
+            source.levels,
+            settings,
+            self.owner,
+            self.overload,
+            metrics,
+            clock,
+            ports.memory,
+            self.pool,
+            downstream_full=self._is_downstream_full,
+            hold_source=lambda held: self.flow.hold_sources(held, "circuit break"),
+            limits=limits,
+        )
+        self.status = Status(
+            source.raw,
+            settings,
+            self.owner,
+            self.outputs,
+            self.load,
+            self.overload,
+            metrics,
+            clock,
+            monitors=Monitors(
+                self.supervisor, self.topics, lambda: ports.group.faults, ports.disk.memory
+            ),
+        )
+        self.watchdog = Watchdog(
+            self.owner,
+            [output.sink for output in self.outputs],
+            self.status,
+            clock,
+            ports.threads,
+            stale=StaleAssignment(self.owner, self.topics, ports.group, clock),
+            end=ports.end,
+            hold_source=lambda held: self.flow.hold_sources(held, "lake far behind"),
+            waits_for_group=lambda: ports.group.waits_for_group,
+            lost_task=ports.group.lost_task,
+            limits=limits,
+        )
+        metrics.stores_cache_bytes.set_function(lambda: ports.disk.memory().cache_bytes)
+        metrics.stores_buffers_bytes.set_function(lambda: ports.disk.memory().buffers_bytes)
+
+    @property
+    def main(self) -> OutputParts:
+        """The output of the source's accepted rows."""
+        return self.outputs[0]
+
+    # -- its life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin what runs in the background. What is started last is stopped first."""
+        memory = memory_of(self._settings)
+        log.info(
+            "filters of trade ids, each made when it is needed",
+            partitions=self._settings.partitions,
+            ids_expected=self._settings.dedup_expected_ids,
+            ttl_s=self._settings.dedup_ttl_s,
+            false_positive_rate=self._settings.dedup_false_positive_rate,
+            bytes_a_partition=memory.size_bytes,
+            bytes_in_all=memory.size_bytes * self._settings.partitions,
+        )
+        stack = self._stack
+        stack.callback(self.pool.shutdown)
+        # 4 Queries are answered until the end.
+        for output in self.outputs:
+            stack.push_async_callback(output.node.close)
+            for name, work in output.node.background.items():
+                self._keep(self._name(name, output), work)
+        # 3 The sinks let a commit under way end; what they buffer is read again.
+        for output in self.outputs:
+            stack.push_async_callback(output.sink.close)
+            self._keep(self._name("sink", output), output.sink.run)
+        # 2 Tasks commit what is open and end; what is not committed is processed again.
+        stack.push_async_callback(self.owner.close)
+        stack.callback(self.flow.close)
+        # 1 Nothing is watched any more.
+        stack.push_async_callback(self.topics.close)
+        self._keep("topics", self.topics.run)
+        stack.push_async_callback(self.load.close)
+        self._keep("load", self.load.run)
+        stack.callback(self.watchdog.close)
+        self._keep("watchdog", self.watchdog.run)
+
+    async def close(self) -> None:
+        """Stop in the reverse order of the start."""
+        await self._stack.aclose()
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        kept = self.supervisor.keep(name, work)
+        self._stack.push_async_callback(kept.close)
+
+    def _name(self, name: str, output: OutputParts) -> str:
+        """Of a background task; those of the main output go by their kind alone."""
+        return name if output is self.main else f"{name}:{output.stream.log}"
+
+    # -- called by the driver --------------------------------------------------------------------
+
+    async def assign(self, assigned: set[TopicPartition], generation: int) -> None:
+        """The group has decided: own these partitions, and read each from where its state says."""
+        try:
+            starts = await self.owner.take_over(assigned, generation)
+        except UndeclaredTopicError as error:
+            self._ports.end(EXIT_CONFIGURATION, str(error))
+            raise
+        self._ports.group.pause_partitions(assigned - set(starts))
+        await self.flow.resume(starts)
+
+    async def revoke(self) -> None:
+        """A rebalance has begun: commit what is open, within a bound of seconds."""
+        await self.owner.release()
+
+    def deliver(self, fetched: Fetched) -> None:
+        """Records of an assigned partition. Never blocks."""
+        self.owner.offer(fetched)
+
+    # -- what the web shows ----------------------------------------------------------------------
+
+    def services(self, connections: Connections) -> Services:
+        """What the web needs of this worker."""
+        settings, node = self._settings, self.main.node
+        return Services(
+            stream=self.main.stream,
+            query=node.query,
+            status=self.status.as_dict,
+            lines=self.status.lines,
+            ready=self.status.ready,
+            metrics_registry=self._metrics.registry,
+            keys=settings.api_keys,
+            rate_limit_per_s=settings.rate_limit_per_s,
+            connections=connections,
+            answers_bytes=node.answers_bytes,
+            clock=self._ports.clock,
+        )
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _is_downstream_full(self) -> bool:
+        return any(each.node.room.is_held or each.sink.is_far_behind for each in self.outputs)
+
+    def _new_output(self, source: RawInput) -> OutputParts:
+        """Sink and node of the source's accepted rows; both share the breaker of the lake."""
+        settings, ports, topic = self._settings, self._ports, source.stream.log
+        guard, reads = self._new_guard("lake"), self._new_guard("store")
+        node = Node(
+            source,
+            settings,
+            self._known[topic],
+            self._metrics,
+            ports,
+            guard=guard,
+            reads=reads,
+            hold_source=lambda held: self.flow.hold_sources(held, f"tail of {topic} full"),
+            notional=self._notional,
+            limits=self._limits,
+        )
+        sink = SinkRunner(
+            ports.catalog.open(source.stream),
+            ports.kafka,
+            self._known[topic],
+            self._metrics,
+            ports.clock,
+            commit_every_s=settings.lake_commit_interval_s,
+            commit_rows=settings.lake_commit_rows,
+            on_pause=lambda partitions, busy: self.flow.set_busy(
+                [TopicPartition(topic, p) for p in partitions], busy=busy
+            ),
+            on_seek=lambda starts: self.flow.seek_soon(
+                {TopicPartition(topic, p): offset for p, offset in starts.items()}
+            ),
+            on_committed=lambda _: node.query.refresh_soon(),
+            thread=ports.threads.executor("lake"),
+            guard=guard,
+            limits=self._limits,
+        )
+        return OutputParts(source.stream, sink, node)
+
+    def _tasks_of(
+        self, source: RawInput, feeds: Feeds, instruments: Instruments | None
+    ) -> Callable[[int], TaskLifecycle]:
+        """Makes the tasks of a source."""
+        settings, ports, app_id = self._settings, self._ports, self._settings.app_id
+        context = TaskContext(
+            source=source,
+            feeds=feeds,
+            notional=self._notional,
+            price_domains=instruments.price_domain if instruments else positive_prices,
+            settings=settings,
+            kafka=ports.kafka,
+            clock=ports.clock,
+            metrics=self._metrics,
+            pool=self.pool,
+            raw=self._known[source.raw],
+            deferred=self._known[source.deferred],
+            overload=self.overload,
+            supervisor=self.supervisor,
+            changelog=self._known[changelog_topic(app_id, "sequence")],
+            ids_changelog=self._known[changelog_topic(app_id, "dedup")],
+            settling=Settling(ports.kafka),
+            disk=ports.disk,
+            limits=self._limits,
+        )
+
+        def new_task(partition: int) -> TaskLifecycle:
+            tp = TopicPartition(source.raw, partition)
+            return TaskLifecycle(
+                partition,
+                context,
+                on_pause=lambda busy: self.flow.set_busy([tp], busy=busy),
+                on_seek=lambda offset: self.flow.seek_soon({tp: offset}),
+                on_ended=self.owner.on_task_ended,
+            )
+
+        return new_task
+
+    def _new_guard(self, name: str) -> Guard:
+        """A closed breaker, whose states the metrics show under its name."""
+        gauge, changes = self._metrics.breakers[name]
+
+        def show(state: BreakerState) -> None:
+            for each in BreakerState:
+                gauge.labels(each.value).set(each is state)
+
+        def changed(state: BreakerState) -> None:
+            changes.labels(state.value).inc()
+            show(state)
+
+        guard = Guard(
+            self._settings.breaker,
+            self._ports.clock,
+            chance=self._ports.chance,
+            on_change=changed,
+            name=name,
+        )
+        show(guard.state)
+        return guard

@@ -1,0 +1,46 @@
+"""An agent on a topic that the app does not declare ends the start, with the topic's name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A topology of somebody's, and its start as far as the first look at its agents.
+PROGRAM = """
+import asyncio
+
+from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.feeds.feed import FEEDS
+from k2_streams.runtime.app import stream_app
+
+app = stream_app(TRADES_INPUT, FEEDS)
+
+
+@app.agent(app.topic("mine"))
+async def lost(stream):
+    async for _ in stream:
+        pass
+
+
+asyncio.run(app.on_start())
+"""
+
+
+def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_path: Path) -> None:
+    """Faust would be assigned the topic's partitions, and nothing would read them."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={**os.environ, "K2_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "topic mine: no source or output of this app declares it" in ended.stderr
+    assert TOPICS in ended.stderr, "what is declared is named"
+
+
+TOPICS = "declared: k2.trades, k2.trades.raw"
