@@ -10,10 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from web_support import META, CannedQueries, services, trades_table
 
-from k2_streams.core.records.stream import QUOTES
+from k2_streams.core.records.stream import QUOTES, TRADES, Stream
 from k2_streams.query.answer import about
 from k2_streams.query.errors import BusyError
 from k2_streams.query.request import RowsRequest
+from k2_streams.query.token import Cursor, Key, Token
 from k2_streams.web.declaration.endpoint import (
     Body,
     Endpoint,
@@ -24,6 +25,7 @@ from k2_streams.web.declaration.endpoint import (
     TextAnswer,
 )
 from k2_streams.web.declaration.shared_parameters import Symbols
+from k2_streams.web.endpoints import declared
 from k2_streams.web.http.room import size_of
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import Relation
@@ -245,8 +247,8 @@ async def test_an_answer_that_is_not_as_declared_is_an_error(client_of):
         return None
 
     table = TableAnswer("OtherRow", trades_table(1).schema, type(META))
-    for declared in (view(other), view(none), view(none, answer=table)):
-        client = await client_of(declared)
+    for wrong in (view(other), view(none), view(none, answer=table)):
+        client = await client_of(wrong)
         assert (await client.get("/largest?symbol=A")).status == 500
 
 
@@ -292,6 +294,78 @@ def test_a_public_view_reads_no_relation():
     with pytest.raises(ValueError, match="public"):
         view(is_public=True)
     assert view(is_public=True, relations=()).is_public
+
+
+POSITIONS = pa.schema(
+    [
+        pa.field("account", pa.string(), nullable=False),
+        pa.field("desk", pa.int32(), nullable=False),
+        pa.field("event_time_ns", pa.int64(), nullable=False),
+        pa.field("limit", pa.int64(), nullable=False),
+        pa.field("symbol", pa.int64(), nullable=False),
+    ]
+)
+
+
+def output(*key):
+    return Stream.of_output("positions", POSITIONS, key=key, time="event_time_ns")
+
+
+async def test_an_output_is_selected_by_the_columns_of_its_key(client_of):
+    positions = output("desk", "account")
+    queries = CannedQueries(table=positions.table_schema.empty_table())
+    client = await client_of(outputs=(Relation(positions, queries),))
+    assert (await client.get("/v1/positions?account=b&desk=-7&account=a")).status == 200
+    assert (await client.get("/v1/positions")).status == 200
+    assert queries.asked == [
+        RowsRequest(keys=(("desk", (-7,)), ("account", ("a", "b")))),
+        RowsRequest(),
+    ]
+    for query, field in (
+        ("desk=many", "desk"),
+        ("desk=2147483648", "desk"),
+        ("symbol=A", "symbol"),
+    ):
+        response = await client.get(f"/v1/positions?{query}")
+        assert (response.status, (await error_of(response))["field"]) == (422, field)
+    document = await (await client.get("/v1/openapi.json")).json()
+    named = {one["name"] for one in document["paths"]["/v1/positions"]["get"]["parameters"]}
+    assert {"account", "desk", "start", "limit"} < named
+    assert not named & {"symbol", "exchange", "view"}
+
+
+async def test_a_cursor_is_of_the_key_that_was_asked(client_of):
+    positions = output("account")
+    first = RowsRequest(keys=(("account", ("a",)),))
+    token = Token("t", {0: 1}, 1, 0)
+    cursor = Cursor(
+        token=token,
+        after=Key(1, 0, 0, 0),
+        symbols=(),
+        exchanges=(),
+        start_ns=None,
+        end_ns=None,
+        descending=False,
+        limit=50,
+        asked=first.asked(),
+        keys=first.keys,
+    )
+    queries = CannedQueries(table=positions.table_schema.empty_table())
+    client = await client_of(outputs=(Relation(positions, queries),))
+    own = {"cursor": cursor.encode(), "account": "a"}
+    assert (await client.get("/v1/positions", params=own)).status == 200
+    assert queries.asked[0].keys == first.keys
+    response = await client.get("/v1/positions", params={**own, "account": "b"})
+    assert (response.status, (await error_of(response))["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [(("limit",), "rename the column"), (("symbol",), "expected text")],
+)
+def test_a_key_column_that_cannot_be_a_parameter_is_refused(key, message):
+    with pytest.raises(ValueError, match=message):
+        declared((TRADES, output(*key)))
 
 
 async def test_a_further_stream_has_its_endpoint_without_code(client_of):

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.answer import Meta
 from k2_streams.query.request import DEFAULT_LIMIT, RowsRequest
 from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows, TableAnswer
+from k2_streams.web.declaration.key_parameters import STANDARD, key_names, with_key
 from k2_streams.web.declaration.shared_parameters import (
     MAX_LIMIT,
     AsOf,
@@ -73,6 +75,7 @@ def rows_request(parameters: RowsParameters, given: frozenset[str]) -> RowsReque
         InvalidParameter: two parameters contradict each other.
     """
     cursor = parameters.cursor
+    names = key_names(type(parameters), RowsParameters)
     is_page = cursor is not None and "limit" not in given
     request = RowsRequest(
         symbols=parameters.symbol,
@@ -87,10 +90,11 @@ def rows_request(parameters: RowsParameters, given: frozenset[str]) -> RowsReque
         min_offsets=parameters.min_offsets or {},
         wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
         view=parameters.view,
+        keys=keys_of(**{name: getattr(parameters, name) for name in names}),
     )
     if cursor is None:
         return request
-    return request.continued(cursor, is_repeated=bool(given & _QUERY))
+    return request.continued(cursor, is_repeated=bool(given & _QUERY.union(names)))
 
 
 async def _rows(call: Call[RowsParameters]) -> Rows:
@@ -107,14 +111,14 @@ async def _rows(call: Call[RowsParameters]) -> Rows:
 def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]:
     """One endpoint per stream, from its description alone."""
     for stream in streams:
-        absent = {name for name in ("symbol", "exchange") if name not in stream.key}
+        absent = {name for name in STANDARD if name not in stream.key}
         if not stream.is_corrected:
             absent.add("view")
         yield Endpoint(
             path=f"/v1/{stream.name}",
             summary=f"Rows of {stream.name}, of the lake and the tail as one, with their proof.",
             handler=_rows,
-            parameters=RowsParameters,
+            parameters=with_key(RowsParameters, stream),
             without=frozenset(absent),
             answer=TableAnswer(f"{_class_name(stream)}Row", stream.table_schema, Meta),
             relations=(stream.name,),
