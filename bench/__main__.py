@@ -47,7 +47,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
-    """Run, print a table a benchmark, and keep it in bench/results/."""
+    """Run, print one table per benchmark, and write them to bench/results/."""
     asked: list[tuple[str, dict[str, int | float]]] = []
     for word in names or DEFAULT:
         name, given, value = word.partition("=")

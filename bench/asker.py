@@ -7,14 +7,13 @@ last answer is complete `k2 verify` says.
 """
 
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
+from k2_streams.testing.client import StatusError
 from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.web.http.formats import META_KEY
 
@@ -26,22 +25,22 @@ ANSWER_WITHIN_S = 20.0
 #: What a node may answer while it starts or is cut off: not known yet, not ready.
 NOT_READY = frozenset({404, 503})
 
-Place = tuple[int, int]  # log_offset, log_row
+RowPosition = tuple[int, int]  # log_offset, log_row
 
 
 class Ledger:
-    """What all answers so far have in common; of each the place of every row, and the watermark."""
+    """What all answers so far agree on: the positions of the rows below their watermarks."""
 
     def __init__(self) -> None:
         self.answers = 0
         self.again = 0
         self.wrong: list[str] = []
-        self._known: dict[int, tuple[int, set[Place]]] = {}  # by log partition
+        self._known: dict[int, tuple[int, set[RowPosition]]] = {}  # by log partition
         self._lock = threading.Lock()
 
-    def judge(self, who: str, rows: pa.Table, watermark: dict[int, int]) -> None:
+    def compare(self, who: str, rows: pa.Table, watermark: dict[int, int]) -> None:
         """Compare an answer with those before it, of whichever worker."""
-        places = _places(rows)
+        positions = _positions(rows)
         names = ("source_partition", "source_offset", "source_index")
         sources = set(zip(*_columns(rows, *names), strict=True))
         with self._lock:
@@ -49,33 +48,33 @@ class Ledger:
             if len(sources) != rows.num_rows:
                 self.wrong.append(f"{who}: {rows.num_rows} rows of {len(sources)} raw records")
             for partition, mark in watermark.items():
-                self._compare(who, partition, mark, places.get(partition, set()))
+                self._compare(who, partition, mark, positions.get(partition, set()))
 
-    def _compare(self, who: str, partition: int, mark: int, found: set[Place]) -> None:
+    def _compare(self, who: str, partition: int, mark: int, found: set[RowPosition]) -> None:
         known_mark, known = self._known.get(partition, (0, set()))
         common = min(mark, known_mark)
-        before = {place for place in known if place[0] < common}
-        now = {place for place in found if place[0] < common}
+        before = {position for position in known if position[0] < common}
+        now = {position for position in found if position[0] < common}
         if before != now:
             self.wrong.append(
                 f"{who}: below {partition}:{common} holes {sorted(before - now)[:5]}, "
                 f"rows that were not there {sorted(now - before)[:5]}"
             )
-        if any(place[0] >= mark for place in found):
+        if any(position[0] >= mark for position in found):
             self.wrong.append(f"{who}: rows of {partition} at or above its own watermark {mark}")
         if mark > known_mark:
             self._known[partition] = (mark, found)
 
-    def judge_again(self, who: str, first: pa.Table, second: pa.Table) -> None:
+    def compare_again(self, who: str, first: pa.Table, second: pa.Table) -> None:
         """An answer and the one to its token are the same."""
         with self._lock:
             self.again += 1
-            if _places(first) != _places(second):
+            if _positions(first) != _positions(second):
                 self.wrong.append(f"{who}: asked again with its token, the rows differ")
 
 
 class Asker(threading.Thread):
-    """Asks one worker until `end` is set. A worker that is away is asked again."""
+    """Asks one worker until `end` is set, again where it does not answer."""
 
     def __init__(self, ledger: Ledger, worker: LocalWorker, symbol: str) -> None:
         super().__init__(daemon=True)
@@ -90,29 +89,27 @@ class Asker(threading.Thread):
             asked += 1
             found = self._ask()
             if found is None:
-                # Nobody listens there now: not to be asked a thousand times a second.
+                # Nobody listens there now: do not ask a thousand times per second.
                 self.end.wait(0.02)
                 continue
             rows, meta = found
             watermark = {int(p): int(offset) for p, offset in meta["offsets"].items()}
-            self._ledger.judge(self._worker.url, rows, watermark)
+            self._ledger.compare(self._worker.url, rows, watermark)
             if meta["next_cursor"] is not None:
                 self._ledger.wrong.append(f"more than {LIMIT} rows: take a smaller symbol")
             if asked % AGAIN_EVERY == 0:
                 again = self._ask(f"&as_of={meta['token']}")
                 if again is not None:
-                    self._ledger.judge_again(self._worker.url, rows, again[0])
+                    self._ledger.compare_again(self._worker.url, rows, again[0])
 
     def _ask(self, more: str = "") -> tuple[pa.Table, dict[str, Any]] | None:
         question = f"/v1/trades?symbol={self._symbol}&limit={LIMIT}&format=arrow{more}"
         try:
-            with urllib.request.urlopen(  # noqa: S310 - our own loopback URL
-                self._worker.url + question, timeout=ANSWER_WITHIN_S
-            ) as answer:
-                rows = pa.ipc.open_stream(answer.read()).read_all()
-        except urllib.error.HTTPError as error:
-            if error.code not in NOT_READY:
-                self._ledger.wrong.append(f"status {error.code}: {error.read()!r}")
+            answer = self._worker.fetch(question, ANSWER_WITHIN_S)
+            rows = pa.ipc.open_stream(answer.body).read_all()
+        except StatusError as error:
+            if error.status not in NOT_READY:
+                self._ledger.wrong.append(f"status {error.status}: {error.body!r}")
             return None
         except (OSError, pa.ArrowInvalid):
             return None  # it was killed in the middle of the answer, or before
@@ -142,10 +139,10 @@ def _columns(rows: pa.Table, *names: str) -> list[list[int]]:
     return [rows[name].to_pylist() for name in names]
 
 
-def _places(rows: pa.Table) -> dict[int, set[Place]]:
-    places: dict[int, set[Place]] = {}
+def _positions(rows: pa.Table) -> dict[int, set[RowPosition]]:
+    positions: dict[int, set[RowPosition]] = {}
     for partition, offset, row in zip(
         *_columns(rows, "log_partition", "log_offset", "log_row"), strict=True
     ):
-        places.setdefault(partition, set()).add((offset, row))
-    return places
+        positions.setdefault(partition, set()).add((offset, row))
+    return positions

@@ -1,8 +1,8 @@
-"""Takes a lake away, and gives it back as it was.
+"""Makes a lake unreachable, and reachable again with what it held.
 
 The catalog: an exclusive transaction from outside, so that every call waits and fails, as it does
-on a database that hangs. The store: the warehouse has another name, and a file stands in its place,
-so that nothing can be read, nor written beside it. A commit under way is waited for.
+on a database that does not answer. The store: the warehouse is renamed and a file has its name, so
+that nothing can be read there, nor written. A commit under way is waited for.
 """
 
 import sqlite3

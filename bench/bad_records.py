@@ -1,4 +1,4 @@
-"""What records cost that cannot be used: CPU of a worker, of each common kind against good ones.
+"""What invalid records cost: CPU of a worker, of each common kind against valid ones.
 
 One worker runs on. The records of a kind are sent to it at once; its CPU is read before they are
 sent, and again when all are worked and committed. Polling, the lake and dead letters are in it.
@@ -9,23 +9,23 @@ import json
 import time
 from collections.abc import Callable, Iterable
 
-import psutil
-
 from bench.mixed import Raw, own, spot
-from bench.stage import STAYS_NORMAL, Stage, cpu_s, stage, wait_until
+from bench.stage import STAYS_NORMAL, cpu_s, process_of, stage
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.local.stage import Stage
 from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.waiting import wait_until
 
-#: How long a worker may take for the records of one kind.
+#: For a worker to process the records of one kind.
 WORKED_WITHIN_S = 300
 
 
 def _changed(raw: Raw, **fields: object) -> Raw:
     """The record with these fields; without those that are None."""
-    said = json.loads(raw.value) | fields
-    kept = {name: value for name, value in said.items() if value is not None}
+    changed = json.loads(raw.value) | fields
+    kept = {name: value for name, value in changed.items() if value is not None}
     return raw._replace(value=json.dumps(kept).encode())
 
 
@@ -61,8 +61,7 @@ async def _send(bootstrap: str, records: Iterable[Raw], partitions: int) -> None
 
 def _cpu_s_of(at: Stage, worker: LocalWorker, records: list[Raw], sent: int) -> float:
     """CPU of the worker for these records, behind so many others."""
-    assert worker.process is not None  # noqa: S101 - it runs
-    process = psutil.Process(worker.process.pid)
+    process = process_of(worker)
 
     def worked() -> bool:
         parts = list(worker.get("/v1/status")["partitions"].values())
@@ -70,7 +69,7 @@ def _cpu_s_of(at: Stage, worker: LocalWorker, records: list[Raw], sent: int) -> 
 
     before = cpu_s(process)
     asyncio.run(_send(at.bootstrap, records, 4))
-    wait_until(worked, WORKED_WITHIN_S, 0.5)
+    wait_until(worked, "all records processed", WORKED_WITHIN_S, 0.5)
     time.sleep(3)  # the last checkpoint, and the lake's commit
     return cpu_s(process) - before
 
@@ -80,14 +79,13 @@ def run(records: int = 200_000) -> dict[str, float]:
     figures: dict[str, float] = {}
     with stage() as at:
         settings = {"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL}
-        with at.worker(0, **settings) as worker:
-            at_all = GOOD | BAD
-            for place, (name, make) in enumerate(at_all.items()):
-                first = place * records
-                found = _cpu_s_of(at, worker, [make(first + n) for n in range(records)], first)
-                figures[f"{name}: µs of CPU a record"] = found / records * 1e6
-                print(name, found / records * 1e6, flush=True)
+        worker = at.start(0, **settings).wait_ready()
+        for index, (name, make) in enumerate((GOOD | BAD).items()):
+            first = index * records
+            found = _cpu_s_of(at, worker, [make(first + n) for n in range(records)], first)
+            figures[f"{name}: µs of CPU per record"] = found / records * 1e6
+            print(name, found / records * 1e6, flush=True)
     for name in BAD:
-        good = figures["good: µs of CPU a record"]
-        figures[f"{name}: over good"] = figures[f"{name}: µs of CPU a record"] / good
+        good = figures["good: µs of CPU per record"]
+        figures[f"{name}: over good"] = figures[f"{name}: µs of CPU per record"] / good
     return figures

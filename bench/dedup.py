@@ -5,7 +5,6 @@ committed in Iceberg. With a sequence and with ids in turn, so that both see the
 """
 
 import statistics
-import urllib.request
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from bench.stage import stage
 from bench.throughput import RUNS, once
 from k2_streams.core.dedup.bloom import Bloom, positions
 from k2_streams.core.dedup.ids import BUCKETS, Memory, hashes_of
+from k2_streams.testing.client import fetch
 
 #: Asked of a full filter: enough that the measured rate is within a few percent of its true one.
 ASKED = 2_000_000
@@ -21,11 +21,9 @@ PARTITIONS = 4
 
 
 def outcomes(url: str) -> dict[str, float]:
-    """What a worker's metrics say of ids: by outcome; and what its filters take."""
+    """A worker's metrics of ids by outcome, and the bytes of its filters."""
     found: dict[str, float] = {}
-    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310 - loopback
-        lines = answer.read().decode().splitlines()
-    for line in lines:
+    for line in fetch(f"{url}/metrics", 30.0).body.decode().splitlines():
         name, _, number = line.rpartition(" ")
         if name.startswith("k2_dedup_ids_total"):
             found[name.split('"')[1]] = float(number)
@@ -92,9 +90,9 @@ def run(messages: int = 2_000_000, runs: int = RUNS) -> dict[str, float]:
         "repeats found": statistics.median(one["repeated"] for one in counted),
     }
     new = sum(one["new"] for one in counted)
-    in_vain = sum(one["false_positives"] for one in counted)
+    false_positives = sum(one["false_positives"] for one in counted)
     return figures | {
-        "looked up in vain, of 1 M new ids": in_vain / new * 1e6,
+        "false positives per 1 M new ids": false_positives / new * 1e6,
         "by formula": _formula(messages // PARTITIONS, memory) * 1e6,
         "by a full filter, of 1 M": measured * 1e6,
         "by formula, full": formula * 1e6,

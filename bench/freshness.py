@@ -1,6 +1,6 @@
 """From a producer's send to the first HTTP answer with the row, polled every 10 ms, one clock.
 
-A background stream of `rate` messages a second runs beside; probes of a symbol of their own are
+A background stream of `rate` messages per second runs beside; probes of a symbol of their own are
 sent every 100 ms. By stage: broker (send to append), checkpoint (append to the transaction's
 accepted time), tail (accepted to visible, without the query), query (the answer's own time).
 """
@@ -9,12 +9,12 @@ import asyncio
 import time
 from typing import Any
 
-import aiohttp
 import msgspec
 from aiokafka import AIOKafkaProducer
 
 from bench.stage import percentile, stage
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.client import HttpClient
 from k2_streams.web.declaration.times import parse_time
 
 PROBE = "PROBE"
@@ -55,15 +55,15 @@ async def _watch(
 ) -> None:
     end = time.monotonic() + seconds
     question = f"{url}/v1/trades?symbol={PROBE}&order=desc&limit=20&window=2s"
-    async with aiohttp.ClientSession() as session:
+    async with HttpClient() as client:
         while time.monotonic() < end:
             started = time.monotonic()
-            async with session.get(question) as answer:
-                if answer.status == 200:
-                    found = msgspec.json.decode(await answer.read())
-                    now_ns = time.time_ns()
-                    for row in found["data"]:
-                        seen.setdefault(row["sequence"], (row, now_ns, found["meta"]["elapsed_ms"]))
+            answer = await client.get(question)
+            if answer.status == 200:
+                found = msgspec.json.decode(answer.body)
+                now_ns = time.time_ns()
+                for row in found["data"]:
+                    seen.setdefault(row["sequence"], (row, now_ns, found["meta"]["elapsed_ms"]))
             await asyncio.sleep(max(POLL_S - (time.monotonic() - started), 0))
 
 
@@ -88,8 +88,8 @@ async def _measure(bootstrap: str, url: str, seconds: float) -> dict[str, list[f
 def run(rate: int = 10_000, seconds: float = 60.0) -> dict[str, float]:
     """p50 and p99 in milliseconds, in all and by stage."""
     with stage() as at:
-        worker = at.worker().start().wait_ready()
-        producer = at.spawn_produce(
+        worker = at.start().wait_ready()
+        producer = at.start_produce(
             at.directory / "truth.jsonl.gz",
             "--rate",
             str(rate),

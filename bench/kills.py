@@ -7,7 +7,7 @@ import random
 import time
 
 from bench.asker import Asking
-from bench.stage import percentile, stage
+from bench.stage import VERIFY_OPTIONS, percentile, stage
 
 FAULTS = [
     "--gaps", "0.001", "--duplicates", "0.001", "--disorder", "0.001", "--late", "0.001",
@@ -21,9 +21,9 @@ def run(kills: int = 30, rate: int = 5_000, seed: int = 1) -> dict[str, float]:
     """Recovery from the kill to ready again, and the verifier's exit code (0: no difference)."""
     rng, recovery = random.Random(seed), []
     with stage() as at:
-        worker = at.worker(K2_LAKE_COMMIT_INTERVAL_S="1").start().wait_ready()
+        worker = at.start(K2_LAKE_COMMIT_INTERVAL_S="1").wait_ready()
         truth = at.directory / "truth.jsonl.gz"
-        producer = at.spawn_produce(truth, "--rate", str(rate), "--seed", str(seed), *FAULTS)
+        producer = at.start_produce(truth, "--rate", str(rate), "--seed", str(seed), *FAULTS)
         with Asking(ASKED, [worker]) as answers:
             for _ in range(kills):
                 time.sleep(rng.uniform(0.2, 4.0))
@@ -33,7 +33,7 @@ def run(kills: int = 30, rate: int = 5_000, seed: int = 1) -> dict[str, float]:
                 recovery.append(time.monotonic() - began)
             producer.terminate()
             producer.wait()
-            differences = at.verify(worker, truth)
+            differences = at.verify(truth, options=VERIFY_OPTIONS)
         worker.stop()
     for finding in answers.wrong:
         print(finding)

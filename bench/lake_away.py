@@ -1,22 +1,20 @@
-"""The lake is away for minutes under load: answers, memory, and how long until it has caught up.
+"""The lake cannot be reached for minutes under load: answers, memory, and the time to catch up.
 
-Asked all the time is for the last 10 s of one symbol. They are in the tail alone once the lake has
-been away that long; before, an answer may need files that cannot be read, and then says so.
+Each question is for the last 10 s of one symbol. They are in the tail alone once the lake has been
+unreachable for that long; before, an answer may need files that cannot be read: it is an error.
 """
 
 import itertools
 import threading
 import time
-import urllib.error
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from bench.away import Away
 from bench.kills import FAULTS
-from bench.stage import percentile, stage, wait_until
+from bench.stage import VERIFY_OPTIONS, lake_rows, percentile, process_of, stage
 from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.waiting import wait_until
 
 WARM_UP_S = 20.0
 #: The load goes on while the lake catches up.
@@ -38,7 +36,7 @@ class Asked:
     elapsed_ms: list[float] = field(default_factory=list)
 
 
-class Asker(threading.Thread):
+class TailAsker(threading.Thread):
     """Asks until `end` is set; keeps the answers' times under `phase`."""
 
     def __init__(self, worker: LocalWorker) -> None:
@@ -53,7 +51,7 @@ class Asker(threading.Thread):
             asked, began = self.asked[self.phase], time.monotonic()
             try:
                 found = self._worker.get(QUESTION, within_s=60.0)
-            except (urllib.error.URLError, OSError) as error:
+            except OSError as error:
                 asked.errors += 1
                 print(f"  {self.phase}: {error}", flush=True)
                 continue
@@ -63,19 +61,19 @@ class Asker(threading.Thread):
 
 
 def run(seconds: float = 180.0, rate: float = 10_000, open_s: float = 60.0) -> dict[str, float]:
-    """Away for so many seconds, at so many messages a second."""
+    """Unreachable for so many seconds, at so many messages per second."""
     with stage() as at:
-        worker = at.worker(K2_BREAKER_OPEN_S=str(open_s)).start().wait_ready()
+        worker = at.start(K2_BREAKER_OPEN_S=str(open_s)).wait_ready()
         truth = at.directory / "truth.jsonl.gz"
-        producer = at.spawn_produce(
+        producer = at.start_produce(
             truth, "--rate", str(rate), "--duration", str(WARM_UP_S + seconds + AFTER_S),
             "--seed", "1", "--start", "now", *FAULTS,
         )  # fmt: skip
-        asker = Asker(worker)
+        asker = TailAsker(worker)
         asker.start()
         time.sleep(WARM_UP_S)
         away, figures = Away(at.directory), {"rate": rate, "away s": seconds}
-        wait_until(lambda: at.lake_rows(worker) > 0, 120)
+        wait_until(lambda: lake_rows(worker) > 0, "rows in the lake", 120)
         try:
             away.take()
             asker.phase = "going away"
@@ -97,14 +95,14 @@ def run(seconds: float = 180.0, rate: float = 10_000, open_s: float = 60.0) -> d
                 figures[f"{phase}: p50 ms"] = percentile(asked.elapsed_ms, 0.5)
                 figures[f"{phase}: p99 ms"] = percentile(asked.elapsed_ms, 0.99)
         figures["producer's exit code"] = float(code)
-        figures["verifier's exit code"] = float(at.verify(worker, truth))
+        figures["verifier's exit code"] = float(at.verify(truth, options=VERIFY_OPTIONS))
         worker.stop()
     return figures
 
 
 def _watch(worker: LocalWorker, seconds: float) -> dict[str, float]:
     """Memory in five equal parts of the time, and what the tail held at the end."""
-    process = psutil.Process(worker.process.pid if worker.process else None)
+    process = process_of(worker)
     samples: list[tuple[float, float]] = []
     states: list[str] = []
     began = time.monotonic()
@@ -142,8 +140,8 @@ def _catch_up(worker: LocalWorker, back: float) -> dict[str, float]:
         parts = worker.get("/v1/status")["tail"]["partitions"]
         return all(parts[partition]["evicted"] >= end for partition, end in marks.items())
 
-    first_try = wait_until(tried, CAUGHT_UP_WITHIN_S, every_s=0.25)
-    done = wait_until(caught_up, CAUGHT_UP_WITHIN_S, every_s=0.25)
+    first_try = wait_until(tried, "the first trial", CAUGHT_UP_WITHIN_S, 0.25)
+    done = wait_until(caught_up, "caught up", CAUGHT_UP_WITHIN_S, 0.25)
     return {
         "back to first trial s": first_try - back,
         "first trial to caught up s": done - first_try,

@@ -107,7 +107,7 @@ def run(messages: int = 200_000, bad: int = 100_000, names: int = 20_000) -> dic
     sizes = {"sorted": messages, "alternating": messages}
     return {
         **{
-            f"{name}: µs of CPU a record": statistics.median(runs) / sizes.get(name, bad) * 1e6
+            f"{name}: µs of CPU per record": statistics.median(runs) / sizes.get(name, bad) * 1e6
             for name, runs in spent.items()
         },
         "rate, alternating over sorted": ratio("sorted", "alternating"),

@@ -1,4 +1,4 @@
-"""What levels, tiers, deferral and enrichment cost while nothing is put off: on and off by turns.
+"""What levels, tiers, deferral and enrichment cost while nothing is deferred: on and off in turn.
 
 On: levels, a table of tiers and enrichment, with triggers that the backlog does not reach. Off:
 `K2_OVERLOAD=0` and `K2_ENRICH=0`. Each run has a stage of its own, on and off take turns, and the

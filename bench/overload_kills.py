@@ -1,18 +1,18 @@
-"""Ten times too much, and kill -9 all the while: in deferral, in the drain, and the truth after."""
+"""Ten times the capacity, with kill -9 during deferral and drain; then the comparison."""
 
 import random
 import time
 
 from rich.console import Console
 
-from bench.stage import stage
-from k2_streams.cli.demo_overload import freshness
+from bench.stage import VERIFY_OPTIONS, stage
 from k2_streams.demo.load_picture import for_terminal
-from k2_streams.demo.overload_run import Load, OverloadRun, Phase
+from k2_streams.demo.overload import freshness
+from k2_streams.demo.overload_run import Load, OverloadPhase, OverloadRun
 from k2_streams.testing.local.load_watch import LoadSample
 from k2_streams.testing.local.workers import LocalWorker
 
-#: A worker that has just been killed is left alone until it is back, and so much longer.
+#: From when a killed worker is ready again to the next kill, at least.
 REST_S = 3.0
 
 
@@ -30,9 +30,10 @@ def run(
         tiers_file, truth = at.directory / "tiers.csv", at.directory / "truth.jsonl.gz"
         load.tiers.write(tiers_file, [f"SIM:{name}" for name in load.names()])
         settings = load.settings(tiers_file)
-        worker = at.worker(0, **settings, K2_COOL_DOWN_S="5", K2_LAKE_COMMIT_INTERVAL_S="2")
-        worker.start().wait_ready()
-        producer = at.spawn_produce(truth, *load.arguments(tiers_file), **settings)
+        worker = at.start(
+            0, **settings, K2_COOL_DOWN_S="5", K2_LAKE_COMMIT_INTERVAL_S="2"
+        ).wait_ready()
+        producer = at.start_produce(truth, *load.arguments(tiers_file), settings=settings)
         killer = Killer(worker, kills, seconds + load.drain_s, random.Random(seed))
         story = OverloadRun(load, load.watched(worker.url), producer)
         try:
@@ -42,13 +43,13 @@ def run(
             producer.wait()
         console.print(for_terminal(story))
         console.print(freshness(story))
-        code = at.verify(worker, truth)
+        code = at.verify(truth, options=VERIFY_OPTIONS)
         worker.stop()
     return {
         "kills": float(killer.killed),
-        "of them while records were being put off": float(killer.in_deferral),
+        "of them while records were being deferred": float(killer.in_deferral),
         "of them in the drain": float(killer.in_drain),
-        "records put off at the most": float(max(s.deferred for s in story.samples)),
+        "records deferred at the most": float(max(s.deferred for s in story.samples)),
         "seconds until NORMAL": story.at_s(story.samples[-1]) - story.overload[1],
         "verifier's exit code": float(code),
     }
@@ -73,8 +74,8 @@ class Killer:
             return
         self._worker.kill()
         self.killed += 1
-        self.in_deferral += run.phase is Phase.TOO_MUCH
-        self.in_drain += run.phase is Phase.DRAIN
+        self.in_deferral += run.phase is OverloadPhase.OVERLOAD
+        self.in_drain += run.phase is OverloadPhase.DRAIN
         self._worker.start().wait_ready()
         wait_s = self._rng.uniform(0.2, 1.2) * max(self._every_s - REST_S, 0.0)
         self._next_s = time.monotonic() + REST_S + wait_s

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 
 import msgspec
-import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.stage import STAYS_NORMAL, Stage, cpu_s, peak_memory_mib, stage, wait_until
+from bench.stage import STAYS_NORMAL, cpu_s, lake_of, peak_memory_mib, process_of, stage
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.local.stage import Stage
+from k2_streams.testing.waiting import wait_until
 
 RUNS = 3
 
@@ -58,11 +59,8 @@ def once(
     """
     at.produce("--messages", str(messages), "--seed", "1", *arguments)
     ceiling = asyncio.run(_ceiling(at.bootstrap, messages, 4))
-    worker = at.worker(
-        0, **{"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL, **(settings or {})}
-    ).start()
-    assert worker.process is not None  # noqa: S101 - just started
-    process = psutil.Process(worker.process.pid)
+    worker = at.start(0, **{"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL, **(settings or {})})
+    process = process_of(worker)
 
     def parts() -> list[dict[str, int]]:
         try:
@@ -70,9 +68,11 @@ def once(
         except OSError:
             return []
 
-    started = wait_until(lambda: any(part["next_offset"] for part in parts()), 120, 0.02)
-    cpu_before, lake = cpu_s(process), at.lake()
-    wait_until(lambda: parts() and lake.head().rows >= messages, 600, 0.2)
+    started = wait_until(
+        lambda: any(part["next_offset"] for part in parts()), "the first record", 120, 0.02
+    )
+    cpu_before, lake = cpu_s(process), lake_of(at)
+    wait_until(lambda: parts() and lake.head().rows >= messages, "all rows", 600, 0.2)
     elapsed = time.monotonic() - started
     figures = {
         "msg/s": messages / elapsed,

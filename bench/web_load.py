@@ -11,24 +11,24 @@ asked whether it is ready and how many rows it holds, over a connection of its o
 import asyncio
 import contextlib
 import time
-import urllib.error
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-import psutil
+import msgspec
 
-from bench.stage import peak_memory_mib, percentile, stage, wait_until
+from bench.stage import lake_rows, peak_memory_mib, percentile, process_of, stage
+from k2_streams.testing.client import HttpClient, NoAnswerError, StatusError
 from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.waiting import wait_until
 
 HEAVY = "/v1/trades?limit=100000"
 SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"
 LONG = "/v1/trades?limit=16384"
 #: A client's timeout, which is longer than the worker may take.
 CLIENT_PATIENCE_S = 60.0
-#: A reader that stalls begins anew after this, so that one that was cut off is soon there again.
+#: A reader that stalls connects again after this, so that one that was cut off is soon back.
 STALLS_S = 30.0
 #: Rows in the lake before a run begins.
 ROWS = 300_000
@@ -67,8 +67,8 @@ async def _watch(worker: LocalWorker, watched: Watched) -> None:
         try:
             await asyncio.to_thread(worker.get, "/health/ready", 5.0)
             watched.ready += 1
-        except urllib.error.HTTPError as error:
-            watched.why_not[error.read().decode()[:200]] += 1
+        except StatusError as error:
+            watched.why_not[error.body.decode()[:200]] += 1
         except OSError as error:
             watched.why_not[str(error)] += 1
         with contextlib.suppress(OSError):
@@ -96,15 +96,13 @@ def _run(
     measure: Callable[[LocalWorker], Coroutine[Any, Any, dict[str, float]]],
 ) -> dict[str, float]:
     """A worker with some rows, a stream beside, and what is measured of it."""
-    with stage() as at:
-        worker = at.worker_under(under, settings).start().wait_ready()
-        started = worker.process
-        assert started is not None  # noqa: S101 - `start` has made it
-        process = psutil.Process(started.pid)
+    with stage(under) as at:
+        worker = at.start(0, **settings).wait_ready()
+        process = process_of(worker)
         if rows:
             at.produce("--rate", "20000", "--messages", str(rows), "--symbols", "20")
-            wait_until(lambda: at.lake_rows(worker) >= 0.9 * rows, 120.0)
-        stream = at.spawn_produce(
+            wait_until(lambda: lake_rows(worker) >= 0.9 * rows, "rows in the lake", 120.0)
+        stream = at.start_produce(
             at.directory / "stream.jsonl.gz", "--rate", str(rate), "--duration", "600",
             "--symbols", "20",
         )  # fmt: skip
@@ -114,7 +112,7 @@ def _run(
             figures = asyncio.run(measure(worker))
             figures["log KB"] = (worker.log_file.stat().st_size - before) / 1e3
             figures["peak memory MiB"] = peak_memory_mib(process)
-            figures["alive"] = float(started.poll() is None)
+            figures["alive"] = float(process.is_running())
         finally:
             stream.terminate()
             stream.wait()
@@ -187,19 +185,17 @@ def stalled_readers(
     return _run((), limit, ROWS, rate, lambda worker: _beside(worker, readers, seconds, stall))
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[str, float]:
+async def _ask(client: HttpClient, url: str) -> tuple[str, float]:
     """The answer's status, or the error's code, and the seconds it took; the body is read."""
     began = time.monotonic()
     try:
-        async with session.get(url) as answer:
-            if answer.status == 200:
-                async for _ in answer.content.iter_any():
-                    pass
-                found = "200"
-            else:
-                found = f"{answer.status} {(await answer.json())['error']['code']}"
-    except (aiohttp.ClientError, TimeoutError) as error:
-        found = type(error).__name__
+        answer = await client.drain(url)
+    except NoAnswerError as error:
+        found = type(error.__cause__).__name__
+    else:
+        found = str(answer.status)
+        if answer.status != 200:
+            found += f" {msgspec.json.decode(answer.body)['error']['code']}"
     return found, time.monotonic() - began
 
 
@@ -209,9 +205,7 @@ def heavy_queries(
     """`clients` that each ask `each` heavy queries, against what one client gets alone."""
 
     async def measure(worker: LocalWorker) -> dict[str, float]:
-        timeout = aiohttp.ClientTimeout(total=CLIENT_PATIENCE_S)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        async with HttpClient(timeout_s=CLIENT_PATIENCE_S, connections=0) as session:
             await _ask(session, worker.url + HEAVY)
             began = time.monotonic()
             for _ in range(alone):

@@ -1,8 +1,8 @@
 """`python -m faults [--seed N] [--plan short|full|long|hour] [--only NAME ...]`: break it, compare.
 
-A stage a group of faults: brokers, workers and a lake of its own. A segment a fault, with load and
-1 % of poison under it. After each segment the oracle compares what that segment sent; at the end of
-a group, all of it. The same seed injects the same faults in the same order.
+Each group of faults has a stage: brokers, workers and a lake of its own. Each fault is a segment,
+under load with 1 % of invalid records. After each segment the oracle compares what that segment
+sent; at the end of a group, all of it. The same seed injects the same faults in the same order.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from faults.oracle import Outcome
 from faults.plan import GROUPS, PLANS
 from faults.report import Report, Row, keep
 from faults.segment import Group, Segment
-from faults.stage import Stage, StuckError
+from faults.stage import FaultStage
+from k2_streams.testing.waiting import StuckError
 
 _NAMES = [segment.name for group in GROUPS for segment in group.segments]
 
@@ -38,12 +39,12 @@ def main(arguments: list[str]) -> int:
         help=f"segments ({', '.join(_NAMES)}) or groups ({', '.join(g.name for g in GROUPS)})",
     )  # fmt: skip
     parser.add_argument("--times", type=int, help="of each segment, instead of the plan's")
-    parser.add_argument("--rate", type=float, default=3_000.0, help="messages a second")
+    parser.add_argument("--rate", type=float, default=3_000.0, help="messages per second")
     parser.add_argument("--minutes", type=float, help="for all segments; then fewer of each")
     parser.add_argument(
         "--keep",
         type=Path,
-        help="leave everything in this folder; else it stays where something differs, alone",
+        help="keep logs and data here; by default they are kept only where something differs",
     )
     chosen = parser.parse_args(arguments)
     run = _Run(chosen)
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
         if run.report.well and not chosen.keep:
             shutil.rmtree(folder)
         else:
-            print(f"what was there is in {folder}", flush=True)
+            print(f"logs and data are in {folder}", flush=True)
     text = run.report.rendered(chosen.seed, chosen.plan)
     print(text, flush=True)
     keep(text, f"{chosen.plan}-seed-{chosen.seed}")
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 
 class _Run:
-    """The chosen segments, and what came of them."""
+    """The chosen segments and their outcomes."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self._chosen = chosen
@@ -98,19 +99,19 @@ class _Run:
         """All of a group's segments on its stage, and all of it together."""
         print(f"-- {group.name}", flush=True)
         rows: list[Row] = []
-        stage: Stage | None = None
+        stage: FaultStage | None = None
         began = time.monotonic()
         try:
             with group.opened(folder, self._chosen.seed) as stage:
                 for segment in segments:
                     try:
                         rows.append(self._segment(group, stage, segment))
-                    except StuckError as error:  # as bad as a loss; the others are tried, too
+                    except StuckError as error:  # as bad as a loss; the other segments run
                         traceback.print_exc(file=sys.stdout)
                         rows.append(Row(segment.name, 1, Outcome(0, 0, 0, 1, repr(error)), ()))
-                        stage.begin_anew()
+                        stage.restart_everything()
                     print(rows[-1].line(), flush=True)
-                whole = _judged(group, stage, *stage.truths, deep=True)
+                whole = _compared(group, stage, *stage.truths, deep=True)
                 stage.counts["rebalances"] = stage.generations()
         except UnavailableError as error:
             print(f"skipped: {error}", flush=True)
@@ -125,7 +126,7 @@ class _Run:
         counts, hits = (stage.counts, stage.points_hit()) if stage else (Counter(), Counter())
         self.report.add(group.name, rows, counts, hits, stage.notes if stage else [])
 
-    def _segment(self, group: Group[Any], stage: Stage, segment: Segment[Any]) -> Row:
+    def _segment(self, group: Group[Any], stage: FaultStage, segment: Segment[Any]) -> Row:
         times = self._times(segment)
         budget_s = float("inf")
         if self._chosen.minutes is not None:
@@ -143,13 +144,13 @@ class _Run:
                 print(f"  {number + 1:3} {recovered[-1]:6.1f} s", flush=True)
                 time.sleep(stage.random.uniform(0.0, 0.5))
         stage.all_ready()
-        outcome = _judged(group, stage, truth)
+        outcome = _compared(group, stage, truth)
         took_s = time.monotonic() - began
         return Row(segment.name, len(recovered), outcome, tuple(recovered), took_s)
 
 
-def _judged(group: Group[Any], stage: Stage, *truths: Path, deep: bool = False) -> Outcome:
-    outcome = group.judge(stage, *truths, deep=deep)
+def _compared(group: Group[Any], stage: FaultStage, *truths: Path, deep: bool = False) -> Outcome:
+    outcome = group.compare(stage, *truths, deep=deep)
     if outcome.differs:
         print(outcome.text, flush=True)
     return outcome

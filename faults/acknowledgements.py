@@ -1,7 +1,7 @@
-"""A real REST catalog whose answers get lost, or that stands still.
+"""A real REST catalog whose answers get lost, or that is stopped for a while.
 
-The workers commit through a proxy. A commit lands, or lands late, and the client is told something
-else: a conflict, an error, nothing at all.
+The workers commit through a proxy. The catalog commits, or commits late, and the proxy answers
+something else: HTTP 409, an error, nothing at all.
 """
 
 import time
@@ -14,14 +14,16 @@ from faults import object_store
 from faults.catalog import KINDS, LossyProxy, RestCatalog
 from faults.object_store import ObjectStore
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
 from faults.waits import lake_recovered
+from k2_streams.testing.local.loopback import free_port
+from k2_streams.testing.waiting import wait_until
 
 #: Around the time a client waits for an answer (30 s).
-STILL_S = (15.0, 45.0)
+STOPPED_S = (15.0, 45.0)
 
 
-class RestStage(Stage):
+class RestStage(FaultStage):
     """The lake's catalog is a process of its own, behind a proxy."""
 
     catalog: RestCatalog
@@ -34,12 +36,12 @@ def _rest(directory: Path, seed: int, *, on_s3: bool = False) -> Iterator[RestSt
     with ExitStack() as on:
         store = None
         if on_s3:
-            store = ObjectStore(directory / "s3", stage.port())
+            store = ObjectStore(directory / "s3", free_port())
             on.callback(store.close)
             stage.settings |= object_store.settings(store.url)
-        stage.catalog = RestCatalog(directory / "rest", stage.port(), store)
+        stage.catalog = RestCatalog(directory / "rest", free_port(), store)
         on.callback(stage.catalog.close)
-        stage.proxy = LossyProxy(stage.catalog.port, stage.port())
+        stage.proxy = LossyProxy(stage.catalog.port, free_port())
         on.callback(stage.proxy.close)
         stage.settings |= {
             "K2_CATALOG_URI": stage.proxy.url,
@@ -61,10 +63,10 @@ def lose(stage: RestStage, number: int) -> float:
     return lake_recovered(stage, time.monotonic())
 
 
-def stand_still(stage: RestStage, _number: int) -> float:
+def stop_catalog(stage: RestStage, _number: int) -> float:
     """SIGSTOP of the catalog: connections are taken, nothing is answered; then all at once."""
-    with stage.catalog.standing_still():
-        time.sleep(stage.random.uniform(*STILL_S))
+    with stage.catalog.stopped():
+        time.sleep(stage.random.uniform(*STOPPED_S))
     return lake_recovered(stage, time.monotonic())
 
 
@@ -73,7 +75,7 @@ GROUP = Group(
     _rest,
     (
         Segment("lost acknowledgement", lose, 9, {"long": 60}),
-        Segment("REST catalog stands still", stand_still, 45, {"long": 2}),
+        Segment("REST catalog stopped", stop_catalog, 45, {"long": 2}),
     ),
 )
 ON_S3 = Group(

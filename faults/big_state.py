@@ -6,7 +6,8 @@ from pathlib import Path
 
 from faults.injections import kill_at_random
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
+from k2_streams.testing.waiting import wait_until
 
 SYMBOLS = 10_000
 IDS = 1_000_000
@@ -14,7 +15,7 @@ IDS = 1_000_000
 NUMBERED = 100_000
 
 
-def _in_state(stage: Stage) -> tuple[int, int]:
+def _in_state(stage: FaultStage) -> tuple[int, int]:
     """Symbols and ids that the running tasks say they hold."""
     scopes = ids = 0
     for worker in stage.workers:
@@ -25,8 +26,8 @@ def _in_state(stage: Stage) -> tuple[int, int]:
 
 
 @contextmanager
-def _full_state(directory: Path, seed: int) -> Iterator[Stage]:
-    stage = Stage(directory, seed)
+def _full_state(directory: Path, seed: int) -> Iterator[FaultStage]:
+    stage = FaultStage(directory, seed)
     even = ("--symbols", str(SYMBOLS), "--skew", "0", "--seed", str(seed))
     with stage.running():
         stage.produce("--exchange", "IDS", *even, "--ids", "--messages", str(IDS))

@@ -14,8 +14,10 @@ from faults import object_store
 from faults.isolation import UnavailableError
 from faults.object_store import ObjectStore
 from faults.proxy import Answer, Handler, Proxy, Request
-from faults.stage import ROOT, StuckError, listens, wait_until
+from faults.stage import ROOT
 from k2_streams.runtime.settings.tools import development_settings
+from k2_streams.testing.local.loopback import listens
+from k2_streams.testing.waiting import StuckError, wait_until
 
 #: How the acknowledgement of a commit is lost. The commit lands before, but for `late`: then after.
 KINDS = ("conflict", "500", "502", "timeout", "reset", "late")
@@ -81,7 +83,7 @@ class RestCatalog:
         return listens(self.port)
 
     @contextlib.contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def stopped(self) -> Iterator[None]:
         """SIGSTOP; SIGCONT afterwards."""
         self._process.send_signal(signal.SIGSTOP)
         try:

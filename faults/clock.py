@@ -1,7 +1,6 @@
 """Clocks an hour off, and jumping while the workers run."""
 
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -10,8 +9,9 @@ from pathlib import Path
 from faults.injections import recovered
 from faults.isolation import UnavailableError
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
 from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.waiting import wait_until
 
 HOUR_S = 3_600
 #: How far off a clock may still be seen after a jump: an answer's date is in whole seconds.
@@ -27,7 +27,7 @@ def _library() -> Path:
     return found[0]
 
 
-class ClockStage(Stage):
+class ClockStage(FaultStage):
     """Each worker's time of day is the machine's and an offset of its own."""
 
     def __init__(self, directory: Path, seed: int, library: Path) -> None:
@@ -57,9 +57,8 @@ class ClockStage(Stage):
 
     def clock_offset_s(self, worker_id: int) -> float:
         """How far a worker's time of day is off, as its answers are dated."""
-        url = self.workers[worker_id].url + "/health/live"
-        with urllib.request.urlopen(url, timeout=10.0) as answer:  # noqa: S310 - loopback
-            dated = parsedate_to_datetime(answer.headers["Date"])
+        answer = self.workers[worker_id].fetch("/health/live", within_s=10.0)
+        dated = parsedate_to_datetime(answer.headers["Date"])
         return dated.timestamp() - time.time()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from faults import isolation
 from faults.injections import recovered
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
+from k2_streams.testing.waiting import wait_until
 
 STATE_MB = 96
 WAREHOUSE_MB = 192
@@ -48,7 +49,7 @@ class SmallDisk:
         isolation.run("umount", "--lazy", str(self._folder))
 
 
-class SmallDisks(Stage):
+class SmallDisks(FaultStage):
     """Worker 0's state and the warehouse lie on disks of their own."""
 
     def __init__(self, directory: Path, seed: int) -> None:
@@ -103,8 +104,7 @@ def fill_warehouse(stage: SmallDisks, _number: int) -> float:
     """No room for data files: the tail keeps what the lake cannot take."""
 
     def noticed() -> bool:
-        said = [stage.status(worker) for worker in stage.workers]
-        return any(status and status["sink"]["retrying"] for status in said)
+        return any(status["sink"]["retrying"] for status in stage.statuses())
 
     return _filled(stage, stage.warehouse, noticed, "a full disk under the warehouse is noticed")
 

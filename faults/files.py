@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faults.injections import recovered
 from faults.segment import Group, Segment
-from faults.stage import Stage
+from faults.stage import FaultStage
 
 #: In the state before anything is damaged, so that the stores of ids hold some.
 IDS = 100_000
@@ -23,16 +23,16 @@ REBUILT = "store unusable, rebuilding"
 _WITH_ROWS = {".sst", ".log"}
 
 
-def _stores(stage: Stage, worker: int) -> list[Path]:
+def _stores(stage: FaultStage, worker: int) -> list[Path]:
     """A worker's stores: one a table and partition."""
     folders = (stage.directory / f"worker-{worker}" / table for table in ("sequence", "dedup"))
     return sorted(store for folder in folders for store in folder.iterdir())
 
 
-def _in_a_file(spoil: Callable[[Stage, Path], None]) -> Callable[[Stage, Path], bool]:
+def _in_a_file(spoil: Callable[[FaultStage, Path], None]) -> Callable[[FaultStage, Path], bool]:
     """Done to one of a store's files with rows, if there is one."""
 
-    def happen(stage: Stage, store: Path) -> bool:
+    def happen(stage: FaultStage, store: Path) -> bool:
         files = [file for file in store.iterdir() if file.suffix in _WITH_ROWS]
         files = sorted(file for file in files if file.stat().st_size)
         if files:
@@ -42,28 +42,28 @@ def _in_a_file(spoil: Callable[[Stage, Path], None]) -> Callable[[Stage, Path], 
     return happen
 
 
-def _flip(stage: Stage, file: Path) -> None:
+def _flip(stage: FaultStage, file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[stage.random.randrange(len(content))] ^= 1 << stage.random.randrange(8)
     file.write_bytes(content)
 
 
-def _overwrite(stage: Stage, file: Path) -> None:
+def _overwrite(stage: FaultStage, file: Path) -> None:
     file.write_bytes(stage.random.randbytes(file.stat().st_size))
 
 
-def _cut_short(stage: Stage, file: Path) -> None:
+def _cut_short(stage: FaultStage, file: Path) -> None:
     with file.open("r+b") as opened:
         opened.truncate(stage.random.randrange(file.stat().st_size))
 
 
-def _gone(_stage: Stage, store: Path) -> bool:
+def _gone(_stage: FaultStage, store: Path) -> bool:
     shutil.rmtree(store)
     return True
 
 
-def _without(name: str) -> Callable[[Stage, Path], bool]:
-    def lose(_stage: Stage, store: Path) -> bool:
+def _without(name: str) -> Callable[[FaultStage, Path], bool]:
+    def lose(_stage: FaultStage, store: Path) -> bool:
         files = list(store.glob(f"{name}*"))
         for file in files:
             file.unlink()
@@ -72,7 +72,7 @@ def _without(name: str) -> Callable[[Stage, Path], bool]:
     return lose
 
 
-def _another_partitions(_stage: Stage, store: Path) -> bool:
+def _another_partitions(_stage: FaultStage, store: Path) -> bool:
     """A table's first store and its last, whole, each in the other's place."""
     stores = sorted(store.parent.iterdir())
     first, last = stores[0], stores[-1]
@@ -86,7 +86,7 @@ def _another_partitions(_stage: Stage, store: Path) -> bool:
 
 
 #: In this order, again and again.
-DAMAGES: dict[str, Callable[[Stage, Path], bool]] = {
+DAMAGES: dict[str, Callable[[FaultStage, Path], bool]] = {
     "gone": _gone,
     "a bit flipped": _in_a_file(_flip),
     "overwritten": _in_a_file(_overwrite),
@@ -97,7 +97,7 @@ DAMAGES: dict[str, Callable[[Stage, Path], bool]] = {
 }
 
 
-def damage(stage: Stage, number: int) -> float:
+def damage(stage: FaultStage, number: int) -> float:
     """Kill -9 of every worker, and each store of one of them is damaged in the same way."""
     time.sleep(stage.random.uniform(0.1, 2.0))
     victim = stage.random.choice(sorted(stage.workers))
@@ -108,7 +108,7 @@ def damage(stage: Stage, number: int) -> float:
     return _all_started(stage)
 
 
-def restore(stage: Stage, _number: int) -> float:
+def restore(stage: FaultStage, _number: int) -> float:
     """An old copy of a worker's stores is put back: behind what was committed since."""
     victim = stage.random.choice(sorted(stage.workers))
     copy = stage.directory / "copy"
@@ -126,15 +126,15 @@ def restore(stage: Stage, _number: int) -> float:
     return _all_started(stage)
 
 
-def _all_started(stage: Stage) -> float:
+def _all_started(stage: FaultStage) -> float:
     began = time.monotonic()
     stage.start_all()
     return recovered(stage, began)
 
 
 @contextmanager
-def _with_ids(directory: Path, seed: int) -> Iterator[Stage]:
-    stage = Stage(directory, seed)
+def _with_ids(directory: Path, seed: int) -> Iterator[FaultStage]:
+    stage = FaultStage(directory, seed)
     with stage.running():
         stage.produce("--exchange", "IDS", "--ids", "--messages", str(IDS), "--seed", str(seed))
         stage.caught_up()

@@ -24,12 +24,12 @@ import psutil
 
 from faults import injections, waits
 from faults.segment import Group, Segment
-from faults.stage import Stage
+from faults.stage import FaultStage
 
 #: The one that is watched, and whom the faults spare.
 WATCHED = 0
 SAMPLE_EVERY_S = 5.0
-#: As where nothing else is said: what is in memory until then counts here.
+#: The default of a worker: what is in memory until then counts here.
 COMMIT_EVERY_S = "10"
 #: The allocator's arenas fill meanwhile, and what has a bound comes to it: of the table's snapshots
 #: there are 200 after 17 minutes, RocksDB's buffers are first put into files after 20.
@@ -44,7 +44,7 @@ MIB = 1024 * 1024
 
 
 class Bounded(NamedTuple):
-    """What a worker says it holds of what has a bound of its own, in bytes."""
+    """What a worker reports of memory that has a bound of its own, in bytes."""
 
     footers: int
     stores: int
@@ -69,7 +69,7 @@ class Watch(threading.Thread):
     Args:
         pid: of the process.
         folder: its data.
-        bounded: asks the worker; None: it did not say.
+        bounded: asks the worker; None: it did not answer.
         table: where the samples go.
     """
 
@@ -97,7 +97,7 @@ class Watch(threading.Thread):
                     table.writerow(astuple(sample))
 
     def _sample(self, at_s: float) -> Sample | None:
-        """None: the worker is busy with other things than to say what it takes."""
+        """None: the worker did not answer."""
         bounded = self._bounded()
         if bounded is None:
             return None
@@ -154,9 +154,9 @@ def _row(name: str, at_s: list[float], values: list[float]) -> str:
 
 
 def findings(samples: list[Sample]) -> list[str]:
-    """What the samples say after the warm-up, as a table."""
+    """The samples after the warm-up, as a table."""
     if not samples:
-        return [f"Worker {WATCHED} never said what it takes: nothing is known of its memory."]
+        return [f"Worker {WATCHED} never answered: nothing is known of its memory."]
     ran_s = samples[-1].at_s
     warm_s = min(WARM_UP_S, ran_s * WARM_UP_SHARE)
     warm = [sample for sample in samples if sample.at_s >= warm_s]
@@ -191,7 +191,7 @@ def findings(samples: list[Sample]) -> list[str]:
     return lines + [_row(*row) for row in rows]
 
 
-class HourStage(Stage):
+class HourStage(FaultStage):
     """Watches a worker from when it was ready."""
 
     watch: Watch
@@ -229,7 +229,7 @@ def _watched(directory: Path, seed: int) -> Iterator[HourStage]:
         assert lived, f"worker {WATCHED} ended by itself"
 
 
-def _kill_another(stage: Stage, _number: int) -> float:
+def _kill_another(stage: FaultStage, _number: int) -> float:
     victim = stage.random.choice([one for one in stage.workers if one != WATCHED])
     began = time.monotonic()
     stage.kill(victim)
@@ -237,7 +237,7 @@ def _kill_another(stage: Stage, _number: int) -> float:
     return injections.recovered(stage, began)
 
 
-def _kill_the_broker(stage: Stage, _number: int) -> float:
+def _kill_the_broker(stage: FaultStage, _number: int) -> float:
     began = time.monotonic()
     stage.kill_broker()
     stage.brokers.start()

@@ -1,4 +1,4 @@
-"""The faults: each is a function that makes one happen, waits until all is well, and says when.
+"""The faults: each function makes one happen, waits for the recovery, and returns its seconds.
 
 What is measured is the time from the fault until every worker is ready, every partition is worked
 by one of them, and all that had been sent by then is in the answers.
@@ -6,31 +6,29 @@ by one of them, and all that had been sent by then is in the answers.
 
 import signal
 import time
-from collections.abc import Callable
 
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
 from k2_streams.failpoints import POINTS
+from k2_streams.testing.waiting import wait_until
 
 #: The session: then the group gives the partitions to somebody else.
 PAST_THE_SESSION_S = 6.0
 #: So often one worker is killed; else all at once.
 ONE_ALONE = 0.4
 
-Injection = Callable[[Stage, int], float]  # the stage and how many there were before; seconds
 
-
-def recovered(stage: Stage, began: float) -> float:
-    """Wait until all is well; seconds since it `began`."""
+def recovered(stage: FaultStage, began: float) -> float:
+    """Wait for the recovery; seconds since it `began`."""
     stage.all_ready()
     stage.caught_up()
     return time.monotonic() - began
 
 
-def _victim(stage: Stage) -> int:
+def _victim(stage: FaultStage) -> int:
     return stage.random.choice(sorted(stage.workers))
 
 
-def kill_at_random(stage: Stage, _number: int) -> float:
+def kill_at_random(stage: FaultStage, _number: int) -> float:
     """Kill -9 of one worker, or of all of them, at any moment."""
     time.sleep(stage.random.uniform(0.1, 2.0))
     victims = sorted(stage.workers)
@@ -44,7 +42,7 @@ def kill_at_random(stage: Stage, _number: int) -> float:
     return recovered(stage, began)
 
 
-def _provoke(stage: Stage, victim: int, point: str) -> None:
+def _provoke(stage: FaultStage, victim: int, point: str) -> None:
     """Make the points be reached that a plain flow does not reach."""
     if point.startswith("shutdown"):
         stage.workers[victim].signal(signal.SIGTERM)
@@ -53,7 +51,7 @@ def _provoke(stage: Stage, victim: int, point: str) -> None:
         stage.counts["joins"] += 1
 
 
-def _nth(stage: Stage, point: str) -> int:
+def _nth(stage: FaultStage, point: str) -> int:
     """At which of its hits a point does something."""
     if point.startswith(("checkpoint", "source")):
         return stage.random.randint(1, 20)
@@ -65,13 +63,13 @@ def _nth(stage: Stage, point: str) -> int:
     return 2 if point.startswith("rebalance.re") else 1
 
 
-def _at_point(stage: Stage, point: str, action: str) -> float:
+def _at_point(stage: FaultStage, point: str, action: str) -> float:
     victim = min(stage.workers)
     nth = _nth(stage, point)
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
     more = {"K2_LAKE_COMMIT_INTERVAL_S": "0.2"} if point == "lake.expiring" else {}
-    worker = stage.start(victim, f"{point}={action}@{nth}", **more)
+    worker = stage.start_at(victim, f"{point}={action}@{nth}", **more)
 
     def is_hit() -> bool:
         return stage.points_hit()[point, action] > hits
@@ -97,12 +95,12 @@ def _at_point(stage: Stage, point: str, action: str) -> float:
     return recovered(stage, began)
 
 
-def crash_at_points(stage: Stage, number: int) -> float:
+def crash_at_points(stage: FaultStage, number: int) -> float:
     """Kill -9 at a failpoint, each in its turn."""
     return _at_point(stage, POINTS[number % len(POINTS)], "crash")
 
 
-def raise_at_points(stage: Stage, number: int) -> float:
+def raise_at_points(stage: FaultStage, number: int) -> float:
     """An error at a failpoint, each in its turn."""
     return _at_point(stage, POINTS[number % len(POINTS)], "raise")
 
@@ -115,12 +113,12 @@ _HOLDING = (
 )  # fmt: skip
 
 
-def stop_at_points(stage: Stage, number: int) -> float:
+def stop_at_points(stage: FaultStage, number: int) -> float:
     """SIGSTOP past the session in mid-transaction, mid-commit, mid-take-over; then SIGCONT."""
     return _at_point(stage, _HOLDING[number % len(_HOLDING)], "stop")
 
 
-def _past_the_session(stage: Stage) -> None:
+def _past_the_session(stage: FaultStage) -> None:
     """Wait until the group has given a stopped worker's partitions away, and a little longer."""
     generations = stage.generations()
     time.sleep(PAST_THE_SESSION_S)
@@ -129,7 +127,7 @@ def _past_the_session(stage: Stage) -> None:
     stage.counts["SIGSTOP past the session"] += 1
 
 
-def stop_at_random(stage: Stage, _number: int) -> float:
+def stop_at_random(stage: FaultStage, _number: int) -> float:
     """SIGSTOP of a worker past its session at any moment, then SIGCONT: a zombie."""
     victim = _victim(stage)
     stage.workers[victim].signal(signal.SIGSTOP)
@@ -139,7 +137,7 @@ def stop_at_random(stage: Stage, _number: int) -> float:
     return recovered(stage, began)
 
 
-def kill_broker(stage: Stage, number: int) -> float:
+def kill_broker(stage: FaultStage, number: int) -> float:
     """Kill -9 of the broker, at any moment or in the middle of a transaction; then its restart."""
     victim = min(stage.workers)
     if number % 2:
@@ -147,7 +145,7 @@ def kill_broker(stage: Stage, number: int) -> float:
         point = ("checkpoint.begun", "checkpoint.sent", "checkpoint.acknowledged")[number // 2 % 3]
         point += f"=delay:2@{stage.random.randint(5, 20)}"
         hits = sum(stage.points_hit().values())
-        stage.start(victim, point)
+        stage.start_at(victim, point)
         wait_until(lambda: sum(stage.points_hit().values()) > hits, f"{point} reached")
         stage.counts["broker killed in mid-transaction"] += 1
     else:
@@ -158,7 +156,7 @@ def kill_broker(stage: Stage, number: int) -> float:
     return recovered(stage, began)
 
 
-def storm(stage: Stage, number: int) -> float:
+def storm(stage: FaultStage, number: int) -> float:
     """A worker joins or leaves every few seconds."""
     guest = 10 + number % 40
     began = time.monotonic()

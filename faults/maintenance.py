@@ -6,7 +6,7 @@ from contextlib import closing
 from pyiceberg.exceptions import CommitFailedException
 from sqlalchemy.exc import OperationalError
 
-from faults.stage import Stage
+from faults.stage import FaultStage
 from faults.waits import lake_recovered
 from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.catalog import open_catalog
@@ -24,7 +24,7 @@ RACING_S = 12.0
 FOREIGN = {"another-engine.touched": "yes"}
 
 
-def racing(stage: Stage, _number: int) -> float:
+def racing(stage: FaultStage, _number: int) -> float:
     """All snapshots but one expire, and another engine commits, again and again for a while."""
     for worker in sorted(stage.workers):
         stage.stop(worker)

@@ -9,8 +9,9 @@ from pathlib import Path
 from faults import isolation
 from faults.injections import recovered
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
 from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.waiting import wait_until
 
 #: An address of the loopback interface: it stays when the link is cut.
 BROKER = "10.77.1.1"
@@ -62,7 +63,7 @@ class Link:
         self._holder.wait()
 
 
-class DistantStage(Stage):
+class DistantStage(FaultStage):
     """One of the workers lives beyond a link."""
 
     def __init__(self, directory: Path, seed: int) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from faults.isolation import UnavailableError
 from faults.proxy import Answer, Handler, Proxy, Request
-from faults.stage import ROOT, StuckError, listens, wait_until
+from faults.stage import ROOT
 from k2_streams.runtime.settings.tools import development_settings
+from k2_streams.testing.local.loopback import listens
+from k2_streams.testing.waiting import StuckError, wait_until
 
 #: What the store does to a share of the requests, or to all of them.
 KINDS = ("slow-down", "slow", "half", "lost", "late", "away")

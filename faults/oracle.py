@@ -1,11 +1,10 @@
-"""What came of a run: `k2 verify` in a process of its own, and its report in numbers."""
+"""The outcome of a run: `k2 verify` in a process of its own, and its report in numbers."""
 
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.stage import K2, Stage
+from faults.stage import FaultStage
 from k2_streams.testing.oracle import truth_file
 from k2_streams.testing.oracle.report import ROWS_LOST, ROWS_TWICE
 
@@ -35,27 +34,20 @@ class Outcome:
         return bool(self.lost or self.doubled or self.wrong)
 
 
-def judge(stage: Stage, *truths: Path, deep: bool = False) -> Outcome:
+def compare(stage: FaultStage, *truths: Path, deep: bool = False) -> Outcome:
     """Compare everything with these truths; `deep`: and the platform's parts with each other."""
-    worker = min(stage.workers)
-    report = stage.directory / "verify.json"
+    report, printed = stage.directory / "verify.json", stage.directory / "verify.log"
     report.unlink(missing_ok=True)
-    command = [
-        *K2, "verify", "--report", str(report), "--url", stage.workers[worker].url,
-        "--timeout", "180", "--lake-timeout", "150", "--deep" if deep else "--sql",
-    ]  # fmt: skip
-    for truth in truths:
-        command += ["--truth", str(truth)]
+    options = ["--report", str(report), "--timeout", "180", "--lake-timeout", "150"]
+    options.append("--deep" if deep else "--sql")
     if sum(truth_file.read(truth).rows for truth in truths) > HTTP_ROWS_MAX:
-        command += ["--only", "lake", "--only", "events", "--only", "letters"]
-    done = subprocess.run(
-        command, env=stage.environment(), check=False, capture_output=True, text=True
-    )
+        options += ["--only", "lake", "--only", "events", "--only", "letters"]
+    with printed.open("w") as log:
+        code = stage.verify(*truths, options=options, output=log)
+    text = printed.read_text(errors="replace")
     if not report.exists():
-        return Outcome(0, 0, 0, 1, f"exit {done.returncode}\n{done.stdout}{done.stderr[-2000:]}")
+        return Outcome(0, 0, 0, 1, f"exit {code}\n{text[-10_000:]}")
     found = json.loads(report.read_text())
     differing = {check["name"] for check in found["checks"] if not check["agrees"]}
     rows = {ROWS_LOST, ROWS_TWICE}
-    return Outcome(
-        found["sent"], found["lost"], found["doubled"], len(differing - rows), done.stdout
-    )
+    return Outcome(found["sent"], found["lost"], found["doubled"], len(differing - rows), text)

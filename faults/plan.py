@@ -20,7 +20,7 @@ from faults import (
 )
 from faults import injections as at
 from faults.segment import Group, Segment
-from faults.stage import Stage
+from faults.stage import FaultStage
 from k2_streams.failpoints import POINTS
 
 PLANS = ("short", "full", "long", "hour")
@@ -28,8 +28,8 @@ _EACH_POINT = {"full": len(POINTS), "long": len(POINTS)}
 
 
 @contextmanager
-def _one_broker(directory: Path, seed: int) -> Iterator[Stage]:
-    stage = Stage(directory, seed)
+def _one_broker(directory: Path, seed: int) -> Iterator[FaultStage]:
+    stage = FaultStage(directory, seed)
     with stage.running():
         yield stage
 

@@ -24,7 +24,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What it is told."""
+    """What it is answered."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def hang_up(self) -> None:
-        """An end in order, with nothing said."""
+        """An end in order, without an answer."""
         self.close_connection = True
 
     def reset(self) -> None:
@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _is_own(header: str) -> bool:

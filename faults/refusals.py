@@ -1,4 +1,4 @@
-"""What no worker can put right, and must refuse: a source or a changelog that is another, or short.
+"""What no worker can repair and must refuse: a source or changelog that was recreated or truncated.
 
 Each is done to a platform of its own, all of whose partitions must then be refused, with nothing
 written, while what was there goes on being answered.
@@ -14,15 +14,16 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from faults.oracle import Outcome, judge
+from faults.oracle import Outcome, compare
 from faults.segment import Group, Segment
-from faults.stage import Stage, wait_until
-from faults.topics import create_anew, cut_short
+from faults.stage import FaultStage
+from faults.topics import recreate, truncate
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW, changelog_topic
+from k2_streams.testing.waiting import wait_until
 
 PARTITIONS = 4
 #: Of each platform, before and after.
@@ -30,7 +31,7 @@ MESSAGES = 8_000
 CHANGELOG = changelog_topic(TRADES_INPUT.app_id, "sequence")
 
 
-class Refusals(Stage):
+class Refusals(FaultStage):
     """Platforms one after the other: nothing of its own runs."""
 
     def __init__(self, directory: Path, seed: int) -> None:
@@ -49,10 +50,10 @@ class Refusals(Stage):
         """There is nothing to wait for."""
 
     @contextmanager
-    def platform(self) -> Iterator[Stage]:
+    def platform(self) -> Iterator[FaultStage]:
         """The next: one worker, and some thousand messages in its answers and its lake."""
         folder = self.truths[-1] / str(len(self._outcomes[self.truths[-1]]))
-        stage = Stage(folder, self.random.randrange(1 << 32))
+        stage = FaultStage(folder, self.random.randrange(1 << 32))
         with stage.running(workers=1):
             seed = str(self.random.randrange(1 << 32))
             stage.produce("--exchange", "BEFORE", "--messages", str(MESSAGES), "--seed", seed)
@@ -73,46 +74,46 @@ class Refusals(Stage):
         return Outcome(records, lost, doubled, wrong, text)
 
 
-def _more(stage: Stage) -> None:
+def _more(stage: FaultStage) -> None:
     """Messages that no worker may take now."""
     seed = str(stage.random.randrange(1 << 32))
     stage.produce("--exchange", "AFTER", "--messages", str(MESSAGES), "--seed", seed)
 
 
-def _without_files(stage: Stage) -> None:
+def _without_files(stage: FaultStage) -> None:
     shutil.rmtree(stage.directory / "worker-0" / "sequence")
 
 
-def source_anew(stage: Stage) -> str:
-    """The source is deleted and created anew: its offsets mean other records."""
-    asyncio.run(create_anew(stage.bootstrap, RAW, PARTITIONS))
+def source_recreated(stage: FaultStage) -> str:
+    """The source is deleted and created again: its offsets mean other records."""
+    asyncio.run(recreate(stage.bootstrap, RAW, PARTITIONS))
     _more(stage)
     return "created anew"
 
 
-def source_cut(stage: Stage) -> str:
+def source_truncated(stage: FaultStage) -> str:
     """What comes next in the source was deleted before it was read."""
     _more(stage)
-    asyncio.run(cut_short(stage.bootstrap, RAW, PARTITIONS))
+    asyncio.run(truncate(stage.bootstrap, RAW, PARTITIONS))
     return "expected offset"
 
 
-def changelog_anew(stage: Stage) -> str:
-    """The changelog is deleted and created anew: of the stores nobody knows what they are."""
-    asyncio.run(create_anew(stage.bootstrap, CHANGELOG, PARTITIONS))
+def changelog_recreated(stage: FaultStage) -> str:
+    """The changelog is deleted and created again: nobody knows what the stores hold."""
+    asyncio.run(recreate(stage.bootstrap, CHANGELOG, PARTITIONS))
     _more(stage)
     return "the state was lost"
 
 
-def changelog_cut(stage: Stage) -> str:
+def changelog_truncated(stage: FaultStage) -> str:
     """The changelog lost its records, and the worker its files."""
-    asyncio.run(cut_short(stage.bootstrap, CHANGELOG, PARTITIONS, compacted=True))
+    asyncio.run(truncate(stage.bootstrap, CHANGELOG, PARTITIONS, compacted=True))
     _without_files(stage)
     _more(stage)
     return "the state was lost"
 
 
-async def _garbage(stage: Stage) -> None:
+async def _garbage(stage: FaultStage) -> None:
     stranger = AIOKafkaProducer(bootstrap_servers=stage.bootstrap)
     await stranger.start()
     try:
@@ -122,14 +123,14 @@ async def _garbage(stage: Stage) -> None:
         await stranger.stop()
 
 
-def changelog_garbage(stage: Stage) -> str:
+def changelog_garbage(stage: FaultStage) -> str:
     """A record in the changelog that no checkpoint wrote."""
     asyncio.run(_garbage(stage))
     _more(stage)
     return "rebuilt from the changelog, and still"
 
 
-def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
+def _refused(spoil: Callable[[FaultStage], str]) -> Callable[[Refusals, int], float]:
     """Do it to a stopped platform; seconds from the worker's start until it refuses it all."""
 
     def injection(outer: Refusals, _number: int) -> float:
@@ -147,7 +148,7 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
 
             wait_until(refused, f"all partitions refused: {why}")
             seconds = time.monotonic() - began
-            found = judge(stage, stage.truths[0])
+            found = compare(stage, stage.truths[0])
             wrote = asyncio.run(_ends(stage)) != before
             outer.found(replace(found, wrong=found.wrong + wrote))
             outer.counts[f"refused as it must: {spoil.__name__}"] += not wrote
@@ -156,10 +157,11 @@ def _refused(spoil: Callable[[Stage], str]) -> Callable[[Refusals, int], float]:
     return injection
 
 
-async def _ends(stage: Stage) -> dict[TopicPartition, int]:
-    """Where the rows' log ends."""
-    places = [TopicPartition(TRADES_INPUT.stream.log, partition) for partition in range(PARTITIONS)]
-    return await end_offsets(KafkaConfig(bootstrap=stage.bootstrap), places)
+async def _ends(stage: FaultStage) -> dict[TopicPartition, int]:
+    """The end offsets of the log of rows."""
+    log = TRADES_INPUT.stream.log
+    partitions = [TopicPartition(log, partition) for partition in range(PARTITIONS)]
+    return await end_offsets(KafkaConfig(bootstrap=stage.bootstrap), partitions)
 
 
 @contextmanager
@@ -172,11 +174,11 @@ GROUP = Group(
     "what must be refused",
     _one_by_one,
     (
-        Segment("source created anew", _refused(source_anew), 30, _TIMES),
-        Segment("source cut short", _refused(source_cut), 30, _TIMES),
-        Segment("changelog created anew", _refused(changelog_anew), 30, _TIMES),
-        Segment("changelog cut short, files gone", _refused(changelog_cut), 30, _TIMES),
+        Segment("source recreated", _refused(source_recreated), 30, _TIMES),
+        Segment("source truncated", _refused(source_truncated), 30, _TIMES),
+        Segment("changelog recreated", _refused(changelog_recreated), 30, _TIMES),
+        Segment("changelog truncated, files gone", _refused(changelog_truncated), 30, _TIMES),
         Segment("garbage in the changelog", _refused(changelog_garbage), 30, _TIMES),
     ),
-    judge=Refusals.outcome,
+    compare=Refusals.outcome,
 )

@@ -1,4 +1,4 @@
-"""What a run is made of: groups of segments; a stage a group, a fault a segment."""
+"""What a run is made of: groups of segments; one stage per group, one fault per segment."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from faults.oracle import Outcome, judge
-from faults.stage import Stage
+from faults.oracle import Outcome, compare
+from faults.stage import FaultStage
 
-S = TypeVar("S", bound=Stage)
+S = TypeVar("S", bound=FaultStage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Group(Generic[S]):
         opened: the stage for as long as it is there. Raises `UnavailableError` where it cannot be.
         segments: its faults.
         isolated: it mounts, or makes network interfaces: in namespaces of the run's own.
-        judge: what came of some of the stage's truths; `deep` of all of them.
+        compare: the outcome of some of the stage's truths; `deep` of all of them.
     """
 
     name: str
     opened: Callable[[Path, int], AbstractContextManager[S]]
     segments: tuple[Segment[S], ...]
     isolated: bool = False
-    judge: Callable[..., Outcome] = judge
+    compare: Callable[..., Outcome] = compare

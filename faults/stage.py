@@ -1,71 +1,39 @@
-"""What the faults happen to: brokers, workers, a producer, all of them real processes."""
+"""What the faults happen to: a stage whose processes are counted, waited for and started again."""
 
 import asyncio
 import contextlib
-import os
 import random
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from faults.cluster import Cluster
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import end_offsets
 from k2_streams.kafka.topics import RAW
-from k2_streams.testing.local.installed import kafka_jars
-from k2_streams.testing.local.loopback import HOST, is_free
+from k2_streams.testing.local.loopback import HOST
+from k2_streams.testing.local.stage import Stage, log_file_of
 from k2_streams.testing.local.workers import LocalWorker, WorkerError
+from k2_streams.testing.waiting import WAIT_TIMEOUT_S, StuckError, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
-K2 = [sys.executable, "-m", "k2_streams.cli.main"]
-#: Of everything that is waited for: the machine may be busy, and what is slow is not wrong.
-PATIENCE_S = 180.0
-#: What every producer mixes in: each fault of a feed, and 1 % of poison of every kind.
+#: What every producer mixes in: each fault of a feed, and 1 % of invalid records of every kind.
 MIXED_IN = [
     "--gaps", "0.001", "--duplicates", "0.001", "--disorder", "0.001", "--late", "0.001",
     "--resets", "0.0005", "--invalid", "0.01",
 ]  # fmt: skip
 
 
-class StuckError(Exception):
-    """Something did not come back within `PATIENCE_S`: as bad as a loss."""
-
-
-def wait_until(condition: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StuckError(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.05)
-
-
-def listens(port: int) -> bool:
-    """Whether something does at this port of this machine."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-            return True
-    except OSError:
-        return False
-
-
-class Stage:
-    """Brokers and one folder; workers by their id, started again after each fault.
-
-    Nothing runs before `running`.
+class FaultStage(Stage):
+    """Workers by their id, started again after each fault.
 
     Args:
-        directory: everything is in there.
+        directory: everything is in there, the stage's data in `data`.
         seed: of all that is left to chance.
         brokers: 1 or 3.
         host: of the brokers.
@@ -75,67 +43,38 @@ class Stage:
     def __init__(
         self, directory: Path, seed: int, brokers: int = 1, host: str = HOST, **settings: str
     ) -> None:
-        self.directory = directory / "data"
-        self.directory.mkdir(parents=True)
         self.random = random.Random(seed)
         self.hits = directory / "failpoints"
         self.counts: Counter[str] = Counter()
-        self.truths: list[Path] = []
         self.notes: list[str] = []  # what a segment measured beside its recoveries
-        self.settings = {
+        every = {
             "K2_REPLICATION": str(brokers),
             "K2_RATE_LIMIT_PER_S": "100000",
             "K2_LAKE_COMMIT_INTERVAL_S": "1",
-            # What recovers is looked for soon, and a level left soon.
+            # What recovers is tried soon, and a level left soon.
             "K2_BREAKER_OPEN_S": "5",
             "K2_COOL_DOWN_S": "2",
             "K2_FAILPOINTS_RECORD": str(self.hits),
+            "NO_COLOR": "1",
             **settings,
         }
-        self._ports: dict[int, int] = {}
-        jars = kafka_jars()
-        self.brokers = Cluster(directory / "kafka", jars, self.port, brokers, host)
-        self.bootstrap = self.brokers.bootstrap
-        self.workers: dict[int, LocalWorker] = {}
+        super().__init__(directory / "data", every, brokers=brokers, host=host)
 
     @contextlib.contextmanager
     def running(self, workers: int = 2) -> Iterator[None]:
         """Brokers and workers, ready; ended afterwards, whatever happened."""
-        try:
+        with self:
             self.brokers.start()
             for worker_id in range(workers):
                 self.start(worker_id)
             self.all_ready()
             yield
-        finally:
-            self.close()
-
-    def port(self) -> int:
-        """A port to come back to after a kill.
-
-        Not an ephemeral one: clients that try again and again to connect to a port that nobody
-        listens on are given it, sooner or later, as their own. Nor one that the seed gives: two
-        runs with the same seed would race for it.
-        """
-        while True:
-            port = random.SystemRandom().randrange(12_000, 30_000)
-            if is_free(port):
-                return port
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def start(self, worker_id: int, failpoints: str = "", **settings: str) -> LocalWorker:
-        """Start a worker, perhaps with a plan of failpoints; it is not ready yet."""
-        port = self._ports.setdefault(worker_id, self.port())
-        more = {**self.settings, **settings}
-        if failpoints:
-            more["K2_FAILPOINTS"] = failpoints
-        worker = self._worker(worker_id, more, port)
-        self.workers[worker_id] = worker.start()
-        return worker
-
-    def _worker(self, worker_id: int, settings: Mapping[str, str], port: int) -> LocalWorker:
-        return LocalWorker(self.directory, self.bootstrap, worker_id, settings, port=port)
+    def start_at(self, worker_id: int, failpoints: str, **settings: str) -> LocalWorker:
+        """Start a worker with a plan of failpoints; it is not ready yet."""
+        return self.start(worker_id, K2_FAILPOINTS=failpoints, **settings)
 
     def alive(self, worker_id: int) -> bool:
         """Whether its process runs."""
@@ -158,7 +97,7 @@ class Stage:
             self.start(worker_id)
 
     def stop(self, worker_id: int) -> None:
-        """End a worker in order; one that does not is killed, and counted."""
+        """End a worker in order; one that does not end in time is killed, and counted."""
         try:
             self.workers[worker_id].stop()
         except WorkerError:
@@ -186,10 +125,10 @@ class Stage:
             self.start(worker_id)
 
     def all_ready(self) -> None:
-        """Every worker ready, and all partitions worked by one of them."""
+        """Every worker ready, and all partitions owned by one of them."""
         for worker_id in sorted(self.workers):
             self.wait_ready(worker_id)
-        wait_until(self._all_owned, "all partitions worked")
+        wait_until(self._all_owned, "all partitions owned")
 
     def caught_up(self) -> None:
         """Every worker answers with all that had been sent when this was called."""
@@ -217,23 +156,26 @@ class Stage:
         return all(p in parts and parts[p]["evicted"] >= end for p, end in ends.items())
 
     def status(self, worker_id: int) -> dict[str, Any] | None:
-        """What a worker says of itself; None: nothing."""
+        """A worker's own status; None: no answer."""
         try:
             found: dict[str, Any] = self.workers[worker_id].get("/v1/status", within_s=5.0)
         except OSError:
             return None
         return found
 
+    def statuses(self) -> list[dict[str, Any]]:
+        """Of the workers that answer."""
+        return [status for worker in self.workers if (status := self.status(worker)) is not None]
+
     def raw_ends(self) -> dict[str, int]:
-        """How far each partition of the source has been sent; waits for a leader of each."""
+        """The end offset of each partition of the source; waits for a leader of each."""
         config = KafkaConfig(bootstrap=self.bootstrap)
+        source = [TopicPartition(RAW, partition) for partition in range(4)]
         ends: dict[str, int] = {}
 
         def asked() -> bool:
             with contextlib.suppress(KafkaError, OSError):
-                found = asyncio.run(
-                    end_offsets(config, [TopicPartition(RAW, part) for part in range(4)])
-                )
+                found = asyncio.run(end_offsets(config, source))
                 ends.update({str(partition): end for (_, partition), end in found.items()})
             return bool(ends)
 
@@ -242,9 +184,8 @@ class Stage:
 
     def _all_owned(self) -> bool:
         owned: Counter[str] = Counter()
-        for worker_id in self.workers:
-            status = self.status(worker_id)
-            parts = status["partitions"] if status else {}
+        for status in self.statuses():
+            parts = status["partitions"]
             owned.update(p for p, part in parts.items() if part["state"] == "running")
         return len(owned) == 4 and set(owned.values()) == {1}
 
@@ -257,25 +198,17 @@ class Stage:
 
     def generations(self) -> int:
         """Rebalances that the brokers completed: their logs name each new generation."""
-        return len(re.findall(r"Stabilized group k2 generation", self.brokers.said()))
+        return len(re.findall(r"Stabilized group k2 generation", self.brokers.logs()))
 
     # -- the flow --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def flow(self, rate: float, seed: int) -> Iterator[Path]:
         """A producer at this rate while the block runs; the truth of what it sent afterwards."""
-        number = len(self.truths)
-        truth = self.directory / f"truth-{number}.jsonl"
+        truth, number = self.next_truth(), len(self.truths)
         arguments = ["--exchange", f"F{number:03}", "--seed", str(seed), "--rate", f"{rate:g}"]
-        command = [*K2, "produce", *arguments, "--symbols", "500", *MIXED_IN]
-        producer = subprocess.Popen(
-            [*command, "--truth", str(truth)],
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
         before = sum(self.raw_ends().values())
+        producer = self.start_produce(truth, *arguments, "--symbols", "500", *MIXED_IN)
         wait_until(
             lambda: producer.poll() is not None or sum(self.raw_ends().values()) > before,
             "the producer sends",
@@ -284,47 +217,23 @@ class Stage:
             yield truth
         finally:
             producer.send_signal(signal.SIGTERM)
-            output, _ = producer.communicate(timeout=PATIENCE_S)
+            producer.wait(WAIT_TIMEOUT_S)
             # Its messages are there, also if the block did not come to its end.
             self.truths.append(truth)
         if producer.returncode:
+            output = log_file_of(truth).read_text(errors="replace")
             raise StuckError(f"the producer ended with {producer.returncode}\n{output}")
 
-    def produce(self, *arguments: str) -> None:
-        """Send so much at once; its truth is one of `truths`."""
-        truth = self.directory / f"truth-{len(self.truths)}.jsonl"
-        command = [*K2, "produce", *arguments, "--truth", str(truth)]
-        subprocess.run(command, env=self.environment(), check=True, capture_output=True)
-        self.truths.append(truth)
-
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Of every process."""
-        return {
-            **os.environ,
-            "K2_BOOTSTRAP": self.bootstrap,
-            "K2_DATA_DIR": str(self.directory),
-            "NO_COLOR": "1",
-            **self.settings,
-            **(more or {}),
-        }
-
-    def begin_anew(self) -> None:
-        """After something got stuck: whatever runs is killed, and all is started again."""
+    def restart_everything(self) -> None:
+        """After something got stuck: kill whatever runs, and start all of it again."""
         self.kill_all()
         self.brokers.start()
         self.start_all()
         self.all_ready()
 
     def points_hit(self) -> Counter[tuple[str, str]]:
-        """How often what happened at which failpoint."""
+        """How often each action happened at each failpoint."""
         if not self.hits.exists():
             return Counter()
         lines = [line.split() for line in self.hits.read_text().splitlines()]
         return Counter((point, action) for _, _, point, action in lines)
-
-    def close(self) -> None:
-        """End what still runs."""
-        for worker in self.workers.values():
-            worker.signal(signal.SIGCONT)
-            worker.kill()
-        self.brokers.stop()

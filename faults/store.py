@@ -17,9 +17,10 @@ from bench.asker import Asking, Ledger
 from faults import object_store
 from faults.catalog import RestCatalog
 from faults.object_store import KINDS, ObjectStore, StoreProxy
-from faults.oracle import Outcome, judge
+from faults.oracle import Outcome, compare
 from faults.report import keep
-from faults.stage import Stage
+from faults.stage import FaultStage
+from k2_streams.testing.local.loopback import free_port
 
 #: Fewer seconds of one kind prove nothing; more of them, and a run takes an hour.
 LEAST_S, MOST_S = 10.0, 120.0
@@ -48,12 +49,12 @@ def main(arguments: list[str]) -> int:
     lines = [f"# The object store, seed {chosen.seed}", "", _HEAD]
     well = True
     with tempfile.TemporaryDirectory(prefix="k2-faults-") as folder, contextlib.ExitStack() as on:
-        stage = Stage(Path(folder), chosen.seed)
-        store = ObjectStore(Path(folder) / "s3", stage.port())
+        stage = FaultStage(Path(folder), chosen.seed)
+        store = ObjectStore(Path(folder) / "s3", free_port())
         on.callback(store.close)
-        catalog = RestCatalog(Path(folder) / "rest", stage.port(), store)
+        catalog = RestCatalog(Path(folder) / "rest", free_port(), store)
         on.callback(catalog.close)
-        proxy = StoreProxy(store.port, stage.port(), chosen.seed)
+        proxy = StoreProxy(store.port, free_port(), chosen.seed)
         on.callback(proxy.close)
         stage.settings |= object_store.settings(proxy.url) | {
             "K2_CATALOG_URI": catalog.url,
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
             lines.append(line)
             print(line, flush=True)
             well = well and agrees
-        found = judge(stage, *stage.truths)
+        found = compare(stage, *stage.truths)
         well = well and _agrees(found)
         lines.append(_line("all of it together", proxy.done.total(), 0.0, found, Ledger(), 0.0))
     text = "\n".join(lines) + "\n"
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> int:
     return 0 if well else 1
 
 
-def _segment(stage: Stage, proxy: StoreProxy, kind: str, for_s: float) -> tuple[str, bool]:
+def _segment(stage: FaultStage, proxy: StoreProxy, kind: str, for_s: float) -> tuple[str, bool]:
     """One kind under load, with a kill in its middle; then all as it was."""
     print(f"{kind} for {for_s:.0f} s ...", flush=True)
     with (
@@ -95,7 +96,7 @@ def _segment(stage: Stage, proxy: StoreProxy, kind: str, for_s: float) -> tuple[
         stage.all_ready()
         stage.caught_up()
         recovered_s = time.monotonic() - began
-    found = judge(stage, truth)
+    found = compare(stage, truth)
     line = _line(kind, proxy.done[kind], for_s, found, answers, recovered_s)
     if not _agrees(found):
         print(found.text, flush=True)

@@ -1,4 +1,4 @@
-"""What a person does to topics, and no worker may survive unnoticed."""
+"""What a person may do to topics, and every worker must notice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def create_anew(bootstrap: str, topic: str, partitions: int) -> None:
+async def recreate(bootstrap: str, topic: str, partitions: int) -> None:
     """Delete a topic of the trades, and create it as K2 does: with another id."""
     async with _admin(bootstrap) as admin:
         await admin.delete_topics([topic])
@@ -33,16 +33,14 @@ async def create_anew(bootstrap: str, topic: str, partitions: int) -> None:
     await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
 
 
-async def cut_short(
-    bootstrap: str, topic: str, partitions: int, *, compacted: bool = False
-) -> None:
+async def truncate(bootstrap: str, topic: str, partitions: int, *, compacted: bool = False) -> None:
     """Delete all records of a topic; its offsets go on."""
     async with _admin(bootstrap) as admin:
         if compacted:  # no broker deletes records of a topic that is only compacted
             await _clean_by(admin, topic, "delete")
         everything = RecordsToDelete(before_offset=-1)
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        await admin.delete_records(dict.fromkeys(places, everything))
+        every = [TopicPartition(topic, partition) for partition in range(partitions)]
+        await admin.delete_records(dict.fromkeys(every, everything))
         if compacted:
             await _clean_by(admin, topic, "compact")
 

@@ -1,12 +1,13 @@
-"""What a worker must wait out: a broker, a catalog, a slow sink, a limit of its memory."""
+"""What a worker must wait for: a broker, a catalog, a slow sink, memory below its limit."""
 
 import sqlite3
 import time
 from contextlib import closing
 
 from faults.injections import recovered
-from faults.stage import Stage, wait_until
+from faults.stage import FaultStage
 from k2_streams.runtime.settings.worker import IDLE_WORKER_BYTES
+from k2_streams.testing.waiting import wait_until
 
 #: How long nothing answers.
 AWAY_S = (2.0, 12.0)
@@ -17,8 +18,8 @@ LIMIT_SHARE = 0.5
 LIMITED_S = (2.0, 8.0)
 
 
-def without_broker(stage: Stage, _number: int) -> float:
-    """Workers start, and no broker is there yet."""
+def without_broker(stage: FaultStage, _number: int) -> float:
+    """Workers start before any broker runs."""
     stage.kill_all()
     stage.kill_broker()
     stage.start_all()
@@ -28,20 +29,19 @@ def without_broker(stage: Stage, _number: int) -> float:
     return recovered(stage, began)
 
 
-def retrying(stage: Stage) -> bool:
+def retrying(stage: FaultStage) -> bool:
     """Whether a sink has failed, and tries again."""
-    said = [stage.status(worker) for worker in stage.workers]
-    return any(status and status["sink"]["retrying"] for status in said)
+    return any(status["sink"]["retrying"] for status in stage.statuses())
 
 
-def lake_recovered(stage: Stage, began: float) -> float:
+def lake_recovered(stage: FaultStage, began: float) -> float:
     """Wait until all is well and the lake holds what the answers hold; seconds since it `began`."""
     recovered(stage, began)
     stage.lake_caught_up()
     return time.monotonic() - began
 
 
-def locked_catalog(stage: Stage, _number: int) -> float:
+def locked_catalog(stage: FaultStage, _number: int) -> float:
     """Somebody holds the catalog's lock, for longer than any attempt waits."""
     with closing(sqlite3.connect(stage.directory / "catalog.db", timeout=60.0)) as catalog:
         catalog.isolation_level = None
@@ -52,7 +52,7 @@ def locked_catalog(stage: Stage, _number: int) -> float:
     return lake_recovered(stage, time.monotonic())
 
 
-def slow_sink(stage: Stage, _number: int) -> float:
+def slow_sink(stage: FaultStage, _number: int) -> float:
     """Writing files and committing them takes long, commit after commit."""
     victim = min(stage.workers)
     stage.stop(victim)
@@ -60,12 +60,12 @@ def slow_sink(stage: Stage, _number: int) -> float:
     plan = [f"{point}=delay:{SLOW_S:g}@{nth}" for nth in (1, 2) for point in points]
     hits = sum(stage.points_hit().values())
     began = time.monotonic()
-    stage.start(victim, ";".join(plan))
+    stage.start_at(victim, ";".join(plan))
     wait_until(lambda: sum(stage.points_hit().values()) >= hits + len(plan), "slow commits")
     return lake_recovered(stage, began)
 
 
-def memory_limit(stage: Stage, _number: int) -> float:
+def memory_limit(stage: FaultStage, _number: int) -> float:
     """A worker may take less memory than it needs: it stops reading, and neither grows nor ends."""
     victim = min(stage.workers)
     status = stage.status(victim)
@@ -76,14 +76,14 @@ def memory_limit(stage: Stage, _number: int) -> float:
     stage.start(victim, K2_MEMORY_LIMIT_BYTES=str(limit_bytes))
 
     def broken() -> bool:
-        said = stage.status(victim)
-        return said is not None and said["level"] == "CIRCUIT_BREAK"
+        found = stage.status(victim)
+        return found is not None and found["level"] == "CIRCUIT_BREAK"
 
     wait_until(broken, "the circuit is broken")
     until = time.monotonic() + stage.random.uniform(*LIMITED_S)
     while time.monotonic() < until:
-        said = stage.status(victim)
-        share = said["load"]["memory_share"] if said else 0.0
+        found = stage.status(victim)
+        share = found["load"]["memory_share"] if found else 0.0
         percent = round(100 * share)
         stage.counts["memory, % of its limit at worst"] = max(
             percent, stage.counts["memory, % of its limit at worst"]

@@ -11,7 +11,7 @@ from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.installed import DEFAULT_JARS, java_program, kafka_jars
 
-#: What `status` says to a script: the same as systemctl's for a unit that is not running.
+#: Of `status` where it does not run: the same as systemctl's for a unit that is not running.
 EXIT_NOT_RUNNING = 3
 
 

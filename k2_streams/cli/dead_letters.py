@@ -1,4 +1,4 @@
-"""`k2 dead-letters`: the records that could not be used, with reason, position and bytes."""
+"""`k2 dead-letters`: the records that could not be processed, with reason, position and bytes."""
 
 import asyncio
 import logging
@@ -9,23 +9,21 @@ import msgspec
 from rich.console import Console
 
 from k2_streams.cli.errors import CannotError
-from k2_streams.cli.letter_list import (
-    COLUMNS,
-    MAX_SHOWN,
-    LetterFilter,
-    LetterSelection,
-    letter_of,
-    row_of,
-)
-from k2_streams.cli.lines import lines_of
-from k2_streams.cli.produce_options import Instant
+from k2_streams.cli.option_types import InstantType, OffsetRangeType
+from k2_streams.cli.text_table import lines_of, printable
 from k2_streams.core.records.source import INPUTS
-from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
-from k2_streams.testing.oracle.observed import NotReachedError, read_topic
+from k2_streams.testing.oracle.dead_letters import (
+    MAX_SHOWN,
+    Letter,
+    LetterFilter,
+    LetterSelection,
+    select_letters,
+)
+from k2_streams.testing.oracle.observed import NotReachedError
 
 _NS_PER_MS = 1_000_000
 _EXAMPLES = """\b
@@ -40,24 +38,30 @@ Examples:
 Exit codes: 0 shown, also where none matches; 2 they could not be read."""
 
 
-class Offsets(click.ParamType):
-    """`FIRST:LAST`, both included; one of them may be left out."""
+#: Of a value in the table; `--json` has all of it.
+_SHOWN_VALUE_CHARACTERS = 80
+COLUMNS = ("append time", "reason", "field", "source", "feed", "key", "detail", "value")
 
-    name = "first:last"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, int | None]:
-        """The two bounds."""
-        first, colon, last = str(value).partition(":")
-        if not colon or not all(text == "" or text.isdecimal() for text in (first, last)):
-            self.fail(f"expected FIRST:LAST, as 1000:1999 or 1000:, found {value!r}", param, ctx)
-        return (int(first) if first else None, int(last) if last else None)
+def row_of(letter: Letter) -> tuple[str, ...]:
+    """A letter's line in the table, by `COLUMNS`; `-` where there is nothing."""
+    value = printable(letter.value or letter.value_base64 or "")
+    cells = (
+        letter.append_time,
+        letter.reason,
+        letter.field,
+        f"{letter.topic} {letter.partition}:{letter.offset}",
+        letter.feed,
+        letter.key or letter.key_base64,
+        letter.detail,
+        value if len(value) <= _SHOWN_VALUE_CHARACTERS else f"{value[:_SHOWN_VALUE_CHARACTERS]}...",
+    )
+    return tuple(printable(cell or "-") for cell in cells)
 
 
 @click.group(name="dead-letters", context_settings={"help_option_names": ["-h", "--help"]})
 def dead_letters() -> None:
-    """Look at records that could not be used.
+    """Look at records that could not be processed.
 
     \b
     Example:
@@ -80,9 +84,13 @@ def dead_letters() -> None:
     help="With this key (EXCHANGE:SYMBOL), or one that begins so: X:*",
 )
 @click.option("--partition", type=click.IntRange(0), help="Of this partition of the raw topic.")
-@click.option("--offsets", type=Offsets(), default=":", help="At these offsets of the raw topic.")
-@click.option("--since", type=Instant(), help="Appended at or after this time (with an offset).")
-@click.option("--until", type=Instant(), help="Appended at or before this time.")
+@click.option(
+    "--offsets", type=OffsetRangeType(), default=":", help="At these offsets of the raw topic."
+)
+@click.option(
+    "--since", type=InstantType(), help="Appended at or after this time (with an offset)."
+)
+@click.option("--until", type=InstantType(), help="Appended at or before this time.")
 @click.option("--newest", is_flag=True, help="The newest first.  [default: the oldest first]")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_SHOWN), default=100, show_default=True,
@@ -111,7 +119,7 @@ def list_letters(**options: Any) -> None:
     selection = LetterSelection(wanted, options["limit"], newest=options["newest"])
     try:
         kafka = with_bootstrap(from_environment().kafka, options["bootstrap"])
-        asyncio.run(_read(kafka, INPUTS[options["stream"]].dead_letter, selection))
+        asyncio.run(select_letters(kafka, INPUTS[options["stream"]].dead_letter, selection))
     except (*UNREACHABLE, LogError) as error:
         raise CannotError(f"the dead letters cannot be read: {error}") from error
     except (SettingsError, NotReachedError) as error:
@@ -124,9 +132,3 @@ def list_letters(**options: Any) -> None:
         for line in lines_of(COLUMNS, map(row_of, letters)):
             click.echo(line)
     click.echo(selection.summary(), err=True)
-
-
-async def _read(kafka: KafkaConfig, topic: str, selection: LetterSelection) -> None:
-    async for partition, records in read_topic(kafka, topic):
-        for record in records:
-            selection.add(letter_of(partition, record))

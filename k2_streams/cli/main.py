@@ -11,7 +11,7 @@ import structlog
 from k2_streams.cli.errors import CannotError
 
 
-class _Entry(NamedTuple):
+class _Command(NamedTuple):
     """Where a subcommand is defined, and the line that `k2 --help` shows."""
 
     target: str  # module:attribute
@@ -19,19 +19,19 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
-    "up": _Entry("k2_streams.cli.up:up", "Start a local Kafka and a worker."),
-    "down": _Entry("k2_streams.cli.up:down", "Stop what `k2 up` started."),
-    "broker": _Entry("k2_streams.cli.broker:broker", "Start, stop or look at the local Kafka."),
-    "produce": _Entry("k2_streams.cli.produce:produce", "Send synthetic or recorded trades."),
-    "verify": _Entry("k2_streams.cli.verify:verify", "Compare the answers with a truth file."),
-    "changelog": _Entry(
+    "up": _Command("k2_streams.cli.up:up", "Start a local Kafka and a worker."),
+    "down": _Command("k2_streams.cli.down:down", "Stop what `k2 up` started."),
+    "broker": _Command("k2_streams.cli.broker:broker", "Start, stop or look at the local Kafka."),
+    "produce": _Command("k2_streams.cli.produce:produce", "Send synthetic or recorded trades."),
+    "verify": _Command("k2_streams.cli.verify:verify", "Compare the answers with a truth file."),
+    "changelog": _Command(
         "k2_streams.cli.changelog:changelog", "Show what a table's changelog holds."
     ),
-    "dead-letters": _Entry(
-        "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be used."
+    "dead-letters": _Command(
+        "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be processed."
     ),
-    "demo": _Entry("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
-    "demo-overload": _Entry(
+    "demo": _Command("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
+    "demo-overload": _Command(
         "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."
     ),
 }
@@ -45,7 +45,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # click ends quietly: who read the output has gone
+            raise  # click ends quietly: nobody reads the output any more
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise CannotError(f"{what} (local files are in K2_DATA_DIR)") from error

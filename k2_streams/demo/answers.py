@@ -20,15 +20,15 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What was asked, and what came."""
+class DemoAnswer:
+    """A question and its answer."""
 
     url: str
     rows: list[Row]
     meta: dict[str, Any]
 
 
-def ask(worker: LocalWorker, as_of: str | None = None) -> Answer:
+def ask(worker: LocalWorker, as_of: str | None = None) -> DemoAnswer:
     """The demo's question: the last fifteen minutes of one symbol, now or as of a token.
 
     Raises:
@@ -40,10 +40,10 @@ def ask(worker: LocalWorker, as_of: str | None = None) -> Answer:
         question["as_of"] = as_of
     path = f"/v1/trades?{urllib.parse.urlencode(question)}"
     body = answered(worker, path)
-    return Answer(worker.url + path, body["data"], body["meta"])
+    return DemoAnswer(worker.url + path, body["data"], body["meta"])
 
 
-def show_answer(console: Console, answer: Answer) -> None:
+def show_answer(console: Console, answer: DemoAnswer) -> None:
     """The answer's proof, part by part."""
     meta = answer.meta
     _show_curl(console, answer.url)
@@ -73,7 +73,7 @@ def show_answer(console: Console, answer: Answer) -> None:
     console.print(newest)
 
 
-def travel(console: Console, worker: LocalWorker, before: Answer) -> list[Check]:
+def travel(console: Console, worker: LocalWorker, before: DemoAnswer) -> list[Check]:
     """Ask of the past, and compare.
 
     1. The question of the middle of the flow again, by its token: what was in two parts then is

@@ -1,7 +1,6 @@
 """What K2 found, counted from its own answers and topics, beside what was injected."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
@@ -18,39 +17,42 @@ from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.testing.oracle.observed import read_topic
 from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.oracle.truth_file import Truth
+from k2_streams.testing.waiting import StuckError, wait_until
 
 #: The events are read beside the trades: a moment later at most, but the machine may be busy.
-EVENTS_WITHIN_S = 30.0
-_RETRY_EVERY_S = 0.2
+EVENTS_TIMEOUT_S = 30.0
+_RETRY_INTERVAL_S = 0.2
 _NAMES = {
     "rows": "trades accepted",
-    "duplicates": "repeated numbers",
-    "late": "late numbers",
-    "stale": "stale numbers",
-    "resets": "sessions begun anew",
+    "duplicates": "repeated sequence numbers",
+    "late": "late sequence numbers",
+    "stale": "stale sequence numbers",
+    "resets": "new sessions",
     "gaps_opened": "gaps opened",
     "gaps_filled": "gaps filled later",
-    "gaps_abandoned": "gaps given up at a reset",
+    "gaps_abandoned": "gaps abandoned at a reset",
 }
 
 
 def found(worker: LocalWorker, exchange: str) -> Figures:
-    """What the platform says of an exchange, once it has read its events as far as its trades.
+    """The platform's counts of an exchange, once it has read its events as far as its trades.
 
     Raises:
         DemoError: it has not in time.
         OSError: no answer.
     """
-    deadline = time.monotonic() + EVENTS_WITHIN_S
-    while True:
-        answer = answered(worker, f"/v1/symbols?exchange={exchange}")
-        if answer["meta"]["gaps_complete"]:
-            break
-        if time.monotonic() > deadline:
-            raise DemoError(f"the events were not read within {EVENTS_WITHIN_S:.0f} s")
-        time.sleep(_RETRY_EVERY_S)
+    path = f"/v1/symbols?exchange={exchange}"
+    try:
+        wait_until(
+            lambda: answered(worker, path)["meta"]["gaps_complete"],
+            "events read as far as the trades",
+            EVENTS_TIMEOUT_S,
+            _RETRY_INTERVAL_S,
+        )
+    except StuckError as error:
+        raise DemoError(str(error)) from error
     figures = Figures()
-    for symbol in answer["data"]:
+    for symbol in answered(worker, path)["data"]:
         figures.rows += symbol["trades"]
         for name in _NAMES:
             if name != "rows":
@@ -89,8 +91,8 @@ def compare(
     def add(label: str, expected: int, there: int) -> None:
         check = Check(label, expected, there)
         checks.append(check)
-        verdict = "[green]agrees[/]" if check.agrees else "[bold red]differs[/]"
-        table.add_row(f"  {label}", f"{expected:,}", f"{there:,}", verdict)
+        result = "[green]agrees[/]" if check.agrees else "[bold red]differs[/]"
+        table.add_row(f"  {label}", f"{expected:,}", f"{there:,}", result)
 
     total = Figures()
     for source in sources:
@@ -106,23 +108,23 @@ def compare(
     for reason in sorted(wanted_reasons | total.reasons):
         add(reason, wanted_reasons[reason], total.reasons[reason])
     table.add_row("[bold]all messages[/]")
-    judged = sum(answered(worker, "/v1/status")["watermark"].values())
-    without_trade = judged - total.rows - total.duplicates - total.reasons.total()
-    add("judged", sum(truth.header.sent for truth in truths), judged)
+    processed = sum(answered(worker, "/v1/status")["watermark"].values())
+    without_trade = processed - total.rows - total.duplicates - total.reasons.total()
+    add("processed", sum(truth.header.sent for truth in truths), processed)
     add("without a trade: book updates", sum(one.header.controls for one in truths), without_trade)
     console.print(table)
     console.print()
-    _draw(console, total, judged, without_trade)
+    _draw(console, total, processed, without_trade)
     return checks
 
 
-def _draw(console: Console, total: Figures, judged: int, without_trade: int) -> None:
+def _draw(console: Console, total: Figures, processed: int, without_trade: int) -> None:
     """What became of the messages, as bars."""
     in_order = total.rows - total.late
     console.print(
         bars(
             [
-                ("messages", judged, "white"),
+                ("messages", processed, "white"),
                 ("book updates", without_trade, "white"),
                 ("in order", in_order, "green"),
                 ("late, accepted", total.late, "yellow"),
@@ -130,7 +132,7 @@ def _draw(console: Console, total: Figures, judged: int, without_trade: int) -> 
                 ("dead letters", total.reasons.total(), "red"),
                 ("gaps opened", total.gaps_opened, "cyan"),
                 ("of them filled", total.gaps_filled, "cyan"),
-                ("sessions begun anew", total.resets, "blue"),
+                ("new sessions", total.resets, "blue"),
             ]
         )
     )

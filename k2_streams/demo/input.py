@@ -35,7 +35,6 @@ class Source:
     about: str
     arguments: tuple[str, ...]
     truth: Path
-    log: Path
 
 
 @dataclass(slots=True)
@@ -65,7 +64,6 @@ def sources(directory: Path, messages: int, seed: int) -> list[Source]:
             + ", ".join(f"{name[2:]} {share}" for name, share in _FAULTS.items()),
             arguments=(*count, *pace, *faults),
             truth=directory / "truth-sim.jsonl",
-            log=directory / "produce-sim.log",
         )
     ]
     files = sorted(RECORDINGS.glob("spot-btcusdt_*.gz"))
@@ -80,7 +78,6 @@ def sources(directory: Path, messages: int, seed: int) -> list[Source]:
                     *map(str, files),
                 ),
                 truth=directory / "truth-binance.jsonl",
-                log=directory / "produce-binance.log",
             )
         )
     return found

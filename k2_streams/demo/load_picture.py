@@ -1,4 +1,4 @@
-"""A run under load as pictures: rate, what waits, level and freshness by tier, over time."""
+"""A run under load as pictures: rate, backlog, level and freshness by tier, over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _TIER_STYLES = {1: "green", 2: "yellow", 3: "red"}
 
 
 class NoPictureError(Exception):
-    """What draws it is not installed."""
+    """The library that draws it is not installed."""
 
 
 def for_terminal(run: OverloadRun) -> Table:
@@ -34,7 +34,7 @@ def for_terminal(run: OverloadRun) -> Table:
 
     sent = slopes([(at, float(sample.sent)) for at, sample in points], WIDTH)
     steps = _even(points[0][0], points[-1][0])
-    line("sent a second", list(zip(steps, sent, strict=True)), f"up to {max(sent):,.0f}", "cyan")
+    line("sent per second", list(zip(steps, sent, strict=True)), f"up to {max(sent):,.0f}", "cyan")
     waiting = [(at, float(sample.waiting)) for at, sample in points]
     most = max(value for _, value in waiting)
     line("waiting", waiting, f"up to {most:,.0f} records", "magenta")
@@ -51,7 +51,7 @@ def for_terminal(run: OverloadRun) -> Table:
     for at, mark in zip(run.overload, "[]", strict=True):
         place = round((WIDTH - 1) * (at - begin) / max(end - begin, 1.0))
         marks[min(max(place, 0), WIDTH - 1)] = mark
-    table.add_row("too much", Text("".join(marks)), f"{run.load.overload_s:.0f} s of {end:.0f} s")
+    table.add_row("overload", Text("".join(marks)), f"{run.load.overload_s:.0f} s of {end:.0f} s")
     return table
 
 
@@ -68,29 +68,29 @@ def draw(run: OverloadRun, file: Path) -> None:
             "matplotlib is not installed: pip install 'k2-streams[demo]'"
         ) from error
     figure = Figure(figsize=(10, 10), layout="constrained")
-    rate, waits, level, fresh = figure.subplots(4, 1, sharex=True)
+    rate, backlog, level, fresh = figure.subplots(4, 1, sharex=True)
     times = [run.at_s(sample) for sample in run.samples]
     figure.suptitle(
-        f"{run.load.times:g} times the capacity of {run.load.capacity:,} records a second, "
+        f"{run.load.times:g} times the capacity of {run.load.capacity:,} records per second, "
         f"for {run.load.overload_s:.0f} s"
     )
 
     steps = _even(times[0], times[-1])
     sent = slopes([(at, float(s.sent)) for at, s in zip(times, run.samples, strict=True)], WIDTH)
-    judged = [(at, float(s.sent - s.waiting)) for at, s in zip(times, run.samples, strict=True)]
+    processed = [(at, float(s.sent - s.waiting)) for at, s in zip(times, run.samples, strict=True)]
     rate.step(steps, sent, where="mid", label="sent", color="#0969da")
-    rate.step(steps, slopes(judged, WIDTH), where="mid", label="judged", color="#1a7f37")
+    rate.step(steps, slopes(processed, WIDTH), where="mid", label="processed", color="#1a7f37")
     rate.axhline(run.load.capacity, linestyle=":", color="#57606a", label="capacity")
-    rate.set_ylabel("records a second")
+    rate.set_ylabel("records per second")
     rate.set_yscale("symlog", linthresh=run.load.capacity / 10)
     rate.set_ylim(bottom=0)
 
     lag = [sample.lag for sample in run.samples]
-    put_off = [sample.deferred for sample in run.samples]
-    waits.stackplot(
-        times, lag, put_off, labels=["in the source", "put off"], colors=["#8250df", "#d8b9ff"]
+    deferred = [sample.deferred for sample in run.samples]
+    backlog.stackplot(
+        times, lag, deferred, labels=["in the source", "deferred"], colors=["#8250df", "#d8b9ff"]
     )
-    waits.set_ylabel("records that wait")
+    backlog.set_ylabel("records waiting")
 
     level.step(times, [LEVELS.index(s.level) for s in run.samples], where="post", color="#24292f")
     level.set_yticks(range(len(LEVELS)), LEVELS)
@@ -108,11 +108,11 @@ def draw(run: OverloadRun, file: Path) -> None:
     fresh.set_yscale("log")
     fresh.set_ylabel("age of the newest row, s")
     fresh.set_xlabel("seconds since the first message")
-    for axes in (rate, waits, level, fresh):
+    for axes in (rate, backlog, level, fresh):
         axes.axvspan(*run.overload, color="#ffebe9", zorder=0)
         axes.grid(visible=True, alpha=0.3)
         axes.margins(x=0)
-    for axes in (rate, waits, fresh):
+    for axes in (rate, backlog, fresh):
         axes.legend(loc="upper right", fontsize="small")
     figure.savefig(file, dpi=110)
 

@@ -1,6 +1,6 @@
-"""A load that is too high, from its beginning to when nothing of it waits any more.
+"""A load above the capacity, from its beginning until its backlog is empty.
 
-normal --`normal_s`--> too much --`overload_s`--> drain --NORMAL and nothing waits--> over
+normal --`normal_s`--> overload --`overload_s`--> drain --NORMAL, empty backlog--> over
 
 The producer sends on in the drain, a little, so that what is fresh can still be seen.
 """
@@ -19,13 +19,13 @@ from k2_streams.testing.load.symbol_tiers import SymbolTiers
 from k2_streams.testing.local.load_watch import LOOK_EVERY_S, TIERS, LoadSample, Watched
 
 EXCHANGE = "SIM"
-#: Looks in a row that must find the worker at ease: one may fall between two bursts.
+#: Looks in a row that must find level NORMAL and no backlog: one may fall between two bursts.
 CALM_LOOKS = 3
 #: Of the time that the capacity needs for what waits; a busy machine, kills and cool-downs.
 DRAIN_PATIENCE = 3.0
 DRAIN_EXTRA_S = 300.0
-#: From the producer's end until its last records are judged.
-JUDGED_WITHIN_S = 120.0
+#: From the producer's end until its last records are processed.
+PROCESSED_TIMEOUT_S = 120.0
 FAULTS = {
     "--gaps": "0.1%",
     "--duplicates": "0.1%",
@@ -35,12 +35,12 @@ FAULTS = {
 }
 
 
-class Phase(enum.Enum):
+class OverloadPhase(enum.Enum):
     """Of the load; see the drawing above."""
 
     NORMAL = "normal load"
-    TOO_MUCH = "too much"
-    DRAIN = "little load"
+    OVERLOAD = "overload"
+    DRAIN = "low load"
     OVER = "over"
 
 
@@ -49,8 +49,8 @@ class Load:
     """What is sent. Rates are multiples of the worker's capacity.
 
     Args:
-        capacity: `K2_MAX_RATE_PER_S`, records a second.
-        times: how much is too much.
+        capacity: `K2_MAX_RATE_PER_S`, records per second.
+        times: the capacity, during the overload.
         overload_s: for how long.
         normal_s: before it.
         normal: rate before it.
@@ -72,7 +72,7 @@ class Load:
 
     @property
     def drain_s(self) -> float:
-        """What the capacity needs, at least, for what was too much."""
+        """What the capacity needs, at least, for the backlog."""
         return self.overload_s * (self.times - 1) / (1 - self.little)
 
     @property
@@ -120,7 +120,7 @@ class OverloadRun:
 
     Attributes:
         samples: what was seen, in order; times in seconds since the first message was seen.
-        overload: when it was too much, of the same clock; and since 1970.
+        overload: when the load was above the capacity, of the same clock.
         levels: (time, level) of each change that was seen.
     """
 
@@ -131,16 +131,16 @@ class OverloadRun:
     sleep: Callable[[float], None] = time.sleep
     samples: list[LoadSample] = field(default_factory=list)
     levels: list[tuple[float, str]] = field(default_factory=list)
-    phase: Phase = Phase.NORMAL
+    phase: OverloadPhase = OverloadPhase.NORMAL
     began_s: float = 0.0  # since 1970
 
     @property
     def overload(self) -> tuple[float, float]:
-        """When it was too much, in seconds since the first message."""
+        """When the load was above the capacity, in seconds since the first message."""
         return self.load.normal_s, self.load.normal_s + self.load.overload_s
 
     def follow(self, see: Callable[["OverloadRun", LoadSample | None], None]) -> None:
-        """Look until the worker is at ease again, then end the producer and wait for its last.
+        """Look until the backlog is empty, then end the producer and wait for its last records.
 
         Args:
             see: told after each look; None: no answer.
@@ -156,21 +156,26 @@ class OverloadRun:
             see(self, sample)
             if self.producer.poll() is not None:
                 raise DemoError(f"k2 produce ended early, with {self.producer.returncode}")
-            if self.phase is Phase.DRAIN:
+            if self.phase is OverloadPhase.DRAIN:
                 deadline = min(deadline, self.clock.monotonic() + self.load.drain_within_s)
                 if sample is not None:
                     waits = sample.level != "NORMAL" or sample.waiting > self.load.capacity
                     calm = 0 if waits else calm + 1
             if self.clock.monotonic() > deadline:
-                raise DemoError(f"not at ease after {self.load.drain_within_s:.0f} s: {sample}")
-        self.phase = Phase.OVER
+                raise DemoError(
+                    f"no level NORMAL without a backlog after {self.load.drain_within_s:.0f} s: "
+                    f"{sample}"
+                )
+        self.phase = OverloadPhase.OVER
         self.producer.terminate()
         if self.producer.wait() != 0:
             raise DemoError(f"k2 produce ended with {self.producer.returncode}")
-        deadline = self.clock.monotonic() + JUDGED_WITHIN_S
+        deadline = self.clock.monotonic() + PROCESSED_TIMEOUT_S
         while (sample := self._look()) is None or sample.waiting:
             if self.clock.monotonic() > deadline:
-                raise DemoError(f"records wait {JUDGED_WITHIN_S:.0f} s after the last: {sample}")
+                raise DemoError(
+                    f"records wait {PROCESSED_TIMEOUT_S:.0f} s after the last: {sample}"
+                )
             self.sleep(LOOK_EVERY_S)
 
     def at_s(self, sample: LoadSample) -> float:
@@ -199,10 +204,10 @@ class OverloadRun:
         if not self.levels or self.levels[-1][1] != sample.level:
             self.levels.append((at_s, sample.level))
         begin, end = self.overload
-        if self.phase is not Phase.OVER:
-            self.phase = Phase.NORMAL if at_s < begin else Phase.TOO_MUCH
+        if self.phase is not OverloadPhase.OVER:
+            self.phase = OverloadPhase.NORMAL if at_s < begin else OverloadPhase.OVERLOAD
             if at_s >= end:
-                self.phase = Phase.DRAIN
+                self.phase = OverloadPhase.DRAIN
         return sample
 
 

@@ -4,7 +4,6 @@ Not a sample: every row of some symbols, as the platform holds them at the end.
 """
 
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 
 import msgspec
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from k2_streams.testing.client import fetch
 from k2_streams.testing.local.load_watch import Watched
 
 #: Rows of an answer.
@@ -41,8 +41,7 @@ def waits_s(
     parts = []
     while True:
         url = f"{watched.url}/v1/trades?{urllib.parse.urlencode(query + cursor)}"
-        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310 - of the watched worker
-            rows = pa.ipc.open_stream(answer.read()).read_all()
+        rows = pa.ipc.open_stream(fetch(url, ANSWER_WITHIN_S).body).read_all()
         micros = [
             rows[name].cast(pa.int64()).to_numpy() for name in ("accepted_time", "ingest_time")
         ]

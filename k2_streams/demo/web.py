@@ -1,15 +1,15 @@
-"""Questions of the demo that must be answered: "later" is asked again, anything else ends it."""
+"""Questions of the demo: asked again where the node is busy; any other refusal ends the demo."""
 
 import time
-import urllib.error
 from typing import Any
 
+from k2_streams.testing.client import StatusError
 from k2_streams.testing.local.workers import LocalWorker
 
-#: A node says "later" while it loads a snapshot: a moment, on a busy machine a few.
-ANSWER_WITHIN_S = 30.0
-_RETRY_EVERY_S = 0.3
-_LATER = {429, 503}
+#: A node answers 503 while it loads a snapshot: for moments, on a busy machine for seconds.
+ANSWER_TIMEOUT_S = 30.0
+_RETRY_INTERVAL_S = 0.3
+_RETRYABLE = {429, 503}
 
 
 class DemoError(Exception):
@@ -20,16 +20,14 @@ def answered(worker: LocalWorker, path: str) -> Any:
     """The JSON at a path.
 
     Raises:
-        DemoError: it was refused, or put off for too long.
+        DemoError: it was refused, or the node was busy for too long.
         OSError: nobody answers.
     """
-    deadline = time.monotonic() + ANSWER_WITHIN_S
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
     while True:
         try:
             return worker.get(path)
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read().decode(errors="replace")
-            if error.code not in _LATER or time.monotonic() > deadline:
-                raise DemoError(f"{path} was answered with {error.code}: {said}") from error
-        time.sleep(_RETRY_EVERY_S)
+        except StatusError as error:
+            if error.status not in _RETRYABLE or time.monotonic() > deadline:
+                raise DemoError(str(error)) from error
+        time.sleep(_RETRY_INTERVAL_S)

@@ -46,7 +46,7 @@ HOME_OF = {
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
     "fsspec": ("query", "testing/oracle/sql.py"),
     # An endpoint is data and knows no request. The last: the client.
-    "aiohttp": ("web/http", "web/server.py", "testing/oracle/observed.py"),
+    "aiohttp": ("web/http", "web/server.py", "testing/client.py"),
     "prometheus_client": ("runtime/metrics.py", "web"),
     "psutil": ("testing", "runtime", "cli"),
     "pydantic": ("runtime/settings",),
@@ -88,6 +88,9 @@ ONLY_IN = {
     "importlib.import_module": ("cli/main.py", "web/endpoints/__init__.py"),
     "__import__": (),
 }
+#: A command that is longer does something itself.
+MAX_COMMAND_LINES = 150
+NOT_IN_COMMANDS = {"numpy", "pyarrow", "aiokafka", "aiohttp"}
 #: What the oracle expects is computed by code of its own.
 INDEPENDENT = {
     f"testing/oracle/{name}.py" for name in ("model", "model_messages", "model_ids", "sql")
@@ -253,6 +256,40 @@ def test_the_sources_are_found():
     assert {"clock.py", "core/records/schema.py", "testing/local/broker.py", "cli/main.py"} <= set(
         sources()
     )
+
+
+def tool_violations(source: str) -> list[str]:
+    """What a file of `bench` or `faults` may not import: they are programs beside the commands."""
+    names = [name for _, name, _ in _imports(ast.parse(source), "")]
+    return [name for name in names if _within(name, "k2_streams.cli")]
+
+
+@pytest.mark.parametrize("path", [*_python("bench"), *_python("faults")], ids=str)
+def test_benchmarks_and_faults_stand_on_testing_and_not_on_the_commands(path):
+    assert tool_violations(path.read_text()) == []
+
+
+def test_a_tool_that_imports_a_command_is_found():
+    assert tool_violations("from k2_streams.cli import up") == ["k2_streams.cli.up"]
+    assert tool_violations("from k2_streams.testing.client import fetch") == []
+
+
+def command_violations(source: str) -> list[str]:
+    """A command reads options, calls a function and prints: it is short, and computes nothing."""
+    lines = len(source.splitlines())
+    found = [] if lines <= MAX_COMMAND_LINES else [f"{lines} lines"]
+    names = {name.partition(".")[0] for _, name, _ in _imports(ast.parse(source), "cli/a.py")}
+    return found + sorted(names & NOT_IN_COMMANDS)
+
+
+@pytest.mark.parametrize("path", _python("k2_streams/cli"), ids=str)
+def test_a_command_is_short_and_computes_nothing(path):
+    assert command_violations(path.read_text()) == []
+
+
+def test_a_command_that_is_long_or_computes_is_found():
+    assert command_violations("a\n" * 151) == ["151 lines"]
+    assert command_violations("import numpy as np\nimport click") == ["numpy"]
 
 
 def test_the_layers_have_no_cycle():

@@ -25,7 +25,8 @@ from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings.tools import development_settings
 from k2_streams.runtime.settings.worker import from_environment
-from k2_streams.testing.local.workers import LocalWorker, free_port
+from k2_streams.testing.local.loopback import free_port
+from k2_streams.testing.local.workers import LocalWorker
 
 PARTITIONS = 4
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

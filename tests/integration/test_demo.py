@@ -69,8 +69,8 @@ def test_every_number_agrees(environment, tmp_path):
     assert demo.returncode == 0, text
     assert "Every number agrees with the truth." in text
     assert "differs" not in text
-    assert re.search(r"kill -9 \d+ +with [\d,]+ records judged", text)
-    assert re.search(r"again after [\d.]+ s, new records judged after [\d.]+ s", text)
+    assert re.search(r"kill -9 \d+ +with [\d,]+ records processed", text)
+    assert re.search(r"again after [\d.]+ s, new records processed after [\d.]+ s", text)
     assert re.search(r"SIM\s.*trades accepted +[1-9][\d,]+ +[1-9][\d,]+  agrees", text, re.DOTALL)
     assert re.search(r"gaps opened +[1-9]\d* +[1-9]\d*  agrees", text)
     assert re.search(r"\$ curl -s 'http://127.0.0.1:\d+/v1/trades\?.*&as_of=[\w-]+'", text)

@@ -9,20 +9,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import HTTPError
 
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
-from faults.topics import create_anew, cut_short
+from faults.topics import recreate, truncate
 from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.topics import RAW
 from k2_streams.runtime.worker import EXIT_CONFIGURATION
+from k2_streams.testing.client import StatusError
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
-from k2_streams.testing.local.workers import LocalWorker, free_port
+from k2_streams.testing.local.loopback import free_port
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
@@ -121,7 +122,7 @@ def test_a_source_created_anew_is_refused(k2: Cluster) -> None:
     with worker:
         k2.verify(worker, k2.produce("--messages", "5000", "--seed", "1"))
 
-    asyncio.run(create_anew(k2.bootstrap, RAW, PARTITIONS))
+    asyncio.run(recreate(k2.bootstrap, RAW, PARTITIONS))
     k2.produce("--messages", "5000", "--seed", "2")
     worker.start()
     refused = eventually(
@@ -141,7 +142,7 @@ def test_a_source_that_no_longer_holds_what_comes_next_is_refused(k2: Cluster) -
         k2.verify(worker, k2.produce("--messages", "4000", "--seed", "1"))
     k2.produce("--messages", "4000", "--seed", "2", "--exchange", "LATER")
 
-    asyncio.run(cut_short(k2.bootstrap, RAW, PARTITIONS))
+    asyncio.run(truncate(k2.bootstrap, RAW, PARTITIONS))
     worker.start()
     refused = eventually(
         lambda: refusals(worker) if len(refusals(worker)) == PARTITIONS else None,
@@ -186,7 +187,7 @@ def test_a_locked_catalog_delays_the_lake_and_loses_nothing(k2: Cluster) -> None
 
 def _newest_snapshot(worker: LocalWorker) -> int | None:
     """Its id; None: there is none, or the worker cannot say it for the moment."""
-    with contextlib.suppress(HTTPError):
+    with contextlib.suppress(StatusError):
         for found in worker.get("/v1/snapshots?limit=1")["data"]:
             return int(found["id"])
     return None

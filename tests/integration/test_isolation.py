@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from test_bad_input import HOME, KEY, read, trade  # type: ignore[import-not-fou
 
 from k2_streams.feeds.plugins import GROUP
 from k2_streams.kafka.topics import DEAD_LETTER, RAW
+from k2_streams.testing.client import StatusError
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +84,7 @@ def test_records_that_raise_cost_themselves_alone(k2: Cluster, tmp_path: Path) -
                 failures.append(failure)
             try:
                 return len(worker.get("/v1/trades?symbol=A")["data"])
-            except urllib.error.HTTPError:  # the symbol is not known before its first row
+            except StatusError:  # the symbol is not known before its first row
                 return 0
 
         eventually(lambda: rows() == 98, 120, "all but two records")

@@ -2,7 +2,6 @@
 
 import json
 import time
-import urllib.error
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +15,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import StringType
 
 from k2_streams.lake.catalog import open_catalog
+from k2_streams.testing.client import StatusError
 from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
@@ -62,8 +62,8 @@ def readiness(worker: LocalWorker) -> str:
     """Why it is not ready; empty: it is, or it does not answer yet."""
     try:
         worker.get("/health/ready")
-    except urllib.error.HTTPError as error:
-        message: str = json.loads(error.read())["error"]["message"]
+    except StatusError as error:
+        message: str = json.loads(error.body)["error"]["message"]
         return message
     except OSError:
         assert worker.process is not None
@@ -166,8 +166,8 @@ def has_all(worker: LocalWorker, count: int) -> bool:
     """An answer that says it is complete has at least these rows."""
     try:
         found = worker.get(f"/v1/trades?symbol={SYMBOL}&limit=100000")
-    except urllib.error.HTTPError as error:
-        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+    except StatusError as error:
+        if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
             raise
         return False
     if found["meta"]["complete"]:

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.produce import produce
-from k2_streams.cli.produce_job import SEEDED_START_NS
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.kafka import sender as sender_module
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import NotAcknowledgedError, Sender, prepare_topic
 from k2_streams.kafka.topics import TopicConfigurationError, TopicSpec
+from k2_streams.testing.load.job import SEEDED_START_NS
 from k2_streams.testing.load.messages import Encoder, Names
 from k2_streams.testing.load.synthetic import Plan, Synthetic
 from k2_streams.testing.local.broker import LocalBroker

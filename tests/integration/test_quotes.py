@@ -1,10 +1,11 @@
 """Quotes beside trades: two topologies on one broker and one catalog, each counted on its own."""
 
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pytest
 from conftest import Cluster, eventually, verdicts  # type: ignore[import-not-found]
+
+from k2_streams.testing.client import StatusError
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +56,7 @@ def test_trades_and_quotes_do_not_touch_each_other(k2: Cluster) -> None:
         assert quotes.get("/v1/status")["dead_letters"] == 0
         assert trades.get("/v1/gaps")["data"] != quotes.get("/v1/gaps")["data"]
         for worker, other in ((trades, "quotes"), (quotes, "trades")):
-            with pytest.raises(HTTPError, match="404"):
+            with pytest.raises(StatusError, match="404"):
                 worker.get(f"/v1/{other}")
 
 

@@ -11,7 +11,8 @@ import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
 from faults.object_store import KEY_ID, SECRET, ObjectStore, StoreProxy, settings
-from k2_streams.testing.local.workers import LocalWorker, free_port
+from k2_streams.testing.local.loopback import free_port
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,8 @@ from test_unreadable import readiness  # type: ignore[import-not-found]
 
 from k2_streams.runtime.control.library_tasks import CHECKED_IN_USE, ESSENTIAL, HEARTBEAT, OTHERS
 from k2_streams.runtime.control.watchdog import EXIT_TASK_LOST
-from k2_streams.testing.local.workers import LocalWorker, free_port
+from k2_streams.testing.local.loopback import free_port
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 

@@ -1,7 +1,6 @@
 """A batch that cannot be read stops its partition alone, named, and nothing is skipped."""
 
 import struct
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.testing.client import StatusError
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
 from k2_streams.testing.local.workers import LocalWorker
@@ -54,8 +54,8 @@ def readiness(worker: LocalWorker) -> str:
     """Why it is not ready; empty: it is."""
     try:
         worker.get("/health/ready")
-    except urllib.error.HTTPError as error:
-        return error.read().decode()
+    except StatusError as error:
+        return error.body.decode()
     return ""
 
 

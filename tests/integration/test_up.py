@@ -15,8 +15,8 @@ from conftest import eventually  # type: ignore[import-not-found]
 from k2_streams.runtime.lock import DirectoryLock
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.broker import LocalBroker
+from k2_streams.testing.local.loopback import free_port
 from k2_streams.testing.local.probe import is_ready
-from k2_streams.testing.local.workers import free_port
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from venue_records import TRADES
 
 from k2_streams.feeds.recordings.captures import MAX_LINE_BYTES
 from k2_streams.feeds.recordings.readers import FEEDS, RecordingError, read
-from k2_streams.testing.load.recorded import items, messages, told_by
+from k2_streams.testing.load.recorded import items, messages, reading_of
 from k2_streams.testing.load.recorded_trades import READERS, RecordedError
 
 RECORDS = 60
@@ -124,7 +124,7 @@ def test_damage_of_any_kind_is_an_error_with_the_files_name_or_harmless(
     stream = "quotes" if "quotes" in name else "trades"
     told = [(one.key, one.value, None) for one in found]
     with suppress(RecordedError):  # anything else is a traceback for whoever sends
-        list(messages(told_by(stream, name), name, told))
+        list(messages(reading_of(stream, name), name, told))
     if name in READERS[stream]:
         with suppress(RecordedError):
             list(items(READERS[stream][name], name, told))

@@ -1,4 +1,4 @@
-"""The judge of hybrid answers sees a hole, a double and a row out of its watermark."""
+"""The comparison of hybrid answers finds a hole, a double and a row out of its watermark."""
 
 import pyarrow as pa
 import pytest
@@ -23,9 +23,9 @@ def _rows(*offsets: int) -> pa.Table:
 def test_answers_that_grow_agree() -> None:
     """Older answers of another worker too."""
     ledger = Ledger()
-    ledger.judge("a", _rows(1, 2), {0: 3})
-    ledger.judge("a", _rows(1, 2, 5), {0: 6})
-    ledger.judge("b", _rows(1), {0: 2})
+    ledger.compare("a", _rows(1, 2), {0: 3})
+    ledger.compare("a", _rows(1, 2, 5), {0: 6})
+    ledger.compare("b", _rows(1), {0: 2})
     assert (ledger.answers, ledger.wrong) == (3, [])
 
 
@@ -42,15 +42,15 @@ def test_answers_that_grow_agree() -> None:
 def test_answers_that_contradict_are_found(offsets: tuple[int, ...], mark: int) -> None:
     """Whatever is wrong with an answer, it is named."""
     ledger = Ledger()
-    ledger.judge("a", _rows(1, 2), {0: 3})
-    ledger.judge("a", _rows(*offsets), {0: mark})
+    ledger.compare("a", _rows(1, 2), {0: 3})
+    ledger.compare("a", _rows(*offsets), {0: mark})
     assert ledger.wrong
 
 
 def test_the_same_token_gives_the_same_rows() -> None:
-    """Or it is said."""
+    """A difference is found."""
     ledger = Ledger()
-    ledger.judge_again("a", _rows(1, 2), _rows(2, 1))
+    ledger.compare_again("a", _rows(1, 2), _rows(2, 1))
     assert not ledger.wrong
-    ledger.judge_again("a", _rows(1, 2), _rows(1))
+    ledger.compare_again("a", _rows(1, 2), _rows(1))
     assert ledger.wrong

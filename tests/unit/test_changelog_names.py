@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli import changelog as module
-from k2_streams.cli.changelog import changelog, named, shown
+from k2_streams.cli.changelog import changelog, shown
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import Message, step
@@ -13,6 +13,8 @@ from k2_streams.state.codec import POSITION_KEY
 from k2_streams.state.dedup_table import Buckets, buckets_section
 from k2_streams.state.ids_codec import BucketSum
 from k2_streams.state.position import Position, RowSum, encode_position
+from k2_streams.testing.oracle import changelog as oracle
+from k2_streams.testing.oracle.changelog import named
 
 
 def state():
@@ -64,7 +66,7 @@ def topic(monkeypatch):
             ),
         )
 
-    monkeypatch.setattr(module, "read_topic", read)
+    monkeypatch.setattr(oracle, "read_topic", read)
 
     class Terminal:
         is_terminal = True
@@ -100,7 +102,7 @@ def test_bytes_that_cannot_be_read_are_named(monkeypatch):
     async def read(kafka, name, only=None):
         yield 3, (Record(7, b"X:A", b"\xffjunk", (), 0),)
 
-    monkeypatch.setattr(module, "read_topic", read)
+    monkeypatch.setattr(oracle, "read_topic", read)
     done = run("sequence")
     assert done.exit_code == 2
     assert "k2-sequence-changelog 3:7, key 'X:A': sequence state: " in done.output

@@ -10,18 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2_streams.cli import dead_letters
-from k2_streams.cli.letter_list import (
-    COLUMNS,
-    LetterFilter,
-    LetterSelection,
-    letter_of,
-    printable,
-    row_of,
-)
+from k2_streams.cli.dead_letters import COLUMNS, row_of
 from k2_streams.cli.main import main
+from k2_streams.cli.text_table import printable
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import dead_letter
+from k2_streams.testing.oracle import dead_letters as oracle
+from k2_streams.testing.oracle.dead_letters import LetterFilter, LetterSelection, letter_of
 
 T0_MS = 1_790_000_000_000
 
@@ -146,7 +142,7 @@ def topic(monkeypatch):
         yield 0, (record(0, source=source), record(1, value=b"\x1b[31m\xff", reason="not-utf8"))
         yield 1, (record(2, value=b"x" * 500, reason="stale"),)
 
-    monkeypatch.setattr(dead_letters, "read_topic", read)
+    monkeypatch.setattr(oracle, "read_topic", read)
     return asked
 
 

@@ -40,5 +40,5 @@ def test_a_burst_a_minute_is_none_of_the_least():
     assert all(late - early == 300.0 for early, late in pairwise(at_s))
 
 
-def test_a_worker_that_never_answered_is_said_to_be_one():
-    assert findings([]) == ["Worker 0 never said what it takes: nothing is known of its memory."]
+def test_a_worker_that_never_answered_is_reported():
+    assert findings([]) == ["Worker 0 never answered: nothing is known of its memory."]

@@ -10,7 +10,7 @@ from k2_streams.feeds.plugins import GROUP, FeedPluginError, with_plugged_in
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.feeds.recordings.captures import RecordingError
 from k2_streams.feeds.recordings.readers import read
-from k2_streams.testing.load.plugged import told_by_decoder
+from k2_streams.testing.load.plugged import reading_by_decoder
 from k2_streams.testing.load.recorded import RecordedStream, items
 from k2_streams.testing.load.recorded_trades import RecordedError
 from k2_streams.testing.oracle.model import Expected
@@ -132,7 +132,7 @@ def test_a_plugged_in_feed_is_sent_with_a_truth(declare, tmp_path):
             for number in (1, 2, 2, 5)
         )
     )
-    told = told_by_decoder("trades", acme, lambda: 1_786_310_000_000)
+    told = reading_by_decoder("trades", acme, lambda: 1_786_310_000_000)
     stream = RecordedStream(
         "acme.v1",
         lambda: items(
@@ -156,7 +156,7 @@ def test_a_record_that_the_plugged_in_feed_refuses_has_no_truth(declare):
     """The text says why."""
     declare(acme__v1="made")
     acme = with_plugged_in("trades", FEEDS)["acme.v1"]
-    told = told_by_decoder("trades", acme, lambda: 1_786_310_000_000)
+    told = reading_by_decoder("trades", acme, lambda: 1_786_310_000_000)
     with pytest.raises(RecordedError, match="not-positive, price"):
         told.read("ACME:ABC", b"1 ABC 0 2 1786310000000")
 

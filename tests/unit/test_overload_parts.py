@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from k2_streams.demo.load_picture import WIDTH, draw, for_terminal
-from k2_streams.demo.overload_run import Load, OverloadRun, Phase
+from k2_streams.demo.overload_run import Load, OverloadPhase, OverloadRun
 from k2_streams.demo.pictures import levels_line
 from k2_streams.demo.web import DemoError
 from k2_streams.testing.load.pace import parse
@@ -36,12 +36,12 @@ class Producer:
 
 
 class World:
-    """A worker that judges so many a second, told of once a second, and the world's time."""
+    """A worker that processes so many records per second, and the world's time."""
 
-    def __init__(self, judges=100.0, level_of=None):
+    def __init__(self, processes_per_s=100.0, level_of=None):
         self.at_s = self.now_s = 1_000_000.0
-        self.sent = self.judged = 0.0
-        self.judges = judges
+        self.sent = self.processed = 0.0
+        self.processes_per_s = processes_per_s
         self.producer = Producer()
         self._pace = parse(LOAD.arguments(__file__)[1], 100)
         self._level_of = level_of or (lambda waiting: "AGGRESSIVE" if waiting > 500 else "NORMAL")
@@ -56,16 +56,16 @@ class World:
         self.now_s += seconds
         if not self.producer.terminated:
             self.sent = self._pace.owed(self.now_s - self.at_s)
-        self.judged = min(self.judged + seconds * self.judges, self.sent)
+        self.processed = min(self.processed + seconds * self.processes_per_s, self.sent)
 
     def look(self):
-        waiting = int(self.sent - self.judged)
+        waiting = int(self.sent - self.processed)
         return LoadSample(
             at_s=self.now_s,
             level=self._level_of(waiting),
             ready=True,
             sent=int(self.sent),
-            worked=int(self.judged),
+            processed=int(self.processed),
             lag=waiting // 10,
             deferred=waiting - waiting // 10,
             memory_bytes=1,
@@ -85,10 +85,10 @@ def followed(world):
     return run, [phase for phase, _ in itertools.groupby(seen)]
 
 
-def test_it_is_over_when_the_worker_is_at_ease_and_all_is_judged(world):
+def test_it_is_over_when_the_level_is_normal_and_all_is_processed(world):
     run, phases = followed(world)
-    assert phases == [Phase.NORMAL, Phase.TOO_MUCH, Phase.DRAIN]
-    assert run.phase is Phase.OVER
+    assert phases == [OverloadPhase.NORMAL, OverloadPhase.OVERLOAD, OverloadPhase.DRAIN]
+    assert run.phase is OverloadPhase.OVER
     assert world.producer.terminated
     assert run.samples[-1].waiting == 0
     assert [level for _, level in run.levels] == ["NORMAL", "AGGRESSIVE", "NORMAL"]
@@ -98,20 +98,20 @@ def test_it_is_over_when_the_worker_is_at_ease_and_all_is_judged(world):
     assert max(run.fresh(2, begin, end)) > 10 * max(run.fresh(1, begin, end))
 
 
-def test_a_look_without_an_answer_is_passed_over(world):
+def test_a_look_without_an_answer_is_ignored(world):
     real, looks = world.look, itertools.count()
     world.look = lambda: None if next(looks) % 3 == 1 else real()
     run, _ = followed(world)
-    assert run.phase is Phase.OVER
+    assert run.phase is OverloadPhase.OVER
 
 
-def test_a_worker_that_never_comes_to_ease_breaks_it_off():
+def test_a_worker_that_never_returns_to_normal_breaks_it_off():
     world = World(level_of=lambda _: "SOFT")
-    with pytest.raises(DemoError, match="not at ease"):
+    with pytest.raises(DemoError, match="no level NORMAL"):
         followed(world)
 
 
-def test_records_that_are_never_judged_break_it_off():
+def test_records_that_are_never_processed_break_it_off():
     world = World(level_of=lambda _: "NORMAL")
     real = world.look
 
@@ -153,12 +153,12 @@ def test_pictures_for_the_terminal_and_as_a_file(world, tmp_path):
     console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
     console.print(for_terminal(run))
     lines = console.export_text().splitlines()
-    assert [line[:13].strip() for line in lines] == [
-        *("sent a second", "waiting", "level", "tier 1: age", "tier 2: age", "tier 3: age"),
-        "too much",
+    assert [line[:15].strip() for line in lines] == [
+        *("sent per second", "waiting", "level", "tier 1: age", "tier 2: age", "tier 3: age"),
+        "overload",
     ]
     assert "AGGRESSIVE" in lines[2]
     assert not [line for line in lines if "…" in line]
-    assert lines[6].index("[") < lines[6].index("]") < len("sent a second ") + WIDTH
+    assert lines[6].index("[") < lines[6].index("]") < len("sent per second ") + WIDTH
     draw(run, tmp_path / "load.png")
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")

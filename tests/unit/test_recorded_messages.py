@@ -12,10 +12,10 @@ from k2_streams.testing.load.recorded import (
     items,
     messages,
     model_of,
-    told_by,
+    reading_of,
 )
 from k2_streams.testing.oracle.model import Expected, SessionTruth
-from k2_streams.testing.oracle.model_messages import ExpectedMessages, Said, Traded
+from k2_streams.testing.oracle.model_messages import ExpectedMessages, MessageContent, Traded
 
 
 def trade(number: int) -> tuple[Traded, ...]:
@@ -26,7 +26,7 @@ def told(*sent: tuple[str, int]) -> SessionTruth:
     """Numbers of one session, each by a line."""
     model = ExpectedMessages("sequence", lined=True)
     for line, number in sent:
-        model.take(Said("X:A", "0", number, trade(number)), line)
+        model.take(MessageContent("X:A", "0", number, trade(number)), line)
     (truth,) = model.truths()
     return truth
 
@@ -61,8 +61,8 @@ def test_a_message_is_repeated_by_its_number_and_a_trade_by_its_id():
         (2, (Traded("X:A", "c", 5),)),
         (1, (two,)),
     ):
-        model.take(Said("X:@feed", "s", number, trades), None)
-    model.take(Said("X:@feed", "s", 5), None)
+        model.take(MessageContent("X:@feed", "s", number, trades), None)
+    model.take(MessageContent("X:@feed", "s", 5), None)
     counted, a, b = model.truths()
     assert (counted.scope, counted.rows, counted.count) == ("X:@feed", [], 0)
     assert (counted.opened, counted.late_events) == ([(2, 3)], [(2, 2)])
@@ -84,7 +84,7 @@ def truth_of(feed: str, *, lined: bool = False, paths: list[Path] | None = None)
         flat.sort(key=lambda one: one[0].receive_time_ns or one[0].event_time_ns)
         return messages(told_as, feed, ((one.key, one.value, line) for one, line in flat))
 
-    told_as = told_by("trades", feed)
+    told_as = reading_of("trades", feed)
     stream = RecordedStream(feed, recorded, lambda _: 0, 1, model_of(told_as, lined=lined))
     for chunk in stream.chunks():
         chunk.tell(None, 0, len(chunk))
@@ -112,7 +112,7 @@ def test_four_lines_of_hitbtc():
 
 def of(feed: str, key: bytes, *values: bytes) -> list[Item]:
     """What records say, by the way of their feed."""
-    told_as = told_by("trades", feed)
+    told_as = reading_of("trades", feed)
     records = [(key, value, None) for value in values]
     if told_as.read is not None:
         return list(items(told_as.read, feed, records))
@@ -125,7 +125,7 @@ def test_the_truth_takes_the_exchange_from_the_key(feed):
     key, value = TRADES[feed]
     sister = b"SISTER" + key[key.index(b":") :]
     (item,) = of(feed, sister, value)
-    scopes = [item.trade.scope] if item.trade else [one.scope for one in item.said.trades]
+    scopes = [item.trade.scope] if item.trade else [one.scope for one in item.content.trades]
     assert scopes
     assert {scope.partition(":")[0] for scope in scopes} == {"SISTER"}
 
@@ -150,7 +150,10 @@ def test_options_of_bybit_are_told_by_their_contracts():
         b'{"s":"BTC-2","i":"b","p":"1","v":"2"}]}'
     )
     (item,) = of("bybit.v5", b"BYBIT:option:BTC", value)
-    assert [one.scope for one in item.said.trades] == ["BYBIT:option:BTC-1", "BYBIT:option:BTC-2"]
+    assert [one.scope for one in item.content.trades] == [
+        "BYBIT:option:BTC-1",
+        "BYBIT:option:BTC-2",
+    ]
 
 
 @pytest.mark.parametrize("name", ["canonical", "binance.spot"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2_streams.testing.oracle.sql import second_opinion
+from k2_streams.testing.oracle.sql import compare_in_sql
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ def opinion(folder: Path, rows: list[Row]) -> dict[str, int]:
     truth.write_text("".join(json.dumps(line) + "\n" for line in lines))
     stranger = {**row("A", 1), "exchange": "OTHER"}
     pq.write_table(pa.Table.from_pylist([*rows, stranger]), folder / "a.parquet")
-    checks = second_opinion([truth], [str(folder / "a.parquet")])
+    checks = compare_in_sql([truth], [str(folder / "a.parquet")])
     return {check.name.removeprefix("sql: "): check.found for check in checks if check.found}
 
 
@@ -72,7 +72,7 @@ def test_rows_of_a_feed_with_ids_are_told_apart_by_them(tmp_path: Path) -> None:
     rows = [{**row("A", n), "message_id": f"X|A|0|t:{name}"} for n, name in enumerate(ids)]
     for kept, lost in ((rows, []), (rows[1:], ["sql: rows lost"])):
         pq.write_table(pa.Table.from_pylist(kept), tmp_path / "a.parquet")
-        checks = second_opinion([truth], [str(tmp_path / "a.parquet")], by_id=True)
+        checks = compare_in_sql([truth], [str(tmp_path / "a.parquet")], by_id=True)
         assert [check.name for check in checks if check.found] == lost
 
 
@@ -108,7 +108,7 @@ def swap(rows: list[Row]) -> None:
                 "rows twice": 1,
                 "message ids twice": 1,
                 "raw positions twice": 1,
-                "places in the log twice": 1,
+                "positions in the log twice": 1,
                 "rows before an earlier one of their symbol": 1,
             },
         ),

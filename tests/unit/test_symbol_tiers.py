@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from k2_streams.cli.produce import produce
-from k2_streams.cli.produce_job import _moments, settle
 from k2_streams.core.load.tiers import parse as tier_table
+from k2_streams.testing.load.job import moments, settle
 from k2_streams.testing.load.messages import Names
+from k2_streams.testing.load.options import LoadOptions
 from k2_streams.testing.load.pace import parse
 from k2_streams.testing.load.symbol_tiers import SymbolTiers
 from k2_streams.testing.load.synthetic import Plan, Synthetic
@@ -78,7 +79,7 @@ def test_a_truth_says_what_was_asked_for_and_can_be_read_again(tmp_path, monkeyp
     context = produce.make_context(
         "produce", ["--rate", "1x:1,2x:1", "--tiers", "5:5%,20:0.25", "--symbols", "100"]
     )
-    job = settle(context.params)
+    job = settle(LoadOptions(**context.params))
     assert job.plan.tiers == TIERS
     assert job.plan.messages == 300
     header = Header(topic="t", feed="canonical", options=job.options, sent=1)
@@ -105,7 +106,7 @@ def test_options_that_cannot_be_are_refused(arguments, said, monkeypatch):
 
 def test_event_time_follows_the_pace():
     pace = parse("100:10,1000:10", None)
-    times = messages(messages=pace.messages, moments=_moments(pace))["time_ns"]
+    times = messages(messages=pace.messages, moments=moments(pace))["time_ns"]
     assert np.all(np.diff(times) >= 0)
     assert np.sum(times < 10e9) == pytest.approx(1_000, rel=0.01)
     assert times[-1] == pytest.approx(20e9, rel=0.01)
@@ -118,7 +119,7 @@ def test_a_look_in_a_line():
         level="GRACEFUL",
         ready=True,
         sent=5,
-        worked=3,
+        processed=3,
         lag=1_200,
         deferred=7,
         memory_bytes=0,
@@ -127,5 +128,5 @@ def test_a_look_in_a_line():
     )
     assert sample.waiting == 1_207
     assert sample.line() == (
-        "lag 1,200  put off 7  GRACEFUL  fresh by tier 1: 0.2 s  2: -  3: 40.0 s"
+        "lag 1,200  deferred 7  GRACEFUL  fresh by tier 1: 0.2 s  2: -  3: 40.0 s"
     )

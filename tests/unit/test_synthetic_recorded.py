@@ -10,7 +10,7 @@ import pytest
 
 from k2_streams.feeds.recordings.readers import read
 from k2_streams.testing.load.recorded import Edits, Item, RecordedStream, edited, items
-from k2_streams.testing.load.recorded_trades import READERS, RecordedError, Trade
+from k2_streams.testing.load.recorded_trades import READERS, RecordedError, RecordedTrade
 from k2_streams.testing.oracle.model import Expected
 from k2_streams.testing.streams import SCALE, worth
 
@@ -23,7 +23,9 @@ def stream(count: int = 2_000, sessions: int = 1) -> list[Item]:
     for number in range(1, count + 1):
         for scope in ("X:A", "X:B"):
             session = str((number - 1) * sessions // count)
-            made.append(Item(scope.encode(), b"%d" % number, Trade(scope, session, number, number)))
+            made.append(
+                Item(scope.encode(), b"%d" % number, RecordedTrade(scope, session, number, number))
+            )
         if number % 10 == 0:
             made.append(Item(b"X:A", b"book", None))
     return made
@@ -105,7 +107,7 @@ def test_a_value_that_does_not_fit_is_refused():
 KEYS = {"binance.spot": b"BINANCE:BTCUSDT", "asx.csv": b"ASX:BHP"}
 
 
-def trade_of(feed: str, value: bytes) -> Trade | None:
+def trade_of(feed: str, value: bytes) -> RecordedTrade | None:
     (item,) = items(READERS["trades"][feed], feed, [(KEYS.get(feed, b"X:A"), value)])
     return item.trade
 
@@ -113,7 +115,7 @@ def trade_of(feed: str, value: bytes) -> Trade | None:
 def test_binance_trades_and_other_messages():
     data = {"e": "trade", "s": "BTCUSDT", "t": 7, "p": "2.5", "q": "4"}
     wrapped = json.dumps({"stream": "btcusdt@trade", "data": data}).encode()
-    expected = Trade("BINANCE:BTCUSDT", "0", 7, 10 * 10**SCALE)
+    expected = RecordedTrade("BINANCE:BTCUSDT", "0", 7, 10 * 10**SCALE)
     assert trade_of("binance.spot", b"1723161256000000000 " + wrapped) == expected
     assert trade_of("binance.spot", json.dumps(data).encode()) == expected
     assert trade_of("binance.spot", b'1 {"lastUpdateId":1,"bids":[]}') is None
@@ -122,15 +124,15 @@ def test_binance_trades_and_other_messages():
 def test_asx_trades():
     found = trade_of("asx.csv", b"3,BHP,03/10/2014,10:00:00.000,38.5,100,XT,ASX,1")
     at_ten_ns = 1_394_406_000_000_000_000  # eleven hours before UTC
-    assert found == Trade("ASX:BHP", "2014-03-10", 3, 3850 * 10**SCALE, time_ns=at_ten_ns)
+    assert found == RecordedTrade("ASX:BHP", "2014-03-10", 3, 3850 * 10**SCALE, time_ns=at_ten_ns)
 
 
 def test_canonical_trades():
     value = {"exchange": "X", "symbol": "A", "price": 1.5, "quantity": "2", "sequence": 4}
-    unnamed = Trade("X:A", "0", 4, 3 * 10**SCALE, is_named=False)
+    unnamed = RecordedTrade("X:A", "0", 4, 3 * 10**SCALE, is_named=False)
     assert trade_of("canonical", json.dumps(value).encode()) == unnamed
     named = json.dumps(value | {"session": "s"}).encode()
-    assert trade_of("canonical", named) == Trade("X:A", "s", 4, 3 * 10**SCALE)
+    assert trade_of("canonical", named) == RecordedTrade("X:A", "s", 4, 3 * 10**SCALE)
     del value["sequence"]
     with pytest.raises(RecordedError, match="with a sequence"):
         trade_of("canonical", json.dumps(value).encode())

@@ -10,7 +10,7 @@ import pytest
 from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES, RawBatch
 from k2_streams.feeds.decoding.decoded import Kind as Outcome
-from k2_streams.testing.load.invalid import KINDS, Good, Kind
+from k2_streams.testing.load.invalid import KINDS, Good, InvalidKind
 from k2_streams.testing.load.messages import Encoder, Names, decimal_text
 from k2_streams.testing.load.synthetic import Plan, Synthetic
 
@@ -77,7 +77,7 @@ def test_every_record_decodes_or_is_one_that_must_not():
     [kind for kind in KINDS if kind.reason not in {"unknown-feed", "wrong-partition"}],
     ids=lambda kind: kind.name,
 )
-def test_the_feed_gives_the_reason_and_reads_what_it_can(kind: Kind):
+def test_the_feed_gives_the_reason_and_reads_what_it_can(kind: InvalidKind):
     fields = {
         "exchange": "SIM",
         "symbol": "S1",

@@ -10,7 +10,7 @@ from k2_streams.testing.oracle import truth_file
 from k2_streams.testing.oracle.model import SessionTruth
 from k2_streams.testing.oracle.truth_file import (
     Header,
-    Position,
+    SentRange,
     Truth,
     TruthError,
     exact_text,
@@ -39,7 +39,7 @@ def truth(scope: str = "X:A", session: str = "0", topic: str = "raw") -> Truth:
         header,
         [session_line(one, 5)],
         Counter({"not-json": 1, "stale": 2}),
-        {0: Position(0, 14, 14)},
+        {0: SentRange(0, 14, 14)},
     )
 
 
@@ -167,11 +167,11 @@ def test_values_are_exact(units, scale, text):
 
 def test_truths_of_different_scopes_merge():
     other = truth("X:B")
-    other.positions = {0: Position(14, 20, 6), 1: Position(3, 4, 1)}
+    other.positions = {0: SentRange(14, 20, 6), 1: SentRange(3, 4, 1)}
     merged = truth_file.merge([truth(), other])
     assert [line.scope for line in merged.sessions] == ["X:A", "X:B"]
     assert merged.reasons == Counter({"not-json": 2, "stale": 4})
-    assert merged.positions == {0: Position(0, 20, 20), 1: Position(3, 4, 1)}
+    assert merged.positions == {0: SentRange(0, 20, 20), 1: SentRange(3, 4, 1)}
     assert merged.header.sent == 28
     assert merged.rows == 16
     assert merged.alone
@@ -179,7 +179,7 @@ def test_truths_of_different_scopes_merge():
 
 def test_a_run_among_others_is_not_alone():
     one = truth()
-    one.positions = {0: Position(0, 14, 13)}
+    one.positions = {0: SentRange(0, 14, 13)}
     assert not one.alone
 
 

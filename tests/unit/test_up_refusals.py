@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from k2_streams.cli.main import main
 from k2_streams.testing.local import up_state
+from k2_streams.testing.local.loopback import free_port
 from k2_streams.testing.local.up_state import UpState
 
 
@@ -88,7 +89,7 @@ def test_a_busy_port_for_kafka_is_refused(directory, busy_port, monkeypatch, tmp
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     monkeypatch.setenv("K2_KAFKA_JARS", str(tmp_path))
     monkeypatch.setenv("K2_BROKER_PORT", str(busy_port))
-    monkeypatch.setenv("K2_WEB_PORT", str(_free_port()))
+    monkeypatch.setenv("K2_WEB_PORT", str(free_port()))
     code, text = k2("up")
     assert code == 2
     assert f"port {busy_port} on 127.0.0.1 is busy" in text
@@ -99,7 +100,7 @@ def test_a_busy_port_for_kafka_is_refused(directory, busy_port, monkeypatch, tmp
 
 def test_no_jars_names_what_to_run(directory, monkeypatch, tmp_path):
     monkeypatch.setenv("K2_KAFKA_JARS", str(tmp_path))
-    monkeypatch.setenv("K2_WEB_PORT", str(_free_port()))
+    monkeypatch.setenv("K2_WEB_PORT", str(free_port()))
     monkeypatch.setenv("K2_BROKER_PORT", "0")
     code, text = k2("up")
     assert code == 2
@@ -107,9 +108,9 @@ def test_no_jars_names_what_to_run(directory, monkeypatch, tmp_path):
 
 
 def test_a_kafka_that_is_not_there_is_named(directory, monkeypatch):
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("K2_BOOTSTRAP", address)
-    monkeypatch.setenv("K2_WEB_PORT", str(_free_port()))
+    monkeypatch.setenv("K2_WEB_PORT", str(free_port()))
     code, text = k2("up")
     assert code == 2
     assert f"no broker answers at {address} (K2_BOOTSTRAP)" in text
@@ -120,7 +121,7 @@ def test_a_kafka_that_is_not_there_is_named(directory, monkeypatch):
     ("name", "value"), [("K2_BROKER_PORT", "x"), ("K2_BROKER_PORT", "70000"), ("K2_WEB_PORT", "x")]
 )
 def test_a_port_that_is_none_is_named(directory, monkeypatch, name, value):
-    monkeypatch.setenv("K2_WEB_PORT", str(_free_port()))
+    monkeypatch.setenv("K2_WEB_PORT", str(free_port()))
     monkeypatch.setenv(name, value)
     code, text = k2("up")
     assert code == 2
@@ -181,9 +182,3 @@ def test_another_port_than_the_running_workers_is_refused(directory, impostor, m
     assert "already runs at http://127.0.0.1:7001" in text
     assert "k2 down" in text
     assert ours.poll() is None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -9,7 +9,7 @@ import pytest
 from k2_streams.core.records import events as ev
 from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
 from k2_streams.testing.oracle.model import Expected
-from k2_streams.testing.oracle.truth_file import Header, Position, Truth, session_line
+from k2_streams.testing.oracle.truth_file import Header, SentRange, Truth, session_line
 
 
 def truth(alone: bool = True, reasons: dict[str, int] | None = None) -> Truth:
@@ -27,7 +27,7 @@ def truth(alone: bool = True, reasons: dict[str, int] | None = None) -> Truth:
         )
     lines = [session_line(one, 3) for one in expected.truths()]
     header = Header(topic="raw", feed="canonical", options={}, sent=9)
-    place = Position(0, 100, 100 if alone else 9)
+    place = SentRange(0, 100, 100 if alone else 9)
     return Truth(header, lines, Counter(reasons or {}), {0: place})
 
 

@@ -11,7 +11,7 @@ from k2_streams.core.records import stream
 from k2_streams.core.records.schema import TRADES
 from k2_streams.testing.oracle.check_rows import FoundRows, columns_of
 from k2_streams.testing.oracle.model import Expected, SessionTruth
-from k2_streams.testing.oracle.truth_file import Header, Position, Truth, session_line
+from k2_streams.testing.oracle.truth_file import Header, SentRange, Truth, session_line
 
 SCHEMA = pa.schema([TRADES.field(name) for name in columns_of(stream.TRADES)])
 
@@ -60,7 +60,7 @@ def truth(alone: bool = True) -> Truth:
         )
     lines = [session_line(one, 3) for one in expected.truths()]
     header = Header(topic="raw", feed="canonical", options={}, sent=11)
-    place = Position(0, 30, 30 if alone else 11)
+    place = SentRange(0, 30, 30 if alone else 11)
     return Truth(header, lines, Counter(), {0: place})
 
 
@@ -183,7 +183,7 @@ def without_numbers(rows_by: str, ids: list[str], rows: list[dict]) -> set[str]:
     """Checks that do not agree of two rows, worth 1 and 2 thousandths, that have no number."""
     line = SessionTruth("X:A", "0", rows=[(0, 1)], count=2, value=3, ids=ids)
     header = Header(topic="raw", feed="x", options={}, sent=2, rows_by=rows_by)
-    found = FoundRows(Truth(header, [session_line(line, 3)], Counter(), {0: Position(0, 9, 9)}))
+    found = FoundRows(Truth(header, [session_line(line, 3)], Counter(), {0: SentRange(0, 9, 9)}))
     for one in rows:
         found.add(pa.RecordBatch.from_pylist([one], SCHEMA))
     return {

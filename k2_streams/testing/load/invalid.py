@@ -1,4 +1,4 @@
-"""Every kind of input that K2 must set aside, and the reason it must give for it.
+"""Every kind of input that K2 must send to the dead letters, and the reason it must give.
 
 Each kind is a good trade with one thing wrong. Of a *readable* one the scope, session and number
 can still be read: its number counts as received, and no gap opens. The others carry no number.
@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-#: A raw record's value may be this long (`feeds.decoding.decoded.MAX_VALUE_BYTES`, said here
-#: again: what a
-#: test expects does not come from what it tests).
+#: A raw record's value may be this long. It is `feeds.decoding.decoded.MAX_VALUE_BYTES`, repeated:
+#: what a test expects does not come from what it tests.
 _LONGEST_VALUE_BYTES = 262_144
 #: A number that would open an enormous gap, were it taken for its scope's.
 _UNBELIEVABLE = 999_999_999_999
@@ -19,7 +18,7 @@ _YEAR_1980_NS = 315_532_800_000_000_000
 _YEAR_2200_NS = 7_258_118_400_000_000_000
 
 
-class Sent(NamedTuple):
+class InvalidRecord(NamedTuple):
     """A record as it goes to the topic. `misplaced`: to another partition than its key's."""
 
     key: bytes | None
@@ -48,45 +47,45 @@ class Good:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class InvalidKind:
     """One way to be wrong."""
 
     name: str
     reason: str  # what `k2.reason` must say
     readable: bool  # whether the number counts as received
-    spoil: Callable[[Good], Sent]
+    spoil: Callable[[Good], InvalidRecord]
 
 
-def _with(field: str, value: Any) -> Callable[[Good], Sent]:
-    def spoil(good: Good) -> Sent:
+def _with(field: str, value: Any) -> Callable[[Good], InvalidRecord]:
+    def spoil(good: Good) -> InvalidRecord:
         good.fields[field] = value
-        return Sent(good.key, good.value)
+        return InvalidRecord(good.key, good.value)
 
     return spoil
 
 
-def _without(field: str) -> Callable[[Good], Sent]:
-    def spoil(good: Good) -> Sent:
+def _without(field: str) -> Callable[[Good], InvalidRecord]:
+    def spoil(good: Good) -> InvalidRecord:
         del good.fields[field]
-        return Sent(good.key, good.value)
+        return InvalidRecord(good.key, good.value)
 
     return spoil
 
 
-def _value(make: Callable[[bytes], bytes | None]) -> Callable[[Good], Sent]:
-    def spoil(good: Good) -> Sent:
-        return Sent(good.key, make(good.value))
+def _value(make: Callable[[bytes], bytes | None]) -> Callable[[Good], InvalidRecord]:
+    def spoil(good: Good) -> InvalidRecord:
+        return InvalidRecord(good.key, make(good.value))
 
     return spoil
 
 
-def _renamed(exchange: str | None, symbol: str | None) -> Callable[[Good], Sent]:
+def _renamed(exchange: str | None, symbol: str | None) -> Callable[[Good], InvalidRecord]:
     """Key and value agree on a name that is not allowed."""
 
-    def spoil(good: Good) -> Sent:
+    def spoil(good: Good) -> InvalidRecord:
         good.exchange = good.fields["exchange"] = exchange or good.exchange
         good.symbol = good.fields["symbol"] = symbol or good.symbol
-        return Sent(good.key, good.value)
+        return InvalidRecord(good.key, good.value)
 
     return spoil
 
@@ -95,41 +94,41 @@ def _not_utf8(value: bytes) -> bytes:
     return value.replace(b"exchange", b"\xff", 1)
 
 
-def _null_key(good: Good) -> Sent:
+def _null_key(good: Good) -> InvalidRecord:
     good.fields["sequence"] = _UNBELIEVABLE
-    return Sent(None, good.value)
+    return InvalidRecord(None, good.value)
 
 
-def _other_key(good: Good) -> Sent:
+def _other_key(good: Good) -> InvalidRecord:
     key = good.key
     good.fields |= {"symbol": "NOT.THE.KEY", "sequence": _UNBELIEVABLE}
-    return Sent(key, good.value)
+    return InvalidRecord(key, good.value)
 
 
-def _unknown_feed(good: Good) -> Sent:
-    return Sent(good.key, good.value, feed="no.such.feed")
+def _unknown_feed(good: Good) -> InvalidRecord:
+    return InvalidRecord(good.key, good.value, feed="no.such.feed")
 
 
-def _wrong_partition(good: Good) -> Sent:
+def _wrong_partition(good: Good) -> InvalidRecord:
     good.fields["sequence"] = _UNBELIEVABLE
-    return Sent(good.key, good.value, misplaced=True)
+    return InvalidRecord(good.key, good.value, misplaced=True)
 
 
-def _oversized(good: Good) -> Sent:
+def _oversized(good: Good) -> InvalidRecord:
     good.fields["vendor"] = {"filler": "x" * _LONGEST_VALUE_BYTES}
-    return Sent(good.key, good.value)
+    return InvalidRecord(good.key, good.value)
 
 
-def _unreadable(name: str, reason: str, spoil: Callable[[Good], Sent]) -> Kind:
-    return Kind(name, reason, readable=False, spoil=spoil)
+def _unreadable(name: str, reason: str, spoil: Callable[[Good], InvalidRecord]) -> InvalidKind:
+    return InvalidKind(name, reason, readable=False, spoil=spoil)
 
 
-def _readable(name: str, reason: str, spoil: Callable[[Good], Sent]) -> Kind:
-    return Kind(name, reason, readable=True, spoil=spoil)
+def _readable(name: str, reason: str, spoil: Callable[[Good], InvalidRecord]) -> InvalidKind:
+    return InvalidKind(name, reason, readable=True, spoil=spoil)
 
 
 #: Append only: a seed's messages depend on the order.
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[InvalidKind, ...] = (
     _unreadable("cut-json", "not-json", _value(lambda value: value[:-1])),
     _unreadable("nan-literal", "not-json", _with("price", float("nan"))),
     _unreadable("two-values", "not-json", _value(lambda value: b"%b\n%b" % (value, value))),

@@ -1,11 +1,11 @@
-"""Synthetic messages as the bytes of raw records, made with `%` from a template a symbol."""
+"""Synthetic messages as the bytes of raw records, made with `%` from one template per symbol."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.testing.load.invalid import KINDS, Good, Sent
+from k2_streams.testing.load.invalid import KINDS, Good, InvalidRecord
 from k2_streams.testing.load.synthetic import PRICE_DECIMALS, QUANTITY_DECIMALS, Messages
 
 _SIDES = (b"buy", b"sell")
@@ -97,7 +97,7 @@ class Encoder:
             for at in np.flatnonzero(chosen["bad"] >= 0).tolist():
                 sent = self._spoiled(chosen[at])
                 records[at] = (sent.key, sent.value, _feed_header(sent.feed))
-                goes_to = self._partition_of_sent(sent, partition)
+                goes_to = self._partition_of_record(sent, partition)
                 if goes_to != partition:
                     elsewhere.append(at)
                     yield goes_to, [records[at]]
@@ -106,14 +106,14 @@ class Encoder:
             yield partition, records
 
     def worth(self, messages: Messages) -> npt.NDArray[np.int64]:
-        """What each row is worth in a truth; an offer is a tick above its bid."""
+        """What each row is worth in a truth. An ask is one tick above its bid."""
         price = messages["price"]
         if self._quotes:
             price = 2 * price + 1
         worth: npt.NDArray[np.int64] = price * messages["quantity"]
         return worth
 
-    def _partition_of_sent(self, sent: Sent, home: int) -> int:
+    def _partition_of_record(self, sent: InvalidRecord, home: int) -> int:
         """Where a spoiled record goes: to its key's partition, unless being elsewhere is its fault.
 
         One without a key stays with its symbol.
@@ -149,7 +149,7 @@ class Encoder:
             self._sessions.append(self._names.session(number).encode())
         return [self._sessions[number] for number in numbers]
 
-    def _spoiled(self, message: np.void) -> Sent:
+    def _spoiled(self, message: np.void) -> InvalidRecord:
         symbol = self._names.symbols[int(message["symbol"])]
         fields = {
             "exchange": self._names.exchange,

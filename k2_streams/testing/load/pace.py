@@ -13,7 +13,7 @@ LOOK_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PaceStep:
     """From one rate to another, evenly, in so many seconds; `math.inf` of a rate that stays."""
 
     seconds: float
@@ -26,7 +26,7 @@ class Step:
         return at_s * (self.first + self.rate(at_s)) / 2
 
     def rate(self, elapsed_s: float) -> float:
-        """Messages a second at that moment."""
+        """Messages per second at that moment."""
         return self.first + (self.last - self.first) * min(elapsed_s / self.seconds, 1.0)
 
 
@@ -39,7 +39,7 @@ class Pace:
         duration_s: at most.
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[PaceStep, ...] = ()
     duration_s: float | None = None
 
     @property
@@ -50,7 +50,7 @@ class Pace:
 
     @property
     def messages(self) -> int | None:
-        """How many in all; None: nobody knows."""
+        """How many in all; None: it is not known."""
         if not self.steps or math.isinf(self.length_s):
             return None
         return max(1, int(self.owed(self.length_s)))
@@ -66,7 +66,7 @@ class Pace:
         return total
 
     def rate(self, elapsed_s: float) -> float:
-        """Messages a second at that moment."""
+        """Messages per second at that moment."""
         for step in self.steps:
             if elapsed_s < step.seconds:
                 return step.rate(elapsed_s)
@@ -80,7 +80,7 @@ class NoCapacityError(ValueError):
 
 def steady(rate: float, duration_s: float | None = None) -> Pace:
     """The same rate all the time; 0 is as fast as possible."""
-    return Pace((Step(math.inf, rate, rate),) if rate else (), duration_s)
+    return Pace((PaceStep(math.inf, rate, rate),) if rate else (), duration_s)
 
 
 def parse(text: str, capacity: int | None, duration_s: float | None = None) -> Pace:
@@ -102,7 +102,7 @@ def parse(text: str, capacity: int | None, duration_s: float | None = None) -> P
         rates, _, seconds = part.partition(":")
         first, ramp, last = rates.partition("..")
         begin = _rate(first, capacity)
-        step = Step(float(seconds), begin, _rate(last, capacity) if ramp else begin)
+        step = PaceStep(float(seconds), begin, _rate(last, capacity) if ramp else begin)
         if not 0 < step.seconds < math.inf:
             raise ValueError(part)
         steps.append(step)

@@ -1,4 +1,4 @@
-"""Feeds of other packages: what their records say, for a truth.
+"""Feeds of other packages: the content of their records, for a truth.
 
 It is read with the feed's own decoder, one record at a time: `k2 verify` then checks all that comes
 behind the decoder, not the decoder. For that an author has figures of his own, and `fuzz_feed`.
@@ -11,9 +11,9 @@ import numpy as np
 from k2_streams.feeds.decoding.decoded import Kind, RawBatch
 from k2_streams.feeds.description import Identity
 from k2_streams.feeds.feed import Feed
-from k2_streams.testing.load.recorded import Told
-from k2_streams.testing.load.recorded_trades import RecordedError, Trade
-from k2_streams.testing.oracle.model_messages import Said, Traded
+from k2_streams.testing.load.recorded import FeedReading
+from k2_streams.testing.load.recorded_trades import RecordedError, RecordedTrade
+from k2_streams.testing.oracle.model_messages import MessageContent, Traded
 from k2_streams.testing.streams import worth
 
 #: What a session without a name is called.
@@ -21,7 +21,7 @@ _SESSION = "0"
 _ROWS_BY = {Identity.TRADE_ID: "trade_id", Identity.NONE: "place"}
 
 
-def told_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> Told:
+def reading_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> FeedReading:
     """How the records of a plugged-in feed are read.
 
     Args:
@@ -30,10 +30,10 @@ def told_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> Told:
         now_ms: the time at which a record would be appended.
     """
 
-    def message(key: str, value: bytes) -> Said:
+    def message(key: str, value: bytes) -> MessageContent:
         return _message(stream, feed, key, value, now_ms())
 
-    def read(key: str, value: bytes) -> Trade | None:
+    def read(key: str, value: bytes) -> RecordedTrade | None:
         found = message(key, value)
         if found.number is None:
             if found.trades:
@@ -45,13 +45,13 @@ def told_by_decoder(stream: str, feed: Feed, now_ms: Callable[[], int]) -> Told:
             )
         (worth_of,) = [trade.value for trade in found.trades] or [0]
         is_row = bool(found.trades)
-        return Trade(found.scope, found.session, found.number, worth_of, is_row=is_row)
+        return RecordedTrade(found.scope, found.session, found.number, worth_of, is_row=is_row)
 
     rows_by = _ROWS_BY.get(feed.description.identity)
-    return Told("sequence", read) if rows_by is None else Told(rows_by, None, message)
+    return FeedReading("sequence", read) if rows_by is None else FeedReading(rows_by, None, message)
 
 
-def _message(stream: str, feed: Feed, key: str, value: bytes, now_ms: int) -> Said:
+def _message(stream: str, feed: Feed, key: str, value: bytes, now_ms: int) -> MessageContent:
     batch = RawBatch(0, np.zeros(1, np.int64), np.array([now_ms]), [key.encode()], [value])
     decoded = feed.decode(batch)
     if decoded.kind[0] == Kind.BAD:
@@ -63,4 +63,4 @@ def _message(stream: str, feed: Feed, key: str, value: bytes, now_ms: int) -> Sa
         Traded(f"{row['exchange']}:{row['symbol']}", row.get("trade_id"), worth(stream, row))
         for row in decoded.rows.to_pylist()
     ]
-    return Said(key, session, None if number < 0 else number, trades)
+    return MessageContent(key, session, None if number < 0 else number, trades)

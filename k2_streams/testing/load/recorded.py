@@ -8,13 +8,13 @@ import numpy as np
 
 from k2_streams.testing.load.messages import Headers, Record
 from k2_streams.testing.load.recorded_messages import MESSAGES
-from k2_streams.testing.load.recorded_trades import READERS, Reader, RecordedError, Trade
+from k2_streams.testing.load.recorded_trades import READERS, Reader, RecordedError, RecordedTrade
 from k2_streams.testing.load.synthetic import DUPLICATE_AFTER, GAP_NUMBERS, LATE_AFTER
 from k2_streams.testing.oracle.model import Expected
-from k2_streams.testing.oracle.model_messages import ExpectedMessages, Said, Traded
+from k2_streams.testing.oracle.model_messages import ExpectedMessages, MessageContent, Traded
 from k2_streams.testing.streams import SCALE
 
-#: Records a chunk.
+#: Records per chunk.
 CHUNK = 8_192
 #: What bytes that are not the feed's make a reader raise.
 _UNREADABLE = (
@@ -23,13 +23,13 @@ _UNREADABLE = (
 
 
 class Item(NamedTuple):
-    """A record, and what it says; `trade` is None where it carries none."""
+    """A record and its content; `trade` is None where it carries none."""
 
     key: bytes
     value: bytes
-    trade: Trade | None
+    trade: RecordedTrade | None
     line: str | None = None  # of the redundant lines of a feed
-    said: Said | None = None  # where the model is one of messages
+    content: MessageContent | None = None  # where the model is one of messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +43,58 @@ class Edits:
     late: float = 0.0
 
 
-class Told(NamedTuple):
+class FeedReading(NamedTuple):
     """How the records of a feed are read for a truth: one of two ways."""
 
-    rows_by: str  # what tells rows apart
+    rows_by: str  # what identifies a row
     read: Reader | None  # each row is a message with a number of its own: faults can be made
-    message: Callable[[str, bytes], Said] | None = None  # else
+    message: Callable[[str, bytes], MessageContent] | None = None  # else
 
 
-def told_by(stream: str, feed: str) -> Told:
+def reading_of(stream: str, feed: str) -> FeedReading:
     """How the records of a feed of K2's own are read."""
     read = READERS[stream].get(feed)
-    return Told("sequence", read) if read else Told(MESSAGES[feed][0], None, MESSAGES[feed][1])
+    return (
+        FeedReading("sequence", read)
+        if read
+        else FeedReading(MESSAGES[feed][0], None, MESSAGES[feed][1])
+    )
 
 
-def model_of(told: Told, *, lined: bool) -> ExpectedMessages | None:
-    """What must come of a feed's messages, where rows have no numbers or come by lines."""
-    if told.read is not None and not lined:
+def model_of(reading: FeedReading, *, lined: bool) -> ExpectedMessages | None:
+    """The model of a feed whose rows have no sequence numbers or come by lines; else None."""
+    if reading.read is not None and not lined:
         return None
-    return ExpectedMessages(told.rows_by, lined=lined)
+    return ExpectedMessages(reading.rows_by, lined=lined)
 
 
 def messages(
-    told: Told, feed: str, records: Iterable[tuple[bytes, bytes, str | None]]
+    reading: FeedReading, feed: str, records: Iterable[tuple[bytes, bytes, str | None]]
 ) -> Iterator[Item]:
-    """Keys, values and lines, with all that the messages of a feed say.
+    """Keys, values and lines, with the content of a feed's messages.
 
     Raises:
-        RecordedError: a record does not say what the feed's records say.
+        RecordedError: a record is not of the feed.
     """
     for number, (key, value, line) in enumerate(records, 1):
         try:
-            said = _message_of(told, key.decode(), value)
+            content = _message_of(reading, key.decode(), value)
         except _UNREADABLE as error:
             raise RecordedError(f"record {number} is not of {feed}: {error!r}") from error
-        yield Item(key, value, None, line, said)
+        yield Item(key, value, None, line, content)
 
 
-def _message_of(told: Told, key: str, value: bytes) -> Said:
-    """What a message says; a trade with a number of its own as a message of one."""
-    if told.message is not None:
-        return told.message(key, value)
-    trade = told.read(key, value) if told.read else None
+def _message_of(reading: FeedReading, key: str, value: bytes) -> MessageContent:
+    """A message's content; a trade with a number of its own is a message of one."""
+    if reading.message is not None:
+        return reading.message(key, value)
+    trade = reading.read(key, value) if reading.read else None
     if trade is None:
-        return Said(key, "0", None)
+        return MessageContent(key, "0", None)
     traded = Traded(trade.scope, None, trade.value)
-    return Said(trade.scope, trade.session, trade.number, (traded,) if trade.is_row else ())
+    return MessageContent(
+        trade.scope, trade.session, trade.number, (traded,) if trade.is_row else ()
+    )
 
 
 def items(
@@ -99,7 +105,7 @@ def items(
     """Keys, values and lines, with the trades that the records of a feed carry.
 
     Raises:
-        RecordedError: a record does not say what the feed's records say.
+        RecordedError: a record is not of the feed.
     """
     for number, (key, value, *line) in enumerate(records, 1):
         try:
@@ -185,7 +191,7 @@ class RecordedStream:
     ) -> None:
         """Take a feed's name, a way to read the records from their beginning, and where they go.
 
-        With a model the items are those of `messages`, and it is told instead of the common one.
+        With a model the items are those of `messages`, and it is fed instead of the common one.
         """
         self.model = model
         self._read = read
@@ -239,8 +245,8 @@ class RecordedChunk:
         """Tell the model that items [start, end) were sent."""
         if self._stream.model is not None:
             for item in self._items[start:end]:
-                if item.said is not None:
-                    self._stream.model.take(item.said, item.line)
+                if item.content is not None:
+                    self._stream.model.take(item.content, item.line)
             return
         trades = [item.trade for item in self._items[start:end] if item.trade is not None]
         rows = np.array([one.is_row for one in trades], np.bool_)

@@ -1,11 +1,11 @@
-"""What the messages say whose rows have no number of their own, read apart from the feeds."""
+"""The content of messages whose rows have no number of their own, read without the feeds' code."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
 from k2_streams.testing.load.recorded_trades import exchange_of, trade_worth
-from k2_streams.testing.oracle.model_messages import Said, Traded
+from k2_streams.testing.oracle.model_messages import MessageContent, Traded
 
 #: What a session without a name is called.
 _SESSION = "0"
@@ -13,12 +13,12 @@ _SESSION = "0"
 _CONNECTION_DIGITS = 19
 
 
-def _coinbase_advanced(key: str, value: bytes) -> Said:
+def _coinbase_advanced(key: str, value: bytes) -> MessageContent:
     _, connected, text = value.split(b" ", 2)
     message = json.loads(text)
     session = connected.decode().zfill(_CONNECTION_DIGITS)
     if "sequence_num" not in message:
-        return Said(key, session, None)
+        return MessageContent(key, session, None)
     exchange, trades = exchange_of(key), []
     if message["channel"] == "market_trades":
         trades = [
@@ -30,10 +30,10 @@ def _coinbase_advanced(key: str, value: bytes) -> Said:
             for event in message["events"]
             for one in event["trades"]
         ]
-    return Said(key, session, message["sequence_num"], trades)
+    return MessageContent(key, session, message["sequence_num"], trades)
 
 
-def _bybit(key: str, value: bytes) -> Said:
+def _bybit(key: str, value: bytes) -> MessageContent:
     message = _unstamped(value)
     topic = message.get("topic", "")
     if topic.startswith("publicTrade."):
@@ -42,12 +42,12 @@ def _bybit(key: str, value: bytes) -> Said:
             Traded(f"{exchange}:{market}:{one['s']}", one["i"], trade_worth(one["p"], one["v"]))
             for one in message["data"]
         ]
-        return Said(key, _SESSION, None, trades)
+        return MessageContent(key, _SESSION, None, trades)
     counts = topic.startswith("orderbook.") and "@" in key
-    return Said(key, _SESSION, message["data"]["u"] if counts else None)
+    return MessageContent(key, _SESSION, message["data"]["u"] if counts else None)
 
 
-def _hitbtc(key: str, value: bytes) -> Said:
+def _hitbtc(key: str, value: bytes) -> MessageContent:
     message = _unstamped(value)
     method, params = message.get("method"), message.get("params")
     if method in {"updateTrades", "snapshotTrades"}:
@@ -55,16 +55,16 @@ def _hitbtc(key: str, value: bytes) -> Said:
             Traded(key, str(one["id"]), trade_worth(one["price"], one["quantity"]))
             for one in params["data"]
         ]
-        return Said(key, _SESSION, None, trades)
+        return MessageContent(key, _SESSION, None, trades)
     counts = method in {"updateOrderbook", "snapshotOrderbook"}
-    return Said(key, _SESSION, params["sequence"] if counts else None)
+    return MessageContent(key, _SESSION, params["sequence"] if counts else None)
 
 
-def _kraken(key: str, value: bytes) -> Said:
+def _kraken(key: str, value: bytes) -> MessageContent:
     message = _unstamped(value)
     if not isinstance(message, list) or message[-2] != "trade" or type(message[-1]) is not str:
-        return Said(key, _SESSION, None)
-    return Said(
+        return MessageContent(key, _SESSION, None)
+    return MessageContent(
         key, _SESSION, None, [Traded(key, None, trade_worth(*one[:2])) for one in message[1]]
     )
 
@@ -74,8 +74,8 @@ def _unstamped(value: bytes) -> Any:
     return json.loads(value.partition(b" ")[2] if value[:1].isdigit() else value)
 
 
-#: By feed what tells its rows apart, and what a record says, by its key and value.
-MESSAGES: dict[str, tuple[str, Callable[[str, bytes], Said]]] = {
+#: By feed what identifies its rows, and how a record is read, by its key and value.
+MESSAGES: dict[str, tuple[str, Callable[[str, bytes], MessageContent]]] = {
     "bybit.v5": ("trade_id", _bybit),
     "coinbase.advanced": ("trade_id", _coinbase_advanced),
     "hitbtc.v2": ("trade_id", _hitbtc),

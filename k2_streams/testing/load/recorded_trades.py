@@ -1,4 +1,4 @@
-"""What the records say of which each is a trade, or a quote, with a number of its own.
+"""The content of records that are each one trade, or one quote, with a number of its own.
 
 Their scope, session, number and value are read here a second time, apart from the feeds: a truth
 that came from the decoder could not find its mistakes.
@@ -23,7 +23,7 @@ class RecordedError(ValueError):
     """A recording that cannot be sent with a truth; the text says which record and why."""
 
 
-class Trade(NamedTuple):
+class RecordedTrade(NamedTuple):
     """What the model needs to know of a record that carries a trade, or a quote."""
 
     scope: str
@@ -35,8 +35,8 @@ class Trade(NamedTuple):
     is_named: bool = True  # False: K2 tells its session by its time
 
 
-#: What a record says, by its key and value; None: no number, and no trade.
-Reader = Callable[[str, bytes], Trade | None]
+#: A record's content, by its key and value; None: no number, and no trade.
+Reader = Callable[[str, bytes], RecordedTrade | None]
 
 
 def _unstamped(value: bytes) -> bytes:
@@ -49,7 +49,7 @@ def exchange_of(key: str) -> str:
 
 
 def _binance(market: str) -> Reader:
-    def read(key: str, value: bytes) -> Trade | None:
+    def read(key: str, value: bytes) -> RecordedTrade | None:
         message = json.loads(_unstamped(value))
         data = message.get("data", message) if isinstance(message, dict) else message
         if isinstance(data, list):  # of events: a trade can only stand there alone
@@ -63,18 +63,18 @@ def _binance(market: str) -> Reader:
         time = int(data.get("T", 0))
         time_ns = time * (1_000_000 if time < _MICROSECONDS_FROM else 1_000)
         if data.get("X") == "NA" and not (Decimal(data["p"]) or Decimal(data["q"])):
-            return Trade(scope, "0", number, 0, is_row=False, time_ns=time_ns)
-        return Trade(scope, "0", number, trade_worth(data["p"], data["q"]), time_ns=time_ns)
+            return RecordedTrade(scope, "0", number, 0, is_row=False, time_ns=time_ns)
+        return RecordedTrade(scope, "0", number, trade_worth(data["p"], data["q"]), time_ns=time_ns)
 
     return read
 
 
-def _coinbase_exchange(key: str, value: bytes) -> Trade | None:
+def _coinbase_exchange(key: str, value: bytes) -> RecordedTrade | None:
     message = json.loads(_unstamped(value))
     if not isinstance(message, dict) or message["type"] not in {"match", "last_match"}:
         return None
     value_ = trade_worth(message["price"], message["size"])
-    return Trade(
+    return RecordedTrade(
         f"{exchange_of(key)}:{message['product_id']}",
         "0",
         int(message["trade_id"]),
@@ -83,21 +83,21 @@ def _coinbase_exchange(key: str, value: bytes) -> Trade | None:
     )
 
 
-def _asx_csv(key: str, value: bytes) -> Trade:
+def _asx_csv(key: str, value: bytes) -> RecordedTrade:
     number, symbol, day, time, price, volume, *_ = _line(value)
     scope, time_ns = f"{exchange_of(key)}:{symbol}", _asx_time_ns(day, time)
     value_ = trade_worth(price, volume)
-    return Trade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
+    return RecordedTrade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
 
 
-def _asx_quotes_csv(key: str, value: bytes) -> Trade:
+def _asx_quotes_csv(key: str, value: bytes) -> RecordedTrade:
     number, symbol, day, time, bid, ask, bid_volume, ask_volume = _line(value)
     numbers = {
         "bid_price": bid, "bid_quantity": bid_volume, "ask_price": ask, "ask_quantity": ask_volume,
     }  # fmt: skip
     scope, time_ns = f"{exchange_of(key)}:{symbol}", _asx_time_ns(day, time)
     value_ = worth("quotes", numbers)
-    return Trade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
+    return RecordedTrade(scope, _asx_session(day), int(number), value_, time_ns=time_ns)
 
 
 def _line(value: bytes) -> list[str]:
@@ -129,11 +129,11 @@ def trade_worth(price: str, quantity: str) -> int:
     return worth("trades", {"price": price, "quantity": quantity})
 
 
-def _canonical(stream: str, _key: str, value: bytes) -> Trade:
+def _canonical(stream: str, _key: str, value: bytes) -> RecordedTrade:
     fields = json.loads(value, parse_float=str, parse_int=str)
     if "sequence" not in fields:
         raise RecordedError(f"a truth needs records with a sequence: {value!r}")
-    return Trade(
+    return RecordedTrade(
         f"{fields['exchange']}:{fields['symbol']}",
         fields.get("session", "0"),
         int(fields["sequence"]),

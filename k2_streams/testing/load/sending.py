@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from k2_streams.clock import Clock
 from k2_streams.kafka.sender import Sender
 from k2_streams.testing.load.pace import LOOK_AGAIN_S, Pace
-from k2_streams.testing.load.stream import Stream
+from k2_streams.testing.load.stream import LoadStream
 from k2_streams.testing.oracle.model import Expected
 
 #: Records handed over at once: enough to fill batches, and little enough that signals, the
@@ -19,20 +19,20 @@ TICK_S = 0.01
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a run did."""
+class SendOutcome:
+    """What a run sent, and in how many seconds."""
 
     handed_over: int = 0
     elapsed_s: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.handed_over / self.elapsed_s if self.elapsed_s else 0.0
 
 
 async def send_all(
-    stream: Stream,
+    stream: LoadStream,
     sender: Sender,
     expected: Expected,
     pace: Pace,
@@ -40,7 +40,7 @@ async def send_all(
     clock: Clock,
     stop: asyncio.Event,
     progress: Callable[[int], None],
-) -> Outcome:
+) -> SendOutcome:
     """Send a stream until its end, its time or `stop`; return when all of it is acknowledged.
 
     The model has been told exactly of what was sent.
@@ -48,7 +48,7 @@ async def send_all(
     Raises:
         NotAcknowledgedError: something was sent and is not known to have arrived.
     """
-    outcome = Outcome()
+    outcome = SendOutcome()
     began = clock.monotonic()
     for chunk in stream.chunks():
         at = 0

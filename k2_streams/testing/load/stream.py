@@ -24,7 +24,7 @@ _SESSIONS = MAX_RESETS + 1
 Ints = npt.NDArray[np.int64]
 
 
-class Chunk(Protocol):
+class LoadChunk(Protocol):
     """Messages in sending order; any part of them can be sent, the rest not."""
 
     def __len__(self) -> int:
@@ -40,13 +40,13 @@ class Chunk(Protocol):
         ...
 
 
-class Stream(Protocol):
+class LoadStream(Protocol):
     """What the sending loop sends."""
 
     scale: int  # the model's values are in units of 10^-scale
     total: int | None  # records, as far as known; for the progress
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[LoadChunk]:
         """All of it, once."""
         ...
 

@@ -21,14 +21,14 @@ import numpy.typing as npt
 from k2_streams.testing.load.invalid import KINDS
 from k2_streams.testing.load.symbol_tiers import SymbolTiers
 
-#: Messages made at once: numpy's cost a call is spread over these, 6 MB of them.
+#: Messages made at once: numpy's cost per call is spread over these, 6 MB of them.
 CHUNK = 65_536
 #: Resets of one symbol: one less than the sessions a scope keeps, so that each stays known.
 MAX_RESETS = 14
 #: A session holds at least this many numbers before it may end, so that "fell by more than half"
 #: is beyond doubt.
 MIN_SESSION = 20
-#: Event time between two sessions that are told apart by it: above the hour that the rule asks.
+#: Event time between two sessions that are recognized by it: above the hour that the rule asks.
 SESSION_JUMP_NS = 65 * 60 * 1_000_000_000
 #: Event time between two messages where no rate says it.
 DEFAULT_STEP_NS = 10_000
@@ -78,7 +78,7 @@ class Plan:
             time runs evenly. It ends where they end.
         tiers: of the symbols, each with its share of the messages; None: the skew alone decides.
         resets: how many in all, if 1 or more (needs `messages`); else a rate.
-        by_time: sessions are told apart by event time alone. Every symbol then begins so far in
+        by_time: sessions are recognized by event time alone. Every symbol then begins so far in
             the past that its last session does not pass the present.
         kinds: indices into `invalid.KINDS` to draw from.
         ids: messages carry an id and no number: repeats come at any distance.

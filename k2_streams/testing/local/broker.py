@@ -48,11 +48,11 @@ STOP_TIMEOUT_S = 15.0
 POLL_S = 0.05
 #: A port that was free may be taken before Kafka binds it: choose again, but not for ever.
 PORT_ATTEMPTS = 3
-#: Of what Kafka said, an error shows so many lines.
+#: Lines of Kafka's log that an error shows.
 LAST_WORDS_LINES = 6
 
 _PORT_TAKEN = re.compile("Address already in use")
-#: The lines of Kafka's log that say why it ended.
+#: The lines of Kafka's log with the reason why it ended.
 _REASON = re.compile(r" (ERROR|FATAL) |Exception|Error: |Caused by")
 
 _STATE_NAME = "broker.json"
@@ -305,13 +305,13 @@ class LocalBroker:
 
     def _last_words(self) -> str:
         """Why this run ended, as far as Kafka's log and Java's own output tell."""
-        said = (self.directory / files.CONSOLE_NAME).read_text(errors="replace")
+        text = (self.directory / files.CONSOLE_NAME).read_text(errors="replace")
         if self.log_file.exists():
             logged = self.log_file.read_bytes()
             # A log shorter than it was has been rolled since: all of it is of this run.
             began = self._log_began if self._log_began <= len(logged) else 0
-            said += logged[began:].decode(errors="replace")
-        lines = said.splitlines()
+            text += logged[began:].decode(errors="replace")
+        lines = text.splitlines()
         reasons = [line for line in lines if _REASON.search(line)]
         return "\n".join(reasons[:LAST_WORDS_LINES] or lines[-LAST_WORDS_LINES:])
 

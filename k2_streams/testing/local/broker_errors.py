@@ -24,7 +24,7 @@ class PortBusyError(BrokerError):
 
 
 class BrokerStartError(BrokerError):
-    """Kafka ended or stayed silent while starting; the message carries what it said."""
+    """Kafka ended or stayed silent while starting; the message carries the end of its log."""
 
     def __init__(self, reason: str, log_file: Path, last_words: str) -> None:
         super().__init__(f"Kafka did not start: {reason}; see {log_file}\n{last_words}".rstrip())

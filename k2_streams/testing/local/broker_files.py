@@ -1,4 +1,4 @@
-"""What the local broker is told: its properties, its logging and its Java options, as text.
+"""How the local broker is configured: its properties, its logging and its Java options, as text.
 
 Paths in them are relative to the broker's directory, in which its process runs.
 """
@@ -13,7 +13,7 @@ DATA_NAME = "data"
 LOG_NAME = "logs/broker.log"
 CONSOLE_NAME = "logs/console.log"  # what the Java process itself prints: almost always nothing
 
-#: A broker for one machine: enough for a million small records a second, and no more.
+#: A broker for one machine: enough for a million small records per second, and no more.
 HEAP_MB = 512
 
 _PROPERTIES = """\

@@ -1,13 +1,12 @@
-"""Looks at a worker under load: what came, what waits, its level, and how fresh each tier is.
+"""Looks at a worker under load: input, backlog, level, and the freshness of each tier.
 
 Fresh is how old the newest row of a tier's first symbol is that an answer shows, by the broker's
-time: what somebody sees who asks now. It is as good as the symbol's rate: of one message a second
-the newest is up to a second old.
+time: what somebody sees who asks now. It is as good as the symbol's rate: with one message per
+second the newest is up to a second old.
 """
 
 import threading
 import time
-import urllib.error
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from k2_streams.testing.local.workers import fetch_json
+from k2_streams.testing.client import StatusError, fetch_json
 
 #: A worker that is killed or restarts answers later: the next look sees.
 ANSWER_WITHIN_S = 5.0
@@ -34,9 +33,9 @@ class LoadSample:
     level: str
     ready: bool
     sent: int  # raw records that the worker knows of
-    worked: int  # judged since the worker started
-    lag: int  # raw records that wait in the source
-    deferred: int  # that were put off and wait
+    processed: int  # since the worker started
+    lag: int  # raw records that were not read yet
+    deferred: int  # deferred, not processed yet
     memory_bytes: int
     fresh_s: Mapping[int, float | None]  # by tier; None: no row yet
     max_rate: int | None
@@ -49,7 +48,7 @@ class LoadSample:
     def line(self) -> str:
         """In one line, for a terminal."""
         fresh = "  ".join(f"{tier}: {_seconds(self.fresh_s[tier])}" for tier in TIERS)
-        return f"lag {self.lag:,}  put off {self.deferred:,}  {self.level}  fresh by tier {fresh}"
+        return f"lag {self.lag:,}  deferred {self.deferred:,}  {self.level}  fresh by tier {fresh}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Watched:
         try:
             status = fetch_json(f"{self.url}/v1/status", ANSWER_WITHIN_S)
             fresh = {tier: self._fresh(symbol) for tier, symbol in self.symbols.items()}
-        except (urllib.error.URLError, OSError):
+        except OSError:
             return None
         return _sample(time.time(), status, fresh)
 
@@ -76,8 +75,8 @@ class Watched:
         )
         try:
             rows = fetch_json(f"{self.url}/v1/trades?{query}", ANSWER_WITHIN_S)["data"]
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
+        except StatusError as error:
+            if error.status == 404:
                 return None
             raise
         if not rows:
@@ -117,7 +116,7 @@ def _sample(at_s: float, status: dict[str, Any], fresh: Mapping[int, float | Non
         level=status["level"],
         ready=status["ready"],
         sent=sum((one["next_offset"] or 0) + one["lag_records"] for one in partitions),
-        worked=status["load"]["worked_records"],
+        processed=status["load"]["worked_records"],
         lag=status["lag_records"],
         deferred=status["load"]["deferred_records"],
         memory_bytes=status["memory_bytes"],

@@ -1,13 +1,8 @@
-"""Workers as child processes of a demo, a benchmark or a test: start, wait, stop, kill."""
+"""Workers as child processes of demos, benchmarks and tests: start, wait, stop, kill."""
 
-import json
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +10,14 @@ from typing import Any, Self
 
 from k2_streams.core.records.source import INPUTS
 from k2_streams.runtime.settings.environment import inherited
+from k2_streams.testing import client
+from k2_streams.testing.local.loopback import HOST, free_port
+from k2_streams.testing.waiting import StuckError, wait_until
 
 #: From the start of the process to answering queries, on a busy machine.
 READY_WITHIN_S = 90.0
 #: A worker ends by itself within 20 s of a signal; then it is killed.
 STOP_WITHIN_S = 25.0
-POLL_S = 0.05
 
 #: With which a worker refuses to start.
 EXIT_REFUSED = 2
@@ -30,28 +27,6 @@ _REFUSAL = "k2: "
 
 class WorkerError(Exception):
     """A worker ended, or did not become ready; the text has its last words."""
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def fetch_json(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> Any:
-    """An answer's JSON.
-
-    Raises:
-        urllib.error.HTTPError: the answer's status is not 200.
-        OSError: no answer.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"expected the address of a worker, found {url}")
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - checked above
-    with urllib.request.urlopen(request, timeout=within_s) as answer:  # noqa: S310 - the same
-        return json.load(answer)
 
 
 class LocalWorker:
@@ -76,7 +51,7 @@ class LocalWorker:
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
         topology: str = "trades",
-        host: str = "127.0.0.1",
+        host: str = HOST,
         under: Sequence[str] = (),
     ) -> None:
         self._topology = topology
@@ -85,15 +60,16 @@ class LocalWorker:
         self.url = f"http://{host}:{self.port}"
         self.directory = directory
         self.log_file = directory / f"{INPUTS[topology].folder}-{worker_id}.log"
-        told = {
+        given = {
             "K2_BOOTSTRAP": bootstrap,
             "K2_DATA_DIR": str(directory),
             "K2_WORKER_ID": str(worker_id),
             "K2_WEB_HOST": host,
             "K2_WEB_PORT": str(self.port - worker_id),
             "PYTHONUNBUFFERED": "1",
+            **(settings or {}),
         }
-        self._environment = inherited({**told, **(settings or {})})
+        self._environment = inherited(given)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -117,12 +93,17 @@ class LocalWorker:
         Raises:
             WorkerError: it ended, or took longer.
         """
-        deadline = time.monotonic() + within_s
-        while not self.is_ready():
+
+        def ready() -> bool:
+            if self.is_ready():
+                return True
             self._check_alive()
-            if time.monotonic() > deadline:
-                raise WorkerError(f"not ready after {within_s:.0f} s\n{self.last_words()}")
-            time.sleep(POLL_S)
+            return False
+
+        try:
+            wait_until(ready, "worker ready", within_s)
+        except StuckError as error:
+            raise WorkerError(f"not ready after {within_s:.0f} s\n{self.last_words()}") from error
         return self
 
     def _check_alive(self) -> None:
@@ -131,23 +112,32 @@ class LocalWorker:
             raise WorkerError(f"worker ended with {code}\n{self.why_it_ended(code)}")
 
     def is_ready(self) -> bool:
-        """Whether `/health/ready` says so."""
+        """Whether `/health/ready` answers 200."""
         try:
-            self.get("/health/ready", within_s=2.0)
-        except (urllib.error.URLError, OSError):
+            self.fetch("/health/ready", within_s=2.0)
+        except OSError:
             return False
         return True
 
     def get(self, path: str, within_s: float = 30.0) -> Any:
-        """An answer's JSON.
+        """The JSON of an answer.
 
         Raises:
-            urllib.error.HTTPError: the answer's status is not 200.
-            OSError: no answer.
+            StatusError: the answer's status is not 200.
+            NoAnswerError: there is none.
         """
-        key = self._environment.get("K2_API_KEYS")
-        headers = {"X-API-Key": key.split(",")[0]} if key else {}
-        return fetch_json(self.url + path, within_s, headers)
+        return client.decode(self.fetch(path, within_s))
+
+    def fetch(self, path: str, within_s: float = 30.0) -> client.HttpAnswer:
+        """An answer, with the API key of the settings.
+
+        Raises:
+            StatusError: the answer's status is not 200.
+            NoAnswerError: there is none.
+        """
+        keys = self._environment.get("K2_API_KEYS")
+        headers = client.key_headers(keys.split(",")[0] if keys else None)
+        return client.fetch(self.url + path, within_s, headers)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""

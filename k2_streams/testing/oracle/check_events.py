@@ -23,7 +23,7 @@ _KINDS = (
     "gap_opened", "gap_filled", "gap_abandoned", "late", "stale", "conflicting_duplicate", "reset",
 )  # fmt: skip
 
-#: An event's type and what tells it apart.
+#: An event's type and what identifies it.
 Fact = tuple[Any, ...]
 
 
@@ -35,13 +35,13 @@ class FoundEvents:
         self._sessions = {(line.scope, line.session) for line in truth.sessions}
         self._facts: Counter[Fact] = Counter()
         self._duplicates: Counter[tuple[str, str]] = Counter()
-        self._by_id: Counter[tuple[str, str]] = Counter()  # those of them told by an id
+        self._by_id: Counter[tuple[str, str]] = Counter()  # those of them identified by an id
         self._repeated: dict[tuple[str, str], set[int]] = {}
         self._unreadable: list[str] = []
         self.others = 0
 
-    def add(self, value: bytes | None, place: str) -> None:
-        """Take a record's value; `place` says where it stands."""
+    def add(self, value: bytes | None, position: str) -> None:
+        """Take a record's value; `position` is for the error text."""
         try:
             event = msgspec.json.decode(value or b"", type=dict[str, Any])
             session = (event["scope"], event["session"])
@@ -52,7 +52,7 @@ class FoundEvents:
             else:
                 self.others += 1
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            self._unreadable.append(f"{place}: not an event: {error!r}")
+            self._unreadable.append(f"{position}: not an event: {error!r}")
 
     def checks(self) -> list[Check]:
         """What was compared, and how it came out."""
@@ -87,7 +87,7 @@ class FoundEvents:
 
     @property
     def repeated_ids(self) -> int:
-        """How many of these are trades told apart by an id, not messages by a number."""
+        """How many of these are trades identified by an id, not messages by a number."""
         return sum(self._by_id[session] for session in self._sessions)
 
     def _is_ours(self, session: tuple[str, str], event: dict[str, Any]) -> bool:
@@ -96,8 +96,8 @@ class FoundEvents:
         One of the truth's sessions but from other offsets came of a later run, which began another
         session; one of another session from our offsets is an event too many.
         """
-        place = self._truth.positions.get(event["source_partition"])
-        within = place is not None and place.first <= event["source_offset"] < place.next
+        sent = self._truth.positions.get(event["source_partition"])
+        within = sent is not None and sent.first <= event["source_offset"] < sent.next
         return within and (session in self._sessions or self._truth.alone)
 
     def _begins(self, fact: Fact) -> bool:
@@ -189,17 +189,17 @@ class FoundLetters:
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
         self._reasons: Counter[str] = Counter()
-        self._places: Counter[tuple[int, int]] = Counter()
+        self._offsets: Counter[tuple[int, int]] = Counter()
         self._strange: list[str] = []
         self.others = 0
 
-    def add(self, headers: Mapping[str, bytes], place: str) -> None:
-        """Take a record's headers; `place` says where it stands."""
+    def add(self, headers: Mapping[str, bytes], position: str) -> None:
+        """Take a record's headers; `position` is for the error text."""
         try:
             partition, offset = int(headers["k2.partition"]), int(headers["k2.offset"])
             topic, reason = headers["k2.topic"].decode(), headers["k2.reason"].decode()
         except (KeyError, ValueError) as error:
-            self._strange.append(f"{place}: without a reason or a position: {error!r}")
+            self._strange.append(f"{position}: without a reason or a position: {error!r}")
             return
         ours = self._truth.positions.get(partition)
         within = ours is not None and ours.first <= offset < ours.next
@@ -207,7 +207,7 @@ class FoundLetters:
             self.others += 1
             return
         self._reasons[reason] += 1
-        self._places[partition, offset] += 1
+        self._offsets[partition, offset] += 1
 
     def checks(self) -> list[Check]:
         """What was compared, and how it came out."""
@@ -222,8 +222,8 @@ class FoundLetters:
         else:
             check.found = check.expected
             check.note = "(not compared: others wrote among the run's records)"
-        once = Check("dead letters, each once", len(self._places), len(self._places))
-        for (partition, offset), count in self._places.items():
+        once = Check("dead letters, each once", len(self._offsets), len(self._offsets))
+        for (partition, offset), count in self._offsets.items():
             if count > 1:
                 once.differ(f"raw {partition}:{offset}: {count} letters")
         for text in self._strange:
@@ -238,6 +238,6 @@ class FoundLetters:
     def positions(self) -> dict[int, npt.NDArray[np.int64]]:
         """By raw partition the offsets of records that became dead letters."""
         found: dict[int, list[int]] = {}
-        for partition, offset in self._places:
+        for partition, offset in self._offsets:
             found.setdefault(partition, []).append(offset)
         return {partition: np.array(offsets) for partition, offsets in found.items()}

@@ -44,7 +44,7 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class _Columns:
-    """The rows kept so far, a part a batch."""
+    """The rows so far, one array per batch."""
 
     code: list[npt.NDArray[np.int32]] = field(default_factory=list)
     number: list[_Ints] = field(default_factory=list)
@@ -64,7 +64,7 @@ class FoundRows:
             self._codes[line.scope, line.session] = len(self._codes)
         self._expected = len(self._codes)
         self._places = [{name: at for at, name in enumerate(line.ids)} for line in truth.sessions]
-        self._counted: Counter[int] = Counter()  # rows so far, of those that nothing tells apart
+        self._counted: Counter[int] = Counter()  # rows so far, of those that nothing identifies
         self._kept = _Columns()
         self._values: dict[int, int] = {}
         self._wrong_ids: list[str] = []
@@ -144,7 +144,7 @@ class FoundRows:
         return within
 
     def _number(self, batch: pa.RecordBatch, code: npt.NDArray[np.int32]) -> _Ints:
-        """What tells a row apart in its session: its number, its id, or nothing."""
+        """What identifies a row in its session: its sequence number, its id, or nothing."""
         if self._truth.header.rows_by == "trade_id":
             ids = batch.column("trade_id").to_pylist()
             places = [
@@ -189,10 +189,10 @@ class FoundRows:
         by_number = pc.binary_join_element_wise(
             "s:", batch.column("sequence").cast(pa.string()), ""
         )
-        told_by = pc.coalesce(by_trade, by_number)
+        identity = pc.coalesce(by_trade, by_number)
         if self._truth.header.rows_by == "place":
-            told_by = pc.coalesce(told_by, _by_place(batch))
-        expected = pc.binary_join_element_wise(*texts, told_by, "|")
+            identity = pc.coalesce(identity, _by_place(batch))
+        expected = pc.binary_join_element_wise(*texts, identity, "|")
         found = batch.column("message_id")
         same = pc.equal(found, expected).fill_null(fill_value=False)
         if not pc.all(same).as_py():

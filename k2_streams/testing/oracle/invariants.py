@@ -27,7 +27,7 @@ from k2_streams.runtime.settings.worker import Settings
 from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows, read_topic
 from k2_streams.testing.oracle.replay import recomputed
 from k2_streams.testing.oracle.report import Check
-from k2_streams.testing.oracle.sql import second_opinion
+from k2_streams.testing.oracle.sql import compare_in_sql
 
 #: A dead task's transaction ends by time-out after 15 s, and the next checkpoint moves the group.
 SETTLED_WITHIN_S = 60.0
@@ -56,21 +56,21 @@ async def deep_checks(settings: Settings, source: RawInput, truths: Sequence[Pat
     head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, source.stream)
     checks += lake_checks
     checks.append(await _as_the_vector_says(settings, source.stream, head))
-    checks += await asyncio.to_thread(second_opinion, truths, files, settings.lake.properties)
+    checks += await asyncio.to_thread(compare_in_sql, truths, files, settings.lake.properties)
     return checks
 
 
 async def sql_checks(
     settings: Settings, stream: Stream, truths: Sequence[Path], *, by_id: bool = False
 ) -> list[Check]:
-    """Truth files against the lake's, in plain SQL; `by_id` as `second_opinion` has it.
+    """Truth files against the lake's, in plain SQL; `by_id` as `compare_in_sql` has it.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     _, files, _ = await asyncio.to_thread(_lake, settings.lake, stream)
     return await asyncio.to_thread(
-        second_opinion, truths, files, settings.lake.properties, by_id=by_id
+        compare_in_sql, truths, files, settings.lake.properties, by_id=by_id
     )
 
 

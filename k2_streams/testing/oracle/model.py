@@ -1,8 +1,8 @@
-"""What a platform must make of a stream: an independent model, small enough to believe.
+"""The expected results of a stream: an independent model, small enough to believe.
 
 It shares no code with the sequencer and works another way: every missing number is an entry of a
-dict, not part of a range, and all that is in order is passed over by numpy. Its input is the
-stream as it was sent; how it came about does not matter here.
+dict, not part of a range, and numpy takes all that is in order at once. Its input is the
+stream as it was sent; how it was made does not matter here.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-#: Missing ranges that a session remembers; the lowest is given up beyond that.
+#: Missing ranges that a session may have; beyond that the lowest is abandoned.
 MAX_RANGES = 1_024
 #: A number that comes again later than all of its session by more than this is another message's.
 REPEATED_WITHIN_NS = 1_000_000_000
@@ -42,7 +42,7 @@ class SessionTruth:
     duplicate_count: int = 0  # each as often as it was
     conflicts: list[int] = field(default_factory=list)  # used for two messages, with repetition
     reset: tuple[int, str] | None = None  # its first number, and the session before
-    ids: list[str] = field(default_factory=list)  # of rows told apart by them: numbers are places
+    ids: list[str] = field(default_factory=list)  # of rows identified by them: numbers are indices
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class _Session:
     top: int
     missing: dict[int, Range] = field(default_factory=dict)  # number -> the gap it belongs to
     left: dict[Range, int] = field(default_factory=dict)  # gap -> numbers of it still missing
-    given_up: set[int] = field(default_factory=set)
+    abandoned_numbers: set[int] = field(default_factory=set)
     bad: set[int] = field(default_factory=set)
     floor: int = 0
     opened: list[Range] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Session:
     value: int = 0
 
 
-class _Message(NamedTuple):
+class _ModelMessage(NamedTuple):
     """What is not simply the next of its session."""
 
     number: int
@@ -148,7 +148,7 @@ class Expected:
         odd = np.flatnonzero(~accepted)
         # In the order of the stream: a reset of one session bears on another's numbers.
         for at in odd[np.argsort(order[odd])].tolist():
-            message = _Message(
+            message = _ModelMessage(
                 int(number[at]), bool(good[order[at]]), int(times[at]), int(last_ns[at])
             )
             accepted[at] = self._odd(int(group[at]), message, int(before[at]))
@@ -181,7 +181,7 @@ class Expected:
             self._last_ns[of] = int(latest[-1])
         return before
 
-    def _odd(self, group: int, message: _Message, before: int) -> bool:
+    def _odd(self, group: int, message: _ModelMessage, before: int) -> bool:
         """A message that is not simply the next of its session: whether it is accepted."""
         accepted = self._is_accepted(group, message, before)
         session = self._sessions[group]
@@ -189,7 +189,7 @@ class Expected:
             session.last_ns = max(session.last_ns, message.time_ns)
         return accepted
 
-    def _is_accepted(self, group: int, message: _Message, before: int) -> bool:
+    def _is_accepted(self, group: int, message: _ModelMessage, before: int) -> bool:
         number = message.number
         session = self._sessions[group]
         if session is None:
@@ -208,7 +208,7 @@ class Expected:
             session.left[gap] -= 1
             if not session.left[gap]:
                 del session.left[gap]
-                if session.given_up.isdisjoint(range(gap[0], gap[1] + 1)):
+                if session.abandoned_numbers.isdisjoint(range(gap[0], gap[1] + 1)):
                     session.filled.append(gap)
         elif number < session.first:
             session.late.append(number)
@@ -221,7 +221,7 @@ class Expected:
             self._limit(session)
         return True
 
-    def _again(self, session: _Session, message: _Message) -> None:
+    def _again(self, session: _Session, message: _ModelMessage) -> None:
         """A number received before: a repeat, or by its time another message."""
         last_ns = max(session.last_ns, message.last_ns)
         if not 0 < last_ns < message.time_ns - REPEATED_WITHIN_NS:
@@ -241,7 +241,7 @@ class Expected:
             session.reset = (number, previous.name)
             if previous.missing:
                 previous.floor = max(previous.floor, max(previous.missing) + 1)
-                self._give_up(previous, sorted(previous.missing), "reset")
+                self._abandon(previous, sorted(previous.missing), "reset")
         self._sessions[group] = self._current[scope] = session
 
     @staticmethod
@@ -259,17 +259,17 @@ class Expected:
         for _ in range(len(ends) + 1 - MAX_RANGES):
             lowest = numbers[: ends[0]].tolist()
             session.floor = max(session.floor, lowest[-1] + 1)
-            self._give_up(session, lowest, "limit")
+            self._abandon(session, lowest, "limit")
             numbers, ends = numbers[ends[0] :], ends[1:] - ends[0]
 
     @staticmethod
-    def _give_up(session: _Session, numbers: list[int], reason: str) -> None:
+    def _abandon(session: _Session, numbers: list[int], reason: str) -> None:
         for first, last in ranges_of(numbers):
             gap = session.missing[first]
             session.abandoned.append((first, last, *gap, reason))
             for number in range(first, last + 1):
                 del session.missing[number]
-                session.given_up.add(number)
+                session.abandoned_numbers.add(number)
             session.left[gap] -= last - first + 1
             if not session.left[gap]:
                 del session.left[gap]
@@ -310,7 +310,7 @@ class Expected:
             if session is not None
         ]
         for scope, session in sorted(begun, key=lambda pair: (pair[0], pair[1].number)):
-            holes = sorted(session.missing.keys() | session.given_up | session.bad)
+            holes = sorted(session.missing.keys() | session.abandoned_numbers | session.bad)
             yield SessionTruth(
                 scope=scope,
                 session=session.name,

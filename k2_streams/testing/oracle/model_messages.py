@@ -1,4 +1,4 @@
-"""What must come of recorded messages whose rows are not told apart by a number of their own.
+"""What must come of recorded messages whose rows are not identified by a number of their own.
 
 A message may hold any number of trades, its number may count over a connection or a book, and it
 may come by several redundant lines. As `expected` this shares no code with the sequencer: it
@@ -18,12 +18,12 @@ class Traded(NamedTuple):
     """A trade of a message."""
 
     scope: str  # EXCHANGE:SYMBOL of its row
-    id: str | None  # what tells it apart; None: its place alone
+    id: str | None  # that identifies it; None: its position in the message does
     value: int  # what it is worth
 
 
-class Said(NamedTuple):
-    """What a message says, as far as it matters."""
+class MessageContent(NamedTuple):
+    """A message's content, as far as the model needs it."""
 
     scope: str  # what its number counts over: the key
     session: str
@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Lined:
+class _LinedSession:
     """A session's numbers that come by redundant lines."""
 
     received: set[int] = field(default_factory=set)
@@ -74,17 +74,17 @@ class _Rows:
 
 
 class ExpectedMessages:
-    """Fed with messages in sending order, it says what must have come of them.
+    """Fed with messages in sending order; gives the expected results.
 
     Args:
-        rows_by: what tells rows apart: "sequence", "trade_id", or "place" for nothing.
+        rows_by: what identifies a row: "sequence", "trade_id", or "place" for nothing.
         lined: messages come by redundant lines.
     """
 
     def __init__(self, rows_by: str, *, lined: bool) -> None:
         self.rows_by = rows_by
         self._plain = Expected()
-        self._lined: dict[tuple[str, str], _Lined] = {}
+        self._lined: dict[tuple[str, str], _LinedSession] = {}
         self._session: dict[str, str] = {}  # of a scope with lines
         self._is_lined = lined
         self._rows: dict[tuple[str, str], _Rows] = {}
@@ -93,28 +93,28 @@ class ExpectedMessages:
         self.controls = 0
         self.repeated = 0  # messages of which every trade came before
 
-    def take(self, said: Said, line: str | None) -> None:
+    def take(self, content: MessageContent, line: str | None) -> None:
         """The next message."""
         late = False
-        if said.number is not None:
-            is_first, late = self._number(said, said.number, line)
+        if content.number is not None:
+            is_first, late = self._number(content, content.number, line)
             if not is_first:
                 return
-        if not said.trades:
+        if not content.trades:
             self.controls += 1
             return
-        kept = [trade for trade in said.trades if self._is_new(said, trade)]
+        kept = [trade for trade in content.trades if self._is_new(content, trade)]
         self.repeated += not kept
         for trade in kept:
-            rows = self._rows.setdefault((trade.scope, said.session), _Rows())
-            place = rows.count
+            rows = self._rows.setdefault((trade.scope, content.session), _Rows())
+            number = rows.count
             if self.rows_by == "sequence":
-                assert said.number is not None  # noqa: S101 - that is what tells rows apart
-                place = said.number
+                assert content.number is not None  # noqa: S101 - it identifies the rows
+                number = content.number
             elif trade.id is not None:
                 rows.ids.append(trade.id)
-            rows.numbers.append(place)
-            rows.late += [place] if late else []
+            rows.numbers.append(number)
+            rows.late += [number] if late else []
             rows.count += 1
             rows.value += trade.value
 
@@ -138,15 +138,15 @@ class ExpectedMessages:
             truths.setdefault(session, SessionTruth(*session)).duplicate_count += count
         return [truths[session] for session in sorted(truths)]
 
-    def _number(self, said: Said, number: int, line: str | None) -> tuple[bool, bool]:
+    def _number(self, content: MessageContent, number: int, line: str | None) -> tuple[bool, bool]:
         """Whether a number comes for the first time, and whether late."""
         if self._is_lined:
-            lined = self._lined.setdefault((said.scope, said.session), _Lined())
-            if self._session.setdefault(said.scope, said.session) != said.session:
-                raise ValueError(f"{said.scope}: lines of more than one session")
+            lined = self._lined.setdefault((content.scope, content.session), _LinedSession())
+            if self._session.setdefault(content.scope, content.session) != content.session:
+                raise ValueError(f"{content.scope}: lines of more than one session")
             is_first = lined.take(number, line or "")
             return is_first, number in lined.late
-        group = self._plain.group(said.scope, said.session)
+        group = self._plain.group(content.scope, content.session)
         before = self._plain.highest(group)
         # A number without a row of its own, as that of a message that cannot be used.
         (accepted,) = self._plain.feed(
@@ -154,13 +154,13 @@ class ExpectedMessages:
         ).tolist()
         return accepted, number < before
 
-    def _is_new(self, said: Said, trade: Traded) -> bool:
+    def _is_new(self, content: MessageContent, trade: Traded) -> bool:
         """Whether a trade's id comes for the first time."""
         if trade.id is None:
             return True
-        key = (said.scope, trade.scope, trade.id)
+        key = (content.scope, trade.scope, trade.id)
         if key in self._seen:
-            session = (said.scope, said.session)
+            session = (content.scope, content.session)
             self._repeated_ids[session] = self._repeated_ids.get(session, 0) + 1
             return False
         self._seen.add(key)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-import aiohttp
 import msgspec
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -20,6 +19,7 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.snapshots import Head
 from k2_streams.lake.table import Lake
+from k2_streams.testing.client import HttpAnswer, HttpClient, NoAnswerError, Parameters, key_headers
 from k2_streams.testing.oracle.check_rows import columns_of
 
 #: Nothing answered even once by then: the address is wrong, or nothing runs there.
@@ -33,7 +33,7 @@ PAGE_ROWS = 25_000
 _WAIT_MS = 5_000
 _BATCH_ROWS = 131_072
 _META = b"k2.meta"
-_AGAIN = {429, 503}
+_RETRYABLE = {429, 503}
 
 
 class NotReachedError(Exception):
@@ -58,10 +58,7 @@ class HttpPlatform:
         self._url = url.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
-        headers = {"X-API-Key": api_key} if api_key else {}
-        self._session = aiohttp.ClientSession(
-            headers=headers, timeout=aiohttp.ClientTimeout(total=60.0)
-        )
+        self._client = HttpClient(key_headers(api_key))
 
     async def __aenter__(self) -> Self:
         """Nothing is asked yet."""
@@ -69,9 +66,9 @@ class HttpPlatform:
 
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
-        await self._session.close()
+        await self._client.__aexit__()
 
-    async def wait(self, ends: Mapping[int, int], tell: Callable[[int], None]) -> Meta:
+    async def wait(self, ends: Mapping[int, int], show: Callable[[int], None]) -> Meta:
         """Wait until an answer holds all raw records below these ends; the answer's meta.
 
         Raises:
@@ -79,7 +76,7 @@ class HttpPlatform:
         """
         deadline = self._clock.monotonic() + self._timeout_s
         first_by = self._clock.monotonic() + min(FIRST_ANSWER_WITHIN_S, self._timeout_s)
-        wanted = _held(ends)
+        wanted = _min_offsets(ends)
         question = {"limit": "1", "format": "json", "wait_ms": str(_WAIT_MS)}
         if wanted:
             question["min_offsets"] = wanted
@@ -87,18 +84,18 @@ class HttpPlatform:
         last = "no answer"
         while True:
             try:
-                status, body = await self._get(self._path, question)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                last = str(error) or type(error).__name__
+                answer = await self._get(self._path, question)
+            except NoAnswerError as error:
+                last = str(error)
             else:
                 answered = True
-                if status == 200:
-                    meta: Meta = msgspec.json.decode(body)["meta"]
+                if answer.status == 200:
+                    meta: Meta = msgspec.json.decode(answer.body)["meta"]
                     return meta
-                last = f"{status}: {body.decode(errors='replace')[:300]}"
-                if status not in _AGAIN:
+                last = _refusal(answer)
+                if answer.status not in _RETRYABLE:
                     raise NotReachedError(f"{self._url}{self._path} answered {last}")
-                await self._tell_watermark(ends, tell)
+                await self._show_watermark(ends, show)
             now = self._clock.monotonic()
             if now >= deadline or (not answered and now >= first_by):
                 raise NotReachedError(
@@ -109,7 +106,7 @@ class HttpPlatform:
     async def pages(
         self, exchanges: list[str], ends: Mapping[int, int]
     ) -> AsyncIterator[tuple[pa.Table, Meta]]:
-        """All rows of these exchanges, page by page, at one standing.
+        """All rows of these exchanges, page by page, at one read point.
 
         Raises:
             NotReachedError: a page does not come.
@@ -119,7 +116,7 @@ class HttpPlatform:
             question: list[tuple[str, str]] = [("limit", str(PAGE_ROWS)), ("format", "arrow")]
             if cursor is None:
                 question += [("exchange", exchange) for exchange in exchanges]
-                question += [("min_offsets", _held(ends))] if _held(ends) else []
+                question += [("min_offsets", _min_offsets(ends))] if _min_offsets(ends) else []
             else:
                 question.append(("cursor", cursor))
             body = await self._ask(question)
@@ -132,37 +129,41 @@ class HttpPlatform:
                 return
 
     async def _ask(self, question: list[tuple[str, str]]) -> bytes:
-        """An answer, asked for again while the platform says "later"."""
+        """An answer, asked for again while the platform is busy (429, 503)."""
         deadline = self._clock.monotonic() + self._timeout_s
         while True:
             try:
-                status, body = await self._get(self._path, question)
-                if status == 200:
-                    return body
-                last = f"{status}: {body.decode(errors='replace')[:300]}"
-                if status not in _AGAIN:
+                answer = await self._get(self._path, question)
+                if answer.status == 200:
+                    return answer.body
+                last = _refusal(answer)
+                if answer.status not in _RETRYABLE:
                     raise NotReachedError(f"{self._url}{self._path} answered {last}")
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                last = str(error) or type(error).__name__
+            except NoAnswerError as error:
+                last = str(error)
             if self._clock.monotonic() >= deadline:
                 raise NotReachedError(f"{self._url}{self._path} gave no page in time; last: {last}")
             await asyncio.sleep(RETRY_EVERY_S)
 
-    async def _get(self, path: str, question: Any) -> tuple[int, bytes]:
-        async with self._session.get(self._url + path, params=question) as answer:
-            return answer.status, await answer.read()
+    async def _get(self, path: str, question: Parameters) -> HttpAnswer:
+        return await self._client.get(self._url + path, question)
 
-    async def _tell_watermark(self, ends: Mapping[int, int], tell: Callable[[int], None]) -> None:
+    async def _show_watermark(self, ends: Mapping[int, int], show: Callable[[int], None]) -> None:
         """Show how far the platform is; only for people, so no answer is no error."""
         try:
-            status, body = await self._get("/v1/status", {})
-            marks = msgspec.json.decode(body).get("watermark", {}) if status == 200 else {}
-            tell(sum(min(marks.get(str(p)) or 0, end) for p, end in ends.items()))
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+            answer = await self._get("/v1/status", {})
+            status = msgspec.json.decode(answer.body) if answer.status == 200 else {}
+            marks = status.get("watermark", {})
+            show(sum(min(marks.get(str(p)) or 0, end) for p, end in ends.items()))
+        except (NoAnswerError, msgspec.MsgspecError):
             return
 
 
-def _held(ends: Mapping[int, int]) -> str:
+def _refusal(answer: HttpAnswer) -> str:
+    return f"{answer.status}: {answer.body.decode(errors='replace')[:300]}"
+
+
+def _min_offsets(ends: Mapping[int, int]) -> str:
     """`min_offsets` for an answer that holds all below these ends: it names offsets, not ends."""
     return _offsets({partition: end - 1 for partition, end in ends.items() if end})
 
@@ -176,7 +177,7 @@ async def wait_for_lake(
     offsets: Mapping[int, int],
     clock: Clock,
     timeout_s: float,
-    tell: Callable[[int], None],
+    show: Callable[[int], None],
     stream: Stream,
 ) -> Head:
     """Wait until the lake holds at least these offsets of the stream's log; its head then.
@@ -198,7 +199,7 @@ async def wait_for_lake(
                 last = f"it holds {_offsets(found)}"
             except LakeUnavailableError as error:
                 last = str(error)
-            tell(sum(min(found.get(p, 0), end) for p, end in offsets.items()))
+            show(sum(min(found.get(p, 0), end) for p, end in offsets.items()))
             if clock.monotonic() >= deadline:
                 raise NotReachedError(
                     f"the lake did not hold {stream.log} up to {_offsets(offsets)} "

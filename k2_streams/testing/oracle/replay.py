@@ -1,7 +1,7 @@
 """The state as the raw log makes it, message by message, against what the changelog holds.
 
-The worker judges whole batches; here `step` judges one message after the other, from the first
-record on, and the result must be the same bytes.
+The worker processes whole batches; here `step` classifies one message after the other, from the
+first record on, and the result must be the same bytes.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.streams import DECODERS
 
 
-class _Partition:
+class _ReplayedPartition:
     """One partition's states, as far as its records have come."""
 
     def __init__(
@@ -40,13 +40,13 @@ class _Partition:
         self.next = 0
 
     def take(self, records: Sequence[Record]) -> None:
-        """Judge records, one by one."""
+        """Process records, one by one."""
         for name, members in groupby(records, _feed_of):
-            self._judge(name, list(members))
+            self._process(name, list(members))
         if records:
             self.next = records[-1].offset + 1
 
-    def _judge(self, name: str, records: Sequence[Record]) -> None:
+    def _process(self, name: str, records: Sequence[Record]) -> None:
         try:
             decoder = feed(name, self._feeds)
         except UnknownFeedError:
@@ -104,7 +104,8 @@ async def recomputed(
     """
     feeds = with_plugged_in(source.stream.name, DECODERS[source.stream.name])
     made = {
-        n: _Partition(feeds, n, partitions, horizon_ms, tolerance_ms) for n in range(partitions)
+        n: _ReplayedPartition(feeds, n, partitions, horizon_ms, tolerance_ms)
+        for n in range(partitions)
     }
     async for number, records in read_topic(config, source.raw):
         made[number].take(records)
@@ -126,7 +127,7 @@ async def recomputed(
     return [rows, places]
 
 
-def _compare(check: Check, number: int, made: _Partition, held: dict[bytes, bytes]) -> None:
+def _compare(check: Check, number: int, made: _ReplayedPartition, held: dict[bytes, bytes]) -> None:
     expected = {
         scope.encode(): sequence_codec.encode(state) for scope, state in made.states.items()
     }
@@ -147,7 +148,7 @@ def _shown(expected: dict[bytes, bytes], held: dict[bytes, bytes], key: bytes) -
 def _check_position(
     check: Check,
     number: int,
-    made: _Partition,
+    made: _ReplayedPartition,
     held: dict[bytes, bytes],
     position: Position | None,
 ) -> None:

@@ -69,13 +69,13 @@ _NAMES = (
     ROWS_TWICE,
     "sql: rows of nobody",
     "sql: raw positions twice",
-    "sql: places in the log twice",
+    "sql: positions in the log twice",
     "sql: message ids twice",
     "sql: rows before an earlier one of their symbol",
 )
 
 
-def second_opinion(
+def compare_in_sql(
     truths: Sequence[Path],
     files: Sequence[str],
     store: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ def second_opinion(
         truths: as `k2 produce` wrote them.
         files: the data files of one snapshot, each once.
         store: how to reach them where they are in an object store, as pyiceberg names it.
-        by_id: the feed's rows are told apart by their trade ids, though they may have numbers.
+        by_id: the feed's rows are identified by their trade ids, though they may have numbers.
     """
     if not files:
         return [Check(_NAMES[0], 0, 0, note="no files")]

@@ -1,8 +1,8 @@
 """The truth file: what was sent, and so what must come out.
 
-JSON lines, gzipped if the name ends in `.gz`. First a header, then a line a session of a scope,
-then the dead letters by reason and the raw positions, and last a line that says how many lines
-there are: a file cut short is noticed. A file appears whole or not at all.
+JSON lines, gzipped if the name ends in `.gz`. First a header, then one line per
+session of a scope, then the dead letters by reason and the raw positions, and last a line with the
+number of lines: a file cut short is noticed. A file appears whole or not at all.
 
     {"type":"header","version":1,"topic":"k2.trades.raw","feed":"canonical","options":{...}}
     {"type":"session","scope":"SIM:S0001","session":"0","rows":[[1,500]],"count":500,...}
@@ -42,7 +42,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="h
     options: dict[str, str | int | float | bool | list[str] | None]
     sent: int  # records, all kinds
     controls: int = 0  # known records without a trade
-    rows_by: str = "sequence"  # what tells rows apart: "sequence", "trade_id", "place" (nothing)
+    rows_by: str = "sequence"  # what identifies a row: "sequence", "trade_id", "place" (nothing)
     repeated: int = 0  # records of which every trade came before, by its id
 
 
@@ -64,7 +64,7 @@ class SessionLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     duplicate_count: int = 0
     conflicts: list[int] = []  # used for two messages, with repetition
     reset: tuple[int, str] | None = None
-    ids: list[str] = []  # of rows told apart by them; `rows` are places in this list
+    ids: list[str] = []  # of rows identified by them; `rows` are indices into this list
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="letters"):
@@ -73,7 +73,7 @@ class Letters(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     reasons: dict[str, int]
 
 
-class Position(msgspec.Struct, frozen=True, array_like=True):
+class SentRange(msgspec.Struct, frozen=True, array_like=True):
     """Of a raw partition: the first offset of the run, the next after its last, its records."""
 
     first: int
@@ -84,7 +84,7 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 class Positions(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="positions"):
     """Where the run lies in the raw topic."""
 
-    next: dict[int, Position]
+    next: dict[int, SentRange]
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
@@ -105,7 +105,7 @@ class Truth:
     header: Header
     sessions: list[SessionLine]
     reasons: Counter[str]
-    positions: dict[int, Position]
+    positions: dict[int, SentRange]
 
     @property
     def rows(self) -> int:
@@ -207,7 +207,7 @@ def read(path: Path) -> Truth:
     if not isinstance(end, End) or end.lines != len(lines):
         raise TruthError(f"{path}: cut short after {len(lines)} lines")
     reasons: Counter[str] = Counter()
-    positions: dict[int, Position] = {}
+    positions: dict[int, SentRange] = {}
     for line in lines:
         if isinstance(line, Letters):
             reasons.update(line.reasons)
@@ -241,7 +241,7 @@ def merge(truths: Iterable[Truth]) -> Truth:
             continue
         if truth.header.rows_by != merged.header.rows_by:
             raise TruthError(
-                f"expected truths whose rows are told apart by {merged.header.rows_by}, found "
+                f"expected truths whose rows are identified by {merged.header.rows_by}, found "
                 f"{truth.header.rows_by}: verify them one at a time"
             )
         if truth.header.topic != merged.header.topic:
@@ -260,7 +260,7 @@ def merge(truths: Iterable[Truth]) -> Truth:
         for partition, one in truth.positions.items():
             other = positions.get(partition, one)
             count = one.count + (other.count if partition in positions else 0)
-            positions[partition] = Position(
+            positions[partition] = SentRange(
                 min(one.first, other.first), max(one.next, other.next), count
             )
         header = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Dead letters as people look for them: which of a topic's records match, and in what order."""
+"""Dead letters, decoded, filtered and in order: what `k2 dead-letters list` shows."""
 
 import base64
 import heapq
@@ -9,29 +9,31 @@ from datetime import datetime
 
 import msgspec
 
+from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
+from k2_streams.testing.oracle.observed import read_topic
 
 #: Letters that are shown, and kept while a topic is read. A letter is up to 256 KiB, mostly below
 #: one: some 10 MB.
 MAX_SHOWN = 10_000
 _PREFIX = "k2."
-#: Of a value in the table; `--json` has all of it.
-_SHOWN_VALUE = 80
 
 Header = tuple[str, bytes | None]
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that could not be used. Of each name with and without `_base64` one has the bytes:
-    text where they are UTF-8. Both are null where the record had none.
-    """  # noqa: D205 - one sentence more than a line holds
+    """A record that could not be processed.
+
+    Of each name with and without `_base64` one has the bytes: text where they are UTF-8. Both are
+    null where the record had none.
+    """
 
     reason: str
     field: str | None  # that is wrong, where it is one
     detail: str
     feed: str | None  # None: the canonical one
     topic: str
-    partition: int | None  # of the record that could not be used, as its offset
+    partition: int | None  # of the record that could not be processed, as its offset
     offset: int | None
     append_time: str | None  # the broker's, of that record
     key: str | None
@@ -60,24 +62,24 @@ def letter_of(partition: int, record: Record) -> Letter:
     """A dead letter from its record; whatever bytes it has, it is read."""
     headers: Sequence[Header] = record.headers
     last = dict(headers)  # of a name that occurs twice the last one counts
-    said = {
+    fields = {
         name.removeprefix(_PREFIX): (value or b"").decode(errors="replace")
         for name, value in last.items()
         if name.startswith(_PREFIX)
     }
-    absent = said.get("null", "").split(",")
+    absent = fields.get("null", "").split(",")
     key, key_base64 = _text(None if "key" in absent else record.key)
     value, value_base64 = _text(None if "value" in absent else record.value)
     feed = last.get("feed")
     return Letter(
-        reason=said.get("reason", ""),
-        field=said.get("field") or None,
-        detail=said.get("detail", ""),
+        reason=fields.get("reason", ""),
+        field=fields.get("field") or None,
+        detail=fields.get("detail", ""),
         feed=None if feed is None else feed.decode(errors="replace"),
-        topic=said.get("topic", ""),
-        partition=_number(said.get("partition")),
-        offset=_number(said.get("offset")),
-        append_time=said.get("append-time") or None,
+        topic=fields.get("topic", ""),
+        partition=_number(fields.get("partition")),
+        offset=_number(fields.get("offset")),
+        append_time=fields.get("append-time") or None,
         key=key,
         key_base64=key_base64,
         value=value,
@@ -185,27 +187,12 @@ class LetterSelection:
         return f"no dead letter matches; of {self.read:,} the reasons are {found}"
 
 
-COLUMNS = ("append time", "reason", "field", "source", "feed", "key", "detail", "value")
+async def select_letters(kafka: KafkaConfig, topic: str, selection: LetterSelection) -> None:
+    """Offer each committed dead letter of a topic to a selection.
 
-
-def row_of(letter: Letter) -> tuple[str, ...]:
-    """A letter's line in the table, by `COLUMNS`; `-` where there is nothing."""
-    value = printable(letter.value or letter.value_base64 or "")
-    cells = (
-        letter.append_time,
-        letter.reason,
-        letter.field,
-        f"{letter.topic} {letter.partition}:{letter.offset}",
-        letter.feed,
-        letter.key or letter.key_base64,
-        letter.detail,
-        value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}...",
-    )
-    return tuple(printable(cell or "-") for cell in cells)
-
-
-def printable(text: str) -> str:
-    """Text whose control characters do nothing to a terminal."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
+    Raises:
+        NotReachedError: there is no such topic.
+    """
+    async for partition, records in read_topic(kafka, topic):
+        for record in records:
+            selection.add(letter_of(partition, record))

@@ -13,3 +13,10 @@ def lines_of(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
     for row in table:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
         yield "  ".join(cells).rstrip()
+
+
+def printable(text: str) -> str:
+    """Text whose control characters do nothing to a terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar for a person, a line now and then for a log."""
+"""Progress on standard error: a bar on a terminal, one line per interval elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,21 +1,17 @@
-"""How `k2 produce`'s options are read: shares, instants, kinds."""
+"""How options are read: shares, tiers, times, kinds of invalid records, ranges of offsets."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from k2_streams.clock import SYSTEM_CLOCK, Clock
+from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.testing.load.invalid import BY_NAME
+from k2_streams.testing.load.options import whole_second
 from k2_streams.testing.load.symbol_tiers import SymbolTiers
 
 
-def whole_second(clock: Clock) -> int:
-    """The second that has just begun, in nanoseconds since 1970."""
-    return clock.time_ns() // 1_000_000_000 * 1_000_000_000
-
-
-class Share(click.ParamType):
+class ShareType(click.ParamType):
     """A share of the messages: `0.001` or `0.1%`."""
 
     name = "share"
@@ -36,7 +32,7 @@ class Share(click.ParamType):
         return share
 
 
-class Tiers(click.ParamType):
+class TiersType(click.ParamType):
     """`20:5%,180:25%`: symbols and their share of the messages, of tier 1 and of tier 2."""
 
     name = "tiers"
@@ -61,7 +57,7 @@ def _share(text: str) -> float:
     return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
-class Resets(click.ParamType):
+class ResetsType(click.ParamType):
     """A share, or a whole number of resets."""
 
     name = "share|number"
@@ -73,10 +69,10 @@ class Resets(click.ParamType):
         text = str(value).strip()
         if text.isdecimal():
             return float(int(text))
-        return Share().convert(value, param, ctx)
+        return ShareType().convert(value, param, ctx)
 
 
-class Instant(click.ParamType):
+class InstantType(click.ParamType):
     """`now`, or a time with its offset from UTC."""
 
     name = "time"
@@ -98,7 +94,7 @@ class Instant(click.ParamType):
         return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
-class Kinds(click.ParamType):
+class KindsType(click.ParamType):
     """Names of kinds of invalid records, by comma."""
 
     name = "names"
@@ -113,3 +109,18 @@ class Kinds(click.ParamType):
         if unknown:
             self.fail(f"expected of {', '.join(BY_NAME)}; found {', '.join(unknown)}", param, ctx)
         return tuple(sorted({BY_NAME[name] for name in value.split(",")}))
+
+
+class OffsetRangeType(click.ParamType):
+    """`FIRST:LAST`, both included; one of them may be left out."""
+
+    name = "first:last"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int | None]:
+        """The two bounds."""
+        first, colon, last = str(value).partition(":")
+        if not colon or not all(text == "" or text.isdecimal() for text in (first, last)):
+            self.fail(f"expected FIRST:LAST, as 1000:1999 or 1000:, found {value!r}", param, ctx)
+        return (int(first) if first else None, int(last) if last else None)

@@ -1,0 +1,27 @@
+"""`k2 down`: the end of what `k2 up` left running."""
+
+import click
+
+from k2_streams.cli.up import settings_of_environment
+from k2_streams.testing.local.up import bring_down
+
+_EXAMPLES = """\b
+Examples:
+  k2 down
+  K2_DATA_DIR=/data/k2 k2 down
+
+Exit code: 0, also where nothing ran."""
+
+
+@click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def down() -> None:
+    """Stop the worker and the Kafka that `k2 up` started, by their process ids; data stay."""
+    directory = settings_of_environment().data_dir
+    stopped = bring_down(directory)
+    if stopped.worker:
+        how = "stopped" if stopped.in_order else "killed: it did not stop in time"
+        click.echo(f"worker   {how}")
+    if stopped.broker:
+        click.echo("Kafka    stopped")
+    if not stopped.worker and not stopped.broker:
+        click.echo(f"nothing was running in {directory}")
