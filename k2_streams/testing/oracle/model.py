@@ -253,7 +253,7 @@ class Expected:
             session.left[gap] = last - first + 1
 
     def _limit(self, session: _Session) -> None:
-        """Give up the lowest missing range while there are too many."""
+        """Abandon the lowest missing range while there are too many."""
         numbers = np.array(sorted(session.missing))
         ends = np.flatnonzero(np.diff(numbers) > 1) + 1
         for _ in range(len(ends) + 1 - MAX_RANGES):

@@ -164,10 +164,10 @@ def _check_position(
         was = found.get(name, RowSum())
         found[name] = RowSum(was.rows + 1, add_hash(was.checksum, new=row_hash(key, value)))
     for name in sorted({"sequence", "deferral", *found}):
-        said, there = position.tables.get(name, RowSum()), found.get(name, RowSum())
-        if said != there:
+        recorded, there = position.tables.get(name, RowSum()), found.get(name, RowSum())
+        if recorded != there:
             check.differ(
-                f"partition {number}: its position says {said.rows} rows with checksum "
-                f"{said.checksum:016x} of table {name}, its changelog holds {there.rows} with "
+                f"partition {number}: its position has {recorded.rows} rows with checksum "
+                f"{recorded.checksum:016x} of table {name}, its changelog holds {there.rows} with "
                 f"{there.checksum:016x}"
             )

@@ -1,0 +1,80 @@
+"""The words that the glossary bans, in code, messages and documents of the product.
+
+Identifiers are split into their words and comments are read too, so that a word is found wherever a
+reader would meet it. `words_left.txt` names the files that still have such words: a file leaves the
+list when its last one is gone, and none is ever added.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LEFT_FILE = Path(__file__).with_name("words_left.txt")
+LEFT = frozenset(LEFT_FILE.read_text("utf-8").split())
+#: It lists the banned words.
+GLOSSARY = "docs/concepts/glossary.md"
+
+#: The glossary's last line, and of its column "not" what has no other meaning here.
+PHRASES = (
+    "judge[sd]?", "judging", "put(?:s|ting)? off", "said", "hangs", "left alone", "lets? go",
+    "made anew", "told apart", "tell(?:s|ing)? (?:them|it|rows) apart", "passed over",
+    "giv(?:e|es|en|ing) up", "gave up", "bur(?:y|ies|ied)", "sen[dt]s? home", "candles?",
+    "second opinion", "ats",
+)  # fmt: skip
+_PHRASE = re.compile(rf"\b(?:{'|'.join(PHRASES)})\b")
+#: One X per Y.
+_A_X_A_Y = re.compile(
+    r"\ba [a-z]+ an? [a-z]+|"
+    r"\b(?:records|messages|rows|requests|trades|bytes|events|questions|answers)"
+    r" an? (?:second|minute|hour|call|partition|batch)\b"
+)
+
+
+def banned(text: str) -> list[str]:
+    """What a text has of banned words, in order of kind."""
+    without_marks = re.sub(r"\n\s*(?:#:?|\*|>)?\s*", " ", text)
+    sentences = re.sub(r"\s+", " ", without_marks).lower()
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    words = re.sub(r"[^A-Za-z0-9]+", " ", parted).lower()
+    return _PHRASE.findall(words) + _A_X_A_Y.findall(sentences)
+
+
+def product() -> list[str]:
+    """The product's sources and documents, by their path."""
+    files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for folder in ("k2_streams", "topologies", "bench", "faults"):
+        files += (ROOT / folder).rglob("*.py")
+    paths = [file.relative_to(ROOT).as_posix() for file in files]
+    return sorted(path for path in paths if path != GLOSSARY and "/results/" not in path)
+
+
+@pytest.mark.parametrize("path", product())
+def test_a_file_has_no_banned_word_unless_it_is_listed(path):
+    found = banned((ROOT / path).read_text("utf-8"))
+    if path in LEFT:
+        assert found, f"{path} is clean now: remove it from {LEFT_FILE.name}"
+    else:
+        assert found == []
+
+
+def test_every_listed_file_exists():
+    assert sorted(LEFT - set(product())) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "records_judged", "class LeftAloneError", '"not yet: put off"', "it was\n    # said",
+        "one task for\n#: a task a partition", "1,000 messages a second", "two rows told apart",
+        "GivenUp",
+    ],
+)  # fmt: skip
+def test_a_banned_word_is_found_wherever_it_stands(text):
+    assert banned(text)
+
+
+@pytest.mark.parametrize("text", ["one task per partition", "has a second name", "offset, lag"])
+def test_other_words_are_not_found(text):
+    assert banned(text) == []
