@@ -37,8 +37,8 @@ ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
 ANYWHERE_BUT_CORE = {"structlog"}
 #: A heavy dependency lives in one folder.
 HOME_OF = {
-    "faust": ("runtime",),
-    "mode": ("runtime",),
+    "faust": ("runtime/app.py", "runtime/faust_driver"),
+    "mode": ("runtime/app.py", "runtime/faust_driver"),
     "aiokafka": ("kafka",),
     "rocksdict": ("state",),
     "pyiceberg": ("lake",),
@@ -321,6 +321,8 @@ BREAKS = [
     ),
     # A heavy dependency away from home.
     ("core/a.py", "import faust", "only in runtime"),
+    ("runtime/worker.py", "from faust.types import TP", "only in runtime/app.py"),
+    ("runtime/task/a.py", "import mode", "only in runtime/app.py, runtime/faust_driver"),
     ("topologies/trades.py", "import faust", "only in runtime"),
     ("runtime/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka"),
     ("query/a.py", "import rocksdict as r", "only in state"),
