@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFaults
@@ -89,6 +90,16 @@ async def test_a_partition_that_was_sought_since_is_left_alone() -> None:
     made = consumer(rebalance)
     assert await delivered(made) == []
     assert made._thread.sought == [(OTHER, 30)]
+
+
+def test_pausing_and_resuming_keep_fausts_own_type_in_its_sets() -> None:
+    """Faust asserts it with the next fetch, and a worker without it ends."""
+    made = object.__new__(BatchConsumer)
+    made._active_partitions, made._paused_partitions = {TP(*AT)}, set()
+    made.pause_partitions([AT])
+    assert made._get_active_partitions() == set()
+    made.resume_partitions(tp for tp in [AT, OTHER])
+    assert made._get_active_partitions() == {AT, OTHER}, "and Faust asserts their type"
 
 
 class Failing(Thread):

@@ -14,7 +14,7 @@ the range of positions they stand for. Faust takes neither acknowledgements nor 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ import structlog
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
-from faust.types import ConsumerMessage
+from faust.types import TP, ConsumerMessage
 from mode import Service
 
 from k2_streams.clock import SYSTEM_CLOCK
@@ -385,6 +385,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Whether the group, asked now, counts this worker in and has decided nothing since."""
         member: bool = await self._thread.is_member(generation)
         return member
+
+    def pause_partitions(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver nothing more of these. Faust's own sets hold its own type, and assert it."""
+        super().pause_partitions({TP(*tp) for tp in tps})
+
+    def resume_partitions(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver these again."""
+        super().resume_partitions({TP(*tp) for tp in tps})
 
     async def seek_to(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions on from here, once they are resumed."""
