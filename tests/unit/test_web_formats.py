@@ -1,10 +1,12 @@
 """The three formats of an answer hold the same rows, and their proof."""
 
 import csv
+import datetime as dt
 import io
 import json
 from decimal import Decimal
 
+import jsonschema_rs
 import msgspec
 import polars as pl
 import pyarrow as pa
@@ -12,11 +14,13 @@ import pytest
 from msgspec.structs import replace
 from web_support import META, trades_table
 
+from k2_streams.core.records.schema import MICROS
 from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import GapsMeta
 from k2_streams.query.token import Token
 from k2_streams.web.http import formats
 from k2_streams.web.http.formats import Format, meta_header, render
+from k2_streams.web.openapi import cell_schema
 
 
 class Proof(msgspec.Struct):
@@ -152,3 +156,74 @@ def test_the_proof_of_a_csv_fits_a_header(meta, left_out):
         whole["gaps_omitted"] += len(whole["gaps"])
         whole["gaps"] = []
     assert found == {name: whole[name] for name in whole.keys() - left_out}
+
+
+LEVEL = pa.struct([pa.field("price", pa.decimal128(9, 2), nullable=False), ("at", MICROS)])
+NESTED = pa.schema(
+    [
+        ("bids", pa.list_(LEVEL)),
+        ("best", LEVEL),
+        ("by_venue", pa.map_(pa.string(), pa.list_(pa.int64()))),
+        ("ratio", pa.float64()),
+    ]
+)
+NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+NOON_TEXT = "2024-01-01T12:00:00.000000Z"
+
+
+@pytest.fixture
+def nested():
+    bid = {"price": Decimal("1.50"), "at": NOON}
+    return pa.Table.from_pylist(
+        [
+            {"bids": [bid, None], "best": bid, "by_venue": [('a,"b"', [1, None])], "ratio": 0.25},
+            {"bids": [], "best": None, "by_venue": None, "ratio": float("nan")},
+            {"bids": None, "best": bid | {"at": None}, "by_venue": [], "ratio": None},
+        ],
+        schema=NESTED,
+    )
+
+
+def nested_as_json():
+    bid = {"price": "1.5", "at": NOON_TEXT}
+    return [
+        {"bids": [bid, None], "best": bid, "by_venue": {'a,"b"': [1, None]}, "ratio": 0.25},
+        {"bids": [], "best": None, "by_venue": None, "ratio": None},
+        {"bids": None, "best": bid | {"at": None}, "by_venue": {}, "ratio": None},
+    ]
+
+
+def test_nested_columns_are_arrays_and_objects_of_json(nested):
+    assert json.loads(rendered(nested, Format.JSON))["data"] == nested_as_json()
+
+
+def test_nested_columns_are_json_in_a_cell_of_csv(nested):
+    lines = csv.DictReader(io.StringIO(rendered(nested, Format.CSV).decode(), newline=""))
+    found = [
+        {name: json.loads(cell) if cell else None for name, cell in line.items() if name != "ratio"}
+        for line in lines
+    ]
+    expected = [
+        {name: value for name, value in row.items() if name != "ratio"} for row in nested_as_json()
+    ]
+    assert found == expected
+
+
+def test_nested_columns_keep_their_types_in_arrow(nested):
+    with pa.ipc.open_stream(rendered(nested, Format.ARROW)) as reader:
+        found = reader.read_all()
+    assert found.schema.equals(NESTED)
+    assert found.drop_columns(["ratio"]).equals(nested.drop_columns(["ratio"]))
+
+
+def test_the_schema_of_a_row_says_what_its_json_is(nested):
+    schema = {
+        "type": "object",
+        "properties": {
+            field.name: cell_schema(field.type, nullable=field.nullable) for field in NESTED
+        },
+        "required": NESTED.names,
+    }
+    for row in json.loads(rendered(nested, Format.JSON))["data"]:
+        jsonschema_rs.validate(schema, row)
+    assert schema["properties"]["bids"]["items"]["properties"]["price"]["type"] == "string"
