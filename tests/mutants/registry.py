@@ -547,6 +547,71 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "effects-of-a-failing-call-kept",
+        "what an agent has put in a batch that fails is in its table",
+        "tests/property/test_agents.py::",
+        (
+            "topology/running.py",
+            "        except BaseException:\n",
+            "        except BaseException:\n"
+            "            for overlays in batch.overlays.values():\n"
+            "                for overlay in overlays.values():\n"
+            "                    overlay.apply()\n",
+        ),
+    ),
+    _mutant(
+        "timers-of-a-failing-call-kept",
+        "what an agent has set before it raised fires",
+        "tests/property/test_agents.py::",
+        (
+            "topology/running.py",
+            "                timers.rollback(0)\n",
+            "                timers.commit()\n",
+        ),
+    ),
+    _mutant(
+        "timer-fired-late",
+        "a batch is not cut in front of a pending timer",
+        "tests/property/test_agents.py::",
+        (
+            "topology/running.py",
+            "if due is not None:\n                end",
+            "if False:\n                end",
+        ),
+    ),
+    _mutant(
+        "timer-set-within-its-rows",
+        "a timer that is due within the rows of its call fires behind them",
+        "tests/property/test_agents.py::",
+        ("topology/running.py", "early <= maximum[end - 1]:", "early <= batch.watermark_ns:"),
+    ),
+    _mutant(
+        "replaced-timer-not-seen",
+        "only the last of the times that a call sets a timer to is looked at",
+        "tests/property/test_agents.py::",
+        (
+            "topology/context.py",
+            "event_time_ns if earliest is None else min(earliest, event_time_ns)",
+            "event_time_ns if earliest is None else max(earliest, event_time_ns)",
+        ),
+    ),
+    _mutant(
+        "stop-policy-passes-the-row",
+        "an agent that is to stop its partition goes on behind the row that it fails on",
+        "tests/property/test_agents.py::",
+        ("topology/running.py", "policies[error.agent] is OnError.STOP or", ""),
+    ),
+    _mutant(
+        "dead-row-not-in-front-of-its-timers",
+        "in front of a row that is refused no timer fires",
+        "tests/property/test_agents.py::",
+        (
+            "topology/running.py",
+            "            self._fire(agent, batch, start)\n",
+            "            if refusal is None:\n                self._fire(agent, batch, start)\n",
+        ),
+    ),
+    _mutant(
         "replaced-row-not-read",
         "a row that is put without being read counts as a new one",
         "tests/unit/test_state_store.py::",

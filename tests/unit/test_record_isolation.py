@@ -17,8 +17,8 @@ from k2_streams.runtime.task.isolation import Isolation
 from k2_streams.runtime.task.processing_error import (
     MAX_ERROR_CHARS,
     ProcessingError,
-    StateReadError,
 )
+from k2_streams.topology.errors import StateReadError
 
 
 class Fragile(Canonical):

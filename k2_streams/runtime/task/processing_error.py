@@ -10,10 +10,6 @@ import numpy.typing as npt
 MAX_ERROR_CHARS = 300
 
 
-class StateReadError(Exception):
-    """The state's store could not be read: no record is at fault."""
-
-
 def described(error: BaseException) -> str:
     """Type and text of an exception, cut to a bound and on one line."""
     text = " ".join(str(error)[: 2 * MAX_ERROR_CHARS].split())

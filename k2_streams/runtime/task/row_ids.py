@@ -13,8 +13,8 @@ from k2_streams.core.dedup.ids import HASH_BYTES, Known, Window, hashes_of, step
 from k2_streams.core.sequence.step import Verdict
 from k2_streams.feeds.description import Description, Identity
 from k2_streams.feeds.feed import Decoded
-from k2_streams.runtime.task.processing_error import StateReadError
 from k2_streams.state.ids import IdTable
+from k2_streams.topology.errors import StateReadError
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from k2_streams.runtime.task.decoding import OTHER_FEEDS, Batch, Decoding, Recor
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing, dead_letter
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
 from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState, Named
-from k2_streams.runtime.task.processing_error import ProcessingError, StateReadError
+from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.runtime.task.row_ids import (
     NewIds,
     Sequenced,
@@ -54,6 +54,7 @@ from k2_streams.runtime.task.row_ids import (
 from k2_streams.state.ids import IdTable
 from k2_streams.state.position import Position, Section
 from k2_streams.state.table import RowTable
+from k2_streams.topology.errors import StateReadError
 
 #: The reason of a dead letter that K2's own code, or a feed's, failed on.
 PROCESSING_ERROR = "processing-error"

@@ -1,0 +1,1 @@
+"""What a user declares, and how its agents run: pure, without Kafka, RocksDB or Faust."""

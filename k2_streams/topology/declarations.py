@@ -1,0 +1,252 @@
+"""A topology as data: sources, agents, tables and outputs, checked when they are declared.
+
+    source ---> agent ---> output
+                 |  '----> dead letters
+               tables, timers
+
+What is declared says nothing of partitions, offsets or checkpoints. One task per partition of a
+source runs all agents of that source in one transaction per checkpoint.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.core.records.source import RawInput
+from k2_streams.core.records.stream import Stream, StreamError
+from k2_streams.topology.errors import TopologyError
+
+NAME = re.compile(r"[a-z0-9_-]{1,64}")
+#: Tables of the task itself, which share the changelog of the first table.
+RESERVED_TABLES = frozenset({"position", "deferral", "timers"})
+
+
+class OnError(StrEnum):
+    """What becomes of a partition when an agent fails on a row again and again."""
+
+    STOP = "stop"
+    DEAD_LETTER = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawSource:
+    """A raw topic, whose records are decoded by feeds.
+
+    Attributes:
+        input: the topic, and what becomes of its records.
+        feeds: of the topic, by name.
+    """
+
+    input: RawInput
+    feeds: Mapping[str, Any]
+
+    @property
+    def topic(self) -> str:
+        """What is read."""
+        return self.input.raw
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamSource:
+    """The rows of another topology's log."""
+
+    stream: Stream
+
+    @property
+    def topic(self) -> str:
+        """What is read."""
+        return self.stream.log
+
+
+Source = RawSource | StreamSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Keyed state of one agent: a store per partition and a changelog.
+
+    Attributes:
+        name: of the folder, and of the changelog `<app>-<name>-changelog`.
+        value: the type of a row's value, as msgspec knows types.
+        version: of the state. Raise it when `value` or its meaning changes: state of another
+            version is refused, not guessed at.
+    """
+
+    name: str
+    value: Any
+    version: int = 1
+    _decoder: msgspec.msgpack.Decoder[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _require_name("table", self.name)
+        if self.name in RESERVED_TABLES:
+            raise TopologyError(f"table {self.name}: K2 has a table of that name: take another")
+        try:
+            decoder = msgspec.msgpack.Decoder(self.value)
+        except TypeError as error:
+            raise TopologyError(f"table {self.name}: {error}") from error
+        object.__setattr__(self, "_decoder", decoder)
+
+    def encode(self, value: Any) -> bytes:
+        """A value's bytes.
+
+        Raises:
+            TypeError: it is not of the declared type.
+        """
+        encoded = msgspec.msgpack.encode(value)
+        try:
+            self._decoder.decode(encoded)
+        except msgspec.ValidationError as error:
+            raise TypeError(f"table {self.name}: {error}") from error
+        return encoded
+
+    def decode(self, encoded: bytes) -> Any:
+        """The inverse of `encode`; each call gives an object of its own."""
+        return self._decoder.decode(encoded)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """Rows that one agent emits: a topic `k2.<name>`, a table, a path.
+
+    Attributes:
+        name: see above.
+        schema: of the rows.
+        key: the columns that name what a row is about.
+        time: the column of event time, in nanoseconds.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    time: str
+    stream: Stream = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _require_name("output", self.name)
+        try:
+            stream = Stream.of_output(self.name, self.schema, key=self.key, time=self.time)
+        except StreamError as error:
+            raise TopologyError(str(error)) from error
+        object.__setattr__(self, "stream", stream)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agent:
+    """A function over the batches of one source.
+
+    It is pure: it has no clock, no randomness and no I/O, and what it does depends on rows and
+    their order, never on how they are cut into batches.
+
+    Attributes:
+        name: see `NAME`.
+        source: what it reads.
+        function: called with a batch and a `Context`.
+        tables: that it reads and writes; no other agent does.
+        outputs: that it emits to; no other agent does.
+        on_error: see `OnError`.
+        on_timer: called with key, event time and a `Context` for each timer that is due.
+    """
+
+    name: str
+    source: Source
+    function: Callable[[Any, Any], None]
+    tables: tuple[Table, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    on_error: OnError = OnError.STOP
+    on_timer: Callable[[str, int, Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        _require_name("agent", self.name)
+        try:
+            object.__setattr__(self, "on_error", OnError(self.on_error))
+        except ValueError:
+            raise TopologyError(
+                f"agent {self.name}: expected on_error 'stop' or 'dead-letter', found "
+                f"{self.on_error!r}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Topology:
+    """A program: what it reads, keeps and writes, and the agents between."""
+
+    name: str
+    sources: tuple[Source, ...]
+    agents: tuple[Agent, ...]
+    tables: tuple[Table, ...] = ()
+    outputs: tuple[Output, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check how the declarations fit together.
+
+        Raises:
+            TopologyError: they do not.
+        """
+        _require_name("topology", self.name)
+        _require_unique("agent", (one.name for one in self.agents))
+        _require_unique("table", (one.name for one in self.tables))
+        _require_unique("output", (one.name for one in self.outputs))
+        _require_unique("source of topic", (one.topic for one in self.sources))
+        read = {one.topic for one in self.sources}
+        for output in self.outputs:
+            if output.stream.log in read:
+                raise TopologyError(
+                    f"output {output.name}: its topic {output.stream.log} is a source of the same "
+                    "topology: read it in a topology of its own"
+                )
+        for agent in self.agents:
+            if agent.source not in self.sources:
+                raise TopologyError(
+                    f"agent {agent.name}: its source {agent.source.topic} is not among the "
+                    "topology's: declare it there"
+                )
+        self._require_one_agent("table", self.tables, lambda agent: agent.tables)
+        self._require_one_agent("output", self.outputs, lambda agent: agent.outputs)
+
+    def _require_one_agent(
+        self, what: str, declared: tuple[Any, ...], of: Callable[[Agent], tuple[Any, ...]]
+    ) -> None:
+        """Shared by two agents, what one finds would depend on how rows are cut into batches."""
+        users: dict[int, list[str]] = {id(one): [] for one in declared}
+        for agent in self.agents:
+            for one in of(agent):
+                if id(one) not in users:
+                    raise TopologyError(
+                        f"agent {agent.name}: its {what} {one.name} is not among the topology's: "
+                        "declare it there"
+                    )
+                users[id(one)].append(agent.name)
+        for one in declared:
+            names = users[id(one)]
+            if len(names) != 1:
+                found = f"agents {', '.join(names)}" if names else "no agent"
+                raise TopologyError(
+                    f"{what} {one.name}: expected one agent that uses it, found {found}: declare "
+                    "one per agent"
+                )
+
+    def agents_of(self, source: Source) -> tuple[Agent, ...]:
+        """The agents of one source, in the order of their declaration."""
+        return tuple(agent for agent in self.agents if agent.source is source)
+
+
+def _require_name(what: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise TopologyError(f"{what} {name!r}: expected a name of 1 to 64 of a-z 0-9 _ -")
+
+
+def _require_unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise TopologyError(f"{what} {name}: declared twice: give each a name of its own")
+        seen.add(name)
