@@ -11,6 +11,7 @@ So before a task uses its producer, what hangs in its partitions is ended as the
 ended it. A producer's start makes the coordinator forget: it is asked before.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -24,6 +25,10 @@ from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
 log = structlog.get_logger(__name__)
 
+#: Markers are written some milliseconds after the coordinator has answered; they are looked for so
+#: often, 5 s in all.
+MARKER_TRIES = 100
+MARKER_PAUSE_S = 0.05
 #: No broker starts in less: a transaction that took so long may hang.
 SLOW_TRANSACTION_S = 1.5
 
@@ -106,12 +111,27 @@ class Settling:
                 "coordinator does not say how it ended; `kafka-transactions.sh` shows and ends it"
             )
         await _mark(producer, hanging, committed=committed)
-        left = sorted((await reader.stable_offsets(hanging)).open)
+        left = sorted(await _open_after_marks(reader, hanging))
         if left:
             raise UnsettledError(
                 f"{_names(left)}: a transaction hangs there that {producer.id} cannot "
                 "end: it is another producer's; `kafka-transactions.sh` shows and ends it"
             )
+
+
+async def _open_after_marks(
+    reader: LogReader, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """What is still open once the markers of a transaction that has ended are written.
+
+    A coordinator answers when it has decided, and writes the markers after that.
+    """
+    for _ in range(MARKER_TRIES - 1):
+        left = (await reader.stable_offsets(partitions)).open
+        if not left:
+            return left
+        await asyncio.sleep(MARKER_PAUSE_S)
+    return (await reader.stable_offsets(partitions)).open
 
 
 async def _mark(
