@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 
 class MemoryRows:
-    """`Rows` in a dictionary."""
+    """`KeyedRows` in a dictionary."""
 
     def __init__(self) -> None:
         self.rows: dict[str, bytes] = {}

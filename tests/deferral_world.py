@@ -17,7 +17,7 @@ from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
 from k2_streams.kafka.topics import TopicInfo
-from k2_streams.kafka.transactions import Output
+from k2_streams.kafka.transactions import OutputRecord
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral import record as deferred
 from k2_streams.runtime.deferral.backlog import (
@@ -91,7 +91,7 @@ class World:
 
     def __init__(self, source: list[Raw]) -> None:
         self.source = source
-        self.log: list[Output] = []  # of k2.trades.deferred, committed
+        self.log: list[OutputRecord] = []  # of k2.trades.deferred, committed
         self.epochs: list[Epoch] = []  # committed
         self.overload = Overload(OverloadSettings(), SYSTEM_CLOCK)
         self.overload.tiers.table = parse(TIERS)

@@ -31,7 +31,7 @@ class FencedError(Exception):
     """Another producer with this transactional id has started: someone else owns the partition."""
 
 
-class Output(NamedTuple):
+class OutputRecord(NamedTuple):
     """A record to send."""
 
     topic: str
@@ -93,11 +93,11 @@ class TransactionalProducer:
 
     async def commit(
         self,
-        outputs: Sequence[Output],
+        outputs: Sequence[OutputRecord],
         changelogs: Sequence[tuple[str, ChangelogRows]],
         group_id: str,
         offsets: Mapping[TopicPartition, int],
-        many: Sequence[Output] = (),
+        many: Sequence[OutputRecord] = (),
     ) -> list[int]:
         """One transaction: outputs, each changelog's rows in their order, the source's offsets.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 
-class Rows(Protocol):
+class KeyedRows(Protocol):
     """Keyed bytes in the order of their keys: a table's partition, or changes above one."""
 
     def get(self, key: str) -> bytes | None:
@@ -25,9 +25,9 @@ class Rows(Protocol):
 
 
 class Overlay:
-    """`Rows` above others, which stay as they are until `apply`."""
+    """`KeyedRows` above others, which stay as they are until `apply`."""
 
-    def __init__(self, below: Rows) -> None:
+    def __init__(self, below: KeyedRows) -> None:
         self._below = below
         self._changes: dict[str, bytes | None] = {}  # None: deleted
 

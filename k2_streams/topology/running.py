@@ -21,7 +21,7 @@ import pyarrow as pa
 from k2_streams.topology.context import NO_EVENT_TIME_NS, Context, DeadRow
 from k2_streams.topology.declarations import Agent, OnError, Output
 from k2_streams.topology.errors import AgentFailedError, AgentStoppedError, StateReadError
-from k2_streams.topology.overlay import Overlay, Rows
+from k2_streams.topology.overlay import KeyedRows, Overlay
 from k2_streams.topology.timers import Timers
 
 Nanoseconds = npt.NDArray[np.int64]
@@ -80,8 +80,8 @@ class AgentRunner:
         agents: Sequence[Agent],
         time: str,
         partition: int,
-        tables: Mapping[str, Rows],
-        timers: Rows,
+        tables: Mapping[str, KeyedRows],
+        timers: KeyedRows,
         watermark_ns: int = NO_EVENT_TIME_NS,
     ) -> None:
         self.watermark_ns = watermark_ns

@@ -6,7 +6,7 @@ time reaches it. That follows from the rows and their order alone.
 
 import heapq
 
-from k2_streams.topology.overlay import Rows
+from k2_streams.topology.overlay import KeyedRows
 
 _SEPARATOR = "\0"
 #: Index entries of timers that are gone are dropped once they are more than the others and these.
@@ -21,7 +21,7 @@ class Timers:
         rows: of the table `timers`.
     """
 
-    def __init__(self, agent: str, rows: Rows) -> None:
+    def __init__(self, agent: str, rows: KeyedRows) -> None:
         self._prefix = agent + _SEPARATOR
         self._rows = rows
         self._times: dict[str, int] = {

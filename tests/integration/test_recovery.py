@@ -15,7 +15,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
-from k2_streams.kafka.transactions import FencedError, Output, TransactionalProducer
+from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
 from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash
 from k2_streams.state.position import Position, RowSum, encode_position
 from k2_streams.state.rebuild import StateLostError
@@ -71,7 +71,7 @@ class Log:
         position = self.position()
         changelog = [*rows.items(), (POSITION_KEY, encode_position(position))]
         (offset,) = await producer.commit(
-            [Output(self.out, None, b"rows")],
+            [OutputRecord(self.out, None, b"rows")],
             [(self.changelog.name, changelog)],
             self.id,
             {TopicPartition(self.out, 0): self.epoch},

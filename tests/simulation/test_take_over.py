@@ -243,16 +243,16 @@ def test_a_take_over_opens_three_connections(place, tmp_path, tables):
 
 
 def test_what_was_written_since_the_fence_means_fenced(place, tmp_path, monkeypatch):
-    """A successor commits while the tables are restored, in a partition that is not read again."""
+    """A successor commits when the tables are restored, in a partition that is not read again."""
     place.use(tmp_path)
-    checked_offsets_of = take_over_module.checked_offsets
+    records_in = take_over_module.records_in
 
-    async def checked_then_written(*arguments):
-        found = await checked_offsets_of(*arguments)
+    async def counted_then_written(*arguments):
+        found = await records_in(*arguments)
         place.cluster.append((TRADES, 0), None, b"rows")
         return found
 
-    monkeypatch.setattr(take_over_module, "checked_offsets", checked_then_written)
+    monkeypatch.setattr(take_over_module, "records_in", counted_then_written)
     take_over = TakeOver(place.context, 0)
     with pytest.raises(FencedError, match="someone else"):
         place.run(take_over.run())

@@ -71,7 +71,7 @@ def another_offset(db: Rdict) -> None:
     """Change a number of the meta record, which no checksum beneath notices: it can be decoded."""
     record = db[b"\x00meta"]
     content = msgspec.msgpack.decode(record[SUM_BYTES:])
-    content["position"]["next_offset"] += 1
+    content["changelog_offset"] += 1
     db[b"\x00meta"] = record[:SUM_BYTES] + msgspec.msgpack.encode(content)
 
 

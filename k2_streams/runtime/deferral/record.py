@@ -7,7 +7,7 @@ is worked as if it came from the source: its place and the broker's time are the
 from typing import Any, NamedTuple
 
 from k2_streams.kafka.log_reader import Record
-from k2_streams.kafka.transactions import Output
+from k2_streams.kafka.transactions import OutputRecord
 
 _OFFSET = "k2.offset"
 _APPEND_TIME = "k2.append-time-ms"
@@ -25,9 +25,9 @@ class Restored(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def encode(topic: str, record: Any, partition: int) -> Output:
+def encode(topic: str, record: Any, partition: int) -> OutputRecord:
     """A record of the source, to be put off in this topic."""
-    return Output(
+    return OutputRecord(
         topic,
         record.key,
         record.value,

@@ -19,7 +19,7 @@ import msgspec
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
-from k2_streams.kafka.transactions import ChangelogRows, Output, TransactionalProducer
+from k2_streams.kafka.transactions import ChangelogRows, OutputRecord, TransactionalProducer
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
@@ -180,7 +180,7 @@ class Checkpoints:
             context.metrics.add(each.counts)
             context.metrics.show(each.gauges)
 
-    def _outputs(self, epoch: Epoch, position: Position) -> list[Output]:
+    def _outputs(self, epoch: Epoch, position: Position) -> list[OutputRecord]:
         """The epoch as records.
 
         Raises:

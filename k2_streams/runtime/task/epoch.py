@@ -15,7 +15,7 @@ from k2_streams.core.records import events
 from k2_streams.core.records.events import Event
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
 from k2_streams.core.records.source import RawInput
-from k2_streams.kafka.transactions import Header, Output
+from k2_streams.kafka.transactions import Header, OutputRecord
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.state.position import Position
 
@@ -47,7 +47,7 @@ class Epoch:
     rows: list[pa.RecordBatch] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
-    dead_letters: list[Output] = field(default_factory=list)
+    dead_letters: list[OutputRecord] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     feeds: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Epoch:
     #: Rows without an optional attribute whose value is unknown, by feed and attribute.
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
     excess_lines: int = 0  # records by a line beyond those that are tracked
-    put_off: list[Output] = field(default_factory=list)
+    put_off: list[OutputRecord] = field(default_factory=list)
     drained: int = 0
     is_timed: bool = False  # time that passed without a record is part of it
     # What is said of the backlog when the epoch is sealed.
@@ -104,7 +104,7 @@ class Epoch:
         partition: int,
         position: Position,
         record_rows: int = DEFAULT_LIMITS.log_record_rows,
-    ) -> list[Output]:
+    ) -> list[OutputRecord]:
         """The sealed epoch as records of the log and events.
 
         Deferred records and dead letters may be as many as raw records, and stand beside them.
@@ -124,11 +124,13 @@ class Epoch:
         values = encode_checkpoint(
             log.log_schema, self.rows, partition, accepted_time_us, record_rows
         )
-        outputs = [Output(log.log, None, value) for value in values[:-1]]
-        outputs.append(Output(log.log, None, values[-1], headers.encode()))
+        outputs = [OutputRecord(log.log, None, value) for value in values[:-1]]
+        outputs.append(OutputRecord(log.log, None, values[-1], headers.encode()))
         for event in self.events:
             stamped = events.stamped(event, accepted_time_us)
-            outputs.append(Output(self.source.events, event.scope.encode(), events.encode(stamped)))
+            outputs.append(
+                OutputRecord(self.source.events, event.scope.encode(), events.encode(stamped))
+            )
         return outputs
 
 
@@ -144,7 +146,7 @@ def dead_letter(
     reason: str,
     field_name: str | None,
     detail: str,
-) -> Output:
+) -> OutputRecord:
     """A record that could not be used: its bytes as they came; why, and where from, in headers."""
     why = (
         *headers,
@@ -156,8 +158,8 @@ def dead_letter(
     )
     if key is None and value is None:
         # Kafka has records of neither, its clients refuse to send one.
-        return Output(source.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
-    return Output(source.dead_letter, key, value, why)
+        return OutputRecord(source.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
+    return OutputRecord(source.dead_letter, key, value, why)
 
 
 @lru_cache(maxsize=REMEMBERED_HEADERS)
