@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from k2_streams.core.types import TopicPartition
@@ -100,6 +101,18 @@ def test_pausing_and_resuming_keep_fausts_own_type_in_its_sets() -> None:
     assert made._get_active_partitions() == set()
     made.resume_partitions(tp for tp in [AT, OTHER])
     assert made._get_active_partitions() == {AT, OTHER}, "and Faust asserts their type"
+
+
+def test_a_consumer_that_has_not_started_has_no_faults() -> None:
+    """The web answers before: Faust would raise for the assignment of such a consumer."""
+
+    def assignment() -> set[TopicPartition]:
+        raise ConsumerNotStarted
+
+    made: Any = SimpleNamespace(
+        assignment=assignment, _thread=SimpleNamespace(faults=PartitionFaults())
+    )
+    assert BatchConsumer.faults.fget(made) == []
 
 
 class Failing(Thread):

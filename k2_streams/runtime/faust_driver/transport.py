@@ -348,7 +348,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def faults(self) -> list[PartitionFault]:
-        """Assigned partitions that cannot be read."""
+        """Assigned partitions that cannot be read; none before the consumer has started."""
+        if not self._thread.faults.now:
+            return []
         assigned = self.assignment()
         return [
             f for f in self._thread.faults.now if TopicPartition(f.topic, f.partition) in assigned
