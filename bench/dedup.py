@@ -27,6 +27,8 @@ def outcomes(url: str) -> dict[str, float]:
         name, _, number = line.rpartition(" ")
         if name.startswith("k2_dedup_ids_total"):
             found[name.split('"')[1]] = float(number)
+        elif name == "k2_dedup_false_positives_total":
+            found["false positives"] = float(number)
         elif name.startswith("k2_dedup_filter_bytes"):
             found["filter bytes"] = found.get("filter bytes", 0.0) + float(number)
     return found
@@ -87,10 +89,10 @@ def run(messages: int = 2_000_000, runs: int = RUNS) -> dict[str, float]:
         "peak MiB by number": statistics.median(one["peak MiB"] for one in plain),
         "peak MiB by id": statistics.median(one["peak MiB"] for one in with_ids),
         "filters MiB": statistics.median(one["filter bytes"] for one in counted) / 2**20,
-        "repeats found": statistics.median(one["repeated"] for one in counted),
+        "repeats found": statistics.median(one["duplicate"] for one in counted),
     }
     new = sum(one["new"] for one in counted)
-    false_positives = sum(one["false_positives"] for one in counted)
+    false_positives = sum(one["false positives"] for one in counted)
     return figures | {
         "false positives per 1 M new ids": false_positives / new * 1e6,
         "by formula": _formula(messages // PARTITIONS, memory) * 1e6,

@@ -12,6 +12,7 @@ from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records import stream
 from k2_streams.core.records.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
+from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import LinesFound, Readiness, Services
 
@@ -163,7 +164,7 @@ def services(query=None, **changes):
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
         "lines": lambda: LinesFound([LINE], [0, 2], 4),
         "ready": lambda: Readiness(ok=True),
-        "metrics_registry": CollectorRegistry(),
+        "telemetry": WebMetrics(CollectorRegistry()),
         "clock": FixedClock(),
         **changes,
     }

@@ -13,6 +13,7 @@ queue behind a store that is slow.
 
 import asyncio
 import atexit
+import contextvars
 import os
 import threading
 from collections.abc import Callable
@@ -230,7 +231,9 @@ class Engine:
         loop = asyncio.get_running_loop()
         job = _Job(work, self._config.timeout_s, self._clock)
         lane.working += 1
-        future = loop.run_in_executor(lane.pool, job.run, self._session)
+        # What the thread logs carries the correlation id of the request that caused it.
+        in_context = contextvars.copy_context().run
+        future = loop.run_in_executor(lane.pool, in_context, job.run, self._session)
         future.add_done_callback(lane.done)
         try:
             # Shielded: the thread can only be told to stop, and must be left to.

@@ -7,6 +7,7 @@ waits behind a catalog that does not answer.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -160,7 +161,8 @@ class LakeView:
             return ask(self._lake)
 
         async def in_thread() -> _T:
-            return await asyncio.get_running_loop().run_in_executor(thread, on_thread)
+            in_context = contextvars.copy_context().run  # as in `Engine.run`
+            return await asyncio.get_running_loop().run_in_executor(thread, in_context, on_thread)
 
         try:
             return await (in_thread() if guard is None else guard.call(in_thread))

@@ -79,7 +79,7 @@ class FaustWorker(faust.Worker):  # type: ignore[misc]
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Faust has made the root logger's handlers."""
         super().on_setup_root_logger(logger, level)
-        shape(logger.handlers)
+        shape(logger.handlers, self.app.settings.log_format)
 
 
 class StreamApp(faust.App):  # type: ignore[misc]
@@ -120,7 +120,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             **transport.credentials(settings.kafka),
         )
         self.is_stop_asked = False  # by a signal
-        self._connections = Connections()
+        self._metrics = Metrics()
+        self._connections = Connections(on_closed=self._metrics.web.connection_closed)
         self._lock: DirectoryLock | None = None
         self._worker: Worker | None = None
         self._declared = [source.raw, source.stream.log]
@@ -226,7 +227,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             settings,
             await ensure_topics(settings.kafka, specs, replication=settings.replication),
             ports,
-            metrics=Metrics(),
+            metrics=self._metrics,
             instruments=self._instruments,
         )
 
@@ -274,10 +275,10 @@ def stream_app(source: RawInput, feeds: Feeds) -> StreamApp:
 
     A bad setting, or a bad feed of another package, ends the process with its name.
     """
-    configure_logs()
     try:
-        feeds = with_plugged_in(source.stream.name, feeds)
         settings = from_environment(source=source)
+        configure_logs(settings.log_format)
+        feeds = with_plugged_in(source.stream.name, feeds)
         file = settings.instruments_file
         return StreamApp(source, feeds, settings, None if file is None else load(file))
     except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:

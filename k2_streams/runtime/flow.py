@@ -7,6 +7,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.limits import Limits
+from k2_streams.runtime.metrics.table import SourceMetrics
 from k2_streams.runtime.ports import ConsumerGroup
 
 #: A task or a sink that has enough to do.
@@ -21,6 +22,7 @@ class PartitionFlow:
         sources: every partition of the worker's sources, whoever owns it.
         supervisor: of the worker's background tasks.
         limits: for the pause before a seek is repeated.
+        metrics: show why the sources are paused.
     """
 
     def __init__(
@@ -29,12 +31,15 @@ class PartitionFlow:
         sources: Iterable[TopicPartition],
         supervisor: Supervisor,
         limits: Limits,
+        metrics: SourceMetrics,
     ) -> None:
         self._group = group
         self._sources = frozenset(sources)
         self._supervisor = supervisor
         self._limits = limits
         self._gate = FlowGate(group)
+        self._metrics = metrics
+        self._holders: dict[str, set[str]] = {}  # of the sources, by reason
         self._owned: frozenset[TopicPartition] = frozenset()
         self._closed = False
 
@@ -54,16 +59,24 @@ class PartitionFlow:
             self._gate.release(tps, _BUSY)
             self._pause_others()
 
-    def hold_sources(self, held: bool, reason: str) -> None:
+    def hold_sources(self, held: bool, reason: str, holder: str = "") -> None:
         """Put nothing more into the logs, whoever owns the sources' partitions.
 
         The lake may lag so far behind that a log loses what it lacks; the tail may have no room;
         the process may take too much memory.
+
+        Args:
+            held: False: this holder does not need it any more.
+            reason: one of `PAUSE_REASONS`.
+            holder: which of several that may have the same reason.
         """
+        holders = self._holders.setdefault(reason, set())
+        (holders.add if held else holders.discard)(holder)
+        self._metrics.source_paused.labels(reason).set(bool(holders))
         if held:
-            self._gate.hold(self._sources, reason)
+            self._gate.hold(self._sources, f"{reason} {holder}")
         else:
-            self._gate.release(self._sources, reason)
+            self._gate.release(self._sources, f"{reason} {holder}")
             self._pause_others()
 
     def _pause_others(self) -> None:

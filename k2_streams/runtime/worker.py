@@ -15,7 +15,6 @@ import structlog
 
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
-from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import Feeds
@@ -96,7 +95,7 @@ class Worker:
         clock = ports.clock
         self.supervisor = Supervisor(clock, metrics, ports.chance, limits)
         raw = [TopicPartition(source.raw, p) for p in range(settings.partitions)]
-        self.flow = PartitionFlow(ports.group, raw, self.supervisor, limits)
+        self.flow = PartitionFlow(ports.group, raw, self.supervisor, limits, metrics.source)
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
         self.outputs: Sequence[OutputParts] = [self._new_output(source)]
@@ -122,7 +121,7 @@ class Worker:
             ports.memory,
             self.pool,
             downstream_full=self._is_downstream_full,
-            hold_source=lambda held: self.flow.hold_sources(held, "circuit break"),
+            hold_source=lambda held: self.flow.hold_sources(held, "circuit_break"),
             limits=limits,
         )
         self.status = Status(
@@ -146,13 +145,17 @@ class Worker:
             ports.threads,
             stale=StaleAssignment(self.owner, self.topics, ports.group, clock),
             end=ports.end,
-            hold_source=lambda held: self.flow.hold_sources(held, "lake far behind"),
+            hold_source=lambda held: self.flow.hold_sources(held, "lake_behind"),
             waits_for_group=lambda: ports.group.waits_for_group,
             lost_task=ports.group.lost_task,
             limits=limits,
         )
-        metrics.stores_cache_bytes.set_function(lambda: ports.disk.memory().cache_bytes)
-        metrics.stores_buffers_bytes.set_function(lambda: ports.disk.memory().buffers_bytes)
+        metrics.process.rocksdb_block_cache_bytes.set_function(
+            lambda: ports.disk.memory().cache_bytes
+        )
+        metrics.process.rocksdb_memtable_bytes.set_function(
+            lambda: ports.disk.memory().buffers_bytes
+        )
 
     @property
     def main(self) -> OutputParts:
@@ -238,7 +241,7 @@ class Worker:
             status=self.status.as_dict,
             lines=self.status.lines,
             ready=self.status.ready,
-            metrics_registry=self._metrics.registry,
+            telemetry=self._metrics.web,
             keys=settings.api_keys,
             rate_limit_per_s=settings.rate_limit_per_s,
             connections=connections,
@@ -263,7 +266,7 @@ class Worker:
             ports,
             guard=guard,
             reads=reads,
-            hold_source=lambda held: self.flow.hold_sources(held, f"tail of {topic} full"),
+            hold_source=lambda held: self.flow.hold_sources(held, "tail_full", topic),
             notional=self._notional,
             limits=self._limits,
         )
@@ -328,22 +331,12 @@ class Worker:
 
     def _new_guard(self, name: str) -> Guard:
         """A closed breaker, whose states the metrics show under its name."""
-        gauge, changes = self._metrics.breakers[name]
-
-        def show(state: BreakerState) -> None:
-            for each in BreakerState:
-                gauge.labels(each.value).set(each is state)
-
-        def changed(state: BreakerState) -> None:
-            changes.labels(state.value).inc()
-            show(state)
-
         guard = Guard(
             self._settings.breaker,
             self._ports.clock,
             chance=self._ports.chance,
-            on_change=changed,
+            on_change=self._metrics.breaker(name),
             name=name,
         )
-        show(guard.state)
+        self._metrics.show_breaker(name, guard.state)
         return guard

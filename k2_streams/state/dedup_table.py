@@ -64,8 +64,12 @@ class SealedIdTable:
     @property
     def counts(self) -> Figures:
         """What was asked, and how it came out."""
-        counts = msgspec.structs.asdict(self.ids.counts)
-        return {("dedup_ids", (outcome,)): count for outcome, count in counts.items()}
+        counts = self.ids.counts
+        return {
+            ("dedup_ids_total", ("new",)): counts.new,
+            ("dedup_ids_total", ("duplicate",)): counts.repeated,
+            ("dedup_false_positives_total", ()): counts.false_positives,
+        }
 
 
 class DedupTable:
@@ -167,9 +171,9 @@ class DedupTable:
         sealed = self.ids.seal()
         partition = (str(self.changelog.partition),)
         gauges: Figures = {
-            ("dedup_held", partition): float(self.ids.ids),
+            ("dedup_stored_ids", partition): float(self.ids.ids),
             ("dedup_filter_bytes", partition): float(self.ids.filter_bytes),
-            ("dedup_expected_rate", partition): self.ids.expected_rate,
+            ("dedup_estimated_false_positive_ratio", partition): self.ids.expected_rate,
         }
         return SealedIdTable(self.name, self.changelog.partition, sealed, gauges)
 

@@ -12,11 +12,11 @@ from k2_streams.web.http.connections import IDLE_TIMEOUT_S
 from k2_streams.web.http.correlation import correlation, id_source, name_response
 from k2_streams.web.http.dispatch import Dispatcher
 from k2_streams.web.http.formats import encode_json
-from k2_streams.web.http.load_metrics import LoadMetrics
-from k2_streams.web.http.middlewares import errors, telemetry
+from k2_streams.web.http.middlewares import errors
 from k2_streams.web.http.rate_limit import RateLimiter
 from k2_streams.web.http.room import Room
 from k2_streams.web.http.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
+from k2_streams.web.http.telemetry import telemetry
 from k2_streams.web.openapi import document
 from k2_streams.web.services import Services
 
@@ -57,14 +57,14 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
     described = encode_json(document(endpoints, keyed=bool(services.keys)))
     room = Room(services.answers_bytes)
     sender = Sender(room)
-    LoadMetrics(services.metrics_registry, services.connections, room)
+    services.telemetry.measure(lambda: len(services.connections), lambda: room.held_bytes)
     public_paths = frozenset(endpoint.path for endpoint in endpoints if endpoint.is_public)
     limiter = RateLimiter(services.rate_limit_per_s)
     app.middlewares.extend(
         [
             services.connections.middleware(),
             correlation(id_source(services.clock.time_ns())),
-            telemetry(services.metrics_registry, services.clock),
+            telemetry(services.telemetry, services.clock),
             errors(),
             limits(),
             access(services.keys, limiter, services.clock, public_paths),

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.lines.stats import LineReport
@@ -19,6 +18,7 @@ from k2_streams.query.request import (
 )
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
+from k2_streams.web.http.telemetry import Telemetry
 
 #: Requests per second of each caller.
 RATE_LIMIT_PER_S = 60.0
@@ -93,7 +93,7 @@ class Services:
     status: Callable[[], dict[str, Any]]
     lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
-    metrics_registry: CollectorRegistry
+    telemetry: Telemetry
     outputs: tuple[Relation, ...] = ()
     keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit_per_s: float = RATE_LIMIT_PER_S

@@ -204,6 +204,5 @@ def _repeated(url: str) -> float:
 
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - loopback
         lines = answer.read().decode().splitlines()
-    # A counter with a label is there from its first count on.
-    name = 'k2_dedup_ids_total{outcome="repeated"}'
+    name = 'k2_dedup_ids_total{outcome="duplicate"}'
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))

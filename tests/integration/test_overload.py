@@ -158,6 +158,8 @@ def test_too_little_memory_pauses_the_source_and_comes_back(k2: Cluster) -> None
     )
     broken = eventually(lambda: _not_ready(worker), within_s=240, what="a break")
     assert int(broken["Retry-After"]) >= 1
+    paused = 'k2_source_paused{reason="circuit_break"} 1.0'
+    eventually(lambda: paused in _scrape(worker), what=paused)
     answer = worker.get("/v1/trades?limit=1")
     assert answer["data"], "queries go on"
     output, _ = producer.communicate(timeout=240)
@@ -166,6 +168,11 @@ def test_too_little_memory_pauses_the_source_and_comes_back(k2: Cluster) -> None
     changes = asyncio.run(_levels(k2.bootstrap))
     assert any(c.level == "CIRCUIT_BREAK" and c.reason == "memory" for c in changes)
     assert any(c.previous == "CIRCUIT_BREAK" for c in changes)
+
+
+def _scrape(worker: LocalWorker) -> str:
+    with urllib.request.urlopen(worker.url + "/metrics", timeout=20) as answer:  # noqa: S310 - loopback
+        return str(answer.read().decode())
 
 
 def _not_ready(worker: LocalWorker) -> Any:

@@ -178,7 +178,7 @@ def test_a_broker_away_while_the_sink_starts_is_asked_again(place):
     async def main() -> None:
         supervisor = Supervisor(SYSTEM_CLOCK, Metrics())
         group = GroupOfOne()
-        flow = PartitionFlow(group, [], supervisor, DEFAULT_LIMITS)
+        flow = PartitionFlow(group, [], supervisor, DEFAULT_LIMITS, Metrics().source)
         owner = Ownership({}, {TRADES: SinkOfOne()}, flow, group.is_member, supervisor)
         assert await owner.take_over({tp}, 1) == {}
         await asyncio.sleep(60.0)

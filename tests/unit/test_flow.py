@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from metric_values import value
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
@@ -22,9 +23,11 @@ from k2_streams.runtime.control.watchdog import (
     UNASSIGNED_FOR_S_MAX,
     Watchdog,
 )
+from k2_streams.runtime.flow import PartitionFlow
 from k2_streams.runtime.gate import FlowGate
-from k2_streams.runtime.limits import Limits
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.table import PAUSE_REASONS
 from k2_streams.runtime.node.tail_quota import TailRoom
 from k2_streams.runtime.ports import SystemThreads
 from k2_streams.runtime.task.lifecycle import TaskState
@@ -65,6 +68,27 @@ def test_a_partition_of_someone_else_is_not_resumed():
     gate.release([P0, P1], "tail full")
     assert consumer.paused == {P1}
     assert gate.open([P1]) == {P1}, "whoever gets it next may read it"
+
+
+def test_the_reasons_for_which_the_source_is_paused_are_shown():
+    metrics, consumer = Metrics(), Consumer(P0)
+    flow = PartitionFlow(consumer, [P0], None, DEFAULT_LIMITS, metrics.source)
+    flow.own([P0])
+
+    def shown():
+        return {
+            reason: value(metrics.registry, "k2_source_paused", reason=reason)
+            for reason in PAUSE_REASONS
+        }
+
+    for log_topic in ("k2.trades", "k2.bars"):
+        flow.hold_sources(held=True, reason="tail_full", holder=log_topic)
+    flow.hold_sources(held=False, reason="tail_full", holder="k2.trades")
+    assert shown() == {"lake_behind": 0, "tail_full": 1, "circuit_break": 0}
+    assert consumer.paused == {P0}
+    flow.hold_sources(held=False, reason="tail_full", holder="k2.bars")
+    assert shown() == {"lake_behind": 0, "tail_full": 0, "circuit_break": 0}
+    assert consumer.paused == set()
 
 
 @pytest.fixture
@@ -150,7 +174,7 @@ def grow(tail, records=1):
         tail.append(0, Range(end, end + 1), [make_batch(ROWS, partition=0, offset=end)])
 
 
-def room_of(tail, bound, free_bytes=10**12):
+def room_of(tail, bound, free_bytes=10**12, metrics=None):
     held = []
     room = TailRoom(
         tail,
@@ -158,7 +182,7 @@ def room_of(tail, bound, free_bytes=10**12):
         bound,
         Path(),
         SimpleNamespace(free_bytes=lambda _: free_bytes),
-        Metrics(),
+        metrics or Metrics(),
         on_held=held.append,
     )
     return room, held
@@ -227,6 +251,16 @@ def test_a_disk_that_others_fill_holds_the_source(one_bytes):
     assert not tail.is_full, "memory holds what there is"
     grow(tail)
     assert tail.is_full
+
+
+def test_the_quota_of_the_tail_and_what_it_takes_of_it_are_shown(one_bytes):
+    in_memory, spilled = one_bytes
+    tail, metrics = tail_of(memory_bytes=in_memory), Metrics()
+    room, _ = room_of(tail, DiskBound(size_bytes=10 * spilled), metrics=metrics)
+    grow(tail, 3)
+    room.look()
+    assert value(metrics.registry, "k2_tail_spilled_bytes") == 2 * spilled
+    assert value(metrics.registry, "k2_tail_spill_limit_bytes") == 10 * spilled
 
 
 def test_a_share_of_the_disk_counts_what_the_tail_has_already():

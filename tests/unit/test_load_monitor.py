@@ -6,9 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from metric_values import value
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
+from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.load.degradation import Level
 from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.control.load_monitor import (
@@ -19,7 +23,8 @@ from k2_streams.runtime.control.load_monitor import (
 from k2_streams.runtime.control.memory import ProcessMemory
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.settings.worker import Settings, from_environment
+from k2_streams.runtime.task.lifecycle import TaskState
 
 
 @pytest.mark.parametrize(("share", "every_s"), [(0.1, TRIM_AT_REST_EVERY_S), (0.99, TRIM_EVERY_S)])
@@ -50,6 +55,39 @@ async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tigh
             clock.now_s += 1.0
             await monitor.look()
     assert len(trimmed) == 2 * TRIM_AT_REST_EVERY_S / every_s
+
+
+async def test_load_moves_the_metrics_of_the_backlog_and_the_degradation_level():
+    settings = from_environment({"K2_LAG_TRIGGERS_RECORDS": "1,1000,2000"})
+    metrics, partition = Metrics(), TopicPartition(TRADES_INPUT.raw, 0)
+    task = SimpleNamespace(
+        state=TaskState.RUNNING, deferred_records=5, lag_records=7, end_offset=0, wake=lambda: None
+    )
+    with ThreadPoolExecutor(1) as pool:
+        monitor = LoadMonitor(
+            TRADES_INPUT.levels,
+            settings,
+            SimpleNamespace(tasks={partition: task}),
+            Overload(settings.overload, SYSTEM_CLOCK),
+            metrics,
+            SYSTEM_CLOCK,
+            ProcessMemory(None),
+            pool,
+            downstream_full=lambda: False,
+            hold_source=lambda held: None,
+        )
+
+        async def ends(_partitions):
+            return {partition: 12}
+
+        monitor._ends = SimpleNamespace(of=ends)
+        await monitor.look()
+    registry = metrics.registry
+    assert value(registry, "k2_deferred_backlog_records") == 5
+    assert value(registry, "k2_degradation_level") == Level.SOFT
+    assert value(registry, "k2_degradation_level_changes_total", level="SOFT") == 1
+    assert 0 < value(registry, "k2_memory_used_ratio") < 1
+    assert value(registry, "k2_lag_seconds") == (monitor.signals.lag_s or 0.0)
 
 
 def test_file_access_that_a_commit_has_left_behind_goes_as_well():

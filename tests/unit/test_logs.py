@@ -9,13 +9,13 @@ import pytest
 import structlog
 from aiohttp import web
 
-from k2_streams.runtime.logs import (
+from k2_streams.runtime.logs import configure_logs, shape
+from k2_streams.runtime.logs.sampler import (
     EVENTS_MAX,
+    OTHER_EVENTS_MAX,
     SAME_EVENT_MAX,
     SAMPLE_INTERVAL_S,
     Sampler,
-    configure_logs,
-    shape,
 )
 
 AWAY = "Unable connect to node with id %s: %s"
@@ -58,10 +58,37 @@ def test_a_clock_that_is_set_back_silences_nothing():
     assert said(sampler, 0.0)
 
 
-def test_what_is_remembered_is_bounded():
+def lines_of(sampler, at_s, numbers, level=logging.ERROR):
+    """What is written of a text per number, each other than all before."""
+    lines = (said(sampler, at_s, args=(number, "refused"), level=level) for number in numbers)
+    return [line for line in lines if line]
+
+
+def test_different_events_beyond_those_counted_share_a_bound_per_level():
     sampler = Sampler()
-    assert all(said(sampler, 0.0, args=(n, "refused")) for n in range(3 * EVENTS_MAX))
-    assert len(sampler._written) <= EVENTS_MAX
+    texts = range(3 * EVENTS_MAX)
+    assert len(lines_of(sampler, 0.0, texts)) == EVENTS_MAX + OTHER_EVENTS_MAX
+    assert len(lines_of(sampler, 1.0, texts, logging.WARNING)) == OTHER_EVENTS_MAX
+    assert sampler.events == EVENTS_MAX + 2, "what is counted is bounded, whatever is logged"
+    # The others' next interval says how many were suppressed; the counted ones begin anew.
+    late = lines_of(sampler, SAMPLE_INTERVAL_S, texts)
+    assert len(late) == EVENTS_MAX + OTHER_EVENTS_MAX
+    suppressed = 2 * EVENTS_MAX - OTHER_EVENTS_MAX
+    assert f"(and {suppressed} times before)" in late[EVENTS_MAX]
+
+
+def test_an_event_whose_interval_is_over_makes_room_for_another():
+    sampler = Sampler()
+    assert len(lines_of(sampler, 0.0, range(EVENTS_MAX))) == EVENTS_MAX
+    new = range(EVENTS_MAX, 2 * EVENTS_MAX)
+    assert len(lines_of(sampler, SAMPLE_INTERVAL_S, new)) == EVENTS_MAX
+    assert lines_of(sampler, SAMPLE_INTERVAL_S + 1, new) == [], "they are counted"
+
+
+def test_a_clock_set_back_makes_room_as_well():
+    sampler = Sampler()
+    lines_of(sampler, 3_600.0, range(2 * EVENTS_MAX))
+    assert len(lines_of(sampler, 0.0, range(EVENTS_MAX))) == EVENTS_MAX
 
 
 def test_an_event_of_k2_is_written_a_bounded_number_of_times_whatever_its_fields():

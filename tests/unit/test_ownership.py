@@ -109,7 +109,7 @@ class _Owner:
         self.ownership = Ownership(
             {RAW: lambda p: self._new(p, RAW), OTHER: lambda p: self._new(p, OTHER)},
             {LOG: self.sink, "k2.quotes": self.other_sink},
-            PartitionFlow(self.group, [], supervisor, limits),
+            PartitionFlow(self.group, [], supervisor, limits, Metrics().source),
             self.group.is_member,
             supervisor,
             partitions=4,

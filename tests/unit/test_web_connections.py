@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from metric_values import value
+from prometheus_client import CollectorRegistry
 from web_support import CannedQueries, FixedClock, application
 
+from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.web.http import connections as bounds
 from k2_streams.web.http.connections import BoundedSite, ConnectionLimits, Connections
 from k2_streams.web.server import new_runner
@@ -18,9 +21,11 @@ HALF = b"GET /health/live HTTP/1.1\r\nHost: loc"
 
 
 @asynccontextmanager
-async def served(connections, query=None):
+async def served(connections, query=None, **changes):
     """The port of an application whose connections are bounded so."""
-    runner = new_runner(application(query, connections=connections, rate_limit_per_s=1e9))
+    runner = new_runner(
+        application(query, connections=connections, rate_limit_per_s=1e9, **changes)
+    )
     await runner.setup()
     site = BoundedSite(runner, "127.0.0.1", 0, connections)
     await site.start()
@@ -61,16 +66,22 @@ async def is_closed(reader):
 @pytest.mark.parametrize("said", [b"", HALF])
 async def test_who_says_nothing_makes_room_for_who_asks(said):
     limits = ConnectionLimits(total=10, per_address=8)
-    connections = Connections(limits, FixedClock())
-    async with served(connections) as port:
+    registry = CollectorRegistry()
+    metrics = WebMetrics(registry)
+    connections = Connections(limits, FixedClock(), on_closed=metrics.connection_closed)
+    async with served(connections, telemetry=metrics) as port:
         idle = [await opened(port, said) for _ in range(40)]
         await settled(lambda: connections.evicted == 32)
         assert len(connections) == limits.per_address
         for _ in range(5):
             assert await status_of(port) == 200
         reader, _ = await opened(port, WHOLE.replace(b"/health/live", b"/metrics"))
-        said = (await reader.readuntil(b"k2_http_answers_bytes 0.0")).decode()
-        assert 'k2_http_connections_closed_total{reason="evicted"} ' in said
+        scraped = (await reader.readuntil(b"k2_http_response_memory_bytes 0.0")).decode()
+        assert f"k2_http_connections {len(connections)}.0" in scraped
+        evicted = value(registry, "k2_http_connections_closed_total", reason="evicted")
+        assert evicted == connections.evicted
+        assert value(registry, "k2_http_connections") == len(connections)
+        assert value(registry, "k2_http_response_memory_bytes") == 0
         assert await is_closed(idle[0][0]), "the one that waited longest goes first"
         for _, writer in idle:
             writer.close()

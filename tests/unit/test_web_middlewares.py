@@ -1,6 +1,7 @@
 """Around every view: ids, keys, limits, errors, metrics and log lines."""
 
 import asyncio
+import io
 import json
 import logging
 
@@ -21,9 +22,13 @@ from k2_streams.query.errors import (
     UnknownSymbolError,
 )
 from k2_streams.query.token import Token
-from k2_streams.web.http import security
+from k2_streams.runtime.logs import configure_logs
+from k2_streams.runtime.logs.sampler import SAME_EVENT_MAX, Sampler
+from k2_streams.runtime.metrics.web import WebMetrics
+from k2_streams.web.http import answers, security
 from k2_streams.web.http.correlation import is_acceptable
-from k2_streams.web.server import install
+from k2_streams.web.http.telemetry import CLIENT_CLOSED_REQUEST
+from k2_streams.web.server import install, new_runner
 from k2_streams.web.services import Readiness
 
 KEY = "s3cret-key-of-a-desk"
@@ -346,7 +351,7 @@ async def test_not_ready_503(client_of):
 
 async def test_requests_are_counted_without_the_callers_words(client_of):
     registry = CollectorRegistry()
-    client = await client_of(application(metrics_registry=registry))
+    client = await client_of(application(telemetry=WebMetrics(registry)))
     for path in ("/v1/status", "/v1/trades?symbol=A", "/random/one", "/random/two"):
         await client.get(path)
     text = await (await client.get("/metrics")).text()
@@ -373,11 +378,128 @@ async def test_no_secret_and_no_query_is_logged(client_of, caplog):
         await client.get("/v1/trades", headers={"Authorization": "Bearer guessed-key"})
         await client.get("/v1/trades", headers={"X-API-Key": KEY, "X-Correlation-ID": "mine"})
     said = json.dumps(logs, default=repr) + caplog.text
-    assert {line["event"] for line in logs} >= {"view failed", "answered"}
+    assert {line["event"] for line in logs} >= {"view failed", "request answered"}
     assert all(line["correlation_id"] for line in logs)
     assert "mine" in {line["correlation_id"] for line in logs}
     for secret in (KEY, "guessed-key", "PRIVATE"):
         assert secret not in said
+
+
+def access_lines(logs):
+    return [line for line in logs if line["event"] == "request answered"]
+
+
+async def test_each_request_has_one_access_line(client_of):
+    client = await client_of(application())
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        status = await client.get("/v1/status", headers={"X-Correlation-ID": "mine"})
+        trades = await client.get("/v1/trades?symbol=A")
+        head = await client.head("/v1/status")
+        missing = await client.post("/nowhere")
+    sent = [len(await answer.read()) for answer in (status, trades, head, missing)]
+    lines = access_lines(logs)
+    assert [line["size_bytes"] for line in lines] == sent
+    assert sent[2] == 0
+    assert min(sent[0], sent[1], sent[3]) > 0
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [
+        ("GET", "/v1/status", 200),
+        ("GET", "/v1/trades", 200),
+        ("HEAD", "/v1/status", 200),
+        ("POST", "unmatched", 404),
+    ]
+    assert all(line["duration_ms"] >= 0 and line["log_level"] == "info" for line in lines)
+    assert lines[0]["correlation_id"] == "mine"
+    assert len({line["correlation_id"] for line in lines}) == 4
+
+
+async def test_probes_that_succeed_are_details_and_what_fails_is_not(client_of):
+    ready = Readiness(ok=False, reason="the source is paused")
+    client = await client_of(
+        application(CannedQueries(error=RuntimeError("x")), ready=lambda: ready)
+    )
+    with structlog.testing.capture_logs() as logs:
+        for path in ("/health/live", "/metrics", "/health/ready", "/v1/trades"):
+            await client.get(path)
+    levels = {line["path"]: line["log_level"] for line in access_lines(logs)}
+    assert levels == {
+        "/health/live": "debug",
+        "/metrics": "debug",
+        "/health/ready": "warning",
+        "/v1/trades": "error",
+    }
+
+
+async def test_a_client_that_goes_away_has_an_access_line_too(client_of):
+    asked = asyncio.Event()
+
+    class Slow(CannedQueries):
+        async def rows(self, request):
+            asked.set()
+            await asyncio.Event().wait()
+
+    registry = CollectorRegistry()
+    runner = new_runner(application(Slow(), telemetry=WebMetrics(registry)))
+    await runner.setup()
+    with structlog.testing.capture_logs() as logs:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        _, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET /v1/trades HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asked.wait()
+        writer.close()
+        async with asyncio.timeout(10):
+            while not access_lines(logs):  # noqa: ASYNC110 - what a server does sets no event
+                await asyncio.sleep(0.01)
+    await runner.cleanup()
+    [line] = access_lines(logs)
+    assert (line["status"], line["size_bytes"]) == (CLIENT_CLOSED_REQUEST, 0)
+    labels = {"method": "GET", "path": "/v1/trades", "status": "499"}
+    assert registry.get_sample_value("k2_http_requests_total", labels) == 1
+
+
+async def test_what_a_request_does_in_threads_has_its_id(client_of, monkeypatch):
+    """Rendering is beside the event loop."""
+    log = structlog.get_logger("k2_streams.web.http.answers")
+    render = answers.render
+
+    def logged(rows, meta, form):
+        for piece in render(rows, meta, form):
+            log.info("piece rendered")
+            yield piece
+
+    monkeypatch.setattr(answers, "render", logged)
+    client = await client_of(application())
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        await client.get("/v1/trades", headers={"X-Correlation-ID": "mine"})
+    found = [line for line in logs if line["event"] == "piece rendered"]
+    assert found
+    assert {line.get("correlation_id") for line in found} == {"mine"}
+
+
+async def test_access_lines_are_bounded(client_of):
+    """What the sampler lets through of a storm of requests, and of its one failure."""
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(Sampler())
+    logger = logging.getLogger("k2_streams.web.http.telemetry")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    configured = structlog.get_config()
+    configure_logs()
+    try:
+        client = await client_of(application(rate_limit_per_s=1e9))
+        for _ in range(SAME_EVENT_MAX + 20):
+            await client.get("/v1/status")
+        await client.get("/v1/trades", headers={"Connection": "close"})
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        structlog.configure(**configured)
+    lines = handler.stream.getvalue().splitlines()
+    assert len(lines) == SAME_EVENT_MAX
 
 
 async def test_answers_are_hardened(client_of):

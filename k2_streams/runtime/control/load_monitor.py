@@ -158,9 +158,9 @@ class LoadMonitor:
             memory_share=self.memory.measure(),
             downstream_full=self._downstream_full(),
         )
-        self._metrics.waiting.set(waiting)
-        self._metrics.lag_seconds.set(signals.lag_s or 0.0)
-        self._metrics.memory_share.set(signals.memory_share)
+        self._metrics.load.deferred_backlog_records.set(waiting)
+        self._metrics.load.lag_seconds.set(signals.lag_s or 0.0)
+        self._metrics.process.memory_used_ratio.set(signals.memory_share)
         if self._settings.overload.enabled:
             after = step(self._state, signals, now_s, self._policy)
             if after is not self._state:
@@ -194,12 +194,12 @@ class LoadMonitor:
             self._clock.time_ns() // 1_000,
         )
         self._unpublished.append(change)
-        self._metrics.level.set(int(after.level))
-        self._metrics.level_changes.labels(after.level.name).inc()
+        self._metrics.load.degradation_level.set(int(after.level))
+        self._metrics.load.degradation_level_changes_total.labels(after.level.name).inc()
         log.warning(
-            "level changed",
-            level=change.level,
-            previous=change.previous,
+            "degradation level changed",
+            degradation_level=change.level,
+            previous_level=change.previous,
             reason=change.reason,
             lag_records=change.lag_records,
             lag_s=change.lag_s,

@@ -82,7 +82,7 @@ class Status:
         """Once a second: the gauges of the whole worker, and what its answers say of it."""
         for state in TaskState:
             count = sum(task.state is state for task in self._owner.tasks.values())
-            self._metrics.tasks.labels(state.value).set(count)
+            self._metrics.task.tasks.labels(state.value).set(count)
         for output in self._outputs:
             output.node.report(self.lag_records, self._load.level.name)
         self._metrics.show_lines(self.lines().lines)

@@ -191,7 +191,7 @@ class Supervisor:
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> Kept:
         """Run work that never ends."""
         self._kept[name] = _Report()
-        self._metrics.background_task_up.labels(name).set(1)
+        self._metrics.process.background_task_up.labels(name).set(1)
         return Kept(self, name, work)
 
     def spawn(
@@ -257,7 +257,7 @@ class Supervisor:
         report = self._kept[name]
         report.state = BackgroundState.FAILED
         report.restart_at_s = self._clock.monotonic() + wait_s
-        self._metrics.background_task_up.labels(name).set(0)
+        self._metrics.process.background_task_up.labels(name).set(0)
         self._count(name, report, error)
         self._log(name, report, error, retry_in_s=round(wait_s, 3))
         return wait_s
@@ -268,7 +268,7 @@ class Supervisor:
         if report.state is BackgroundState.FAILED:
             log.info("background task is up again", task=name, failures=report.failures)
         report.state, report.restart_at_s = BackgroundState.RUNNING, None
-        self._metrics.background_task_up.labels(name).set(1)
+        self._metrics.process.background_task_up.labels(name).set(1)
 
     def report_closed(self, name: str) -> None:
         """A kept task was ended by its owner."""
@@ -277,7 +277,7 @@ class Supervisor:
     def _count(self, name: str, report: _Report, error: BaseException) -> None:
         report.failures += 1
         report.error = f"{type(error).__name__}: {error}"[:ERROR_TEXT_MAX]
-        self._metrics.background_task_failures.labels(_kind(name)).inc()
+        self._metrics.process.background_task_failures_total.labels(_kind(name)).inc()
 
     def _log(self, name: str, report: _Report, error: BaseException, **more: Any) -> None:
         log.error("background task failed", task=name, error=report.error, exc_info=error, **more)

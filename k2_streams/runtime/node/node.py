@@ -90,8 +90,10 @@ class Node:
             ),
             ports.clock,
         )
-        metrics.query_memory_bytes.set_function(lambda: self.query_memory().used_bytes)
-        metrics.query_footers_bytes.set_function(lambda: self.query_memory().footers_bytes)
+        metrics.query.query_memory_bytes.set_function(lambda: self.query_memory().used_bytes)
+        metrics.query.query_footer_cache_bytes.set_function(
+            lambda: self.query_memory().footers_bytes
+        )
         self.query = HybridQuery(
             self.tail,
             self.lake,

@@ -78,7 +78,6 @@ class TailRoom:
                 used=round(used, 3),
             )
             self._on_held(held)
-        self._metrics.tail_spilled_bytes.set(self._held_bytes)
-        self._metrics.tail_disk_limit_bytes.set(self.limit_bytes)
-        self._metrics.tail_held.set(held)
+        self._metrics.tail.tail_spilled_bytes.set(self._held_bytes)
+        self._metrics.tail.tail_spill_limit_bytes.set(self.limit_bytes)
         return before > 0 and self._held_bytes == 0

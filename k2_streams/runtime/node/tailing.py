@@ -150,8 +150,10 @@ class TailReader:
                         await self._events_of(chunk)
                         self._append(chunk, batches)
                 self._watch_stalls(reader)
-                self._metrics.tail_rows.set(self._tail.rows)
-                self._metrics.tail_bytes.set(self._tail.memory_bytes + self._tail.index_bytes)
+                self._metrics.tail.tail_rows.set(self._tail.rows)
+                self._metrics.tail.tail_memory_bytes.set(
+                    self._tail.memory_bytes + self._tail.index_bytes
+                )
 
     def _watch_stalls(self, reader: LogReader) -> None:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
@@ -163,7 +165,7 @@ class TailReader:
                 self._stable[partition] = (stable, now_s)
                 since_s = now_s
             stalled = now_s - since_s > STALLED_AFTER_S
-            self._metrics.stalled.labels(str(partition)).set(stalled)
+            self._metrics.tail.log_stalled.labels(str(partition)).set(stalled)
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
     def _append(self, chunk: Chunk, batches: list[trade_log.LogBatch]) -> None:
@@ -179,7 +181,7 @@ class TailReader:
         if batches and batches[-1].rows.num_rows:
             newest_us = batches[-1].rows.column("ingest_time")[-1].value
             age_s = self._clock.time_ns() / 1e9 - newest_us / 1e6
-            self._metrics.freshness_seconds.observe(max(age_s, 0.0))
+            self._metrics.tail.freshness_seconds.observe(max(age_s, 0.0))
 
     async def _events(self) -> None:
         topics = (self._source.events, self._source.dead_letter)

@@ -165,6 +165,16 @@ class WebSettings(Group):
     )
 
 
+class LogSettings(Group):
+    """What a process logs."""
+
+    heading: ClassVar[str] = "Log"
+
+    log_format: Literal["console", "json"] = setting(
+        "console", "Shape of a log line: fields as `name='value'`, or one JSON object per line"
+    )
+
+
 class LakeSettings(Group):
     """Commits to Iceberg, the tail in front of it, and the memory of queries."""
 
@@ -405,6 +415,7 @@ class WorkerGroups(
     LocationSettings,
     IdentitySettings,
     WebSettings,
+    LogSettings,
     LakeSettings,
     LoadSettings,
     SequencingSettings,

@@ -174,7 +174,7 @@ class Checkpoints:
         await loop.run_in_executor(context.pool, self._on_written)
         await failpoint_in_loop("checkpoint.written")
         # 4 Metrics count what was committed.
-        context.metrics.checkpoint_seconds.observe(context.clock.monotonic() - started)
+        context.metrics.task.checkpoint_seconds.observe(context.clock.monotonic() - started)
         context.metrics.count(epoch)
         for each in sealed:
             context.metrics.add(each.counts)

@@ -96,7 +96,7 @@ class TaskLifecycle:
             )
             raise
         self._to(TaskState.RUNNING)
-        context.metrics.take_over_seconds.observe(context.clock.monotonic() - started)
+        context.metrics.task.take_over_seconds.observe(context.clock.monotonic() - started)
         running.start()
         return running.next_offset
 
@@ -203,7 +203,7 @@ class TaskLifecycle:
     async def _end(self, state: TaskState, error: BaseException) -> None:
         self.error = error
         self._to(state)
-        self._context.metrics.checkpoint_failures.labels(state.value).inc()
+        self._context.metrics.task.task_failures_total.labels(state.value).inc()
         failed = error if isinstance(error, ProcessingError) else None
         log.warning(
             "task ended",

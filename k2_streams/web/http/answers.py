@@ -1,6 +1,7 @@
 """A finished answer as a response: its format, its validators, and its bytes without a pile-up."""
 
 import asyncio
+import contextvars
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -159,7 +160,8 @@ class Sender:
         return response
 
     async def _run(self, work: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        in_context = contextvars.copy_context().run  # what the thread logs has the request's id
+        return await asyncio.get_running_loop().run_in_executor(self._pool, in_context, work)
 
 
 async def _write(response: web.StreamResponse, piece: bytes) -> None:

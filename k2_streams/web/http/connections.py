@@ -92,13 +92,26 @@ class _Phase(enum.Enum):
 
 
 class Connections:
-    """The connections of a server. For one event loop."""
+    """The connections of a server. For one event loop.
 
-    def __init__(self, limits: ConnectionLimits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    Args:
+        limits: how many there may be.
+        clock: times their deadlines.
+        on_closed: told `evicted`, `timed_out` or `refused` for each that the limits close.
+    """
+
+    def __init__(
+        self,
+        limits: ConnectionLimits | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        on_closed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.limits = limits or ConnectionLimits()
         self.evicted = 0  # gave way to another
         self.timed_out = 0
         self.refused = 0
+        self._on_closed = on_closed
         self._clock = clock
         self._by_transport: dict[Any, _Guarded] = {}
         self._idle: OrderedDict[_Guarded, None] = OrderedDict()  # WAITING and HEAD, oldest first
@@ -138,6 +151,7 @@ class Connections:
         now_s = self._clock.monotonic()
         for connection in [c for c in self._idle if c.deadline_s <= now_s]:
             self.timed_out += 1
+            self._on_closed("timed_out")
             self._abort(connection)
 
     def close(self) -> None:
@@ -165,8 +179,10 @@ class Connections:
             )
             if oldest is None:
                 self.refused += 1
+                self._on_closed("refused")
                 return False
             self.evicted += 1
+            self._on_closed("evicted")
             self._abort(oldest)
         connection.address = address
         self._by_transport[transport] = connection
@@ -215,6 +231,7 @@ class Connections:
                 await response.write_eof()
         except TimeoutError:
             self.timed_out += 1
+            self._on_closed("timed_out")
             self._abort(connection)
 
     def _abort(self, connection: "_Guarded") -> None:

@@ -1,11 +1,9 @@
-"""What happens to every request around its view: its log line, its metrics, its errors."""
+"""What becomes of whatever a view raises: the error body."""
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from k2_streams.clock import Clock
 from k2_streams.query.errors import QueryError
 from k2_streams.web.http.errors import (
     INTERNAL,
@@ -17,45 +15,6 @@ from k2_streams.web.http.errors import (
 )
 
 _log = structlog.get_logger(__name__)
-#: From a cached 304 to the longest wait and scan; the goal of 500 ms is a bound of its own.
-_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-def telemetry(registry: CollectorRegistry, clock: Clock) -> Middleware:
-    """The middleware that counts, times and logs each request, never with its query or headers."""
-    requests = Counter(
-        "k2_http_requests", "HTTP requests.", ("method", "path", "status"), registry=registry
-    )
-    seconds = Histogram(
-        "k2_http_request_seconds",
-        "Time to an answer, its last byte included.",
-        ("path",),
-        buckets=_BUCKETS_S,
-        registry=registry,
-    )
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started_s = clock.monotonic()
-        response = await handler(request)
-        elapsed_s = clock.monotonic() - started_s
-        # Labels come from our own routes, never from the caller: their number is bounded.
-        resource = request.match_info.route.resource
-        path = resource.canonical if resource is not None else "unmatched"
-        method = request.method if request.method in _METHODS else "other"
-        requests.labels(method, path, str(response.status)).inc()
-        seconds.labels(path).observe(elapsed_s)
-        _log.debug(
-            "answered",
-            method=method,
-            path=path,
-            status=response.status,
-            elapsed_ms=round(elapsed_s * 1e3, 1),
-        )
-        return response
-
-    return middleware
 
 
 def errors() -> Middleware:

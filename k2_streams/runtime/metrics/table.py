@@ -1,0 +1,257 @@
+"""Every metric of a worker: name, type, meaning, labels with their bounds, unit.
+
+`docs/reference/metrics.md` is generated from this file. A label's value is one that K2, a setting
+or a feed's description declares, never a record's or a caller's: the number of series has a bound.
+
+To add a metric: declare it here, set it where it happens, move it in a test by its full name.
+"""
+
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.load.degradation import Level
+from k2_streams.core.sequence.step import Verdict
+from k2_streams.runtime.metrics.declaration import (
+    Label,
+    MetricGroup,
+    counter,
+    gauge,
+    histogram,
+)
+
+_PARTITION = Label("partition", bound="partitions of the source topic (K2_PARTITIONS)")
+_FEED = Label("feed", bound="feeds of the topology, and `other`")
+_EXCHANGE = Label("exchange", bound="exchanges whose feeds have lines; 64 lines per partition")
+_LINE = Label("line", bound="15 per exchange and partition, 64 per partition")
+_TASK = Label("task", bound="background tasks of a worker, about 15; partitions share one")
+_PATH = Label("path", bound="routes of the server, and `unmatched`")
+_BREAKER = Label("breaker", ("lake", "store"))
+_BREAKER_STATE = Label("state", tuple(state.value for state in BreakerState))
+
+#: Why the source is paused: the lake is far behind the log, the tail's quota is used up, or the
+#: degradation level is CIRCUIT_BREAK.
+PAUSE_REASONS = ("lake_behind", "tail_full", "circuit_break")
+
+
+class ProcessMetrics(MetricGroup):
+    """The process, and what runs in it."""
+
+    build_info = gauge(
+        "1, with the versions that run",
+        Label("version", bound="1"),
+        Label("python_version", bound="1"),
+        unit="info",
+    )
+    memory_used_ratio = gauge("Resident memory over the memory limit of the process", unit="ratio")
+    rocksdb_block_cache_bytes = gauge("Block cache of all RocksDB stores", unit="bytes")
+    rocksdb_memtable_bytes = gauge(
+        "Memtables of all RocksDB stores: writes that are not in a file yet", unit="bytes"
+    )
+    background_task_up = gauge(
+        "1 while the background task runs, 0 while it waits for its restart", _TASK, unit="state"
+    )
+    background_task_failures_total = counter(
+        "Background tasks that ended with an error", _TASK, unit="failures"
+    )
+
+
+class SourceMetrics(MetricGroup):
+    """Source records: decoding and sequencing. Counted once committed, so a replay counts once."""
+
+    source_records_total = counter(
+        "Source records processed; feed `other`: all feeds that the worker does not know",
+        _FEED,
+        unit="records",
+    )
+    lag_records = gauge(
+        "Source records between a task's position and the end offset", _PARTITION, unit="records"
+    )
+    source_paused = gauge(
+        "1 while the worker does not read its source, by reason",
+        Label("reason", PAUSE_REASONS),
+        unit="state",
+    )
+    verdicts_total = counter(
+        "Messages by sequencing verdict",
+        Label("verdict", tuple(verdict.name.lower() for verdict in Verdict)),
+        unit="messages",
+    )
+    control_messages_total = counter(
+        "Known messages without a trade; event `other`: names that the feed does not declare",
+        _FEED,
+        Label("event", bound="message names that the feed declares, and `other`"),
+        unit="messages",
+    )
+    unknown_attributes_total = counter(
+        "Rows whose optional attribute has a value that the feed does not know",
+        _FEED,
+        Label("attribute", bound="optional attributes of a row: `side`"),
+        unit="rows",
+    )
+    dead_letters_total = counter(
+        "Records written to the dead-letter topic",
+        Label("reason", bound="reasons listed in docs/reference/feeds.md"),
+        unit="records",
+    )
+    accepted_rows_total = counter("Rows written to the log", unit="rows")
+
+
+class DedupMetrics(MetricGroup):
+    """Deduplication by trade id, of feeds without sequence numbers."""
+
+    dedup_ids_total = counter(
+        "Trade ids by lookup: not in the dedup table, or there already; repeats within a batch are "
+        "found before the lookup",
+        Label("outcome", ("new", "duplicate")),
+        unit="ids",
+    )
+    dedup_false_positives_total = counter(
+        "Bloom filter false positives: new ids that needed a lookup in RocksDB", unit="ids"
+    )
+    dedup_stored_ids = gauge("Trade ids in the dedup table", _PARTITION, unit="ids")
+    dedup_filter_bytes = gauge("Memory of the Bloom filters", _PARTITION, unit="bytes")
+    dedup_estimated_false_positive_ratio = gauge(
+        "Estimated false-positive rate of the Bloom filters at their fill", _PARTITION, unit="ratio"
+    )
+
+
+class LineMetrics(MetricGroup):
+    """Redundant lines of an exchange, as in `/v1/lines`."""
+
+    line_messages = gauge(
+        "Messages of the line since it was first seen: all, and those that were the first copy",
+        _EXCHANGE,
+        _LINE,
+        Label("stage", ("received", "first")),
+        unit="messages",
+    )
+    line_loss_ratio = gauge(
+        "Share of the exchange's accepted messages of which the line delivered no copy",
+        _EXCHANGE,
+        _LINE,
+        unit="ratio",
+    )
+    line_delay_seconds = gauge(
+        "Mean of append time minus event time", _EXCHANGE, _LINE, unit="seconds"
+    )
+    untracked_line_records_total = counter(
+        "Source records of lines beyond the limit per partition; processed as without a line",
+        unit="records",
+    )
+
+
+class TaskMetrics(MetricGroup):
+    """Tasks and their checkpoints."""
+
+    tasks = gauge(
+        "Tasks of the worker",
+        Label("state", ("created", "recovering", "running", "fenced", "failed", "closed")),
+        unit="tasks",
+    )
+    checkpoint_seconds = histogram("Duration of a checkpoint's transaction")
+    task_failures_total = counter(
+        "Tasks that ended because they were fenced or failed",
+        Label("reason", ("fenced", "failed")),
+        unit="tasks",
+    )
+    take_over_seconds = histogram(
+        "Duration of a take-over: fence the previous owner, restore the tables, seek"
+    )
+
+
+class LoadMetrics(MetricGroup):
+    """Degradation under load, and the deferral backlog."""
+
+    degradation_level = gauge(
+        "0 NORMAL, 1 SOFT, 2 GRACEFUL, 3 AGGRESSIVE, 4 CIRCUIT_BREAK", unit="level"
+    )
+    degradation_level_changes_total = counter(
+        "Changes of the degradation level, by the new level",
+        Label("level", tuple(level.name for level in Level)),
+        unit="changes",
+    )
+    lag_seconds = gauge(
+        "Lag and backlog over the processing rate of the last 10 s; 0 while both are small",
+        unit="seconds",
+    )
+    deferred_records_total = counter("Source records deferred", unit="records")
+    deferred_processed_records_total = counter(
+        "Deferred records processed from the backlog", unit="records"
+    )
+    deferred_backlog_records = gauge("Deferred records in the backlog", unit="records")
+
+
+class LakeMetrics(MetricGroup):
+    """The sink, its Iceberg commits, and the circuit breakers."""
+
+    lake_commit_seconds = histogram("Duration of an Iceberg commit, its data files included")
+    lake_committed_rows_total = counter("Rows committed to Iceberg", unit="rows")
+    lake_commit_failures_total = counter(
+        "Iceberg commits that failed: catalog or store unavailable, table not writable, or the "
+        "table's offset vector moved",
+        Label("reason", ("unavailable", "config", "moved")),
+        unit="commits",
+    )
+    sink_buffered_rows = gauge("Rows in the sink that are not committed yet", unit="rows")
+    sink_refused = gauge(
+        "1 while the sink refuses to write to its table; /v1/status has the reason", unit="state"
+    )
+    circuit_breaker_state = gauge(
+        "1 for the current state of the circuit breaker: `lake` protects commits and the catalog, "
+        "`store` the queries' reads of an object store",
+        _BREAKER,
+        _BREAKER_STATE,
+        unit="state",
+    )
+    circuit_breaker_changes_total = counter(
+        "State changes of the circuit breaker, by the new state",
+        _BREAKER,
+        _BREAKER_STATE,
+        unit="changes",
+    )
+
+
+class TailMetrics(MetricGroup):
+    """The tail: rows of the log that the lake does not contain yet."""
+
+    tail_rows = gauge("Rows in the tail", unit="rows")
+    tail_memory_bytes = gauge("Memory of the tail, its index included", unit="bytes")
+    tail_spilled_bytes = gauge("Disk space of the tail", unit="bytes")
+    tail_spill_limit_bytes = gauge("Disk quota of the tail", unit="bytes")
+    log_stalled = gauge(
+        "1 while an open transaction keeps committed readers from the end of the log",
+        _PARTITION,
+        unit="state",
+    )
+    freshness_seconds = histogram(
+        "From the append time of a source record to its row in the tail, for the newest row of "
+        "each checkpoint"
+    )
+
+
+class QueryMetrics(MetricGroup):
+    """The query engine."""
+
+    query_memory_bytes = gauge("Memory of DuckDB, limited by K2_QUERY_MEMORY_BYTES", unit="bytes")
+    query_footer_cache_bytes = gauge(
+        "Part of it that caches Parquet footers; evicted when a statement needs memory",
+        unit="bytes",
+    )
+
+
+class HttpMetrics(MetricGroup):
+    """The HTTP server."""
+
+    http_requests_total = counter(
+        "HTTP requests answered; status 499: the client closed the connection first",
+        Label("method", bound="7 methods, and `other`"),
+        _PATH,
+        Label("status", bound="statuses of docs/reference/http.md"),
+        unit="requests",
+    )
+    http_request_seconds = histogram("Duration of a request until its last byte is written", _PATH)
+    http_connections = gauge("Open connections", unit="connections")
+    http_connections_closed_total = counter(
+        "Connections closed by the connection limits",
+        Label("reason", ("evicted", "timed_out", "refused")),
+        unit="connections",
+    )
+    http_response_memory_bytes = gauge("Memory reserved for responses in progress", unit="bytes")

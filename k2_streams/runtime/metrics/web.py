@@ -1,0 +1,35 @@
+"""What the HTTP server reports, for the server's own interface (`web.services.Telemetry`)."""
+
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from k2_streams.runtime.metrics.table import HttpMetrics
+
+
+class WebMetrics:
+    """Counts requests and connections, and writes the scrape."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.http = HttpMetrics(registry)
+        self._registry = registry
+
+    def request_answered(self, method: str, path: str, status: int, duration_s: float) -> None:
+        """A request ended; method and path come from the server's own lists."""
+        self.http.http_requests_total.labels(method, path, str(status)).inc()
+        self.http.http_request_seconds.labels(path).observe(duration_s)
+
+    def connection_closed(self, reason: str) -> None:
+        """The connection limits closed a connection."""
+        self.http.http_connections_closed_total.labels(reason).inc()
+
+    def measure(self, connections: Callable[[], int], response_bytes: Callable[[], int]) -> None:
+        """Read these at each scrape."""
+        self.http.http_connections.set_function(connections)
+        self.http.http_response_memory_bytes.set_function(response_bytes)
+
+    def scrape(self) -> bytes:
+        """All metrics of the registry in Prometheus' text format."""
+        return generate_latest(self._registry)

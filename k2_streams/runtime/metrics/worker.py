@@ -1,0 +1,113 @@
+"""All metrics of a worker, in one registry of its own; and what is counted in several places."""
+
+import platform
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from k2_streams.core.lines.stats import LineReport
+from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.runtime.metrics import table
+from k2_streams.runtime.metrics.web import WebMetrics
+from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.state.state_table import Figures
+
+_DISTRIBUTION = "k2-streams"
+
+
+class Metrics:
+    """A worker's metrics, one attribute per group."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.process = table.ProcessMetrics(registry)
+        self.source = table.SourceMetrics(registry)
+        self.dedup = table.DedupMetrics(registry)
+        self.lines = table.LineMetrics(registry)
+        self.task = table.TaskMetrics(registry)
+        self.load = table.LoadMetrics(registry)
+        self.lake = table.LakeMetrics(registry)
+        self.tail = table.TailMetrics(registry)
+        self.query = table.QueryMetrics(registry)
+        self.web = WebMetrics(registry)
+        groups = (self.process, self.source, self.dedup, self.lines, self.task, self.load)
+        declared = [each for group in groups for each in vars(group).items()]
+        self._counters = {name: each for name, each in declared if isinstance(each, Counter)}
+        self._gauges = {name: each for name, each in declared if isinstance(each, Gauge)}
+        self.process.build_info.labels(_version(), platform.python_version()).set(1)
+
+    def count(self, epoch: Epoch) -> None:
+        """Add what an epoch has brought about, once it is committed."""
+        source, load = self.source, self.load
+        for verdict, count in epoch.verdicts.items():
+            source.verdicts_total.labels(verdict).inc(count)
+        for reason, count in epoch.reasons.items():
+            source.dead_letters_total.labels(reason).inc(count)
+        for name, count in epoch.feeds.items():
+            source.source_records_total.labels(name).inc(count)
+        for labels, count in epoch.controls.items():
+            source.control_messages_total.labels(*labels).inc(count)
+        for labels, count in epoch.unknown.items():
+            source.unknown_attributes_total.labels(*labels).inc(count)
+        source.accepted_rows_total.inc(epoch.row_count)
+        self.lines.untracked_line_records_total.inc(epoch.excess_lines)
+        load.deferred_records_total.inc(len(epoch.put_off))
+        load.deferred_processed_records_total.inc(epoch.drained)
+
+    def add(self, counts: Figures) -> None:
+        """Add what tables and agents have counted, once it is committed.
+
+        Figures name a metric by its attribute in the table.
+
+        Raises:
+            KeyError: there is no such counter.
+        """
+        for (name, labels), count in counts.items():
+            counter = self._counters[name]
+            (counter.labels(*labels) if labels else counter).inc(count)
+
+    def show(self, gauges: Figures) -> None:
+        """Show what tables measure of themselves.
+
+        Raises:
+            KeyError: there is no such gauge.
+        """
+        for (name, labels), value in gauges.items():
+            gauge = self._gauges[name]
+            (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def show_lines(self, lines: Iterable[LineReport]) -> None:
+        """The lines tracked now; series of lines that are no longer tracked are removed."""
+        metrics = self.lines
+        for gauge in (metrics.line_messages, metrics.line_delay_seconds, metrics.line_loss_ratio):
+            gauge.clear()
+        for line in lines:
+            names = (line.exchange, line.line)
+            metrics.line_messages.labels(*names, "received").set(line.received)
+            metrics.line_messages.labels(*names, "first").set(line.first)
+            if line.loss is not None:
+                metrics.line_loss_ratio.labels(*names).set(line.loss)
+            if line.delay_ms is not None:
+                metrics.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)
+
+    def breaker(self, name: str) -> Callable[[BreakerState], None]:
+        """What is told each state that the circuit breaker of this name enters."""
+
+        def changed(state: BreakerState) -> None:
+            self.lake.circuit_breaker_changes_total.labels(name, state.value).inc()
+            self.show_breaker(name, state)
+
+        return changed
+
+    def show_breaker(self, name: str, state: BreakerState) -> None:
+        """The state of a circuit breaker now."""
+        for each in BreakerState:
+            self.lake.circuit_breaker_state.labels(name, each.value).set(each is state)
+
+
+def _version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:  # run from sources that are not installed
+        return "unknown"

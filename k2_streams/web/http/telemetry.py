@@ -1,0 +1,94 @@
+"""What the server reports of each request: its metrics and its access line."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from k2_streams.clock import Clock
+
+_log = structlog.get_logger(__name__)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Asked every few seconds by machines: their access lines are of level DEBUG unless they fail.
+_PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+#: The client closed its connection before the response was complete (as in nginx); never sent.
+CLIENT_CLOSED_REQUEST = 499
+
+
+class Telemetry(Protocol):
+    """Counts what happens in the server: `k2_streams.runtime.metrics.web` implements it."""
+
+    @property
+    def content_type(self) -> str:
+        """Of a scrape."""
+        ...
+
+    def request_answered(self, method: str, path: str, status: int, duration_s: float) -> None:
+        """A request ended; method and path come from the server's own lists."""
+        ...
+
+    def measure(self, connections: Callable[[], int], response_bytes: Callable[[], int]) -> None:
+        """Take what reads the open connections and the memory of responses in progress."""
+        ...
+
+    def scrape(self) -> bytes:
+        """All metrics of the process, in Prometheus' text format."""
+        ...
+
+
+def telemetry(report: Telemetry, clock: Clock) -> Middleware:
+    """The middleware that counts, times and logs each request.
+
+    One access line per request: method, route, status, duration, bytes of the body; the correlation
+    id is bound to it. Neither query nor headers are logged: they may contain keys and what a desk
+    is interested in. The log's sampler bounds the lines per interval (`runtime.logs`).
+    """
+
+    def ended(request: web.Request, status: int, size_bytes: int, started_s: float) -> None:
+        duration_s = clock.monotonic() - started_s
+        # Labels come from our own routes, never from the caller: their number is bounded.
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else "unmatched"
+        method = request.method if request.method in _METHODS else "other"
+        report.request_answered(method, path, status, duration_s)
+        _log.log(
+            _level(path, status),
+            "request answered",
+            method=method,
+            path=path,
+            status=status,
+            duration_ms=round(duration_s * 1e3, 1),
+            size_bytes=size_bytes,
+        )
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started_s = clock.monotonic()
+        try:
+            response = await handler(request)
+        except asyncio.CancelledError:
+            ended(request, CLIENT_CLOSED_REQUEST, 0, started_s)
+            raise
+        ended(request, response.status, _size_bytes(request, response), started_s)
+        return response
+
+    return middleware
+
+
+def _level(path: str, status: int) -> int:
+    if status >= 500 and status != web.HTTPServiceUnavailable.status_code:
+        return logging.ERROR
+    if status == web.HTTPServiceUnavailable.status_code:
+        return logging.WARNING
+    return logging.DEBUG if path in _PROBES and status < 400 else logging.INFO
+
+
+def _size_bytes(request: web.Request, response: web.StreamResponse) -> int:
+    """Bytes of the body; of one in chunks, as sent. A response that broke off counts as 0."""
+    if request.method == "HEAD" or (response.prepared and not response.body_length):
+        return 0
+    return response.body_length if response.content_length is None else response.content_length

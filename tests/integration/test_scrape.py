@@ -1,0 +1,70 @@
+"""A worker's own scrape, after it has worked: every declared metric is there, and what moved."""
+
+import urllib.request
+
+import pytest
+from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from metric_values import samples
+
+from k2_streams.runtime.metrics.reference import declarations
+from k2_streams.testing.local.workers import LocalWorker
+
+pytestmark = pytest.mark.integration
+
+MESSAGES = 4_000
+#: Above 0 in every worker that has read, committed and answered.
+MOVED = {
+    "k2_build_info",
+    "k2_memory_used_ratio",
+    "k2_rocksdb_block_cache_bytes",
+    "k2_rocksdb_memtable_bytes",
+    "k2_background_task_up",
+    "k2_source_records_total",
+    "k2_verdicts_total",
+    "k2_accepted_rows_total",
+    "k2_tasks",
+    "k2_take_over_seconds_count",
+    "k2_checkpoint_seconds_count",
+    "k2_lake_commit_seconds_count",
+    "k2_lake_committed_rows_total",
+    "k2_circuit_breaker_state",
+    "k2_tail_spill_limit_bytes",
+    "k2_freshness_seconds_count",
+    "k2_query_memory_bytes",
+    "k2_query_footer_cache_bytes",
+    "k2_http_requests_total",
+    "k2_http_request_seconds_count",
+    "k2_http_connections",
+}
+#: Of another value at some time of the run, and at its end.
+SEEN = {"k2_tail_rows", "k2_tail_memory_bytes", "k2_lag_records", "k2_source_paused"}
+
+
+def scrape(worker: LocalWorker) -> str:
+    with urllib.request.urlopen(worker.url + "/metrics", timeout=10) as answer:  # noqa: S310 - loopback
+        return str(answer.read().decode())
+
+
+def test_a_worker_that_works_moves_its_metrics(k2: Cluster) -> None:
+    worker = k2.worker(K2_LAKE_COMMIT_INTERVAL_S="2").start().wait_ready()
+    truth = k2.produce("--messages", str(MESSAGES), "--seed", "5")
+    rows = eventually(lambda: samples(scrape(worker))["k2_tail_rows"], what="rows in the tail")
+    assert rows > 0
+    k2.verify(worker, truth, also=None)
+    found = eventually(lambda: _all_committed(worker), what="every row in the lake")
+    worker.get("/v1/trades?limit=10")
+    text = scrape(worker)
+    found = samples(text)
+    assert {name for name in MOVED if found.get(name, 0) <= 0} == set()
+    assert found.keys() >= SEEN
+    assert found["k2_lag_records"] == 0
+    assert found["k2_tail_memory_bytes"] >= 0
+    assert found["k2_source_paused"] == 0
+    assert f'k2_tasks{{state="running"}} {PARTITIONS}.0' in text
+    exposed = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP k2_")}
+    assert {each.name for each in declarations()} <= exposed
+
+
+def _all_committed(worker: LocalWorker) -> bool:
+    found = samples(scrape(worker))
+    return found["k2_lake_committed_rows_total"] == found["k2_accepted_rows_total"] > 0
