@@ -1,5 +1,6 @@
 """A worker's own scrape, after it has worked: every declared metric is there, and what moved."""
 
+import json
 import urllib.request
 
 import pytest
@@ -63,6 +64,29 @@ def test_a_worker_that_works_moves_its_metrics(k2: Cluster) -> None:
     assert f'k2_tasks{{state="running"}} {PARTITIONS}.0' in text
     exposed = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP k2_")}
     assert {each.name for each in declarations()} <= exposed
+
+
+def test_a_worker_writes_one_object_per_line(k2: Cluster) -> None:
+    """K2's lines, Faust's, mode's and aiokafka's; the banner that Faust prints is no line of it."""
+    worker = k2.worker(K2_LOG_FORMAT="json").start().wait_ready()
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        worker.url + "/v1/status", headers={"X-Correlation-ID": "mine"}
+    )
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - loopback
+        pass
+    worker.stop()
+    written = worker.log_file.read_text().splitlines()
+    lines = [json.loads(line) for line in written if line.startswith("{")]
+    assert [line for line in written if "timestamp" in line and not line.startswith("{")] == []
+    assert not [line for line in written if line.startswith(("Traceback", "[20"))]
+    assert all({"timestamp", "level", "logger", "event"} <= set(line) for line in lines)
+    writers = {line["logger"].partition(".")[0] for line in lines}
+    assert {"k2_streams", "faust"} <= writers
+    assert len(writers & {"mode", "aiokafka"}) > 0
+    [access] = [line for line in lines if line.get("correlation_id") == "mine"]
+    assert access["event"] == "request answered"
+    assert (access["path"], access["status"]) == ("/v1/status", 200)
+    assert access["size_bytes"] > 0
 
 
 def _all_committed(worker: LocalWorker) -> bool:
