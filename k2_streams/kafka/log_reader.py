@@ -94,6 +94,7 @@ class LogReader:
             max_partition_fetch_bytes=FETCH_BYTES,
         )
         self._positions: dict[ClientPartition, int] = {}
+        self._topics: set[str] = set()
         self.isolate = isolate
         self._answers: FetchAnswers | None = None
         self.faults = PartitionFaults()
@@ -129,8 +130,20 @@ class LogReader:
         """Read these partitions from these offsets, instead of what was assigned before."""
         self._positions = {ClientPartition(*tp): offset for tp, offset in positions.items()}
         self._consumer.assign(list(self._positions))
+        self._keep_leaders({tp.topic for tp in self._positions})
         for tp, offset in self._positions.items():
             self._consumer.seek(tp, offset)
+
+    def _keep_leaders(self, topics: set[str]) -> None:
+        """Go on knowing the leaders of what was read or asked of before.
+
+        With an assignment the client forgets those of all other topics; to learn one again takes
+        it a tenth of a second.
+        """
+        client = getattr(self._consumer, "_client", None)
+        if client is not None:  # a simulated consumer has none
+            self._topics |= topics
+            client.set_topics(self._topics)
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from here."""
@@ -233,12 +246,14 @@ class LogReader:
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
+        self._topics |= {tp.topic for tp in partitions}
         return _ours(await self._consumer.end_offsets(_theirs(partitions)))
 
     async def begin_offsets(
         self, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
         """The first offset that the log still holds, of each partition."""
+        self._topics |= {tp.topic for tp in partitions}
         return _ours(await self._consumer.beginning_offsets(_theirs(partitions)))
 
     async def high_watermarks(

@@ -147,7 +147,8 @@ class AgentRunner:
     ) -> Effects:
         """Process rows of which one or more fail: halve them until each is found.
 
-        A row that is left alone is tried again, and then handled as its agent's `on_error` says.
+        A row that remains as the only one is tried again, and then handled as its agent's
+        `on_error` says.
 
         Args:
             rows: that `process` failed on.

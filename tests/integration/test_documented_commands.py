@@ -47,8 +47,10 @@ class Reader:
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "activate").write_text("")  # this process has done it
         self._program("make", 'case "$1" in up|down) exec k2 "$1";; *) exit 64;; esac')
-        # An error of a worker ends the block, as a reader would stop there.
-        self._program("curl", f'exec {shutil.which("curl")} --fail-with-body "$@"')
+        # An error of a worker ends the block, as a reader would stop there: one who has waited for
+        # the rows that were just sent.
+        patient = "--fail-with-body --retry 30 --retry-delay 1 --retry-all-errors"
+        self._program("curl", f'exec {shutil.which("curl")} {patient} "$@"')
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("K2_")},
             "PATH": f"{programs}:{installed}:{os.environ['PATH']}",

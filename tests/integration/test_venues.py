@@ -58,7 +58,7 @@ def test_messages_of_many_trades_and_of_none(k2: Cluster, recordings: Path) -> N
             k2.verify(worker, truth, also=None if feed == "kraken.v1" else "--sql")
         refused = k2.k2("verify", "--truth", str(truth), "--sql")
         assert refused.returncode == 2
-        assert "need rows with a number or an id" in refused.stderr
+        assert "need rows with a sequence number or an id" in refused.stderr
         counted = {"first": 1 + 6, "in_order": 1_029 + 2_148 - 6}
         eventually(lambda: counted.items() <= verdicts(worker).items(), 120, "all counted")
         for exchange, count in (("COINBASE", 279), ("BYBIT", 347), ("KRAKEN", 10)):

@@ -123,7 +123,6 @@ async def test_a_partition_without_messages_is_read_again_while_others_go_on(wor
     append(lake, 1, 5, 9, count=2)
     sink = SinkWorld(lake=lake)
     assert await sink.runner.assign({0, 1}) == {0: 0, 1: 9}
-    await sink.runner._runner.close()
     with world.table().manage_snapshots() as manage:
         manage.rollback_to_snapshot(first)
     await sink.pass_time(3)  # of partition 0 alone

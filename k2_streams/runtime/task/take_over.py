@@ -19,6 +19,7 @@ import msgspec
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.partition_faults import PartitionUnreadableError
 from k2_streams.kafka.topics import DAY_MS
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
@@ -45,6 +46,11 @@ class Taken:
     starts: Starts
     partitions: tuple[TopicPartition, ...]  # all that the producer writes to
     restored: Restored  # of the first table
+
+
+#: The broker answers the requests of a connection in their order: an empty fetch that it holds
+#: makes each question about offsets wait as long. A take-over asks a dozen.
+FETCH_MAX_WAIT_MS = 10
 
 
 class FencedEnds:
@@ -91,7 +97,7 @@ class TakeOver:
             Exception: the broker or the disk failed; another task may try again.
         """
         await failpoint_in_loop("take-over.begun")
-        async with LogReader(self._context.kafka) as reader:
+        async with LogReader(self._context.kafka, max_wait_ms=FETCH_MAX_WAIT_MS) as reader:
             fenced = await self._fence(reader)
             await failpoint_in_loop("take-over.fenced")
             spans = await self._spans(reader, fenced)
@@ -158,7 +164,10 @@ class TakeOver:
         if backlog is not None and backlog.records:
             return 0  # the backlog may come before the source's next
         at = TopicPartition(self._context.raw.name, self._partition)
-        found = await next_append_time_ms(reader, at, starts.source)
+        try:
+            found = await next_append_time_ms(reader, at, starts.source)
+        except PartitionUnreadableError:
+            return 0  # the source's own reader names what cannot be read, and tries it again
         # One still to come: two calendars may differ by less than a day.
         return self._context.clock.time_ns() // 1_000_000 - DAY_MS if found is None else found
 
