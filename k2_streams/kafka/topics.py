@@ -32,6 +32,9 @@ CREATED_WITHIN_S = 30.0
 _UNKNOWN_TOPIC = 3
 _APPEND_TIME = "message.timestamp.type"
 
+#: What remains where topics, state and lake do not fit together any more.
+START_AFRESH = "start afresh as docs/how-to/start-afresh.md says"
+
 
 class TopicConfigurationError(Exception):
     """A topic is not what K2 can work with; the text says what was expected and found."""
@@ -120,13 +123,13 @@ def problems_of(
         known_id: the topic's id when the worker started.
     """
     if found is None:
-        text = f"topic {spec.name} is not there: put it back, or start afresh as the README says"
+        text = f"topic {spec.name} is not there: put it back, or {START_AFRESH}"
         return [TopicProblem(spec.name, "partitions", text)]
     problems = []
     if known_id is not None and found.id != known_id:
         text = (
             f"topic {spec.name}: expected topic id {known_id}, found {found.id}: it was created "
-            "anew; put it back, or start afresh as the README says"
+            f"anew; put it back, or {START_AFRESH}"
         )
         problems.append(TopicProblem(spec.name, "id", text))
     if found.partitions != spec.partitions:
@@ -158,7 +161,7 @@ def _partitions(spec: TopicSpec, found: TopicInfo) -> str:
     return (
         f"topic {spec.name}: expected {spec.partitions} partitions (K2_PARTITIONS), found "
         f"{found.partitions}; {unread if more else ''}the number is part of the state and Kafka "
-        "cannot take partitions away: start afresh as the README says, with topics of one number "
+        f"cannot take partitions away: {START_AFRESH}, with topics of one number "
         f"of partitions and K2_PARTITIONS={found.partitions} if the state is empty"
     )
 

@@ -9,6 +9,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogError
+from k2_streams.kafka.topics import START_AFRESH
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 from k2_streams.runtime.control.supervisor import BackgroundTask, Supervisor
@@ -140,7 +141,7 @@ class Ownership:
     def _why_beyond(self, tp: TopicPartition) -> str:
         return (
             f"{tp.topic} has more partitions than K2_PARTITIONS={self._partitions}: this one is "
-            "not read; the number is part of the state: start afresh as the README says"
+            f"not read; the number is part of the state: {START_AFRESH}"
         )
 
     async def release(self) -> None:

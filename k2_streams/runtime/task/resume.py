@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.topics import START_AFRESH
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
 from k2_streams.runtime.task.context import TaskContext
@@ -46,12 +47,12 @@ async def checked_offsets(
         if orphaned:
             raise StateLostError(
                 f"{out} holds committed records, and the changelog no position: the state was "
-                f"lost. `k2 changelog sequence --partition {partition}` shows what is left; the "
-                "README says how to start afresh"
+                f"lost. `k2 changelog sequence --partition {partition}` shows what is left; "
+                f"{START_AFRESH}"
             )
         return Starts(begin, ends[late])
     how = (
-        "nothing is reset by itself: put the topic back, or start afresh as the README says; "
+        f"nothing is reset by itself: put the topic back, or {START_AFRESH}; "
         f"`k2 changelog sequence --partition {partition}` shows the position"
     )
     if position.source_id != raw.id:
