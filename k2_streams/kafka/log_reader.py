@@ -246,14 +246,14 @@ class LogReader:
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
-        self._topics |= {tp.topic for tp in partitions}
+        self._topics |= {topic for topic, _ in partitions}
         return _ours(await self._consumer.end_offsets(_theirs(partitions)))
 
     async def begin_offsets(
         self, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
         """The first offset that the log still holds, of each partition."""
-        self._topics |= {tp.topic for tp in partitions}
+        self._topics |= {topic for topic, _ in partitions}
         return _ours(await self._consumer.beginning_offsets(_theirs(partitions)))
 
     async def high_watermarks(
