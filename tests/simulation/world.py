@@ -49,7 +49,7 @@ DISK_FULL_S = (0.5, 6.0)
 STATUS_EVERY_S = 0.5
 #: What a worker logs that the runs must have met.
 MET = {
-    "level changed": "levels",
+    "degradation level changed": "levels",
     "source paused: the tail is full": "tail_full",
     "source resumed: the tail has room": "tail_room",
 }
