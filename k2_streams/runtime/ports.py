@@ -6,7 +6,7 @@ simulation gives its own, and everything above runs unchanged.
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -25,24 +25,13 @@ from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.tail.store import SpillStore
 from k2_streams.runtime.control.memory import Memory, ProcessMemory
-from k2_streams.state.rocks import ROCKS_DISK, Database, Disk, StoresMemory
+from k2_streams.runtime.gate import PausableConsumer
+from k2_streams.state.rocks import Disk, RocksDisk, StoresMemory
 from k2_streams.state.spill import Spill
 
 
-class ConsumerGroup(Protocol):
+class ConsumerGroup(PausableConsumer, Protocol):
     """The consumer group and the flow of records, as the driver has them."""
-
-    def assignment(self) -> Iterable[TopicPartition]:
-        """The partitions that the group has assigned to this worker."""
-        ...
-
-    def pause_partitions(self, tps: Iterable[TopicPartition]) -> None:
-        """Deliver nothing more of these."""
-        ...
-
-    def resume_partitions(self, tps: Iterable[TopicPartition]) -> None:
-        """Deliver these again."""
-        ...
 
     async def seek_to(self, starts: Mapping[TopicPartition, int]) -> None:
         """Read these on from here; partitions that are not assigned are left out."""
@@ -193,24 +182,8 @@ class SystemThreads:
         return threading.Thread(target=work, name=name, daemon=True)
 
 
-class LocalDisk:
+class LocalDisk(RocksDisk):
     """This machine's disk, with RocksDB on it."""
-
-    def memory(self) -> StoresMemory:
-        """What all databases together take."""
-        return ROCKS_DISK.memory()
-
-    def open(self, path: Path) -> Database:
-        """Open or create the database in this folder."""
-        return ROCKS_DISK.open(path)
-
-    def delete(self, path: Path) -> None:
-        """Delete the folder.
-
-        Raises:
-            OSError: it is still there.
-        """
-        ROCKS_DISK.delete(path)
 
     def new_spill(self, path: Path) -> TailStore:
         """An empty store for the tail."""

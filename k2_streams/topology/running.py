@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from k2_streams.core.error_text import described
 from k2_streams.topology.context import NO_EVENT_TIME_NS, Context, DeadRow
 from k2_streams.topology.declarations import Agent, OnError, Output
 from k2_streams.topology.errors import AgentFailedError, AgentStoppedError, StateReadError
@@ -30,8 +31,6 @@ Milliseconds = npt.NDArray[np.int64]
 #: Timers that fire in front of one row: an agent that sets one in the past whenever one fires would
 #: never come to the row.
 MAX_TIMERS_PER_ROW = 100_000
-#: Of an exception's text.
-MAX_ERROR_CHARS = 300
 
 
 @dataclass(slots=True)
@@ -238,7 +237,7 @@ class AgentRunner:
             except (StateReadError, MemoryError):
                 raise
             except Exception as error:
-                raise AgentFailedError(agent.name, row, row + 1, _described(error), key) from error
+                raise AgentFailedError(agent.name, row, row + 1, described(error), key) from error
             self._take(agent, batch, context, row)
         raise AgentFailedError(
             agent.name, row, row + 1,
@@ -253,7 +252,7 @@ class AgentRunner:
         except (StateReadError, MemoryError):
             raise
         except Exception as error:
-            raise AgentFailedError(agent.name, start, end, _described(error)) from error
+            raise AgentFailedError(agent.name, start, end, described(error)) from error
         return context
 
     def _context(self, agent: Agent, batch: _Batch, row: int) -> Context:
@@ -274,9 +273,3 @@ class AgentRunner:
         batch.effects.dead += [
             DeadRow(agent.name, start + row, reason, detail) for row, reason, detail in context.dead
         ]
-
-
-def _described(error: BaseException) -> str:
-    """Type and text of an exception, cut to a bound and on one line."""
-    text = " ".join(str(error)[: 2 * MAX_ERROR_CHARS].split())
-    return f"{type(error).__name__}: {text}"[:MAX_ERROR_CHARS]

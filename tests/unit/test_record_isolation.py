@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequencer_world import Raw, World, canonical, spot, world
 
+from k2_streams.core.error_text import MAX_ERROR_CHARS
 from k2_streams.core.records.record_failures import FAILURES_MAX, RecordFailures
 from k2_streams.failpoints import arm, parse
 from k2_streams.feeds.canonical.feed import Canonical
 from k2_streams.feeds.feed import FEEDS, Decoded, RawBatch
 from k2_streams.runtime.task.isolation import Isolation
 from k2_streams.runtime.task.processing_error import (
-    MAX_ERROR_CHARS,
     ProcessingError,
 )
 from k2_streams.topology.errors import StateReadError

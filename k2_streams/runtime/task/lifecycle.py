@@ -17,12 +17,13 @@ from collections.abc import Callable
 
 import structlog
 
+from k2_streams.core.error_text import described
 from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.runtime.deferral.backlog import Deferral
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.runtime.task.processing_error import ProcessingError, described
+from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.runtime.task.running import Flow, RunningTask
 from k2_streams.runtime.task.take_over import Taken, TakeOver
 from k2_streams.state.position import Position

@@ -6,14 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-#: Of an exception's text: it travels in a header and stands in status and log.
-MAX_ERROR_CHARS = 300
-
-
-def described(error: BaseException) -> str:
-    """Type and text of an exception, cut to a bound and on one line."""
-    text = " ".join(str(error)[: 2 * MAX_ERROR_CHARS].split())
-    return f"{type(error).__name__}: {text}"[:MAX_ERROR_CHARS]
+from k2_streams.core.error_text import described
 
 
 class ProcessingError(Exception):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from k2_streams.core.error_text import described
 from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.deferral.backlog import DEFERRAL, Deferral, DeferralState
@@ -23,7 +24,6 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.idle import IdleTime
 from k2_streams.runtime.task.isolation import Isolation
-from k2_streams.runtime.task.processing_error import described
 from k2_streams.runtime.task.sequencer import Judging, Sequencer, standing_of
 from k2_streams.runtime.task.take_over import Taken
 from k2_streams.state.position import Position
@@ -306,7 +306,7 @@ class RunningTask:
         return records, end
 
     def _process(self, records: list[Any], end: int, budget: int) -> tuple[int, int]:
-        """Put off what has to wait, work the rest within the budget; both counted."""
+        """Defer what has to wait, and process the rest within the budget; both are counted."""
         found = self.deferral.triage(records, self._epoch, budget)
         if found.taken < len(records):
             end = records[found.taken].offset

@@ -18,7 +18,6 @@ from k2_streams.web.declaration.times import parse_end, parse_time, parse_window
 MAX_LIMIT = 100_000
 #: Rows of a list that is made in memory: gaps, snapshots.
 MAX_LISTED = 10_000
-DEFAULT_LIMIT = 1_000
 #: More scopes than these are better asked for without `symbol`.
 MAX_SYMBOLS = 50
 MAX_EXCHANGES = 10
