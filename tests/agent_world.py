@@ -39,7 +39,7 @@ class Total(msgspec.Struct):
 
 
 TOTALS = Table("totals", Total)
-OUTPUT = Output("found", FOUND, key=("symbol",), time="time_ns")
+OUTPUT = Output.of("found", FOUND, key=("symbol",), time="time_ns")
 
 
 class Row(NamedTuple):

@@ -44,6 +44,7 @@ from k2_streams.runtime.ports import system_ports
 from k2_streams.runtime.settings.instruments import InstrumentsError, load
 from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker, topics_of
+from k2_streams.topology.declarations import RawSource, Topology
 from k2_streams.web.http.connections import (
     BACKLOG,
     LEAST_CONNECTIONS,
@@ -87,15 +88,13 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
     def __init__(
         self,
-        source: RawInput,
-        feeds: Feeds,
+        topology: Topology,
         settings: Settings,
         instruments: Instruments | None = None,
     ) -> None:
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
-        self._source = source
-        self._feeds = feeds
+        self._topology = topology
         self._instruments = instruments
         self.settings = settings
         super().__init__(
@@ -124,7 +123,10 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self._connections = Connections(on_closed=self._metrics.web.connection_closed)
         self._lock: DirectoryLock | None = None
         self._worker: Worker | None = None
-        self._declared = [source.raw, source.stream.log]
+        self._declared = [
+            *(one.topic for one in topology.sources),
+            *(one.log for one in topology.streams),
+        ]
         for topic in self._declared:
             self._deliver_all(topic)
 
@@ -211,7 +213,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             LogError, OSError: the broker does not answer.
         """
         settings = self.settings
-        specs = topics_of(self._source, settings)
+        specs = topics_of(self._topology, settings)
         ports = system_ports(
             group=self.consumer,
             kafka=settings.kafka,
@@ -222,8 +224,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             end=self._end,
         )
         return Worker(
-            self._source,
-            self._feeds,
+            self._topology,
             settings,
             await ensure_topics(settings.kafka, specs, replication=settings.replication),
             ports,
@@ -280,7 +281,8 @@ def stream_app(source: RawInput, feeds: Feeds) -> StreamApp:
         configure_logs(settings.log_format)
         feeds = with_plugged_in(source.stream.name, feeds)
         file = settings.instruments_file
-        return StreamApp(source, feeds, settings, None if file is None else load(file))
+        topology = Topology(source.app_id, (RawSource(source, feeds),), ())
+        return StreamApp(topology, settings, None if file is None else load(file))
     except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
         setting = "K2_INSTRUMENTS_FILE: " if isinstance(error, InstrumentsError) else ""
         sys.stderr.write(f"k2: {setting}{error}\n")

@@ -15,9 +15,8 @@ import structlog
 
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
-from k2_streams.core.records.source import RawInput
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.types import TopicPartition
-from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, changelog_topic, stream_topics
 from k2_streams.lake.breaker import Guard
@@ -41,6 +40,8 @@ from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
 from k2_streams.runtime.task.tables import memory_of, window_of
+from k2_streams.topology.declarations import RawSource, Source, Topology
+from k2_streams.topology.errors import TopologyError
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.services import Services
 
@@ -50,10 +51,17 @@ log = structlog.get_logger(__name__)
 EXIT_CONFIGURATION = 2
 
 
-def topics_of(source: RawInput, settings: Settings) -> list[TopicSpec]:
-    """The topics that a worker of this source needs."""
+def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
+    """The topics that a worker of a topology needs."""
     ttl_ms = window_of(settings).ttl_ms
-    return stream_topics(source, settings.app_id, settings.partitions, ids_ttl_ms=ttl_ms)
+    raw = _raw(topology).input
+    return stream_topics(raw, settings.app_id, settings.partitions, ids_ttl_ms=ttl_ms)
+
+
+def _raw(topology: Topology) -> RawSource:
+    if topology.raw is None:
+        raise TopologyError(f"topology {topology.name} has no raw source: tasks need one")
+    return topology.raw
 
 
 class Worker:
@@ -63,8 +71,7 @@ class Worker:
     the driver is the port `group`.
 
     Args:
-        source: the raw topic, and the stream of its accepted rows.
-        feeds: decode the raw topic.
+        topology: what runs.
         settings: of the worker.
         topics: what the topics are, as they were checked at the start.
         ports: everything outside.
@@ -75,8 +82,7 @@ class Worker:
 
     def __init__(
         self,
-        source: RawInput,
-        feeds: Feeds,
+        topology: Topology,
         settings: Settings,
         topics: dict[str, TopicInfo],
         ports: Ports,
@@ -85,6 +91,7 @@ class Worker:
         instruments: Instruments | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self._topology = topology
         self._settings = settings
         self._ports = ports
         self._limits = limits
@@ -94,13 +101,16 @@ class Worker:
         self._stack = contextlib.AsyncExitStack()
         clock = ports.clock
         self.supervisor = Supervisor(clock, metrics, ports.chance, limits)
-        raw = [TopicPartition(source.raw, p) for p in range(settings.partitions)]
-        self.flow = PartitionFlow(ports.group, raw, self.supervisor, limits, metrics.source)
+        sources = [one.topic for one in topology.sources]
+        read = [TopicPartition(topic, p) for topic in sources for p in range(settings.partitions)]
+        self.flow = PartitionFlow(ports.group, read, self.supervisor, limits, metrics.source)
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
-        self.outputs: Sequence[OutputParts] = [self._new_output(source)]
+        self.outputs: Sequence[OutputParts] = [
+            self._new_output(stream) for stream in topology.streams
+        ]
         self.owner = Ownership(
-            {source.raw: self._tasks_of(source, feeds, instruments)},
+            {source.topic: self._tasks_of(source, instruments) for source in topology.sources},
             {output.stream.log: output.sink for output in self.outputs},
             self.flow,
             ports.group.is_member,
@@ -109,10 +119,10 @@ class Worker:
             limits=limits,
         )
         self.topics = TopicWatch(
-            ports.kafka, ports.topics, topics_of(source, settings), topics, [source.raw], clock
+            ports.kafka, ports.topics, topics_of(topology, settings), topics, sources, clock
         )
         self.load = LoadMonitor(
-            source.levels,
+            topology.levels,
             settings,
             self.owner,
             self.overload,
@@ -125,7 +135,7 @@ class Worker:
             limits=limits,
         )
         self.status = Status(
-            source.raw,
+            sources[0],
             settings,
             self.owner,
             self.outputs,
@@ -254,12 +264,12 @@ class Worker:
     def _is_downstream_full(self) -> bool:
         return any(each.node.room.is_held or each.sink.is_far_behind for each in self.outputs)
 
-    def _new_output(self, source: RawInput) -> OutputParts:
-        """Sink and node of the source's accepted rows; both share the breaker of the lake."""
-        settings, ports, topic = self._settings, self._ports, source.stream.log
+    def _new_output(self, stream: Stream) -> OutputParts:
+        """Sink and node of a log; both share the breaker of the lake."""
+        settings, ports, topic = self._settings, self._ports, stream.log
         guard, reads = self._new_guard("lake"), self._new_guard("store")
         node = Node(
-            source,
+            _raw(self._topology).input,
             settings,
             self._known[topic],
             self._metrics,
@@ -271,7 +281,7 @@ class Worker:
             limits=self._limits,
         )
         sink = SinkRunner(
-            ports.catalog.open(source.stream),
+            ports.catalog.open(stream),
             ports.kafka,
             self._known[topic],
             self._metrics,
@@ -289,16 +299,19 @@ class Worker:
             guard=guard,
             limits=self._limits,
         )
-        return OutputParts(source.stream, sink, node)
+        return OutputParts(stream, sink, node)
 
     def _tasks_of(
-        self, source: RawInput, feeds: Feeds, instruments: Instruments | None
+        self, declared: Source, instruments: Instruments | None
     ) -> Callable[[int], TaskLifecycle]:
         """Makes the tasks of a source."""
         settings, ports, app_id = self._settings, self._ports, self._settings.app_id
+        if not isinstance(declared, RawSource):
+            raise TopologyError(f"source {declared.topic}: tasks need a raw source")
+        source = declared.input
         context = TaskContext(
             source=source,
-            feeds=feeds,
+            feeds=declared.feeds,
             notional=self._notional,
             price_domains=instruments.price_domain if instruments else positive_prices,
             settings=settings,

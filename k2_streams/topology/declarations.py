@@ -113,29 +113,37 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """Rows that one agent emits: a topic `k2.<name>`, a table, a path.
+    """Rows that one agent emits: a log `k2.<name>`, a table, a tail, a path.
 
     Attributes:
-        name: see above.
-        schema: of the rows.
-        key: the columns that name what a row is about.
-        time: the column of event time, in nanoseconds.
+        stream: describes the rows.
     """
 
-    name: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-    time: str
-    stream: Stream = field(init=False)
+    stream: Stream
 
-    def __post_init__(self) -> None:
-        """Check the declaration."""
-        _require_name("output", self.name)
+    @classmethod
+    def of(cls, name: str, schema: pa.Schema, *, key: tuple[str, ...], time: str) -> "Output":
+        """An output of a user's own.
+
+        Args:
+            name: of topic, table and path.
+            schema: of the rows.
+            key: the columns that name what a row is about.
+            time: the column of event time, in nanoseconds.
+
+        Raises:
+            TopologyError: the rows could not be stored or queried.
+        """
+        _require_name("output", name)
         try:
-            stream = Stream.of_output(self.name, self.schema, key=self.key, time=self.time)
+            return cls(Stream.of_output(name, schema, key=key, time=time))
         except StreamError as error:
             raise TopologyError(str(error)) from error
-        object.__setattr__(self, "stream", stream)
+
+    @property
+    def name(self) -> str:
+        """Of topic, table and path."""
+        return self.stream.name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +200,12 @@ class Topology:
             TopologyError: they do not.
         """
         _require_name("topology", self.name)
+        if not self.sources:
+            raise TopologyError(f"topology {self.name} has no source: declare one")
+        if sum(isinstance(one, RawSource) for one in self.sources) > 1:
+            raise TopologyError(
+                f"topology {self.name} has more than one raw topic: declare an app per raw topic"
+            )
         _require_unique("agent", (one.name for one in self.agents))
         _require_unique("table", (one.name for one in self.tables))
         _require_unique("output", (one.name for one in self.outputs))
@@ -211,6 +225,45 @@ class Topology:
                 )
         self._require_one_agent("table", self.tables, lambda agent: agent.tables)
         self._require_one_agent("output", self.outputs, lambda agent: agent.outputs)
+
+    @property
+    def raw(self) -> RawSource | None:
+        """The source that feeds decode; None: it reads the rows of other topologies alone."""
+        return next((one for one in self.sources if isinstance(one, RawSource)), None)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Every log that it writes; the accepted rows of its raw source come first."""
+        raw = () if self.raw is None else (self.raw.input.stream,)
+        return (*raw, *(one.stream for one in self.outputs if one.stream not in raw))
+
+    @property
+    def folder(self) -> str:
+        """Stem of the folder of a worker's own state, below the data directory."""
+        return f"{self.name}-worker" if self.raw is None else self.raw.input.folder
+
+    @property
+    def levels(self) -> str:
+        """The topic of changes of the degradation level."""
+        return f"k2.{self.name}.levels" if self.raw is None else self.raw.input.levels
+
+    def source_of(self, stream: Stream) -> Source:
+        """The source whose rows bring about those of a log."""
+        for agent in self.agents:
+            if any(one.stream is stream for one in agent.outputs):
+                return agent.source
+        assert self.raw is not None  # noqa: S101 - what no agent writes is the raw source's
+        return self.raw
+
+    def dead_letter(self, source: Source) -> str:
+        """The topic of records of a source that could not be processed."""
+        if isinstance(source, RawSource):
+            return source.input.dead_letter
+        return f"k2.{self.name}.dead-letter"
+
+    def events(self, source: Source) -> str | None:
+        """The topic of what the sequencer finds in a source; None: nothing is sequenced there."""
+        return source.input.events if isinstance(source, RawSource) else None
 
     def _require_one_agent(
         self, what: str, declared: tuple[Any, ...], of: Callable[[Agent], tuple[Any, ...]]

@@ -20,6 +20,7 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import OverloadSettings, Settings
 from k2_streams.runtime.worker import Worker
+from k2_streams.topology.declarations import RawSource, Topology
 from simulation.catalog import Service
 from simulation.chaos import Chaos
 from simulation.disk import SimDisk
@@ -71,6 +72,8 @@ LIMITS = Limits(
     snapshots_kept=2,
     tail_fetch_ms=2_000,
 )
+
+TOPOLOGY = Topology(APP, (RawSource(TRADES_INPUT, FEEDS),), ())
 
 #: Counting is not what is simulated: one registry for all runs.
 METRICS = Metrics()
@@ -137,8 +140,7 @@ class SimWorker:
             end=lambda code, reason: died(self, f"exit {code}: {reason}"),
         )
         self.parts = Worker(
-            TRADES_INPUT,
-            FEEDS,
+            TOPOLOGY,
             settings,
             cluster.topics,
             ports,

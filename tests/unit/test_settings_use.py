@@ -8,11 +8,13 @@ from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.app import StreamApp
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.tables import memory_of, window_of
+from k2_streams.topology.declarations import RawSource, Topology
 
 
 def test_heartbeats_are_six_times_as_frequent_as_the_session_timeout(tmp_path):
     settings = from_environment({"K2_SESSION_TIMEOUT_S": "12", "K2_DATA_DIR": str(tmp_path)})
-    app = StreamApp(TRADES_INPUT, FEEDS, settings)
+    topology = Topology("k2", (RawSource(TRADES_INPUT, FEEDS),), ())
+    app = StreamApp(topology, settings)
     assert app.conf.broker_session_timeout == 12
     assert app.conf.broker_heartbeat_interval == 2
 

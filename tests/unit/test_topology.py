@@ -23,7 +23,7 @@ def nothing(_batch: Any, _ctx: Any) -> None: ...
 
 
 def output(name: str = "bars") -> Output:
-    return Output(name, SCHEMA, key=("symbol",), time="time_ns")
+    return Output.of(name, SCHEMA, key=("symbol",), time="time_ns")
 
 
 def agent(name: str = "bars", **more: Any) -> Agent:
@@ -49,7 +49,7 @@ SHARED, OUT = Table("shared", int), output()
         (lambda: Table("timers", int), "take another"),
         (lambda: Table("bars", 7), "table bars"),
         (lambda: output("k" * 65), "expected a name"),
-        (lambda: Output("bars", SCHEMA, key=("venue",), time="time_ns"), "output bars: "),
+        (lambda: Output.of("bars", SCHEMA, key=("venue",), time="time_ns"), "output bars: "),
         (lambda: agent("two words"), "expected a name"),
         (lambda: agent(on_error="skip"), "expected on_error 'stop' or 'dead-letter', found 'skip'"),
         (lambda: Topology("t", (SOURCE,), (agent(), agent())), "agent bars: declared twice"),
