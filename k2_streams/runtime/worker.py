@@ -32,6 +32,7 @@ from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.flow import PartitionFlow
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.node import Node
 from k2_streams.runtime.output import OutputParts
 from k2_streams.runtime.ports import Ports
@@ -269,7 +270,8 @@ class Worker:
         settings, ports, topic = self._settings, self._ports, stream.log
         guard, reads = self._new_guard("lake"), self._new_guard("store")
         node = Node(
-            _raw(self._topology).input,
+            stream,
+            LogTopics.of(self._topology, stream),
             settings,
             self._known[topic],
             self._metrics,

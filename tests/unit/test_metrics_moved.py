@@ -13,11 +13,13 @@ from k2_streams.core.dedup.ids import Memory, Window, hashes_of
 from k2_streams.core.lines.stats import reports
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.records.stream import TRADES
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import OutputRecord
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import STALLED_AFTER_S, TailReader
 from k2_streams.runtime.task import lifecycle
 from k2_streams.runtime.task.epoch import Epoch
@@ -25,6 +27,7 @@ from k2_streams.state.dedup_table import DedupTable
 from k2_streams.state.ids_store import IdStore
 
 BUCKET = 19_675
+BESIDE = LogTopics("k2.dead-letter", "k2.sequence-events")
 KRAKEN = (("feed", b"kraken.v1"),)
 
 
@@ -185,7 +188,7 @@ async def test_a_circuit_breaker_shows_its_state_and_its_changes() -> None:
 
 def test_an_open_transaction_shows_that_the_log_is_stalled() -> None:
     metrics, clock = Metrics(), SinkWorld().clock
-    reader = TailReader(TRADES_INPUT, None, 1, None, None, metrics, clock, None)  # type: ignore[arg-type]
+    reader = TailReader(TRADES, BESIDE, None, 1, None, None, metrics, clock, vector=None)  # type: ignore[arg-type]
     log = SimpleNamespace(stable_and_end=lambda _topic, _partition: (5, 9))
     reader._watch_stalls(log)
     assert value(metrics.registry, "k2_log_stalled", partition="0") == 0

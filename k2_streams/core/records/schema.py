@@ -31,12 +31,14 @@ _WHEN = [
     pa.field("trading_date", pa.date32(), nullable=False),
     pa.field("vendor", VENDOR),
 ]
+#: When the broker appended the record to the source.
+INGEST_TIME = pa.field("ingest_time", MICROS, nullable=False)
 #: What the sequencer found, and where the record lies in the raw topic.
-_JUDGED = [
+_SEQUENCED = [
     pa.field("session", NAME, nullable=False),
     pa.field("sequence", pa.int64()),
     pa.field("late", pa.bool_(), nullable=False),
-    pa.field("ingest_time", MICROS, nullable=False),
+    INGEST_TIME,
 ]
 _RAW_PLACE = [
     pa.field("source_offset", pa.int64(), nullable=False),
@@ -55,7 +57,7 @@ _TIMES = [
     pa.field("conditions", pa.list_(pa.string())),
     pa.field("exchange_time", MICROS, nullable=False),
     pa.field("exchange_time_ns", pa.int64(), nullable=False),
-    pa.field("ingest_time", MICROS, nullable=False),
+    INGEST_TIME,
     pa.field("late", pa.bool_(), nullable=False),
 ]
 _PLACE = [
@@ -99,7 +101,7 @@ ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_TRADE, *_WHEN, *_CORRECTION])
 
 #: One record of `k2.trades`. What is the same for a whole record (source partition, accepted time)
 #: is in the schema's metadata; what follows from other columns (message_id) is not sent at all.
-LOG = pa.schema([*_INSTRUMENT, *_TRADE, *_WHEN, *_JUDGED, *_ENRICHED, *_RAW_PLACE, *_CORRECTION])
+LOG = pa.schema([*_INSTRUMENT, *_TRADE, *_WHEN, *_SEQUENCED, *_ENRICHED, *_RAW_PLACE, *_CORRECTION])
 
 #: The Iceberg table `k2.trades` and every answer about trades.
 TRADES = pa.schema(
@@ -127,5 +129,5 @@ _QUOTE = [
 
 #: The same three shapes of quotes.
 QUOTE_ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_QUOTE, *_WHEN])
-QUOTE_LOG = pa.schema([*_INSTRUMENT, *_QUOTE, *_WHEN, *_JUDGED, *_RAW_PLACE])
+QUOTE_LOG = pa.schema([*_INSTRUMENT, *_QUOTE, *_WHEN, *_SEQUENCED, *_RAW_PLACE])
 QUOTES = pa.schema([*_IDENTITY, *_QUOTE, *_TIMES, *_PLACE])

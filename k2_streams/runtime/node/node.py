@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 from k2_streams.core.enrich.notional import Notional
 from k2_streams.core.load.degradation import Level
-from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
@@ -20,6 +19,7 @@ from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tail_quota import TailRoom
 from k2_streams.runtime.node.tailing import TailReader
 from k2_streams.runtime.ports import Ports
@@ -30,7 +30,8 @@ class Node:
     """Answers queries; needs no other worker for it.
 
     Args:
-        source: whose accepted rows it answers from.
+        stream: whose rows it answers from.
+        beside: the topics beside the stream's log.
         settings: of the worker.
         topic: the log.
         metrics: of the worker.
@@ -42,9 +43,10 @@ class Node:
         limits: of the tail's reader.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
         self,
-        source: RawInput,
+        stream: Stream,
+        beside: LogTopics,
         settings: Settings,
         topic: TopicInfo,
         metrics: Metrics,
@@ -56,7 +58,6 @@ class Node:
         notional: Notional,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        stream = source.stream
         self._lag_records = 0
         self._level = Level.NORMAL.name
         spill = ports.disk.new_spill(settings.worker_dir / "tail")
@@ -75,7 +76,7 @@ class Node:
             metrics,
             on_held=hold_source,
         )
-        self.gaps = GapsView()
+        gaps = None if beside.events is None else GapsView()
         files, folder = ports.catalog.files, settings.lake.folder
         self.lake = LakeView(lambda: _open(stream, ports), guard)
         self.reads = None if files is None else reads  # of an object store alone
@@ -98,7 +99,7 @@ class Node:
             self.tail,
             self.lake,
             self._engine,
-            self.gaps,
+            gaps,
             clock=ports.clock,
             state=self._state,
             stream=stream,
@@ -107,14 +108,15 @@ class Node:
             partitions=settings.partitions,
         )
         self.reader = TailReader(
-            source,
+            stream,
+            beside,
             ports.kafka,
             settings.partitions,
             self.tail,
-            self.gaps,
+            gaps,
             metrics,
             ports.clock,
-            self._vector,
+            vector=self._vector,
             limits=limits,
         )
 
@@ -128,7 +130,7 @@ class Node:
         )
 
     def report(self, lag_records: int, level: str) -> None:
-        """What the answers say of this worker: raw records not yet worked or put off; its level."""
+        """Set what answers show of this worker: source records not processed yet, and its level."""
         self._lag_records = lag_records
         self._level = level
 

@@ -1,4 +1,4 @@
-"""What a query node reads for itself: all of the log not yet in the lake, and the events.
+"""What a query node reads for itself: the log beyond the lake, and what was published beside it.
 
 With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
 """
@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from k2_streams.clock import Clock
-from k2_streams.core.records import events
-from k2_streams.core.records import log_record as trade_log
-from k2_streams.core.records.log_record import CheckpointHeaders
-from k2_streams.core.records.source import RawInput
+from k2_streams.core.records import events, log_record
+from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
+from k2_streams.core.records.schema import INGEST_TIME
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
@@ -25,11 +25,12 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.published import Published
 
 log = structlog.get_logger(__name__)
 
-#: After an error the reader is built anew; the tail keeps what it holds.
+#: After an error the reader is built again; the tail keeps its rows.
 RESTART_AFTER_S = 1.0
 #: A tail without room is looked at again after this long.
 FULL_PAUSE_S = 0.25
@@ -38,30 +39,44 @@ POLL_RECORDS = 64
 POLL_EVENTS = 2_000
 #: The two readers, in errors and logs.
 _LOG, _EVENTS = "log", "events"
-#: Rows wait so long for their events; then they are shown without.
+#: Rows wait at most this long for their events; then they are shown without.
 EVENTS_WAIT_S = 0.25
 #: The last stable offset may stand below the log's end for a checkpoint, not longer.
 STALLED_AFTER_S = 2.0
-#: What a partition says before its first checkpoint.
+#: Of a partition before its first checkpoint.
 NOTHING_WRITTEN = CheckpointHeaders(0, None, 0, 0, 0, 0)
 #: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
 LOOK_BACK_OFFSETS = 64
 
 
 class TailReader:
-    """Follows the log from the lake's vector, and the events from their start."""
+    """Follows the log from the lake's vector, and what is published beside it from its start.
+
+    Args:
+        stream: whose log.
+        beside: the topics that the log's checkpoints publish to beside it.
+        kafka: the brokers.
+        partitions: of the log and of the topics beside it.
+        tail: takes the log's records.
+        gaps: takes the sequence events; None: the log has none, and dead letters alone are read.
+        metrics: of the worker.
+        clock: of this machine.
+        vector: where the lake ends.
+        limits: how long the broker holds an empty fetch.
+    """
 
     def __init__(
         self,
-        source: RawInput,
+        stream: Stream,
+        beside: LogTopics,
         kafka: KafkaConfig,
         partitions: int,
         tail: Tail,
-        gaps: GapsView,
+        gaps: GapsView | None,
         metrics: Metrics,
         clock: Clock,
-        vector: Callable[[], Awaitable[Vector]],
         *,
+        vector: Callable[[], Awaitable[Vector]],
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
@@ -69,14 +84,16 @@ class TailReader:
         self._published = Published()  # events
         self._events_moved = asyncio.Condition()
         self._stable: dict[int, tuple[int, float]] = {}
-        self._source = source
+        self._stream = stream
+        self._beside = beside
+        self._has_ingest_time = INGEST_TIME in stream.log_schema
         self._kafka = kafka
         self._partitions = range(partitions)
         self._tail = tail
         self._gaps = gaps
         self._metrics = metrics
         self._clock = clock
-        self._vector = vector  # where the lake ends
+        self._vector = vector
         self._fetch_ms = limits.tail_fetch_ms
         #: Per reader why it does not read now.
         self._errors = {_LOG: "starting", _EVENTS: "starting"}
@@ -85,7 +102,7 @@ class TailReader:
 
     @property
     def faults(self) -> list[PartitionFault]:
-        """Partitions of the log, the events and the dead letters that cannot be read."""
+        """Partitions of the log and of the topics beside it that cannot be read."""
         return [fault for faults in self._faults.values() for fault in faults.now]
 
     async def run_log(self) -> None:
@@ -108,40 +125,40 @@ class TailReader:
             except (LogError, OSError, RetryLaterError) as error:
                 self._errors[name] = f"{type(error).__name__}: {error}"
                 log.warning("tail reader starts again", reader=name, error=self._errors[name])
-            except Exception as error:  # the node cannot answer, and says so
+            except Exception as error:  # shown until the reader runs again
                 self._errors[name] = f"{type(error).__name__}: {error}"
                 raise  # the supervisor logs it and starts the reader again
             await asyncio.sleep(RESTART_AFTER_S)
 
     async def _log(self) -> None:
-        ats = [TopicPartition(self._source.stream.log, partition) for partition in self._partitions]
+        log_partitions = [TopicPartition(self._stream.log, p) for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
-            ends = await reader.end_offsets(ats)
-            held = self._tail.view().partitions
-            fresh = [tp for tp in ats if tp[1] not in held]  # an error may have left some
+            ends = await reader.end_offsets(log_partitions)
+            followed = self._tail.view().partitions  # all of them after an error
+            fresh = [tp for tp in log_partitions if tp.partition not in followed]
             if fresh:
-                at = await self._vector()
+                vector = await self._vector()
                 begins = await reader.begin_offsets(fresh)
                 for tp in fresh:
-                    offset = at.next_of(tp[0], tp[1]) or 0
-                    said = await _before(reader, tp, offset, begins[tp])
-                    self._published.expect(tp[1], said.events or 0, offset)
-                    self.dead_letters.expect(tp[1], said.dead_letters, offset)
+                    offset = vector.next_of(tp.topic, tp.partition) or 0
+                    headers = await _headers_before(reader, tp, offset, begins[tp])
+                    self._published.expect(tp.partition, headers.events or 0, offset)
+                    self.dead_letters.expect(tp.partition, headers.dead_letters, offset)
                     self._tail.seek(
-                        tp[1],
+                        tp.partition,
                         offset,
                         ready_at=ends[tp],
-                        raw_next=said.processed or 0,
-                        deferred=said.deferred or 0,
-                        held=said.held,
+                        raw_next=headers.processed or 0,
+                        deferred=headers.deferred or 0,
+                        held=headers.held,
                     )
-                held = self._tail.view().partitions
-            reader.assign({tp: held[tp[1]].end for tp in ats})
+                followed = self._tail.view().partitions
+            reader.assign({tp: followed[tp.partition].end for tp in log_partitions})
             reader.isolate = True
             self._faults["tail"] = reader.faults
             self._errors.pop(_LOG, None)
             while True:
-                if self._tail.is_full:  # answers stand still, and are as exact as ever
+                if self._tail.is_full:  # answers are older, and as exact as ever
                     await asyncio.sleep(FULL_PAUSE_S)
                     continue
                 for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_RECORDS):
@@ -159,17 +176,17 @@ class TailReader:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
         now_s = self._clock.monotonic()
         for partition in self._partitions:
-            stable, end = reader.stable_and_end(self._source.stream.log, partition)
-            at, since_s = self._stable.get(partition, (-1, now_s))
-            if stable != at or stable >= end:
+            stable, end = reader.stable_and_end(self._stream.log, partition)
+            last, since_s = self._stable.get(partition, (-1, now_s))
+            if stable != last or stable >= end:
                 self._stable[partition] = (stable, now_s)
                 since_s = now_s
             stalled = now_s - since_s > STALLED_AFTER_S
             self._metrics.tail.log_stalled.labels(str(partition)).set(stalled)
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
-    def _append(self, chunk: Chunk, batches: list[trade_log.LogBatch]) -> None:
-        headers = trade_log.last_headers(chunk.records) or CheckpointHeaders()
+    def _append(self, chunk: Chunk, batches: list[LogBatch]) -> None:
+        headers = log_record.last_headers(chunk.records) or CheckpointHeaders()
         self._tail.append(
             chunk.partition,
             Range(chunk.start, chunk.end),
@@ -179,18 +196,22 @@ class TailReader:
             held=headers.held,
         )
         if batches and batches[-1].rows.num_rows:
-            newest_us = batches[-1].rows.column("ingest_time")[-1].value
-            age_s = self._clock.time_ns() / 1e9 - newest_us / 1e6
+            age_s = self._clock.time_ns() / 1e9 - self._since_us(batches[-1]) / 1e6
             self._metrics.tail.freshness_seconds.observe(max(age_s, 0.0))
 
+    def _since_us(self, batch: LogBatch) -> int:
+        """When the newest row came in: appended to the source, or else its checkpoint."""
+        if not self._has_ingest_time:
+            return batch.accepted_time_us
+        newest_us: int = batch.rows.column(INGEST_TIME.name)[-1].value
+        return newest_us
+
     async def _events(self) -> None:
-        topics = (self._source.events, self._source.dead_letter)
-        ats = [
-            TopicPartition(topic, partition) for topic in topics for partition in self._partitions
-        ]
+        topics = [topic for topic in self._beside if topic is not None]
+        tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
-            begins = await reader.begin_offsets(ats)
-            reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in ats})
+            begins = await reader.begin_offsets(tps)
+            reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in tps})
             reader.isolate = True
             self._faults["events"] = reader.faults
             self._errors.pop(_EVENTS, None)
@@ -199,10 +220,10 @@ class TailReader:
 
     async def _poll_events(self, reader: LogReader) -> None:
         for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_EVENTS):
-            if chunk.topic == self._source.dead_letter:
+            if chunk.topic == self._beside.dead_letters:
                 self.dead_letters.read(chunk.partition, len(chunk.records))
-            else:
-                self._fold(chunk)
+            elif self._gaps is not None:
+                self._fold(chunk, self._gaps)
             self._event_positions[TopicPartition(chunk.topic, chunk.partition)] = chunk.end
         async with self._events_moved:
             self._cover()
@@ -212,10 +233,10 @@ class TailReader:
         """Wait, a little, until the events and dead letters of these records have been read.
 
         They are in the same transaction, but come by another fetch. An answer whose rows are ahead
-        of them says `gaps_complete: false`, or `dead_letters_complete: false`.
+        of them has `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
-        headers = trade_log.last_headers(chunk.records) or CheckpointHeaders()
+        headers = log_record.last_headers(chunk.records) or CheckpointHeaders()
         self._published.expect(partition, headers.events, chunk.end)
         self.dead_letters.expect(partition, headers.dead_letters, chunk.end)
         async with self._events_moved:
@@ -227,32 +248,34 @@ class TailReader:
             self._cover()
 
     def _cover(self) -> None:
-        """Say how far into the log the events reach."""
-        self._gaps.cover(self._published.reached())
+        """Record how far into the log the events reach."""
+        if self._gaps is not None:
+            self._gaps.cover(self._published.reached())
 
-    def _fold(self, chunk: Chunk) -> None:
+    def _fold(self, chunk: Chunk, gaps: GapsView) -> None:
         for record in chunk.records:
             try:
                 event = events.decode(record.value or b"")
             except msgspec.MsgspecError as error:
-                # A record of a stranger, or of a newer version: said, and passed over.
+                # Of a newer version, or of another program: skipped, so that the others count.
                 log.error(  # noqa: TRY400 - the trace says nothing more
-                    "not an event",
+                    "sequence event not readable",
+                    topic=chunk.topic,
                     partition=chunk.partition,
                     offset=record.offset,
                     error=str(error),
                 )
                 continue
-            self._gaps.apply(event, chunk.partition, record.offset + 1)
+            gaps.apply(event, chunk.partition, record.offset + 1)
             self._published.read(chunk.partition, 1)
-        self._gaps.advance(chunk.partition, chunk.end)
+        gaps.advance(chunk.partition, chunk.end)
 
 
-def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None:
+def _decoded(reader: LogReader, chunk: Chunk) -> list[LogBatch] | None:
     """The rows of a chunk; None: it is not readable, and its partition stands still before it."""
     try:
         return [
-            trade_log.decode(record.value or b"", chunk.partition, record.offset)
+            log_record.decode(record.value or b"", chunk.partition, record.offset)
             for record in chunk.records
         ]
     except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
@@ -260,22 +283,22 @@ def _decoded(reader: LogReader, chunk: Chunk) -> list[trade_log.LogBatch] | None
         return None
 
 
-async def _before(
-    reader: LogReader, at: TopicPartition, offset: int, begin: int
+async def _headers_before(
+    reader: LogReader, tp: TopicPartition, offset: int, begin: int
 ) -> CheckpointHeaders:
-    """What the newest of the records below `offset` says.
+    """The headers of the newest checkpoint among the records below `offset`.
 
-    Every checkpoint writes a record that says so; markers and aborted ones lie between.
+    Every checkpoint writes a record that has them; markers and aborted records lie between.
     """
     span = LOOK_BACK_OFFSETS
     while True:
         start = max(offset - span, begin)
-        reader.assign({at: start})
-        said: CheckpointHeaders | None = None
-        while start < offset and reader.position(*at) < offset:
+        reader.assign({tp: start})
+        found: CheckpointHeaders | None = None
+        while start < offset and reader.position(*tp) < offset:
             for chunk in await reader.poll(max_records=POLL_RECORDS):
                 below = [record for record in chunk.records if record.offset < offset]
-                said = trade_log.last_headers(below) or said
-        if said is not None or start == begin:
-            return said or NOTHING_WRITTEN
+                found = log_record.last_headers(below) or found
+        if found is not None or start == begin:
+            return found or NOTHING_WRITTEN
         span *= 8

@@ -1,0 +1,79 @@
+"""The tail of any log: a user's output has neither sequence events nor an append time."""
+
+import pyarrow as pa
+from metric_values import value
+from tail_world import ACCEPTED_US, TailWorld
+
+from k2_streams.core.records.log_record import CheckpointHeaders
+from k2_streams.core.records.schema import INGEST_TIME
+from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.records.stream import Stream
+from k2_streams.runtime.node.log_topics import LogTopics
+from k2_streams.topology.declarations import Agent, Output, RawSource, StreamSource, Topology
+
+FOUND = pa.schema(
+    [
+        pa.field("account", pa.string(), nullable=False),
+        pa.field("time_ns", pa.int64(), nullable=False),
+    ]
+)
+ALERTS = Output.of("alerts", FOUND, key=("account",), time="time_ns")
+BESIDE = LogTopics("k2.app.dead-letter")
+
+
+def rows(*accounts: str) -> list[dict]:
+    return [{"account": account, "time_ns": 1} for account in accounts]
+
+
+def test_beside_a_log_are_the_topics_of_its_source() -> None:
+    raw, trades = RawSource(TRADES_INPUT, {}), StreamSource(TRADES_INPUT.stream)
+    of_trades = Topology("k2", (raw,), ())
+    assert LogTopics.of(of_trades, TRADES_INPUT.stream) == (
+        "k2.dead-letter",
+        "k2.sequence-events",
+    )
+    agent = Agent("find", trades, function=lambda batch, ctx: None, outputs=(ALERTS,))
+    of_alerts = Topology("app", (trades,), (agent,), outputs=(ALERTS,))
+    assert LogTopics.of(of_alerts, ALERTS.stream) == BESIDE
+
+
+async def test_an_output_without_events_reads_its_dead_letters_alone() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE)
+    world.checkpoint(rows("a"), CheckpointHeaders(3, None, 0, 0, 2, 0), dead_letters=2)
+    world.checkpoint(rows("b", "c"), CheckpointHeaders(9, None, 0, 0, 3, 0), dead_letters=1)
+    await world.follow(lambda: world.tail.rows == 3 and world.reader.dead_letters.total == 3)
+    assert world.topics.read == {"k2.alerts", "k2.app.dead-letter"}
+    assert world.reader.dead_letters.reached() == {0: 2}
+    assert world.tail.view().partitions[0].raw_next == 9
+    assert world.reader.error is None
+
+
+async def test_a_tail_begins_behind_the_lake_and_knows_what_was_processed_before() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE, in_lake=2)
+    for number in (4, 8):
+        world.checkpoint(rows("a"), CheckpointHeaders(number, None, 0, 0, 0, 0))
+    await world.follow(world.tail.all_ready)
+    view = world.tail.view().partitions[0]
+    assert (view.evicted, view.end, view.raw_next, world.tail.rows) == (2, 2, 8, 0)
+
+
+async def test_freshness_counts_from_the_checkpoint_where_rows_have_no_append_time() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE)
+    world.checkpoint(rows("a"), CheckpointHeaders(1, None, 0, 0, 0, 0))
+    world.clock.now_s += 5
+    await world.follow(lambda: world.tail.rows == 1)
+    expected = world.clock.time_ns() / 1e9 - ACCEPTED_US / 1e6
+    assert value(world.metrics.registry, "k2_freshness_seconds_sum") == expected
+
+
+async def test_freshness_counts_from_the_append_time_that_rows_carry_on() -> None:
+    schema = pa.schema([*FOUND, INGEST_TIME])
+    stream = Stream.of_output("carried", schema, key=("account",), time="time_ns")
+    world = TailWorld(stream, BESIDE)
+    appended_us = ACCEPTED_US - 2_000_000
+    world.checkpoint(
+        [{**rows("a")[0], "ingest_time": appended_us}], CheckpointHeaders(1, None, 0, 0, 0, 0)
+    )
+    await world.follow(lambda: world.tail.rows == 1)
+    expected = world.clock.time_ns() / 1e9 - appended_us / 1e6
+    assert value(world.metrics.registry, "k2_freshness_seconds_sum") == expected
