@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,18 @@ RELOAD_PAUSE_S = 0.1
 T = TypeVar("T")
 
 
+class CloseEvent(Protocol):
+    """`threading.Event`, as far as a lake uses it."""
+
+    def set(self) -> None:
+        """End the pauses that wait for it."""
+        ...
+
+    def wait(self, timeout: float) -> bool:
+        """Pause; whether it is set."""
+        ...
+
+
 class Lake:
     """The table of a stream in one catalog.
 
@@ -70,6 +82,7 @@ class Lake:
         catalog: opens the catalog that the configuration names.
         stream: whose table it is.
         files: reads the data files as the newest handle may.
+        closed: ends a pause between tries when it is set; None: an event of its own.
     """
 
     def __init__(
@@ -80,6 +93,7 @@ class Lake:
         *,
         stream: Stream,
         files: DataFiles | None = None,
+        closed: CloseEvent | None = None,
     ) -> None:
         self.stream = stream
         self._files = files
@@ -91,7 +105,7 @@ class Lake:
         self._table: Table | None = None
         self._planner = Planner(self._description)
         self._earlier = EarlierMetadata()
-        self._closed = threading.Event()
+        self._closed: CloseEvent = threading.Event() if closed is None else closed
 
     def close(self) -> None:
         """Release the catalog's connections and end a pause between tries."""

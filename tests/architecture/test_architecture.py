@@ -41,10 +41,12 @@ ANYWHERE_BUT_CORE = {"structlog"}
 HOME_OF = {
     "faust": ("runtime/app.py", "runtime/faust_driver"),
     "mode": ("runtime/app.py", "runtime/faust_driver"),
-    "aiokafka": ("kafka",),
+    # Brokers, catalog and threads in memory stand in for the libraries' own.
+    "aiokafka": ("kafka", "testing/memory"),
+    "greenlet": ("testing/memory/loop.py",),
     "rocksdict": ("state",),
-    "pyiceberg": ("lake",),
-    "sqlalchemy": ("lake",),
+    "pyiceberg": ("lake", "testing/memory"),
+    "sqlalchemy": ("lake", "testing/memory/catalog.py"),
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
     "fsspec": ("query", "testing/oracle/sql.py"),
     # An endpoint is data and knows no request. The last: the client.
@@ -65,7 +67,7 @@ ONLY_IN = {
     "datetime.datetime.utcnow": ("clock.py",),
     "datetime.datetime.today": ("clock.py",),
     "datetime.date.today": ("clock.py",),
-    "loop.time": ("clock.py",),
+    "loop.time": ("clock.py", "testing/memory"),  # in memory the loop is the clock
     "random": ("cli", "testing"),
     "numpy.random": ("testing",),
     "secrets": ("web", "runtime", "testing", "cli"),
@@ -321,6 +323,8 @@ BREAKS = [
     ("runtime/a.py", "from k2_streams.cli.main import main", "runtime may not import cli"),
     ("cli/a.py", "import topologies.trades", "cli may not import topologies"),
     ("web/a.py", "from k2_streams.testing import fuzz_feed", "web may not import testing"),
+    ("runtime/a.py", "import k2_streams.testing.memory.loop", "runtime may not import testing"),
+    ("topologies/a.py", "from k2_streams.testing import StreamDriver", "may not import testing"),
     ("core/a.py", "from k2_streams.clock import SYSTEM_CLOCK", "core may not import clock"),
     ("utils/a.py", "", "in no layer"),
     (
@@ -336,6 +340,8 @@ BREAKS = [
     ("runtime/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka"),
     ("query/a.py", "import rocksdict as r", "only in state"),
     ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
+    ("testing/local/a.py", "import aiokafka", "only in kafka, testing/memory"),
+    ("testing/memory/disk.py", "import greenlet", "only in testing/memory/loop.py"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),
     ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py, testing"),
     ("web/endpoints/a.py", "from aiohttp import web", "only in web/http, web/server.py"),

@@ -81,3 +81,7 @@ class Chaos:
         if self.happens("slow"):
             return self.chance.uniform(0.5, 20.0)
         return self.chance.uniform(0.0005, 0.01)
+
+    def delivery_s(self) -> float:
+        """How long fetched records are on their way to their task."""
+        return self.chance.uniform(0, 0.003)

@@ -30,14 +30,16 @@ from k2_streams.state.ids_store import IdsMeta
 from k2_streams.state.position import Position, RowSum, decode_position
 from k2_streams.state.position import rows_of as rows_in
 from k2_streams.state.store import StoreMeta
-from simulation.catalog import Place, Service, manifests_of
-from simulation.log import Cluster
+from k2_streams.testing.memory.catalog import MemoryCatalogService
+from k2_streams.testing.memory.cluster import MemoryCluster
+from simulation.lake_files import LakeFiles, Row
 from simulation.venue import Venue, plain, split
 from simulation.worker import APP, SimWorker
 
 CHANGELOG = changelog_topic(APP, "sequence")
 IDS_CHANGELOG = changelog_topic(APP, "dedup")
-Row = tuple[Place, tuple[int, int, str]]
+#: Of the lake.
+TABLE = "k2.trades"
 
 
 class ViolationError(Exception):
@@ -57,7 +59,7 @@ def require(holds: bool, what: str, *found: Any) -> None:
 class Log:
     """The committed rows of `k2.trades`, decoded once."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: MemoryCluster) -> None:
         self._cluster = cluster
         self._decoded: dict[tuple[int, int], list[Row]] = {}
 
@@ -86,7 +88,7 @@ def rows_of(batch: trade_log.LogBatch) -> list[Row]:
 
 
 def changelog_state(
-    cluster: Cluster, partition: int, end: int | None = None
+    cluster: MemoryCluster, partition: int, end: int | None = None
 ) -> tuple[dict[bytes, bytes], Position | None]:
     """What the committed changelog says below an offset."""
     rows: dict[bytes, bytes] = {}
@@ -102,7 +104,7 @@ def changelog_state(
     return rows, position
 
 
-def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> None:
+def store_written(cluster: MemoryCluster, path: Path, rows: dict[bytes, bytes]) -> None:
     """A store was written: it is what the committed changelog says, never more, never less."""
     partition = int(path.name)
     if path.parent.name == "dedup":
@@ -123,7 +125,7 @@ def store_written(cluster: Cluster, path: Path, rows: dict[bytes, bytes]) -> Non
     require(position == stored, "store's position is not the changelog's", position, meta)
 
 
-def ids_written(cluster: Cluster, partition: int, rows: dict[bytes, bytes]) -> None:
+def ids_written(cluster: MemoryCluster, partition: int, rows: dict[bytes, bytes]) -> None:
     """The same of a store of ids; none of a run is so old that its bucket is dropped."""
     meta = decode_meta(rows[META_KEY], IdsMeta)
     stable = cluster.partitions[IDS_CHANGELOG, partition].stable
@@ -133,7 +135,7 @@ def ids_written(cluster: Cluster, partition: int, rows: dict[bytes, bytes]) -> N
     require(held == expected, "ids differ from the changelog", partition, held ^ expected)
 
 
-def changelog_ids(cluster: Cluster, partition: int, end: int | None = None) -> set[bytes]:
+def changelog_ids(cluster: MemoryCluster, partition: int, end: int | None = None) -> set[bytes]:
     """Bucket and hash of each id that the committed changelog holds below an offset."""
     return {
         bucket.to_bytes(8) + to_bytes(hashes[at : at + 1])
@@ -143,11 +145,12 @@ def changelog_ids(cluster: Cluster, partition: int, end: int | None = None) -> s
     }
 
 
-def lake_moved(service: Service) -> None:
+def lake_moved(service: MemoryCatalogService) -> None:
     """The table has a new head: its vector went nowhere back."""
-    if len(service.history) < 2:
+    history = service.history(TABLE)
+    if len(history) < 2:
         return
-    before, after = (vector_of(metadata) for metadata in service.history[-2:])
+    before, after = (vector_of(metadata) for metadata in history[-2:])
     back = goes_back(before, after)
     require(back is None, "the vector went back", back)
 
@@ -157,7 +160,7 @@ def vector_of(metadata: Any) -> Vector:
     return head_vector(metadata, log=TRADES)
 
 
-def status_is_true(worker: SimWorker, cluster: Cluster) -> None:
+def status_is_true(worker: SimWorker, cluster: MemoryCluster) -> None:
     """What a worker says of itself at this moment is so; it can be asked at any moment."""
     parts = worker.parts
     said = parts.status.as_dict()
@@ -218,7 +221,7 @@ def is_at_rest(worker: SimWorker) -> bool:
     return parts.load.level is Level.NORMAL and parts.status.ready().ok
 
 
-async def answer_is_whole(worker: SimWorker, service: Service, log: Log) -> int:
+async def answer_is_whole(worker: SimWorker, files: LakeFiles, log: Log) -> int:
     """An answer asked for now holds exactly the committed rows below its offsets; their number."""
     query = worker.parts.main.node.query
     standing: Standing = await query._ground.find(Wanted())
@@ -226,7 +229,7 @@ async def answer_is_whole(worker: SimWorker, service: Service, log: Log) -> int:
     limits = standing.cut.lake_limits
     found: list[Row] = []
     for path in paths:
-        for row in service.store.rows(path):
+        for row in files.rows(path):
             below = limits.get(row[0][0])
             if below is None or row[0][1] < below:
                 found.append(row)
@@ -260,7 +263,7 @@ def placeless(event: Event) -> bytes:
     return plain(event)
 
 
-def partition_is_true(cluster: Cluster, partition: int, venue: Venue) -> int:
+def partition_is_true(cluster: MemoryCluster, partition: int, venue: Venue) -> int:
     """Everything committed of a partition is what the fold says, once; the number of rows."""
     truth = venue.truth(partition)
     records = cluster.partitions[TRADES, partition].committed()
@@ -335,13 +338,15 @@ def findings(venues: list[Venue]) -> dict[str, int]:
     }
 
 
-def lake_is_whole(service: Service, log: Log, partitions: int) -> int:
+def lake_is_whole(
+    service: MemoryCatalogService, files: LakeFiles, log: Log, partitions: int
+) -> int:
     """Every snapshot's rows are those below its vector; the head has all; each file stands once."""
-    metadata = service.table
+    metadata = service.table(TABLE)
     assert metadata is not None
-    files = list(manifests_of(service.store, metadata))
-    require(len(files) == len({path for path, _ in files}), "a file is referred to twice", files)
-    found = [row for path, _ in files for row in service.store.rows(path)]
+    head = list(files.head(metadata))
+    require(len(head) == len({path for path, _ in head}), "a file is referred to twice", head)
+    found = [row for path, _ in head for row in files.rows(path)]
     offsets = vector_of(metadata).topics[TRADES].next
     expected = [row for p in range(partitions) for row in log.rows(p, offsets.get(p, 0))]
     require(
@@ -354,7 +359,7 @@ def lake_is_whole(service: Service, log: Log, partitions: int) -> int:
     return len(found)
 
 
-def source_is_worked(cluster: Cluster, partition: int, venue: Venue) -> bool:
+def source_is_worked(cluster: MemoryCluster, partition: int, venue: Venue) -> bool:
     """Whether everything sent was judged and committed."""
     if not venue.sent:
         return True
@@ -366,11 +371,12 @@ def source_is_worked(cluster: Cluster, partition: int, venue: Venue) -> bool:
     return False
 
 
-def lake_has_all(cluster: Cluster, service: Service, partitions: int) -> bool:
+def lake_has_all(cluster: MemoryCluster, service: MemoryCatalogService, partitions: int) -> bool:
     """Whether every committed record of the log is below the table's vector."""
-    if service.table is None:
+    metadata = service.table(TABLE)
+    if metadata is None:
         return False
-    vector = vector_of(service.table)
+    vector = vector_of(metadata)
     for partition in range(partitions):
         records = cluster.partitions[TRADES, partition].committed()
         if records and (vector.next_of(TRADES, partition) or 0) <= records[-1].offset:

@@ -11,20 +11,22 @@ from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.transaction_states import LastTransaction
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.state.rocks import ROCKS_DISK
-from simulation.chaos import Chaos, Rates
+from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
+from k2_streams.testing.memory.cluster import MemoryCluster
+from k2_streams.testing.memory.faults import NoFaults, seeded
+from k2_streams.testing.memory.loop import VirtualLoop
+from k2_streams.testing.memory.ports import VirtualClock
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
-from simulation.log import Cluster, Network, SimKafka, seeded
-from simulation.loop import Loop
-from simulation.ports import SimClock
+from simulation.worker import BATCH_ROWS
 
 
-class CountedKafka(SimKafka):
+class CountedKafka(MemoryKafka):
     """Counts the clients that are made."""
 
     opened: Counter[str]
 
-    def __init__(self, cluster: Cluster, network: Network) -> None:
-        super().__init__(cluster, network)
+    def __init__(self, cluster: MemoryCluster, network: MemoryNetwork) -> None:
+        super().__init__(cluster, network, BATCH_ROWS)
         object.__setattr__(self, "opened", Counter())
 
     def producer(self, **options: Any) -> Any:
@@ -44,17 +46,17 @@ class Place:
     """A cluster of one partition, with nothing going wrong."""
 
     def __init__(self) -> None:
-        self.loop = Loop(seeded(0, "threads"))
-        chaos = Chaos(seeded(0, "chaos"))
-        chaos.rates = Rates()
+        self.loop = VirtualLoop()
         names = [SOURCE.raw, SOURCE.stream.log, SOURCE.events, SOURCE.dead_letter]
         topics = dict.fromkeys([*names, SOURCE.deferred, CHANGELOG, IDS_CHANGELOG], 1)
-        self.cluster = Cluster(self.loop, topics)
-        self.kafka = CountedKafka(self.cluster, Network(self.loop, chaos))
+        self.cluster = MemoryCluster(self.loop, topics)
+        self.kafka = CountedKafka(
+            self.cluster, MemoryNetwork(self.loop, NoFaults(seeded(0, "faults")))
+        )
         self.context: Any = SimpleNamespace(
             source=SOURCE,
             kafka=self.kafka,
-            clock=SimClock(self.loop),
+            clock=VirtualClock(self.loop),
             settling=Settling(self.kafka),
             raw=self.cluster.topics[SOURCE.raw],
             deferred=self.cluster.topics[SOURCE.deferred],

@@ -34,9 +34,9 @@ from k2_streams.state.rebuild import StateLostError
 from k2_streams.state.restore import Span, restore
 from k2_streams.state.row_tables import RowTables
 from k2_streams.state.store import PartitionStore, StoreMeta
+from k2_streams.testing.memory.cluster import BEGIN_MS, MemoryCluster
+from k2_streams.testing.memory.disk import MemoryDisk
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
-from simulation.disk import SimDisk
-from simulation.log import BEGIN_MS, Cluster
 from simulation.place import CountedKafka, Place
 
 ROW = (b"X:A", b"one")
@@ -55,7 +55,7 @@ def place():
 
 
 def commit_rows(
-    cluster: Cluster,
+    cluster: MemoryCluster,
     rows: list[tuple[bytes, bytes]],
     ids: Sequence[tuple[bytes, bytes]] = (),
     **where: Any,
@@ -71,7 +71,7 @@ def commit_rows(
     cluster.commit("other", epoch)
 
 
-def sequence_of(cluster: Cluster, disk: SimDisk) -> RowTables:
+def sequence_of(cluster: MemoryCluster, disk: MemoryDisk) -> RowTables:
     store = PartitionStore(Path("/s/0"), disk)
     return RowTables("sequence", store, cluster.topics[CHANGELOG], 0, has_position=True)
 
@@ -83,7 +83,7 @@ def test_a_recovery_applies_nothing_beyond_the_end_it_saw(place, monkeypatch, at
     commit_rows(cluster, [ROW])
     end = cluster.partitions[CHANGELOG, 0].stable
     monkeypatch.setattr(RowTables, "poll_records", at_once)
-    table = sequence_of(cluster, SimDisk(lambda path, rows: None))
+    table = sequence_of(cluster, MemoryDisk())
 
     async def main():
         async with LogReader(place.kafka) as reader:
@@ -117,8 +117,8 @@ def test_ids_committed_since_the_position_was_read_mean_fenced_not_lost(place):
     """Their changelog is another than the position's: read later, it holds what nobody counted."""
     cluster, pool = place.cluster, place.context.pool
     commit_rows(cluster, [ROW])
-    sequence = sequence_of(cluster, SimDisk(lambda path, rows: None))
-    disk = SimDisk(lambda path, rows: None)
+    sequence = sequence_of(cluster, MemoryDisk())
+    disk = MemoryDisk()
     store, changelog = IdStore(Path("/i/0"), disk), cluster.topics[IDS_CHANGELOG]
     dedup = DedupTable("dedup", store, changelog, 0, Memory.of(10, 0.5), Window(86_400_000))
 

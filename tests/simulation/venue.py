@@ -21,7 +21,7 @@ from k2_streams.core.sequence.step import (
 )
 from k2_streams.feeds.feed import CANONICAL, feed
 from k2_streams.kafka.topics import RAW
-from simulation.log import BEGIN_MS, Cluster
+from k2_streams.testing.memory.cluster import BEGIN_MS, MemoryCluster
 
 EXCHANGE = "SIM"
 SCOPES_A_PARTITION = 3
@@ -71,7 +71,9 @@ class Truth:
 class Venue:
     """Sends to one partition, in bursts, and remembers what."""
 
-    def __init__(self, cluster: Cluster, partition: int, partitions: int, chance: random.Random):
+    def __init__(
+        self, cluster: MemoryCluster, partition: int, partitions: int, chance: random.Random
+    ):
         self._cluster = cluster
         self._at = (RAW, partition)
         self._chance = chance

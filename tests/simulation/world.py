@@ -21,19 +21,27 @@ from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
 from k2_streams.query.errors import QueryError
+from k2_streams.testing.memory.catalog import MemoryCatalogService
+from k2_streams.testing.memory.clients import MemoryNetwork
+from k2_streams.testing.memory.cluster import At, MemoryCluster
+from k2_streams.testing.memory.disk import Entries, MemoryDisk
+from k2_streams.testing.memory.faults import seeded
+from k2_streams.testing.memory.group import SESSION_S, MemoryGroup
+from k2_streams.testing.memory.loop import PROCESS, LoopStuckError, ProcessState, VirtualLoop, pause
+from k2_streams.testing.memory.ports import IDLE_SHARE, VirtualClock
+from k2_streams.testing.memory.worker import MemoryWorker
 from simulation import checks
-from simulation.catalog import Service, shortcuts
 from simulation.chaos import Chaos
-from simulation.checks import Log, ViolationError
-from simulation.disk import FREE_BYTES, Rows, SimDisk
-from simulation.group import SESSION_S, Group
-from simulation.log import At, Cluster, Network, seeded
-from simulation.loop import PROCESS, Loop, ProcessState, StuckError, pause
-from simulation.ports import IDLE_SHARE, SimClock
+from simulation.checks import TABLE, Log, ViolationError
+from simulation.damage import damage
+from simulation.lake_files import LakeFiles
+from simulation.shortcuts import shortcuts
 from simulation.venue import Venue
-from simulation.worker import SimWorker
+from simulation.worker import FREE_BYTES, READ_S, SimWorker
 
 PARTITIONS = 2
+#: A piece of work waits so long for its thread, at the most.
+THREAD_WAIT_S = 0.002
 #: For so long records come and faults happen.
 FAULTS_S = 14.0
 #: Without faults everything must be judged, committed and in the lake within this.
@@ -76,7 +84,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.outcome = Outcome(seed)
-        self.loop = Loop(seeded(seed, "threads"))
+        threads = seeded(seed, "threads")
+        self.loop = VirtualLoop(lambda: threads.uniform(0, THREAD_WAIT_S))
         self.chaos = Chaos(seeded(seed, "chaos"))
         self._fate = seeded(seed, "fate")
         changelog = checks.CHANGELOG
@@ -93,20 +102,24 @@ class World:
             ],
             PARTITIONS,
         )
-        self.cluster = Cluster(self.loop, topics)
+        self.cluster = MemoryCluster(self.loop, topics)
         self.cluster.forgotten = self._forgotten
-        self.network = Network(self.loop, self.chaos)
-        self.service = Service(self.loop, self.chaos, self._lake_moved)
+        self.network = MemoryNetwork(self.loop, self.chaos)
+        self.service = MemoryCatalogService(self.loop, self.chaos, self._lake_moved)
+        self.files = LakeFiles(self.service.warehouse)
         tps = [TopicPartition(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
-        self.group = Group(self.loop, tps)
+        self.group = MemoryGroup(self.loop, tps)
         self.log = Log(self.cluster)
         self.venues = [
             Venue(self.cluster, p, PARTITIONS, seeded(seed, f"venue {p}"))
             for p in range(PARTITIONS)
         ]
         workers = self._fate.choice([1, 2, 2, 3])
-        self.disks = [SimDisk(self._store_written) for _ in range(workers)]
-        self.clocks = [SimClock(self.loop) for _ in range(workers)]
+        self.disks = [
+            MemoryDisk(self._store_written, free_bytes=FREE_BYTES, read_s=READ_S)
+            for _ in range(workers)
+        ]
+        self.clocks = [VirtualClock(self.loop) for _ in range(workers)]
         self.workers = [self._new_worker(number) for number in range(workers)]
         self.loop.set_exception_handler(self._unheard)
         self._calm = False
@@ -174,14 +187,14 @@ class World:
                 self.trace("rebalance")
                 self.group.rebalance()
 
-    def kill(self, worker: SimWorker, why: str) -> None:
+    def kill(self, worker: MemoryWorker, why: str) -> None:
         """End a worker at once; it comes back later, on the disk as it then is."""
         if worker.process.state is ProcessState.KILLED:
             return
         worker.process.kill()
         disk = self.disks[worker.number]
         disk.crash()
-        spoilt = f", disk: {disk.spoil(self.chaos)}" if self.chaos.happens("disk") else ""
+        spoilt = f", disk: {damage(disk, self.chaos.chance)}" if self.chaos.happens("disk") else ""
         self.trace(f"{worker.name} dies: {why}{spoilt}")
         away_s = self._fate.uniform(*RESTART_S)
         if self._fate.random() < 0.3:
@@ -257,7 +270,7 @@ class World:
 
     async def _answer(self, worker: SimWorker) -> None:
         try:
-            rows = await checks.answer_is_whole(worker, self.service, self.log)
+            rows = await checks.answer_is_whole(worker, self.files, self.log)
         except QueryError as error:
             self.trace(f"{worker.name} answers: {type(error).__name__}")
         except ViolationError as violation:
@@ -292,14 +305,14 @@ class World:
                     except Exception as error:  # noqa: BLE001 - whatever it raises: it must answer
                         self._violated(error)
 
-    def _store_written(self, path: Path, rows: Rows) -> None:
+    def _store_written(self, path: Path, rows: Entries) -> None:
         try:
             checks.store_written(self.cluster, path, rows)
         except ViolationError as violation:
             self._violated(violation)
 
-    def _lake_moved(self) -> None:
-        metadata = self.service.table
+    def _lake_moved(self, table: str) -> None:
+        metadata = self.service.table(table)
         assert metadata is not None
         try:
             checks.lake_moved(self.service)
@@ -357,7 +370,7 @@ class World:
         rows = sum(
             checks.partition_is_true(self.cluster, p, venue) for p, venue in enumerate(self.venues)
         )
-        found = checks.lake_is_whole(self.service, self.log, PARTITIONS)
+        found = checks.lake_is_whole(self.service, self.files, self.log, PARTITIONS)
         checks.require(found == rows, "the lake has not every row", found, rows)
         for worker in self.workers:
             await worker.process.start(self._answer(worker))
@@ -366,7 +379,7 @@ class World:
             "rows": rows,
             **checks.findings(self.venues),
             "fenced": self.cluster.fenced,
-            "snapshots": len(self.service.history),
+            "snapshots": len(self.service.history(TABLE)),
             "generations": self.group.generation,
         }
 
@@ -403,7 +416,7 @@ def run(seed: int) -> Outcome:
     with _surroundings(world):
         try:
             world.loop.run_until_complete(world.run())
-        except (ViolationError, StuckError) as violation:
+        except (ViolationError, LoopStuckError) as violation:
             world.outcome.violation = world.outcome.violation or str(violation)
         except RuntimeError:
             if world.outcome.violation is None:  # else the loop was stopped because of it

@@ -1,4 +1,4 @@
-"""A simulated consumer group: static members, sessions, generations, eager rebalances.
+"""A consumer group in memory: static members, sessions, generations, eager rebalances.
 
 A member that is silent for its session loses its partitions to the others, whether it knows of it
 or not: until its next heartbeat it is a zombie. A member that comes back with its name within the
@@ -6,10 +6,11 @@ session gets its partitions back in the same generation.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from k2_streams.core.types import TopicPartition
-from simulation.loop import Loop
+from k2_streams.testing.memory.loop import VirtualLoop
 
 SESSION_S = 6.0
 #: Members that do not answer a rebalance within this are left out of it.
@@ -17,27 +18,43 @@ REJOIN_WITHIN_S = 10.0
 #: A group waits so long for more members before it assigns.
 GATHER_S = 0.5
 
+Joined = tuple[int, set[TopicPartition]]
+
 
 @dataclass(slots=True)
-class Member:
+class GroupMember:
     """What the coordinator knows of a member."""
 
     seen_s: float
-    joined: "asyncio.Future[tuple[int, set[TopicPartition]]] | None" = None
+    joined: "asyncio.Future[Joined] | None" = None
     assigned: set[TopicPartition] = field(default_factory=set)
 
 
-class Group:
-    """The coordinator."""
+class MemoryGroup:
+    """The coordinator.
 
-    def __init__(self, loop: Loop, tps: list[TopicPartition]) -> None:
+    Args:
+        loop: gives the time.
+        tps: that are assigned.
+        gather_s: how long it waits for more members before it assigns.
+    """
+
+    def __init__(
+        self, loop: VirtualLoop, tps: Sequence[TopicPartition], *, gather_s: float = GATHER_S
+    ) -> None:
         self._loop = loop
-        self._tps = tps
+        self._tps = list(tps)
+        self._gather_s = gather_s
         self.generation = 0
         self.rebalancing = True
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, GroupMember] = {}
         self._deadline_s = REJOIN_WITHIN_S
-        loop.later(0.1, self._tick)
+        loop.later(min(0.1, gather_s), self._tick)
+
+    @property
+    def members(self) -> set[str]:
+        """The names of all members."""
+        return set(self._members)
 
     def heartbeat(self, name: str, generation: int) -> bool:
         """Whether the member stands as the coordinator has it; if not it must join again."""
@@ -49,13 +66,13 @@ class Group:
         member.seen_s = self._loop.time()
         return True
 
-    def join(self, name: str, *, fresh: bool) -> "asyncio.Future[tuple[int, set[TopicPartition]]]":
+    def join(self, name: str, *, fresh: bool) -> "asyncio.Future[Joined]":
         """Ask for partitions; a process that has just started is `fresh`."""
-        future: asyncio.Future[tuple[int, set[TopicPartition]]] = self._loop.create_future()
+        future: asyncio.Future[Joined] = self._loop.create_future()
         member = self._members.get(name)
         now_s = self._loop.time()
         if member is None:
-            self._members[name] = member = Member(now_s)
+            self._members[name] = member = GroupMember(now_s)
             self.rebalance()
         elif fresh and not self.rebalancing:
             member.seen_s = now_s
@@ -64,6 +81,11 @@ class Group:
         member.seen_s = now_s
         member.joined = future
         return future
+
+    def leave(self, name: str) -> None:
+        """A member goes for good; its partitions go to the others."""
+        if self._members.pop(name, None) is not None:
+            self.rebalance()
 
     def rebalance(self) -> None:
         """Everyone has to join again."""
@@ -84,7 +106,7 @@ class Group:
                     if member.joined is None:
                         del self._members[name]
                 self._assign()
-        self._loop.later(GATHER_S, self._tick)
+        self._loop.later(self._gather_s, self._tick)
 
     def _assign(self) -> None:
         if not self._members:

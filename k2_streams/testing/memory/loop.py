@@ -1,4 +1,4 @@
-"""An event loop whose time, threads and processes are simulated: one thread, no clock of its own.
+"""An event loop whose time, threads and processes are virtual: one thread, no clock of its own.
 
 - Time is virtual: where nothing is ready, it is the time of the next timer.
 - A process is a context. What runs in it carries it, as tasks inherit a context variable. Of a
@@ -6,29 +6,28 @@
 - What production runs in a thread runs in a greenlet: `pause` inside of it lets time pass and
   others run, as a blocking call does. Of one executor one piece of work runs at a time.
 
-Handles run in the order in which they became ready, as asyncio has it. What is drawn from the seed
-is how long things take.
+Handles run in the order in which they became ready, as asyncio has it, so a run is the same each
+time. How long work waits for its thread is up to whoever makes the loop.
 """
 
 import asyncio
 import contextlib
 import enum
 import heapq
-import random
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from greenlet import getcurrent, greenlet
 
 #: A run of this many handles without an end is a loop that spins.
 HANDLES_MAX = 3_000_000
-#: How long a piece of work waits for its thread.
-THREAD_WAIT_S = 0.002
 #: The shortest timer. With none a wait for the rest of a rounding error would never end.
 TIMER_S_MIN = 1e-6
+#: Tasks that are kept before those that have ended are dropped.
+TASKS_KEPT = 4_096
 #: Times an unfinished coroutine is told to end.
 UNWINDINGS = 3
 
@@ -41,10 +40,10 @@ class ProcessState(enum.Enum):
     KILLED = "killed"
 
 
-class Process:
+class VirtualProcess:
     """What is killed, stopped and continued as one."""
 
-    def __init__(self, loop: "Loop", name: str) -> None:
+    def __init__(self, loop: "VirtualLoop", name: str) -> None:
         self.name = name
         self.state = ProcessState.RUNNING
         self._loop = loop
@@ -54,7 +53,7 @@ class Process:
         """Run a coroutine as the process's first."""
         context = Context()
         context.run(PROCESS.set, self)
-        return self._loop.create_task(main, context=context)
+        return self._loop.new_task(main, context)
 
     def kill(self) -> None:
         """SIGKILL: nothing of it runs again."""
@@ -69,7 +68,7 @@ class Process:
         """SIGCONT: everything that became ready meanwhile runs now."""
         if self.state is ProcessState.STOPPED:
             self.state = ProcessState.RUNNING
-            self._loop._ready.extend(self._held)
+            self._loop.make_ready(self._held)
             self._held.clear()
 
     def hold(self, handle: asyncio.Handle) -> None:
@@ -78,15 +77,15 @@ class Process:
             self._held.append(handle)
 
 
-PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+PROCESS: ContextVar[VirtualProcess | None] = ContextVar("process", default=None)
 
 
-class StuckError(Exception):
+class LoopStuckError(Exception):
     """Nothing is ready and nothing will be, or it never ends."""
 
 
 @dataclass(eq=False, slots=True)
-class _Work:
+class _ThreadWork:
     """What a thread is to do, and whom to tell."""
 
     future: "asyncio.Future[Any]"
@@ -104,16 +103,31 @@ class _Work:
                 self.future.set_result(result)
 
 
-class Loop(asyncio.BaseEventLoop):
-    """See the module."""
+class _Thread(greenlet):  # type: ignore[misc] # greenlet has no types
+    """Runs what production runs in a thread."""
 
-    def __init__(self, chance: random.Random) -> None:
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """See the module.
+
+    Args:
+        thread_wait_s: how long a piece of work waits for its thread.
+    """
+
+    #: Of asyncio's own loop: what is ready, and what is timed.
+    _ready: "deque[Any]"
+    _scheduled: "list[Any]"
+    _stopping: bool
+    _timer_cancelled_count: int
+
+    def __init__(self, thread_wait_s: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._chance = chance
-        self._threads: dict[Any, deque[_Work]] = {}
+        self._thread_wait_s = thread_wait_s
+        self._threads: dict[Any, deque[_ThreadWork]] = {}
         self._spent = 0
         self._tasks: list[asyncio.Task[Any]] = []
+        self._frozen: list[greenlet] = []  # where processes were when they were killed
         self.outside = Context()  # what belongs to no process: the network, the broker
         self.set_task_factory(self._new_task)
 
@@ -121,7 +135,9 @@ class Loop(asyncio.BaseEventLoop):
         """Seconds since the beginning of the run."""
         return self.now_s
 
-    def call_at(self, when: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override] # whatever asyncio takes
+        self, when: float, *arguments: Any, **options: Any
+    ) -> asyncio.TimerHandle:
         """A timer, at least a microsecond from now: a clock moves while a program looks at it."""
         return super().call_at(max(when, self.now_s + TIMER_S_MIN), *arguments, **options)
 
@@ -129,39 +145,73 @@ class Loop(asyncio.BaseEventLoop):
         """Call in no process."""
         self.call_later(delay_s, function, *arguments, context=self.outside)
 
+    def new_task(self, coroutine: Any, context: Context) -> "asyncio.Task[Any]":
+        """A task that runs in a context."""
+        return self._new_task(self, coroutine, context=context)
+
+    def make_ready(self, handles: "deque[asyncio.Handle]") -> None:
+        """Run these behind what is ready."""
+        self._ready.extend(handles)
+
     def _new_task(self, loop: Any, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
-        task = asyncio.Task(coroutine, loop=loop, **options)
-        task._log_destroy_pending = False
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - of a killed process
         self._tasks.append(task)
-        if len(self._tasks) > 4096:
+        if len(self._tasks) > TASKS_KEPT:
             self._tasks = [kept for kept in self._tasks if not kept.done()]
         return task
 
+    def run_forever(self) -> None:
+        """Until it is told to stop.
+
+        Raises:
+            LoopStuckError: see there.
+        """
+        self._spent = 0
+        super().run_forever()
+
     def _run_once(self) -> None:
+        """One turn. It runs in a greenlet, which stands still where its process is killed."""
         ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0]._cancelled:
+        while scheduled and scheduled[0]._cancelled:  # noqa: SLF001 - as asyncio does
             self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False
+            heapq.heappop(scheduled)._scheduled = False  # noqa: SLF001 - as asyncio does
         if not ready and not self._stopping:
             if not scheduled:
-                raise StuckError("nothing is ready and no timer is set")
-            self.now_s = max(self.now_s, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self.now_s:
+                raise LoopStuckError("nothing is ready and no timer is set")
+            self.now_s = max(self.now_s, scheduled[0]._when)  # noqa: SLF001 - as asyncio does
+        while scheduled and scheduled[0]._when <= self.now_s:  # noqa: SLF001 - as asyncio does
             handle = heapq.heappop(scheduled)
-            handle._scheduled = False
+            handle._scheduled = False  # noqa: SLF001 - as asyncio does
             ready.append(handle)
         self._spent += len(ready)
         if self._spent > HANDLES_MAX:
-            raise StuckError(f"{HANDLES_MAX} handles and no end")
-        for _ in range(len(ready)):
+            raise LoopStuckError(f"{HANDLES_MAX} handles and no end")
+        turn = greenlet(self._turn)
+        turn.switch(len(ready))
+        if not turn.dead:
+            self._freeze(turn)
+
+    def _turn(self, count: int) -> None:
+        ready = self._ready
+        for _ in range(count):
+            if not ready:
+                return
             handle = ready.popleft()
-            if handle._cancelled:
+            if handle._cancelled:  # noqa: SLF001 - as asyncio does
                 continue
-            process = handle._context.get(PROCESS)
+            process = handle._context.get(PROCESS)  # noqa: SLF001 - as asyncio does
             if process is not None and process.state is not ProcessState.RUNNING:
                 process.hold(handle)
                 continue
-            handle._run()
+            handle._run()  # noqa: SLF001 - as asyncio does
+
+    def _freeze(self, turn: greenlet) -> None:
+        """The process was killed in the middle of a step: the step never ends, the others go on."""
+        self._frozen.append(turn)
+        task = asyncio.current_task(self)
+        if task is not None:
+            asyncio.tasks._leave_task(self, task)  # noqa: SLF001 - as asyncio does
 
     def _write_to_self(self) -> None:
         """Nothing waits in a selector."""
@@ -172,40 +222,50 @@ class Loop(asyncio.BaseEventLoop):
         self, executor: Any, function: Callable[..., Any], *arguments: Any
     ) -> "asyncio.Future[Any]":
         """The work runs in a greenlet of the process, behind what its executor has to do."""
-        work = _Work(self.create_future(), lambda: function(*arguments), copy_context())
+        work = _ThreadWork(self.create_future(), lambda: function(*arguments), copy_context())
         queue = self._threads.setdefault(executor, deque())
         queue.append(work)
         if executor is None or len(queue) == 1:
             self._begin(executor, work)
         return work.future
 
-    def _begin(self, executor: Any, work: "_Work") -> None:
+    def _begin(self, executor: Any, work: "_ThreadWork") -> None:
         def body() -> None:
             work.run()
             self._threads[executor].remove(work)
             if executor is not None and self._threads[executor]:
                 self._begin(executor, self._threads[executor][0])
 
-        worker = greenlet(body)
-        worker.gr_context = work.context.copy()
-        wait_s = self._chance.uniform(0, THREAD_WAIT_S)
-        self.call_later(wait_s, self._step, worker, context=work.context)
+        thread = _Thread(body)
+        thread.gr_context = work.context.copy()
+        self.call_later(self._thread_wait_s(), self._step, thread, context=work.context)
 
-    def _step(self, worker: greenlet) -> None:
-        delay_s = worker.switch()
-        if not worker.dead:
-            self.call_later(delay_s, self._step, worker)
+    def _step(self, thread: _Thread) -> None:
+        thread.parent = getcurrent()
+        delay_s = thread.switch()
+        if thread.dead:
+            return
+        if delay_s is None:
+            self._frozen.append(thread)
+        else:
+            self.call_later(delay_s, self._step, thread)
 
     async def shutdown_default_executor(self, *_: Any) -> None:
         """There is none."""
 
     def abandon(self) -> None:
         """Unwind all that has not ended. What it does in its end is of no run any more."""
+        self.set_exception_handler(lambda _loop, _context: None)
         for task in self._tasks:
             for _ in range(UNWINDINGS):
                 # A loop that catches whatever comes goes on once, and ends at its next wait.
-                with contextlib.suppress(RuntimeError):
+                with contextlib.suppress(RuntimeError, ValueError):
                     task.get_coro().close()
+        for left in self._frozen:
+            left.parent = getcurrent()
+            with contextlib.suppress(BaseException):
+                left.throw()
+        self._frozen.clear()
         self._ready.clear()
         self._scheduled.clear()
         self._tasks.clear()
@@ -214,7 +274,21 @@ class Loop(asyncio.BaseEventLoop):
 
 
 def pause(delay_s: float) -> None:
-    """Let time pass in a thread's work; at once where no thread is simulated."""
-    parent = getcurrent().parent
-    if parent is not None:
-        parent.switch(delay_s)
+    """Let time pass in a thread's work; at once where no virtual thread runs."""
+    thread = getcurrent()
+    if delay_s > 0 and isinstance(thread, _Thread):
+        thread.parent.switch(delay_s)
+
+
+def end_process() -> NoReturn:
+    """Kill the process that calls: not one more step of it is made, as after SIGKILL.
+
+    Raises:
+        RuntimeError: it was called outside of every process.
+    """
+    process, here = PROCESS.get(), getcurrent()
+    if process is None or here.parent is None:
+        raise RuntimeError("end_process was called outside of a virtual process")
+    process.kill()
+    here.parent.switch()
+    raise AssertionError("a killed process went on")
