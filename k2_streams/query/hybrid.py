@@ -325,9 +325,8 @@ class HybridQuery:
             self._wanted.clear()
 
     async def close(self) -> None:
-        """Let go of the lake and the engine; nothing can be asked any more."""
+        """Disconnect from the lake; nothing can be asked any more. The engine's owner closes it."""
         await self._lake.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.close)
 
     async def _attempt(
         self, wanted: Wanted, watch: Stopwatch, ask: Callable[[Standing], Awaitable[_T]]

@@ -8,6 +8,7 @@ Worker: Ownership --> tasks --> log --> sink --> lake
             '-- control: load, watchdog, topics, status
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -22,6 +23,7 @@ from k2_streams.kafka.topics import TopicInfo, TopicSpec, changelog_topic, strea
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.control.load_monitor import LoadMonitor
+from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.control.stale_assignment import StaleAssignment
 from k2_streams.runtime.control.status import Monitors, Status
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -32,8 +34,10 @@ from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.flow import PartitionFlow
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.node.tail_quota import TailLimits
 from k2_streams.runtime.output import OutputParts
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
@@ -107,8 +111,10 @@ class Worker:
         self.flow = PartitionFlow(ports.group, read, self.supervisor, limits, metrics.source)
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
+        self.engine = new_engine(settings, ports, metrics.query)
+        tail_limits = TailLimits.each(settings, topology.streams)
         self.outputs: Sequence[OutputParts] = [
-            self._new_output(stream) for stream in topology.streams
+            self._new_output(stream, tail_limits[stream.name]) for stream in topology.streams
         ]
         self.owner = Ownership(
             {source.topic: self._tasks_of(source, instruments) for source in topology.sources},
@@ -145,7 +151,11 @@ class Worker:
             metrics,
             clock,
             monitors=Monitors(
-                self.supervisor, self.topics, lambda: ports.group.faults, ports.disk.memory
+                self.supervisor,
+                self.topics,
+                lambda: ports.group.faults,
+                ports.disk.memory,
+                self.engine.memory,
             ),
         )
         self.watchdog = Watchdog(
@@ -190,6 +200,7 @@ class Worker:
         stack = self._stack
         stack.callback(self.pool.shutdown)
         # 4 Queries are answered until the end.
+        stack.push_async_callback(self._close_engine)
         for output in self.outputs:
             stack.push_async_callback(output.node.close)
             for name, work in output.node.background.items():
@@ -212,6 +223,9 @@ class Worker:
     async def close(self) -> None:
         """Stop in the reverse order of the start."""
         await self._stack.aclose()
+
+    async def _close_engine(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.engine.close)
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         kept = self.supervisor.keep(name, work)
@@ -256,29 +270,33 @@ class Worker:
             keys=settings.api_keys,
             rate_limit_per_s=settings.rate_limit_per_s,
             connections=connections,
-            answers_bytes=node.answers_bytes,
+            # Of answers in progress: the same part of the process as queries have.
+            answers_bytes=query_limit_bytes(self._ports.memory.limit_bytes),
             clock=self._ports.clock,
         )
 
     # -- parts -----------------------------------------------------------------------------------
 
     def _is_downstream_full(self) -> bool:
-        return any(each.node.room.is_held or each.sink.is_far_behind for each in self.outputs)
+        return any(
+            each.node.quota.is_source_paused or each.sink.is_far_behind for each in self.outputs
+        )
 
-    def _new_output(self, stream: Stream) -> OutputParts:
+    def _new_output(self, stream: Stream, tail_limits: TailLimits) -> OutputParts:
         """Sink and node of a log; both share the breaker of the lake."""
         settings, ports, topic = self._settings, self._ports, stream.log
-        guard, reads = self._new_guard("lake"), self._new_guard("store")
+        guard, reads = self._new_guard(stream, "lake"), self._new_guard(stream, "store")
         node = Node(
             stream,
             LogTopics.of(self._topology, stream),
-            settings,
             self._known[topic],
-            self._metrics,
+            tail_limits,
+            self._metrics.tail.of(stream.name),
             ports,
+            self.engine,
             guard=guard,
             reads=reads,
-            hold_source=lambda held: self.flow.hold_sources(held, "tail_full", topic),
+            on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
             notional=self._notional,
             limits=self._limits,
         )
@@ -286,7 +304,7 @@ class Worker:
             ports.catalog.open(stream),
             ports.kafka,
             self._known[topic],
-            self._metrics,
+            self._metrics.lake.of(stream.name),
             ports.clock,
             commit_every_s=settings.lake_commit_interval_s,
             commit_rows=settings.lake_commit_rows,
@@ -344,14 +362,12 @@ class Worker:
 
         return new_task
 
-    def _new_guard(self, name: str) -> Guard:
-        """A closed breaker, whose states the metrics show under its name."""
-        guard = Guard(
+    def _new_guard(self, stream: Stream, name: str) -> Guard:
+        """A closed breaker, whose states the metrics show under its stream and its name."""
+        return Guard(
             self._settings.breaker,
             self._ports.clock,
             chance=self._ports.chance,
-            on_change=self._metrics.breaker(name),
+            on_change=self._metrics.breaker(stream.name, name),
             name=name,
         )
-        self._metrics.show_breaker(name, guard.state)
-        return guard

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 HERE = Path(__file__).resolve().parent
 #: K2's own tasks, without the partition's number.
 OURS = {
-    *("events", "lake-view", "load", "sink", "tail", "tail-room", "topics", "watchdog"),
+    *("events", "lake-view", "load", "sink", "tail", "tail-quota", "topics", "watchdog"),
     *("checkpoint", "drain", "reject", "retake", "seek", "sink-retry", "task", "task-end"),
 }
 #: A step of a take-over or a request of a library that is under way by chance.
@@ -118,7 +118,7 @@ def test_k2s_own_tasks_and_those_without_a_need_are_made_good(k2: Cluster, how: 
     truth = k2.produce("--messages", "500")
     controlled = Controlled(k2)
     ours = sorted(name for _, name in controlled.tasks() if kind(name) in OURS)
-    assert {"sink", "tail", "events", "load", "lake-view", "tail-room", "watchdog"} <= set(ours)
+    assert {"sink", "tail", "events", "load", "lake-view", "tail-quota", "watchdog"} <= set(ours)
     for name in ours:
         controlled.ask(do="end", task=["main", name], how=how)
     assert controlled.steady() is None, controlled.worker.last_words()

@@ -210,7 +210,7 @@ def status_is_true(worker: SimWorker, cluster: MemoryCluster) -> None:
         )
     else:
         require(bool(ready.reason), "not ready, and no reason")
-    if node.room.is_held or load.level is Level.CIRCUIT_BREAK:
+    if node.quota.is_source_paused or load.level is Level.CIRCUIT_BREAK:
         flowing = {tp for tp in worker.assigned - worker.paused if tp.topic == RAW}
         require(not flowing, "the source is read although it is held", flowing, said["level"])
 

@@ -110,7 +110,7 @@ class SinkWorld:
             self.lake,
             FakeKafka(),
             TopicInfo(TRADES, TOPIC_ID, 1),
-            self.metrics,
+            self.metrics.lake.of("trades"),
             self.clock,
             commit_every_s=1.0,
             commit_rows=commit_rows,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+from metric_values import value
 from sink_world import HandClock
 
 from k2_streams.core.records import log_record
@@ -107,7 +108,7 @@ class TailWorld:
             1,
             self.tail,
             self.gaps,
-            self.metrics,
+            self.metrics.tail.of(stream.name),
             self.clock,
             vector=self._vector,
         )
@@ -124,6 +125,11 @@ class TailWorld:
         batch = pa.RecordBatch.from_pylist(list(rows), schema=self.stream.log_schema)
         (value,) = log_record.encode_checkpoint(self.stream.log_schema, [batch], 0, ACCEPTED_US)
         self.topics.append(self.stream.log, value, headers.encode())
+
+    def freshness_s(self) -> float:
+        """The sum of what was observed."""
+        name, stream = "k2_freshness_seconds_sum", self.stream.name
+        return value(self.metrics.registry, name, stream=stream)
 
     async def follow(self, until: Callable[[], bool]) -> None:
         """Run both readers until something is so."""

@@ -9,8 +9,8 @@ from metric_values import value
 from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
-from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.load.tail_quota import DiskBound, pauses_source, used_share
+from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.query.tail.store import Tail
@@ -28,8 +28,9 @@ from k2_streams.runtime.gate import FlowGate
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.metrics.table import PAUSE_REASONS
-from k2_streams.runtime.node.tail_quota import TailRoom
+from k2_streams.runtime.node.tail_quota import TailLimits, TailQuota
 from k2_streams.runtime.ports import SystemThreads
+from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
 
 P0, P1 = TopicPartition("raw", 0), TopicPartition("raw", 1)
@@ -174,18 +175,17 @@ def grow(tail, records=1):
         tail.append(0, Range(end, end + 1), [make_batch(ROWS, partition=0, offset=end)])
 
 
-def room_of(tail, bound, free_bytes=10**12, metrics=None):
-    held = []
-    room = TailRoom(
+def quota_of(tail, bound, free_bytes=10**12, metrics=None):
+    pauses = []
+    quota = TailQuota(
         tail,
         DictSpill(),
-        bound,
-        Path(),
+        TailLimits(Path("tail"), 0, bound),
         SimpleNamespace(free_bytes=lambda _: free_bytes),
-        metrics or Metrics(),
-        on_held=held.append,
+        (metrics or Metrics()).tail.of("trades"),
+        on_pause=pauses.append,
     )
-    return room, held
+    return quota, pauses
 
 
 def vector(offset):
@@ -202,52 +202,52 @@ def one_bytes():
     return in_memory, tail.spilled_bytes
 
 
-def test_the_source_is_held_before_the_disk_is_used_up_and_let_go_when_the_lake_has_the_rows(
+def test_the_source_is_paused_before_the_disk_is_used_up_and_resumed_when_the_lake_has_the_rows(
     one_bytes,
 ):
     in_memory, spilled = one_bytes
     tail = tail_of(memory_bytes=in_memory)
-    room, held = room_of(tail, DiskBound(size_bytes=10 * spilled))
+    quota, pauses = quota_of(tail, DiskBound(size_bytes=10 * spilled))
     for _ in range(8):  # one in memory, seven on disk
         grow(tail)
-        assert not room.look()
-    assert held == []
+        assert not quota.look()
+    assert pauses == []
     grow(tail)
-    room.look()
-    assert (held, room.is_held, tail.is_full) == ([True], True, False)
+    quota.look()
+    assert (pauses, quota.is_source_paused, tail.is_full) == ([True], True, False)
     grow(tail, 2)  # what was on its way
-    room.look()
+    quota.look()
     assert tail.is_full
     tail.evict(vector(4))
-    room.look()
-    assert (held, tail.is_full) == ([True], False)
+    quota.look()
+    assert (pauses, tail.is_full) == ([True], False)
     tail.evict(vector(6))
-    room.look()
-    assert held == [True, False]
+    quota.look()
+    assert pauses == [True, False]
     tail.evict(vector(100))
-    assert room.look(), "the disk is given back"
+    assert quota.look(), "the disk is given back"
     assert (tail.spilled_bytes, tail.index_bytes) == (0, 0)
-    assert not room.look()
+    assert not quota.look()
 
 
-def test_a_tail_whose_spilled_batches_fill_the_memory_holds_the_source_too():
+def test_a_tail_whose_spilled_batches_fill_the_memory_pauses_the_source_too():
     tail = tail_of(memory_bytes=4_000)
-    room, held = room_of(tail, DiskBound())
+    quota, pauses = quota_of(tail, DiskBound())
     grow(tail, 2)
-    room.look()
-    assert held == [True]
+    quota.look()
+    assert pauses == [True]
     assert tail.index_bytes <= tail.index_limit_bytes
     grow(tail)
     assert tail.is_full
 
 
-def test_a_disk_that_others_fill_holds_the_source(one_bytes):
+def test_a_disk_that_others_fill_pauses_the_source(one_bytes):
     in_memory, _ = one_bytes
     tail = tail_of(memory_bytes=in_memory)
-    room, held = room_of(tail, DiskBound(share=0.5), free_bytes=0)
+    quota, pauses = quota_of(tail, DiskBound(share=0.5), free_bytes=0)
     grow(tail)
-    room.look()
-    assert held == [True], "no room at all"
+    quota.look()
+    assert pauses == [True], "no room at all"
     assert not tail.is_full, "memory holds what there is"
     grow(tail)
     assert tail.is_full
@@ -256,27 +256,38 @@ def test_a_disk_that_others_fill_holds_the_source(one_bytes):
 def test_the_quota_of_the_tail_and_what_it_takes_of_it_are_shown(one_bytes):
     in_memory, spilled = one_bytes
     tail, metrics = tail_of(memory_bytes=in_memory), Metrics()
-    room, _ = room_of(tail, DiskBound(size_bytes=10 * spilled), metrics=metrics)
+    quota, _ = quota_of(tail, DiskBound(size_bytes=10 * spilled), metrics=metrics)
     grow(tail, 3)
-    room.look()
-    assert value(metrics.registry, "k2_tail_spilled_bytes") == 2 * spilled
-    assert value(metrics.registry, "k2_tail_spill_limit_bytes") == 10 * spilled
+    quota.look()
+    assert value(metrics.registry, "k2_tail_spilled_bytes", stream="trades") == 2 * spilled
+    assert value(metrics.registry, "k2_tail_spill_limit_bytes", stream="trades") == 10 * spilled
 
 
 def test_a_share_of_the_disk_counts_what_the_tail_has_already():
     bound = DiskBound(share=0.5)
-    assert bound.limit_bytes(free_bytes=1_000, held_bytes=0) == 500
-    assert bound.limit_bytes(free_bytes=500, held_bytes=500) == 500
-    assert bound.limit_bytes(free_bytes=0, held_bytes=500) == 250, "others filled the disk"
+    assert bound.limit_bytes(free_bytes=1_000, used_bytes=0) == 500
+    assert bound.limit_bytes(free_bytes=500, used_bytes=500) == 500
+    assert bound.limit_bytes(free_bytes=0, used_bytes=500) == 250, "others filled the disk"
     assert DiskBound(size_bytes=7).limit_bytes(0, 0) == 7
     assert used_share(1, 0) == float("inf")
 
 
-def test_the_source_is_let_go_well_below_where_it_was_held():
-    assert not holds_source(held=False, used=0.79)
-    assert holds_source(held=False, used=0.8)
-    assert holds_source(held=True, used=0.6)
-    assert not holds_source(held=True, used=0.59)
+def test_the_source_is_resumed_well_below_where_it_was_paused():
+    assert not pauses_source(was_paused=False, used=0.79)
+    assert pauses_source(was_paused=False, used=0.8)
+    assert pauses_source(was_paused=True, used=0.6)
+    assert not pauses_source(was_paused=True, used=0.59)
+
+
+def test_several_tails_have_equal_parts_of_the_limits_and_folders_of_their_own(tmp_path):
+    settings = Settings(data_dir=tmp_path, tail_memory_bytes=8 << 20)
+    limits = TailLimits.each(settings, [TRADES, QUOTES])
+    assert [one.memory_bytes for one in limits.values()] == [4 << 20] * 2
+    assert [one.disk for one in limits.values()] == [DiskBound(share=0.25)] * 2
+    assert [one.folder.name for one in limits.values()] == ["tail", "tail-quotes"]
+    assert DiskBound(size_bytes=7).part(2) == DiskBound(size_bytes=3, share=0.25)
+    (alone,) = TailLimits.each(settings, [TRADES]).values()
+    assert (alone.memory_bytes, alone.disk) == (8 << 20, DiskBound(share=0.5))
 
 
 async def test_the_watchdog_ends_a_worker_that_its_group_does_not_take_in(watched):

@@ -132,6 +132,7 @@ async def test_k2_pyiceberg_duckdb_and_polars_find_the_same_rows(world, monkeypa
     )
     answer = await query.rows(parse_rows({"limit": "100000"}))
     await query.close()
+    engine.close()
     # Answers fill in what can be computed of a row (`notional`, ticks): compared is what is stored.
     stored = [name for name in TRADES.names if name not in {"notional", "tick_direction"}]
     assert in_order(answer.rows).select(stored).equals(world.rows.select(stored))

@@ -131,3 +131,4 @@ async def test_answers_hold_rows_of_old_and_new_files(old, tmp_path):
     corrected = await query.rows(parse_rows({"view": "corrected"}))
     assert corrected.rows.num_rows == 6
     await query.close()
+    engine.close()

@@ -252,13 +252,13 @@ async def test_the_sink_says_what_it_waits_for_and_goes_on_when_it_is_undone(wor
     change(world)
     await sink.pass_time(4)
     assert "RENAME COLUMN supplier TO vendor" in sink.runner.error
-    assert sink.metrics.registry.get_sample_value("k2_sink_refused") == 1
+    assert sink.metrics.registry.get_sample_value("k2_sink_refused", {"stream": "trades"}) == 1
     assert sink.paused, "the log keeps what comes"
     assert sink.runner.buffered_rows <= 12
     undo(world)
     await sink.pass_time(40)
     assert sink.runner.error is None
-    assert sink.metrics.registry.get_sample_value("k2_sink_refused") == 0
+    assert sink.metrics.registry.get_sample_value("k2_sink_refused", {"stream": "trades"}) == 0
     assert not sink.paused
     held = lake.head().vector.next_of("k2.trades", 0)
     assert held >= sink.position - 4

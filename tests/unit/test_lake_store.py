@@ -3,7 +3,7 @@
 import pytest
 from lake_rows import World, append
 
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 
@@ -62,4 +62,19 @@ def test_other_credentials_are_used_for_what_was_opened_with_the_old_ones(world)
     world.files.follow(fresh)
     assert world.files.size(world.uri) == world.planned.size_bytes
     assert dict(world.files._open) != opened
-    assert world.files._io is fresh.io
+    assert world.files._tables[fresh.name()].io is fresh.io
+
+
+def test_files_of_two_tables_are_read_each_with_its_own_access(world):
+    quotes = Lake(world.config, stream=QUOTES, files=world.files)
+    quotes.ensure()
+    table = quotes.load()
+    assert world.files.size(world.uri) == world.planned.size_bytes
+    inside = f"{table.location()}/data/a.parquet"
+    with pytest.raises(FileNotFoundError):
+        world.files.size(inside)
+    world.files.size(world.uri)
+    opened = dict(world.files._open)
+    table.io.properties = {**table.io.properties, "s3.session-token": "another"}
+    world.files.follow(table)
+    assert dict(world.files._open) == opened, "the other table's access is the same"

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.metrics.declaration import Label, MetricGroup, counter, gauge
 from k2_streams.runtime.metrics.reference import declarations, groups
-from k2_streams.runtime.metrics.table import TaskMetrics
+from k2_streams.runtime.metrics.table import LakeMetrics, TailMetrics, TaskMetrics
 from k2_streams.runtime.task.lifecycle import TaskState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,8 +46,35 @@ def test_a_metric_whose_label_values_are_listed_is_exposed_from_the_start():
 
 def test_two_workers_in_a_process_do_not_share_metrics():
     one, other = Metrics(), Metrics()
-    one.tail.tail_rows.set(5)
-    assert value(other.registry, "k2_tail_rows") == 0
+    one.lines.untracked_line_records_total.inc()
+    assert value(other.registry, "k2_untracked_line_records_total") == 0
+
+
+def test_what_two_logs_have_alike_does_not_overwrite_each_other():
+    metrics = Metrics()
+    trades, alerts = metrics.tail.of("trades"), metrics.tail.of("alerts")
+    trades.tail_rows.set(3)
+    alerts.tail_rows.set(4)
+    alerts.log_stalled.labels("0").set(1)
+    registry = metrics.registry
+    assert value(registry, "k2_tail_rows", stream="trades") == 3
+    assert value(registry, "k2_tail_rows", stream="alerts") == 4
+    assert value(registry, "k2_log_stalled", stream="alerts", partition="0") == 1
+    other = {"stream": "trades", "partition": "0"}
+    assert registry.get_sample_value("k2_log_stalled", other) is None
+
+
+def test_series_of_a_log_are_exposed_from_its_start():
+    metrics = Metrics()
+    metrics.lake.of("alerts")
+    labels = {"stream": "alerts", "reason": "moved"}
+    assert value(metrics.registry, "k2_lake_commit_failures_total", **labels) == 0
+    assert value(metrics.registry, "k2_lake_committed_rows_total", stream="alerts") == 0
+
+
+@pytest.mark.parametrize("group", [LakeMetrics, TailMetrics])
+def test_all_metrics_of_a_group_per_log_have_the_stream_first(group):
+    assert {each.labels[0].name for each in group.declarations()} == {"stream"}
 
 
 def test_a_label_without_a_bound_is_refused():

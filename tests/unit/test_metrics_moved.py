@@ -152,27 +152,26 @@ async def test_commits_move_the_metrics_of_the_lake() -> None:
     at = SinkWorld(commit_rows=6)
     await at.start()
     at.read(2)
-    registry = at.metrics.registry
-    assert value(registry, "k2_sink_buffered_rows") == 4
+    registry, log = at.metrics.registry, {"stream": "trades"}
+    assert value(registry, "k2_sink_buffered_rows", **log) == 4
     at.lake.away = True
     at.read()
     await at.look(after_s=1.0)
-    assert value(registry, "k2_lake_commit_failures_total", reason="unavailable") == 1
+    assert value(registry, "k2_lake_commit_failures_total", **log, reason="unavailable") == 1
     at.lake.away = False
     await at.look(after_s=60.0)
-    assert value(registry, "k2_lake_committed_rows_total") == 6
-    assert value(registry, "k2_lake_commit_seconds_count") == 1
-    assert value(registry, "k2_sink_buffered_rows") == 0
+    assert value(registry, "k2_lake_committed_rows_total", **log) == 6
+    assert value(registry, "k2_lake_commit_seconds_count", **log) == 1
+    assert value(registry, "k2_sink_buffered_rows", **log) == 0
 
 
 async def test_a_circuit_breaker_shows_its_state_and_its_changes() -> None:
     metrics = Metrics()
     clock = SinkWorld().clock
-    breaker = Guard(BreakerPolicy(failures=1), clock, on_change=metrics.breaker("lake"))
-    metrics.show_breaker("lake", breaker.state)
+    breaker = Guard(BreakerPolicy(failures=1), clock, on_change=metrics.breaker("trades", "lake"))
 
     def state_of(state: BreakerState) -> float:
-        labels = {"breaker": "lake", "state": state.value}
+        labels = {"stream": "trades", "breaker": "lake", "state": state.value}
         return value(metrics.registry, "k2_circuit_breaker_state", **labels)
 
     async def fail() -> None:
@@ -182,16 +181,17 @@ async def test_a_circuit_breaker_shows_its_state_and_its_changes() -> None:
     with pytest.raises(LakeUnavailableError):
         await breaker.call(fail)
     assert (state_of(BreakerState.CLOSED), state_of(BreakerState.OPEN)) == (0, 1)
-    labels = {"breaker": "lake", "state": "open"}
+    labels = {"stream": "trades", "breaker": "lake", "state": "open"}
     assert value(metrics.registry, "k2_circuit_breaker_changes_total", **labels) == 1
 
 
 def test_an_open_transaction_shows_that_the_log_is_stalled() -> None:
     metrics, clock = Metrics(), SinkWorld().clock
-    reader = TailReader(TRADES, BESIDE, None, 1, None, None, metrics, clock, vector=None)  # type: ignore[arg-type]
+    tail_metrics = metrics.tail.of("trades")
+    reader = TailReader(TRADES, BESIDE, None, 1, None, None, tail_metrics, clock, vector=None)  # type: ignore[arg-type]
     log = SimpleNamespace(stable_and_end=lambda _topic, _partition: (5, 9))
     reader._watch_stalls(log)
-    assert value(metrics.registry, "k2_log_stalled", partition="0") == 0
+    assert value(metrics.registry, "k2_log_stalled", stream="trades", partition="0") == 0
     clock.now_s += STALLED_AFTER_S + 1
     reader._watch_stalls(log)
-    assert value(metrics.registry, "k2_log_stalled", partition="0") == 1
+    assert value(metrics.registry, "k2_log_stalled", stream="trades", partition="0") == 1

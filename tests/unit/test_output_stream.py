@@ -131,6 +131,11 @@ class Books:
         for partition in self.records:
             self.tail.seek(partition, 0)
 
+    async def close(self) -> None:
+        await self.query.close()
+        self.engine.close()
+        self.lake.close()
+
     def add(self, partition: int, rows: list[dict]) -> None:
         """A record, read by the tail."""
         offset = len(self.records[partition])
@@ -167,8 +172,7 @@ async def books(tmp_path):
         books.add(1, [row(3 * number + n, venue="Y") for n in range(2)])
     books.commit(p0=(0, 2), p1=(0, 3))
     yield books
-    await books.query.close()
-    books.lake.close()
+    await books.close()
 
 
 async def test_each_row_of_lake_and_tail_is_answered_once_in_the_exact_types(books):
@@ -192,8 +196,7 @@ async def test_the_tail_alone_and_the_lake_alone_give_the_same_rows(books):
     for partition, batches in books.records.items():
         fresh.tail.append(partition, Range(0, len(batches)), batches, raw_next=1)
     assert (await fresh.query.rows(RowsRequest())).rows.equals(before)
-    await fresh.query.close()
-    fresh.lake.close()
+    await fresh.close()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def records(partition, start, end):
 
 
 async def node(folder):
-    """A hybrid query over both parts, ready."""
+    """A hybrid query over both parts, ready, and its engine."""
     config = LakeConfig(f"sqlite:///{folder}/catalog.db", f"{folder}/warehouse")
     lake = Lake(config, stream=TRADES)
     lake.ensure()
@@ -75,7 +75,7 @@ async def node(folder):
     view = LakeView(lambda: Lake(config, stream=TRADES))
     query = HybridQuery(tail, view, engine, gaps, clock=SYSTEM_CLOCK, stream=TRADES, partitions=2)
     await query.refresh()
-    return query
+    return query, engine
 
 
 @contextmanager
@@ -86,18 +86,19 @@ def served(folder, make_application):
     thread.start()
 
     async def start():
-        query = await node(folder)
+        query, engine = await node(folder)
         runner = web.AppRunner(make_application(query), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        return query, runner, runner.addresses[0][1]
+        return query, engine, runner, runner.addresses[0][1]
 
     async def stop():
         await runner.cleanup()
         await query.close()
+        engine.close()
 
-    query, runner, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    query, engine, runner, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -10,6 +10,7 @@ from k2_streams.core.load.degradation import Level
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFault
 from k2_streams.lake.breaker import Guard
+from k2_streams.query.engine import EngineMemory
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -33,6 +34,7 @@ class Monitors:
     topics: TopicWatch
     consumer_faults: Callable[[], Sequence[PartitionFault]]
     stores: Callable[[], StoresMemory]
+    queries: Callable[[], EngineMemory]
 
 
 class Status:
@@ -76,6 +78,7 @@ class Status:
         self._consumer_faults = monitors.consumer_faults
         self._topics = monitors.topics
         self._stores = monitors.stores
+        self._queries = monitors.queries
         self._started = clock.monotonic()
 
     def tick(self) -> None:
@@ -108,7 +111,7 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""
-        stores = self._stores()
+        stores, queries = self._stores(), self._queries()
         found = {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
@@ -144,6 +147,7 @@ class Status:
                 self._name(tp): reason for tp, reason in sorted(self._owner.refused.items())
             },
             **_output(self._main),
+            "query": {"memory_bytes": queries.used_bytes, "footers_bytes": queries.footers_bytes},
             "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
@@ -186,7 +190,7 @@ class Status:
                 return f"{where}{node.reader.error}"
             if not node.tail.all_ready():
                 return f"{where}still reading up to the log's end"
-            if node.room.is_held:
+            if node.quota.is_source_paused:
                 return f"{where}it has no room, and the source waits"
         return None
 
@@ -243,7 +247,7 @@ class Status:
 def _output(output: OutputParts) -> dict[str, Any]:
     """What stands behind one log."""
     sink, node = output.sink, output.node
-    view, query = node.tail.view().partitions, node.query_memory()
+    view = node.tail.view().partitions
     return {
         "sink": {
             "positions": {str(p): n for p, n in sorted(sink.positions.items())},
@@ -257,15 +261,14 @@ def _output(output: OutputParts) -> dict[str, Any]:
             "rows": node.tail.rows,
             "memory_bytes": node.tail.memory_bytes + node.tail.index_bytes,
             "spilled_bytes": node.tail.spilled_bytes,
-            "disk_limit_bytes": node.room.limit_bytes,
-            "holds_source": node.room.is_held,
+            "disk_limit_bytes": node.quota.limit_bytes,
+            "holds_source": node.quota.is_source_paused,
             "error": node.reader.error,
             "partitions": {
                 str(p): {"evicted": part.evicted, "end": part.end, "raw_next": part.raw_next}
                 for p, part in sorted(view.items())
             },
         },
-        "query": {"memory_bytes": query.used_bytes, "footers_bytes": query.footers_bytes},
         "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
         "dead_letters": node.reader.dead_letters.total,
     }

@@ -7,7 +7,8 @@ have one name for it:
         tail_rows = gauge("Rows that the tail holds", unit="rows")   # k2_tail_rows
 
 A metric whose labels all have listed values is exposed from the start with each of them at 0: a
-dashboard over a healthy worker shows zeros, not "no data".
+dashboard over a healthy worker shows zeros, not "no data". A group whose metrics all have the same
+first label, as `stream`, is used through `group.of(value)`.
 """
 
 import itertools
@@ -98,6 +99,28 @@ class MetricDeclaration(Generic[Kind]):
                 metric.labels(*values)
         return metric
 
+    def labelled(self, metric: Kind, value: str) -> Kind:
+        """The metric with its first label set; `labels` then takes the others, if there are any."""
+        if len(self.labels) == 1:
+            return metric.labels(value)
+        others = self.labels[1:]
+        if all(label.values for label in others):
+            for values in itertools.product(*(label.values for label in others)):
+                metric.labels(value, *values)
+        return cast("Kind", _Labelled(metric, value))
+
+
+class _Labelled:
+    """A metric whose first label is set."""
+
+    def __init__(self, metric: Counter | Gauge | Histogram, value: str) -> None:
+        self._metric = metric
+        self._value = value
+
+    def labels(self, *values: str) -> Counter | Gauge | Histogram:
+        """The series of the other labels' values."""
+        return self._metric.labels(self._value, *values)
+
 
 AnyMetricDeclaration = (
     MetricDeclaration[Counter] | MetricDeclaration[Gauge] | MetricDeclaration[Histogram]
@@ -110,6 +133,17 @@ class MetricGroup:
     def __init__(self, registry: CollectorRegistry) -> None:
         for declaration in self.declarations():
             vars(self)[declaration.attribute] = declaration.create(registry)
+
+    def of(self, value: str) -> Self:
+        """The same metrics with the label set that all of them have first.
+
+        Series whose other labels have listed values are exposed from now on.
+        """
+        one = object.__new__(type(self))
+        for declaration in self.declarations():
+            attribute = declaration.attribute
+            vars(one)[attribute] = declaration.labelled(vars(self)[attribute], value)
+        return one
 
     @classmethod
     def declarations(cls) -> list[AnyMetricDeclaration]:

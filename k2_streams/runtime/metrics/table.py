@@ -21,8 +21,10 @@ _PARTITION = Label("partition", bound="partitions of the source topic (K2_PARTIT
 _FEED = Label("feed", bound="feeds of the topology, and `other`")
 _EXCHANGE = Label("exchange", bound="exchanges whose feeds have lines; 64 lines per partition")
 _LINE = Label("line", bound="15 per exchange and partition, 64 per partition")
-_TASK = Label("task", bound="background tasks of a worker, about 15; partitions share one")
+_TASK = Label("task", bound="background tasks of a worker, about 10 and 5 per log")
 _PATH = Label("path", bound="routes of the server, and `unmatched`")
+#: First label of all metrics of a group: what every log has. `group.of(stream.name)` sets it.
+_STREAM = Label("stream", bound="logs of the topology")
 _BREAKER = Label("breaker", ("lake", "store"))
 _BREAKER_STATE = Label("state", tuple(state.value for state in BreakerState))
 
@@ -180,29 +182,36 @@ class LoadMetrics(MetricGroup):
 
 
 class LakeMetrics(MetricGroup):
-    """The sink, its Iceberg commits, and the circuit breakers."""
+    """Per log its sink, its Iceberg commits, and its circuit breakers."""
 
-    lake_commit_seconds = histogram("Duration of an Iceberg commit, its data files included")
-    lake_committed_rows_total = counter("Rows committed to Iceberg", unit="rows")
+    lake_commit_seconds = histogram(
+        "Duration of an Iceberg commit, its data files included", _STREAM
+    )
+    lake_committed_rows_total = counter("Rows committed to Iceberg", _STREAM, unit="rows")
     lake_commit_failures_total = counter(
         "Iceberg commits that failed: catalog or store unavailable, table not writable, or the "
         "table's offset vector moved",
+        _STREAM,
         Label("reason", ("unavailable", "config", "moved")),
         unit="commits",
     )
-    sink_buffered_rows = gauge("Rows in the sink that are not committed yet", unit="rows")
+    sink_buffered_rows = gauge("Rows in the sink that are not committed yet", _STREAM, unit="rows")
     sink_refused = gauge(
-        "1 while the sink refuses to write to its table; /v1/status has the reason", unit="state"
+        "1 while the sink refuses to write to its table; /v1/status has the reason",
+        _STREAM,
+        unit="state",
     )
     circuit_breaker_state = gauge(
         "1 for the current state of the circuit breaker: `lake` protects commits and the catalog, "
         "`store` the queries' reads of an object store",
+        _STREAM,
         _BREAKER,
         _BREAKER_STATE,
         unit="state",
     )
     circuit_breaker_changes_total = counter(
         "State changes of the circuit breaker, by the new state",
+        _STREAM,
         _BREAKER,
         _BREAKER_STATE,
         unit="changes",
@@ -210,25 +219,27 @@ class LakeMetrics(MetricGroup):
 
 
 class TailMetrics(MetricGroup):
-    """The tail: rows of the log that the lake does not contain yet."""
+    """Per log its tail: rows of the log that the lake does not contain yet."""
 
-    tail_rows = gauge("Rows in the tail", unit="rows")
-    tail_memory_bytes = gauge("Memory of the tail, its index included", unit="bytes")
-    tail_spilled_bytes = gauge("Disk space of the tail", unit="bytes")
-    tail_spill_limit_bytes = gauge("Disk quota of the tail", unit="bytes")
+    tail_rows = gauge("Rows in the tail", _STREAM, unit="rows")
+    tail_memory_bytes = gauge("Memory of the tail, its index included", _STREAM, unit="bytes")
+    tail_spilled_bytes = gauge("Disk space of the tail", _STREAM, unit="bytes")
+    tail_spill_limit_bytes = gauge("Disk quota of the tail", _STREAM, unit="bytes")
     log_stalled = gauge(
         "1 while an open transaction keeps committed readers from the end of the log",
+        _STREAM,
         _PARTITION,
         unit="state",
     )
     freshness_seconds = histogram(
         "From the append time of a source record to its row in the tail, for the newest row of "
-        "each checkpoint"
+        "each checkpoint; of a log without `ingest_time` from the checkpoint",
+        _STREAM,
     )
 
 
 class QueryMetrics(MetricGroup):
-    """The query engine."""
+    """The query engine, which all logs of the worker share."""
 
     query_memory_bytes = gauge("Memory of DuckDB, limited by K2_QUERY_MEMORY_BYTES", unit="bytes")
     query_footer_cache_bytes = gauge(

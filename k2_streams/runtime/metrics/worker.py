@@ -91,19 +91,20 @@ class Metrics:
             if line.delay_ms is not None:
                 metrics.line_delay_seconds.labels(*names).set(line.delay_ms / 1000)
 
-    def breaker(self, name: str) -> Callable[[BreakerState], None]:
-        """What is told each state that the circuit breaker of this name enters."""
+    def breaker(self, stream: str, name: str) -> Callable[[BreakerState], None]:
+        """What shows the states of a log's circuit breaker, which begins closed."""
+        lake = self.lake.of(stream)
+
+        def show(state: BreakerState) -> None:
+            for each in BreakerState:
+                lake.circuit_breaker_state.labels(name, each.value).set(each is state)
 
         def changed(state: BreakerState) -> None:
-            self.lake.circuit_breaker_changes_total.labels(name, state.value).inc()
-            self.show_breaker(name, state)
+            lake.circuit_breaker_changes_total.labels(name, state.value).inc()
+            show(state)
 
+        show(BreakerState.CLOSED)
         return changed
-
-    def show_breaker(self, name: str, state: BreakerState) -> None:
-        """The state of a circuit breaker now."""
-        for each in BreakerState:
-            self.lake.circuit_breaker_state.labels(name, each.value).set(each is state)
 
 
 def _version() -> str:

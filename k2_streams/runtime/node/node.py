@@ -1,4 +1,4 @@
-"""The query side of a worker: tail, events, lake and engine of one log."""
+"""The query side of one log: its tail, the topics beside it, and its table."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,35 +10,33 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
-from k2_streams.query.engine import EngineConfig, EngineMemory
+from k2_streams.query.engine import Engine
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.store_files import StoreFiles
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
-from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.node.log_topics import LogTopics
-from k2_streams.runtime.node.tail_quota import TailRoom
+from k2_streams.runtime.node.tail_quota import TailLimits, TailQuota
 from k2_streams.runtime.node.tailing import TailReader
 from k2_streams.runtime.ports import Ports
-from k2_streams.runtime.settings.worker import Settings
 
 
 class Node:
-    """Answers queries; needs no other worker for it.
+    """Answers queries about one log; needs no other worker for it.
 
     Args:
         stream: whose rows it answers from.
         beside: the topics beside the stream's log.
-        settings: of the worker.
         topic: the log.
-        metrics: of the worker.
+        tail_limits: of the log's tail.
+        metrics: of the log's tail.
         ports: of the worker.
+        engine: of the worker; its owner closes it.
         guard: of the lake.
         reads: of an object store.
-        hold_source: told when the tail is full, and when it has room again.
+        on_tail_full: called when the tail is full, and when it has room again.
         notional: computes it where a row was made without.
         limits: of the tail's reader.
     """
@@ -47,71 +45,50 @@ class Node:
         self,
         stream: Stream,
         beside: LogTopics,
-        settings: Settings,
         topic: TopicInfo,
-        metrics: Metrics,
+        tail_limits: TailLimits,
+        metrics: TailMetrics,
         ports: Ports,
+        engine: Engine,
         *,
         guard: Guard,
         reads: Guard,
-        hold_source: Callable[[bool], None],
+        on_tail_full: Callable[[bool], None],
         notional: Notional,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._lag_records = 0
         self._level = Level.NORMAL.name
-        spill = ports.disk.new_spill(settings.worker_dir / "tail")
+        spill = ports.disk.new_spill(tail_limits.folder)
         self.tail = Tail(
             stream,
             topic_id=topic.id,
-            memory_bytes=settings.tail_memory_bytes,
+            memory_bytes=tail_limits.memory_bytes,
             spill=spill,
         )
-        self.room = TailRoom(
-            self.tail,
-            spill,
-            settings.tail_disk_limit,
-            settings.worker_dir,
-            ports.disk,
-            metrics,
-            on_held=hold_source,
+        self.quota = TailQuota(
+            self.tail, spill, tail_limits, ports.disk, metrics, on_pause=on_tail_full
         )
         gaps = None if beside.events is None else GapsView()
-        files, folder = ports.catalog.files, settings.lake.folder
         self.lake = LakeView(lambda: _open(stream, ports), guard)
-        self.reads = None if files is None else reads  # of an object store alone
-        may_take = ports.memory.limit_bytes
-        #: Of answers on their way: the same part of the process as queries have.
-        self.answers_bytes = query_limit_bytes(may_take)
-        self._engine = ports.new_engine(
-            EngineConfig(
-                memory_bytes=settings.query_memory_bytes or query_limit_bytes(may_take),
-                allowed=() if folder is None else (folder,),
-                store=None if files is None else StoreFiles(files, ports.clock),
-            ),
-            ports.clock,
-        )
-        metrics.query.query_memory_bytes.set_function(lambda: self.query_memory().used_bytes)
-        metrics.query.query_footer_cache_bytes.set_function(
-            lambda: self.query_memory().footers_bytes
-        )
+        self.reads = None if ports.catalog.files is None else reads  # of an object store alone
         self.query = HybridQuery(
             self.tail,
             self.lake,
-            self._engine,
+            engine,
             gaps,
             clock=ports.clock,
             state=self._state,
             stream=stream,
             notional=notional,
             reads=self.reads,
-            partitions=settings.partitions,
+            partitions=topic.partitions,
         )
         self.reader = TailReader(
             stream,
             beside,
             ports.kafka,
-            settings.partitions,
+            topic.partitions,
             self.tail,
             gaps,
             metrics,
@@ -134,15 +111,11 @@ class Node:
         self._lag_records = lag_records
         self._level = level
 
-    def query_memory(self) -> EngineMemory:
-        """What DuckDB holds."""
-        return self._engine.memory()
-
     @property
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What follows log and lake for as long as the node lives, by name."""
         return {
-            "tail-room": self.room.run,
+            "tail-quota": self.quota.run,
             "tail": self.reader.run_log,
             "events": self.reader.run_events,
             "lake-view": self.query.run,

@@ -1,55 +1,86 @@
-"""Watches what the tail takes while the lake does not take over from it, and holds the source."""
+"""Measures what the tail takes of its disk quota, and pauses the source before it is used up."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from k2_streams.core.load.tail_quota import DiskBound, holds_source, used_share
+from k2_streams.core.load.tail_quota import DiskBound, pauses_source, used_share
+from k2_streams.core.records.stream import Stream
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.ports import TailStore, WorkerDisk
+from k2_streams.runtime.settings.worker import Settings
 
 log = structlog.get_logger(__name__)
 
 TICK_S = 1.0
 
 
-class TailRoom:
-    """Sets the tail's limit on disk once a second.
+@dataclass(frozen=True, slots=True)
+class TailLimits:
+    """What one tail may take, and where.
+
+    Attributes:
+        folder: of its own, below the worker's.
+        memory_bytes: of rows; above it the oldest go to disk.
+        disk: of those.
+    """
+
+    folder: Path
+    memory_bytes: int
+    disk: DiskBound
+
+    @classmethod
+    def each(cls, settings: Settings, streams: Sequence[Stream]) -> "dict[str, TailLimits]":
+        """Of each tail of a worker, by its stream's name.
+
+        The settings' limits are of all tails together: each tail has an equal part.
+        """
+        count = len(streams)
+        return {
+            stream.name: cls(
+                settings.worker_dir / ("tail" if number == 0 else f"tail-{stream.name}"),
+                settings.tail_memory_bytes // count,
+                settings.tail_disk_limit.part(count),
+            )
+            for number, stream in enumerate(streams)
+        }
+
+
+class TailQuota:
+    """Sets the tail's limit on disk once per second.
 
     Args:
-        tail: whose room it is.
-        spill: where the tail puts what memory does not hold.
-        bound: of the disk.
-        folder: on that disk.
+        tail: whose quota it is.
+        spill: where the tail puts what exceeds its memory.
+        limits: of the tail.
         disk: of this machine.
-        metrics: of the worker.
-        on_held: told when the source has to wait, and when no longer.
+        metrics: of the tail.
+        on_pause: called when the source has to wait, and when no longer.
     """
 
     def __init__(
         self,
         tail: Tail,
         spill: TailStore,
-        bound: DiskBound,
-        folder: Path,
+        limits: TailLimits,
         disk: WorkerDisk,
-        metrics: Metrics,
+        metrics: TailMetrics,
         *,
-        on_held: Callable[[bool], None],
+        on_pause: Callable[[bool], None],
     ) -> None:
-        self.is_held = False
+        self.is_source_paused = False
         self.limit_bytes = 0
         self._tail = tail
         self._spill = spill
-        self._bound = bound
-        self._folder = folder
+        self._limits = limits
         self._disk = disk
         self._metrics = metrics
-        self._on_held = on_held
-        self._held_bytes = 0
+        self._on_pause = on_pause
+        self._used_bytes = 0
 
     async def run(self) -> None:
         """Measure for ever; the first time at once."""
@@ -59,25 +90,28 @@ class TailRoom:
             await asyncio.sleep(TICK_S)
 
     def look(self) -> bool:
-        """Measure and decide; whether the disk has just been left altogether."""
-        before, self._held_bytes = self._held_bytes, self._tail.spilled_bytes
-        free = self._disk.free_bytes(self._folder)
-        self.limit_bytes = self._bound.limit_bytes(free, self._held_bytes)
+        """Measure and decide; whether the last batch has just left the disk."""
+        before, self._used_bytes = self._used_bytes, self._tail.spilled_bytes
+        free_bytes = self._disk.free_bytes(self._limits.folder.parent)
+        self.limit_bytes = self._limits.disk.limit_bytes(free_bytes, self._used_bytes)
         self._tail.spill_limit_bytes = self.limit_bytes
         used = max(
-            used_share(self._held_bytes, self.limit_bytes),
+            used_share(self._used_bytes, self.limit_bytes),
             used_share(self._tail.index_bytes, self._tail.index_limit_bytes),
         )
-        held = holds_source(self.is_held, used)
-        if held is not self.is_held:
-            self.is_held = held
+        paused = pauses_source(self.is_source_paused, used)
+        if paused is not self.is_source_paused:
+            self.is_source_paused = paused
             log.warning(
-                "source paused: the tail is full" if held else "source resumed: the tail has room",
-                spilled_bytes=self._held_bytes,
+                "source paused: the tail is full"
+                if paused
+                else "source resumed: the tail has room",
+                topic=self._tail.topic,
+                spilled_bytes=self._used_bytes,
                 limit_bytes=self.limit_bytes,
                 used=round(used, 3),
             )
-            self._on_held(held)
-        self._metrics.tail.tail_spilled_bytes.set(self._held_bytes)
-        self._metrics.tail.tail_spill_limit_bytes.set(self.limit_bytes)
-        return before > 0 and self._held_bytes == 0
+            self._on_pause(paused)
+        self._metrics.tail_spilled_bytes.set(self._used_bytes)
+        self._metrics.tail_spill_limit_bytes.set(self.limit_bytes)
+        return before > 0 and self._used_bytes == 0

@@ -24,7 +24,7 @@ from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
-from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.published import Published
 
@@ -59,7 +59,7 @@ class TailReader:
         partitions: of the log and of the topics beside it.
         tail: takes the log's records.
         gaps: takes the sequence events; None: the log has none, and dead letters alone are read.
-        metrics: of the worker.
+        metrics: of the log's tail.
         clock: of this machine.
         vector: where the lake ends.
         limits: how long the broker holds an empty fetch.
@@ -73,7 +73,7 @@ class TailReader:
         partitions: int,
         tail: Tail,
         gaps: GapsView | None,
-        metrics: Metrics,
+        metrics: TailMetrics,
         clock: Clock,
         *,
         vector: Callable[[], Awaitable[Vector]],
@@ -167,8 +167,8 @@ class TailReader:
                         await self._events_of(chunk)
                         self._append(chunk, batches)
                 self._watch_stalls(reader)
-                self._metrics.tail.tail_rows.set(self._tail.rows)
-                self._metrics.tail.tail_memory_bytes.set(
+                self._metrics.tail_rows.set(self._tail.rows)
+                self._metrics.tail_memory_bytes.set(
                     self._tail.memory_bytes + self._tail.index_bytes
                 )
 
@@ -182,7 +182,7 @@ class TailReader:
                 self._stable[partition] = (stable, now_s)
                 since_s = now_s
             stalled = now_s - since_s > STALLED_AFTER_S
-            self._metrics.tail.log_stalled.labels(str(partition)).set(stalled)
+            self._metrics.log_stalled.labels(str(partition)).set(stalled)
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
     def _append(self, chunk: Chunk, batches: list[LogBatch]) -> None:
@@ -197,7 +197,7 @@ class TailReader:
         )
         if batches and batches[-1].rows.num_rows:
             age_s = self._clock.time_ns() / 1e9 - self._since_us(batches[-1]) / 1e6
-            self._metrics.tail.freshness_seconds.observe(max(age_s, 0.0))
+            self._metrics.freshness_seconds.observe(max(age_s, 0.0))
 
     def _since_us(self, batch: LogBatch) -> int:
         """When the newest row came in: appended to the source, or else its checkpoint."""

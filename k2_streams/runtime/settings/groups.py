@@ -198,7 +198,8 @@ class LakeSettings(Group):
     )
     tail_memory_bytes: int = setting(
         256 * _MIB,
-        "Memory for rows of the tail; above it the oldest are written to disk",
+        "Memory for rows of the tail; above it the oldest are written to disk. The tails of "
+        "several logs have equal parts of it",
         unit="bytes",
         ge=_MIB,
         le=1 << 40,
@@ -207,7 +208,7 @@ class LakeSettings(Group):
         DiskBound(),
         "Disk space for rows of the tail while the lake does not accept them: a share of the disk "
         "space that is free or already the tail's, or bytes. At four fifths of it the source is "
-        "paused",
+        "paused. The tails of several logs have equal parts of it",
         expected="bytes from 1 MiB, or a share as 50%",
         default_text="`50%`",
     )

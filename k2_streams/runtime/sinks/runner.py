@@ -23,7 +23,7 @@ from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
-from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.table import LakeMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class SinkRunner:
         lake: Lake,
         kafka: KafkaConfig,
         topic: TopicInfo,
-        metrics: Metrics,
+        metrics: LakeMetrics,
         clock: Clock,
         *,
         commit_every_s: float,
@@ -182,7 +182,7 @@ class SinkRunner:
         deferred = None if said is None else said.deferred
         self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
         self._positions[partition] = fetched.end
-        self._metrics.lake.sink_buffered_rows.set(self.buffered_rows)
+        self._metrics.sink_buffered_rows.set(self.buffered_rows)
         if fetched.records:
             oldest_ms = self._oldest_ms.setdefault(partition, fetched.records[0].timestamp)
             age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
@@ -196,7 +196,7 @@ class SinkRunner:
         self._waits_for_lake = True
         self._pause(paused=True)
         self._positions.update(self._sink.drop_waiting())
-        self._metrics.lake.sink_buffered_rows.set(self.buffered_rows)
+        self._metrics.sink_buffered_rows.set(self.buffered_rows)
 
     def _go_on(self) -> None:
         """The lake took the batch: read on behind it."""
@@ -258,12 +258,12 @@ class SinkRunner:
             self._retry_later(error, at_least_s=error.retry_after_s)
             return
         except (LakeUnavailableError, LogError, OSError) as error:
-            self._metrics.lake.lake_commit_failures_total.labels("unavailable").inc()
+            self._metrics.lake_commit_failures_total.labels("unavailable").inc()
             self._attempts += 1
             self._retry_later(error)
             return
         except LakeConfigError as error:
-            self._metrics.lake.lake_commit_failures_total.labels("config").inc()
+            self._metrics.lake_commit_failures_total.labels("config").inc()
             self._attempts += 1
             self.refuse(error)
             self._retry_at_s = self._clock.monotonic() + self.guard.pause_s(self._attempts)
@@ -272,7 +272,7 @@ class SinkRunner:
             return
         self._pending, self.retrying, self._attempts = None, None, 0
         self._accepted()
-        self._metrics.lake.sink_buffered_rows.set(self.buffered_rows)
+        self._metrics.sink_buffered_rows.set(self.buffered_rows)
         if self._waits_for_lake:
             self._go_on()
         if self._paused and not self._sink.full():
@@ -284,12 +284,12 @@ class SinkRunner:
         try:
             done = await self._call(lambda: self._sink.commit(pending))
         except VectorMovedError as error:
-            self._metrics.lake.lake_commit_failures_total.labels("moved").inc()
+            self._metrics.lake_commit_failures_total.labels("moved").inc()
             log.warning("lake moved, starting again at its vector", error=str(error))
             await self._start_again(set(pending.ranges))
             return
-        self._metrics.lake.lake_commit_seconds.observe(self._clock.monotonic() - started)
-        self._metrics.lake.lake_committed_rows_total.inc(pending.rows)
+        self._metrics.lake_commit_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.lake_committed_rows_total.inc(pending.rows)
         self._seen_head_at_s = self._clock.monotonic()
         self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
         self._on_committed(done.head.vector)
@@ -303,13 +303,13 @@ class SinkRunner:
         if self.error != str(error):
             log.error("sink refused", error=str(error))
         self.error = str(error)
-        self._metrics.lake.sink_refused.set(1)
+        self._metrics.sink_refused.set(1)
 
     def _accepted(self) -> None:
         if self.error is not None:
             log.info("sink accepted")
         self.error = None
-        self._metrics.lake.sink_refused.set(0)
+        self._metrics.sink_refused.set(0)
 
     def _retry_later(self, error: Exception, at_least_s: float = 0.0) -> None:
         """The same batch again: its commit may have landed unheard, and only it can find out."""
