@@ -1,1 +1,73 @@
-"""K2 Streams: market trades, complete and provably so."""
+"""K2 Streams: an exactly-once stream processor for market data.
+
+`import k2_streams as k2` gives what a topology is written with. A name is imported when it is first
+used: a feed of another package, or a client, needs nothing of Faust.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
+    from k2_streams.core.records.stream import QUOTES, TRADES, Stream, StreamError
+    from k2_streams.runtime.app import App
+    from k2_streams.topology.context import Context, TableView, TimerView
+    from k2_streams.topology.declarations import (
+        Agent,
+        OnError,
+        Output,
+        RawSource,
+        StreamSource,
+        Table,
+        Topology,
+    )
+    from k2_streams.topology.errors import StateReadError, TopologyError
+
+__all__ = [
+    "QUOTES",
+    "QUOTES_INPUT",
+    "TRADES",
+    "TRADES_INPUT",
+    "Agent",
+    "App",
+    "Context",
+    "OnError",
+    "Output",
+    "RawInput",
+    "RawSource",
+    "StateReadError",
+    "Stream",
+    "StreamError",
+    "StreamSource",
+    "Table",
+    "TableView",
+    "TimerView",
+    "Topology",
+    "TopologyError",
+]
+
+#: The module of each public name.
+_HOMES = {
+    "k2_streams.core.records.source": ("QUOTES_INPUT", "TRADES_INPUT", "RawInput"),
+    "k2_streams.core.records.stream": ("QUOTES", "TRADES", "Stream", "StreamError"),
+    "k2_streams.runtime.app": ("App",),
+    "k2_streams.topology.context": ("Context", "TableView", "TimerView"),
+    "k2_streams.topology.declarations": (
+        "Agent", "OnError", "Output", "RawSource", "StreamSource", "Table", "Topology",
+    ),
+    "k2_streams.topology.errors": ("StateReadError", "TopologyError"),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module k2_streams has no attribute {name!r}")
+    found = getattr(importlib.import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

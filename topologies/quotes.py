@@ -8,8 +8,9 @@ k2.quotes.raw --> [sequencer] --> k2.quotes --> [sink] --> Iceberg k2.quotes
 faust -A topologies.quotes worker -l info
 """
 
-from k2_streams.core.records.source import QUOTES_INPUT
+import k2_streams as k2
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
-from k2_streams.runtime.app import stream_app
 
-app = stream_app(QUOTES_INPUT, QUOTE_FEEDS)
+app = k2.App("k2-quotes", web_port=6166, folder="quotes-worker")
+
+raw = app.source(k2.QUOTES_INPUT, feeds=QUOTE_FEEDS)

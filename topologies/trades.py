@@ -8,8 +8,9 @@ k2.trades.raw --> [sequencer] --> k2.trades --> [sink] --> Iceberg k2.trades
 faust -A topologies.trades worker -l info
 """
 
-from k2_streams.core.records.source import TRADES_INPUT
+import k2_streams as k2
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.runtime.app import stream_app
 
-app = stream_app(TRADES_INPUT, FEEDS)
+app = k2.App("k2", folder="worker")
+
+raw = app.source(k2.TRADES_INPUT, feeds=FEEDS)

@@ -14,6 +14,7 @@ from k2_streams.core.records.source import INPUTS
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.kafka.topics import changelog_topic
+from k2_streams.runtime.settings.app_defaults import AppDefaults
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.state.codec import StateFormatError
@@ -83,7 +84,7 @@ def changelog(
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        settings = from_environment(source=INPUTS[stream])
+        settings = from_environment(defaults=AppDefaults.of_input(INPUTS[stream]))
         if table not in TABLES:
             raise CannotError(
                 f"table {table!r}: expected {' or '.join(TABLES)}, found none of that name"

@@ -12,6 +12,7 @@ from k2_streams.core.records.source import INPUTS
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.lake.errors import LakeError
+from k2_streams.runtime.settings.app_defaults import AppDefaults
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.oracle import truth_file
@@ -113,7 +114,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
         truth = truth_file.merge(map(truth_file.read, truths))
         oracle.check_supported(truth.header, sql=sql, deep=deep)
         source = INPUTS[truth.header.stream]
-        settings = from_environment(source=source)
+        settings = from_environment(defaults=AppDefaults.of_input(source))
         settings = settings.with_kafka(with_bootstrap(settings.kafka, bootstrap))
         what = Verification(
             settings=settings,

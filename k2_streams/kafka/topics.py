@@ -30,7 +30,8 @@ MAX_RECORD_BYTES = 8 * 1024 * 1024
 CREATED_WITHIN_S = 30.0
 
 _UNKNOWN_TOPIC = 3
-_APPEND_TIME = "message.timestamp.type"
+#: Whether the broker dates records, or their producer.
+APPEND_TIME = "message.timestamp.type"
 
 #: What remains where topics, state and lake do not fit together any more.
 START_AFRESH = "start afresh as docs/how-to/start-afresh.md says"
@@ -73,42 +74,57 @@ def changelog_topic(app_id: str, table: str) -> str:
     return f"{app_id}-{table}-changelog"
 
 
+_WEEK = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS)}
+_UNLIMITED = {"cleanup.policy": "delete", "retention.ms": "-1"}
+_LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+
+
+def log_topic(log: str, partitions: int) -> TopicSpec:
+    """The log of a stream. The app that writes it and those that read it ask for the same."""
+    return TopicSpec(log, partitions, _WEEK | _LARGE)
+
+
+def dead_letter_topic(name: str, partitions: int) -> TopicSpec:
+    """Records that could not be processed."""
+    return TopicSpec(name, partitions, _UNLIMITED | _LARGE)
+
+
+def levels_topic(name: str, partitions: int) -> TopicSpec:
+    """Changes of the degradation level."""
+    return TopicSpec(name, partitions, _UNLIMITED)
+
+
+def table_topic(app_id: str, table: str, partitions: int) -> TopicSpec:
+    """The changelog of a table whose rows are replaced and deleted by their keys."""
+    config = {"cleanup.policy": "compact", "delete.retention.ms": str(WEEK_MS)}
+    return TopicSpec(changelog_topic(app_id, table), partitions, config)
+
+
 def stream_topics(
     of: RawInput, app_id: str, partitions: int, *, ids_ttl_ms: int = DAY_MS
 ) -> list[TopicSpec]:
-    """The topics of a stream's topology.
+    """The topics of a raw topic's app.
 
     An id is looked for as long as the raw topic can still hold a record that is less than the time
     to live away from it, plus the width of its bucket: so long its changelog is kept, and a day.
     """
     ids_ms = WEEK_MS + 2 * ids_ttl_ms + DAY_MS
-    append_time = {_APPEND_TIME: "LogAppendTime"}
-    large = {"max.message.bytes": str(MAX_RECORD_BYTES)}
-    week = {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS)}
-    unlimited = {"cleanup.policy": "delete", "retention.ms": "-1"}
+    ids = {"cleanup.policy": "delete", "retention.ms": str(ids_ms)} | _LARGE
     return [
-        TopicSpec(of.raw, partitions, append_time | week),
-        TopicSpec(of.stream.log, partitions, week | large),
-        TopicSpec(of.events, partitions, unlimited),
-        TopicSpec(of.dead_letter, partitions, unlimited | large),
-        TopicSpec(of.deferred, partitions, unlimited | large),
-        TopicSpec(of.levels, partitions, unlimited),
-        TopicSpec(
-            changelog_topic(app_id, "sequence"),
-            partitions,
-            {"cleanup.policy": "compact", "delete.retention.ms": str(WEEK_MS)},
-        ),
-        TopicSpec(
-            changelog_topic(app_id, "dedup"),
-            partitions,
-            {"cleanup.policy": "delete", "retention.ms": str(ids_ms)} | large,
-        ),
+        TopicSpec(of.raw, partitions, {APPEND_TIME: "LogAppendTime"} | _WEEK),
+        log_topic(of.stream.log, partitions),
+        TopicSpec(of.events, partitions, _UNLIMITED),
+        dead_letter_topic(of.dead_letter, partitions),
+        TopicSpec(of.deferred, partitions, _UNLIMITED | _LARGE),
+        levels_topic(of.levels, partitions),
+        table_topic(app_id, "sequence", partitions),
+        TopicSpec(changelog_topic(app_id, "dedup"), partitions, ids),
     ]
 
 
 #: A topic's own value must be at least the specified one; -1 is unlimited.
 _AT_LEAST = ("retention.ms", "max.message.bytes")
-_EXACTLY = (_APPEND_TIME, "cleanup.policy")
+_EXACTLY = (APPEND_TIME, "cleanup.policy")
 
 
 def problems_of(
@@ -142,7 +158,7 @@ def problems_of(
                 f"topic {spec.name}: expected {name}={wanted}, found {is_}; {_WHY[name]}; set it "
                 "on the topic (kafka-configs --alter), and work goes on by itself"
             )
-            stops_start = name == _APPEND_TIME
+            stops_start = name == APPEND_TIME
             problems.append(TopicProblem(spec.name, name, text, stops_start=stops_start))
     for name in _AT_LEAST:
         wanted, is_ = spec.config.get(name), config.get(name)
@@ -173,7 +189,7 @@ def _rank(value: str) -> float:
 
 #: Why a setting is what it is.
 _WHY = {
-    _APPEND_TIME: "K2 judges times by the broker's clock, not the producer's",
+    APPEND_TIME: "K2 judges times by the broker's clock, not the producer's",
     "cleanup.policy": "records that are still needed would be removed",
     "retention.ms": "records may be removed before they are processed or in the lake",
     "max.message.bytes": "larger records of K2 are refused by the broker",

@@ -1,289 +1,256 @@
-"""A Faust app whose K2 topics belong to K2: what `faust -A topologies.trades worker` runs.
+"""`k2.App`: a Faust app in which a user declares a topology, started as any Faust app.
 
-Here is what is Faust's: its start and stop, its consumer, its agents and its web server. What runs
-inside is a `Worker`.
+import k2_streams as k2
+
+app = k2.App("surveillance")
+trades = app.stream("trades")
+recent = app.Table("recent", value=Recent)
+alerts = app.output("alerts", schema=ALERTS, key=("exchange", "symbol"), time="event_time_ns")
+
+@app.agent(trades, tables=[recent], outputs=[alerts])
+def wash_trades(batch: pa.RecordBatch, ctx: k2.Context) -> None:
+    ...
+
+faust -A surveillance worker -l info
 """
 
-import gc
-import logging
-import os
-import secrets
-import signal
 import sys
-import threading
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
-import faust
-import structlog
+import pyarrow as pa
 
-from k2_streams import failpoints
-from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.enrich.instruments import Instruments
-from k2_streams.core.records.source import RawInput
-from k2_streams.feeds.feed import Feeds
+from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
+from k2_streams.core.records.stream import Stream
+from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
-from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.topics import TopicConfigurationError, ensure_topics
-from k2_streams.runtime.assignment import UndeclaredTopicError
-from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed, raise_limit
-from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST
-from k2_streams.runtime.faust_driver import transport
-from k2_streams.runtime.faust_driver.bounded_web import BoundedWeb
-from k2_streams.runtime.fetched import Fetched
-from k2_streams.runtime.lock import (
-    DirectoryHeldError,
-    DirectoryLock,
-    DirectoryUnusableError,
-    PortHeldError,
-    check_port,
-)
-from k2_streams.runtime.logs import configure_logs, shape
-from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.ports import system_ports
+from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
+from k2_streams.runtime.faust_driver.worker_app import WorkerApp
+from k2_streams.runtime.logs import configure_logs
+from k2_streams.runtime.settings.app_defaults import WEB_PORT, AppDefaults
 from k2_streams.runtime.settings.instruments import InstrumentsError, load
-from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
-from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker, topics_of
-from k2_streams.topology.declarations import RawSource, Topology
-from k2_streams.web.http.connections import (
-    BACKLOG,
-    LEAST_CONNECTIONS,
-    ConnectionLimits,
-    Connections,
+from k2_streams.runtime.settings.worker import SettingsError, from_environment
+from k2_streams.runtime.worker import EXIT_CONFIGURATION
+from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
+from k2_streams.topology.declarations import (
+    Output,
+    RawSource,
+    Source,
+    StreamSource,
+    Topology,
 )
-from k2_streams.web.server import HANDLER_ARGS, install
+from k2_streams.topology.declarations import Table as DeclaredTable
+from k2_streams.topology.errors import TopologyError
 
-log = structlog.get_logger(__name__)
-
-#: A stop that takes longer ends the process: Kafka and the lake are as after a kill, which is safe.
-STOP_WITHIN_S = 20.0
-EXIT_STOP_TOO_SLOW = 70
-#: Messages are batches: Faust's default of 4,096 of them would be gigabytes.
-STREAM_BUFFER_MESSAGES = 8
-#: One fetch: bounds how long one batch holds the event loop (about 40 ms).
-POLL_RECORDS = 8_192
-#: Records come and go by the ten thousand: with Python's default of 700 the collector runs all the
-#: time, and a full run walks every object of every library for a tenth of a second.
-GC_THRESHOLDS = (50_000, 20, 100)
-#: Every Arrow call lets go of the interpreter, and waits up to this long for it to come back from
-#: the consumer's or a query's thread. With Python's default of 5 ms, 20 calls took 20 ms and more.
-SWITCH_INTERVAL_S = 0.001
+AgentT = TypeVar("AgentT", bound=Callable[[Any, Any], None])
+PageT = TypeVar("PageT", bound=Callable[[Any], Any])
+#: Feeds of K2's own, by the stream of the accepted rows.
+_OWN_FEEDS: Mapping[str, Feeds] = {
+    TRADES_INPUT.stream.name: FEEDS,
+    QUOTES_INPUT.stream.name: QUOTE_FEEDS,
+}
+#: What an agent of K2 is declared with, and one of Faust is not.
+_AGENT_OPTIONS = frozenset({"tables", "outputs", "on_error", "on_timer"})
 
 
-class FaustWorker(faust.Worker):  # type: ignore[misc]
-    """Faust's worker, whose lines have the shape and the bounds of K2's."""
+class App(WorkerApp):
+    """An app: its declarations, and the Faust app that runs them.
 
-    def _schedule_shutdown(self, signal: signal.Signals) -> None:
-        self.app.is_stop_asked = True
-        super()._schedule_shutdown(signal)
+    Settings are read from the environment. A bad setting, or a bad feed of another package, ends
+    the process with exit code 2 and one line that names it.
 
-    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
-        """Faust has made the root logger's handlers."""
-        super().on_setup_root_logger(logger, level)
-        shape(logger.handlers, self.app.settings.log_format)
+    What Faust's own `agent`, `stream` and `page` take is theirs: a topic, a channel, a view.
 
+    Args:
+        name: of the topology. It is the consumer group (`K2_APP_ID` overrides that), and the
+            beginning of the names of changelogs, dead letters and folders.
+        web_port: where `K2_WEB_PORT` is not set.
+        folder: stem of the folder of a worker's own state; None: `<name>-worker`.
 
-class StreamApp(faust.App):  # type: ignore[misc]
-    """Faust's side of a worker."""
+    Raises:
+        TopologyError: the name cannot be one.
+    """
 
-    def __init__(
-        self,
-        topology: Topology,
-        settings: Settings,
-        instruments: Instruments | None = None,
-    ) -> None:
-        transport.register()
-        failpoints.arm(settings.failpoints, settings.failpoints_record)
-        self._topology = topology
-        self._instruments = instruments
-        self.settings = settings
-        super().__init__(
-            settings.app_id,
-            broker=transport.broker_url(settings.kafka.bootstrap),
-            store="memory://",
-            datadir=str(settings.worker_dir / "faust"),
-            topic_partitions=settings.partitions,
-            topic_replication_factor=settings.replication,
-            topic_disable_leader=True,
-            table_standby_replicas=0,
-            broker_session_timeout=settings.session_timeout_s,
-            broker_heartbeat_interval=max(settings.session_timeout_s / 6, 0.2),
-            broker_max_poll_records=POLL_RECORDS,
-            consumer_group_instance_id=settings.member_id,
-            stream_buffer_maxsize=STREAM_BUFFER_MESSAGES,
-            Worker=FaustWorker,
-            web_host=settings.web_host,
-            web_bind=settings.web_host,
-            web_port=settings.web_port,
-            web_application_options={"handler_args": HANDLER_ARGS},
-            **transport.credentials(settings.kafka),
-        )
-        self.is_stop_asked = False  # by a signal
-        self._metrics = Metrics()
-        self._connections = Connections(on_closed=self._metrics.web.connection_closed)
-        self._lock: DirectoryLock | None = None
-        self._worker: Worker | None = None
-        self._declared = [
-            *(one.topic for one in topology.sources),
-            *(one.log for one in topology.streams),
-        ]
-        for topic in self._declared:
-            self._deliver_all(topic)
+    def __init__(self, name: str, *, web_port: int = WEB_PORT, folder: str | None = None) -> None:
+        self._builder = TopologyBuilder(name)
+        try:
+            settings = from_environment(defaults=AppDefaults(name, web_port, folder))
+            configure_logs(settings.log_format)
+            instruments = _instruments(settings.instruments_file)
+        except (SettingsError, OSError) as error:
+            _refuse(str(error))
+        except InstrumentsError as error:
+            _refuse(f"K2_INSTRUMENTS_FILE: {error}")
+        super().__init__(settings, instruments)
 
     @property
-    def worker(self) -> Worker:
-        """What runs; Faust's consumer and agents ask for it once the app has started."""
-        assert self._worker is not None  # noqa: S101 - they start behind the app
-        return self._worker
-
-    def _deliver_all(self, topic: str) -> None:
-        """Hand every batch of a topic to the worker."""
-        channel = self.topic(
-            topic,
-            schema=transport.BatchSchema(),
-            partitions=self.settings.partitions,
-            # Faust keeps every acknowledged offset until it commits, which it never does here.
-            acks=False,
-        )
-
-        async def deliver(batches: AsyncIterator[Fetched]) -> None:
-            async for fetched in batches:
-                self.worker.deliver(fetched)
-
-        self.agent(channel, name=f"deliver-{topic}")(deliver)
-
-    def _new_web(self) -> Any:
-        settings = self.settings
-        return BoundedWeb(self, self._connections, settings.web_host, settings.web_port)
-
-    async def on_first_start(self) -> None:
-        """Take the data directory before Faust writes to it."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        gc.set_threshold(*GC_THRESHOLDS)
-        partitions = self.settings.partitions
-        try:
-            limit = raise_limit(partitions, LEAST_CONNECTIONS + BACKLOG)
-            self._lock = DirectoryLock(self.settings.worker_dir)
-            check_port(self.settings.web_host, self.settings.web_port)
-        except (
-            DescriptorLimitError,
-            DirectoryHeldError,
-            DirectoryUnusableError,
-            PortHeldError,
-        ) as error:
-            self._end(EXIT_CONFIGURATION, str(error))
-        else:
-            self._connections.limits = ConnectionLimits.for_descriptors(limit, needed(partitions))
-            await super().on_first_start()
-
-    async def on_start(self) -> None:
-        """Check what the worker needs, then build and start it."""
-        try:
-            self._check_agents()
-            worker = self._worker = await self._build()
-        except (UndeclaredTopicError, TopicConfigurationError, LogError, OSError) as error:
-            self._end(EXIT_CONFIGURATION, str(error))
-            raise
-        install(self.web.web_app, worker.services(self._connections))
-        gc.collect()
-        gc.freeze()  # what is imported and wired stays: no run needs to look at it again
-        worker.start()
-        await super().on_start()
-
-    def _check_agents(self) -> None:
-        """Every agent's topic is one that the app declares.
+    def topology(self) -> Topology:
+        """The declarations as data, checked; nothing more can be declared afterwards.
 
         Raises:
-            UndeclaredTopicError: Faust would assign its partitions, and nothing would read them.
+            TopologyError: they do not fit together.
         """
-        topics = {
-            topic
-            for agent in self.agents.values()
-            for topic in getattr(agent.channel, "topics", ())
-        }
-        undeclared = topics.difference(self._declared)
-        if undeclared:
-            raise UndeclaredTopicError(undeclared, self._declared)
+        return self._builder.topology
 
-    async def _build(self) -> Worker:
-        """The worker on production's ports.
+    @property
+    def pages(self) -> tuple[PageDeclaration, ...]:
+        """The user's pages, in the order of their declaration."""
+        return tuple(self._builder.pages)
+
+    def source(self, raw: RawInput, *, feeds: Feeds | None = None) -> RawSource:
+        """Declare a raw topic, whose records are decoded, sequenced and deduplicated.
+
+        Args:
+            raw: `k2.TRADES_INPUT`, `k2.QUOTES_INPUT` or one of your own.
+            feeds: that decode its records; None: K2's own of that stream. Feeds that installed
+                packages declare for the stream are added.
 
         Raises:
-            TopicConfigurationError: a topic is not what the worker needs.
-            LogError, OSError: the broker does not answer.
+            TopologyError: the topic is declared twice, or no feeds are known.
         """
-        settings = self.settings
-        specs = topics_of(self._topology, settings)
-        ports = system_ports(
-            group=self.consumer,
-            kafka=settings.kafka,
-            lake=settings.lake,
-            clock=SYSTEM_CLOCK,
-            chance=secrets.SystemRandom().random,
-            memory_limit_bytes=settings.overload.memory_limit_bytes,
-            end=self._end,
-        )
-        return Worker(
-            self._topology,
-            settings,
-            await ensure_topics(settings.kafka, specs, replication=settings.replication),
-            ports,
-            metrics=self._metrics,
-            instruments=self._instruments,
-        )
+        name = raw.stream.name
+        own = _OWN_FEEDS.get(name) if feeds is None else feeds
+        if own is None:
+            raise TopologyError(f"source {raw.raw}: K2 has no feeds for {name}: pass feeds=")
+        try:
+            declared = self._builder.source(raw, with_plugged_in(name, own))
+        except FeedPluginError as error:
+            _refuse(str(error))
+        self.deliver(declared.topic)
+        self.deliver(raw.stream.log)
+        return declared
 
-    async def on_stop(self) -> None:
-        """Stop in order, within a bound.
+    @overload
+    def stream(self, channel: str | Stream | Output) -> StreamSource: ...
 
-        1. The worker: tasks commit what is open, a lake commit under way ends, queries end.
-        2. Faust leaves: with static membership the partitions wait for this worker's return.
+    @overload
+    def stream(self, channel: Any, *args: Any, **options: Any) -> Any: ...
+
+    def stream(self, channel: Any, *args: Any, **options: Any) -> Any:
+        """Declare the rows of another app's log, or make a stream of Faust's.
+
+        Args:
+            channel: `"trades"`, `"quotes"`, or the output or the `k2.Stream` of another app; what
+                else Faust takes is handed to Faust.
+            args: Faust's.
+            options: Faust's.
+
+        Raises:
+            TopologyError: there is no such stream.
         """
-        timer = threading.Timer(
-            STOP_WITHIN_S, self._end, (EXIT_STOP_TOO_SLOW, "stop took too long")
-        )
-        timer.daemon = True
-        timer.start()
-        if self._worker is not None:
-            await self._worker.close()
-        if self._lock is not None:
-            self._lock.release()
-        await super().on_stop()
-        if not self.is_stop_asked:
-            reason = f"a part of Faust ended: {self.crash_reason!r}"
-            self._end(EXIT_TASK_LOST, reason)
-        # The timer goes on: what Faust stops after this has no bound of its own. A consumer that
-        # was about to join its group waited for ever.
+        if not isinstance(channel, str | Stream | Output):
+            return super().stream(channel, *args, **options)
+        declared = self._builder.stream(channel)
+        self.deliver(declared.topic)
+        return declared
 
-    def end_fenced_instance(self) -> None:
-        """The group has another process with this worker's id: the newer one works."""
-        self._end(
-            EXIT_FENCED_INSTANCE,
-            f"another worker has joined group {self.settings.app_id} as "
-            f"{self.settings.member_id}: give each worker its own K2_WORKER_ID",
-        )
+    def Table(self, name: str, *, value: Any, version: int = 1) -> DeclaredTable:  # noqa: N802 - as Faust's
+        """Declare keyed state of one agent, in RocksDB with a changelog.
 
-    @staticmethod
-    def _end(code: int, reason: str) -> None:
-        """End the process at once: what is committed stands, what is not is processed again."""
-        log.error("worker ends", reason=reason, code=code)
-        sys.stderr.write(f"k2: {reason}\n")
-        sys.stderr.flush()
-        os._exit(code)
+        Args:
+            name: of the folder, and of the changelog `<app>-<name>-changelog`.
+            value: the type of a row's value: a `msgspec.Struct`, a dataclass, `int`, `list[str]`...
+            version: raise it when the type or its meaning changes.
+
+        Raises:
+            TopologyError: the name is taken, or the type cannot be stored.
+        """
+        return self._builder.table(name, value, version)
+
+    def output(self, name: str, *, schema: pa.Schema, key: Iterable[str], time: str) -> Output:
+        """Declare rows that one agent emits: a topic, an Iceberg table, a tail and a path.
+
+        Args:
+            name: of the topic `k2.<name>`, the table `k2.<name>` and the path `/v1/<name>`.
+            schema: of the rows.
+            key: the columns that name what a row is about, from the widest to the narrowest.
+            time: the column of event time, in nanoseconds since 1970 UTC.
+
+        Raises:
+            TopologyError: the rows could not be stored or queried.
+        """
+        declared = self._builder.output(name, schema, tuple(key), time)
+        self.deliver(declared.stream.log)
+        return declared
+
+    @overload
+    def agent(
+        self,
+        channel: Source,
+        *,
+        name: str | None = None,
+        tables: Iterable[DeclaredTable] = (),
+        outputs: Iterable[Output] = (),
+        on_error: Literal["stop", "dead-letter"] = "stop",
+        on_timer: Callable[[str, int, Any], None] | None = None,
+    ) -> Callable[[AgentT], AgentT]: ...
+
+    @overload
+    def agent(self, channel: Any = None, **options: Any) -> Any: ...
+
+    def agent(self, channel: Any = None, **options: Any) -> Any:
+        """Declare a function over the batches of a source; it stays the function that it is.
+
+        The function is called with a `pyarrow.RecordBatch` and a `k2.Context`. It is pure: what it
+        does depends on the rows and their order alone. A source of Faust's makes an agent of
+        Faust's.
+
+        Args:
+            channel: what `app.source` or `app.stream` gave.
+            options: `name` (None: the function's), `tables` that it reads and writes, `outputs`
+                that it emits to, `on_error` ("stop" or "dead-letter"), `on_timer`, a function that
+                is called with key, event time and `k2.Context` for each timer that is due.
+
+        Raises:
+            TopologyError: the declaration cannot work.
+        """
+        if isinstance(channel, RawSource | StreamSource):
+            return lambda function: self._declare_agent(channel, function, **options)
+        if _AGENT_OPTIONS & set(options) or isinstance(channel, RawInput | Stream | Output):
+            raise TopologyError(
+                f"agent on {getattr(channel, 'name', channel)}: expected a source: pass what "
+                "app.source(...) or app.stream(...) gave"
+            )
+        return super().agent(channel, **options)
+
+    def _declare_agent(
+        self,
+        source: Source,
+        function: AgentT,
+        *,
+        name: str | None = None,
+        tables: Iterable[DeclaredTable] = (),
+        outputs: Iterable[Output] = (),
+        on_error: str = "stop",
+        on_timer: Callable[[str, int, Any], None] | None = None,
+    ) -> AgentT:
+        self._builder.agent(source, function, name, tables, outputs, on_error, on_timer)
+        return function
+
+    def page(self, path: str, **options: Any) -> Any:
+        """Declare a page of your own, or with Faust's options a view of Faust's.
+
+        Args:
+            path: below `/pages`.
+            options: Faust's.
+        """
+        if options:
+            return super().page(path, **options)
+
+        def declare(function: PageT) -> PageT:
+            self._builder.page(path, function)
+            return function
+
+        return declare
 
 
-def stream_app(source: RawInput, feeds: Feeds) -> StreamApp:
-    """A topology's app, by the environment's settings.
+def _instruments(file: Path | None) -> Instruments | None:
+    return None if file is None else load(file)
 
-    A bad setting, or a bad feed of another package, ends the process with its name.
-    """
-    try:
-        settings = from_environment(source=source)
-        configure_logs(settings.log_format)
-        feeds = with_plugged_in(source.stream.name, feeds)
-        file = settings.instruments_file
-        topology = Topology(source.app_id, (RawSource(source, feeds),), ())
-        return StreamApp(topology, settings, None if file is None else load(file))
-    except (SettingsError, FeedPluginError, InstrumentsError, OSError) as error:
-        setting = "K2_INSTRUMENTS_FILE: " if isinstance(error, InstrumentsError) else ""
-        sys.stderr.write(f"k2: {setting}{error}\n")
-        raise SystemExit(EXIT_CONFIGURATION) from None
+
+def _refuse(text: str) -> NoReturn:
+    """End the process: a person has to change something outside the code."""
+    sys.stderr.write(f"k2: {text}\n")
+    raise SystemExit(EXIT_CONFIGURATION) from None

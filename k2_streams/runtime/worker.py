@@ -19,7 +19,7 @@ from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
-from k2_streams.kafka.topics import TopicInfo, TopicSpec, changelog_topic, stream_topics
+from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.control.load_monitor import LoadMonitor
@@ -44,7 +44,8 @@ from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
-from k2_streams.runtime.task.tables import memory_of, window_of
+from k2_streams.runtime.task.tables import memory_of
+from k2_streams.runtime.topics import topics_of
 from k2_streams.topology.declarations import RawSource, Source, Topology
 from k2_streams.topology.errors import TopologyError
 from k2_streams.web.http.connections import Connections
@@ -54,13 +55,6 @@ log = structlog.get_logger(__name__)
 
 #: A setting, a file or a topic is not what the worker needs: a person has to change it.
 EXIT_CONFIGURATION = 2
-
-
-def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
-    """The topics that a worker of a topology needs."""
-    ttl_ms = window_of(settings).ttl_ms
-    raw = _raw(topology).input
-    return stream_topics(raw, settings.app_id, settings.partitions, ids_ttl_ms=ttl_ms)
 
 
 def _raw(topology: Topology) -> RawSource:

@@ -18,12 +18,14 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.core.records.source import RawInput
-from k2_streams.core.records.stream import Stream, StreamError
+from k2_streams.core.records.stream import STREAMS, Stream, StreamError
 from k2_streams.topology.errors import TopologyError
 
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 #: Tables of the task itself, which share the changelog of the first table.
 RESERVED_TABLES = frozenset({"position", "deferral", "timers"})
+#: Begins the names of the tables that hold the positions in other topologies' logs.
+_POSITION_OF = "position-"
 
 
 class OnError(StrEnum):
@@ -62,6 +64,11 @@ class StreamSource:
         """What is read."""
         return self.stream.log
 
+    @property
+    def position_table(self) -> str:
+        """The table that holds how far it is read, and the timers of its agents."""
+        return f"{_POSITION_OF}{self.stream.name}"
+
 
 Source = RawSource | StreamSource
 
@@ -84,8 +91,8 @@ class Table:
 
     def __post_init__(self) -> None:
         """Check the declaration."""
-        _require_name("table", self.name)
-        if self.name in RESERVED_TABLES:
+        require_name("table", self.name)
+        if self.name in RESERVED_TABLES or self.name.startswith(_POSITION_OF):
             raise TopologyError(f"table {self.name}: K2 has a table of that name: take another")
         try:
             decoder = msgspec.msgpack.Decoder(self.value)
@@ -134,7 +141,7 @@ class Output:
         Raises:
             TopologyError: the rows could not be stored or queried.
         """
-        _require_name("output", name)
+        require_name("output", name)
         try:
             return cls(Stream.of_output(name, schema, key=key, time=time))
         except StreamError as error:
@@ -173,7 +180,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         """Check the declaration."""
-        _require_name("agent", self.name)
+        require_name("agent", self.name)
         try:
             object.__setattr__(self, "on_error", OnError(self.on_error))
         except ValueError:
@@ -199,7 +206,7 @@ class Topology:
         Raises:
             TopologyError: they do not.
         """
-        _require_name("topology", self.name)
+        require_name("topology", self.name)
         if not self.sources:
             raise TopologyError(f"topology {self.name} has no source: declare one")
         if sum(isinstance(one, RawSource) for one in self.sources) > 1:
@@ -210,11 +217,15 @@ class Topology:
         _require_unique("table", (one.name for one in self.tables))
         _require_unique("output", (one.name for one in self.outputs))
         _require_unique("source of topic", (one.topic for one in self.sources))
+        if self.raw is None and self.name in STREAMS:
+            raise TopologyError(
+                f"topology {self.name}: K2's own has topics k2.{self.name}.*: take another name"
+            )
         read = {one.topic for one in self.sources}
-        for output in self.outputs:
-            if output.stream.log in read:
+        for stream in self.streams:
+            if stream.log in read:
                 raise TopologyError(
-                    f"output {output.name}: its topic {output.stream.log} is a source of the same "
+                    f"output {stream.name}: its topic {stream.log} is a source of the same "
                     "topology: read it in a topology of its own"
                 )
         for agent in self.agents:
@@ -292,7 +303,12 @@ class Topology:
         return tuple(agent for agent in self.agents if agent.source is source)
 
 
-def _require_name(what: str, name: str) -> None:
+def require_name(what: str, name: str) -> None:
+    """Check the name of a declaration.
+
+    Raises:
+        TopologyError: topics, folders and paths could not have it.
+    """
     if not NAME.fullmatch(name):
         raise TopologyError(f"{what} {name!r}: expected a name of 1 to 64 of a-z 0-9 _ -")
 

@@ -10,11 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio
 
-from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.feeds.feed import FEEDS
-from k2_streams.runtime.app import stream_app
+import k2_streams as k2
 
-app = stream_app(TRADES_INPUT, FEEDS)
+app = k2.App("mine")
+app.source(k2.TRADES_INPUT)
 
 
 @app.agent(app.topic("mine"))

@@ -3,18 +3,15 @@
 import pytest
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
-from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.feeds.feed import FEEDS
-from k2_streams.runtime.app import StreamApp
+from k2_streams.runtime.app import App
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.tables import memory_of, window_of
-from k2_streams.topology.declarations import RawSource, Topology
 
 
-def test_heartbeats_are_six_times_as_frequent_as_the_session_timeout(tmp_path):
-    settings = from_environment({"K2_SESSION_TIMEOUT_S": "12", "K2_DATA_DIR": str(tmp_path)})
-    topology = Topology("k2", (RawSource(TRADES_INPUT, FEEDS),), ())
-    app = StreamApp(topology, settings)
+def test_heartbeats_are_six_times_as_frequent_as_the_session_timeout(tmp_path, monkeypatch):
+    monkeypatch.setenv("K2_SESSION_TIMEOUT_S", "12")
+    monkeypatch.setenv("K2_DATA_DIR", str(tmp_path))
+    app = App("heartbeats")
     assert app.conf.broker_session_timeout == 12
     assert app.conf.broker_heartbeat_interval == 2
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import structlog
@@ -11,7 +11,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
-from k2_streams.kafka.topics import TopicInfo, TopicProblem, TopicSpec
+from k2_streams.kafka.topics import APPEND_TIME, TopicInfo, TopicProblem, TopicSpec
 from k2_streams.runtime.ports import TopicReader
 
 log = structlog.get_logger(__name__)
@@ -40,15 +40,18 @@ class TopicWatch:
         connect: Callable[[], AbstractAsyncContextManager[TopicReader]],
         specs: Sequence[TopicSpec],
         known: Mapping[str, TopicInfo],
-        sources: Iterable[str],
+        sources: Sequence[str],
         clock: Clock,
     ) -> None:
         self.problems: list[TopicProblem] = []
         self.unread_records = 0  # in partitions of the sources that no task works
         #: When the topics were last looked at.
         self.seen_s = clock.monotonic()
-        #: When each source's timestamp type was last seen to be right; -inf: it is not.
-        self.append_time_seen_s = dict.fromkeys(sources, self.seen_s)
+        dated = {spec.name for spec in specs if APPEND_TIME in spec.config}
+        #: Of each source whose records the broker must date: when the topic's timestamp type was
+        #: last seen to be right; -inf: it is not. Records of a log are dated by their task.
+        self.append_time_seen_s = {one: self.seen_s for one in sources if one in dated}
+        self._sources = tuple(sources)
         self._kafka = kafka
         self._specs = list(specs)
         self._known = known
@@ -72,10 +75,7 @@ class TopicWatch:
                     self._connection = (connection, await connection.__aenter__())
                 reader = self._connection[1]
                 problems = await reader.problems(self._specs, self._known)
-                unread = [
-                    await self._unread(reader, source, problems)
-                    for source in self.append_time_seen_s
-                ]
+                unread = [await self._unread(reader, source, problems) for source in self._sources]
                 self.unread_records = sum(unread)
         except (LogError, OSError, TimeoutError) as error:
             log.warning("topic check failed", error=str(error) or type(error).__name__)
@@ -83,7 +83,7 @@ class TopicWatch:
             return
         self._tell(problems)
         self.problems, self.seen_s = problems, asked_s
-        wrong = {p.topic for p in problems if p.setting == "message.timestamp.type"}
+        wrong = {p.topic for p in problems if p.setting == APPEND_TIME}
         for source in self.append_time_seen_s:
             self.append_time_seen_s[source] = -math.inf if source in wrong else asked_s
 

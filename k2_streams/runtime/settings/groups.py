@@ -95,7 +95,7 @@ class IdentitySettings(Group):
         "Consumer group, and the beginning of the transactional ids, the member id and the names "
         "of the changelogs. The names of the other topics do not depend on it",
         expected="1 to 100 of A-Z a-z 0-9 . _ -",
-        default_text="`k2`; quotes `k2-quotes`",
+        default_text="the app's name: trades `k2`, quotes `k2-quotes`",
     )
     worker_id: int = setting(
         0,
@@ -146,7 +146,7 @@ class WebSettings(Group):
         TRADES_INPUT.web_port,
         "Port to listen on, plus the worker id: worker 1 listens on 6067",
         variable="K2_WEB_PORT",
-        default_text="`6066`; quotes `6166`",
+        default_text="the app's, else `6066`; quotes `6166`",
         ge=1,
         le=parsing.LAST_PORT,
     )

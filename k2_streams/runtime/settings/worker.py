@@ -10,10 +10,10 @@ from pydantic import Field, SkipValidation
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Policy, Trigger
-from k2_streams.core.records.source import TRADES_INPUT, RawInput
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings import lake
+from k2_streams.runtime.settings.app_defaults import TRADES_DEFAULTS, AppDefaults
 from k2_streams.runtime.settings.conflicts import conflicts
 from k2_streams.runtime.settings.declare import Declaration, Group, declarations
 from k2_streams.runtime.settings.environment import Environment, SettingsError, read
@@ -83,7 +83,7 @@ class Settings(WorkerGroups):
         breaker: when the circuit breakers of catalog and object store open and close.
     """
 
-    folder: str = TRADES_INPUT.folder
+    folder: str = TRADES_DEFAULTS.state_folder
     kafka: SkipValidation[KafkaConfig] = Field(default_factory=kafka_config)
     lake: SkipValidation[LakeConfig] = Field(default_factory=lake.lake_config)
     overload: SkipValidation[OverloadSettings] = Field(default_factory=_overload)
@@ -120,13 +120,13 @@ def declared() -> tuple[Declaration, ...]:
 
 
 def from_environment(
-    values: Mapping[str, str] | None = None, source: RawInput = TRADES_INPUT
+    values: Mapping[str, str] | None = None, defaults: AppDefaults = TRADES_DEFAULTS
 ) -> Settings:
-    """All settings, checked; some have a default of each source's own.
+    """All settings, checked; some have a default of each app's own.
 
     Args:
         values: the variables; None: those of this process.
-        source: whose defaults.
+        defaults: of the app.
 
     Raises:
         SettingsError: some cannot be used, or a name that begins with `K2_` is not a setting. The
@@ -138,9 +138,9 @@ def from_environment(
         Settings,
         environment,
         defaults={
-            "app_id": source.app_id,
-            "web_base_port": source.web_port,
-            "folder": source.folder,
+            "app_id": defaults.app_id,
+            "web_base_port": defaults.web_port,
+            "folder": defaults.state_folder,
         },
         parsed={"catalog_properties": properties},
     )

@@ -12,6 +12,7 @@ from k2_streams.core.records.source import INPUTS, RawInput
 from k2_streams.feeds.decoding.keys import EXCHANGE
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
+from k2_streams.runtime.settings.app_defaults import AppDefaults
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
 from k2_streams.testing.load.invalid import KINDS
@@ -132,7 +133,7 @@ def moments(pace: Pace) -> tuple[tuple[float, float], ...]:
 def _settings(options: LoadOptions) -> Settings:
     """The environment's settings, with the broker that the options name."""
     try:
-        settings = from_environment(source=INPUTS[options.stream])
+        settings = from_environment(defaults=AppDefaults.of_input(INPUTS[options.stream]))
         return settings.with_kafka(with_bootstrap(settings.kafka, options.bootstrap))
     except SettingsError as error:
         raise LoadError(str(error)) from error

@@ -1,0 +1,40 @@
+"""Every topic of a topology, with what it must be: created where it is absent, checked at start."""
+
+from k2_streams.kafka.topics import (
+    TopicSpec,
+    dead_letter_topic,
+    levels_topic,
+    log_topic,
+    stream_topics,
+    table_topic,
+)
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.task.tables import window_of
+from k2_streams.topology.declarations import StreamSource, Topology
+
+
+def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
+    """The topics that a worker of a topology needs, each once.
+
+    The log of another app is among them, as that app makes it: whichever of the two starts first
+    creates it.
+    """
+    partitions, app_id = settings.partitions, settings.app_id
+    specs: list[TopicSpec] = []
+    if topology.raw is not None:
+        ttl_ms = window_of(settings).ttl_ms
+        specs += stream_topics(topology.raw.input, app_id, partitions, ids_ttl_ms=ttl_ms)
+    for source in topology.sources:
+        if isinstance(source, StreamSource):
+            specs += [
+                log_topic(source.topic, partitions),
+                table_topic(app_id, source.position_table, partitions),
+                dead_letter_topic(topology.dead_letter(source), partitions),
+            ]
+    specs += [log_topic(stream.log, partitions) for stream in topology.streams]
+    specs += [table_topic(app_id, table.name, partitions) for table in topology.tables]
+    specs.append(levels_topic(topology.levels, partitions))
+    once: dict[str, TopicSpec] = {}
+    for spec in specs:
+        once.setdefault(spec.name, spec)
+    return list(once.values())
