@@ -19,6 +19,7 @@ from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -74,7 +75,7 @@ def _cpu_s(records: Sequence[Raw]) -> float:
         started = time.process_time()
         for start in range(0, len(records), DEFAULT_LIMITS.batch_records):
             part = records[start : start + DEFAULT_LIMITS.batch_records]
-            epoch = Epoch(TRADES_INPUT, start)
+            epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), start)
             sequencer.process(part, start + len(part), epoch)
             epoch.seal(0)
             epoch.outputs(0, position)

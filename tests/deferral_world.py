@@ -30,8 +30,9 @@ from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import OverloadSettings
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.market import SEQUENCE_CODEC
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
-from k2_streams.runtime.task.tables import SEQUENCE_CODEC
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position, encode_position
@@ -119,7 +120,7 @@ class World:
             lambda: None,
             Supervisor(SYSTEM_CLOCK, Metrics()),
         )
-        self.epoch = Epoch(TRADES_INPUT, self.position.next_offset)
+        self.epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), self.position.next_offset)
 
     @property
     def state(self) -> DeferralState:
@@ -151,7 +152,7 @@ class World:
 
     def commit(self) -> None:
         """One transaction, and the store behind it."""
-        epoch, self.epoch = self.epoch, Epoch(TRADES_INPUT, self.epoch.position)
+        epoch, self.epoch = self.epoch, Epoch(TaskOutputs.of_raw(TRADES_INPUT), self.epoch.position)
         sections = self.deferral.seal(epoch)
         epoch.seal(0)
         sealed = self.rows.seal()
@@ -185,7 +186,9 @@ class World:
         rows: dict[Any, list[Any]] = {}
         happened: dict[Any, list[Any]] = {}
         for epoch in self.epochs:
-            for row in (without(row) for batch in epoch.rows for row in batch.to_pylist()):
+            for row in (
+                without(row) for batch in epoch.rows["k2.trades"] for row in batch.to_pylist()
+            ):
                 rows.setdefault((row["exchange"], row["symbol"]), []).append(row)
             for event in epoch.events:
                 if not isinstance(event, events.Duplicates):

@@ -12,6 +12,7 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -40,7 +41,7 @@ class World:
         )
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))
         self.sequencer = Sequencer(TRADES_INPUT, feeds, 0, 1, self.table, self.ids)
-        self.epoch = Epoch(TRADES_INPUT, 0)
+        self.epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
 
     def process(self, records: Sequence[Raw]) -> Epoch:
         """All records as one batch."""
@@ -49,7 +50,7 @@ class World:
 
     def found(self) -> dict[str, Any]:
         """Everything that the records brought about."""
-        rows = [row for batch in self.epoch.rows for row in batch.to_pylist()]
+        rows = [row for batch in self.epoch.rows["k2.trades"] for row in batch.to_pylist()]
         for row in rows:
             row.pop("tick_direction")  # null where records came one by one; a query finds it
         sealed, ids = self.table.seal(), self.ids.seal()

@@ -44,7 +44,7 @@ from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
-from k2_streams.runtime.task.tables import memory_of
+from k2_streams.runtime.task.market import MarketProgram, memory_of
 from k2_streams.runtime.topics import topics_of
 from k2_streams.topology.declarations import RawSource, Source, Topology
 from k2_streams.topology.errors import TopologyError
@@ -316,36 +316,38 @@ class Worker:
         return OutputParts(stream, sink, node)
 
     def _tasks_of(
-        self, declared: Source, instruments: Instruments | None
+        self, source: Source, instruments: Instruments | None
     ) -> Callable[[int], TaskLifecycle]:
         """Makes the tasks of a source."""
         settings, ports, app_id = self._settings, self._ports, self._settings.app_id
-        if not isinstance(declared, RawSource):
-            raise TopologyError(f"source {declared.topic}: tasks need a raw source")
-        source = declared.input
-        context = TaskContext(
-            source=source,
-            feeds=declared.feeds,
+        if not isinstance(source, RawSource):
+            raise TopologyError(f"source {source.topic}: tasks need a raw source")
+        program = MarketProgram(
+            source.input,
+            source.feeds,
+            deferred=self._known[source.input.deferred],
+            sequence=self._known[changelog_topic(app_id, "sequence")],
+            dedup=self._known[changelog_topic(app_id, "dedup")],
             notional=self._notional,
             price_domains=instruments.price_domain if instruments else positive_prices,
+        )
+        context = TaskContext(
+            program=program,
+            source=self._known[source.topic],
             settings=settings,
             kafka=ports.kafka,
             clock=ports.clock,
             metrics=self._metrics,
             pool=self.pool,
-            raw=self._known[source.raw],
-            deferred=self._known[source.deferred],
             overload=self.overload,
             supervisor=self.supervisor,
-            changelog=self._known[changelog_topic(app_id, "sequence")],
-            ids_changelog=self._known[changelog_topic(app_id, "dedup")],
             settling=Settling(ports.kafka),
             disk=ports.disk,
             limits=self._limits,
         )
 
         def new_task(partition: int) -> TaskLifecycle:
-            tp = TopicPartition(source.raw, partition)
+            tp = TopicPartition(source.topic, partition)
             return TaskLifecycle(
                 partition,
                 context,

@@ -15,6 +15,7 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -67,7 +68,7 @@ def figures(messages):
     table = RowTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     known = IdTable(ids, Memory.of(100, 0.01), Window(86_400_000))
     sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, known)
-    epoch = Epoch(TRADES_INPUT, 0)
+    epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
     records = [
         Raw(at, key, value, (*headers, ("line", line.encode())), T0_MS)
         for at, (line, (key, value, headers)) in enumerate(messages)

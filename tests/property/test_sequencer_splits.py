@@ -20,6 +20,7 @@ from k2_streams.core.sequence.expiry import margin_ms
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Judging, Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore
@@ -215,7 +216,7 @@ def work(
         )
         ids = IdTable(id_store, MEMORY, WINDOW)
         sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING)
-        epochs, start = [Epoch(TRADES_INPUT, 0)], 0
+        epochs, start = [Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)], 0
         for end in sorted({*cuts, *seals, *idle, len(raw)} - {0}):
             for time_ms in idle.get(start, ()):
                 sequencer.pass_time(time_ms, epochs[-1])
@@ -242,10 +243,15 @@ def work(
                 sequencer = Sequencer(
                     TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING, standing=standing
                 )
-                epochs.append(Epoch(TRADES_INPUT, end))
+                epochs.append(Epoch(TaskOutputs.of_raw(TRADES_INPUT), end))
         store.close()
         id_store.close()
-    rows = [without(row) for epoch in epochs for batch in epoch.rows for row in batch.to_pylist()]
+    rows = [
+        without(row)
+        for epoch in epochs
+        for batch in epoch.rows["k2.trades"]
+        for row in batch.to_pylist()
+    ]
     found: dict[str, list[bytes]] = {}
     for epoch in epochs:
         for event in epoch.events:
@@ -374,7 +380,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     sequencer = Sequencer(
         TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
     )
-    epoch, now_ms = Epoch(TRADES_INPUT, 0), BASE_NS // 10**6
+    epoch, now_ms = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0), BASE_NS // 10**6
     said = [(b"A", 1), (b"B", 1), (b"A", 3)]
     raw = [
         Raw(at, now_ms, b"X:A", value("A", number, 0), (("line", line),))
@@ -397,7 +403,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
 
 def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
     """At least one record of trades, with the source's position in its headers."""
-    epoch = Epoch(TRADES_INPUT, 17)
+    epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 17)
     epoch.seal(2)
     position = Position(
         source_id="",

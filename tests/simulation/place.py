@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from k2_streams.core.records.source import TRADES_INPUT as SOURCE
+from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.transaction_states import LastTransaction
 from k2_streams.runtime.limits import DEFAULT_LIMITS
+from k2_streams.runtime.task.market import MarketProgram
 from k2_streams.state.rocks import ROCKS_DISK
 from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
 from k2_streams.testing.memory.cluster import MemoryCluster
@@ -54,14 +56,17 @@ class Place:
             self.cluster, MemoryNetwork(self.loop, NoFaults(seeded(0, "faults")))
         )
         self.context: Any = SimpleNamespace(
-            source=SOURCE,
+            program=MarketProgram(
+                SOURCE,
+                FEEDS,
+                deferred=self.cluster.topics[SOURCE.deferred],
+                sequence=self.cluster.topics[CHANGELOG],
+                dedup=self.cluster.topics[IDS_CHANGELOG],
+            ),
+            source=self.cluster.topics[SOURCE.raw],
             kafka=self.kafka,
             clock=VirtualClock(self.loop),
             settling=Settling(self.kafka),
-            raw=self.cluster.topics[SOURCE.raw],
-            deferred=self.cluster.topics[SOURCE.deferred],
-            changelog=self.cluster.topics[CHANGELOG],
-            ids_changelog=self.cluster.topics[IDS_CHANGELOG],
             pool=ThreadPoolExecutor(1),
             limits=DEFAULT_LIMITS,
             disk=ROCKS_DISK,

@@ -18,6 +18,7 @@ from k2_streams.core.records import events
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.deferral.backlog import DEFERRAL
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer, standing_of
 from k2_streams.runtime.task.take_over import Taken, TakeOver
 from k2_streams.state.checked_store import META_KEY, Stamp, decode_meta
@@ -80,7 +81,7 @@ def test_a_position_of_version_1_is_read_as_what_version_2_would_have_written(tm
         "deferred_from": backlog.from_offset,
         "ids": json.loads(msgspec.json.encode(taken.tables.ids.sums())),
     } == {name: value for name, value in old.items() if name not in {"rows", "checksum"}}
-    counts = {scope.encode(): count for scope, count in taken.tables.deferral().items()}
+    counts = {scope.encode(): count for scope, count in taken.tables.counts().items()}
     assert counts == {b"X:W": 3, b"X:Z": 1}
     rows = dict(taken.tables.sequence().items())
     assert len(rows) + len(counts) == old["rows"]
@@ -94,9 +95,9 @@ def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     """Rows, events, state and ids of the records that follow; then the store is of version 2."""
     _, taken = taken_over(tmp_path, stores)
     tables, standing = taken.tables, standing_of(taken.position)
-    rows, deferral = tables.sequence(), tables.deferral()
+    rows, deferral = tables.sequence(), tables.counts()
     sequencer = Sequencer(SOURCE, FEEDS, 0, 1, rows, tables.ids, standing=standing)
-    epoch = Epoch(SOURCE, 20)
+    epoch = Epoch(TaskOutputs.of_raw(SOURCE), 20)
     records = [
         canonical(20, 8),
         canonical(21, None, "C", trade_id="t2"),
@@ -111,7 +112,7 @@ def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     after: dict[str, Any] = EXPECTED["after"]
     found = [
         {name: str(value) for name, value in row.items() if name != "tick_direction"}
-        for batch in epoch.rows
+        for batch in epoch.rows["k2.trades"]
         for row in batch.to_pylist()
     ]
     assert found == after["rows"]

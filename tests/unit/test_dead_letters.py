@@ -16,6 +16,7 @@ from k2_streams.cli.text_table import printable
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import dead_letter
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.testing.oracle import dead_letters as oracle
 from k2_streams.testing.oracle.dead_letters import LetterFilter, LetterSelection, letter_of
 
@@ -29,7 +30,7 @@ def record(offset: int, *, source=TRADES_INPUT, **fields) -> Record:
         "timestamp_ms": T0_MS + 1_000 * offset, "reason": "not-json", "field_name": None,
         "detail": "d",
     }  # fmt: skip
-    output = dead_letter(source=source, **(given | fields))
+    output = dead_letter(of=TaskOutputs.of_raw(source), **(given | fields))
     return Record(offset, output.key, output.value, output.headers, T0_MS)
 
 

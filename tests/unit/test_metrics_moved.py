@@ -23,6 +23,7 @@ from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import STALLED_AFTER_S, TailReader
 from k2_streams.runtime.task import lifecycle
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.state.dedup_table import DedupTable
 from k2_streams.state.ids_store import IdStore
 
@@ -124,7 +125,7 @@ async def test_a_task_that_ends_moves_the_metric_of_its_reason(monkeypatch) -> N
     monkeypatch.setattr(lifecycle, "TakeOver", broken)
     metrics, ended = Metrics(), []
     context = SimpleNamespace(
-        metrics=metrics, clock=SinkWorld().clock, raw=TopicInfo("k2.trades.raw", "id", 4)
+        metrics=metrics, clock=SinkWorld().clock, source=TopicInfo("k2.trades.raw", "id", 4)
     )
     task = lifecycle.TaskLifecycle(
         0,
@@ -140,7 +141,7 @@ async def test_a_task_that_ends_moves_the_metric_of_its_reason(monkeypatch) -> N
 
 
 def test_deferral_moves_the_metrics_of_the_backlog() -> None:
-    metrics, epoch = Metrics(), Epoch(TRADES_INPUT, 0)
+    metrics, epoch = Metrics(), Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
     epoch.put_off += [OutputRecord(TRADES_INPUT.deferred, b"X:A", b"")] * 3
     epoch.drained = 2
     metrics.count(epoch)

@@ -48,5 +48,5 @@ def test_append_times(tmp_path: Path, timestamp: int) -> None:
         assert epoch.row_count + len(epoch.dead_letters) == 4
         assert epoch.standing is not None
         assert epoch.standing.append_time_ms >= T0_MS
-        for batch in epoch.rows:
+        for batch in epoch.rows["k2.trades"]:
             assert all(row["ingest_time"].year >= 1970 for row in batch.to_pylist())

@@ -13,6 +13,7 @@ from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -39,7 +40,7 @@ def worked(folder: Path, source: RawInput, feeds: Feeds, fields: list[dict]) -> 
     )
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
     sequencer = Sequencer(source, feeds, 0, 1, table, ids)
-    epoch = Epoch(source, 0)
+    epoch = Epoch(TaskOutputs.of_raw(source), 0)
     common = {"exchange": "X", "symbol": "A", "exchange_time_ns": T0_MS * 1_000_000}
     records = [
         Raw(offset, b"X:A", json.dumps(common | more).encode(), (), T0_MS)
@@ -70,7 +71,9 @@ def test_a_correction_that_repeats_its_trades_id_is_kept(tmp_path, action):
             trade("C1", action=action, ref_trade_id="T1"),
         ],
     )
-    offsets = [n for batch in epoch.rows for n in batch.column("source_offset").to_pylist()]
+    offsets = [
+        n for batch in epoch.rows["k2.trades"] for n in batch.column("source_offset").to_pylist()
+    ]
     assert offsets == [0, 1, 3]
 
 

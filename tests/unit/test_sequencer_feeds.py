@@ -12,6 +12,7 @@ from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Judging, Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
@@ -42,7 +43,7 @@ def process(tmp_path):
 
     def made(*records, judging=Judging()):  # noqa: B008 - immutable
         sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=judging)
-        epoch = Epoch(TRADES_INPUT, 0)
+        epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
         raw = [
             Raw(offset, key, json.dumps(value).encode(), (("feed", feed.encode()),), T0_MS)
             for offset, (feed, key, value) in enumerate(records)

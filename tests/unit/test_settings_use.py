@@ -5,7 +5,7 @@ import pytest
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.runtime.app import App
 from k2_streams.runtime.settings.worker import from_environment
-from k2_streams.runtime.task.tables import memory_of, window_of
+from k2_streams.runtime.task.market import memory_of, window_of
 
 
 def test_heartbeats_are_six_times_as_frequent_as_the_session_timeout(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from rocksdict import Rdict
 
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.runtime.task.tables import decode_entry
+from k2_streams.runtime.task.market import decode_entry
 from k2_streams.state.checked_store import StoreUnavailableError, StoreUnusableError
 from k2_streams.state.codec import POSITION_KEY, StateFormatError, add_hash, row_hash
 from k2_streams.state.codec import ROWS as ROW_TABLE

@@ -8,15 +8,12 @@ from unittest.mock import Mock
 import pytest
 
 from k2_streams.clock import SYSTEM_CLOCK
-from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.control.supervisor import Supervisor
-from k2_streams.runtime.deferral.backlog import COUNT_CODEC
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS
@@ -24,17 +21,14 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
+from k2_streams.runtime.task.market import MarketProgram
 from k2_streams.runtime.task.resume import Starts
 from k2_streams.runtime.task.running import Flow, RunningTask
-from k2_streams.runtime.task.tables import SEQUENCE_CODEC
 from k2_streams.runtime.task.take_over import Taken
-from k2_streams.state.ids import IdTable
-from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position
 from k2_streams.state.restore import Restored
-from k2_streams.state.row_tables import RowTables
-from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
+
+POSITION = Position(source_id="id", partitions=4, next_offset=0)
 
 
 @pytest.fixture
@@ -42,17 +36,13 @@ def context(tmp_path: Path) -> TaskContext:
     settings = from_environment({"K2_DATA_DIR": str(tmp_path)})
     info = TopicInfo(RAW, "id", 4)
     return TaskContext(
-        source=TRADES_INPUT,
-        feeds=FEEDS,
+        program=MarketProgram(TRADES_INPUT, FEEDS, info, info, info),
+        source=info,
         settings=settings,
         kafka=settings.kafka,
         clock=SYSTEM_CLOCK,
         metrics=Metrics(),
         pool=ThreadPoolExecutor(1),
-        raw=info,
-        deferred=info,
-        changelog=info,
-        ids_changelog=info,
         settling=Settling(settings.kafka),
         overload=Overload(settings.overload, SYSTEM_CLOCK),
         supervisor=Supervisor(SYSTEM_CLOCK, Metrics()),
@@ -64,28 +54,11 @@ def _more_than_enough() -> Fetched:
     return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 
-class _Idle:
-    """A producer, tables and what they restored: nothing to commit, and nothing deferred."""
-
-    def __init__(self, folder: Path) -> None:
-        self._store = PartitionStore(folder / "s")
-        self.rows = RowTables("s", self._store, TopicInfo("c", "c", 1), 0, has_position=True)
-        self.rows.open(0)
-        self.ids = IdTable(IdStore(folder / "i"), Memory.of(1, 0.5), Window(8))
-        self.all = (self.rows,)
-
-    def sequence(self) -> RowTable[ScopeState]:
-        return self.rows.table(SEQUENCE_CODEC)
-
-    def deferral(self) -> RowTable[int]:
-        return self.rows.table(COUNT_CODEC, "deferral")
-
-
-def running(
-    context: TaskContext, folder: Path, paused: list[bool], failed: list[BaseException]
-) -> RunningTask:
-    idle, position = _Idle(folder), Position(source_id="id", partitions=4, next_offset=0)
-    taken = Taken(Mock(), idle, position, Starts(0, 0), (), Restored(0, wiped=False))  # type: ignore[arg-type]
+def running(context: TaskContext, paused: list[bool], failed: list[BaseException]) -> RunningTask:
+    """Nothing to commit, and nothing deferred."""
+    tables, position = context.program.new_tables(0, context), POSITION
+    tables.all[0].open(0)
+    taken = Taken(Mock(), tables, position, Starts(0, 0), (), Restored(0, wiped=False))
 
     async def on_failed(error: BaseException) -> None:
         failed.append(error)
@@ -99,7 +72,7 @@ async def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(
 ) -> None:
     """Whoever takes the partition over would wait for records for ever."""
     paused: list[bool] = []
-    task = running(context, tmp_path, paused, [])
+    task = running(context, paused, [])
     task.offer(_more_than_enough())
     assert paused == [True]
     await task.stop()
@@ -112,7 +85,7 @@ async def test_a_task_that_is_woken_while_it_is_told_to_end_ends(
 ) -> None:
     """`asyncio.wait_for` lost the cancellation: the rebalance waited for the group's 60 seconds."""
     failed: list[BaseException] = []
-    task = running(context, tmp_path, [], failed)
+    task = running(context, [], failed)
     # A wait with a bound is the one that could lose its cancellation: something is to be committed.
     task._checkpoints.is_open = lambda _epoch: True  # type: ignore[method-assign]
     task._checkpoints.wait_s = lambda: 60.0  # type: ignore[method-assign]

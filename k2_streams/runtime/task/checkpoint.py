@@ -125,6 +125,7 @@ class Checkpoints:
             accepted_time_us=max(now_us, last.accepted_time_us),
             append_time_ms=stream_time_ms,
             tables=sums,
+            versions=dict(self._context.program.versions),
             outputs=epoch.published(last.outputs),
             sections=sections,
         )
@@ -150,7 +151,7 @@ class Checkpoints:
         encoded: bytes,
         sealed: Sequence[SealedTable],
     ) -> None:
-        context, source = self._context, TopicPartition(self._context.raw.name, self._partition)
+        context, source = self._context, TopicPartition(self._context.source.name, self._partition)
         started = context.clock.monotonic()
         # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
         #   one transaction. Its outcome is known, or the task ends.
@@ -195,7 +196,10 @@ class Checkpoints:
 
     def _failed(self, error: Exception, epoch: Epoch) -> ProcessingError:
         """What cannot be encoded came from one of the epoch's records: count that as a failure."""
-        raw, offsets = self._context.raw.name, (epoch.start, max(epoch.position - 1, epoch.start))
+        raw, offsets = (
+            self._context.source.name,
+            (epoch.start, max(epoch.position - 1, epoch.start)),
+        )
         found = ProcessingError.of(error, raw, self._partition, offsets, None)
         failures = self._context.failures[self._partition]
         failures.failed(raw, found.start, found.end, None, found.error)

@@ -1,7 +1,7 @@
 """What a task has made of the records since its last checkpoint, ready to be sent as one."""
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,9 +14,9 @@ from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
 from k2_streams.core.records.events import Event
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
-from k2_streams.core.records.source import RawInput
 from k2_streams.kafka.transactions import Header, OutputRecord
 from k2_streams.runtime.limits import DEFAULT_LIMITS
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.state.position import Position
 
 #: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
@@ -39,12 +39,13 @@ BEGINNING = Standing(0, (), 0, 0)
 class Epoch:
     """Grows while records are processed; sealed once, by a checkpoint."""
 
-    source: RawInput
+    of: TaskOutputs
     position: int  # the next source offset
     standing: Standing | None = None  # None: no record was worked
     start: int = field(init=False)  # the position at its beginning
     records: int = 0
-    rows: list[pa.RecordBatch] = field(default_factory=list)
+    #: By log.
+    rows: defaultdict[str, list[pa.RecordBatch]] = field(default_factory=lambda: defaultdict(list))
     events: list[Event] = field(default_factory=list)
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
     dead_letters: list[OutputRecord] = field(default_factory=list)
@@ -69,13 +70,18 @@ class Epoch:
 
     @property
     def row_count(self) -> int:
-        """Rows accepted."""
-        return sum(batch.num_rows for batch in self.rows)
+        """Rows of all logs."""
+        return sum(self.rows_of(stream.log) for stream in self.of.streams)
+
+    def rows_of(self, log: str) -> int:
+        """Rows of one log."""
+        return sum(batch.num_rows for batch in self.rows[log])
 
     def add(self, more: "Epoch") -> None:
         """Add what records brought about by themselves; position and standing are not theirs."""
         self.records += more.records
-        self.rows += more.rows
+        for log, batches in more.rows.items():
+            self.rows[log] += batches
         self.events += more.events
         self.duplicates.update(more.duplicates)
         self.dead_letters += more.dead_letters
@@ -92,11 +98,10 @@ class Epoch:
 
     def published(self, so_far: Mapping[str, int]) -> dict[str, int]:
         """Of each topic how many records were published with this epoch; of the log rows."""
-        more = {
-            self.source.stream.log: self.row_count,
-            self.source.events: len(self.events),
-            self.source.dead_letter: len(self.dead_letters),
-        }
+        more = {stream.log: self.rows_of(stream.log) for stream in self.of.streams}
+        more[self.of.dead_letter] = len(self.dead_letters)
+        if self.of.events is not None:
+            more[self.of.events] = len(self.events)
         return {**so_far, **{topic: so_far.get(topic, 0) + count for topic, count in more.items()}}
 
     def outputs(
@@ -105,38 +110,42 @@ class Epoch:
         position: Position,
         record_rows: int = DEFAULT_LIMITS.log_record_rows,
     ) -> list[OutputRecord]:
-        """The sealed epoch as records of the log and events.
+        """The sealed epoch as records of the logs and events.
 
         Deferred records and dead letters may be as many as raw records, and stand beside them.
 
-        There is at least one record of the log, if of no row: readers learn from its headers how
-        far the source has been worked, and how many events and dead letters they must have seen.
+        There is at least one record of each log, if of no row: readers learn from its headers how
+        far the source has been processed, and how many events and dead letters they must have seen.
         """
+        of, accepted_time_us = self.of, position.accepted_time_us
         headers = CheckpointHeaders(
             raw_next=self.position,
             deferred_from=self.deferred_from,
             deferred=self.deferred,
-            events=position.outputs.get(self.source.events, 0),
-            dead_letters=position.outputs.get(self.source.dead_letter, 0),
+            events=0 if of.events is None else position.outputs.get(of.events, 0),
+            dead_letters=position.outputs.get(of.dead_letter, 0),
             held=0 if self.standing is None else self.standing.held,
-        )
-        log, accepted_time_us = self.source.stream, position.accepted_time_us
-        values = encode_checkpoint(
-            log.log_schema, self.rows, partition, accepted_time_us, record_rows
-        )
-        outputs = [OutputRecord(log.log, None, value) for value in values[:-1]]
-        outputs.append(OutputRecord(log.log, None, values[-1], headers.encode()))
-        for event in self.events:
-            stamped = events.stamped(event, accepted_time_us)
-            outputs.append(
-                OutputRecord(self.source.events, event.scope.encode(), events.encode(stamped))
+        ).encode()
+        outputs: list[OutputRecord] = []
+        for stream in of.streams:
+            log, batches = stream.log, self.rows[stream.log]
+            values = encode_checkpoint(
+                stream.log_schema, batches, partition, accepted_time_us, record_rows
             )
+            outputs += [OutputRecord(log, None, value) for value in values[:-1]]
+            outputs.append(OutputRecord(log, None, values[-1], headers))
+        if of.events is not None:
+            for event in self.events:
+                stamped = events.stamped(event, accepted_time_us)
+                outputs.append(
+                    OutputRecord(of.events, event.scope.encode(), events.encode(stamped))
+                )
         return outputs
 
 
 def dead_letter(
     *,
-    source: RawInput,
+    of: TaskOutputs,
     partition: int,
     offset: int,
     key: bytes | None,
@@ -152,14 +161,14 @@ def dead_letter(
         *headers,
         *_blame(reason, field_name or ""),
         ("k2.detail", detail.encode(errors="replace")[:512]),
-        *_place(source.raw, partition),
+        *_place(of.source, partition),
         ("k2.offset", b"%d" % offset),
         _append_time(timestamp_ms),
     )
     if key is None and value is None:
         # Kafka has records of neither, its clients refuse to send one.
-        return OutputRecord(source.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
-    return OutputRecord(source.dead_letter, key, value, why)
+        return OutputRecord(of.dead_letter, None, b"", (*why, ("k2.null", b"key,value")))
+    return OutputRecord(of.dead_letter, key, value, why)
 
 
 @lru_cache(maxsize=REMEMBERED_HEADERS)

@@ -1,4 +1,4 @@
-"""A task's records on their way to the sequencer: where K2 or a feed fails on one, it is found.
+"""A task's records on their way to their processing: where that fails on one, it is found.
 
 See `core.records.record_failures` for when. Verdicts do not depend on how records are cut into
 batches, so halving a batch that failed until one record is left changes nothing for the others.
@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import structlog
 
 from k2_streams.core.records.record_failures import RecordFailures
-from k2_streams.runtime.task.decoding import Record
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.processing_error import ProcessingError
-from k2_streams.runtime.task.sequencer import Sequencer
+from k2_streams.runtime.task.program import Processing, Record
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +24,12 @@ class Isolation:
     """Of one task.
 
     Args:
-        sequencer: of the task.
+        processing: of the task.
         failures: of its partition; they outlive it.
     """
 
-    def __init__(self, sequencer: Sequencer, failures: RecordFailures) -> None:
-        self._sequencer = sequencer
+    def __init__(self, processing: Processing, failures: RecordFailures) -> None:
+        self._processing = processing
         self._failures = failures
 
     @property
@@ -39,15 +38,16 @@ class Isolation:
         return ISOLATED_BATCH_RECORDS if self._failures.is_isolating else None
 
     def process(self, topic: str, records: Sequence[Record], end: int, epoch: Epoch) -> None:
-        """As `Sequencer.process`; `topic` is where the records were read.
+        """As `Processing.process`; `topic` is where the records were read.
 
         Raises:
             ProcessingError: not for the third time at this position, so the task is to end.
             StateReadError: the state's store could not be read.
+            AgentStoppedError: an agent's partition stops on this record.
         """
         failures = self._failures
         try:
-            self._sequencer.process(records, end, epoch, probe=failures.is_isolating)
+            self._processing.process(records, end, epoch, probe=failures.is_isolating)
         except ProcessingError as error:
             failures.failed(topic, error.start, error.end, error.feed, error.error)
             if not failures.is_isolating:
@@ -61,6 +61,7 @@ class Isolation:
     ) -> None:
         """Process records, of which one or more fail; these become dead letters."""
         if len(records) == 1:
+            self._processing.refuse(records[0], error, end, epoch)
             self._failures.refuse(records[0].offset, error.feed, error.error)
             log.error(
                 "record refused",
@@ -70,11 +71,10 @@ class Isolation:
                 feed=error.feed,
                 error=error.error,
             )
-            self._sequencer.refuse(records[0], error, end, epoch)
             return
         half = len(records) // 2
         for part, position in ((records[:half], epoch.position), (records[half:], end)):
             try:
-                self._sequencer.process(part, position, epoch, probe=True)
+                self._processing.process(part, position, epoch, probe=True)
             except ProcessingError as found:
                 self._separate(part, found, position, epoch)

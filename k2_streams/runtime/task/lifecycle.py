@@ -20,10 +20,10 @@ import structlog
 from k2_streams.core.error_text import described
 from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.kafka.transactions import FencedError
-from k2_streams.runtime.deferral.backlog import Deferral
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.processing_error import ProcessingError
+from k2_streams.runtime.task.program import TaskDeferral
 from k2_streams.runtime.task.running import Flow, RunningTask
 from k2_streams.runtime.task.take_over import Taken, TakeOver
 from k2_streams.state.position import Position
@@ -139,7 +139,7 @@ class TaskLifecycle:
             self.running.end_offset = offset
 
     @property
-    def deferral(self) -> Deferral | None:
+    def deferral(self) -> TaskDeferral | None:
         """The backlog; None before the take-over."""
         return self.running.deferral if self.running else None
 
@@ -151,7 +151,7 @@ class TaskLifecycle:
     @property
     def topic(self) -> str:
         """Of the source."""
-        return self._context.raw.name
+        return self._context.source.name
 
     @property
     def failures(self) -> RecordFailures:
@@ -209,7 +209,7 @@ class TaskLifecycle:
         log.warning(
             "task ended",
             state=state.value,
-            topic=self._context.raw.name,
+            topic=self._context.source.name,
             partition=self.partition,
             offset=failed.start if failed else self.next_offset,
             last_offset=failed.end - 1 if failed else None,

@@ -1,5 +1,6 @@
 """Where a task reads its source, and its backlog, on from, and when it must not."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from k2_streams.core.types import TopicPartition
@@ -13,69 +14,69 @@ from k2_streams.state.rebuild import StateLostError
 
 
 class PositionError(Exception):
-    """The source is not the one the state was made from, or no longer holds what comes next."""
+    """The state does not fit: to the source, to what it holds, or to the tables declared."""
 
 
 class Starts(NamedTuple):
     """The next offsets of a task."""
 
     source: int
-    deferred: int  # of the deferred topic
+    deferred: int  # of the deferred topic; 0: there is none
 
 
 async def checked_offsets(
-    reader: LogReader, context: TaskContext, partition: int, position: Position | None
+    reader: LogReader, context: TaskContext, changelog: TopicPartition, position: Position | None
 ) -> Starts:
     """Where source and backlog are to be read on from: what the state says, if it fits.
 
+    Args:
+        reader: of the take-over.
+        context: of the source.
+        changelog: that has the position.
+        position: the newest one; None: there is none.
+
     Raises:
-        PositionError: a topic was created anew, re-partitioned, or does not hold that offset.
+        PositionError: a topic was created anew, re-partitioned, or does not hold that offset; a
+            table is declared in another version.
         StateLostError: records were committed, and no position is left.
         FencedError: someone else took the partition over, and commits.
     """
-    raw, partitions = context.raw, context.settings.partitions
-    names = (raw.name, context.source.stream.log, context.deferred.name, context.changelog.name)
-    at, out, late, changelog = (TopicPartition(topic, partition) for topic in names)
-    begins = await reader.begin_offsets([at, late])
-    ends = await reader.end_offsets([at, late])
+    source, program, partition = context.source, context.program, changelog.partition
+    partitions = context.settings.partitions
+    at = TopicPartition(source.name, partition)
+    late = None if program.deferred is None else TopicPartition(program.deferred.name, partition)
+    asked = [at] if late is None else [at, late]
+    begins = await reader.begin_offsets(asked)
+    ends = await reader.end_offsets(asked)
     begin, end = begins[at], ends[at]
     if position is None:
-        orphaned = await _holds_records(reader, out)
-        # Records that a successor committed since the changelog was read have a position there.
-        if orphaned and await _holds_records(reader, changelog):
-            raise FencedError(f"{changelog}: someone else has begun to commit")
-        if orphaned:
-            raise StateLostError(
-                f"{out} holds committed records, and the changelog no position: the state was "
-                f"lost. `k2 changelog sequence --partition {partition}` shows what is left; "
-                f"{START_AFRESH}"
-            )
-        return Starts(begin, ends[late])
-    how = (
-        f"nothing is reset by itself: put the topic back, or {START_AFRESH}; "
-        f"`k2 changelog sequence --partition {partition}` shows the position"
-    )
-    if position.source_id != raw.id:
+        await _require_untouched(reader, context, changelog)
+        return Starts(begin, 0 if late is None else ends[late])
+    how = f"nothing is reset by itself: put the topic back, or {START_AFRESH}; {_shown(changelog)}"
+    if position.source_id != source.id:
         raise PositionError(
-            f"{raw.name}: expected topic id {position.source_id}, found {raw.id}: it was created "
-            f"anew; {how}"
+            f"{source.name}: expected topic id {position.source_id}, found {source.id}: it was "
+            f"created anew; {how}"
         )
     if position.partitions != partitions:
         raise PositionError(
-            f"{raw.name}: the state was made with {position.partitions} partitions, found "
+            f"{source.name}: the state was made with {position.partitions} partitions, found "
             f"{partitions}; {how}"
         )
     if not begin <= position.next_offset <= end:
         raise PositionError(
             f"{at}: expected offset {position.next_offset} in [{begin}, {end}]; {how}"
         )
+    _require_versions(program.versions, position)
+    if late is None or program.deferred is None:
+        return Starts(position.next_offset, 0)
     backlog = DEFERRAL.read(position.sections) or DeferralState()
     if not backlog.records:
         return Starts(position.next_offset, ends[late])
-    if backlog.topic_id != context.deferred.id:
+    if backlog.topic_id != program.deferred.id:
         raise PositionError(
             f"{late.topic}: {backlog.records} records are deferred in topic id "
-            f"{backlog.topic_id}, found {context.deferred.id}: it was created anew; {how}"
+            f"{backlog.topic_id}, found {program.deferred.id}: it was created anew; {how}"
         )
     if not begins[late] <= backlog.next_offset <= ends[late]:
         raise PositionError(
@@ -83,6 +84,48 @@ async def checked_offsets(
             f"found [{begins[late]}, {ends[late]}]; {how}"
         )
     return Starts(position.next_offset, backlog.next_offset)
+
+
+async def _require_untouched(
+    reader: LogReader, context: TaskContext, changelog: TopicPartition
+) -> None:
+    """Without a position nothing may have been committed.
+
+    Raises:
+        StateLostError: records were.
+        FencedError: someone else took the partition over, and commits.
+    """
+    for stream in context.program.outputs.streams:
+        out = TopicPartition(stream.log, changelog.partition)
+        if not await _holds_records(reader, out):
+            continue
+        # Records that a successor committed since the changelog was read have a position there.
+        if await _holds_records(reader, changelog):
+            raise FencedError(f"{changelog}: someone else has begun to commit")
+        raise StateLostError(
+            f"{out} holds committed records, and the changelog no position: the state was lost. "
+            f"{_shown(changelog, 'what is left')}; {START_AFRESH}"
+        )
+
+
+def _require_versions(declared: Mapping[str, int], position: Position) -> None:
+    """The tables are declared as they were when the state was made.
+
+    Raises:
+        PositionError: a table has another version.
+    """
+    for name, version in declared.items():
+        found = position.versions.get(name, version)
+        if found != version:
+            raise PositionError(
+                f"table {name}: declared with version {version}, and its state has version "
+                f"{found}: run the code that made it, or start the app anew with `k2 app reset`"
+            )
+
+
+def _shown(changelog: TopicPartition, what: str = "the position") -> str:
+    table = changelog.topic.removesuffix("-changelog").rpartition("-")[2]
+    return f"`k2 changelog {table} --partition {changelog.partition}` shows {what}"
 
 
 async def records_in(reader: LogReader, at: TopicPartition) -> int:

@@ -16,7 +16,6 @@ import structlog
 from k2_streams.core.error_text import described
 from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import BackgroundTask
-from k2_streams.runtime.deferral.backlog import DEFERRAL, Deferral, DeferralState
 from k2_streams.runtime.deferral.record import Restored
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.task.checkpoint import Checkpoints
@@ -24,7 +23,6 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.idle import IdleTime
 from k2_streams.runtime.task.isolation import Isolation
-from k2_streams.runtime.task.sequencer import Judging, Sequencer, standing_of
 from k2_streams.runtime.task.take_over import Taken
 from k2_streams.state.position import Position
 
@@ -69,19 +67,10 @@ class RunningTask:
         flow: Flow,
         on_failed: Callable[[BaseException], Coroutine[Any, Any, None]],
     ) -> None:
-        position, settings = taken.position, context.settings
+        position = taken.position
         self.partition = partition
         self.end_offset = 0  # of the source, as last seen
-        self.deferral = Deferral(
-            context.deferred,
-            partition,
-            DEFERRAL.read(position.sections) or DeferralState(),
-            taken.tables.deferral(),
-            context.overload,
-            context.kafka,
-            self.wake,
-            context.supervisor,
-        )
+        self.deferral = taken.tables.deferral(position, self.wake)
         self._context = context
         self._limits = context.limits
         self._on_pause, self._on_seek = flow.on_pause, flow.on_seek
@@ -95,26 +84,9 @@ class RunningTask:
         self._is_over = False
         self._runner: BackgroundTask | None = None  # None: it is not started, or was stopped
         self._working: asyncio.Future[Any] | None = None  # of the tasks' thread
-        self._sequencer = Sequencer(
-            context.source,
-            context.feeds,
-            partition,
-            settings.partitions,
-            taken.tables.sequence(),
-            taken.tables.ids,
-            judging=Judging(
-                settings.check_partition,
-                settings.late_horizon_s * 1000,
-                context.price_domains,
-                settings.conflict_tolerance_ms,
-                context.limits.sequence,
-            ),
-            enriches=lambda: context.overload.enriches,
-            standing=standing_of(position),
-            notional=context.notional,
-        )
-        self._isolation = Isolation(self._sequencer, context.failures[partition])
-        self._epoch = Epoch(context.source, self._next)
+        self._processing = taken.tables.processing(position)
+        self._isolation = Isolation(self._processing, context.failures[partition])
+        self._epoch = Epoch(context.program.outputs, self._next)
         self._idle = IdleTime(context.clock, position.append_time_ms)
         self._checkpoints = Checkpoints(
             partition,
@@ -218,12 +190,12 @@ class RunningTask:
             return None
         if self._checkpoints.is_open(self._epoch):
             return None
-        return self._idle.wait_s(self._sequencer.next_deadline_ms)
+        return self._idle.wait_s(self._processing.next_deadline_ms)
 
     async def _pass_time(self) -> None:
         """Decide what the next record would first bring about, if none has come until now."""
         context = self._context
-        place = TopicPartition(self._context.raw.name, self.partition)
+        place = TopicPartition(self._context.source.name, self.partition)
         try:
             async with asyncio.timeout(IDLE_ASK_S):
                 time_ms = await self._idle.ask(context.kafka, place, self._next)
@@ -232,7 +204,7 @@ class RunningTask:
             return
         if time_ms is not None:
             # What came meanwhile was appended after the broker was asked.
-            await self._in_thread(self._sequencer.pass_time, time_ms, self._epoch)
+            await self._in_thread(self._processing.pass_time, time_ms, self._epoch)
 
     def _wait_s(self) -> float | None:
         """How long until a checkpoint is to begin; None: nothing to commit, or one in flight."""
@@ -275,7 +247,7 @@ class RunningTask:
         taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
         if taken < len(records):
-            tp = TopicPartition(self._context.raw.name, self.partition)
+            tp = TopicPartition(self._context.source.name, self.partition)
             self._inbox.appendleft(Fetched(tp, self._next, end, records[taken:], self.end_offset))
             self._inbox_records += len(records) - taken
         overload.worked += worked
@@ -310,7 +282,7 @@ class RunningTask:
         found = self.deferral.triage(records, self._epoch, budget)
         if found.taken < len(records):
             end = records[found.taken].offset
-        self._isolation.process(self._context.raw.name, found.now, end, self._epoch)
+        self._isolation.process(self._context.source.name, found.now, end, self._epoch)
         self._expire()
         self._next = end
         return found.taken, len(found.now)
@@ -330,14 +302,15 @@ class RunningTask:
 
     def _process_drained(self, records: list[Restored | None], end: int) -> None:
         waited = self.deferral.drained(records, end, self._epoch)
-        topic, position = self._context.deferred.name, self._epoch.position
-        self._isolation.process(topic, waited, position, self._epoch)
+        deferred, position = self._context.program.deferred, self._epoch.position
+        assert deferred is not None  # noqa: S101 - what is drained lies there
+        self._isolation.process(deferred.name, waited, position, self._epoch)
         self._expire()
 
     def _expire(self) -> None:
         """Abandon old gaps of silent scopes; not while older records are deferred."""
         if not self.deferred_records:
-            self._sequencer.expire(self._epoch)
+            self._processing.expire(self._epoch)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""
@@ -359,9 +332,9 @@ class RunningTask:
     async def _checkpoint(self) -> None:
         """Commit the epoch; the next one grows meanwhile."""
         await self._checkpoints.settled()
-        epoch, self._epoch = self._epoch, Epoch(self._context.source, self._epoch.position)
-        sections = {**self.deferral.seal(epoch), **self._sequencer.sections()}
-        self._checkpoints.begin(epoch, self._sequencer.stream_time_ms, sections)
+        epoch, self._epoch = self._epoch, Epoch(self._context.program.outputs, self._epoch.position)
+        sections = {**self.deferral.seal(epoch), **self._processing.sections()}
+        self._checkpoints.begin(epoch, self._processing.stream_time_ms, sections)
         await self.deferral.rest()
 
     # -- the end -----------------------------------------------------------------------------

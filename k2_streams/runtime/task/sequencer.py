@@ -42,6 +42,7 @@ from k2_streams.runtime.task.decoding import OTHER_FEEDS, Batch, Decoding, Recor
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing, dead_letter
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
 from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState, Named
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.runtime.task.row_ids import (
     NewIds,
@@ -125,6 +126,7 @@ class Sequencer:
         notional: Notional = of_ones,
     ) -> None:
         self._source = source
+        self._outputs = TaskOutputs.of_raw(source)
         self._partition = partition
         self._table = table
         self._ids = ids
@@ -253,7 +255,7 @@ class Sequencer:
     def _unread(self, record: Record, error: ProcessingError) -> _Change:
         """A record of which nothing can be processed."""
         _, now_ms = self._times([record])
-        epoch = Epoch(self._source, 0, records=1)
+        epoch = Epoch(self._outputs, 0, records=1)
         epoch.feeds[error.feed or OTHER_FEEDS] += 1
         self._add_dead_letters([record], [_processing_error(error)], now_ms, epoch)
         return _Change(epoch, None, [], frozenset(), NewIds(self._ids), int(now_ms[-1]))
@@ -273,7 +275,7 @@ class Sequencer:
         members = np.flatnonzero(known & ((kind == Kind.TRADE) | (decoded.sequence >= 0)))
         verdicts = np.full(len(records), -1, np.int8)
         sessions = np.zeros(len(records), np.int32)
-        epoch = Epoch(self._source, 0, records=len(records), feeds=batch.counts)
+        epoch = Epoch(self._outputs, 0, records=len(records), feeds=batch.counts)
         epoch.controls = _controls(batch, kind)
         epoch.unknown = batch.unknown
         epoch.excess_lines = named.excess
@@ -364,17 +366,17 @@ class Sequencer:
         }
         columns = dict(zip(rows.schema.names, rows.columns, strict=True)) | derived
         columns |= self._enriched(rows, derived["late"])
-        log = self._source.stream.log_schema
-        epoch.rows.append(
+        stream = self._source.stream
+        epoch.rows[stream.log].append(
             pa.RecordBatch.from_arrays(
                 [
                     # What neither the venue said nor the sequencer found (enrichment) is null.
                     columns[field.name]
                     if field.name in columns
                     else pa.nulls(rows.num_rows, field.type)
-                    for field in log
+                    for field in stream.log_schema
                 ],
-                schema=log,
+                schema=stream.log_schema,
             )
         )
 
@@ -395,7 +397,7 @@ class Sequencer:
             epoch.reasons[entry.reason] += 1
             epoch.dead_letters.append(
                 dead_letter(
-                    source=self._source,
+                    of=self._outputs,
                     partition=self._partition,
                     offset=record.offset,
                     key=record.key,

@@ -24,13 +24,13 @@ from k2_streams.kafka.topics import DAY_MS
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
 from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.program import TaskTables
 from k2_streams.runtime.task.resume import (
     Starts,
     checked_offsets,
     next_append_time_ms,
     records_in,
 )
-from k2_streams.runtime.task.tables import TaskTables
 from k2_streams.state.position import DEAD_LETTERS_V1, EVENTS_V1, Position
 from k2_streams.state.restore import Restored, Span, restore
 from k2_streams.state.state_table import StateTable
@@ -83,9 +83,9 @@ class TakeOver:
     def __init__(self, context: TaskContext, partition: int) -> None:
         self._context = context
         self._partition = partition
-        self.tables = TaskTables(context, partition)
+        self.tables = context.program.new_tables(partition, context)
         self.partitions = self._own_partitions()
-        name = f"{context.settings.app_id}-{context.raw.name}-{partition}"
+        name = f"{context.settings.app_id}-{context.source.name}-{partition}"
         self.producer = TransactionalProducer(context.kafka, name, partition)
 
     async def run(self) -> Taken:
@@ -105,7 +105,7 @@ class TakeOver:
             restored = await self._restore(reader, first, spans)
             await failpoint_in_loop("take-over.recovered")
             found = self.tables.position
-            starts = await checked_offsets(reader, self._context, self._partition, found)
+            starts = await checked_offsets(reader, self._context, first.changelog, found)
             await failpoint_in_loop("take-over.positioned")
             await self._restore_others(reader, others, spans, starts, FencedEnds(reader, fenced))
             position = await self._upgraded(reader, found or self._beginning(starts), starts)
@@ -114,10 +114,11 @@ class TakeOver:
 
     def _own_partitions(self) -> tuple[TopicPartition, ...]:
         """All that this task, and nobody else, writes to."""
-        source, context = self._context.source, self._context
-        outputs = (source.stream.log, source.events, source.dead_letter, context.deferred.name)
+        program = self._context.program
+        deferred = () if program.deferred is None else (program.deferred.name,)
         changelogs = (table.changelog.topic for table in self.tables.all)
-        return tuple(TopicPartition(topic, self._partition) for topic in (*outputs, *changelogs))
+        topics = (*program.outputs.topics, *deferred, *changelogs)
+        return tuple(TopicPartition(topic, self._partition) for topic in topics)
 
     async def _fence(self, reader: LogReader) -> Mapping[TopicPartition, int]:
         """Step 1. Kafka aborts what the predecessor left open; the ends of all partitions."""
@@ -163,7 +164,7 @@ class TakeOver:
         backlog = None if position is None else DEFERRAL.read(position.sections)
         if backlog is not None and backlog.records:
             return 0  # the backlog may come before the source's next
-        at = TopicPartition(self._context.raw.name, self._partition)
+        at = TopicPartition(self._context.source.name, self._partition)
         try:
             found = await next_append_time_ms(reader, at, starts.source)
         except PartitionUnreadableError:
@@ -174,29 +175,26 @@ class TakeOver:
     def _beginning(self, starts: Starts) -> Position:
         context = self._context
         return Position(
-            source_id=context.raw.id,
+            source_id=context.source.id,
             partitions=context.settings.partitions,
             next_offset=starts.source,
         )
 
     async def _upgraded(self, reader: LogReader, position: Position, starts: Starts) -> Position:
         """The position with what an earlier version did not know."""
-        source, outputs = self._context.source, dict(position.outputs)
-        for role, topic in (
-            (EVENTS_V1, source.events),
-            (DEAD_LETTERS_V1, source.dead_letter),
-        ):
-            if role in outputs:
+        program, outputs = self._context.program, dict(position.outputs)
+        written = program.outputs
+        for role, topic in ((EVENTS_V1, written.events), (DEAD_LETTERS_V1, written.dead_letter)):
+            if role in outputs and topic is not None:
                 outputs[topic] = outputs.pop(role)
-        if source.dead_letter not in outputs:
-            at = TopicPartition(source.dead_letter, self._partition)
-            outputs[source.dead_letter] = await records_in(reader, at)
-        backlog = DEFERRAL.read(position.sections) or DeferralState()
-        backlog = msgspec.structs.replace(
-            backlog, topic_id=self._context.deferred.id, next_offset=starts.deferred
-        )
-        return msgspec.structs.replace(
-            position,
-            outputs=outputs,
-            sections={**position.sections, DEFERRAL.name: DEFERRAL.write(backlog)},
-        )
+        if written.dead_letter not in outputs:
+            at = TopicPartition(written.dead_letter, self._partition)
+            outputs[written.dead_letter] = await records_in(reader, at)
+        sections = dict(position.sections)
+        if program.deferred is not None:
+            backlog = DEFERRAL.read(sections) or DeferralState()
+            backlog = msgspec.structs.replace(
+                backlog, topic_id=program.deferred.id, next_offset=starts.deferred
+            )
+            sections[DEFERRAL.name] = DEFERRAL.write(backlog)
+        return msgspec.structs.replace(position, outputs=outputs, sections=sections)

@@ -9,7 +9,7 @@ import msgspec
 from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.runtime.task.tables import decode_entry, with_typed_sections
+from k2_streams.runtime.task.market import decode_entry, with_typed_sections
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.position import Position
