@@ -66,8 +66,8 @@ MUTANTS = (
         SIMULATION,
         (
             "runtime/task/take_over.py",
-            'f"{context.settings.app_id}-{context.raw.name}-{partition}"',
-            'f"{context.settings.member_id}-{context.raw.name}-{partition}"',
+            'f"{context.settings.app_id}-{context.source.name}-{partition}"',
+            'f"{context.settings.member_id}-{context.source.name}-{partition}"',
         ),
     ),
     _mutant(
@@ -102,8 +102,8 @@ MUTANTS = (
         f"{TAKE_OVER}test_a_position_committed_since_the_recovery_means_fenced_not_lost",
         (
             "runtime/task/resume.py",
-            "if orphaned and await _holds_records(reader, changelog):",
-            "if orphaned and partition < 0:",
+            "if await _holds_records(reader, changelog):",
+            "if changelog.partition < 0:",
         ),
     ),
     _mutant(
