@@ -20,6 +20,7 @@ from k2_streams.runtime.sinks.runner import SinkRunner
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.resume import PositionError
 from k2_streams.state.rebuild import StateLostError
+from k2_streams.topology.errors import TaskStoppedError
 
 log = structlog.get_logger(__name__)
 
@@ -196,8 +197,16 @@ class Ownership:
         tp = TopicPartition(task.topic, task.partition)
         if self.tasks.get(tp) is not task or self._stopped:
             return
-        if task.state is TaskState.FAILED:
+        if isinstance(task.error, TaskStoppedError):
+            self._refuse(tp, task.error)
+        elif task.state is TaskState.FAILED:
             self._retake_later(tp)
+
+    def _refuse(self, tp: TopicPartition, error: Exception) -> None:
+        """A partition waits for a person; the others go on."""
+        self.refused[tp] = str(error)
+        self._flow.disown(tp)
+        log.error("partition refused", topic=tp.topic, partition=tp.partition, error=str(error))
 
     async def _take(self, tp: TopicPartition) -> bool:
         """Start a task; True if it failed in a way that time may mend."""
@@ -207,9 +216,7 @@ class Ownership:
         except FencedError:
             return False
         except (PositionError, StateLostError, UnsettledError) as error:
-            self.refused[tp] = str(error)
-            self._flow.disown(tp)
-            log.error("partition refused", topic=tp.topic, partition=tp.partition, error=str(error))  # noqa: TRY400 - a person reads the text, not a trace
+            self._refuse(tp, error)
             return False
         except asyncio.CancelledError as error:
             if _is_cancelled():

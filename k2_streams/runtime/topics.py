@@ -9,7 +9,7 @@ from k2_streams.kafka.topics import (
     table_topic,
 )
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.runtime.task.tables import window_of
+from k2_streams.runtime.task.market import window_of
 from k2_streams.topology.declarations import StreamSource, Topology
 
 

@@ -42,12 +42,13 @@ from k2_streams.runtime.output import OutputParts
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.agents import AgentProgram
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
 from k2_streams.runtime.task.market import MarketProgram, memory_of
+from k2_streams.runtime.task.program import Program
 from k2_streams.runtime.topics import topics_of
-from k2_streams.topology.declarations import RawSource, Source, Topology
-from k2_streams.topology.errors import TopologyError
+from k2_streams.topology.declarations import Source, StreamSource, Topology
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.services import Services
 
@@ -55,12 +56,6 @@ log = structlog.get_logger(__name__)
 
 #: A setting, a file or a topic is not what the worker needs: a person has to change it.
 EXIT_CONFIGURATION = 2
-
-
-def _raw(topology: Topology) -> RawSource:
-    if topology.raw is None:
-        raise TopologyError(f"topology {topology.name} has no raw source: tasks need one")
-    return topology.raw
 
 
 class Worker:
@@ -319,20 +314,9 @@ class Worker:
         self, source: Source, instruments: Instruments | None
     ) -> Callable[[int], TaskLifecycle]:
         """Makes the tasks of a source."""
-        settings, ports, app_id = self._settings, self._ports, self._settings.app_id
-        if not isinstance(source, RawSource):
-            raise TopologyError(f"source {source.topic}: tasks need a raw source")
-        program = MarketProgram(
-            source.input,
-            source.feeds,
-            deferred=self._known[source.input.deferred],
-            sequence=self._known[changelog_topic(app_id, "sequence")],
-            dedup=self._known[changelog_topic(app_id, "dedup")],
-            notional=self._notional,
-            price_domains=instruments.price_domain if instruments else positive_prices,
-        )
+        settings, ports = self._settings, self._ports
         context = TaskContext(
-            program=program,
+            program=self._program(source, instruments),
             source=self._known[source.topic],
             settings=settings,
             kafka=ports.kafka,
@@ -357,6 +341,21 @@ class Worker:
             )
 
         return new_task
+
+    def _program(self, source: Source, instruments: Instruments | None) -> Program:
+        """What the tasks of a source run."""
+        topics, app_id = self._known, self._settings.app_id
+        if isinstance(source, StreamSource):
+            return AgentProgram.of(self._topology, source, topics, app_id)
+        return MarketProgram(
+            source.input,
+            source.feeds,
+            deferred=topics[source.input.deferred],
+            sequence=topics[changelog_topic(app_id, "sequence")],
+            dedup=topics[changelog_topic(app_id, "dedup")],
+            notional=self._notional,
+            price_domains=instruments.price_domain if instruments else positive_prices,
+        )
 
     def _new_guard(self, stream: Stream, name: str) -> Guard:
         """A closed breaker, whose states the metrics show under its stream and its name."""

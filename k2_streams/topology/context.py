@@ -13,6 +13,10 @@ from k2_streams.topology.timers import Timers
 #: The watermark before the first row of a partition.
 NO_EVENT_TIME_NS = -(2**63)
 _MAX_NS = 2**63 - 1
+#: Of a table's value: a changelog's record with it goes well below the topic's limit of 1 MiB.
+MAX_VALUE_BYTES = 256 * 1024
+#: Of one emitted row: as a raw record, of which it is made.
+MAX_ROW_BYTES = 1024 * 1024
 
 
 class DeadRow(NamedTuple):
@@ -48,14 +52,21 @@ class TableView:
         """Change a row.
 
         Raises:
-            TypeError, ValueError: the value is not of the declared type, or the key is none.
+            TypeError, ValueError: the value is not of the declared type or too large, or the key is
+                none.
         """
         if not key or key[0] < " ":
             raise ValueError(
                 f"table {self._table.name}: expected a key that begins with a printable "
                 f"character, found {key!r}"
             )
-        self._rows.put(key, self._table.encode(value))
+        encoded = self._table.encode(value)
+        if len(encoded) > MAX_VALUE_BYTES:
+            raise ValueError(
+                f"table {self._table.name}, key {key!r}: expected a value of at most "
+                f"{MAX_VALUE_BYTES} bytes, found {len(encoded)}: divide it among several keys"
+            )
+        self._rows.put(key, encoded)
 
     def put_many(self, keys: Sequence[str], values: Sequence[Any]) -> None:
         """Change a row per key."""
@@ -161,7 +172,8 @@ class Context:
         """Add rows to an output.
 
         Raises:
-            ValueError: the agent does not declare it, or the rows are not of its schema.
+            ValueError: the agent does not declare it, the rows are not of its schema, or one of
+                them is larger than `MAX_ROW_BYTES`.
         """
         if output not in self._agent.outputs:
             raise ValueError(
@@ -174,6 +186,8 @@ class Context:
                 f"{rows.schema}"
             )
         rows.validate()
+        if rows.nbytes > MAX_ROW_BYTES:
+            _require_small_rows(output, rows)
         if rows.num_rows:
             self.emitted.append((output, rows))
 
@@ -186,3 +200,13 @@ class Context:
             detail: what is wrong with this one.
         """
         self.dead.append((row, reason, detail))
+
+
+def _require_small_rows(output: Output, rows: pa.RecordBatch) -> None:
+    for number in range(rows.num_rows):
+        size = rows.slice(number, 1).nbytes
+        if size > MAX_ROW_BYTES:
+            raise ValueError(
+                f"output {output.name}, row {number}: expected at most {MAX_ROW_BYTES} bytes, "
+                f"found {size}"
+            )

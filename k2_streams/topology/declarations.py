@@ -22,8 +22,8 @@ from k2_streams.core.records.stream import STREAMS, Stream, StreamError
 from k2_streams.topology.errors import TopologyError
 
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
-#: Tables of the task itself, which share the changelog of the first table.
-RESERVED_TABLES = frozenset({"position", "deferral", "timers"})
+#: Tables of the task itself.
+RESERVED_TABLES = frozenset({"position", "deferral", "timers", "sequence", "dedup"})
 #: Begins the names of the tables that hold the positions in other topologies' logs.
 _POSITION_OF = "position-"
 
@@ -270,7 +270,7 @@ class Topology:
         """The topic of records of a source that could not be processed."""
         if isinstance(source, RawSource):
             return source.input.dead_letter
-        return f"k2.{self.name}.dead-letter"
+        return f"k2.{self.name}.{source.stream.name}.dead-letter"
 
     def events(self, source: Source) -> str | None:
         """The topic of what the sequencer finds in a source; None: nothing is sequenced there."""

@@ -31,7 +31,21 @@ class AgentFailedError(Exception):
         self.error = error
 
 
-class AgentStoppedError(Exception):
+class TaskStoppedError(Exception):
+    """A partition stops until a person has done what the text says."""
+
+
+class RecordUnreadableError(TaskStoppedError):
+    """A record of a log is none that this version can read."""
+
+    def __init__(self, topic: str, partition: int, offset: int, error: str) -> None:
+        super().__init__(
+            f"failed: record {topic}-{partition} offset {offset} cannot be read: {error}. A newer "
+            "version of K2, or another program, wrote it: run that version, or remove the record"
+        )
+
+
+class AgentStoppedError(TaskStoppedError):
     """An agent fails on a row again and again, and `on_error` says that its partition stops."""
 
     def __init__(self, agent: str, row: int, error: str) -> None:

@@ -84,7 +84,7 @@ class AgentRunner:
         watermark_ns: int = NO_EVENT_TIME_NS,
     ) -> None:
         self.watermark_ns = watermark_ns
-        self._agents = agents
+        self.agents = agents
         self._time = time
         self._partition = partition
         self._tables = tables
@@ -122,12 +122,12 @@ class AgentRunner:
             self.watermark_ns,
             {
                 agent.name: {id(one): Overlay(self._tables[one.name]) for one in agent.tables}
-                for agent in self._agents
+                for agent in self.agents
             },
         )
         refused = refused or {}
         try:
-            for agent in self._agents:
+            for agent in self.agents:
                 self._run(agent, batch, refused.get(agent.name))
         except BaseException:
             for timers in self._timers.values():
@@ -176,10 +176,10 @@ class AgentRunner:
         self, row: pa.RecordBatch, stream_time_ms: Milliseconds, error: AgentFailedError
     ) -> Effects:
         """One row, on which an agent has failed."""
-        policies = {agent.name: agent.on_error for agent in self._agents}
+        policies = {agent.name: agent.on_error for agent in self.agents}
         refused: dict[str, str] = {}
         # Each turn refuses the row to one more agent.
-        for _ in range(len(self._agents) + 1):
+        for _ in range(len(self.agents) + 1):
             try:
                 return self.process(row, stream_time_ms, refused)
             except AgentFailedError as again:

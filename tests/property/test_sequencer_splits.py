@@ -21,7 +21,7 @@ from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Judging, Sequencer
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore
 from k2_streams.state.position import Position
@@ -30,7 +30,7 @@ from k2_streams.state.table import RowTable
 
 MEMORY = Memory.of(20, 0.5)
 #: Longer than a gap is held for another line.
-JUDGING = Judging(horizon_ms=100_000)
+DEFAULT_OPTIONS = SequencerOptions(horizon_ms=100_000)
 WINDOW = Window(8 * 10_000)
 
 #: No time at which a partition is idle.
@@ -215,7 +215,7 @@ def work(
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         ids = IdTable(id_store, MEMORY, WINDOW)
-        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING)
+        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, options=DEFAULT_OPTIONS)
         epochs, start = [Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)], 0
         for end in sorted({*cuts, *seals, *idle, len(raw)} - {0}):
             for time_ms in idle.get(start, ()):
@@ -241,7 +241,14 @@ def work(
                 id_store.open(ids.load)
                 ids.keep(sealed_ids.buckets)
                 sequencer = Sequencer(
-                    TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=JUDGING, standing=standing
+                    TRADES_INPUT,
+                    FEEDS,
+                    0,
+                    1,
+                    table,
+                    ids,
+                    options=DEFAULT_OPTIONS,
+                    standing=standing,
                 )
                 epochs.append(Epoch(TaskOutputs.of_raw(TRADES_INPUT), end))
         store.close()
@@ -378,7 +385,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
         store, sequence_codec.encode, sequence_codec.decode, 0, 0
     )
     sequencer = Sequencer(
-        TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), judging=JUDGING
+        TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), options=DEFAULT_OPTIONS
     )
     epoch, now_ms = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0), BASE_NS // 10**6
     said = [(b"A", 1), (b"B", 1), (b"A", 3)]
@@ -395,7 +402,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     assert [type(event).__name__ for event in epoch.events] == ["GapOpened"]
     assert epoch.standing == epoch.standing._replace(append_time_ms=deadline_ms, held=0)
     assert (epoch.position, epoch.is_timed) == (3, True)
-    horizon_ms = JUDGING.horizon_ms + margin_ms(JUDGING.horizon_ms)
+    horizon_ms = DEFAULT_OPTIONS.horizon_ms + margin_ms(DEFAULT_OPTIONS.horizon_ms)
     assert sequencer.next_deadline_ms == now_ms + horizon_ms, "what is left is the gap's own end"
     store.close()
     id_store.close()

@@ -101,7 +101,9 @@ def test_a_recovery_applies_nothing_beyond_the_end_it_saw(place, monkeypatch, at
 def checked(place: Place, position: Position | None) -> Any:
     async def main():
         async with LogReader(place.kafka) as reader:
-            return await checked_offsets(reader, place.context, TopicPartition(CHANGELOG, 0), position)
+            return await checked_offsets(
+                reader, place.context, TopicPartition(CHANGELOG, 0), position
+            )
 
     return place.run(main())
 

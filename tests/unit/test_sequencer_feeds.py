@@ -13,7 +13,7 @@ from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Judging, Sequencer
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.store import PartitionStore
@@ -41,8 +41,8 @@ def process(tmp_path):
     )
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
 
-    def made(*records, judging=Judging()):  # noqa: B008 - immutable
-        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, judging=judging)
+    def made(*records, options=SequencerOptions()):  # noqa: B008 - immutable
+        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, options=options)
         epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
         raw = [
             Raw(offset, key, json.dumps(value).encode(), (("feed", feed.encode()),), T0_MS)
@@ -86,6 +86,6 @@ def test_prices_are_admitted_by_the_reference_table(process):
     """Which the worker was started with."""
     table = Instruments([Instrument("X", "A", "USD", "power", price_domain=PriceDomain.ANY)])
     below = trade(price="-1")
-    judging = Judging(price_domains=table.price_domain)
-    assert process(below, ("kraken.v1", b"K:@c", {}), judging=judging).row_count == 1
+    options = SequencerOptions(price_domains=table.price_domain)
+    assert process(below, ("kraken.v1", b"K:@c", {}), options=options).row_count == 1
     assert process(trade(price="-2", sequence=2)).row_count == 0

@@ -85,10 +85,12 @@ _CORRECTION = [
     pa.field("ref_trade_id", pa.string()),
     pa.field("ref_session", pa.string()),
 ]
+#: What a worker under load leaves out, and a query computes then.
 _ENRICHED = [
     pa.field("notional", DECIMAL),
     pa.field("tick_direction", pa.string()),
 ]
+ENRICHED = frozenset(column.name for column in _ENRICHED)
 
 
 def _texts(fields: list[pa.Field]) -> list[pa.Field]:

@@ -96,6 +96,16 @@ class SourceMetrics(MetricGroup):
     accepted_rows_total = counter("Rows written to the log", unit="rows")
 
 
+class AgentMetrics(MetricGroup):
+    """Declared agents."""
+
+    agent_rows_total = counter(
+        "Rows of a log processed by an agent",
+        Label("agent", bound="agents of the topology"),
+        unit="rows",
+    )
+
+
 class DedupMetrics(MetricGroup):
     """Deduplication by trade id, of feeds without sequence numbers."""
 

@@ -23,6 +23,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         self.process = table.ProcessMetrics(registry)
         self.source = table.SourceMetrics(registry)
+        self.agents = table.AgentMetrics(registry)
         self.dedup = table.DedupMetrics(registry)
         self.lines = table.LineMetrics(registry)
         self.task = table.TaskMetrics(registry)
@@ -31,7 +32,15 @@ class Metrics:
         self.tail = table.TailMetrics(registry)
         self.query = table.QueryMetrics(registry)
         self.web = WebMetrics(registry)
-        groups = (self.process, self.source, self.dedup, self.lines, self.task, self.load)
+        groups = (
+            self.process,
+            self.source,
+            self.agents,
+            self.dedup,
+            self.lines,
+            self.task,
+            self.load,
+        )
         declared = [each for group in groups for each in vars(group).items()]
         self._counters = {name: each for name, each in declared if isinstance(each, Counter)}
         self._gauges = {name: each for name, each in declared if isinstance(each, Gauge)}
@@ -51,6 +60,7 @@ class Metrics:
         for labels, count in epoch.unknown.items():
             source.unknown_attributes_total.labels(*labels).inc(count)
         source.accepted_rows_total.inc(epoch.row_count)
+        self.add(epoch.figures)
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
         load.deferred_records_total.inc(len(epoch.put_off))
         load.deferred_processed_records_total.inc(epoch.drained)

@@ -57,6 +57,8 @@ class Epoch:
     #: Rows without an optional attribute whose value is unknown, by feed and attribute.
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
     excess_lines: int = 0  # records by a line beyond those that are tracked
+    #: By metric and labels: counted once the epoch is committed.
+    figures: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     put_off: list[OutputRecord] = field(default_factory=list)
     drained: int = 0
     is_timed: bool = False  # time that passed without a record is part of it
@@ -91,6 +93,7 @@ class Epoch:
         self.controls.update(more.controls)
         self.unknown.update(more.unknown)
         self.excess_lines += more.excess_lines
+        self.figures.update(more.figures)
 
     def seal(self, partition: int) -> None:
         """Nothing more is added: what was repeated becomes events."""

@@ -20,7 +20,7 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.gap_keeper import GAPS
 from k2_streams.runtime.task.line_keeper import LINES
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Judging, Sequencer, standing_of
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions, standing_of
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, SHARED_TABLES, shared_table
 from k2_streams.state.dedup_table import DedupTable, buckets_section
 from k2_streams.state.ids import IdTable
@@ -168,7 +168,7 @@ class MarketTables:
             settings.partitions,
             self.sequence(),
             self.ids,
-            judging=Judging(
+            options=SequencerOptions(
                 settings.check_partition,
                 settings.late_horizon_s * 1000,
                 program.price_domains,

@@ -73,8 +73,8 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
-    """What a deployment says of how records are judged."""
+class SequencerOptions:
+    """What a deployment sets of how records are sequenced."""
 
     check_partition: bool = True  # a record whose key belongs elsewhere is a dead letter
     horizon_ms: int = LATE_HORIZON_MS  # how long a gap waits for late records
@@ -83,7 +83,7 @@ class Judging:
     limits: SequenceLimits = SEQUENCE_LIMITS  # what a scope keeps at most
 
 
-JUDGING = Judging()
+DEFAULT_OPTIONS = SequencerOptions()
 
 
 #: Where what is encoded on trial would stand.
@@ -120,7 +120,7 @@ class Sequencer:
         table: RowTable[ScopeState],
         ids: IdTable,
         *,
-        judging: Judging = JUDGING,
+        options: SequencerOptions = DEFAULT_OPTIONS,
         standing: Standing = BEGINNING,
         enriches: Callable[[], bool] = lambda: True,
         notional: Notional = of_ones,
@@ -132,10 +132,10 @@ class Sequencer:
         self._ids = ids
         self._now_ms = standing.append_time_ms  # stream time
         self._lines = LineKeeper(table, partition, standing)
-        self._horizon_ms = judging.horizon_ms
-        self._limits = judging.limits
-        self._gaps = GapKeeper(table, partition, judging.horizon_ms, standing.oldest_gap_ms)
-        self._tolerance_ms = judging.tolerance_ms
+        self._horizon_ms = options.horizon_ms
+        self._limits = options.limits
+        self._gaps = GapKeeper(table, partition, options.horizon_ms, standing.oldest_gap_ms)
+        self._tolerance_ms = options.tolerance_ms
         self._enriches = enriches
         self._notional = notional
         self._ticks = Ticks()
@@ -145,8 +145,8 @@ class Sequencer:
             source.raw,
             partition,
             partitions,
-            check_partition=judging.check_partition,
-            price_domains=judging.price_domains,
+            check_partition=options.check_partition,
+            price_domains=options.price_domains,
         )
 
     @property
