@@ -110,6 +110,7 @@ def stream_topics(
     """
     ids_ms = WEEK_MS + 2 * ids_ttl_ms + DAY_MS
     ids = {"cleanup.policy": "delete", "retention.ms": str(ids_ms)} | _LARGE
+    sequence, dedup = of.tables
     return [
         TopicSpec(of.raw, partitions, {APPEND_TIME: "LogAppendTime"} | _WEEK),
         log_topic(of.stream.log, partitions),
@@ -117,8 +118,8 @@ def stream_topics(
         dead_letter_topic(of.dead_letter, partitions),
         TopicSpec(of.deferred, partitions, _UNLIMITED | _LARGE),
         levels_topic(of.levels, partitions),
-        table_topic(app_id, "sequence", partitions),
-        TopicSpec(changelog_topic(app_id, "dedup"), partitions, ids),
+        table_topic(app_id, sequence, partitions),
+        TopicSpec(changelog_topic(app_id, dedup), partitions, ids),
     ]
 
 

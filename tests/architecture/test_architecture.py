@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "runtime": _LOWEST | {"topology", "query", "web"},
     "testing": _LOWEST | {"topology", "query", "runtime"},  # no part of a worker imports it
     "demo": {"core", "kafka", "runtime", "testing"},
-    "cli": _LOWEST | {"query", "web", "runtime", "testing", "demo"},
+    "cli": _LOWEST | {"topology", "query", "web", "runtime", "testing", "demo"},
     "topologies": _LOWEST | {"topology", "query", "web", "runtime", "cli"},
 }
 ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
@@ -88,9 +88,14 @@ ONLY_IN = {
     "task.add_future": (),
     "threading.Thread": ("runtime/ports.py", "testing"),
     "threading.Timer": ("runtime/faust_driver/worker_app.py",),
-    # An import by name is one that this cannot see. The first imports the public names, and the
-    # endpoints are the files of their own folder.
-    "importlib.import_module": ("__init__.py", "cli/main.py", "web/endpoints/__init__.py"),
+    # An import by name is one that this cannot see. The first imports the public names, commands
+    # those of `k2` and a user's module; the endpoints are the files of their own folder.
+    "importlib.import_module": (
+        "__init__.py",
+        "cli/main.py",
+        "cli/loaded_app.py",
+        "web/endpoints/__init__.py",
+    ),
     "__import__": (),
 }
 #: A command that is longer does something itself.

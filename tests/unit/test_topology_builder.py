@@ -97,12 +97,18 @@ def own_log(builder: TopologyBuilder) -> None:
     agent(builder, builder.stream("trades"))
 
 
+def own_table(builder: TopologyBuilder) -> None:
+    raw = builder.source(TRADES_INPUT, {})
+    agent(builder, raw, tables=[builder.table("dedup", int, 1)])
+
+
 @pytest.mark.parametrize(
     ("declare", "says"),
     [
         (no_source, "topology x has no source: declare one"),
         (no_agent, "no agent reads k2.trades: declare one with @app.agent"),
         (no_output, r"topology x has no output: declare one with app.output\(...\)"),
+        (own_table, "table dedup: K2 has a table of that name for k2.trades.raw: take another"),
         (own_log, "output trades: its topic k2.trades is a source of the same topology"),
     ],
 )

@@ -45,6 +45,11 @@ class RawInput:
         """The topic of records that were deferred under load."""
         return f"{self.stream.log}.deferred"
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """K2's own tables: scopes with the position, and the trade ids that were seen."""
+        return ("sequence", "dedup")
+
 
 TRADES_INPUT = RawInput(
     TRADES,

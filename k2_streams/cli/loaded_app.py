@@ -1,0 +1,68 @@
+"""The app of a user's module, as a command's argument names it."""
+
+import importlib
+import logging
+import sys
+
+import click
+import structlog
+
+from k2_streams.cli.errors import CannotError
+from k2_streams.runtime.app import App
+from k2_streams.topology.declarations import Topology
+from k2_streams.topology.errors import TopologyError
+
+#: Where none is named: what `faust -A MODULE worker` starts.
+_ATTRIBUTE = "app"
+
+argument = click.argument("module", metavar="MODULE[:APP]")
+
+
+def load_app(module: str) -> App:
+    """Import a module as `faust -A` does: the current folder is looked in first.
+
+    Raises:
+        CannotError: there is no such module, or no app in it.
+    """
+    name, _, attribute = module.partition(":")
+    folder = ""  # the current one
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        imported = importlib.import_module(name)
+    except TopologyError as error:
+        raise CannotError(f"{name}: {error}") from error
+    except ImportError as error:
+        raise CannotError(
+            f"{name}: cannot be imported ({error}): name a module as `faust -A` takes it"
+        ) from error
+    attribute = attribute or _ATTRIBUTE
+    found = getattr(imported, attribute, None)
+    if not isinstance(found, App):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise CannotError(
+            f"{name}: expected a k2.App named {attribute}, found {what}: name it, as MODULE:APP"
+        )
+    _log_to_stderr()
+    return found
+
+
+def checked_topology(app: App) -> Topology:
+    """The app's topology.
+
+    Raises:
+        CannotError: its declarations do not fit together.
+    """
+    try:
+        return app.topology
+    except TopologyError as error:
+        raise CannotError(str(error)) from error
+
+
+def _log_to_stderr() -> None:
+    """An app has set up the log of a worker: of a command only warnings are shown."""
+    logging.getLogger().setLevel(logging.WARNING)
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
