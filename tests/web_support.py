@@ -14,7 +14,7 @@ from k2_streams.core.records.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
 from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.web.server import HANDLER_ARGS, install
-from k2_streams.web.services import LinesFound, Readiness, Services
+from k2_streams.web.services import LinesFound, Readiness, Relation, Services
 
 START = dt.datetime(2024, 5, 6, 7, 8, 9, 123_456, dt.UTC)
 START_NS = 1_714_979_289_123_456_000
@@ -156,11 +156,10 @@ class CannedQueries:
             raise self.error
 
 
-def services(query=None, **changes):
-    """Services around `query`, with what a test changes."""
+def services(query=None, outputs=(), **changes):
+    """Services of trades around `query` and of other logs, with what a test changes."""
     given = {
-        "stream": stream.TRADES,
-        "query": query or CannedQueries(),
+        "logs": (Relation(stream.TRADES, query or CannedQueries()), *outputs),
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
         "lines": lambda: LinesFound([LINE], [0, 2], 4),
         "ready": lambda: Readiness(ok=True),

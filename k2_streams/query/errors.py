@@ -23,13 +23,17 @@ class InvalidParameter(QueryError):  # noqa: N818 (the name of the contract)
 
 
 class UnknownSymbolError(QueryError):
-    """Fix the input: no row of one of these symbols was ever accepted."""
+    """Fix the input: no row of one of these symbols was ever accepted.
+
+    Of a stream with another key: of these values of its narrowest column.
+    """
 
     code = "unknown_symbol"
 
-    def __init__(self, symbols: tuple[str, ...]) -> None:
+    def __init__(self, symbols: tuple[str, ...], column: str = "symbol") -> None:
         super().__init__(f"no row of {', '.join(symbols)} was ever accepted: check the spelling")
         self.symbols = symbols
+        self.column = column
 
 
 class TooMuchError(QueryError):

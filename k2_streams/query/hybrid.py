@@ -189,7 +189,7 @@ class HybridQuery:
             names = wanted_of(request.selected, self.stream.name_column)
             missing = set(names) - {key[-1] for key in totals}
             if missing:
-                raise UnknownSymbolError(tuple(sorted(map(str, missing))))
+                raise UnknownSymbolError(tuple(sorted(map(str, missing))), self.stream.name_column)
             offsets = standing.cut.next
             token = request.as_of or _token(standing, now_ns)
             gaps, gaps_complete, is_missing = self._gaps, False, False
@@ -411,7 +411,8 @@ class HybridQuery:
             self._known.clear()
         self._known |= {(name, others) for name in found}
         if len(found) < len(missing):
-            raise UnknownSymbolError(tuple(str(name) for name in missing if name not in found))
+            unknown = tuple(str(name) for name in missing if name not in found)
+            raise UnknownSymbolError(unknown, column)
 
     def _symbol_row(self, key: tuple[KeyValue, ...], total: Total) -> msgspec.Struct:
         stream, newest = self.stream, total.newest

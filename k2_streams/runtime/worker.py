@@ -50,7 +50,7 @@ from k2_streams.runtime.task.program import Program
 from k2_streams.runtime.topics import topics_of
 from k2_streams.topology.declarations import Source, StreamSource, Topology
 from k2_streams.web.http.connections import Connections
-from k2_streams.web.services import Services
+from k2_streams.web.services import Relation, Services
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +131,7 @@ class Worker:
             limits=limits,
         )
         self.status = Status(
-            sources[0],
+            topology,
             settings,
             self.owner,
             self.outputs,
@@ -169,7 +169,11 @@ class Worker:
 
     @property
     def main(self) -> OutputParts:
-        """The output of the source's accepted rows."""
+        """The first log: the accepted rows of the raw source, if there is one.
+
+        Raises:
+            LookupError: the topology writes no log.
+        """
         return self.outputs[0]
 
     # -- its life --------------------------------------------------------------------------------
@@ -222,7 +226,7 @@ class Worker:
 
     def _name(self, name: str, output: OutputParts) -> str:
         """Of a background task; those of the main output go by their kind alone."""
-        return name if output is self.main else f"{name}:{output.stream.log}"
+        return name if output is self.outputs[0] else f"{name}:{output.stream.log}"
 
     # -- called by the driver --------------------------------------------------------------------
 
@@ -248,10 +252,9 @@ class Worker:
 
     def services(self, connections: Connections) -> Services:
         """What the web needs of this worker."""
-        settings, node = self._settings, self.main.node
+        settings = self._settings
         return Services(
-            stream=self.main.stream,
-            query=node.query,
+            logs=tuple(Relation(one.stream, one.node.query) for one in self.outputs),
             status=self.status.as_dict,
             lines=self.status.lines,
             ready=self.status.ready,

@@ -16,8 +16,9 @@ _HEAD = """# HTTP reference
 
 What all answers share, access, the proof, time travel and load are described in
 [Query over HTTP](../how-to/query-over-http.md). Programs read the same as this page from
-`/v1/openapi.json`. A worker serves the stream of its topology under `/v1/<name>`, and each declared
-output in the same way.
+`/v1/openapi.json`. A worker serves each log of its topology under `/v1/<name>`: the accepted rows
+of its raw source, and each declared output. `/v1/gaps`, `/v1/lines` and `/v1/symbols` are about the
+raw source; an app without one does not have these paths.
 """
 
 

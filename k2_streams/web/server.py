@@ -50,9 +50,8 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
         RuntimeError: the application is frozen.
         ValueError: an API key is empty, or a view cannot be served.
     """
-    relations = services.relations
-    built_in = declared(tuple(relation.stream for relation in relations.values()))
-    check_endpoints(built_in, views, relations)
+    built_in = declared(services.streams)
+    check_endpoints(built_in, views, services.relations)
     endpoints = (*built_in, *views)
     described = encode_json(document(endpoints, keyed=bool(services.keys)))
     room = Room(services.answers_bytes)
@@ -65,7 +64,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
             services.connections.middleware(),
             correlation(id_source(services.clock.time_ns())),
             telemetry(services.telemetry, services.clock),
-            errors(),
+            errors([endpoint.path for endpoint in endpoints]),
             limits(),
             access(services.keys, limiter, services.clock, public_paths),
         ]

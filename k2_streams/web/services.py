@@ -1,6 +1,6 @@
 """What the web needs of the rest of the process: given once, at `install`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -34,16 +34,12 @@ class Readiness(msgspec.Struct, frozen=True):
     retry_after_s: int = 1
 
 
-class RowQueries(Protocol):
-    """Answers queries about the rows of one stream."""
+class Queries(Protocol):
+    """Answers every query about one log: `k2_streams.query.hybrid.HybridQuery`."""
 
     async def rows(self, request: RowsRequest) -> Answer:
         """Rows of lake and tail."""
         ...
-
-
-class Queries(RowQueries, Protocol):
-    """Answers every query: `k2_streams.query.hybrid.HybridQuery`."""
 
     async def gaps(self, request: GapsRequest) -> GapsAnswer:
         """What is known to be missing."""
@@ -59,10 +55,15 @@ class Queries(RowQueries, Protocol):
 
 
 class Relation(NamedTuple):
-    """A stream whose rows can be queried, and what answers the queries."""
+    """A log whose rows can be queried, and what answers the queries."""
 
     stream: Stream
-    query: RowQueries
+    query: Queries
+
+
+def sequenced(streams: Iterable[Stream]) -> Stream | None:
+    """The stream that gaps, symbols and lines are about; None: no served rows were sequenced."""
+    return next((stream for stream in streams if stream.is_sequenced), None)
 
 
 class LinesFound(NamedTuple):
@@ -81,20 +82,16 @@ class Services:
     kept beyond `install`, which keeps their hashes; they are not shown in this object's text.
 
     Attributes:
-        stream: what the topology reads; gaps, symbols and snapshots are about it.
-        query: answers queries about it.
-        outputs: further streams that are served, each under `/v1/<name>`.
+        logs: every log that is served, each under `/v1/<name>`; their names differ.
         answers_bytes: what all answers that are being sent may hold in memory together.
         answer_timeout_s: the time limit of one request.
     """
 
-    stream: Stream
-    query: Queries
+    logs: tuple[Relation, ...]
     status: Callable[[], dict[str, Any]]
     lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
     telemetry: Telemetry
-    outputs: tuple[Relation, ...] = ()
     keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit_per_s: float = RATE_LIMIT_PER_S
     connections: Connections = field(default_factory=Connections)
@@ -103,7 +100,23 @@ class Services:
     clock: Clock = SYSTEM_CLOCK
 
     @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What is served."""
+        return tuple(log.stream for log in self.logs)
+
+    @property
     def relations(self) -> Mapping[str, Relation]:
         """Everything whose rows can be queried, by name."""
-        own = Relation(self.stream, self.query)
-        return {relation.stream.name: relation for relation in (own, *self.outputs)}
+        return {log.stream.name: log for log in self.logs}
+
+    @property
+    def sequenced(self) -> Relation:
+        """The log that gaps, symbols and lines are about.
+
+        Raises:
+            LookupError: there is none, so that no endpoint asks for it.
+        """
+        stream = sequenced(self.streams)
+        if stream is None:
+            raise LookupError("no log that is served has sequenced rows")
+        return self.relations[stream.name]

@@ -336,7 +336,9 @@ async def test_an_unknown_path_404(client_of):
     client = await client_of(application())
     response = await client.get("/v2/trades")
     assert response.status == 404
-    assert (await error_of(response))["code"] == "not_found"
+    error = await error_of(response)
+    assert error["code"] == "not_found"
+    assert "/v1/symbols, /v1/trades" in error["message"]
 
 
 async def test_not_ready_503(client_of):

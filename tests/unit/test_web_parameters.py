@@ -292,7 +292,7 @@ def test_other_paths():
             "expected one of open, filled, abandoned, found 'shut'",
         ),
         ("/v1/status", {"a": "b"}, "unknown parameter; expected no parameter"),
-        ("/v1/snapshots", {"a": "b"}, "unknown parameter; expected one of format, limit"),
+        ("/v1/snapshots", {"a": "b"}, "unknown parameter; expected one of format, limit, stream"),
         (
             "/v1/trades",
             {"as_of": TOKEN.encode(), "min_offsets": "0:1"},

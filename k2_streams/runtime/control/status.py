@@ -23,6 +23,7 @@ from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.line_keeper import lines_of
 from k2_streams.state.position import rows_of
 from k2_streams.state.rocks import StoresMemory
+from k2_streams.topology.declarations import Topology
 from k2_streams.web.services import LinesFound, Readiness
 
 
@@ -38,13 +39,13 @@ class Monitors:
 
 
 class Status:
-    """Reads the parts; holds nothing of its own.
+    """Reads the parts; has no state of its own.
 
     Args:
-        source: the topic whose partitions are named by their number alone.
+        topology: what runs.
         settings: of the worker.
         owner: of the tasks.
-        outputs: of the worker, the main one first.
+        outputs: one per log of the topology.
         load: of the worker.
         overload: what the tasks read of the load.
         metrics: of the worker.
@@ -54,7 +55,7 @@ class Status:
 
     def __init__(
         self,
-        source: str,
+        topology: Topology,
         settings: Settings,
         owner: Ownership,
         outputs: Sequence[OutputParts],
@@ -66,10 +67,10 @@ class Status:
         monitors: Monitors,
     ) -> None:
         self._settings = settings
-        self._source = source
+        self._topology = topology
+        self._has_one_source = len(topology.sources) == 1
         self._owner = owner
         self._outputs = outputs
-        self._main = outputs[0]
         self._load = load
         self._overload = overload
         self._metrics = metrics
@@ -92,9 +93,9 @@ class Status:
 
     @property
     def lag_records(self) -> int:
-        """Raw records of this worker's partitions, neither processed nor deferred yet.
+        """Records of this worker's source partitions, neither processed nor deferred yet.
 
-        With those of partitions that were added to the topic and that nobody works.
+        With those of partitions that were added to a source's topic and that nobody processes.
         """
         owned = sum(task.lag_records for task in self._owner.tasks.values())
         return owned + self._topics.unread_records
@@ -112,6 +113,8 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """`/v1/status`."""
         stores, queries = self._stores(), self._queries()
+        raw = None if self._topology.raw is None else self._topology.raw.topic
+        logs = {output.stream.name: _log(output) for output in self._outputs}
         found = {
             "worker": self._settings.member_id,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
@@ -121,18 +124,7 @@ class Status:
             "memory_bytes": self._load.memory.used_bytes,
             "load": self._load_as_dict(),
             "partitions": {
-                self._name(tp): {
-                    "state": task.state.value,
-                    "next_offset": task.next_offset if task.position else None,
-                    "committed_offset": task.position.next_offset if task.position else None,
-                    "checkpoints": task.position.checkpoint if task.position else 0,
-                    "scopes": _scopes(task),
-                    "ids": rows_of(task.position, "dedup"),
-                    "lag_records": task.lag_records,
-                    "deferred_records": task.deferred_records,
-                    "error": str(task.error) if task.error else None,
-                    "failure": _failure(task),
-                }
+                self._name(tp): _task(task, is_raw=tp.topic == raw)
                 for tp, task in sorted(self._owner.tasks.items())
             },
             "background_tasks": self._supervisor.as_dict(),
@@ -146,20 +138,28 @@ class Status:
             "refused": {
                 self._name(tp): reason for tp, reason in sorted(self._owner.refused.items())
             },
-            **_output(self._main),
             "query": {"memory_bytes": queries.used_bytes, "footers_bytes": queries.footers_bytes},
             "stores": {"cache_bytes": stores.cache_bytes, "buffers_bytes": stores.buffers_bytes},
+            **next(iter(logs.values()), {}),
+            "streams": logs,
+        }
+        return found if raw is None else found | self._dedup()
+
+    def _dedup(self) -> dict[str, Any]:
+        """How the raw source's records are deduplicated."""
+        return {
             "dedup": "by sequence; without one by trade id, for as long as `dedup_ttl_s` says; "
             "records with neither are not deduplicated",
             "dedup_ttl_s": self._settings.dedup_ttl_s,
         }
-        if len(self._outputs) > 1:
-            found["outputs"] = {other.stream.log: _output(other) for other in self._outputs[1:]}
-        return found
 
     def _name(self, tp: TopicPartition) -> str:
-        """A partition of the only source, or the first, by its number."""
-        return str(tp.partition) if tp.topic == self._source else f"{tp.topic}-{tp.partition}"
+        """A partition of the only source by its number, of several sources by topic and number."""
+        return str(tp.partition) if self._has_one_source else f"{tp.topic}-{tp.partition}"
+
+    def _where(self, output: OutputParts) -> str:
+        """Names the log in a reason, where there are several."""
+        return "" if len(self._outputs) == 1 else f"{output.stream.log}: "
 
     def _faults(self) -> list[tuple[str, PartitionFault]]:
         """Partitions that cannot be read, and by whom: the worker's consumer, or its answers."""
@@ -184,14 +184,13 @@ class Status:
 
     def _tail_fault(self) -> str | None:
         for output in self._outputs:
-            node = output.node
-            where = "" if output is self._main else f"{output.stream.log}: "
+            node, where = output.node, self._where(output)
             if node.reader.error is not None:
                 return f"{where}{node.reader.error}"
             if not node.tail.all_ready():
                 return f"{where}still reading up to the log's end"
             if node.quota.is_source_paused:
-                return f"{where}it has no room, and the source waits"
+                return f"{where}it is full, and the source is paused"
         return None
 
     def _load_as_dict(self) -> dict[str, Any]:
@@ -235,8 +234,10 @@ class Status:
     def _parts_fault(self) -> tuple[str, int] | None:
         for task, error in self._supervisor.failing.items():
             return f"background task {task} failed: {error}", 1
-        errors = [output.sink.error for output in self._outputs if output.sink.error is not None]
-        return (f"sink: {errors[0]}", 30) if errors else None
+        for output in self._outputs:
+            if output.sink.error is not None:
+                return f"sink: {self._where(output)}{output.sink.error}", 30
+        return None
 
     def _tasks_fault(self) -> tuple[str, int] | None:
         tasks = sorted(self._owner.tasks.items())
@@ -244,8 +245,29 @@ class Status:
         return (_why_ended(ended), 1) if ended else None
 
 
-def _output(output: OutputParts) -> dict[str, Any]:
-    """What stands behind one log."""
+def _task(task: TaskLifecycle, *, is_raw: bool) -> dict[str, Any]:
+    """One source partition; its tables as of the last checkpoint."""
+    position = task.position
+    tables = {name: found.rows for name, found in position.tables.items()} if position else {}
+    return {
+        "state": task.state.value,
+        "next_offset": task.next_offset if position else None,
+        "committed_offset": position.next_offset if position else None,
+        "checkpoints": position.checkpoint if position else 0,
+        **(
+            {"scopes": rows_of(position, "sequence"), "ids": rows_of(position, "dedup")}
+            if is_raw
+            else {"tables": tables}
+        ),
+        "lag_records": task.lag_records,
+        "deferred_records": task.deferred_records,
+        "error": str(task.error) if task.error else None,
+        "failure": _failure(task),
+    }
+
+
+def _log(output: OutputParts) -> dict[str, Any]:
+    """One log: its sink, its tail, and how far answers from it reach."""
     sink, node = output.sink, output.node
     view = node.tail.view().partitions
     return {
@@ -316,8 +338,3 @@ def _why_ended(tasks: list[tuple[str, TaskLifecycle]]) -> str:
 
 def _deferred_scopes(task: TaskLifecycle) -> int:
     return task.deferral.backlog.keys if task.deferral else 0
-
-
-def _scopes(task: TaskLifecycle) -> int:
-    """Rows of the state less those that count what waits, as of the last checkpoint."""
-    return rows_of(task.position, "sequence")

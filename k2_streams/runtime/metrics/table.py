@@ -64,7 +64,10 @@ class SourceMetrics(MetricGroup):
         unit="records",
     )
     lag_records = gauge(
-        "Source records between a task's position and the end offset", _PARTITION, unit="records"
+        "Source records between a task's position and the end offset",
+        Label("topic", bound="sources of the topology"),
+        _PARTITION,
+        unit="records",
     )
     source_paused = gauge(
         "1 while the worker does not read its source, by reason",

@@ -184,9 +184,10 @@ MinOffsets = (
     Annotated[
         dict[int, int],
         _decoded(
-            "`PARTITION:OFFSET,...` of the raw topic: the answer must hold what became of the "
-            "records at these offsets and of all before. Cannot be combined with `as_of` or "
-            "`cursor`. A partition that does not exist is refused.",
+            "`PARTITION:OFFSET,...` of the source topic (of an output: the log that its agent "
+            "reads): the answer must hold what became of the records at these offsets and of all "
+            "before. Cannot be combined with `as_of` or `cursor`. A partition that does not exist "
+            "is refused.",
             Rule(_decode_offsets),
             {"type": "string", "format": "k2-offsets"},
             "0:12,1:9",

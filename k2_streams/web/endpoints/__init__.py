@@ -1,7 +1,7 @@
 """The paths of the HTTP contract: one file per endpoint, found by being in this folder.
 
 Each module has a function `endpoints(streams)`, which gives the endpoints for the streams that are
-served; the first stream is the topology's own. To add an endpoint, add a file: routes, the OpenAPI
+served, or none where they have no meaning. To add an endpoint, add a file: routes, the OpenAPI
 document and the reference page follow.
 """
 

@@ -20,6 +20,7 @@ from k2_streams.web.declaration.shared_parameters import (
     Zone,
 )
 from k2_streams.web.http.tables import table_of
+from k2_streams.web.services import sequenced
 
 
 class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,7 @@ class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _gaps(call: Call[GapsParameters]) -> Rows:
     parameters = call.parameters
-    answer = await call.services.query.gaps(
+    answer = await call.services.sequenced.query.gaps(
         GapsRequest(
             symbols=parameters.symbol,
             exchanges=parameters.exchange,
@@ -60,8 +61,10 @@ async def _gaps(call: Call[GapsParameters]) -> Rows:
     return Rows(table_of(answer.gaps, Gap), answer.meta)
 
 
-def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
-    """The endpoint."""
+def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
+    """The endpoint, where rows are sequenced."""
+    if sequenced(streams) is None:
+        return []
     return [
         Endpoint(
             path="/v1/gaps",

@@ -8,6 +8,7 @@ from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.answer import about
 from k2_streams.web.declaration.endpoint import Call, Endpoint, JsonAnswer, NoParameters
+from k2_streams.web.services import sequenced
 
 
 class LinesAnswer(msgspec.Struct, frozen=True):
@@ -26,8 +27,10 @@ async def _lines(call: Call[NoParameters]) -> LinesAnswer:
     return LinesAnswer(found.lines, found.partitions, complete)
 
 
-def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
-    """The endpoint."""
+def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
+    """The endpoint, where rows are sequenced: only a raw source has lines."""
+    if sequenced(streams) is None:
+        return []
     return [
         Endpoint(
             path="/v1/lines",

@@ -1,6 +1,6 @@
-"""`GET /v1/snapshots`: snapshots of the lake, the newest first."""
+"""`GET /v1/snapshots`: snapshots of a log's table in the lake, the newest first."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -14,9 +14,10 @@ from k2_streams.web.http.tables import table_of
 
 
 class SnapshotsParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """How many snapshots."""
+    """How many snapshots of which table."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LISTED, description="Snapshots at most.")] = 100
+    stream: str = ""  # of a type that names the worker's streams: `parameters_of`
 
 
 class SnapshotsMeta(msgspec.Struct, frozen=True):
@@ -25,19 +26,37 @@ class SnapshotsMeta(msgspec.Struct, frozen=True):
     snapshots: Annotated[int, about("How many are listed.")]
 
 
+def parameters_of(streams: tuple[Stream, ...]) -> type[SnapshotsParameters]:
+    """The parameters where these streams are served, of which the first is the default."""
+    names = tuple(stream.name for stream in streams)
+    described = msgspec.Meta(description="Whose table.")
+    stream: Any = Annotated[Literal[names], described]
+    made = msgspec.defstruct(
+        "SnapshotsOfParameters",
+        [("stream", stream, names[0])],
+        bases=(SnapshotsParameters,),
+        frozen=True,
+        kw_only=True,
+    )
+    return cast("type[SnapshotsParameters]", made)
+
+
 async def _snapshots(call: Call[SnapshotsParameters]) -> Rows:
-    found = await call.services.query.snapshots(SnapshotsRequest(limit=call.parameters.limit))
+    query = call.services.relations[call.parameters.stream].query
+    found = await query.snapshots(SnapshotsRequest(limit=call.parameters.limit))
     return Rows(table_of(found, SnapshotRow), SnapshotsMeta(len(found)))
 
 
-def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
-    """The endpoint."""
+def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
+    """The endpoint, where there is a table."""
+    if not streams:
+        return []
     return [
         Endpoint(
             path="/v1/snapshots",
-            summary="Snapshots of the lake's main branch, the newest first.",
+            summary="Snapshots of the main branch of a stream's table, the newest first.",
             handler=_snapshots,
-            parameters=SnapshotsParameters,
+            parameters=parameters_of(streams),
             answer=TableAnswer("SnapshotRow", SnapshotRow, SnapshotsMeta),
             errors=(LAKE_UNAVAILABLE,),
         )

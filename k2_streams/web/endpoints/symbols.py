@@ -25,6 +25,7 @@ from k2_streams.web.http.errors import (
     UNKNOWN_SYMBOL,
 )
 from k2_streams.web.http.tables import table_of
+from k2_streams.web.services import sequenced
 
 
 class SymbolsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +40,8 @@ class SymbolsParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _symbols(call: Call[SymbolsParameters]) -> Rows:
     parameters = call.parameters
-    answer = await call.services.query.symbols(
+    stream, query = call.services.sequenced
+    answer = await query.symbols(
         SymbolsRequest(
             symbols=parameters.symbol,
             exchanges=parameters.exchange,
@@ -48,18 +50,24 @@ async def _symbols(call: Call[SymbolsParameters]) -> Rows:
             wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
         )
     )
-    return Rows(table_of(answer.symbols, symbol_row(call.services.stream)), answer.meta)
+    return Rows(table_of(answer.symbols, symbol_row(stream)), answer.meta)
 
 
 def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
-    """The endpoint, of the topology's own stream."""
+    """The endpoint, where rows are sequenced.
+
+    A user's output has none: it may have as many keys as rows, and a list of them has no limit.
+    """
+    stream = sequenced(streams)
+    if stream is None:
+        return []
     return [
         Endpoint(
             path="/v1/symbols",
             summary="Symbols with their newest row and what the sequencer found.",
             handler=_symbols,
             parameters=SymbolsParameters,
-            answer=TableAnswer("SymbolRow", symbol_row(streams[0]), SymbolsMeta),
+            answer=TableAnswer("SymbolRow", symbol_row(stream), SymbolsMeta),
             errors=(
                 UNKNOWN_SYMBOL,
                 QUERY_TOO_LARGE,

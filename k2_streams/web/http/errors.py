@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from k2_streams.query.errors import InvalidParameter, QueryError, RetryLaterError
+from k2_streams.query.errors import (
+    InvalidParameter,
+    QueryError,
+    RetryLaterError,
+    UnknownSymbolError,
+)
 from k2_streams.web.http.correlation import correlation_id
 
 #: Statuses whose errors carry `Retry-After`.
@@ -41,10 +46,11 @@ CROSS_SITE = ErrorKind(
 UNKNOWN_SYMBOL = ErrorKind(
     404,
     "unknown_symbol",
-    "No row of one of the symbols was ever accepted (with `as_of`: up to there). A known symbol "
-    "without rows in the range is 200 and empty.",
+    "No row of one of the symbols was ever accepted (with `as_of`: up to there); of an output, of "
+    "one of the values of its last key column. A known symbol without rows in the range is 200 and "
+    "empty.",
 )
-NOT_FOUND = ErrorKind(404, "not_found", "There is no such path.")
+NOT_FOUND = ErrorKind(404, "not_found", "There is no such path; `message` has those that exist.")
 METHOD_NOT_ALLOWED = ErrorKind(405, "method_not_allowed", "The path takes GET and HEAD alone.")
 QUERY_TOO_LONG = ErrorKind(
     413, "query_too_long", "The query string is too long; `message` has the limit."
@@ -120,7 +126,8 @@ def of_query(error: QueryError) -> ApiError:
         return retry_later(kind, str(error), error.retry_after_s or 1)
     if kind is QUERY_FAILED:
         return ApiError(kind, "the query failed; see the server log for this correlation id")
-    return ApiError(kind, str(error), field="symbol" if kind is UNKNOWN_SYMBOL else None)
+    field = error.column if isinstance(error, UnknownSymbolError) else None
+    return ApiError(kind, str(error), field=field)
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):

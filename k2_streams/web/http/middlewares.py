@@ -1,5 +1,7 @@
 """What becomes of whatever a view raises: the error body."""
 
+from collections.abc import Iterable
+
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -7,6 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 from k2_streams.query.errors import QueryError
 from k2_streams.web.http.errors import (
     INTERNAL,
+    NOT_FOUND,
     QUERY_FAILED,
     ApiError,
     ErrorKind,
@@ -17,8 +20,13 @@ from k2_streams.web.http.errors import (
 _log = structlog.get_logger(__name__)
 
 
-def errors() -> Middleware:
-    """The middleware that turns whatever a view raises into the error body."""
+def errors(paths: Iterable[str]) -> Middleware:
+    """The middleware that turns whatever a view raises into the error body.
+
+    Args:
+        paths: that exist, named where another one is asked for.
+    """
+    not_found = f"there is no such path: expected one of {', '.join(sorted(paths))}"
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -31,6 +39,8 @@ def errors() -> Middleware:
             if refused.kind is QUERY_FAILED:
                 _log.error("query failed", error=str(error), code=error.code)
             return response_of(refused, request)
+        except web.HTTPNotFound:
+            return response_of(ApiError(NOT_FOUND, not_found), request)
         except web.HTTPException as error:
             return response_of(_of_http(error), request)
         except Exception:  # noqa: BLE001 (a fault of ours must not reach the caller as text)

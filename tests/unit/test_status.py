@@ -1,0 +1,169 @@
+"""`/v1/status` of any topology: one block per log, partitions by topic where there are several."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from sink_world import HandClock
+
+from k2_streams.core.load.degradation import Level, Signals
+from k2_streams.core.records.source import TRADES_INPUT
+from k2_streams.core.records.stream import QUOTES, TRADES
+from k2_streams.core.types import TopicPartition
+from k2_streams.lake.breaker import Guard
+from k2_streams.query.engine import EngineMemory
+from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.control.status import Monitors, Status
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.settings.worker import Settings
+from k2_streams.runtime.task.lifecycle import TaskState
+from k2_streams.state.position import Position, RowSum
+from k2_streams.state.rocks import StoresMemory
+from k2_streams.topology.declarations import Agent, Output, RawSource, StreamSource, Topology
+
+FOUND = pa.schema(
+    [
+        pa.field("account", pa.string(), nullable=False),
+        pa.field("time_ns", pa.int64(), nullable=False),
+    ]
+)
+ALERTS = Output.of("alerts", FOUND, key=("account",), time="time_ns")
+TOTALS = Output.of("totals", FOUND, key=("account",), time="time_ns")
+OF_TRADES, OF_QUOTES = StreamSource(TRADES), StreamSource(QUOTES)
+
+
+def agent(name: str, source: StreamSource, *outputs: Output) -> Agent:
+    return Agent(name, source, function=lambda batch, ctx: None, outputs=outputs)
+
+
+ONE = Topology("one", (OF_TRADES,), (agent("find", OF_TRADES, ALERTS),), outputs=(ALERTS,))
+TWO = Topology(
+    "two",
+    (OF_TRADES, OF_QUOTES),
+    (agent("find", OF_TRADES, ALERTS), agent("add", OF_QUOTES, TOTALS)),
+    outputs=(ALERTS, TOTALS),
+)
+NO_LOG = Topology("none", (OF_TRADES,), (agent("count", OF_TRADES),))
+RAW = Topology("k2", (RawSource(TRADES_INPUT, {}),), ())
+
+
+def parts_of(stream: Any, rows: int) -> OutputParts:
+    """Sink and node as a status reads them."""
+    tail = Tail(stream)
+    tail.seek(0, rows)
+    sink = SimpleNamespace(
+        positions={0: rows}, buffered_rows=0, retrying=None, error=None, guard=Guard()
+    )
+    node = SimpleNamespace(
+        tail=tail,
+        quota=SimpleNamespace(limit_bytes=0, is_source_paused=False),
+        reads=None,
+        reader=SimpleNamespace(error=None, faults=[], dead_letters=SimpleNamespace(total=rows)),
+    )
+    return OutputParts(stream, sink, node)  # type: ignore[arg-type]
+
+
+def task(topic: str, lag_records: int) -> Any:
+    position = Position(
+        source_id="id", partitions=1, next_offset=5, tables={"recent": RowSum(rows=3)}
+    )
+    return SimpleNamespace(
+        topic=topic,
+        partition=0,
+        state=TaskState.RUNNING,
+        position=position,
+        next_offset=5,
+        lag_records=lag_records,
+        deferred_records=0,
+        deferral=None,
+        error=None,
+        failures=SimpleNamespace(last=None),
+    )
+
+
+def status_of(topology: Topology) -> tuple[Status, Any, list[OutputParts]]:
+    """The status, the owner whose tasks it reads, and the logs."""
+    tasks = {
+        TopicPartition(source.topic, 0): task(source.topic, lag_records=number)
+        for number, source in enumerate(topology.sources, start=1)
+    }
+    owner = SimpleNamespace(tasks=tasks, refused={})
+    load = SimpleNamespace(
+        level=Level.NORMAL,
+        signals=Signals(),
+        memory=SimpleNamespace(used_bytes=1, limit_bytes=2),
+        retry_after_s=1,
+    )
+    overload = SimpleNamespace(tiers=SimpleNamespace(table={}, error=None), worked=0)
+    monitors = Monitors(
+        SimpleNamespace(as_dict=dict, failing={}),  # type: ignore[arg-type]
+        SimpleNamespace(problems=[], unread_records=10),  # type: ignore[arg-type]
+        list,
+        lambda: StoresMemory(0, 0),
+        lambda: EngineMemory(7, 3),
+    )
+    outputs = [parts_of(stream, 10 + number) for number, stream in enumerate(topology.streams)]
+    status = Status(
+        topology,
+        Settings(app_id=topology.name),
+        owner,  # type: ignore[arg-type]
+        outputs,
+        load,  # type: ignore[arg-type]
+        overload,  # type: ignore[arg-type]
+        Metrics(),
+        HandClock(),
+        monitors=monitors,
+    )
+    return status, owner, outputs
+
+
+def test_status_has_one_block_per_log_and_the_first_ones_fields_at_the_top() -> None:
+    found = status_of(TWO)[0].as_dict()
+    msgspec.json.encode(found)
+    assert list(found["streams"]) == ["alerts", "totals"]
+    assert [one["sink"]["positions"] for one in found["streams"].values()] == [{"0": 10}, {"0": 11}]
+    assert [one["dead_letters"] for one in found["streams"].values()] == [10, 11]
+    alerts = found["streams"]["alerts"]
+    assert {name: found[name] for name in alerts} == alerts
+    assert found["query"] == {"memory_bytes": 7, "footers_bytes": 3}
+
+
+def test_partitions_of_several_sources_are_named_by_topic_and_the_lag_is_of_all() -> None:
+    status, owner, _ = status_of(TWO)
+    assert set(status.as_dict()["partitions"]) == {"k2.trades-0", "k2.quotes-0"}
+    assert status.lag_records == 1 + 2 + 10
+    owner.refused = {TopicPartition("k2.quotes", 0): "failed: agent add: no"}
+    assert list(status.as_dict()["refused"]) == ["k2.quotes-0"]
+    assert status.ready().reason == "partition k2.quotes-0: failed: agent add: no"
+
+
+def test_partitions_of_one_source_are_named_by_their_number() -> None:
+    assert set(status_of(ONE)[0].as_dict()["partitions"]) == {"0"}
+
+
+def test_only_a_raw_source_has_scopes_and_deduplication() -> None:
+    raw, stream = (status_of(topology)[0].as_dict() for topology in (RAW, ONE))
+    assert {"dedup", "dedup_ttl_s"} <= set(raw)
+    assert not {"dedup", "dedup_ttl_s"} & set(stream)
+    assert {"scopes", "ids"} <= set(raw["partitions"]["0"])
+    assert stream["partitions"]["0"]["tables"] == {"recent": 3}
+
+
+def test_a_topology_without_a_log_has_a_status() -> None:
+    status, _, _ = status_of(NO_LOG)
+    found = status.as_dict()
+    assert found["streams"] == {}
+    assert "sink" not in found
+    assert status.ready().ok
+
+
+@pytest.mark.parametrize(("topology", "where"), [(ONE, ""), (TWO, "k2.alerts: ")])
+def test_a_reason_names_the_log_where_there_are_several(topology: Topology, where: str) -> None:
+    status, _, (first, *_) = status_of(topology)
+    first.sink.error = "refused"
+    assert status.ready().reason == f"sink: {where}refused"
+    first.node.reader.error = "starting"
+    assert status.ready().reason == f"tail: {where}starting"
