@@ -180,16 +180,8 @@ class Worker:
 
     def start(self) -> None:
         """Begin what runs in the background. What is started last is stopped first."""
-        memory = memory_of(self._settings)
-        log.info(
-            "filters of trade ids, each made when it is needed",
-            partitions=self._settings.partitions,
-            ids_expected=self._settings.dedup_expected_ids,
-            ttl_s=self._settings.dedup_ttl_s,
-            false_positive_rate=self._settings.dedup_false_positive_rate,
-            bytes_a_partition=memory.size_bytes,
-            bytes_in_all=memory.size_bytes * self._settings.partitions,
-        )
+        if self._topology.raw is not None:
+            self._log_filters()
         stack = self._stack
         stack.callback(self.pool.shutdown)
         # 4 Queries are answered until the end.
@@ -212,6 +204,18 @@ class Worker:
         self._keep("load", self.load.run)
         stack.callback(self.watchdog.close)
         self._keep("watchdog", self.watchdog.run)
+
+    def _log_filters(self) -> None:
+        memory, settings = memory_of(self._settings), self._settings
+        log.info(
+            "filters of trade ids, each made when it is needed",
+            partitions=settings.partitions,
+            ids_expected=settings.dedup_expected_ids,
+            ttl_s=settings.dedup_ttl_s,
+            false_positive_rate=settings.dedup_false_positive_rate,
+            partition_bytes=memory.size_bytes,
+            total_bytes=memory.size_bytes * settings.partitions,
+        )
 
     async def close(self) -> None:
         """Stop in the reverse order of the start."""

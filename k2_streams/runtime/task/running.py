@@ -252,7 +252,8 @@ class RunningTask:
             self._inbox_records += len(records) - taken
         overload.worked += worked
         self._resume_if_room()
-        self._context.metrics.source.lag_records.labels(str(self.partition)).set(self.lag_records)
+        labels = (self._context.source.name, str(self.partition))
+        self._context.metrics.source.lag_records.labels(*labels).set(self.lag_records)
         return taken > 0
 
     def _gather(self) -> tuple[list[Any], int]:
