@@ -135,12 +135,6 @@ class TopologyBuilder:
                     f"topology {self.name}: no agent reads {source.topic}: declare one with "
                     "@app.agent(source, ...), or remove the source"
                 )
-        for table in built.tables:
-            if built.raw is not None and table.name in built.raw.input.tables:
-                raise TopologyError(
-                    f"table {table.name}: K2 has a table of that name for {built.raw.topic}: take "
-                    "another"
-                )
         if not built.streams:
             raise TopologyError(
                 f"topology {self.name} has no output: declare one with app.output(...) and add it "

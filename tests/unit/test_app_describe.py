@@ -64,14 +64,14 @@ source k2.trades             rows of the stream trades
   |     |-- table recent     changelog surveillance-recent-changelog, Recent version 2
   |     |-> output alerts    k2.alerts, Iceberg k2.alerts, /v1/alerts
   |     |                    key exchange symbol, time event_time_ns
-  |-> dead letters           k2.surveillance.dead-letter
+  |-> dead letters           k2.surveillance.trades.dead-letter
 
 source k2.quotes             rows of the stream quotes
   |-- table position-quotes  changelog surveillance-position-quotes-changelog
   |-- agent spread           on error: stop
   |     |-> output spreads   k2.spreads, Iceberg k2.spreads, /v1/spreads
   |     |                    key symbol, time event_time_ns
-  |-> dead letters           k2.surveillance.dead-letter
+  |-> dead letters           k2.surveillance.quotes.dead-letter
 
 levels                       k2.surveillance.levels
 page /pages/today            http://127.0.0.1:7000/pages/today
@@ -86,14 +86,14 @@ flowchart LR
   s0a0o0 --> s0a0o0table[("Iceberg k2.alerts")]
   s0a0o0 --> s0a0o0path(["/v1/alerts"])
   s0 <--> s0t0[("position-trades")]
-  s0 -.-> s0dead[/"k2.surveillance.dead-letter"/]
+  s0 -.-> s0dead[/"k2.surveillance.trades.dead-letter"/]
   s1[/"k2.quotes"/]
   s1 --> s1a0["spread"]
   s1a0 --> s1a0o0[/"k2.spreads"/]
   s1a0o0 --> s1a0o0table[("Iceberg k2.spreads")]
   s1a0o0 --> s1a0o0path(["/v1/spreads"])
   s1 <--> s1t0[("position-quotes")]
-  s1 -.-> s1dead[/"k2.surveillance.dead-letter"/]
+  s1 -.-> s1dead[/"k2.surveillance.quotes.dead-letter"/]
 """
 
 
@@ -137,7 +137,7 @@ def test_names_follow_the_settings(describe, monkeypatch):
     monkeypatch.setenv("K2_APP_ID", "second")
     done = describe(MODULE, name="described_settings")
     assert "changelog second-recent-changelog" in done.output
-    assert "k2.surveillance.dead-letter" in done.output
+    assert "k2.surveillance.trades.dead-letter" in done.output
 
 
 def test_the_app_of_a_raw_topic_shows_what_k2_itself_does(describe):

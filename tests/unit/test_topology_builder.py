@@ -97,18 +97,12 @@ def own_log(builder: TopologyBuilder) -> None:
     agent(builder, builder.stream("trades"))
 
 
-def own_table(builder: TopologyBuilder) -> None:
-    raw = builder.source(TRADES_INPUT, {})
-    agent(builder, raw, tables=[builder.table("dedup", int, 1)])
-
-
 @pytest.mark.parametrize(
     ("declare", "says"),
     [
         (no_source, "topology x has no source: declare one"),
         (no_agent, "no agent reads k2.trades: declare one with @app.agent"),
         (no_output, r"topology x has no output: declare one with app.output\(...\)"),
-        (own_table, "table dedup: K2 has a table of that name for k2.trades.raw: take another"),
         (own_log, "output trades: its topic k2.trades is a source of the same topology"),
     ],
 )
@@ -125,6 +119,7 @@ def test_an_app_that_could_do_nothing_says_what_to_declare(declare: Any, says: s
         (lambda b: b.stream("trade"), "stream 'trade': expected trades or quotes, or the output"),
         (lambda b: b.source(TRADES_INPUT, {}), "k2.trades.raw: declared before"),
         (lambda b: b.table("position-trades", int, 1), "K2 has a table of that name"),
+        (lambda b: b.table("dedup", int, 1), "K2 has a table of that name"),
         (lambda b: agent(b, b.stream("quotes"), function=lambda *_: None), "agent '<lambda>'"),
         (lambda b: agent(b, b.stream("quotes"), on_error="skip"), "expected on_error 'stop'"),
         (lambda _: TopologyBuilder("Mine!"), "app 'Mine!': expected a name"),

@@ -46,13 +46,13 @@ BARS = bars_of(StreamSource(TRADES))
 def test_a_topology_over_a_log_has_its_source_outputs_tables_and_dead_letters():
     found = {spec.name: spec for spec in topics_of(BARS, SETTINGS)}
     assert sorted(found) == [
-        "k2.analytics.dead-letter", "k2.analytics.levels", "k2.bars", "k2.trades",
+        "k2.analytics.levels", "k2.analytics.trades.dead-letter", "k2.bars", "k2.trades",
         "second-bars-changelog", "second-position-trades-changelog",
     ]  # fmt: skip
     assert {spec.partitions for spec in found.values()} == {3}
     for table in ("bars", "position-trades"):
         assert found[f"second-{table}-changelog"].config["cleanup.policy"] == "compact"
-    assert found["k2.analytics.dead-letter"].config["retention.ms"] == "-1"
+    assert found["k2.analytics.trades.dead-letter"].config["retention.ms"] == "-1"
     assert found["k2.bars"].config == found["k2.trades"].config
 
 
