@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Topology,
     )
     from k2_streams.topology.errors import StateReadError, TopologyError
+    from k2_streams.web.pages import Page, PageRequest
 
 __all__ = [
     "QUOTES",
@@ -33,6 +34,8 @@ __all__ = [
     "Context",
     "OnError",
     "Output",
+    "Page",
+    "PageRequest",
     "RawInput",
     "RawSource",
     "StateReadError",
@@ -56,6 +59,7 @@ _HOMES = {
         "Agent", "OnError", "Output", "RawSource", "StreamSource", "Table", "Topology",
     ),
     "k2_streams.topology.errors": ("StateReadError", "TopologyError"),
+    "k2_streams.web.pages": ("Page", "PageRequest"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

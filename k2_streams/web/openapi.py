@@ -9,7 +9,13 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from k2_streams.web.declaration.endpoint import Endpoint, JsonAnswer, TableAnswer, TextAnswer
+from k2_streams.web.declaration.endpoint import (
+    Endpoint,
+    JsonAnswer,
+    PageAnswer,
+    TableAnswer,
+    TextAnswer,
+)
 from k2_streams.web.declaration.parameters import Parameter
 from k2_streams.web.http import correlation
 from k2_streams.web.http.errors import (
@@ -45,6 +51,15 @@ time includes its start and excludes its end. HEAD is answered as GET, without t
 _SECURITY_SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
     "bearer": {"type": "http", "scheme": "bearer"},
+}
+#: As OpenAPI describes parameters whose names are not known.
+_ANY = {
+    "name": "parameters",
+    "in": "query",
+    "description": "Whatever the page reads.",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "style": "form",
+    "explode": True,
 }
 _CORRELATION = {
     "name": correlation.HEADER,
@@ -120,6 +135,8 @@ class _Builder:
         """The path item of an endpoint."""
         responses = {"200": self._answer(endpoint), **self._refusals(endpoint)}
         parameters = [_parameter(one) for one in endpoint.parameter_set.parameters]
+        if endpoint.takes_any:
+            parameters.append(_ANY)
         operation: dict[str, Any] = {
             "summary": endpoint.summary,
             "parameters": [*parameters, _CORRELATION],
@@ -143,6 +160,8 @@ class _Builder:
             case JsonAnswer(schema=schema):
                 described = self._refs[schema] if isinstance(schema, type) else dict(schema)
                 return _response(endpoint.summary, {Format.JSON.value: {"schema": described}})
+            case PageAnswer():
+                return _response(endpoint.summary, {"*/*": {"schema": {}}})
             case TextAnswer(media_type=media_type):
                 return _response(endpoint.summary, {media_type: {"schema": {"type": "string"}}})
 

@@ -6,7 +6,13 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.records.stream import STREAMS
-from k2_streams.web.declaration.endpoint import Endpoint, JsonAnswer, TableAnswer, TextAnswer
+from k2_streams.web.declaration.endpoint import (
+    Endpoint,
+    JsonAnswer,
+    PageAnswer,
+    TableAnswer,
+    TextAnswer,
+)
 from k2_streams.web.declaration.parameters import Parameter
 from k2_streams.web.endpoints import declared
 from k2_streams.web.http.errors import KINDS
@@ -76,6 +82,8 @@ def _answer(endpoint: Endpoint[Any]) -> Iterator[str]:
             yield _fields("field", schema) if isinstance(schema, type) else "One JSON object.\n"
         case TextAnswer(media_type=media_type):
             yield f"`{media_type}`.\n"
+        case PageAnswer():
+            yield "What the page shows.\n"
 
 
 def _fields(heading: str, struct: type[msgspec.Struct]) -> str:

@@ -48,7 +48,8 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
 
     Raises:
         RuntimeError: the application is frozen.
-        ValueError: an API key is empty, or a view cannot be served.
+        ValueError: an API key is empty.
+        EndpointError: a view cannot be served.
     """
     built_in = declared(services.streams)
     check_endpoints(built_in, views, services.relations)

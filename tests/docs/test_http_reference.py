@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from web_support import services
 
+from k2_streams.web.pages import page_endpoints
 from k2_streams.web.reference import page
 from k2_streams.web.server import install
 
@@ -33,7 +34,9 @@ async def client():
     # A file of the folder may be below /v1/, a view of one's own may not.
     views = [replace(one, path="/uptime") for one in names["endpoints"](())]
     views.append(names["newest"])
-    install(app, services(status=lambda: status), views)
+    served = services(status=lambda: status)
+    pages = page_endpoints([("/newest-prices", names["newest_prices"])], served.relations)
+    install(app, served, [*views, *pages])
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -47,3 +50,9 @@ async def test_the_endpoint_of_the_guide_answers(client):
 async def test_the_view_of_the_guide_answers(client):
     answer = await (await client.get("/newest")).json()
     assert answer == {"price": "61837.630000000000000000", "token": "token"}
+
+
+async def test_the_page_of_the_guide_answers(client):
+    response = await client.get("/pages/newest-prices?symbol=A")
+    assert (await response.json())["prices"][0] == "61837.630000000000000000"
+    assert (await client.get("/pages/newest-prices?symbol=A&symbol=B")).status == 422

@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import faust
@@ -42,12 +42,14 @@ from k2_streams.runtime.topics import topics_of
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker
 from k2_streams.topology.declarations import Topology
 from k2_streams.topology.errors import TopologyError
+from k2_streams.web.declaration.endpoint import EndpointError
 from k2_streams.web.http.connections import (
     BACKLOG,
     LEAST_CONNECTIONS,
     ConnectionLimits,
     Connections,
 )
+from k2_streams.web.pages import PageFunction, page_endpoints
 from k2_streams.web.server import HANDLER_ARGS, install
 
 log = structlog.get_logger(__name__)
@@ -131,6 +133,11 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         raise NotImplementedError
 
     @property
+    def pages(self) -> Iterable[tuple[str, PageFunction]]:
+        """The user's own pages: each path below `/pages`, and what answers it."""
+        return ()
+
+    @property
     def worker(self) -> Worker:
         """What runs; Faust's consumer and agents ask for it once the app has started."""
         assert self._worker is not None  # noqa: S101 - they start behind the app
@@ -195,7 +202,13 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         ) as error:
             self._end(EXIT_CONFIGURATION, str(error))
             raise
-        install(self.web.web_app, worker.services(self._connections))
+        services = worker.services(self._connections)
+        try:
+            views = page_endpoints(self.pages, services.relations)
+            install(self.web.web_app, services, views)
+        except EndpointError as error:
+            self._end(EXIT_CONFIGURATION, str(error))
+            raise
         gc.collect()
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
         worker.start()

@@ -28,8 +28,18 @@ _PATH = re.compile(r"/(?:[a-z0-9_][a-z0-9_.-]*(?:/[a-z0-9_][a-z0-9_.-]*)*)?")
 RESERVED = ("/v1/", "/health/")
 
 
+class EndpointError(ValueError):
+    """An endpoint that cannot be served; the text says what to change in its declaration."""
+
+
 class NoParameters(msgspec.Struct, frozen=True):
     """Of an endpoint that takes no parameter."""
+
+
+class AnyParameters(msgspec.Struct, frozen=True):
+    """Of an endpoint that takes whatever the caller sends, and reads it itself."""
+
+    values: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,11 @@ class TextAnswer:
     """The endpoint answers with text, as a page."""
 
     media_type: str = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class PageAnswer:
+    """The endpoint answers with what its handler gives: a body with a content type of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +139,14 @@ class Endpoint(Generic[Parameters]):
         is_public: needs no API key and has no rate limit; such an endpoint reads no relation.
 
     Raises:
-        ValueError: the path has another form, or a public endpoint reads a relation.
+        EndpointError: the path has another form, or a public endpoint reads a relation.
     """
 
     path: str
     summary: str
     handler: "Callable[[Call[Parameters]], Awaitable[Result]]"
     parameters: type[Parameters]
-    answer: TableAnswer | JsonAnswer | TextAnswer
+    answer: TableAnswer | JsonAnswer | TextAnswer | PageAnswer
     relations: tuple[str, ...] = ()
     errors: tuple[ErrorKind, ...] = ()
     without: frozenset[str] = frozenset()
@@ -140,15 +155,23 @@ class Endpoint(Generic[Parameters]):
     def __post_init__(self) -> None:
         """Check what can be checked without the worker."""
         if not _PATH.fullmatch(self.path):
-            raise ValueError(f"endpoint path {self.path!r}: expected lower case, as /bars/daily")
+            raise EndpointError(f"endpoint path {self.path!r}: expected lower case, as /bars/daily")
         if self.is_public and self.relations:
-            raise ValueError(f"endpoint {self.path} is public, so it cannot read {self.relations}")
+            raise EndpointError(
+                f"endpoint {self.path} is public, so it cannot read {self.relations}"
+            )
 
     @cached_property
     def parameter_set(self) -> ParameterSet:
         """All parameters, those of its kind of answer included."""
         of_answer = [FormatParameter] if isinstance(self.answer, TableAnswer) else []
-        return ParameterSet([self.parameters, *of_answer], self.without)
+        declared = [] if self.takes_any else [self.parameters]
+        return ParameterSet([*declared, *of_answer], self.without)
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether it takes parameters that are not declared."""
+        return issubclass(self.parameters, AnyParameters)
 
     def call(
         self,
@@ -161,8 +184,11 @@ class Endpoint(Generic[Parameters]):
         Raises:
             InvalidParameter: with the name of the first parameter that is wrong.
         """
-        values = self.parameter_set.read(query)
         given = frozenset(query)
+        if self.takes_any:
+            texts = {name: tuple(values) for name, values in query.items()}
+            return Call(self, self.parameters(values=texts), given, site, reserve)
+        values = self.parameter_set.read(query)
         fields = self.parameters.__struct_fields__
         own = {name: value for name, value in values.items() if name in fields}
         return Call(self, self.parameters(**own), given, site, reserve, values.get("format"))
@@ -227,19 +253,21 @@ def check_endpoints(
     """Refuse views that cannot be served.
 
     Raises:
-        ValueError: a path is reserved or used twice, or a relation is not served.
+        EndpointError: a path is reserved or used twice, or a relation is not served.
     """
     paths = {endpoint.path for endpoint in built_in}
     known = set(relations)
     for view in views:
         if view.path.startswith(RESERVED):
-            raise ValueError(f"view {view.path}: paths below {' and '.join(RESERVED)} are reserved")
+            raise EndpointError(
+                f"view {view.path}: paths below {' and '.join(RESERVED)} are reserved"
+            )
         if view.path in paths:
-            raise ValueError(f"view {view.path}: the path is served already, choose another")
+            raise EndpointError(f"view {view.path}: the path is served already, choose another")
         paths.add(view.path)
         for name in view.relations:
             if name not in known:
-                raise ValueError(
+                raise EndpointError(
                     f"view {view.path} reads relation {name!r}, which this worker does not serve: "
                     f"expected one of {', '.join(sorted(known))}"
                 )

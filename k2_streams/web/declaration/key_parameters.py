@@ -6,6 +6,7 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.web.declaration.endpoint import EndpointError
 
 #: Key columns whose parameters have rules of their own (`shared_parameters`).
 STANDARD = ("symbol", "exchange")
@@ -22,19 +23,19 @@ def with_key(base: type[_Parameters], stream: Stream) -> type[_Parameters]:
     """The parameters of `base`, and one for each column of the stream's key that it lacks.
 
     Raises:
-        ValueError: a column of the key has the name of another parameter, or a standard one
+        EndpointError: a column of the key has the name of another parameter, or a standard one
             another type than text.
     """
     added = []
     for name in stream.key:
         kind = stream.table_schema.field(name).type
         if name not in STANDARD and name in base.__struct_fields__:
-            raise ValueError(
+            raise EndpointError(
                 f"output {stream.name}: key column {name!r} has the name of a parameter of "
                 f"/v1/{stream.name}: rename the column"
             )
         if name in STANDARD and kind != pa.string():
-            raise ValueError(
+            raise EndpointError(
                 f"output {stream.name}: key column {name!r} is {kind}: expected text, or another "
                 "name for the column"
             )

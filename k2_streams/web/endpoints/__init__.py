@@ -10,14 +10,14 @@ import pkgutil
 from typing import Any
 
 from k2_streams.core.records.stream import Stream
-from k2_streams.web.declaration.endpoint import Endpoint
+from k2_streams.web.declaration.endpoint import Endpoint, EndpointError
 
 
 def declared(streams: tuple[Stream, ...]) -> tuple[Endpoint[Any], ...]:
     """Every built-in endpoint, those about data first, in the order of their paths.
 
     Raises:
-        ValueError: two endpoints have the same path.
+        EndpointError: two endpoints have the same path.
     """
     found: list[Endpoint[Any]] = []
     for module in pkgutil.iter_modules(__path__):
@@ -25,5 +25,5 @@ def declared(streams: tuple[Stream, ...]) -> tuple[Endpoint[Any], ...]:
         found += declaring.endpoints(streams)
     paths = [endpoint.path for endpoint in found]
     if len(set(paths)) < len(paths):
-        raise ValueError(f"two endpoints have the same path: {sorted(paths)}")
+        raise EndpointError(f"two endpoints have the same path: {sorted(paths)}")
     return tuple(sorted(found, key=lambda one: (not one.path.startswith("/v1/"), one.path)))

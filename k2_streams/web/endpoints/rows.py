@@ -64,6 +64,15 @@ class RowsParameters(msgspec.Struct, frozen=True, kw_only=True):
     ] = "reported"
 
 
+#: Of queries for rows.
+ROWS_ERRORS = (
+    UNKNOWN_SYMBOL,
+    QUERY_TOO_LARGE,
+    NOT_YET,
+    LAKE_BEHIND,
+    LAKE_UNAVAILABLE,
+    QUERY_TIMEOUT,
+)
 #: Parameters that say which rows are wanted: beside a cursor they must repeat its query.
 _QUERY = frozenset({"symbol", "exchange", "start", "end", "window", "order", "view"})
 
@@ -122,14 +131,7 @@ def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]
             without=frozenset(absent),
             answer=TableAnswer(f"{_class_name(stream)}Row", stream.table_schema, Meta),
             relations=(stream.name,),
-            errors=(
-                UNKNOWN_SYMBOL,
-                QUERY_TOO_LARGE,
-                NOT_YET,
-                LAKE_BEHIND,
-                LAKE_UNAVAILABLE,
-                QUERY_TIMEOUT,
-            ),
+            errors=ROWS_ERRORS,
         )
 
 

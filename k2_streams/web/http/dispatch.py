@@ -13,6 +13,7 @@ from k2_streams.web.declaration.endpoint import (
     Call,
     Endpoint,
     JsonAnswer,
+    PageAnswer,
     Result,
     Rows,
     Site,
@@ -131,6 +132,9 @@ def _encoded(endpoint: Endpoint[Any], result: Result) -> tuple[bytes, dict[str, 
             )
             body = content.encode() if isinstance(content, str) else content
             return body, {"Content-Type": media_type, **NO_STORE, **headers}
+        case PageAnswer(), Body(content=content, headers=headers):
+            body = content.encode() if isinstance(content, str) else content
+            return body, {**NO_STORE, **headers}
         case JsonAnswer(), msgspec.Struct() | dict():
             return encode_json(result), {"Content-Type": Format.JSON.value, **NO_STORE}
         case _:
