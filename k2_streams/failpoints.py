@@ -19,7 +19,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,8 +85,15 @@ class Entry:
     record: tuple[int, int] | None = None
 
 
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class _Plan:
-    def __init__(self, entries: tuple[Entry, ...], record: Path | None) -> None:
+    def __init__(
+        self, entries: tuple[Entry, ...], record: Path | None, crash: Callable[[], None]
+    ) -> None:
+        self.crash = crash
         self._entries = entries
         self._record = record
         self._reached: Counter[str] = Counter()
@@ -128,15 +135,19 @@ def parse(text: str) -> tuple[Entry, ...]:
     return tuple(_entry(part.strip()) for part in text.split(";") if part.strip())
 
 
-def arm(entries: tuple[Entry, ...], record: Path | None = None) -> None:
+def arm(
+    entries: tuple[Entry, ...], record: Path | None = None, crash: Callable[[], None] = _kill
+) -> None:
     """Follow a plan from now on, in this process; without entries none.
 
     Args:
         entries: as `parse` gives them.
         record: a file to append a line to for each thing that happens.
+        crash: ends the process of who calls it, and does not return. A process in memory is another
+            one than the operating system's.
     """
     global _plan  # noqa: PLW0603 - read at every point: a look at a name is all that it costs
-    _plan = _Plan(entries, record) if entries else None
+    _plan = _Plan(entries, record, crash) if entries else None
 
 
 def _entry(text: str) -> Entry:
@@ -166,32 +177,35 @@ def _of_record(point: str, record: str) -> Entry:
 
 def failpoint_of_records(point: str, partition: int, offsets: Container[int]) -> None:
     """A point in code that may block, which these records of the source have come to."""
-    if _plan is not None:
-        entry = _plan.due(point, partition, offsets)
-        if entry is not None and not _happens(entry):
+    plan = _plan
+    if plan is not None:
+        entry = plan.due(point, partition, offsets)
+        if entry is not None and not _happens(entry, plan.crash):
             time.sleep(entry.seconds)
 
 
 def failpoint(point: str) -> None:
     """A point in code that may block."""
-    if _plan is not None:
-        entry = _plan.due(point)
-        if entry is not None and not _happens(entry):
+    plan = _plan
+    if plan is not None:
+        entry = plan.due(point)
+        if entry is not None and not _happens(entry, plan.crash):
             time.sleep(entry.seconds)
 
 
 async def failpoint_in_loop(point: str) -> None:
     """A point in a coroutine: a delay holds up nothing else."""
-    if _plan is not None:
-        entry = _plan.due(point)
-        if entry is not None and not _happens(entry):
+    plan = _plan
+    if plan is not None:
+        entry = plan.due(point)
+        if entry is not None and not _happens(entry, plan.crash):
             await asyncio.sleep(entry.seconds)
 
 
-def _happens(entry: Entry) -> bool:
+def _happens(entry: Entry, crash: Callable[[], None]) -> bool:
     """Do it, unless it is a delay."""
     if entry.action == "crash":
-        os.kill(os.getpid(), signal.SIGKILL)
+        crash()
     if entry.action in {"raise", "raise-on"}:
         raise FailpointError(entry.point)
     if entry.action == "stop":

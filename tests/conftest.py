@@ -14,6 +14,8 @@ from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Also an entry point, which a checkout that was installed before does not have yet.
+pytest_plugins = ["k2_streams.testing.pytest_plugin"]
 
 # `make test` and CI: the same examples each time, so that a red test is never luck. A busy machine
 # is no fault of what is tested.

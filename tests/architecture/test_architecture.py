@@ -44,6 +44,7 @@ HOME_OF = {
     # Brokers, catalog and threads in memory stand in for the libraries' own.
     "aiokafka": ("kafka", "testing/memory"),
     "greenlet": ("testing/memory/loop.py",),
+    "pytest": ("testing/pytest_plugin.py",),
     "rocksdict": ("state",),
     "pyiceberg": ("lake", "testing/memory"),
     "sqlalchemy": ("lake", "testing/memory/catalog.py"),
@@ -349,6 +350,7 @@ BREAKS = [
     ("query/a.py", "import rocksdict as r", "only in state"),
     ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
     ("testing/local/a.py", "import aiokafka", "only in kafka, testing/memory"),
+    ("testing/driver.py", "import pytest", "only in testing/pytest_plugin.py"),
     ("testing/memory/disk.py", "import greenlet", "only in testing/memory/loop.py"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),
     ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py, testing"),

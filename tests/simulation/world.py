@@ -323,7 +323,7 @@ class World:
 
     def _violated(self, violation: Exception) -> None:
         """The first one counts; production would catch it where it was found."""
-        if self.outcome.violation is None:
+        if self.outcome.violation is None and not self.is_over:
             self.outcome.violation = f"{violation}"
             self.loop.stop()
 

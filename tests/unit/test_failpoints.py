@@ -37,6 +37,8 @@ def test_every_point_is_in_the_code_once_and_no_other() -> None:
     """The list is what a harness goes through: a point that is not in it is never tried."""
     found: Counter[str] = Counter()
     for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(PACKAGE / "testing"):
+            continue  # in memory, what delivers records has the point that Faust's transport has
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)

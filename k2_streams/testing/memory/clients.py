@@ -17,7 +17,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.transaction_states import LastTransaction
 from k2_streams.testing.memory.cluster import At, MemoryCluster, MemoryRecord, grown, settle
 from k2_streams.testing.memory.faults import Faults, MemoryFault
-from k2_streams.testing.memory.loop import VirtualLoop
+from k2_streams.testing.memory.loop import TIMER_S_MIN, VirtualLoop
 
 Answered = TypeVar("Answered")
 
@@ -57,7 +57,9 @@ class MemoryNetwork:
             wait_s = faults.chance.choice([0.05, REQUEST_TIMEOUT_S])
             loop.later(wait_s, _fail, future, KafkaTimeoutError())
             return future, not_before_s
-        arrives_s = max(loop.time() + faults.one_way_s(), not_before_s + NEVER_A_TIE_S)
+        # No timer is shorter than the loop's shortest: two requests would arrive at one moment.
+        way_s = max(faults.one_way_s(), TIMER_S_MIN)
+        arrives_s = max(loop.time() + way_s, not_before_s + NEVER_A_TIE_S)
         loop.call_at(arrives_s, self._arrived, arrive, future, context=loop.outside)
         return future, arrives_s
 

@@ -130,6 +130,16 @@ class PartitionLog:
             and (entry.transaction is None or entry.transaction.committed)
         ]
 
+    def last_committed(self) -> MemoryRecord | None:
+        """The last committed record; None: there is none."""
+        for offset in range(self.stable - 1, -1, -1):
+            entry = self.entries[offset]
+            if entry.record is not None and (
+                entry.transaction is None or entry.transaction.committed
+            ):
+                return entry.record
+        return None
+
 
 class MemoryCluster:
     """The brokers: everything here happens at once, at the moment a request arrives.

@@ -154,6 +154,12 @@ class MemoryDisk:
         self.databases.pop(path, None)
         self.broken.discard(path)
 
+    def empty(self) -> None:
+        """Delete everything."""
+        self.databases.clear()
+        self.opened.clear()
+        self.broken.clear()
+
     def crash(self) -> None:
         """The process ended: its locks are gone, what it wrote is there."""
         self.opened.clear()

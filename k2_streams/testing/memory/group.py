@@ -17,6 +17,8 @@ SESSION_S = 6.0
 REJOIN_WITHIN_S = 10.0
 #: A group waits so long for more members before it assigns.
 GATHER_S = 0.5
+#: Those who start with it are there by then.
+FIRST_TICK_S = 0.1
 
 Joined = tuple[int, set[TopicPartition]]
 
@@ -36,20 +38,16 @@ class MemoryGroup:
     Args:
         loop: gives the time.
         tps: that are assigned.
-        gather_s: how long it waits for more members before it assigns.
     """
 
-    def __init__(
-        self, loop: VirtualLoop, tps: Sequence[TopicPartition], *, gather_s: float = GATHER_S
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, tps: Sequence[TopicPartition]) -> None:
         self._loop = loop
         self._tps = list(tps)
-        self._gather_s = gather_s
         self.generation = 0
         self.rebalancing = True
         self._members: dict[str, GroupMember] = {}
         self._deadline_s = REJOIN_WITHIN_S
-        loop.later(min(0.1, gather_s), self._tick)
+        loop.later(FIRST_TICK_S, self._tick)
 
     @property
     def members(self) -> set[str]:
@@ -106,7 +104,7 @@ class MemoryGroup:
                     if member.joined is None:
                         del self._members[name]
                 self._assign()
-        self._loop.later(self._gather_s, self._tick)
+        self._loop.later(GATHER_S, self._tick)
 
     def _assign(self) -> None:
         if not self._members:

@@ -128,6 +128,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._spent = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self._frozen: list[greenlet] = []  # where processes were when they were killed
+        self._begun: set[_Thread] = set()
+        self._is_over = False
         self.outside = Context()  # what belongs to no process: the network, the broker
         self.set_task_factory(self._new_task)
 
@@ -205,6 +207,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 process.hold(handle)
                 continue
             handle._run()  # noqa: SLF001 - as asyncio does
+            if self._is_over:  # it was killed in this step, and has been unwound
+                return
 
     def _freeze(self, turn: greenlet) -> None:
         """The process was killed in the middle of a step: the step never ends, the others go on."""
@@ -242,30 +246,43 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _step(self, thread: _Thread) -> None:
         thread.parent = getcurrent()
+        self._begun.add(thread)
         delay_s = thread.switch()
         if thread.dead:
-            return
-        if delay_s is None:
-            self._frozen.append(thread)
-        else:
+            self._begun.discard(thread)
+        elif delay_s is not None:  # else its process was killed
             self.call_later(delay_s, self._step, thread)
 
     async def shutdown_default_executor(self, *_: Any) -> None:
         """There is none."""
 
     def abandon(self) -> None:
-        """Unwind all that has not ended. What it does in its end is of no run any more."""
+        """Unwind all that has not ended. What it does in its end is of no run any more.
+
+        Nothing may be left for the garbage collector, which would unwind it in the middle of
+        whatever runs then.
+        """
+        self._is_over = True
         self.set_exception_handler(lambda _loop, _context: None)
-        for task in self._tasks:
+        asyncio._set_running_loop(self)  # noqa: SLF001 - what is unwound may ask for it
+        try:
+            for left in (*self._frozen, *self._begun):
+                left.parent = getcurrent()
+                with contextlib.suppress(BaseException):
+                    left.throw()
+            # What catches whatever comes goes on once, and ends at its next wait; it may begin
+            # others.
             for _ in range(UNWINDINGS):
-                # A loop that catches whatever comes goes on once, and ends at its next wait.
-                with contextlib.suppress(RuntimeError, ValueError):
-                    task.get_coro().close()
-        for left in self._frozen:
-            left.parent = getcurrent()
-            with contextlib.suppress(BaseException):
-                left.throw()
+                tasks, self._tasks = self._tasks, []
+                for task in tasks:
+                    with contextlib.suppress(Exception):
+                        task.get_coro().close()
+                    if not task.done():
+                        self._tasks.append(task)
+        finally:
+            asyncio._set_running_loop(None)  # noqa: SLF001 - the same
         self._frozen.clear()
+        self._begun.clear()
         self._ready.clear()
         self._scheduled.clear()
         self._tasks.clear()
@@ -290,5 +307,5 @@ def end_process() -> NoReturn:
     if process is None or here.parent is None:
         raise RuntimeError("end_process was called outside of a virtual process")
     process.kill()
-    here.parent.switch()
+    here.parent.switch(None)
     raise AssertionError("a killed process went on")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from k2_streams.clock import Clock
+from k2_streams.core.enrich.instruments import Instruments
 from k2_streams.core.types import TopicPartition
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
@@ -84,6 +86,7 @@ class MemoryWorker:
         machine: that it runs on.
         topology: what runs.
         settings: of the worker; its id names it in the group.
+        instruments: reference data.
         limits: of the worker.
         metrics: of the worker.
         fetch_records: records of one fetch of one partition, at the most.
@@ -97,6 +100,7 @@ class MemoryWorker:
         topology: Topology,
         settings: Settings,
         *,
+        instruments: Instruments | None = None,
         limits: Limits = DEFAULT_LIMITS,
         metrics: Metrics,
         fetch_records: int,
@@ -137,6 +141,7 @@ class MemoryWorker:
             world.cluster.topics,
             ports,
             metrics=metrics,
+            instruments=instruments,
             limits=limits,
         )
         self.main: asyncio.Task[Any] = self.process.start(self._main())
@@ -247,6 +252,7 @@ class MemoryWorker:
                 if not records:
                     continue  # as aiokafka's fetcher: markers alone are no batch yet
                 self._chain[tp] = position
+                await failpoint_in_loop("source.fetched")
                 fetched = Fetched(tp, start, position, list(records), log.end)
                 if faults.happens(MemoryFault.LOST_BATCH):
                     continue
