@@ -16,7 +16,6 @@ from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -26,6 +25,7 @@ from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import RowTable
+from topologies.trades import app
 
 RUNS = 3
 SYMBOLS = 20
@@ -52,6 +52,9 @@ def own(offset: int, number: int, price: str = "1.25", headers: Headers = ()) ->
     return Raw(offset, T0_MS, f"X:{symbol}".encode(), value, headers)
 
 
+(TRADES,) = app.topology.agents
+
+
 def spot(offset: int, number: int) -> Raw:
     """A trade as Binance writes it."""
     symbol = f"S{number % SYMBOLS}"
@@ -70,7 +73,7 @@ def _cpu_s(records: Sequence[Raw]) -> float:
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
-        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids)
+        sequencer = Sequencer(TRADES, 0, 1, table, ids)
         position = Position(source_id="", partitions=1, next_offset=0)
         started = time.process_time()
         for start in range(0, len(records), DEFAULT_LIMITS.batch_records):

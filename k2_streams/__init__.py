@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
     from k2_streams.core.records.stream import QUOTES, TRADES, Stream, StreamError
     from k2_streams.runtime.app import App
+    from k2_streams.runtime.task.raw_context import RawContext, RawRecords
     from k2_streams.topology.context import Context, TableView, TimerView
     from k2_streams.topology.declarations import (
+        DEDUP,
+        SEQUENCE,
         Agent,
         OnError,
         Output,
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
     from k2_streams.web.pages import Page, PageRequest
 
 __all__ = [
+    "DEDUP",
     "QUOTES",
     "QUOTES_INPUT",
+    "SEQUENCE",
     "TRADES",
     "TRADES_INPUT",
     "Agent",
@@ -36,7 +41,9 @@ __all__ = [
     "Output",
     "Page",
     "PageRequest",
+    "RawContext",
     "RawInput",
+    "RawRecords",
     "RawSource",
     "StateReadError",
     "Stream",
@@ -54,9 +61,11 @@ _HOMES = {
     "k2_streams.core.records.source": ("QUOTES_INPUT", "TRADES_INPUT", "RawInput"),
     "k2_streams.core.records.stream": ("QUOTES", "TRADES", "Stream", "StreamError"),
     "k2_streams.runtime.app": ("App",),
+    "k2_streams.runtime.task.raw_context": ("RawContext", "RawRecords"),
     "k2_streams.topology.context": ("Context", "TableView", "TimerView"),
     "k2_streams.topology.declarations": (
-        "Agent", "OnError", "Output", "RawSource", "StreamSource", "Table", "Topology",
+        "DEDUP", "SEQUENCE", "Agent", "OnError", "Output", "RawSource", "StreamSource", "Table",
+        "Topology",
     ),
     "k2_streams.topology.errors": ("StateReadError", "TopologyError"),
     "k2_streams.web.pages": ("Page", "PageRequest"),

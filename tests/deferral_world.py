@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from raw_agents import raw_agent
 from tick_model import without
 
 from k2_streams.clock import SYSTEM_CLOCK
@@ -109,7 +110,7 @@ class World:
         self.table = self.rows.table(SEQUENCE_CODEC)
         # Every record has a number, so no id is ever asked for.
         ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
-        self.sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, self.table, ids)
+        self.sequencer = Sequencer(raw_agent(TRADES_INPUT, FEEDS), 0, 1, self.table, ids)
         self.deferral = Deferral(
             DEFERRED,
             0,

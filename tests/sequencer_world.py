@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raw_agents import raw_agent
+
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
@@ -40,7 +42,7 @@ class World:
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))
-        self.sequencer = Sequencer(TRADES_INPUT, feeds, 0, 1, self.table, self.ids)
+        self.sequencer = Sequencer(raw_agent(TRADES_INPUT, feeds), 0, 1, self.table, self.ids)
         self.epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
 
     def process(self, records: Sequence[Raw]) -> Epoch:

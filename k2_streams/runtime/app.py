@@ -35,6 +35,7 @@ from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.runtime.worker import EXIT_CONFIGURATION
 from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
 from k2_streams.topology.declarations import (
+    BuiltInTable,
     Output,
     RawSource,
     Source,
@@ -181,7 +182,7 @@ class App(WorkerApp):
         channel: Source,
         *,
         name: str | None = None,
-        tables: Iterable[DeclaredTable] = (),
+        tables: Iterable[DeclaredTable | BuiltInTable] = (),
         outputs: Iterable[Output] = (),
         on_error: Literal["stop", "dead-letter"] = "stop",
         on_timer: Callable[[str, int, Any], None] | None = None,
@@ -221,7 +222,7 @@ class App(WorkerApp):
         function: AgentT,
         *,
         name: str | None = None,
-        tables: Iterable[DeclaredTable] = (),
+        tables: Iterable[DeclaredTable | BuiltInTable] = (),
         outputs: Iterable[Output] = (),
         on_error: str = "stop",
         on_timer: Callable[[str, int, Any], None] | None = None,

@@ -354,9 +354,9 @@ class Worker:
         topics, app_id = self._known, self._settings.app_id
         if isinstance(source, StreamSource):
             return AgentProgram.of(self._topology, source, topics, app_id)
+        (agent,) = self._topology.agents_of(source)
         return MarketProgram(
-            source.input,
-            source.feeds,
+            agent,
             deferred=topics[source.input.deferred],
             sequence=topics[changelog_topic(app_id, "sequence")],
             dedup=topics[changelog_topic(app_id, "dedup")],

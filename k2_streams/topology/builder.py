@@ -9,6 +9,7 @@ from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.topology.declarations import (
     Agent,
+    BuiltInTable,
     Output,
     RawSource,
     Source,
@@ -97,7 +98,7 @@ class TopologyBuilder:
         source: Source,
         function: Callable[[Any, Any], None],
         name: str | None,
-        tables: Iterable[Table],
+        tables: Iterable[Table | BuiltInTable],
         outputs: Iterable[Output],
         on_error: Any,
         on_timer: Callable[[str, int, Any], None] | None,

@@ -46,6 +46,11 @@ class RawSource:
 
     input: RawInput
     feeds: Mapping[str, Any]
+    accepted: "Output" = field(init=False)  # its accepted rows
+
+    def __post_init__(self) -> None:
+        """The output follows from the input."""
+        object.__setattr__(self, "accepted", Output(self.input.stream))
 
     @property
     def topic(self) -> str:
@@ -119,6 +124,24 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BuiltInTable:
+    """A table of the agent of a raw source, whose rows the steps of its context read and write.
+
+    Attributes:
+        name: as of a `Table`.
+        holds: what its rows are, for people.
+    """
+
+    name: str
+    holds: str
+
+
+SEQUENCE = BuiltInTable("sequence", "per scope: numbers received, open gaps, sessions, lines")
+DEDUP = BuiltInTable("dedup", "ids of messages without a sequence number, for a time")
+BUILT_IN_TABLES = (SEQUENCE, DEDUP)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Output:
     """Rows that one agent emits: a log `k2.<name>`, a table, a tail, a path.
 
@@ -173,7 +196,7 @@ class Agent:
     name: str
     source: Source
     function: Callable[[Any, Any], None]
-    tables: tuple[Table, ...] = ()
+    tables: tuple[Table | BuiltInTable, ...] = ()
     outputs: tuple[Output, ...] = ()
     on_error: OnError = OnError.STOP
     on_timer: Callable[[str, int, Any], None] | None = None
@@ -188,6 +211,19 @@ class Agent:
                 f"agent {self.name}: expected on_error 'stop' or 'dead-letter', found "
                 f"{self.on_error!r}"
             ) from None
+        of_raw = isinstance(self.source, RawSource)
+        for table in self.tables:
+            if isinstance(table, BuiltInTable) is not of_raw:
+                raise TopologyError(
+                    f"agent {self.name}: table {table.name} cannot be used on {self.source.topic}: "
+                    "the agent of a raw source has k2.SEQUENCE and k2.DEDUP, every other one has "
+                    "tables that app.Table(...) declares"
+                )
+
+    @property
+    def declared_tables(self) -> tuple[Table, ...]:
+        """Those that its topology declares."""
+        return tuple(table for table in self.tables if isinstance(table, Table))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,8 +270,15 @@ class Topology:
                     f"agent {agent.name}: its source {agent.source.topic} is not among the "
                     "topology's: declare it there"
                 )
-        self._require_one_agent("table", self.tables, lambda agent: agent.tables)
-        self._require_one_agent("output", self.outputs, lambda agent: agent.outputs)
+        if self.raw is not None and len(self.agents_of(self.raw)) != 1:
+            raise TopologyError(
+                f"topology {self.name}: expected one agent on {self.raw.topic}: what else is to be "
+                f"made of its rows is an agent on app.stream({self.raw.input.stream.name!r}) of "
+                "another app"
+            )
+        raw = () if self.raw is None else (self.raw.accepted,)
+        self._require_one_agent("table", self.tables, lambda agent: agent.declared_tables)
+        self._require_one_agent("output", (*raw, *self.outputs), lambda agent: agent.outputs)
 
     @property
     def raw(self) -> RawSource | None:

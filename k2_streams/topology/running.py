@@ -121,7 +121,9 @@ class AgentRunner:
             np.maximum.accumulate(np.maximum(times_ns, self.watermark_ns)),
             self.watermark_ns,
             {
-                agent.name: {id(one): Overlay(self._tables[one.name]) for one in agent.tables}
+                agent.name: {
+                    id(one): Overlay(self._tables[one.name]) for one in agent.declared_tables
+                }
                 for agent in self.agents
             },
         )

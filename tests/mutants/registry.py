@@ -400,7 +400,7 @@ MUTANTS = (
         "a trade told by its id is new of each line: two lossless lines lose half each",
         "tests/property/test_line_copies.py::",
         (
-            "runtime/task/sequencer.py",
+            "runtime/task/raw_context.py",
             "message_counts(decoded, by_id & kept)",
             "message_counts(decoded, by_id)",
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_agents import raw_agent
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.lines.stats import reports
@@ -67,7 +68,7 @@ def figures(messages):
     ids.open(lambda _bucket, _ids: None)
     table = RowTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     known = IdTable(ids, Memory.of(100, 0.01), Window(86_400_000))
-    sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, known)
+    sequencer = Sequencer(raw_agent(TRADES_INPUT, FEEDS), 0, 1, table, known)
     epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
     records = [
         Raw(at, key, value, (*headers, ("line", line.encode())), T0_MS)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_agents import raw_agent
 from tick_model import without
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
@@ -215,7 +216,7 @@ def work(
             store, sequence_codec.encode, sequence_codec.decode, 0, 0
         )
         ids = IdTable(id_store, MEMORY, WINDOW)
-        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, options=DEFAULT_OPTIONS)
+        sequencer = Sequencer(raw_agent(), 0, 1, table, ids, options=DEFAULT_OPTIONS)
         epochs, start = [Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)], 0
         for end in sorted({*cuts, *seals, *idle, len(raw)} - {0}):
             for time_ms in idle.get(start, ()):
@@ -385,7 +386,12 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
         store, sequence_codec.encode, sequence_codec.decode, 0, 0
     )
     sequencer = Sequencer(
-        TRADES_INPUT, FEEDS, 0, 1, table, IdTable(id_store, MEMORY, WINDOW), options=DEFAULT_OPTIONS
+        raw_agent(),
+        0,
+        1,
+        table,
+        IdTable(id_store, MEMORY, WINDOW),
+        options=DEFAULT_OPTIONS,
     )
     epoch, now_ms = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0), BASE_NS // 10**6
     said = [(b"A", 1), (b"B", 1), (b"A", 3)]

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from raw_agents import raw_agent
+
 from k2_streams.core.records.source import TRADES_INPUT as SOURCE
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
@@ -57,8 +59,7 @@ class Place:
         )
         self.context: Any = SimpleNamespace(
             program=MarketProgram(
-                SOURCE,
-                FEEDS,
+                raw_agent(SOURCE, FEEDS),
                 deferred=self.cluster.topics[SOURCE.deferred],
                 sequence=self.cluster.topics[CHANGELOG],
                 dedup=self.cluster.topics[IDS_CHANGELOG],

@@ -78,10 +78,12 @@ class World:
         self.disk = MemoryDisk(read_s=0.0001)
         self.ended: list[TaskLifecycle] = []
         self.failures = {0: RecordFailures()}
+        self.metrics: list[Metrics] = []  # of each process
 
     def context(self, declared: Topology) -> Any:
         """Of a worker that has just been started."""
         clock, metrics = VirtualClock(self.loop), Metrics()
+        self.metrics.append(metrics)
         return SimpleNamespace(
             program=AgentProgram.of(declared, SOURCE, self.cluster.topics, APP),
             source=self.cluster.topics[SOURCE.topic],
@@ -233,6 +235,17 @@ def test_what_is_committed_through_kills_is_what_row_by_row_gives(seed: int) -> 
     last = log_record.last_headers(world.committed(FOUND))
     assert last is not None
     assert (last.raw_next, last.dead_letters) == (position.next_offset, len(dead))
+
+
+def test_rows_are_counted_once_they_are_committed() -> None:
+    """Of a process that nothing happens to: all of them."""
+    world = World(3)
+    rows = rows_of(world.chance, 50, poison=False)
+    world.produce(rows)
+    world.run(world.until_done(kills=0, declared=topology()))
+    (metrics,) = world.metrics
+    counted = metrics.registry.get_sample_value("k2_agent_rows_total", {"agent": "totals"})
+    assert counted == len(rows)
 
 
 def test_an_agent_that_stops_has_processed_what_is_in_front_and_nothing_behind() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from raw_agents import raw_agent
 from sequencer_world import canonical
 
 from k2_streams.core.records import events
@@ -96,7 +97,7 @@ def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     _, taken = taken_over(tmp_path, stores)
     tables, standing = taken.tables, standing_of(taken.position)
     rows, deferral = tables.sequence(), tables.counts()
-    sequencer = Sequencer(SOURCE, FEEDS, 0, 1, rows, tables.ids, standing=standing)
+    sequencer = Sequencer(raw_agent(SOURCE, FEEDS), 0, 1, rows, tables.ids, standing=standing)
     epoch = Epoch(TaskOutputs.of_raw(SOURCE), 20)
     records = [
         canonical(20, 8),

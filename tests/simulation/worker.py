@@ -7,9 +7,7 @@ from typing import Any
 
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.load.tail_quota import DiskBound
-from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
-from k2_streams.feeds.feed import FEEDS
 from k2_streams.query.engine import EngineConfig, EngineMemory
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
@@ -22,9 +20,9 @@ from k2_streams.testing.memory.group import MemoryGroup
 from k2_streams.testing.memory.loop import VirtualLoop
 from k2_streams.testing.memory.ports import LAKE, MemoryLakeCatalog, VirtualClock
 from k2_streams.testing.memory.worker import MemoryMachine, MemoryWorker, MemoryWorld
-from k2_streams.topology.declarations import RawSource, Topology
 from simulation.chaos import Chaos
 from simulation.venue import LATE_HORIZON_S, SEQUENCE_LIMITS
+from topologies.trades import app
 
 logging.getLogger("pyiceberg").setLevel(logging.ERROR)  # its retries are in the trace
 
@@ -65,7 +63,7 @@ LIMITS = Limits(
     tail_fetch_ms=2_000,
 )
 
-TOPOLOGY = Topology(APP, (RawSource(TRADES_INPUT, FEEDS),), ())
+TOPOLOGY = app.topology
 
 #: Counting is not what is simulated: one registry for all runs.
 METRICS = Metrics()

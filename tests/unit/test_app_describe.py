@@ -141,19 +141,30 @@ def test_names_follow_the_settings(describe, monkeypatch):
 
 
 def test_the_app_of_a_raw_topic_shows_what_k2_itself_does(describe):
-    text = 'import k2_streams as k2\nmine = k2.App("k2")\nmine.source(k2.QUOTES_INPUT)\n'
+    text = """
+import k2_streams as k2
+
+mine = k2.App("k2")
+raw = mine.source(k2.QUOTES_INPUT)
+
+
+@mine.agent(raw, tables=[k2.SEQUENCE, k2.DEDUP], outputs=[raw.accepted])
+def accept(records, ctx):
+    pass
+"""
     describe(text, name="described_raw")
     done = CliRunner().invoke(main, ["app", "describe", "described_raw:mine"])
     for part in (
-        "source k2.quotes.raw  raw records, by the feeds canonical asx.quotes.csv",
-        "  |-- table sequence  changelog k2-sequence-changelog",
-        "  |-> output quotes   k2.quotes, Iceberg k2.quotes, /v1/quotes",
-        "  |-> deferred        k2.quotes.deferred",
-        "  |-> events          k2.quotes.sequence-events",
+        "source k2.quotes.raw        raw records, by the feeds canonical asx.quotes.csv",
+        "  |-- agent accept          on error: stop",
+        "  |     |-- table sequence  changelog k2-sequence-changelog",
+        "  |     |-> output quotes   k2.quotes, Iceberg k2.quotes, /v1/quotes",
+        "  |-> deferred              k2.quotes.deferred",
+        "  |-> events                k2.quotes.sequence-events",
     ):
         assert part in done.output.splitlines()
     drawn = CliRunner().invoke(main, ["app", "describe", "described_raw:mine", "--format=mermaid"])
-    assert 's0 --> s0own["decode, sequence, deduplicate"]' in drawn.output
+    assert 's0 --> s0a0["accept"]' in drawn.output
 
 
 @pytest.mark.parametrize(

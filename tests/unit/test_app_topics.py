@@ -7,13 +7,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A topology of somebody's, and its start as far as the first look at its agents.
-PROGRAM = """
+PROGRAM = '''
 import asyncio
 
 import k2_streams as k2
 
 app = k2.App("mine")
-app.source(k2.TRADES_INPUT)
+raw = app.source(k2.TRADES_INPUT)
+
+
+@app.agent(raw, outputs=[raw.accepted])
+def nothing(records, ctx):
+    """Processes nothing."""
 
 
 @app.agent(app.topic("mine"))
@@ -23,7 +28,7 @@ async def lost(stream):
 
 
 asyncio.run(app.on_start())
-"""
+'''
 
 
 def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_path: Path) -> None:

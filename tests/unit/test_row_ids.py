@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from raw_agents import raw_agent
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
@@ -39,7 +40,7 @@ def worked(folder: Path, source: RawInput, feeds: Feeds, fields: list[dict]) -> 
         store, sequence_codec.encode, sequence_codec.decode, 0, 0
     )
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
-    sequencer = Sequencer(source, feeds, 0, 1, table, ids)
+    sequencer = Sequencer(raw_agent(source, feeds), 0, 1, table, ids)
     epoch = Epoch(TaskOutputs.of_raw(source), 0)
     common = {"exchange": "X", "symbol": "A", "exchange_time_ns": T0_MS * 1_000_000}
     records = [

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from raw_agents import raw_agent
 
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.enrich.instruments import Instrument, Instruments, PriceDomain
@@ -42,7 +43,7 @@ def process(tmp_path):
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
 
     def made(*records, options=SequencerOptions()):  # noqa: B008 - immutable
-        sequencer = Sequencer(TRADES_INPUT, FEEDS, 0, 1, table, ids, options=options)
+        sequencer = Sequencer(raw_agent(TRADES_INPUT, FEEDS), 0, 1, table, ids, options=options)
         epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
         raw = [
             Raw(offset, key, json.dumps(value).encode(), (("feed", feed.encode()),), T0_MS)

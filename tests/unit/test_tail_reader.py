@@ -1,6 +1,7 @@
 """The tail of any log: a user's output has neither sequence events nor an append time."""
 
 import pyarrow as pa
+from raw_agents import raw_topology
 from tail_world import ACCEPTED_US, TailWorld
 
 from k2_streams.core.records.log_record import CheckpointHeaders
@@ -8,7 +9,7 @@ from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import Stream
 from k2_streams.runtime.node.log_topics import LogTopics
-from k2_streams.topology.declarations import Agent, Output, RawSource, StreamSource, Topology
+from k2_streams.topology.declarations import Agent, Output, StreamSource, Topology
 
 FOUND = pa.schema(
     [
@@ -17,7 +18,7 @@ FOUND = pa.schema(
     ]
 )
 ALERTS = Output.of("alerts", FOUND, key=("account",), time="time_ns")
-BESIDE = LogTopics("k2.app.dead-letter")
+BESIDE = LogTopics("k2.app.trades.dead-letter")
 
 
 def rows(*accounts: str) -> list[dict]:
@@ -25,8 +26,8 @@ def rows(*accounts: str) -> list[dict]:
 
 
 def test_beside_a_log_are_the_topics_of_its_source() -> None:
-    raw, trades = RawSource(TRADES_INPUT, {}), StreamSource(TRADES_INPUT.stream)
-    of_trades = Topology("k2", (raw,), ())
+    trades = StreamSource(TRADES_INPUT.stream)
+    of_trades = raw_topology("k2")
     assert LogTopics.of(of_trades, TRADES_INPUT.stream) == (
         "k2.dead-letter",
         "k2.sequence-events",
@@ -41,7 +42,7 @@ async def test_an_output_without_events_reads_its_dead_letters_alone() -> None:
     world.checkpoint(rows("a"), CheckpointHeaders(3, None, 0, 0, 2, 0), dead_letters=2)
     world.checkpoint(rows("b", "c"), CheckpointHeaders(9, None, 0, 0, 3, 0), dead_letters=1)
     await world.follow(lambda: world.tail.rows == 3 and world.reader.dead_letters.total == 3)
-    assert world.topics.read == {"k2.alerts", "k2.app.dead-letter"}
+    assert world.topics.read == {"k2.alerts", "k2.app.trades.dead-letter"}
     assert world.reader.dead_letters.reached() == {0: 2}
     assert world.tail.view().partitions[0].raw_next == 9
     assert world.reader.error is None

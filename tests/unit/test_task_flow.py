@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from raw_agents import raw_agent
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.source import TRADES_INPUT
@@ -36,7 +37,7 @@ def context(tmp_path: Path) -> TaskContext:
     settings = from_environment({"K2_DATA_DIR": str(tmp_path)})
     info = TopicInfo(RAW, "id", 4)
     return TaskContext(
-        program=MarketProgram(TRADES_INPUT, FEEDS, info, info, info),
+        program=MarketProgram(raw_agent(TRADES_INPUT, FEEDS), info, info, info),
         source=info,
         settings=settings,
         kafka=settings.kafka,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from raw_agents import raw_agent, raw_topology
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
@@ -16,7 +17,6 @@ from k2_streams.runtime.topics import topics_of
 from k2_streams.topology.declarations import (
     Agent,
     Output,
-    RawSource,
     StreamSource,
     Table,
     Topology,
@@ -59,13 +59,13 @@ def test_a_topology_over_a_log_has_its_source_outputs_tables_and_dead_letters():
 @pytest.mark.parametrize("source", [TRADES_INPUT, QUOTES_INPUT], ids=lambda one: one.app_id)
 def test_a_topology_of_a_raw_topic_has_the_topics_of_its_stream(source):
     """One place knows what they are: tools that make them ask it too."""
-    topology = Topology("k2", (RawSource(source, {}),), ())
+    topology = raw_topology("k2", source)
     assert topics_of(topology, SETTINGS) == stream_topics(source, "second", 3)
 
 
 def test_a_log_is_the_same_for_the_app_that_writes_it_and_for_those_that_read_it():
     """Whichever starts first creates it; no other finds fault with it."""
-    writer = topics_of(Topology("k2", (RawSource(TRADES_INPUT, {}),), ()), SETTINGS)
+    writer = topics_of(raw_topology("k2"), SETTINGS)
     (written,) = (spec for spec in writer if spec.name == "k2.trades")
     (read,) = (spec for spec in topics_of(BARS, SETTINGS) if spec.name == "k2.trades")
     assert read == written
@@ -74,8 +74,9 @@ def test_a_log_is_the_same_for_the_app_that_writes_it_and_for_those_that_read_it
 def test_a_raw_topic_and_a_log_beside_it_are_both_read():
     log = StreamSource(TRADES)
     output = Output.of("spreads", SCHEMA, key=("symbol",), time="time_ns")
-    agents = (Agent("spreads", log, nothing, (), (output,)),)
-    topology = Topology("both", (RawSource(QUOTES_INPUT, {}), log), agents, (), (output,))
+    quotes = raw_agent(QUOTES_INPUT)
+    agents = (quotes, Agent("spreads", log, nothing, (), (output,)))
+    topology = Topology("both", (quotes.source, log), agents, (), (output,))
     names = [spec.name for spec in topics_of(topology, SETTINGS)]
     assert len(set(names)) == len(names)
     assert {"k2.quotes.raw", "k2.quotes", "k2.trades", "k2.spreads"} <= set(names)
@@ -83,7 +84,7 @@ def test_a_raw_topic_and_a_log_beside_it_are_both_read():
 
 def test_the_broker_dates_the_records_of_a_raw_topic_and_no_others():
     """Those of a log are dated by the task that writes them: they are no reason to stand still."""
-    topology = Topology("k2", (RawSource(TRADES_INPUT, {}),), ())
+    topology = raw_topology("k2")
     for one, dated in ((topology, {"k2.trades.raw"}), (BARS, set())):
         watch = TopicWatch(
             KafkaConfig(),

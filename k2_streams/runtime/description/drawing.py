@@ -11,9 +11,6 @@ from k2_streams.runtime.description.topology import (
     DescribedTopology,
 )
 
-#: What K2 does with the records of a raw topic that no agent reads.
-_OWN_AGENT = "decode, sequence, deduplicate"
-
 
 class _Row(NamedTuple):
     """A line of the text: what it is about, and what there is to know."""
@@ -49,8 +46,6 @@ def _source(source: DescribedSource) -> Iterator[_Row]:
         yield from _below([_table(table)])
     for agent in source.agents:
         yield from _below(_agent(agent))
-    for output in source.outputs:
-        yield from _below(_output(output), arrow="->")
     for name, topic in (("deferred", source.deferred), ("events", source.events)):
         if topic is not None:
             yield from _below([_Row(name, topic)], arrow="->")
@@ -95,9 +90,6 @@ def mermaid(topology: DescribedTopology) -> str:
 def _flow(source: DescribedSource, at: str) -> Iterator[str]:
     """A source with what follows from it; the ids begin with `at`."""
     yield f'{at}[/"{source.topic}"/]'
-    if source.outputs:
-        yield f'{at} --> {at}own["{_OWN_AGENT}"]'
-        yield from _written(source.outputs, f"{at}own")
     for number, agent in enumerate(source.agents):
         box = f"{at}a{number}"
         yield f'{at} --> {box}["{agent.name}"]'

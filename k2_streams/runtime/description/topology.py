@@ -9,8 +9,10 @@ from k2_streams.kafka.topics import changelog_topic
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.topology.declarations import (
     Agent,
+    BuiltInTable,
     RawSource,
     Source,
+    Table,
     Topology,
 )
 
@@ -73,7 +75,6 @@ class DescribedSource(msgspec.Struct, frozen=True):
         feeds: that decode the records; empty: the rows of another app's log.
         tables: of the task itself, the position among them.
         agents: in their order.
-        outputs: that no agent declares: the accepted rows of a raw topic.
         events: the topic of sequence events; None: nothing is sequenced here.
         deferred: the topic of records that were deferred under load; None: none is.
         dead_letter: the topic of records that could not be processed.
@@ -84,7 +85,6 @@ class DescribedSource(msgspec.Struct, frozen=True):
     feeds: tuple[str, ...]
     tables: tuple[DescribedTable, ...]
     agents: tuple[DescribedAgent, ...]
-    outputs: tuple[DescribedOutput, ...]
     events: str | None
     deferred: str | None
     dead_letter: str
@@ -127,7 +127,6 @@ def describe(
 
 def _source(topology: Topology, source: Source, app_id: str) -> DescribedSource:
     agents = topology.agents_of(source)
-    emitted = {output.stream.name for agent in agents for output in agent.outputs}
     declared = {table.name for agent in agents for table in agent.tables}
     raw = source if isinstance(source, RawSource) else None
     stream = source.input.stream if isinstance(source, RawSource) else source.stream
@@ -142,7 +141,6 @@ def _source(topology: Topology, source: Source, app_id: str) -> DescribedSource:
             if name not in declared
         ),
         agents=tuple(_agent(agent, app_id) for agent in agents),
-        outputs=() if raw is None or stream.name in emitted else (_output(stream),),
         events=topology.events(source),
         deferred=None if raw is None else raw.input.deferred,
         dead_letter=topology.dead_letter(source),
@@ -154,17 +152,17 @@ def _agent(agent: Agent, app_id: str) -> DescribedAgent:
         name=agent.name,
         on_error=agent.on_error.value,
         has_timers=agent.on_timer is not None,
-        tables=tuple(
-            DescribedTable(
-                table.name,
-                changelog_topic(app_id, table.name),
-                table.version,
-                getattr(table.value, "__name__", str(table.value)),
-            )
-            for table in agent.tables
-        ),
+        tables=tuple(_table(table, app_id) for table in agent.tables),
         outputs=tuple(_output(output.stream) for output in agent.outputs),
     )
+
+
+def _table(table: Table | BuiltInTable, app_id: str) -> DescribedTable:
+    changelog = changelog_topic(app_id, table.name)
+    if isinstance(table, BuiltInTable):
+        return DescribedTable(table.name, changelog)
+    value = getattr(table.value, "__name__", str(table.value))
+    return DescribedTable(table.name, changelog, table.version, value)
 
 
 def _output(stream: Stream) -> DescribedOutput:

@@ -90,14 +90,17 @@ class AgentProgram:
             app_id: that the changelogs' names begin with.
         """
         agents = tuple(agent for agent in topology.agents if agent.source is source)
-        names = [source.position_table, *(one.name for agent in agents for one in agent.tables)]
+        names = [
+            source.position_table,
+            *(one.name for agent in agents for one in agent.declared_tables),
+        ]
         changelogs = {name: topics[changelog_topic(app_id, name)] for name in names}
         return cls(source, agents, TaskOutputs.of(topology, source), changelogs)
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """As the agents declare them."""
-        return tuple(table for agent in self.agents for table in agent.tables)
+        return tuple(table for agent in self.agents for table in agent.declared_tables)
 
     @property
     def versions(self) -> Mapping[str, int]:

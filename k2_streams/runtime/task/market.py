@@ -9,10 +9,8 @@ import msgspec
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
-from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import ScopeState
-from k2_streams.feeds.feed import Feeds
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.deferral.backlog import COUNT_CODEC, DEFERRAL, Deferral, DeferralState
 from k2_streams.runtime.settings.worker import Settings
@@ -30,6 +28,7 @@ from k2_streams.state.row_tables import RowCodec, RowTables
 from k2_streams.state.state_table import StateTable
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import RowTable
+from k2_streams.topology.declarations import Agent, RawSource
 
 SEQUENCE_CODEC = RowCodec(sequence_codec.encode, sequence_codec.decode)
 
@@ -79,8 +78,7 @@ class MarketProgram:
     """A `Program` of market data.
 
     Attributes:
-        source: the raw topic.
-        feeds: decode its records.
+        agent: of the raw topic.
         deferred: see `Program`.
         sequence: the changelog of the sequencer's rows.
         dedup: the changelog of ids.
@@ -88,8 +86,7 @@ class MarketProgram:
         price_domains: which prices an instrument may have.
     """
 
-    source: RawInput
-    feeds: Feeds
+    agent: Agent
     deferred: TopicInfo
     sequence: TopicInfo
     dedup: TopicInfo
@@ -100,7 +97,9 @@ class MarketProgram:
     @property
     def outputs(self) -> TaskOutputs:
         """As `Program.outputs`."""
-        return TaskOutputs.of_raw(self.source)
+        source = self.agent.source
+        assert isinstance(source, RawSource)  # noqa: S101 - of a log other programs run
+        return TaskOutputs.of_raw(source.input)
 
     def new_tables(self, partition: int, context: TaskContext) -> "MarketTables":
         """As `Program.new_tables`."""
@@ -162,8 +161,7 @@ class MarketTables:
         """As `TaskTables.processing`."""
         program, context, settings = self._program, self._context, self._context.settings
         return Sequencer(
-            program.source,
-            program.feeds,
+            program.agent,
             self._partition,
             settings.partitions,
             self.sequence(),
