@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from raw_agents import raw_topology
 from sink_world import HandClock
 
 from k2_streams.core.load.degradation import Level, Signals
-from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.core.types import TopicPartition
 from k2_streams.lake.breaker import Guard
@@ -22,7 +22,7 @@ from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
 from k2_streams.state.position import Position, RowSum
 from k2_streams.state.rocks import StoresMemory
-from k2_streams.topology.declarations import Agent, Output, RawSource, StreamSource, Topology
+from k2_streams.topology.declarations import Agent, Output, StreamSource, Topology
 
 FOUND = pa.schema(
     [
@@ -47,7 +47,7 @@ TWO = Topology(
     outputs=(ALERTS, TOTALS),
 )
 NO_LOG = Topology("none", (OF_TRADES,), (agent("count", OF_TRADES),))
-RAW = Topology("k2", (RawSource(TRADES_INPUT, {}),), ())
+RAW = raw_topology("k2", feeds={})
 
 
 def parts_of(stream: Any, rows: int) -> OutputParts:

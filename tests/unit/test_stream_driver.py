@@ -10,18 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import structlog
+from raw_agents import raw_topology
 
-from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.failpoints import POINTS
-from k2_streams.feeds.feed import FEEDS
 from k2_streams.query.errors import UnknownSymbolError
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.settings.worker import SettingsError
 from k2_streams.testing import DriverError, InputMessage, StreamDriver
 from k2_streams.testing.driver import START
-from k2_streams.topology.declarations import RawSource, Topology
 
-TRADES = Topology("k2", (RawSource(TRADES_INPUT, FEEDS),), ())
+TRADES = raw_topology("k2")
 RAW = "k2.trades.raw"
 T0_NS = int(START.timestamp()) * 10**9
 
@@ -358,6 +356,6 @@ def test_the_fixture_is_there_by_the_entry_point_alone(tmp_path: Path):
         [sys.executable, "-m", "pytest", "-q", "-p", "k2_streams.testing.pytest_plugin",
          "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={"PYTHONPATH": f"{Path(__file__).parents[2]}:{Path(__file__).parent}"},
+        env={"PYTHONPATH": ":".join(map(str, (*Path(__file__).parents[:3],)))},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
