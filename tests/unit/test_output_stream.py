@@ -8,28 +8,20 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from output_world import OutputWorld
 from pyiceberg.types import ListType, MapType, StructType
 from query_world import FixedClock
 
 from k2_streams.core.query.keys import keys_of
-from k2_streams.core.records import log_record
 from k2_streams.core.records.columns import table_as
-from k2_streams.core.records.expand import expand
-from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.schema import MICROS, NAME
 from k2_streams.core.records.stream import POSITION_NAMES, Stream, StreamError
 from k2_streams.core.records.vector import Range
-from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.schema import description_of
-from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter, UnknownSymbolError
-from k2_streams.query.gaps import GapsView
-from k2_streams.query.hybrid import HybridQuery
-from k2_streams.query.lake_view import LakeView
 from k2_streams.query.request import GapsRequest, RowsRequest, SymbolsRequest
-from k2_streams.query.tail.store import Tail
-from k2_streams.query.token import Cursor
+from k2_streams.query.token import Cursor, Token
 
 LEVEL = pa.struct(
     [
@@ -55,9 +47,7 @@ SCHEMA = pa.schema(
 BOOKS = Stream.of_output(
     "books-1m", SCHEMA, key=("venue", "account"), time="end", last=("order", "ratio")
 )
-TOPIC_ID = "topic-of-books"
 T0 = 1_700_000_000_000_000_000
-ACCEPTED_US = 1_700_000_100_000_000
 
 
 def level(number: int) -> dict:
@@ -83,94 +73,20 @@ def row(number: int, venue: str = "X", account: str = "a") -> dict:
     }
 
 
-def emitted(rows: list[dict]) -> list[dict]:
-    """Rows as the log's types hold them."""
-    return pa.Table.from_pylist(rows, schema=SCHEMA).to_pylist()
-
-
-def record(rows: list[dict], partition: int, offset: int) -> LogBatch:
-    """What a task writes and a reader decodes."""
-    batch = pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
-    (value,) = log_record.encode_checkpoint(SCHEMA, [batch], 7, ACCEPTED_US + offset)
-    return log_record.decode(value, partition, offset)
-
-
-def at_home(row: dict, partition: int, offset: int, place: int) -> dict:
-    """A row of the table."""
-    return row | {
-        "source_partition": 7,
-        "log_partition": partition,
-        "log_offset": offset,
-        "log_row": place,
-        "accepted_time": dt.datetime.fromtimestamp(0, dt.UTC)
-        + dt.timedelta(microseconds=ACCEPTED_US + offset),
-    }
-
-
-class Books:
-    """Log, Iceberg table, tail and query of the output."""
-
-    def __init__(self, folder, gaps: GapsView | None = None) -> None:
-        self.lake = Lake(
-            LakeConfig(f"sqlite:///{folder}/k2.db", f"{folder}/warehouse"), stream=BOOKS
-        )
-        self.lake.ensure()
-        self.folder = folder
-        self.tail = Tail(BOOKS, topic_id=TOPIC_ID)
-        self.view = LakeView(
-            lambda: Lake(
-                LakeConfig(f"sqlite:///{folder}/k2.db", f"{folder}/warehouse"), stream=BOOKS
-            )
-        )
-        self.engine = Engine(EngineConfig(allowed=(str(folder / "warehouse"),)), FixedClock())
-        self.query = HybridQuery(
-            self.tail, self.view, self.engine, gaps, clock=FixedClock(), stream=BOOKS
-        )
-        self.rows: list[dict] = []
-        self.records: dict[int, list[LogBatch]] = {0: [], 1: []}
-        for partition in self.records:
-            self.tail.seek(partition, 0)
-
-    async def close(self) -> None:
-        await self.query.close()
-        self.engine.close()
-        self.lake.close()
-
-    def add(self, partition: int, rows: list[dict]) -> None:
-        """A record, read by the tail."""
-        offset = len(self.records[partition])
-        batch = record(rows, partition, offset)
-        self.records[partition].append(batch)
-        self.tail.append(partition, Range(offset, offset + 1), [batch], raw_next=offset + 1)
-        self.rows += [
-            at_home(one, partition, offset, place) for place, one in enumerate(emitted(rows))
-        ]
-
-    def commit(self, **ranges: tuple[int, int]) -> None:
-        """Append these ranges of the log to the table: `p0=(0, 2)`."""
-        held = {int(name[1:]): Range(*range_) for name, range_ in ranges.items()}
-        batches = [
-            batch
-            for partition, range_ in held.items()
-            for batch in self.records[partition][range_.start : range_.end]
-        ]
-        rows = expand(BOOKS, batches)
-        self.lake.append(rows, held, topic_id=TOPIC_ID, commit_id=f"{sorted(ranges.items())}")
-
-    def in_order(self, keep=lambda _: True) -> list[dict]:
-        return sorted(
-            filter(keep, self.rows),
-            key=lambda row: (row["end"], row["log_partition"], row["log_offset"], row["log_row"]),
-        )
+@pytest.fixture
+def engine(tmp_path):
+    engine = Engine(EngineConfig(allowed=(str(tmp_path),)), FixedClock())
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
-async def books(tmp_path):
-    books = Books(tmp_path)
+async def books(tmp_path, engine):
+    books = OutputWorld(BOOKS, tmp_path, engine)
     for number in range(4):
         books.add(0, [row(3 * number + n, account="ab"[n % 2]) for n in range(3)])
         books.add(1, [row(3 * number + n, venue="Y") for n in range(2)])
-    books.commit(p0=(0, 2), p1=(0, 3))
+    books.commit({0: (0, 2), 1: (0, 3)})
     yield books
     await books.close()
 
@@ -183,15 +99,15 @@ async def test_each_row_of_lake_and_tail_is_answered_once_in_the_exact_types(boo
     assert answer.meta.offsets == {0: 4, 1: 4}
 
 
-async def test_the_tail_alone_and_the_lake_alone_give_the_same_rows(books):
+async def test_the_tail_alone_and_the_lake_alone_give_the_same_rows(books, engine):
     before = (await books.query.rows(RowsRequest())).rows
-    books.commit(p0=(2, 4), p1=(3, 4))
+    books.commit({0: (2, 4), 1: (3, 4)})
     await books.query.refresh()
     assert books.tail.rows == 0
     answer = await books.query.rows(RowsRequest())
     assert answer.meta.rows_tail == 0
     assert answer.rows.equals(before)
-    fresh = Books(books.folder / "empty")
+    fresh = OutputWorld(BOOKS, books.folder / "empty", engine)
     fresh.records = books.records
     for partition, batches in books.records.items():
         fresh.tail.append(partition, Range(0, len(batches)), batches, raw_next=1)
@@ -231,17 +147,11 @@ async def test_pages_go_through_the_cut_and_keep_their_keys(books, descending):
 async def test_the_same_token_gives_the_same_rows_once_all_is_in_the_lake(books):
     first = await books.query.rows(RowsRequest())
     books.add(0, [row(99)])
-    books.commit(p0=(2, 5), p1=(3, 4))
+    books.commit({0: (2, 5), 1: (3, 4)})
     await books.query.refresh()
     cursor = first.meta.token
-    again = await books.query.rows(RowsRequest(as_of=_token(cursor)))
+    again = await books.query.rows(RowsRequest(as_of=Token.decode(cursor)))
     assert again.rows.equals(first.rows)
-
-
-def _token(text: str):
-    from k2_streams.query.token import Token  # noqa: PLC0415 - beside its one use
-
-    return Token.decode(text)
 
 
 async def test_a_key_of_which_there_is_no_row_and_a_column_that_is_no_key_are_refused(books):
