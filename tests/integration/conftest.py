@@ -103,12 +103,18 @@ class Cluster:
         """The lake that the workers write."""
         return from_environment({"K2_DATA_DIR": str(self.directory), **self.lake_settings}).lake
 
-    def worker(self, worker_id: int = 0, topology: str = "trades", **settings: str) -> LocalWorker:
-        """A worker, not started."""
+    def worker(
+        self,
+        worker_id: int = 0,
+        topology: str = "trades",
+        app: str | None = None,
+        **settings: str,
+    ) -> LocalWorker:
+        """A worker of a topology of the product's, or of an app of the tests'; not started."""
         defaults = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
         environment = {**defaults, **self.lake_settings, **settings}
         worker = LocalWorker(
-            self.directory, self.bootstrap, worker_id, environment, topology=topology
+            self.directory, self.bootstrap, worker_id, environment, topology=topology, app=app
         )
         self.workers.append(worker)
         return worker

@@ -30,7 +30,7 @@ class WorkerError(Exception):
 
 
 class LocalWorker:
-    """`faust -A topologies.<topology> worker`, on a port of its own.
+    """`faust -A <module> worker`, on a port of its own.
 
     Args:
         directory: data of all workers (`K2_DATA_DIR`); logs go there too.
@@ -38,7 +38,8 @@ class LocalWorker:
         worker_id: `K2_WORKER_ID`.
         settings: more of the environment.
         port: of its web; None: a free one.
-        topology: which.
+        topology: which of the product's.
+        app: a module with an app in its place; `PYTHONPATH` in the settings says where it is.
         host: where it is asked; another than loopback needs `K2_API_KEYS` in the settings.
         under: a command to run it under, which must become the worker itself.
     """
@@ -53,13 +54,16 @@ class LocalWorker:
         topology: str = "trades",
         host: str = HOST,
         under: Sequence[str] = (),
+        *,
+        app: str | None = None,
     ) -> None:
-        self._topology = topology
+        self._module = app or f"topologies.{topology}"
         self._under = under
         self.port = port or free_port()
         self.url = f"http://{host}:{self.port}"
         self.directory = directory
-        self.log_file = directory / f"{INPUTS[topology].folder}-{worker_id}.log"
+        name = app or INPUTS[topology].folder
+        self.log_file = directory / f"{name}-{worker_id}.log"
         given = {
             "K2_BOOTSTRAP": bootstrap,
             "K2_DATA_DIR": str(directory),
@@ -78,7 +82,7 @@ class LocalWorker:
         faust = [*self._under, str(Path(sys.executable).parent / "faust")]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                [*faust, "-A", f"topologies.{self._topology}", "worker", "-l", "info"],
+                [*faust, "-A", self._module, "worker", "-l", "info"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
