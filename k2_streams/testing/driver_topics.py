@@ -281,7 +281,7 @@ class OutputTopic:
     def read_all(self) -> Any:
         """All that was committed, partition by partition.
 
-        Of a log a `pa.Table` of its rows, of any other topic a list of `TopicRecord`.
+        The rows of a log as a `pa.Table`; the records of any other topic as `TopicRecord`s.
         """
         if self._stream is None:
             return self.records()

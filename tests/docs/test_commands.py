@@ -150,10 +150,11 @@ PYTHON = [
 ]
 
 
-#: What a sample defines as a test is called.
+#: What a sample defines as a test is called; one that asks for a fixture is pytest's.
 CALL_TESTS = """
+import inspect
 for name, test in list(globals().items()):
-    if name.startswith("test_"):
+    if name.startswith("test_") and not inspect.signature(test).parameters:
         test()
 """
 
@@ -165,16 +166,27 @@ def test_there_are_samples_in_python():
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path):
     """As one module, whose tests are called."""
-    texts = []
+    texts, tests = [], []
     for block in blocks(page):
         if block.language != "python" or block.run:
             continue
         if "file" in block.options:
-            (tmp_path / block.options["file"]).write_text(block.text)
+            name = block.options["file"]
+            (tmp_path / name).write_text(block.text)
+            if name.startswith("test_"):
+                tests.append(name)
         texts.append(block.text)
+    run(tmp_path, "-c", "\n".join([*texts, CALL_TESTS]))
+    if tests:
+        plugin = "k2_streams.testing.pytest_plugin"
+        run(tmp_path, "-m", "pytest", "-q", "-p", plugin, "-p", "no:cacheprovider", *tests)
+
+
+def run(folder, *arguments):
+    """Python in a folder."""
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join([*texts, CALL_TESTS])],
-        cwd=tmp_path,
+        [sys.executable, *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -184,8 +196,11 @@ def test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_sample_that_fails_is_seen(tmp_path):
+@pytest.mark.parametrize(
+    ("info", "fixture"), [("python", ""), ("python file=test_it.py", "tmp_path")]
+)
+def test_a_sample_that_fails_is_seen(tmp_path, info, fixture):
     page = tmp_path / "page.md"
-    page.write_text("```python\ndef test_it():\n    assert False\n```\n")
+    page.write_text(f"```{info}\ndef test_it({fixture}):\n    assert False\n```\n")
     with pytest.raises(AssertionError, match="assert False"):
         test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path)

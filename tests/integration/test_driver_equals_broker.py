@@ -26,18 +26,16 @@ from driver_scenarios import SCENARIOS
 from topic_contents import Contents, first_difference, of_scopes
 
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.offsets import group_offsets
 from k2_streams.testing.driver import StreamDriver
 from k2_streams.testing.driver_topics import EncodedRecord, RawEncoder, TopicRecord
 from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.testing.oracle.observed import read_topic
-from k2_streams.topology.declarations import RawSource, Topology
+from topologies.trades import app as trades_app
 
 pytestmark = pytest.mark.integration
 
-TRADES = Topology("k2", (RawSource(TRADES_INPUT, FEEDS),), ())
 RAW, LOG = TRADES_INPUT.raw, TRADES_INPUT.stream.log
 #: Where workers are killed while they process a part of the messages each.
 POINTS = ("checkpoint.committed", "checkpoint.acknowledged")
@@ -202,7 +200,7 @@ def run_on_driver(broker: Topics) -> tuple[Topics, dict[str, Any]]:
     answers: dict[str, Any] = {}
     raw = sorted(broker[RAW], key=lambda one: (one.timestamp_ms, one.partition, one.offset))
     part = -(-len(raw) // (len(POINTS) + 1))
-    with driver_for(TRADES, raw) as driver:
+    with driver_for(trades_app, raw) as driver:
         for number, point in enumerate((*POINTS, None)):
             feed_raw(driver, raw[number * part : (number + 1) * part])
             if point is not None:
