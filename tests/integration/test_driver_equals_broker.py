@@ -146,10 +146,10 @@ def run_on_broker(k2: Cluster) -> tuple[Topics, dict[str, Any], list[Any]]:
         if point is not None:
             wait_dead(worker)
     armed = {"K2_FAILPOINTS": f"{AGENTS_POINT}=crash@{NTH}"}
-    agents = k2.worker(topology="differential_app", **path, **armed).start()
+    agents = k2.worker(app="differential_app", **path, **armed).start()
     wait_processed(k2.bootstrap, "k2", RAW, last_offsets(placed), worker)
     wait_dead(agents)
-    agents = k2.worker(topology="differential_app", **path).start()
+    agents = k2.worker(app="differential_app", **path).start()
     log = asyncio.run(read(k2.bootstrap, [LOG]))[LOG]
     wait_processed(k2.bootstrap, "k2-differential", LOG, last_offsets(log), agents)
     answers: dict[str, Any] = {
