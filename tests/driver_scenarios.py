@@ -288,6 +288,43 @@ def numbers_and_times_out_of_range(sender: Sender) -> None:
     sender.trade(5, session="")
 
 
+@scenario(5, "reset")
+def numbers_that_begin_again_after_a_silence(sender: Sender) -> None:
+    sender.trades(10, 11, 12)
+    sender.trade(1, at_s=7_200.0)
+    sender.trade(2, at_s=7_201.0)
+
+
+@scenario(4, "duplicates")
+def ids_of_two_sessions(sender: Sender) -> None:
+    for session in ("s1", "s2"):
+        for trade_id in ("t1", "t2", "t1"):
+            sender.trade(None, trade_id=trade_id, session=session)
+
+
+@scenario(3, "gap_opened")
+def symbol_of_another_script(sender: Sender) -> None:
+    sender.symbol = f"{sender.symbol}-Ä\u6f22"
+    sender.scope = f"X:{sender.symbol}"
+    sender.scopes = {sender.scope}
+    sender.trades(1, 2, 4)
+
+
+@scenario(2, "duplicates", letters=("not-json", "wrong-type"))
+def several_trades_per_message(sender: Sender) -> None:
+    """Bybit's, told apart by their ids."""
+    scope = f"BYBIT:linear:{sender.symbol}"
+    sender.scopes = {scope}
+    ms = T0_NS // 10**6
+    trades = [
+        {"T": ms, "s": sender.symbol, "S": side, "v": "0.5", "p": "10.5", "i": trade_id}
+        for side, trade_id in (("Buy", "a"), ("Sell", "b"))
+    ]
+    body = {"topic": f"publicTrade.{sender.symbol}", "type": "snapshot", "ts": ms, "data": trades}
+    for value in (json.dumps(body), json.dumps(body), "{", '{"topic": 5}'):
+        sender.raw(value, key=scope, feed="bybit.v5")
+
+
 @scenario(60, "gap_opened")
 def many_symbols(sender: Sender) -> None:
     """On every partition."""

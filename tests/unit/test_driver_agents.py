@@ -280,3 +280,53 @@ def test_an_app_is_driven_as_it_is_declared(k2_driver):
     driver.commit_lake()
     assert driver.answer("alerts").meta.rows_lake == 6
     assert driver.settings.app_id == "surveillance"
+
+
+def test_an_app_of_two_sources_has_inputs_outputs_and_dead_letters_of_each(k2_driver):
+    """Trades and quotes, each with an agent, a table and an output."""
+    app = TopologyBuilder("both")
+    outputs = {}
+    for name in ("trades", "quotes"):
+        outputs[name] = app.output(f"seen_{name}", ALERTS, KEY, "event_time_ns")
+        table = app.table(f"count_{name}", int, 1)
+
+        def see(batch: pa.RecordBatch, ctx: k2.Context, name=name, table=table) -> None:
+            for number, row in enumerate(batch.to_pylist()):
+                if row["symbol"] == "BAD":
+                    ctx.dead_letter(number, "bad-symbol")
+                    continue
+                ctx.table(table).put(row["symbol"], (ctx.table(table).get(row["symbol"]) or 0) + 1)
+                found = {one: row[one] for one in KEY} | {"event_time_ns": row["exchange_time_ns"]}
+                rows = [{**found, "total": 1}]
+                ctx.emit(outputs[name], pa.RecordBatch.from_pylist(rows, schema=ALERTS))
+
+        app.agent(app.stream(name), see, f"see_{name}", [table], [outputs[name]], "stop", None)
+    driver = k2_driver(app.topology, partitions=2)
+    quote = {name: one for name, one in trade(1).items() if name not in {"price", "quantity"}}
+    quote |= {"bid_price": "1", "crossed": False, "locked": False, "one_sided": True}
+    driver.input("trades").send_many([trade(1), trade(2), trade(3, "BAD")])
+    driver.input("quotes").send_many([quote, {**quote, "symbol": "BAD"}])
+    assert driver.rows("seen_trades").num_rows == 2
+    assert driver.rows("seen_quotes").num_rows == 1
+    assert (driver.table("count_trades"), driver.table("count_quotes")) == ({"A": 2}, {"A": 1})
+    letters = [(one.topic, one.key) for one in driver.dead_letters()]
+    assert letters == [("k2.trades", "X:BAD"), ("k2.quotes", "X:BAD")]
+    with pytest.raises(ValueError, match=r"reads k2\.trades, k2\.quotes: name one with topic="):
+        driver.check_splits([trade(1)])
+    driver.check_splits([trade(n) for n in range(5)], topic="trades")
+
+
+def test_what_one_app_emits_another_reads(k2_driver):
+    first = totals()
+    second = TopologyBuilder("next")
+    output = second.output("doubled", ALERTS, KEY, "event_time_ns")
+
+    def double(batch: pa.RecordBatch, ctx: k2.Context) -> None:
+        rows = [{**row, "total": 2 * row["total"]} for row in batch.to_pylist()]
+        ctx.emit(output, pa.RecordBatch.from_pylist(rows, schema=ALERTS))
+
+    second.agent(second.stream(first.outputs[0]), double, None, [], [output], "stop", None)
+    before, after = k2_driver(first, partitions=2), k2_driver(second.topology, partitions=2)
+    before.input("trades").send_many([trade(n) for n in (1, 2, 3)])
+    after.input("running").send_many(before.output("running").read_all())
+    assert after.rows("doubled").column("total").to_pylist() == [4, 8, 12]

@@ -359,3 +359,23 @@ def test_the_fixture_is_there_by_the_entry_point_alone(tmp_path: Path):
         env={"PYTHONPATH": ":".join(map(str, (*Path(__file__).parents[:3],)))},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_more_than_a_worker_takes_at_once_is_deferred_and_not_lost(k2_driver):
+    """With triggers so low that a burst of a hundred calls for a level."""
+    driver = k2_driver(
+        TRADES,
+        partitions=2,
+        settings={
+            "K2_LAG_TRIGGERS_RECORDS": "10,20,40",
+            "K2_MAX_RATE_PER_S": 20,
+            "K2_COOL_DOWN_S": 1,
+        },
+    )
+    driver.input(RAW).send_many([trade(n, f"Q{n % 7}") for n in range(1, 101)])
+    driver.advance(1.0)
+    levels = {one.json()["level"] for one in driver.output("k2.levels").records()}
+    assert "AGGRESSIVE" in levels
+    assert driver.output("k2.trades.deferred").records()
+    assert driver.rows("trades").num_rows == 100
+    assert driver.table("deferral") == {}
