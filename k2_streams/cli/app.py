@@ -3,6 +3,7 @@
 import click
 
 from k2_streams.cli.app_describe import describe
+from k2_streams.cli.app_reset import reset
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,3 +18,4 @@ def app() -> None:
 
 
 app.add_command(describe)
+app.add_command(reset)

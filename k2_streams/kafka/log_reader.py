@@ -29,6 +29,11 @@ from k2_streams.kafka.partition_faults import (
 FETCH_BYTES = 9 * 1024 * 1024
 
 
+#: The client's fetching takes a cancellation for that of a fetch once per assignment at the most:
+#: the second one ends it.
+FETCHING_ENDS_AFTER = 10
+FETCHING_ENDS_WITHIN_S = 0.5
+
 #: What a broker or the connection to it can answer with.
 LogError = KafkaError
 ReaderStoppedError = ConsumerStoppedError
@@ -124,6 +129,9 @@ class LogReader:
         trace: TracebackType | None,
     ) -> None:
         """Disconnect."""
+        task = getattr(getattr(self._consumer, "_fetcher", None), "_fetch_task", None)
+        if task is not None:
+            await _end_fetching(task)
         await self._consumer.stop()
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -285,9 +293,33 @@ class LogReader:
         return StableOffsets(stable, await self.high_watermarks(partitions))
 
 
+async def _end_fetching(task: "asyncio.Task[Any]") -> None:
+    """End the client's task that fetches, before the client is told to stop.
+
+    Just after an assignment it waits for the fetches of the one before, and takes its own
+    cancellation for theirs (aiokafka 0.14.0): it goes on, and who waits for its end waits for ever.
+    """
+    for _ in range(FETCHING_ENDS_AFTER):
+        task.cancel()
+        await asyncio.wait([task], timeout=FETCHING_ENDS_WITHIN_S)
+        if task.done():
+            return
+    raise ReaderBrokenError(f"task of the reader does not end: {task.get_coro()}")
+
+
 def _theirs(partitions: Sequence[TopicPartition]) -> list[ClientPartition]:
     return [ClientPartition(*tp) for tp in partitions]
 
 
 def _ours(offsets: Mapping[ClientPartition, int]) -> dict[TopicPartition, int]:
     return {TopicPartition(*tp): offset for tp, offset in offsets.items()}
+
+
+async def holds_records(reader: LogReader, at: TopicPartition) -> bool:
+    """Whether a partition holds a committed record; an aborted one takes offsets too."""
+    begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
+    reader.assign({at: begin})
+    while reader.position(*at) < end:
+        if any(chunk.records for chunk in await reader.poll(max_records=1)):
+            return True
+    return False

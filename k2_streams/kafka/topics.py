@@ -26,7 +26,8 @@ DAY_MS = 24 * 3600 * 1000
 WEEK_MS = 7 * DAY_MS
 #: A record of a log holds up to some ten thousand rows: more than Kafka's default of 1 MiB.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-#: How long a new topic may take until every broker knows its leader.
+#: How long a new topic may take until every broker knows its leader, and one that is deleted until
+#: none knows it any more.
 CREATED_WITHIN_S = 30.0
 
 _UNKNOWN_TOPIC = 3
@@ -290,6 +291,21 @@ class TopicAdmin:
                 raise for_code(code)(name)
             found[name] = TopicInfo(name, str(topic_id), len(partitions))
         return found
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Delete topics, and wait until the brokers know them no more; one that is absent is none.
+
+        Raises:
+            KafkaError: the broker does not delete one.
+            TimeoutError: a broker still knows one.
+        """
+        answer = await self._admin.delete_topics(list(names))
+        for topic, code in answer.topic_error_codes:
+            if code and code != _UNKNOWN_TOPIC:
+                raise for_code(code)(topic)
+        async with asyncio.timeout(CREATED_WITHIN_S):
+            while await self.describe(names):  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.05)
 
     async def _create(self, spec: TopicSpec) -> None:
         topic = NewTopic(spec.name, spec.partitions, self._replication, topic_configs=spec.config)

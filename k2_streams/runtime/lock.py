@@ -74,6 +74,20 @@ class DirectoryLock:
         self._file.close()
 
 
+def is_held(directory: Path) -> bool:
+    """Whether a process holds the directory's lock; nothing is written."""
+    try:
+        file = (directory / "lock").open()
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _write_probe(file: Path) -> None:
     """Write as much as the first files need: an empty file fits on a full disk."""
     try:

@@ -102,7 +102,7 @@ MUTANTS = (
         f"{TAKE_OVER}test_a_position_committed_since_the_recovery_means_fenced_not_lost",
         (
             "runtime/task/resume.py",
-            "if await _holds_records(reader, changelog):",
+            "if await holds_records(reader, changelog):",
             "if changelog.partition < 0:",
         ),
     ),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from k2_streams.core.types import TopicPartition
-from k2_streams.kafka.log_reader import LogReader
+from k2_streams.kafka.log_reader import LogReader, holds_records
 from k2_streams.kafka.topics import START_AFRESH
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
@@ -97,10 +97,10 @@ async def _require_untouched(
     """
     for stream in context.program.outputs.streams:
         out = TopicPartition(stream.log, changelog.partition)
-        if not await _holds_records(reader, out):
+        if not await holds_records(reader, out):
             continue
         # Records that a successor committed since the changelog was read have a position there.
-        if await _holds_records(reader, changelog):
+        if await holds_records(reader, changelog):
             raise FencedError(f"{changelog}: someone else has begun to commit")
         raise StateLostError(
             f"{out} holds committed records, and the changelog no position: the state was lost. "
@@ -151,13 +151,3 @@ async def next_append_time_ms(reader: LogReader, at: TopicPartition, offset: int
             for record in chunk.records:
                 return record.timestamp
     return None
-
-
-async def _holds_records(reader: LogReader, at: TopicPartition) -> bool:
-    """Whether a partition holds a committed record; an aborted one takes offsets too."""
-    begin, end = (await reader.begin_offsets([at]))[at], (await reader.end_offsets([at]))[at]
-    reader.assign({at: begin})
-    while reader.position(*at) < end:
-        if any(chunk.records for chunk in await reader.poll(max_records=1)):
-            return True
-    return False
