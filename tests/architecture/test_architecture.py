@@ -95,6 +95,7 @@ ONLY_IN = {
         "__init__.py",
         "cli/main.py",
         "cli/loaded_app.py",
+        "testing/__init__.py",
         "web/endpoints/__init__.py",
     ),
     "__import__": (),

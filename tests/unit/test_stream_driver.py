@@ -1,5 +1,6 @@
 """The test driver: each method on the topology of trades, with what it raises."""
 
+import asyncio
 import datetime as dt
 import subprocess
 import sys
@@ -379,3 +380,40 @@ def test_more_than_a_worker_takes_at_once_is_deferred_and_not_lost(k2_driver):
     assert driver.output("k2.trades.deferred").records()
     assert driver.rows("trades").num_rows == 100
     assert driver.table("deferral") == {}
+
+
+WITHOUT_GREENLET = """
+import sys
+sys.modules["greenlet"] = None  # as if it were not installed
+import k2_streams.cli.main, k2_streams.testing.local.up
+from k2_streams.testing import fuzz_feed
+try:
+    from k2_streams.testing import StreamDriver
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_what_the_driver_needs_nothing_else_needs():
+    """Commands and feeds' authors get along without the extra `testing`."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GREENLET],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "StreamDriver needs greenlet: install k2-streams[testing]\n"
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_an_error(k2_driver, monkeypatch):
+    driver = k2_driver(TRADES, partitions=1)
+
+    async def never(*_: Any) -> Any:
+        driver._run._fleet.kill(0)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(driver._run.output_of("trades").node.query, "rows", never)
+    with pytest.raises(DriverError, match="worker-0 gave no answer within 60 s"):
+        driver.rows("trades")

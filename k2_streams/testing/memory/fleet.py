@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 LOOK_EVERY_S = 0.01
 #: How often it is looked whether something failed while time passes.
 CHECK_EVERY_S = 1.0
+#: Virtual time that a worker may take for an answer.
+ANSWER_WITHIN_S = 60.0
 #: Virtual time that a worker may take for its orderly stop.
 STOP_WITHIN_S = 30.0
 
@@ -115,9 +117,17 @@ class Fleet:
             raise
 
     def in_worker(self, worker: MemoryWorker, work: Coroutine[Any, Any, _T]) -> _T:
-        """What a coroutine gives that runs in a worker's process."""
-        found: _T = self.loop.run_until_complete(worker.process.start(work))
-        return found
+        """What a coroutine gives that runs in a worker's process.
+
+        Raises:
+            FleetError: it gives nothing within the time: the process ended.
+        """
+        task: asyncio.Task[_T] = worker.process.start(work)
+        self.run(_until_ended(task))
+        if not task.done():
+            self.check()
+            raise FleetError(f"{worker.name} gave no answer within {ANSWER_WITHIN_S:.0f} s")
+        return task.result()
 
     def until(self, condition: Callable[[], bool], within_s: float) -> bool:
         """Let time pass until a condition holds; False if it does not within the time.
@@ -318,6 +328,11 @@ class Fleet:
         with warnings.catch_warnings(), _silent_ends():
             warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were never begun
             self.loop.abandon()
+
+
+async def _until_ended(task: "asyncio.Task[Any]") -> None:
+    """Until a task has ended, or the time is over."""
+    await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
 
 
 def problems_of(worker: MemoryWorker) -> list[str]:
