@@ -37,11 +37,12 @@ from topologies.trades import app as trades_app
 pytestmark = pytest.mark.integration
 
 RAW, LOG = TRADES_INPUT.raw, TRADES_INPUT.stream.log
-#: Where workers are killed while they process a part of the messages each.
-POINTS = ("checkpoint.committed", "checkpoint.acknowledged")
+#: Where workers are killed, each while it processes its part of the messages: before the
+#: transaction is committed.
+POINTS = ("checkpoint.acknowledged",)
 #: The third time: some partitions have their checkpoint, and some have not.
 NTH = 3
-#: Also where the agents' worker is killed.
+#: Where the agents' worker is killed: the transaction is committed, and no store is written.
 AGENTS_POINT = "checkpoint.committed"
 #: The driver begins so long before the first record.
 LEAD = dt.timedelta(seconds=10)
@@ -176,7 +177,10 @@ def driver_for(topology: Any, records: Sequence[TopicRecord]) -> StreamDriver:
 
 
 def feed_log(driver: StreamDriver, topic: str, records: Sequence[TopicRecord]) -> None:
-    """Append records at their times and offsets; what lies between are a transaction's markers."""
+    """Append records at their times and offsets.
+
+    What lies between are markers, and records of transactions that were aborted.
+    """
     cluster = driver._run.cluster
     following = {
         (one.partition, one.offset): after.offset
@@ -187,6 +191,8 @@ def feed_log(driver: StreamDriver, topic: str, records: Sequence[TopicRecord]) -
         at_s = one.timestamp_ms / 1000 - driver._run.start_ns / 1e9
         driver.advance_to(max(at_s, driver.elapsed_s))
         at = (topic, one.partition)
+        for _ in range(cluster.partitions[at].end, one.offset):
+            cluster.marker(at)  # before the first record
         assert cluster.partitions[at].end == one.offset
         cluster.append(at, one.key, one.value, one.headers, timestamp_ms=one.timestamp_ms)
         # The last transaction ends with a marker, too.
