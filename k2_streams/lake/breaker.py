@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
 
 
-class LakeLeftAloneError(LakeUnavailableError):
+class BreakerOpenError(LakeUnavailableError):
     """The breaker is open: nobody was asked."""
 
     def __init__(self, state: BreakerState, retry_after_s: float) -> None:
         super().__init__(
-            f"the lake was away again and again and is left alone ({state.value}) for another "
+            f"the lake failed repeatedly: its circuit breaker is {state.value} for another "
             f"{retry_after_s:.1f} s"
         )
         self.retry_after_s = retry_after_s
@@ -88,14 +88,14 @@ class Guard:
         """The answer of `work`, which calls the lake.
 
         Raises:
-            LakeLeftAloneError: it was not called.
+            BreakerOpenError: it was not called.
             LakeError: as it says.
         """
         now_s = self._clock.monotonic()
         breaker, allowed = circuit_breaker.ask(self._breaker, now_s, self.policy)
         self._become(breaker)
         if not allowed:
-            raise LakeLeftAloneError(self.state, self.retry_after_s)
+            raise BreakerOpenError(self.state, self.retry_after_s)
         outcome = Outcome.UNKNOWN
         try:
             result = await work()

@@ -25,7 +25,7 @@ class Claim:
     def rebase(self, head: Vector) -> Vector:
         """The vector after this batch on top of `head`: its own partitions replaced, others kept.
 
-        A partition of which the table never said anything is taken from wherever the batch starts.
+        A partition that the table has no offset of is taken from wherever the batch starts.
 
         Raises:
             TopicChangedError: `head` counts in another topic of the same name.

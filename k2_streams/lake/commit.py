@@ -124,7 +124,7 @@ class VectorAppend(_MergeAppendFiles):
         """Keep the files of earlier attempts: see the class."""
 
     def _clean_all_uncommitted(self) -> None:
-        """Keep the files of a commit that is said to have failed: see the class."""
+        """Keep the files of a commit that has failed, as far as is known: see the class."""
 
 
 def _unchanged(metadata: TableMetadata) -> tuple[TableRequirement, ...]:

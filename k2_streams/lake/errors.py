@@ -18,7 +18,7 @@ class LakeUnavailableError(LakeError):
 
 
 class CommitUnknownError(LakeUnavailableError):
-    """Nobody said whether the commit landed.
+    """It is not known whether the commit landed.
 
     The rows are not lost and not doubled: call `append` again with the same commit id and it finds
     the commit, or makes it.

@@ -212,7 +212,7 @@ class Lake:
             VectorMovedError: the table does not end where the batch starts; nothing was appended.
             TopicChangedError, TableMismatchError, LakeConfigError: the table is not this topic's,
                 or not one that K2 can write to; nothing was appended.
-            CommitUnknownError: nobody said whether it landed: call again with the same commit id.
+            CommitUnknownError: it may have landed: call again with the same commit id.
             LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
             ValueError: rows outside the ranges, other columns, or nothing to commit.
         """

@@ -180,17 +180,17 @@ def _line(metadata: TableMetadata, earlier: Iterable[Iterable[Link]]) -> Iterato
 
 
 def _claims(metadata: TableMetadata) -> dict[int, str]:
-    """Vectors of snapshots that do not carry one, by their ids, as others say it of them.
+    """Vectors of snapshots that do not carry one, by their ids, as other snapshots have it of them.
 
     What holds for a snapshot of another engine holds for its parent as well.
     """
     known = {snapshot.snapshot_id: link_of(snapshot) for snapshot in metadata.snapshots}
-    said = [(link.parent, link.before) for link in known.values() if link.before is not None]
+    stored = [(link.parent, link.before) for link in known.values() if link.before is not None]
     mirror = _mirror(metadata)
     if mirror is not None and _numbered(known, mirror.snapshot_id) in (0, mirror.sequence_number):
-        said.append((mirror.snapshot_id, mirror.vector.encode()))
+        stored.append((mirror.snapshot_id, mirror.vector.encode()))
     claims: dict[int, str] = {}
-    for start, text in said:
+    for start, text in stored:
         at = start
         while at is not None and at not in claims:
             link = known.get(at)

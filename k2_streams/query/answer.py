@@ -78,7 +78,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
         bool, about("Complete, and no gap of the range is expected to become known any more.")
     ]
     deferred: Annotated[
-        int, about("Raw records that were deferred at the answer's offsets, on all workers.")
+        int, about("Source records that were deferred at the answer's offsets, on all workers.")
     ]
     dead_letters: Annotated[int, about("All dead letters there ever were.")]
     dead_letters_complete: Annotated[
@@ -88,7 +88,9 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
             "the records asked for."
         ),
     ]
-    lag_records: Annotated[int, about("Raw records of this worker's partitions not processed yet.")]
+    lag_records: Annotated[
+        int, about("Source records of this worker's partitions not processed yet.")
+    ]
     level: Annotated[
         str,
         about(
@@ -182,7 +184,7 @@ class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
     complete: Annotated[
         bool, about("Nothing is known to be missing of these symbols, at any time.")
     ]
-    deferred: Annotated[int, about("Raw records that were deferred at the answer's offsets.")]
+    deferred: Annotated[int, about("Source records that were deferred at the answer's offsets.")]
     elapsed_ms: Annotated[float, about("Time to the answer.")]
 
 

@@ -159,7 +159,7 @@ class Session:
         self._connection.interrupt()
 
     def _of_store(self, error: duckdb.Error, statement: Statement) -> FilesUnreadableError | None:
-        """What the store said, if it was the store: what Python raised comes as DuckDB's base."""
+        """The store's error, if it was the store: what Python raised comes as DuckDB's base."""
         if self._store is None or type(error) is not duckdb.Error:
             return None
         lists = (value for value in statement.values if isinstance(value, list))

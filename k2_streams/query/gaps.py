@@ -41,7 +41,7 @@ class GapsView:
     def apply(self, event: AnyEvent, partition: int, position: int) -> None:
         """Take one event in; `position` is the next offset of its partition.
 
-        An event below the position is passed over: a reader that begins again may read it again.
+        An event below the position is skipped: a reader that begins again may read it again.
         """
         if position <= self._positions.get(partition, 0):
             return

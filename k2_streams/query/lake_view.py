@@ -50,7 +50,7 @@ class LakeReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the catalog."""
+        """Disconnect from the catalog."""
         ...
 
 
@@ -138,7 +138,7 @@ class LakeView:
         return await self._guarded(lambda lake: lake.snapshots())
 
     async def close(self) -> None:
-        """Let go of the catalog and the thread."""
+        """Disconnect from the catalog and end the threads."""
         lake, self._lake = self._lake, None
         if lake is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, lake.close)
@@ -146,7 +146,7 @@ class LakeView:
             thread.shutdown(wait=False)
 
     async def _guarded(self, ask: Callable[[LakeReader], _T]) -> _T:
-        """Ask the catalog, unless it is left alone for now."""
+        """Ask the catalog, unless its circuit breaker is open."""
         return await self._call(self._thread, ask, self._guard)
 
     async def _call(

@@ -3,7 +3,8 @@
 The lowest offset, then runs of consecutive partitions, each as (partitions skipped before it, how
 many there are), then of each partition its offset less the lowest one. All are LEB128 varints:
 7 bits per byte, the low ones first, the top bit says that more follow. The first two may be
-negative (it is not said here what an offset is) and are written zigzag: 0, -1, 1, -2 as 0, 1, 2, 3.
+negative (what an offset is does not matter here), so they are written zigzag: 0, -1, 1, -2 as 0, 1,
+2, 3.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 """Where an answer stands: the tail's view, the lake's snapshot, and the cut between them.
 
 1. Take the tail's view.
-2. Take the snapshot this node has loaded. It must come after the view: what the tail had let
-   go of by then is in it, so no row is in neither part.
+2. Take the snapshot this node has loaded. It must come after the view: what the tail had evicted
+   by then is in it, so no row is in neither part.
 3. Cut: per partition the snapshot answers below its vector, the tail from there on, so no row
    is in both. If the snapshot holds less than the tail has evicted, load a newer one.
 4. If what was asked for is in neither part yet, wait for the tail, bounded, and begin again.
@@ -30,7 +30,7 @@ class Wanted:
     """How far an answer must, or may, reach."""
 
     at: Token | None = None  # exactly there
-    min_offsets: Mapping[int, int] | None = None  # raw offsets that must have been judged
+    min_offsets: Mapping[int, int] | None = None  # source offsets that must have been processed
     wait_ms: int = 0
 
 
@@ -47,7 +47,7 @@ class Standing:
 
     @property
     def deferred(self) -> int:
-        """Deferred raw records that waited at the offsets of `cut`, which must be the newest.
+        """Deferred source records at the offsets of `cut`, which must be the newest.
 
         Of each partition as the part says that reaches further: the tail or the snapshot.
         """
@@ -69,7 +69,7 @@ class Ground:
         tail: of this node.
         lake: of this node.
         clock: of waits.
-        partitions: of the raw topic; None: not known, then every partition is waited for.
+        partitions: of the source topic; None: not known, then every partition is waited for.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Ground:
         self._waiting = Waiting(tail)
 
     async def refresh(self) -> Head:
-        """Load the newest snapshot, then let the tail go of what it holds; in this order.
+        """Load the newest snapshot, then evict what it holds from the tail; in this order.
 
         Raises:
             LakeUnavailable: the catalog does not answer.
@@ -149,10 +149,10 @@ class Ground:
             return Ahead({number: self._tail.ready_at(number) for number in late}, found)
         asked = wanted.min_offsets or {}
         parts = view.partitions
-        judged = {number: parts[number].raw_next if number in parts else 0 for number in asked}
-        if all(judged[number] > offset for number, offset in asked.items()):
+        processed = {number: parts[number].raw_next if number in parts else 0 for number in asked}
+        if all(processed[number] > offset for number, offset in asked.items()):
             return None
-        return Ahead({number: offset + 1 for number, offset in asked.items()}, judged)
+        return Ahead({number: offset + 1 for number, offset in asked.items()}, processed)
 
     def _held(self, head: Head) -> dict[int, int]:
         offsets = head.vector.topics.get(self._tail.topic)

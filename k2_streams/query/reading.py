@@ -219,7 +219,7 @@ class Reader:
             raise LakeUnavailable(str(error), retry_after_s) from error
 
     async def _from_store(self, work: Callable[[Session], _T]) -> _T:
-        """The same, told apart: whether the store is away, or the question too much."""
+        """The same, with an error of its own for a store that is unavailable."""
         try:
             return await self._engine.run(work, reads_lake=True)
         except FilesUnreadableError as error:

@@ -44,6 +44,8 @@ from k2_streams.topology.declarations import (
 )
 from k2_streams.topology.declarations import Table as DeclaredTable
 from k2_streams.topology.errors import TopologyError
+from k2_streams.web.declaration.endpoint import EndpointError
+from k2_streams.web.endpoints.rows import check_key
 
 AgentT = TypeVar("AgentT", bound=Callable[[Any, Any], None])
 PageT = TypeVar("PageT", bound=Callable[[Any], Any])
@@ -170,9 +172,14 @@ class App(WorkerApp):
             time: the column of event time, in nanoseconds since 1970 UTC.
 
         Raises:
-            TopologyError: the rows could not be stored or queried.
+            TopologyError: the rows could not be stored or queried, or a column of the key has the
+                name of a parameter of the path.
         """
         declared = self._builder.output(name, schema, tuple(key), time)
+        try:
+            check_key(declared.stream)
+        except EndpointError as error:
+            raise TopologyError(str(error)) from None
         self.deliver(declared.stream.log)
         return declared
 

@@ -220,8 +220,8 @@ MUTANTS = (
         "tests/property/test_lake_vector_proof.py::test_a_vector_is_the_heads_own_or_it_is_refused",
         (
             "lake/vectors.py",
-            "        said.append((mirror.snapshot_id, mirror.vector.encode()))\n",
-            "        said.append((metadata.current_snapshot_id, mirror.vector.encode()))\n",
+            "        stored.append((mirror.snapshot_id, mirror.vector.encode()))\n",
+            "        stored.append((metadata.current_snapshot_id, mirror.vector.encode()))\n",
         ),
     ),
     _mutant(

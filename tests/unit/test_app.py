@@ -98,6 +98,12 @@ def test_a_topology_without_a_source_of_k2_says_so(app: k2.App) -> None:
         _ = app.topology
 
 
+def test_a_key_that_could_not_be_asked_for_is_refused_where_it_is_declared(app: k2.App) -> None:
+    schema = pa.schema([*SCHEMA, pa.field("limit", pa.int64(), nullable=False)])
+    with pytest.raises(k2.TopologyError, match="output risk: key column 'limit' has the name of a"):
+        app.output("risk", schema=schema, key=("limit",), time="time_ns")
+
+
 # -- what is Faust's -----------------------------------------------------------------------------
 
 

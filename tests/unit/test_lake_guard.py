@@ -1,11 +1,11 @@
-"""The guard of the lake: what counts as away, who is let through, and what is left alone."""
+"""The guard of the lake: what counts as away, who is let through, and what is not called."""
 
 import asyncio
 
 import pytest
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
-from k2_streams.lake.breaker import Guard, LakeLeftAloneError
+from k2_streams.lake.breaker import BreakerOpenError, Guard
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError
 
 POLICY = BreakerPolicy(failures=2, open_s=10.0, successes=2)
@@ -60,7 +60,7 @@ async def test_a_lake_that_is_away_again_and_again_is_left_alone_and_tried_later
 ):
     await fails(guard, 2)
     calls = []
-    with pytest.raises(LakeLeftAloneError) as refused:
+    with pytest.raises(BreakerOpenError) as refused:
         await guard.call(lambda: calls.append(1) or there())
     assert (refused.value.retry_after_s, calls) == (10.0, [])
     clock.now_s += 10
@@ -92,7 +92,7 @@ async def test_one_trial_at_a_time(guard, clock):
     done = asyncio.Event()
     trial = asyncio.create_task(guard.call(done.wait))
     await asyncio.sleep(0)
-    with pytest.raises(LakeLeftAloneError):
+    with pytest.raises(BreakerOpenError):
         await guard.call(there)
     done.set()
     await trial

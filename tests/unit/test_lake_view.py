@@ -58,7 +58,7 @@ async def test_the_catalog_is_left_alone_and_the_head_stays(world):
             await world.view.refresh()
     assert world.guard.state is BreakerState.OPEN
     assert world.view.head is head
-    with pytest.raises(LakeUnavailable, match="left alone"):
+    with pytest.raises(LakeUnavailable, match="circuit breaker is open"):
         await world.view.snapshots()
 
 

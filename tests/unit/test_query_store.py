@@ -221,7 +221,7 @@ async def test_a_store_that_is_away_is_503_and_then_left_alone_while_the_tail_an
             await rows(world, symbol="A")
     assert world.reads.state is BreakerState.OPEN
     asked = store.requests
-    with pytest.raises(LakeUnavailable, match="left alone") as alone:
+    with pytest.raises(LakeUnavailable, match="circuit breaker is open") as alone:
         await rows(world, symbol="A")
     assert store.requests == asked
     assert alone.value.retry_after_s > 60

@@ -114,9 +114,9 @@ class PartitionView:
 
     evicted: int
     end: int
-    raw_next: int  # raw offsets below it have been processed, in records below `end`
+    raw_next: int  # source offsets below it have been processed, in records below `end`
     batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
-    deferred: int  # raw records that wait, according to the records below `end`
+    deferred: int  # deferred source records, according to the records below `end`
     held: int | None  # scopes with gaps that a line may still fill; None: no record says
 
     @property
@@ -269,8 +269,8 @@ class Tail:
             partition: of the log.
             offset: the next one to be appended.
             ready_at: the partition is ready when it has been read up to here.
-            raw_next: if known, raw offsets below it were judged in records before `offset`.
-            deferred: raw records that waited there.
+            raw_next: if known, source offsets below it were processed in records before `offset`.
+            deferred: source records that were deferred there.
             held: scopes with gaps that were held for a line there; None: not known.
         """
         with self._lock:
@@ -298,8 +298,8 @@ class Tail:
             partition: of the log.
             range_: starts where the last one ended.
             batches: the records in it that hold trades, by offset.
-            raw_next: raw offsets below it are judged, if any of the records says so.
-            deferred: raw records that wait, as the last of the records that says so has it.
+            raw_next: source offsets below it are processed, if a header of the records has it.
+            deferred: deferred source records, by the last header that has them.
             held: scopes with gaps held for a line, in the same way.
 
         Raises:
@@ -338,13 +338,13 @@ class Tail:
         self._changed()
 
     def evict(self, vector: Vector) -> int:
-        """Let go of what a snapshot *that this node's queries see from now on* holds.
+        """Drop what a snapshot *that this node's queries see from now on* holds.
 
         The order matters: first the snapshot is what queries take, then its rows go. Turned round,
         a query between the two finds the rows in neither part.
 
         Returns:
-            The number of rows let go.
+            The number of rows dropped.
         """
         with self._lock:
             before = self._rows

@@ -1,4 +1,4 @@
-"""What a worker says of itself: `/v1/status` and `/health/ready`."""
+"""How a worker is: `/v1/status` and `/health/ready`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -102,10 +102,11 @@ class Status:
 
     def lines(self) -> LinesFound:
         """`/v1/lines`: the redundant lines of this worker's partitions."""
+        raw = self._topology.raw
         positions = {
             tp.partition: task.position
             for tp, task in sorted(self._owner.tasks.items())
-            if task.position is not None
+            if task.position is not None and raw is not None and tp.topic == raw.topic
         }
         found = reports(line for position in positions.values() for line in lines_of(position))
         return LinesFound(found, list(positions), self._settings.partitions)

@@ -1,4 +1,4 @@
-"""The sink agent's side: log records into the lake's buffer, commits off the event loop."""
+"""A log's sink: its records into a buffer, and from there into the table, off the event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,14 +9,14 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.load.circuit_breaker import BreakerState
-from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records import log_record
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.topics import WEEK_MS, TopicInfo
-from k2_streams.lake.breaker import Guard, LakeLeftAloneError
+from k2_streams.lake.breaker import BreakerOpenError, Guard
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
 from k2_streams.lake.maintenance import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
@@ -151,19 +151,19 @@ class SinkRunner:
                 f"{topic.name}: the lake holds offsets of topic id {found}, the broker has "
                 f"{topic.id}: it was created anew; put it back, or use a new warehouse"
             )
-        ats = [TopicPartition(topic.name, partition) for partition in sorted(partitions)]
+        tps = [TopicPartition(topic.name, partition) for partition in sorted(partitions)]
         async with LogReader(self._kafka) as reader:
-            begins = await reader.begin_offsets(ats)
-            ends = await reader.end_offsets(ats)
+            begins = await reader.begin_offsets(tps)
+            ends = await reader.end_offsets(tps)
         starts = {}
-        for at in ats:
-            start = vector.next_of(topic.name, at[1]) or 0
-            if not begins[at] <= start <= ends[at]:
+        for tp in tps:
+            start = vector.next_of(tp.topic, tp.partition) or 0
+            if not begins[tp] <= start <= ends[tp]:
                 raise LakeBehindError(
-                    f"{topic.name}-{at[1]}: the lake goes on at offset {start}, the log holds "
-                    f"[{begins[at]}, {ends[at]}]; nothing is skipped by itself"
+                    f"{topic.name}-{tp.partition}: the lake ends at offset {start}, the log holds "
+                    f"[{begins[tp]}, {ends[tp]}]; nothing is skipped by itself"
                 )
-            starts[at[1]] = start
+            starts[tp.partition] = start
         return starts
 
     def offer(self, fetched: Fetched) -> None:
@@ -176,10 +176,10 @@ class SinkRunner:
             self._on_seek({partition: expected})
             return
         batches = [
-            trade_log.decode(record.value, partition, record.offset) for record in fetched.records
+            log_record.decode(record.value, partition, record.offset) for record in fetched.records
         ]
-        said = trade_log.last_headers(fetched.records)
-        deferred = None if said is None else said.deferred
+        headers = log_record.last_headers(fetched.records)
+        deferred = None if headers is None else headers.deferred
         self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
         self._positions[partition] = fetched.end
         self._metrics.sink_buffered_rows.set(self.buffered_rows)
@@ -254,7 +254,7 @@ class SinkRunner:
         """Commit once; keep the batch for another attempt if the lake did not take it."""
         try:
             await self._commit(pending)
-        except LakeLeftAloneError as error:
+        except BreakerOpenError as error:
             self._retry_later(error, at_least_s=error.retry_after_s)
             return
         except (LakeUnavailableError, LogError, OSError) as error:
@@ -291,7 +291,7 @@ class SinkRunner:
         self._metrics.lake_commit_seconds.observe(self._clock.monotonic() - started)
         self._metrics.lake_committed_rows_total.inc(pending.rows)
         self._seen_head_at_s = self._clock.monotonic()
-        self._oldest_ms.clear()  # of rows that now are in the lake; the next ones say theirs
+        self._oldest_ms.clear()  # of rows that are in the lake now
         self._on_committed(done.head.vector)
         await self._expire(done.snapshots)
         log.info("lake commit", rows=pending.rows, snapshot=done.head.snapshot_id)

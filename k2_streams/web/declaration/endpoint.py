@@ -49,7 +49,7 @@ class TableAnswer:
     Attributes:
         row: the name of a row in the OpenAPI document.
         columns: of a row: a schema, or a struct whose fields are the columns.
-        meta: what is said of the rows.
+        meta: describes the rows.
     """
 
     row: str
@@ -87,7 +87,7 @@ class Pinned:
 
     Attributes:
         query: all that the rows depend on, as text.
-        complete, gaps: what is said of them, which may change.
+        complete, gaps: of its proof, which may change.
         settled: that is not expected to change any more.
     """
 
@@ -128,8 +128,8 @@ class Endpoint(Generic[Parameters]):
     Attributes:
         path: as `/bars`; a user's own is not below `/v1/` or `/health/`.
         summary: one sentence for the OpenAPI document and the reference.
-        handler: answers a call, on the event loop, where it must not block; the time limit of a
-            request applies. A `QueryError` or `ApiError` becomes its error body, anything else is
+        handler: answers on the event loop, where it must not block; the time limit of a request
+            applies. A `QueryError` or `ApiError` becomes its error body, anything else is
             logged and becomes 500 `internal`.
         parameters: a struct whose fields are the query string's parameters.
         answer: what the handler returns.

@@ -135,5 +135,14 @@ def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]
         )
 
 
+def check_key(stream: Stream) -> None:
+    """Whether the columns of a stream's key can be parameters of its path.
+
+    Raises:
+        EndpointError: one of them cannot.
+    """
+    with_key(RowsParameters, stream)
+
+
 def _class_name(stream: Stream) -> str:
     return "".join(part.capitalize() for part in stream.name.replace("-", "_").split("_"))

@@ -56,7 +56,7 @@ class Sender:
         self._long_answers = 0
 
     def close(self) -> None:
-        """Let the threads go."""
+        """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def reserve(self, request: web.Request, rows: int) -> Reservation:
@@ -179,8 +179,8 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
 def pinned_headers(question: str, *, complete: bool, settled: bool, gaps: Any) -> dict[str, str]:
     """The validators of an answer whose rows are the same for ever.
 
-    The tag is weak: the rows are the same, times and loads in `meta` are not. What is said of
-    gaps is part of it; as long as that may change the answer is asked for again each time.
+    The tag is weak: the rows are the same, times and loads in `meta` are not. The gaps are part of
+    it; as long as these may change the answer is asked for again each time.
     """
     digest = hashlib.blake2b(question.encode() + encode_json((complete, gaps)), digest_size=16)
     return {

@@ -202,7 +202,7 @@ class Connections:
                 self._partial.setdefault(connection)
 
     def gone(self, connection: "_Guarded") -> None:
-        """It is closed; may be said more than once."""
+        """It is closed; may be called more than once."""
         if self._by_transport.pop(connection.transport, None) is None:
             return
         self._idle.pop(connection, None)

@@ -1,4 +1,4 @@
-"""So many requests a second for each caller: a token bucket each, in bounded memory."""
+"""A rate limit per caller: a token bucket each, in bounded memory."""
 
 import math
 from collections import OrderedDict
@@ -16,7 +16,7 @@ class _Bucket:
 
 
 class RateLimiter:
-    """`rate_per_s` requests a second for each caller, and as many at once after a second's rest."""
+    """`rate_per_s` requests per second and caller, and as many at once after a second's rest."""
 
     def __init__(self, rate_per_s: float, max_callers: int = MAX_CALLERS) -> None:
         if rate_per_s <= 0 or max_callers <= 0:
