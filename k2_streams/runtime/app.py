@@ -237,6 +237,12 @@ class App(WorkerApp):
         self._builder.agent(source, function, name, tables, outputs, on_error, on_timer)
         return function
 
+    @overload
+    def page(self, path: str) -> Callable[[PageT], PageT]: ...
+
+    @overload
+    def page(self, path: str, **options: Any) -> Any: ...
+
     def page(self, path: str, **options: Any) -> Any:
         """Declare a page of your own, or with Faust's options a view of Faust's.
 
