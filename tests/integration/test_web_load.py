@@ -81,7 +81,7 @@ def test_a_worker_that_may_have_too_few_files_says_how_many(k2: Cluster) -> None
     k2.workers.append(worker)
     assert worker.process is not None
     assert worker.process.wait(60) == 2
-    assert "RLIMIT_NOFILE is 200, and 4 partitions need 288 open files" in worker.last_words()
+    assert "logs of this worker need 288 open files" in worker.last_words()
 
 
 def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:

@@ -2,11 +2,16 @@
 
 import resource
 
-#: The libraries, logs, catalog, Kafka's connections, data files that are written and read by
-#: queries: 25 when idle; a query of many files opens one per thread.
+from k2_streams.topology.declarations import RawSource, Source, Topology
+
+#: The libraries, log files, catalog, Kafka's connections, data files that are written and read by
+#: queries, and all of the first log: 25 when idle; a query of many files opens one per thread.
 PROCESS_DESCRIPTORS = 128
-#: Two stores of RocksDB, 14 when idle; and some more table files in each.
-PARTITION_DESCRIPTORS = 16
+#: A store of RocksDB, 7 when idle; and some more table files.
+STORE_DESCRIPTORS = 8
+#: Of each further log, 13 when idle: the store of its tail's spilled rows (RocksDB opens at most 64
+#: files of it), two readers of Kafka, two handles of the catalog.
+LOG_DESCRIPTORS = 80
 #: More than any worker needs, and few enough for what walks all possible descriptors.
 RAISED_TO = 65_536
 
@@ -15,23 +20,35 @@ class DescriptorLimitError(Exception):
     """The limit of open files is below what the worker needs."""
 
 
-def needed(partitions: int) -> int:
-    """What a worker that works all partitions needs, without its web server's connections."""
-    return PROCESS_DESCRIPTORS + PARTITION_DESCRIPTORS * partitions
+def needed(topology: Topology, partitions: int) -> int:
+    """What a worker that owns all partitions needs, without its web server's connections."""
+    stores = sum(_stores(topology, source) for source in topology.sources)
+    further_logs = max(len(topology.streams) - 1, 0)
+    return (
+        PROCESS_DESCRIPTORS
+        + STORE_DESCRIPTORS * stores * partitions
+        + LOG_DESCRIPTORS * further_logs
+    )
 
 
-def raise_limit(partitions: int, connections: int) -> int:
+def _stores(topology: Topology, source: Source) -> int:
+    """Of one partition of a source: of a raw one's both tables of K2, of another the position's."""
+    if isinstance(source, RawSource):
+        return 2
+    return 1 + sum(len(agent.tables) for agent in topology.agents_of(source))
+
+
+def raise_limit(least: int) -> int:
     """Raise the soft limit as far as it may be.
 
     Args:
-        partitions: that the worker may have to work, all of them.
-        connections: the fewest that its web server can do with.
+        least: that the worker can do with: what it needs, and the fewest connections.
 
     Returns:
         The limit.
 
     Raises:
-        DescriptorLimitError: it is less than the worker needs.
+        DescriptorLimitError: it is less than that.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = RAISED_TO if hard == resource.RLIM_INFINITY else min(hard, RAISED_TO)
@@ -39,11 +56,10 @@ def raise_limit(partitions: int, connections: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
     limit = RAISED_TO if soft == resource.RLIM_INFINITY else soft
-    least = needed(partitions) + connections
     if limit < least:
         raise DescriptorLimitError(
-            f"RLIMIT_NOFILE is {limit}, and {partitions} partitions need {least} open files: raise "
-            f"it (ulimit -n {least}, LimitNOFILE= of systemd, ulimits of Docker), or lower "
-            "K2_PARTITIONS"
+            f"RLIMIT_NOFILE is {limit}, and the partitions, tables and logs of this worker need "
+            f"{least} open files: raise it (ulimit -n {least}, LimitNOFILE= of systemd, ulimits of "
+            "Docker), or lower K2_PARTITIONS"
         )
     return limit

@@ -170,10 +170,9 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         """Check the topology, and take the data directory before Faust writes to it."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
-        partitions = self.settings.partitions
         try:
-            _ = self.topology
-            limit = raise_limit(partitions, LEAST_CONNECTIONS + BACKLOG)
+            least = needed(self.topology, self.settings.partitions)
+            limit = raise_limit(least + LEAST_CONNECTIONS + BACKLOG)
             self._lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)
         except (
@@ -185,7 +184,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         ) as error:
             self._end(EXIT_CONFIGURATION, str(error))
         else:
-            self._connections.limits = ConnectionLimits.for_descriptors(limit, needed(partitions))
+            self._connections.limits = ConnectionLimits.for_descriptors(limit, least)
             await super().on_first_start()
 
     async def on_start(self) -> None:
