@@ -610,6 +610,7 @@ MUTANTS = (
             "            self._fire(agent, batch, start)\n",
             "            if refusal is None:\n                self._fire(agent, batch, start)\n",
         ),
+        ("topology/running.py", "if due is not None:\n", "if due is not None and not refusal:\n"),
     ),
     _mutant(
         "replaced-row-not-read",
@@ -804,6 +805,86 @@ MUTANTS = (
         "light queries wait in the lane of the heavy ones",
         "tests/unit/test_query_turns.py::",
         ("query/turns.py", "self._lanes[is_heavy(units), far]", "self._lanes[True, far]"),
+    ),
+    _mutant(
+        "watermark-not-in-the-position",
+        "after a restart an agent's event time begins anew",
+        "tests/simulation/test_agent_tasks.py::",
+        (
+            "runtime/task/agents.py",
+            "WATERMARK.write(Watermark(self._runner.watermark_ns))",
+            "WATERMARK.write(Watermark())",
+        ),
+    ),
+    _mutant(
+        "timers-not-restored",
+        "the timers that agents have set end with their task",
+        "tests/simulation/test_agent_tasks.py::",
+        (
+            "topology/timers.py",
+            "for key, value in rows.items(self._prefix)",
+            "for key, value in list(rows.items(self._prefix))[:0]",
+        ),
+    ),
+    _mutant(
+        "declared-tables-not-restored",
+        "a take-over restores the table with the position alone",
+        "tests/simulation/test_agent_tasks.py::",
+        (
+            "runtime/task/agents.py",
+            "(self._first, *self._declared.values())",
+            "(self._first,)",
+        ),
+    ),
+    _mutant(
+        "a-tables-sum-not-compared",
+        "a store that lost rows is used where its position lies in another changelog",
+        "tests/unit/test_declared_tables.py::",
+        (
+            "state/row_tables.py",
+            "            if without_empty(expected) != without_empty(found):\n",
+            "            if self._has_position and "
+            "without_empty(expected) != without_empty(found):\n",
+        ),
+    ),
+    _mutant(
+        "table-of-another-version-used",
+        "state that other code made is taken for one's own",
+        "tests/simulation/test_agent_tasks.py::",
+        ("runtime/task/resume.py", "        if found != version:\n", "        if found < 0:\n"),
+    ),
+    _mutant(
+        "stopped-agent-begins-again",
+        "a partition whose agent has stopped it is taken over again and again",
+        "tests/unit/test_driver_agents.py::",
+        ("runtime/assignment.py", "isinstance(task.error, TaskStoppedError)", "False"),
+    ),
+    _mutant(
+        "dead-row-of-the-record-behind",
+        "the dead letter of a record's first row names the record in front",
+        "tests/simulation/test_agent_tasks.py::",
+        ("runtime/task/agents.py", 'row, side="right")', 'row, side="left")'),
+    ),
+    _mutant(
+        "agents-read-what-load-leaves-out",
+        "agents are given columns that are null while a worker is under load",
+        "tests/unit/test_agent_rows.py::",
+        (
+            "core/records/agent_rows.py",
+            "ENRICHED if stream.is_enriched else frozenset()",
+            "frozenset[str]()",
+        ),
+    ),
+    _mutant(
+        "output-without-a-record-per-checkpoint",
+        "a checkpoint without rows of an output writes nothing into its log",
+        "tests/simulation/test_agent_tasks.py::",
+        (
+            "runtime/task/epoch.py",
+            "            log, batches = stream.log, self.rows[stream.log]\n",
+            "            log, batches = stream.log, self.rows[stream.log]\n"
+            "            if not batches:\n                continue\n",
+        ),
     ),
     _mutant(
         "record-at-fault-not-looked-for",

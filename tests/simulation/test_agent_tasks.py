@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from agent_world import (
     OUTPUT,
@@ -42,6 +43,7 @@ from k2_streams.testing.memory.disk import MemoryDisk
 from k2_streams.testing.memory.faults import seeded
 from k2_streams.testing.memory.loop import VirtualLoop, VirtualProcess
 from k2_streams.testing.memory.ports import VirtualClock
+from k2_streams.topology.context import Context
 from k2_streams.topology.declarations import Agent, OnError, Table, Topology
 from k2_streams.topology.errors import AgentStoppedError
 from simulation.chaos import Chaos, Rates
@@ -79,6 +81,7 @@ class World:
         self.ended: list[TaskLifecycle] = []
         self.failures = {0: RecordFailures()}
         self.metrics: list[Metrics] = []  # of each process
+        self.places: list[tuple[int, int]] = []  # of each row: its record's offset, and which
 
     def context(self, declared: Topology) -> Any:
         """Of a worker that has just been started."""
@@ -108,8 +111,9 @@ class World:
         at = (SOURCE.topic, 0)
         while start < len(rows):
             count = self.chance.randint(0, 4)
-            value = log_record.encode(batch_of(rows[start : start + count]), 0, 1)
-            self.cluster.append(at, None, value)
+            part = rows[start : start + count]
+            offset = self.cluster.append(at, None, log_record.encode(batch_of(part), 0, 1))
+            self.places += [(offset, row) for row in range(len(part))]
             if self.chance.random() < 0.3:
                 self.cluster.marker(at)
             start += count
@@ -190,6 +194,13 @@ class World:
         self.disk.crash()
 
 
+def named_by(letter: Any) -> tuple[int, int]:
+    """The record and the row in it that a dead letter names."""
+    headers = dict(letter.headers)
+    assert headers["k2.agent"] == b"totals"
+    return int(headers["k2.offset"]), int(headers["k2.row"])
+
+
 def rows_of(chance: random.Random, count: int, *, poison: bool) -> list[Row]:
     amounts = [1, 2, 3, 3, 4, 5, 6, 6, 9, 12, 15, *([POISON] if poison else [])]
     return [
@@ -223,7 +234,7 @@ def test_what_is_committed_through_kills_is_what_row_by_row_gives(seed: int) -> 
     } == model.timers
     dead = world.committed(DEAD)
     assert [json.loads(one.value)["amount"] for one in dead] == [POISON] * len(model.dead)
-    assert all(dict(one.headers)["k2.agent"] == b"totals" for one in dead)
+    assert [named_by(one) for one in dead] == [world.places[number] for number in model.dead]
     position = world.position()
     watermark = WATERMARK.read(position.sections)
     assert watermark is not None
@@ -235,6 +246,36 @@ def test_what_is_committed_through_kills_is_what_row_by_row_gives(seed: int) -> 
     last = log_record.last_headers(world.committed(FOUND))
     assert last is not None
     assert (last.raw_next, last.dead_letters) == (position.next_offset, len(dead))
+
+
+def test_a_row_that_an_agent_refuses_is_named_by_its_record_and_its_number_in_it() -> None:
+    """In batches of several records."""
+    world = World(5)
+    rows = rows_of(world.chance, 60, poison=False)
+    world.produce(rows)
+
+    def refuse(batch: pa.RecordBatch, ctx: Context) -> None:
+        for number, amount in enumerate(batch.column("amount").to_pylist()):
+            if amount % 2 == 0:
+                ctx.dead_letter(number, "even", f"found {amount}")
+
+    agent = Agent("totals", SOURCE, refuse, (TOTALS,), (OUTPUT,))
+    declared = Topology(APP, (SOURCE,), (agent,), (TOTALS,), (OUTPUT,))
+    world.run(world.until_done(kills=1, declared=declared))
+    even = [number for number, row in enumerate(rows) if row.amount % 2 == 0]
+    assert [named_by(one) for one in world.committed(DEAD)] == [
+        world.places[number] for number in even
+    ]
+
+
+def test_a_checkpoint_without_rows_says_how_far_it_came() -> None:
+    """Readers of an output wait for what their source has."""
+    world = World(4)
+    world.cluster.append((SOURCE.topic, 0), None, log_record.encode(batch_of([]), 0, 1))
+    world.run(world.until_done(kills=0, declared=topology()))
+    last = log_record.last_headers(world.committed(FOUND))
+    assert last is not None
+    assert last.raw_next == world.position().next_offset == 1
 
 
 def test_rows_are_counted_once_they_are_committed() -> None:
