@@ -60,7 +60,7 @@ def fuzz_feed(
     feed: Feed,
     samples: Iterable[Sample],
     *,
-    stream: str = "trades",
+    stream: str | RawInput = "trades",
     rounds: int = 500,
     seed: int = 0,
     append_time_ms: int = 1_800_000_000_000,
@@ -76,7 +76,7 @@ def fuzz_feed(
     Args:
         feed: what a package declares.
         samples: keys and values of records, at least one, each shape that the venue sends.
-        stream: `trades` or `quotes`.
+        stream: `trades`, `quotes`, or a raw input of your own.
         rounds: batches.
         seed: of all that is random: a run can be repeated.
         append_time_ms: the broker's time of the records: not before the samples' event times.
@@ -85,9 +85,10 @@ def fuzz_feed(
         FeedFaultError: with the promise that is broken, and the records.
         ValueError: there is no such stream, or no sample.
     """
-    if stream not in INPUTS:
+    source = stream if isinstance(stream, RawInput) else INPUTS.get(stream)
+    if source is None:
         raise ValueError(f"stream: expected {' or '.join(INPUTS)}, found {stream!r}")
-    fuzz = _Fuzz(feed, INPUTS[stream], append_time_ms)
+    fuzz = _Fuzz(feed, source, append_time_ms)
     seeds = list(samples)
     if not seeds:
         raise ValueError("samples: expected at least one, found none")

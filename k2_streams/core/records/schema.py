@@ -5,6 +5,9 @@ query and the Iceberg table show; the same of quotes. The order of the columns i
 contract.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pyarrow as pa
 
 #: Exact for every recorded venue (KuCoin has 10 decimals, OKX ticks 12). Never through a float.
@@ -93,7 +96,7 @@ _ENRICHED = [
 ENRICHED = frozenset(column.name for column in _ENRICHED)
 
 
-def _texts(fields: list[pa.Field]) -> list[pa.Field]:
+def _texts(fields: Sequence[pa.Field]) -> list[pa.Field]:
     """The fields as a table has them: names are plain text."""
     return [field.with_type(pa.string()) if field.type == NAME else field for field in fields]
 
@@ -119,7 +122,7 @@ TRADES = pa.schema(
 )
 
 #: The best bid and offer. A side without a price is null: nobody quotes it.
-_QUOTE = [
+QUOTE = [
     pa.field("bid_price", DECIMAL),
     pa.field("bid_quantity", DECIMAL),
     pa.field("ask_price", DECIMAL),
@@ -129,7 +132,23 @@ _QUOTE = [
     pa.field("one_sided", pa.bool_(), nullable=False),  # one side alone is quoted
 ]
 
+
+class RawShapes(NamedTuple):
+    """The three shapes of a raw topic's data."""
+
+    rows: pa.Schema  # what a feed's decoder gives
+    log: pa.Schema
+    table: pa.Schema
+
+
+def raw_shapes(columns: Sequence[pa.Field]) -> RawShapes:
+    """Those of a raw topic whose rows have these columns, and what all rows have besides."""
+    return RawShapes(
+        pa.schema([*_SOURCE, *_INSTRUMENT, *columns, *_WHEN]),
+        pa.schema([*_INSTRUMENT, *columns, *_WHEN, *_SEQUENCED, *_RAW_PLACE]),
+        pa.schema([*_IDENTITY, *_texts(columns), *_TIMES, *_PLACE]),
+    )
+
+
 #: The same three shapes of quotes.
-QUOTE_ROWS = pa.schema([*_SOURCE, *_INSTRUMENT, *_QUOTE, *_WHEN])
-QUOTE_LOG = pa.schema([*_INSTRUMENT, *_QUOTE, *_WHEN, *_SEQUENCED, *_RAW_PLACE])
-QUOTES = pa.schema([*_IDENTITY, *_QUOTE, *_TIMES, *_PLACE])
+QUOTE_ROWS, QUOTE_LOG, QUOTES = raw_shapes(QUOTE)

@@ -3,12 +3,19 @@
 The rows that are accepted are a stream of their own (`stream`), as anything with a log is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from k2_streams.core.records import schema
-from k2_streams.core.records.stream import QUOTES, TRADES, Stream
+from k2_streams.core.records.stream import (
+    QUOTES,
+    RESERVED_STREAMS,
+    TRADES,
+    Stream,
+    StreamError,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +41,35 @@ class RawInput:
     dead_letter: str
     levels: str
     folder: str = "worker"
+
+    @classmethod
+    def of(
+        cls, name: str, columns: Sequence[pa.Field], *, last: tuple[str, ...] = ()
+    ) -> "RawInput":
+        """A raw topic of your own: `k2.<name>.raw`, and the stream `<name>` of its accepted rows.
+
+        Args:
+            name: lower-case letters, digits, `_` and `-`.
+            columns: of its rows, beside those that all rows have: exchange, symbol, times,
+                conditions, vendor, and what the sequencer adds.
+            last: of them those that `/v1/symbols` shows of a symbol's newest row.
+
+        Raises:
+            StreamError: a column cannot be stored, or the name is one of K2's own.
+        """
+        if name in RESERVED_STREAMS:
+            raise StreamError(f"stream {name}: name is one of K2's own: choose another")
+        stream = Stream.of_raw(name, columns, last=last)
+        return cls(
+            stream,
+            row_schema=schema.raw_shapes(columns).rows,
+            app_id=f"k2-{name}",
+            web_port=TRADES_INPUT.web_port,
+            events=f"{stream.log}.sequence-events",
+            dead_letter=f"{stream.log}.dead-letter",
+            levels=f"{stream.log}.levels",
+            folder=f"k2-{name}-worker",
+        )
 
     @property
     def raw(self) -> str:

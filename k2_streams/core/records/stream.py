@@ -5,7 +5,7 @@ to a raw topic (its feeds' rows, dead letters, events) is `core.records.source.R
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -35,7 +35,7 @@ LOG_PLACE = ("log_partition", "log_offset", "log_row")
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _KEY_TYPES = (pa.string(), pa.int32(), pa.int64())
 #: Topics and paths of K2's own.
-_RESERVED = frozenset({
+RESERVED_STREAMS = frozenset({
     "trades", "quotes", "gaps", "symbols", "snapshots", "lines", "status", "levels", "dead-letter",
     "sequence-events",
 })  # fmt: skip
@@ -156,13 +156,64 @@ class Stream:
             raise StreamError(f"output {name}: {'; '.join(problems)}")
         return stream
 
+    @classmethod
+    def of_raw(
+        cls,
+        name: str,
+        columns: Sequence[pa.Field],
+        *,
+        last: tuple[str, ...] = (),
+        counted: str = "rows",
+    ) -> "Stream":
+        """The stream of a raw topic's accepted rows, sequenced by exchange and symbol.
+
+        Args:
+            name: as in the class.
+            columns: beside those that all have: who, which, when, and where it lies.
+            last: as in the class.
+            counted: as in the class.
+
+        Raises:
+            StreamError: a column cannot be stored, or has the name of another one.
+        """
+        shapes = schema.raw_shapes(columns)
+        stream = cls(
+            name=name,
+            log_schema=shapes.log,
+            table_schema=shapes.table,
+            time="exchange_time_ns",
+            key=("exchange", "symbol"),
+            partition="exchange_time",
+            sort=("symbol", "exchange_time_ns"),
+            derived={"message_id": message_ids, "exchange_time": exchange_times},
+            last=last,
+            identity=("session", "sequence"),
+            is_sequenced=True,
+            counted=counted,
+            bounded=("trading_date", "source_offset"),
+            repeated=_REPEATED,
+        )
+        taken = {name for shape in schema.raw_shapes(()) for name in shape.names}
+        problems = [
+            f"rename {one.name}: rows have a column of that name"
+            for one in columns
+            if one.name in taken
+        ]
+        problems += unsupported(pa.schema(columns))
+        problems = problems or _of_columns(stream)
+        if not _NAME.fullmatch(name):
+            problems.append("name must be 1 to 64 characters of a-z, 0-9, _ and -")
+        if problems:
+            raise StreamError(f"stream {name}: {'; '.join(problems)}")
+        return stream
+
 
 def _problems(stream: Stream) -> "list[str]":
     """What of an output's description cannot work."""
     found: list[str] = []
     if not _NAME.fullmatch(stream.name):
         found.append("name must be 1 to 64 characters of a-z, 0-9, _ and -")
-    if stream.name in _RESERVED:
+    if stream.name in RESERVED_STREAMS:
         found.append("name is one of K2's own: choose another")
     names = stream.log_schema.names
     taken = sorted({name.lower() for name in names} & set(POSITION_NAMES))
@@ -238,21 +289,11 @@ TRADES = Stream(
     repeated=(*_REPEATED, "price", "side", "notional", "tick_direction"),
 )
 
-QUOTES = Stream(
-    name="quotes",
-    log_schema=schema.QUOTE_LOG,
-    table_schema=schema.QUOTES,
-    time="exchange_time_ns",
-    key=("exchange", "symbol"),
-    partition="exchange_time",
-    sort=("symbol", "exchange_time_ns"),
-    derived={"message_id": message_ids, "exchange_time": exchange_times},
+QUOTES = Stream.of_raw(
+    "quotes",
+    schema.QUOTE,
     last=("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
-    identity=("session", "sequence"),
-    is_sequenced=True,
     counted="quotes",
-    bounded=("trading_date", "source_offset"),
-    repeated=_REPEATED,
 )
 
 #: Those of market data, by name.
