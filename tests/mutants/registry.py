@@ -948,4 +948,29 @@ MUTANTS = (
             "                raise\n",
         ),
     ),
+    _mutant(
+        "reset-deletes-logs-first",
+        "a reset that ends half-way leaves dead letters and no log that would stop a start",
+        "tests/unit/test_app_reset_halfway.py::",
+        (
+            "runtime/reset/plan.py",
+            '    TABLE = "Iceberg table"\n    EVENTS = "sequence events"\n',
+            '    LOG = "output"\n    TABLE = "Iceberg table"\n    EVENTS = "sequence events"\n',
+        ),
+        (
+            "runtime/reset/plan.py",
+            '    LEVELS = "level changes"\n    LOG = "output"\n',
+            '    LEVELS = "level changes"\n',
+        ),
+    ),
+    _mutant(
+        "reset-keeps-unguarded-outputs",
+        "state is deleted though nothing would stop the app from writing its rows again",
+        "tests/unit/test_app_reset_plan.py::",
+        (
+            "cli/app_reset.py",
+            "    if plan.kept and found.unguarded:\n",
+            "    if plan.read == ():\n",
+        ),
+    ),
 )
