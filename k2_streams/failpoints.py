@@ -59,7 +59,7 @@ POINTS = (
     "rebalance.taken",
     "shutdown.begun",
     "shutdown.released",
-    "shutdown.let-go",
+    "shutdown.tasks-closed",
 )
 #: Longer than every deadline that a delay could make pass.
 DELAY_S_MAX = 600

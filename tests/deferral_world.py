@@ -164,7 +164,7 @@ class World:
             tables=dict(sealed.sums),
             sections=dict(sections),
         )
-        self.log += epoch.put_off
+        self.log += epoch.newly_deferred
         self.epochs.append(epoch)
         self.rows.written(sealed, 0, encode_position(self.position))
         self.deferral.committed()

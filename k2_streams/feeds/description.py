@@ -79,6 +79,6 @@ class Description:
         if numbered == (self.counts_over is CountsOver.NONE):
             raise ValueError("a number counts over something, and only a number does")
         if self.identity in {Identity.SEQUENCE, Identity.SEQUENCE_ELSE_ID} and not numbered:
-            raise ValueError("trades told apart by a number need one")
+            raise ValueError("trades that a number identifies need `number`")
         if by_id and self.trade_id is None:
-            raise ValueError("trades told apart by an id need one")
+            raise ValueError("trades that an id identifies need `trade_id`")

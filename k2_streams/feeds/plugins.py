@@ -1,6 +1,6 @@
 """Feeds of other packages: found by the entry points `k2_streams.feeds.trades` and `.quotes`.
 
-In the group of a stream a package declares, under a feed's name, an object that is a `Feed`, or a
+In the group of a stream, a package declares, under a feed's name, an object that is a `Feed`, or a
 class that makes one without arguments. What is declared and cannot be used is an error of the
 installation: a worker must not start and send the records of that feed to the dead letter topic.
 """

@@ -7,8 +7,8 @@ is then over, and its records there are neither committed nor aborted: no commit
 them, until the same producer's next marker, which makes them what *that* transaction is. Rows whose
 state was committed would be aborted by it, rows that were aborted committed.
 
-So before a task uses its producer, what hangs in its partitions is ended as the coordinator had
-ended it. A producer's start makes the coordinator forget: it is asked before.
+So before a task uses its producer, a hanging transaction in its partitions is ended as the
+coordinator had ended it. A producer's start makes the coordinator forget: it is asked before.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class UnsettledError(Exception):
 
 
 class Settling:
-    """Starts the producers of a worker, and remembers what their coordinators had said before."""
+    """Starts the producers of a worker, and remembers what their coordinators answered before."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
@@ -73,7 +73,7 @@ class Settling:
         if found.open:
             try:
                 await self._end(producer, sorted(found.open), reader)
-            except FencedError:  # what was said is of a time before its successor's
+            except FencedError:  # the answer is of a time before its successor's
                 self._committed.pop(producer.id, None)
                 raise
             found = await reader.stable_offsets(partitions)
@@ -114,7 +114,7 @@ class Settling:
         left = sorted(await _open_after_marks(reader, hanging))
         if left:
             raise UnsettledError(
-                f"{_names(left)}: a transaction hangs there that {producer.id} cannot "
+                f"{_names(left)}: a transaction is open there that {producer.id} cannot "
                 "end: it is another producer's; `kafka-transactions.sh` shows and ends it"
             )
 
@@ -140,7 +140,7 @@ async def _mark(
     log.warning(
         "transaction without markers",
         of=producer.id,
-        hangs_in=_names(hanging),
+        partitions=_names(hanging),
         committed=committed,
     )
     await producer.mark(hanging, committed=committed)

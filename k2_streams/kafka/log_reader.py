@@ -160,7 +160,7 @@ class LogReader:
         self._consumer.seek(tp, offset)
 
     async def poll(self, timeout_ms: int = 200, max_records: int | None = None) -> list[Chunk]:
-        """What has come, a chunk a partition whose position moved; empty after the time-out.
+        """What has come, one chunk per partition whose position moved; empty after the time-out.
 
         Raises:
             OffsetOutOfRangeError: the log no longer holds, or never held, the position.

@@ -191,7 +191,7 @@ def _rank(value: str) -> float:
 
 #: Why a setting is what it is.
 _WHY = {
-    APPEND_TIME: "K2 judges times by the broker's clock, not the producer's",
+    APPEND_TIME: "K2 measures times by the broker's clock, not the producer's",
     "cleanup.policy": "records that are still needed would be removed",
     "retention.ms": "records may be removed before they are processed or in the lake",
     "max.message.bytes": "larger records of K2 are refused by the broker",

@@ -49,7 +49,7 @@ class LastTransaction(NamedTuple):
 
 
 class DescribeTransactionsResponseV0(Response):  # type: ignore[misc]
-    """A state an id."""
+    """One state per id."""
 
     API_KEY = 65
     API_VERSION = 0

@@ -73,7 +73,7 @@ class TransactionalProducer:
         await self._producer.stop()
 
     async def mark(self, partitions: Sequence[TopicPartition], *, committed: bool) -> None:
-        """A transaction of no records: its markers also end what hangs in these partitions.
+        """A transaction of no records: its markers also end hanging transactions there.
 
         Raises:
             FencedError: someone else has started a producer with this id.

@@ -166,7 +166,7 @@ class Ownership:
             await asyncio.gather(*(task.release() for task in self.tasks.values()))
             await failpoint_in_loop("shutdown.released")
             await asyncio.gather(*(self._close(tp) for tp in list(self.tasks)))
-            await failpoint_in_loop("shutdown.let-go")
+            await failpoint_in_loop("shutdown.tasks-closed")
 
     def offer(self, fetched: Fetched) -> None:
         """Records of a source to their task, of a log to its sink.
@@ -224,7 +224,7 @@ class Ownership:
             # A library's own: what it waited for inside was cancelled, not this.
             log.warning("take-over failed", partition=tp.partition, error=type(error).__name__)
             return True
-        except Exception as error:  # noqa: BLE001 - whatever broker or disk said: tried again
+        except Exception as error:  # noqa: BLE001 - whatever broker or disk answered: tried again
             log.warning(
                 "take-over failed", partition=tp.partition, error=f"{type(error).__name__}: {error}"
             )

@@ -70,7 +70,7 @@ class DirectoryLock:
             raise _unusable(directory, error) from error
 
     def release(self) -> None:
-        """Let go."""
+        """Close the file, which ends the lock."""
         self._file.close()
 
 

@@ -21,11 +21,11 @@ META_KEY = b"\x00meta"
 
 
 class StoreUnusableError(Exception):
-    """The files are not what the checkpoint said: wipe and rebuild from the changelog."""
+    """The files are not what the checkpoint names: wipe and rebuild from the changelog."""
 
 
 class StoreUnavailableError(Exception):
-    """The disk cannot be used now: nothing is said of the files, and later they may open."""
+    """The disk cannot be used now: the files may be whole, and open later."""
 
 
 #: What an open fails with where the files are not at fault. Wiping them would help nobody: a store
@@ -111,7 +111,7 @@ class CheckedStore(Generic[Meta]):
         log.info("store wiped", store=f"{self._path.parent.name}/{self._path.name}")
 
     def close(self) -> None:
-        """Let go of the files and their lock."""
+        """Close the files and their lock."""
         db, self._db = self._db, None
         if db is not None:
             db.close()

@@ -24,7 +24,7 @@ class StateFormatError(ValueError):
 
 
 def shared_table(key: bytes) -> str:
-    """Which of the tables of a changelog a key belongs to; `ROWS`: the declared one."""
+    """Which table of a shared changelog holds a key; `ROWS`: the declared one."""
     return SHARED_TABLES.get(key[:1], ROWS)
 
 

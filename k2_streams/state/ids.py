@@ -1,4 +1,4 @@
-"""A partition's ids as a task sees them: a filter a bucket in memory, the store beneath.
+"""A partition's ids as a task sees them: one filter per bucket in memory, the store beneath.
 
     an id ---> every live filter says no --------------------------------> new
           '--> one says maybe ---> is it in that bucket, pending or stored?
@@ -26,7 +26,7 @@ class IdCounts(msgspec.Struct):
 
     new: int = 0
     repeated: int = 0  # looked up, and there
-    false_positives: int = 0  # new ids that a filter said "maybe" to
+    false_positives: int = 0  # new ids for which a filter answers "maybe"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The bytes of the ids' changelog: one packed record a checkpoint, 16 bytes an id.
+"""The bytes of the ids' changelog: one packed record per checkpoint, 16 bytes per id.
 
     version (1 byte) | groups (2) | of each group: bucket's end in ms (8), ids (4) | the ids' hashes
 
-A record an id would double the load of the broker.
+One record per id would double the load of the broker.
 """
 
 import struct

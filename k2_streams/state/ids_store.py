@@ -36,7 +36,7 @@ class IdStore(CheckedStore[IdsMeta]):
     """One partition's ids."""
 
     def open(self, load: Callable[[int, Hashes], None]) -> IdsMeta | None:
-        """Open or create the files; what the last write said, or None of a new store.
+        """Open or create the files; the meta record of the last write, or None of a new store.
 
         Every id is read once and given to `load`, by bucket; the buckets' counts and checksums
         decide.

@@ -51,7 +51,7 @@ class Database(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the files and their lock."""
+        """Close the files and their lock."""
         ...
 
 
@@ -107,9 +107,9 @@ class RocksDatabase:
         self._db.write(batch)
 
     def close(self) -> None:
-        """Let go of the files and their lock.
+        """Close the files and their lock.
 
-        After a write that failed (a full disk) RocksDB says so once more, and lets go all the same.
+        After a write that failed (a full disk) RocksDB reports it once more, and closes anyway.
         What it could not flush was committed before, and is in the changelog.
         """
         try:

@@ -52,7 +52,7 @@ class Spill:
         self._open()
 
     def close(self) -> None:
-        """Let go of the files and their lock; nothing can be asked any more."""
+        """Close the files and their lock; nothing can be asked any more."""
         if self._db is not None:
             self._db.close()
             self._db = None

@@ -1,7 +1,7 @@
 """What a take-over and a checkpoint ask of every table, whatever it holds.
 
-    open ---> replay ... replay ---> finish        a take-over: the store, then its changelog's rest
-    seal ---> (transaction) ---> written           a checkpoint
+    open ---> replay ... replay ---> finish        take-over: the store, then its changelog's rest
+    seal ---> (transaction) ---> written           checkpoint
 
 A table is a changelog and a store on this machine. Several small ones may share both. What a task
 processes with is made of it after `finish`.

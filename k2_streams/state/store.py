@@ -30,7 +30,7 @@ class PartitionStore(CheckedStore[StoreMeta]):
     """The rows of the tables that share a changelog, bytes to bytes."""
 
     def open(self) -> StoreMeta | None:
-        """Open or create the files; what the last checkpoint said, or None of a new store.
+        """Open or create the files; the meta record of the last checkpoint, or None of a new store.
 
         Every row is read once, and count and checksum of each table decide.
 

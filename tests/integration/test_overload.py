@@ -72,7 +72,7 @@ def test_ten_times_too_much_and_kills_in_deferral_and_drain(k2: Cluster) -> None
     )  # fmt: skip
     waiting = 0
     for _ in range(5):
-        eventually(lambda: load(worker)["deferred_records"] > 100, what="records put off")
+        eventually(lambda: load(worker)["deferred_records"] > 100, what="records deferred")
         time.sleep(rng.uniform(0.1, 1.5))  # the kill comes at any moment
         waiting = max(waiting, load(worker)["deferred_records"])
         worker.kill()
@@ -118,11 +118,11 @@ def test_levels_rise_and_fall_and_tier_1_never_waits(k2: Cluster) -> None:
     assert max(after for _, after in steps) is Level.AGGRESSIVE
     assert steps[-1][1] is Level.NORMAL
     assert {change.reason for change in changes} == {"lag", "calm"}
-    assert _put_off(k2) >= {b"SIM:S0000", b"SIM:S0010"}
-    assert not {key for key in _put_off(k2) if key.startswith(b"SIM:S019")}
+    assert _deferred(k2) >= {b"SIM:S0000", b"SIM:S0010"}
+    assert not {key for key in _deferred(k2) if key.startswith(b"SIM:S019")}
 
 
-def _put_off(k2: Cluster) -> set[bytes]:
+def _deferred(k2: Cluster) -> set[bytes]:
     async def keys() -> set[bytes]:
         ats = [("k2.trades.deferred", partition) for partition in range(PARTITIONS)]
         found: set[bytes] = set()

@@ -321,7 +321,7 @@ MUTANTS = (
     ),
     _mutant(
         "horizon-in-the-slow-path-alone",
-        "a run in order passes over the gaps that its times give up",
+        "a run in order leaves open the gaps that its times abandon",
         "tests/property/test_sequence_batch.py::",
         (
             "core/sequence/run.py",
@@ -371,8 +371,8 @@ MUTANTS = (
         "tests/property/test_expiry.py::",
         (
             "core/sequence/expiry.py",
-            "    sessions = given_up(state.sessions, time_ms, horizon_ms, about)\n",
-            "    sessions = given_up(state.sessions, time_ms + 50, horizon_ms, about)\n",
+            "    sessions = abandon_expired(state.sessions, time_ms, horizon_ms, about)\n",
+            "    sessions = abandon_expired(state.sessions, time_ms + 50, horizon_ms, about)\n",
         ),
     ),
     _mutant(
@@ -808,7 +808,7 @@ MUTANTS = (
     ),
     _mutant(
         "watermark-not-in-the-position",
-        "after a restart an agent's event time begins anew",
+        "an agent's event time begins anew after a restart",
         "tests/simulation/test_agent_tasks.py::",
         (
             "runtime/task/agents.py",

@@ -125,7 +125,7 @@ def test_verdicts_rows_and_order_are_as_without_deferral(
 
 @settings(max_examples=100, deadline=None)
 @given(sources())
-def test_a_record_comes_back_as_it_was_put_off(source: list[Raw]) -> None:
+def test_a_record_comes_back_as_it_was_deferred(source: list[Raw]) -> None:
     """Key, value, headers whatever they are called, place and broker's time: the original's."""
     for record in source:
         out = deferred.encode(TRADES_INPUT.deferred, record, 3)
@@ -177,7 +177,7 @@ def test_a_key_whose_records_never_stop_is_handed_over_all_the_same(level: Level
         world.commit()
     assert held, "the source was not held for it"
     assert world.work(level, 4, 4) == 4
-    assert not world.epoch.put_off, "and the key is worked again"
+    assert not world.epoch.newly_deferred, "and the key is worked again"
 
 
 def test_what_the_level_puts_off_anyway_does_not_hold_the_source() -> None:

@@ -145,8 +145,8 @@ def test_triggers_in_records_scale_with_a_capped_capacity() -> None:
 
 def test_what_each_level_puts_off() -> None:
     """Tier 1 never waits."""
-    put_off = {level: [tier for tier in (1, 2, 3) if defers(level, tier)] for level in Level}
-    assert put_off == {
+    deferred = {level: [tier for tier in (1, 2, 3) if defers(level, tier)] for level in Level}
+    assert deferred == {
         Level.NORMAL: [],
         Level.SOFT: [],
         Level.GRACEFUL: [3],

@@ -337,7 +337,7 @@ def test_every_message_gets_the_verdict_of_the_model(stream: list[Sent]) -> None
     assert found == {scope: of for scope, of in model.events.items() if of}
 
 
-def test_gaps_are_said_as_their_times_came_however_seldom_somebody_looks():
+def test_gaps_are_reported_as_their_times_came_however_seldom_somebody_looks():
     """The gap that came about first is not the first that nothing is expected of any more."""
     said = [
         ("A", 3, 0), ("A", 7, 0), ("A", 1, 0), ("", 1, 30_000), ("B", 3, 70_000),

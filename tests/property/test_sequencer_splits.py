@@ -343,7 +343,7 @@ def test_a_count_that_begins_again_within_the_hour_loses_no_trade() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(records(), st.data())
-def test_time_that_passes_says_only_earlier_what_the_next_record_would_have_said(
+def test_time_that_passes_reports_only_earlier_what_the_next_record_would_report(
     raw: list[Raw], data: Any
 ) -> None:
     """Wherever a partition is idle, for however long, and whoever takes over: the same."""

@@ -145,9 +145,9 @@ def test_such_a_key_can_be_written_again():
     """Into a deferred topic, with the encoder that every producer uses."""
     ((_, _, key, value, headers),), _ = read(batch(BAD))
     raw = SimpleNamespace(offset=7, timestamp=5, key=key, value=value, headers=headers)
-    put_off = deferred.encode("k2.trades.deferred", raw, 0)
+    written_out = deferred.encode("k2.trades.deferred", raw, 0)
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
-    builder.append(0, 1, put_off.key, put_off.value, list(put_off.headers))
+    builder.append(0, 1, written_out.key, written_out.value, list(written_out.headers))
     (written,), _ = read(bytes(builder.build()))
     restored = deferred.decode(Record(0, *written[2:], written[1]), 0)
     assert restored is not None

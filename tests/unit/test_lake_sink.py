@@ -42,7 +42,7 @@ def test_what_was_offered_is_one_batch_in_the_lake(world):
     assert world.places() == places_of((1, 0), (1, 2))
 
 
-def test_a_snapshot_says_what_was_put_off_and_waited(world):
+def test_a_snapshot_says_what_was_deferred_and_waited(world):
     sink = sink_of(world.writer())
     sink.offer(0, Range(0, 4), [record(0, 0)], deferred=9)
     sink.offer(1, Range(0, 2), [], deferred=3)

@@ -142,7 +142,7 @@ async def test_a_task_that_ends_moves_the_metric_of_its_reason(monkeypatch) -> N
 
 def test_deferral_moves_the_metrics_of_the_backlog() -> None:
     metrics, epoch = Metrics(), Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
-    epoch.put_off += [OutputRecord(TRADES_INPUT.deferred, b"X:A", b"")] * 3
+    epoch.newly_deferred += [OutputRecord(TRADES_INPUT.deferred, b"X:A", b"")] * 3
     epoch.drained = 2
     metrics.count(epoch)
     assert value(metrics.registry, "k2_deferred_records_total") == 3

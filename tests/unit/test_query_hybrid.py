@@ -580,7 +580,7 @@ async def test_an_asker_who_goes_away_leaves_the_count_running(world):
     assert [row.trades for row in (await world.query.symbols(SymbolsRequest())).symbols] == [1]
 
 
-async def test_a_snapshot_with_records_put_off_is_not_called_complete(world):
+async def test_a_snapshot_with_deferred_records_is_not_called_complete(world):
     world.add(0, [("A", T0)])
     world.commit()
     vector = world.lake.heads[-1].vector

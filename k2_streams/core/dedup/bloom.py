@@ -45,7 +45,7 @@ class BloomShape:
 
 
 def positions(shape: BloomShape, hashes: Hashes) -> npt.NDArray[np.int64]:
-    """The bits of each id, a row a probe: the same for every filter of the shape."""
+    """The bits of each id, one row per probe: the same for every filter of the shape."""
     first, step = hashes[:, 0], hashes[:, 1] | np.uint64(1)  # odd: it walks through all words
     size = np.uint64(shape.bits)
     rows = np.empty((shape.probes, len(hashes)), np.int64)

@@ -62,7 +62,7 @@ def positive_prices(_exchange: str, _symbol: str, _time_ns: int) -> PriceDomain:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """An instrument, for as long as what is said of it holds."""
+    """An instrument, for as long as this description of it holds."""
 
     exchange: str
     symbol: str
@@ -112,12 +112,12 @@ class Instruments:
         limits = np.iinfo(np.int64)
 
         def start(index: int) -> int:
-            said = self._entries[index].valid_from_ns
-            return int(limits.min) if said is None else said
+            start_ns = self._entries[index].valid_from_ns
+            return int(limits.min) if start_ns is None else start_ns
 
         def end(index: int) -> int:
-            said = self._entries[index].valid_to_ns
-            return int(limits.max) if said is None else said
+            end_ns = self._entries[index].valid_to_ns
+            return int(limits.max) if end_ns is None else end_ns
 
         order = sorted(indices, key=start)
         for before, after in pairwise(order):

@@ -125,7 +125,7 @@ class ScopeStep:
 
 @dataclass(frozen=True, slots=True)
 class Stepper:
-    """What all scopes of a batch are judged by.
+    """What the messages of all scopes of a batch are classified with.
 
     Attributes:
         names: of the batch's sessions.
@@ -144,7 +144,7 @@ class Stepper:
     limits: SequenceLimits
 
     def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
-        """Judge one scope's messages, all of which have a number."""
+        """Classify one scope's messages, all of which have a number."""
         if state is not None and not is_due(
             state.sessions, int(part.append_ms.max()), self.horizon_ms
         ):

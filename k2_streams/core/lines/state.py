@@ -19,7 +19,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first: int  # both inclusive, as the gap came about
     last: int
     since_ms: int  # the partition's time then
-    offset: int  # of the message that passed over it
+    offset: int  # of the message that skipped it
     time_ns: int  # that message's event time
     awaits: tuple[str, ...]  # lines that were alive then
 

@@ -3,9 +3,9 @@
 A gap is held back until no line can fill it any more. What is received before that was never
 missing: it is neither late nor a gap. `step` is the sequence's, with three things changed:
 
-    gap_opened              held; said when the gap is released, of the numbers then missing
-    late, of a held gap     IN_ORDER, and nothing is said
-    gap_filled, of a held   nothing is said
+    gap_opened              held; reported when the gap is released, of the numbers then missing
+    late, of a held gap     IN_ORDER, without an event
+    gap_filled, of a held   no event
 
 A held gap waits for a line that has not passed it: for `HOLD_MS` of append time since the gap came
 about, if anything came of that line in the `HOLD_MS` before, and for as long since the line's last
@@ -67,9 +67,9 @@ def step(
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
     limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> Step:
-    """Judge one message of a scope whose messages come by lines.
+    """Classify one message of a scope whose messages come by lines.
 
-    A scope that never saw a line is judged by the sequence alone.
+    A scope that never saw a line is classified by the sequence alone.
     """
     if message.sequence is None or (not arrival.line and (state is None or state.lines is None)):
         return step_plain(state, message, rule, horizon_ms, tolerance_ms, limits)
@@ -185,7 +185,7 @@ def opened(
     previous_time_ns: int | None,
     next_time_ns: int | None,
 ) -> GapOpened:
-    """What is left of a held gap, as the event of the message that passed over it."""
+    """What is left of a held gap, as the event of the message that skipped it."""
     return GapOpened(
         scope=scope,
         session=held.session,
@@ -263,7 +263,7 @@ def _in_held(state: ScopeState | None, held: dict[tuple[str, int, int], Held], e
 
 
 def _abandoned(event: GapAbandoned, held: Held | None) -> list[Event]:
-    """A range given up; of a held gap it is a gap of its own, opened only now."""
+    """An abandoned range; of a held gap it is a gap of its own, opened only now."""
     if held is None:
         return [event]
     own = msgspec.structs.replace(event, gap_first=event.first, gap_last=event.last)

@@ -1,11 +1,11 @@
-"""Which records are put off, and which of them still wait: of one source partition.
+"""Which records are deferred, and which of them still wait: of one source partition.
 
-What is put off is a scope as a whole. A key of which a record waits is put off at every level, so
-its records stay in order and are judged as if nothing had waited: deferral is never a gap.
+What is deferred is a scope as a whole. A key of which a record waits is deferred at every level, so
+its records stay in order and get the verdicts as if nothing had waited: deferral is never a gap.
 
     source --.-- worked ------------------------------------.--> verdicts, in order per key
              |                                              |
-             '-- put off --> k2.trades.deferred -- drained -'
+             '- deferred --> k2.trades.deferred -- drained -'
 
 Records wait in the order of the source, and drain in the order in which they wait.
 """
@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from k2_streams.core.load.degradation import Level, defers
 
-#: The tier of what is never put off: a record without a scope's key is no part of any order.
+#: The tier of what is never deferred: a record without a scope's key is no part of any order.
 NO_TIER = 0
 
 
@@ -55,8 +55,8 @@ class Backlog:
         """Scopes of which a record waits."""
         return len(self._counts)
 
-    def put_off(self, key: bytes, offset: int) -> None:
-        """A record waits from now on, behind all others."""
+    def defer(self, key: bytes, offset: int) -> None:
+        """Add a record: it waits from now on, behind all others."""
         self._counts[key] = self._counts.get(key, 0) + 1
         self._changed.add(key)
         self.records += 1
@@ -85,16 +85,16 @@ class Backlog:
         return {key: self._counts.get(key, 0) for key in sorted(changed)}
 
     def holds_admitted(self, level: Level, tier_of: Callable[[bytes], int]) -> bool:
-        """Whether a key waits that the level alone would not put off."""
+        """Whether a key waits that the level alone would not defer."""
         return any(not defers(level, tier_of(key)) for key in self._counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Split(Generic[RecordT]):
-    """The first `taken` records of a batch: what is worked now, and what is put off."""
+    """The first `taken` records of a batch: what is worked now, and what is deferred."""
 
     now: Sequence[RecordT]
-    put_off: Sequence[RecordT]
+    deferred: Sequence[RecordT]
     taken: int
 
 
@@ -105,7 +105,7 @@ def split(
     tier_of: Callable[[RecordT], int],
     budget: int,
 ) -> Split[RecordT]:
-    """Take records of the source, in order, and note in the backlog what is put off.
+    """Take records of the source, in order, and note in the backlog what is deferred.
 
     Args:
         records: in the order of their offsets.
@@ -124,7 +124,7 @@ def split(
     for record in records:
         if record.key in backlog or tier_of(record) >= lowest:
             assert record.key is not None  # noqa: S101 - a record without one has no tier
-            backlog.put_off(record.key, record.offset)
+            backlog.defer(record.key, record.offset)
             waiting.append(record)
         elif len(now) >= budget:
             break

@@ -1,4 +1,4 @@
-"""A circuit breaker: what failed again and again is left alone for a while, then tried again.
+"""A circuit breaker: what failed again and again is not called for a while, then tried again.
 
                      `failures` in a row
               CLOSED -------------------> OPEN <------------.
@@ -38,7 +38,7 @@ class Outcome(enum.Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    UNKNOWN = "unknown"  # given up by its caller: it says nothing of what was called
+    UNKNOWN = "unknown"  # cancelled by its caller: it says nothing of what was called
 
 
 @dataclass(frozen=True, slots=True)

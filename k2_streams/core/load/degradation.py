@@ -1,4 +1,4 @@
-"""How a worker behaves under load: five levels, what drives them, and what each of them gives up.
+"""How a worker behaves under load: five levels, what drives them, what each does without.
 
                  lag, memory: up at once, to the highest level that is called for
         .------------.-----------------.------------------.--------------.
@@ -25,12 +25,12 @@ REFERENCE_RATE = 100_000
 
 
 class Level(enum.IntEnum):
-    """What is given up, from nothing to the source."""
+    """What a worker does without, from nothing to the source."""
 
     NORMAL = 0
     SOFT = 1  # rows are not enriched; a query does it
-    GRACEFUL = 2  # tier 3 is put off
-    AGGRESSIVE = 3  # tiers 2 and 3 are put off
+    GRACEFUL = 2  # tier 3 is deferred
+    AGGRESSIVE = 3  # tiers 2 and 3 are deferred
     CIRCUIT_BREAK = 4  # nothing more is read; queries and the lake go on
 
 
@@ -88,8 +88,8 @@ class Policy:
 class Signals:
     """What was measured.
 
-    `lag_records` is everything that waits for a verdict: what the source holds and what was put
-    off. Left out of it, deferral alone would look like recovery.
+    `lag_records` is everything that waits for a verdict: what the source holds and what was
+    deferred. Left out of it, deferral alone would look like recovery.
     """
 
     lag_records: int = 0
@@ -132,7 +132,7 @@ def called_for(signals: Signals, policy: Policy) -> Level:
 
 
 def defers(level: Level, tier: int) -> bool:
-    """Whether records of a tier (1, 2, 3) are put off."""
+    """Whether records of a tier (1, 2, 3) are deferred."""
     if level >= Level.AGGRESSIVE:
         return tier >= 2
     return level is Level.GRACEFUL and tier >= 3
@@ -182,7 +182,7 @@ class LagClock:
         self._samples: deque[tuple[float, int]] = deque()
 
     def measure(self, lag_records: int, worked: int, now_s: float) -> float | None:
-        """Seconds until nothing waits, at the last rate; None: cannot be said.
+        """Seconds until nothing waits, at the last rate; None: not known.
 
         Args:
             lag_records: what waits.

@@ -8,13 +8,13 @@ from k2_streams.core.load.degradation import Level, Signals
 class LevelChanged(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="level_changed"
 ):
-    """One JSON object a record; the key is the worker's."""
+    """One JSON object per record; the key is the worker's."""
 
     worker: str
     level: str
     previous: str
     reason: str  # "lag", "memory", "downstream"; "calm" on the way down
-    lag_records: int  # of its partitions: not read, or put off
+    lag_records: int  # of its partitions: not read, or deferred
     lag_s: float | None  # the same at the rate of the last 10 s
     memory_share: float
     time_us: int

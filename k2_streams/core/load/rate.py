@@ -1,4 +1,4 @@
-"""A cap on records a second: a bucket of tokens that fills with time."""
+"""A cap on records per second: a bucket of tokens that fills with time."""
 
 
 class TokenBucket:

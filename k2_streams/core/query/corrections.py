@@ -5,8 +5,8 @@ to one another are one trade, whose root is what the first of them refers to: ve
 correction refer to the trade as it was first reported, or to the correction before it, and both are
 understood.
 
-- A cancel is final, as in FIX: nothing of its trade stands, whatever else was or will be said of
-  it. So a correction of a cancelled trade has no effect, in whichever order the two arrive.
+- A cancel is final, as in FIX: nothing of its trade stands, whatever else was or will be reported
+  of it. So a correction of a cancelled trade has no effect, in whichever order the two arrive.
 - Of several corrections the last one stands: one that another refers to is superseded by it; of
   those that are left the one with the highest number of the newest session, or, without numbers,
   the last accepted.

@@ -46,7 +46,7 @@ class GapFilled(Event, frozen=True, kw_only=True, tag="gap_filled"):
 
 
 class GapAbandoned(Event, frozen=True, kw_only=True, tag="gap_abandoned"):
-    """Numbers first to last, still missing of the gap gap_first to gap_last, are given up."""
+    """Numbers first to last, still missing of gap_first to gap_last, are no longer expected."""
 
     first: int
     last: int
@@ -78,7 +78,7 @@ class ConflictingDuplicate(Event, frozen=True, kw_only=True, tag="conflicting_du
 class Duplicates(Event, frozen=True, kw_only=True, tag="duplicates"):
     """Messages seen before, of one scope and session in one checkpoint; their trades are dropped.
 
-    What tells them apart is a number, or an id where the feed has no number. Copies that came by a
+    What distinguishes them is a number, or an id where the feed has no number. Copies by a
     redundant line are counted by line.
     """
 

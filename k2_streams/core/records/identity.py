@@ -1,4 +1,4 @@
-"""What a message is called: `EXCHANGE|SYMBOL|SESSION|` and what tells it apart, as one text.
+"""What a message is called: `EXCHANGE|SYMBOL|SESSION|` and what distinguishes it, as one text.
 
 `|` may occur in a symbol, a session and a trade id. So it is escaped in them, as `%7C`, and the
 escape character as `%25`: two different messages never have the same text. Values with neither

@@ -20,7 +20,7 @@ READABLE = frozenset({b"1", VERSION})
 _VERSION_KEY = b"k2.version"
 _PARTITION_KEY = b"k2.source-partition"
 _ACCEPTED_KEY = b"k2.accepted-time-us"
-#: A thread a column costs ten times what it saves where a record has some hundred rows.
+#: One thread per column costs ten times what it saves where a record has some hundred rows.
 _WRITE_OPTIONS = pa.ipc.IpcWriteOptions(
     compression="lz4", unify_dictionaries=True, use_threads=False
 )

@@ -1,4 +1,4 @@
-"""Offset vectors: what a snapshot of the lake holds of the log, said exactly.
+"""Offset vectors: what a snapshot of the lake contains of the log, exactly.
 
 A vector names per topic its id and, per partition, the next offset that is *not* in the table. It
 stands in the summary of every snapshot that K2 commits as `k2.offsets`. The table's property
@@ -34,9 +34,9 @@ class Range(msgspec.Struct, frozen=True, order=True):
 
 
 class TopicOffsets(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Of one topic: its id (a topic created anew has another), and the next offset a partition.
+    """Of one topic: its id (a new topic has another), and the next offset per partition.
 
-    `deferred`, where there are any: the raw records that had been put off there, and waited.
+    `deferred`, where there are any: the raw records of it that were deferred then.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Vector(msgspec.Struct, frozen=True):
     topics: dict[str, TopicOffsets] = {}
 
     def next_of(self, topic: str, partition: int) -> int | None:
-        """The next offset not held, or None where nothing was ever said of this partition."""
+        """The next offset not held, or None where the vector has no such partition."""
         offsets = self.topics.get(topic)
         return None if offsets is None else offsets.next.get(partition)
 

@@ -90,7 +90,7 @@ def step_batch(
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
     limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> BatchStep:
-    """Judge a batch.
+    """Classify a batch.
 
     Args:
         states: the state of a scope, None if it is new; asked once for each scope with a number.

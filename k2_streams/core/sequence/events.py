@@ -1,4 +1,4 @@
-"""The events that one message brings about, collected while it is judged."""
+"""The events that one message brings about, collected while it is classified."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ class MessageEvents:
         self.events.append(GapFilled(first=part.gap_first, last=part.gap_last, **self._common))
 
     def abandoned(self, session: str, part: Missing, reason: str) -> None:
-        """A range is given up, of any of the scope's sessions."""
+        """A range is abandoned, of any of the scope's sessions."""
         self.events.append(
             GapAbandoned(
                 first=part.start,

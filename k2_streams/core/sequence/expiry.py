@@ -10,7 +10,7 @@ import msgspec
 
 from k2_streams.core.records.events import Event, GapAbandoned
 from k2_streams.core.sequence.events import MessageEvents
-from k2_streams.core.sequence.horizon import given_up, is_due
+from k2_streams.core.sequence.horizon import abandon_expired, is_due
 from k2_streams.core.sequence.step import ScopeState
 
 #: No gap: nothing ages.
@@ -50,7 +50,7 @@ def expired(
     if (state.lines and state.lines.held) or not is_due(state.sessions, time_ms, horizon_ms):
         return state, ()
     about = MessageEvents(scope=scope, partition=partition, offset=-1, time_ns=0)
-    sessions = given_up(state.sessions, time_ms, horizon_ms, about)
+    sessions = abandon_expired(state.sessions, time_ms, horizon_ms, about)
     numbers = sum(
         event.last - event.first + 1 for event in about.events if isinstance(event, GapAbandoned)
     )

@@ -1,7 +1,7 @@
 r"""What is known to be missing: a pure fold of the sequencer's events.
 
     open ----> filled        every number of it was received
-      \-----> abandoned      what was still missing of it, or a part of that, is given up
+      \-----> abandoned      what was still missing of it, or a part of that, is no longer expected
 
 The fold is bounded: of the gaps that are closed the oldest go first, and it says that they did.
 """
@@ -27,18 +27,18 @@ from k2_streams.core.records.events import (
 from k2_streams.core.sequence.scopes import exchange_of, symbol_of
 
 OPEN, FILLED, ABANDONED = "open", "filled", "abandoned"
-#: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 a scope), closed ones here.
+#: About 100 MB of gaps. Open ones are bounded by the sequencer (1,024 per scope), closed ones here.
 MAX_GAPS = 200_000
 
 #: Event times of conflicts that a scope keeps apart; of more the oldest are kept as one range, in
-#: which whatever is asked for counts as incomplete. So none is forgotten: 100 KB a scope at most.
+#: which whatever is asked for counts as incomplete. So none is forgotten: 100 KB per scope at most.
 MAX_CONFLICTS = 1_000
 
 Ranges = tuple[tuple[int, int], ...]
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers `first` to `last` (both inclusive) that were passed over, and what became of them."""
+    """Numbers `first` to `last` (both inclusive) that were skipped, and what became of them."""
 
     scope: str
     exchange: str
@@ -48,15 +48,15 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     size: str
     state: str
-    missing: Ranges  # inclusive: not received yet, and not given up
-    abandoned: Ranges  # inclusive: given up
-    opened_time_ns: int  # event time of the message that passed over it
+    missing: Ranges  # inclusive: not received yet, and not abandoned
+    abandoned: Ranges  # inclusive: no longer expected
+    opened_time_ns: int  # event time of the message that skipped it
     previous_time_ns: int | None  # event times of the messages below and above it, between which
     next_time_ns: int | None  # its numbers were traded; None: not known, and so without a bound
-    closed_time_ns: int | None  # event time of the message that filled it or gave it up
-    reason: str | None  # why it was given up
+    closed_time_ns: int | None  # event time of the message that filled or abandoned it
+    reason: str | None  # why it was abandoned
     source_partition: int
-    source_offset: int  # of the raw record that passed over it
+    source_offset: int  # of the raw record that skipped it
 
 
 class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):

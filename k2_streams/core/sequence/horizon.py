@@ -1,13 +1,13 @@
-"""The horizon: how long a gap waits for late records, and what is given up beyond it.
+"""The horizon: how long a gap waits for late records, and what is abandoned beyond it.
 
-A gap begins at the append time of the message that passed over it. It is given up when a message of
+A gap begins at the append time of the message that skipped it. It is abandoned when a message of
 its scope comes whose append time is the horizon, or more, behind that. So a verdict depends on the
 scope's messages alone, and time without a message changes nothing.
 
     within      a missing number is LATE: a row, and its gap shrinks or is filled
     beyond      the range is abandoned with reason `horizon`, and a number in or below it is STALE
 
-Within a session gaps are never older than those below them, so what is given up is always the
+Within a session gaps are never older than those below them, so what is abandoned is always the
 lowest of it.
 """
 
@@ -31,7 +31,7 @@ def is_due(sessions: tuple[Session, ...], append_ms: int, horizon_ms: int) -> bo
     return False
 
 
-def given_up(
+def abandon_expired(
     sessions: tuple[Session, ...], append_ms: int, horizon_ms: int, about: MessageEvents
 ) -> tuple[Session, ...]:
     """The sessions without what is beyond the horizon, each range with an event.
@@ -81,7 +81,7 @@ def since_ms_above(missing: tuple[Missing, ...], append_ms: int) -> int:
 
 
 def since_ms_below(missing: tuple[Missing, ...], append_ms: int) -> int:
-    """The age of a gap that opens below all others: its numbers were passed over before theirs."""
+    """The age of a gap that opens below all others: its numbers were skipped before theirs."""
     return missing[0].since_ms if missing else append_ms
 
 

@@ -1,7 +1,7 @@
-"""Runs: messages of one scope whose numbers follow each other, judged at once where they are alike.
+"""Runs: messages of one scope whose numbers follow each other, classified at once if alike.
 
-What is said here of many messages is what `step` says of each; where that is not plain from the
-state and the run's times alone, nothing is said.
+A verdict here about many messages is the one that `step` returns for each; where that does not
+follow from the state and the run's times alone, there is none.
 """
 
 from bisect import bisect_right
@@ -55,7 +55,7 @@ def alike(
 ) -> Same | None:
     """How many messages of a run, from `start` on, are IN_ORDER or DUPLICATE alike.
 
-    None if that can not be said of all of them at once: the next one then goes through `step`. The
+    None if that does not hold for all of them at once: the next one then goes through `step`. The
     run's earliest and latest time stand for those of the messages left of it, to be safe.
     """
     sequence, size = run.sequence + start - run.start, run.end - start

@@ -2,7 +2,7 @@
 
 A venue counts 1, 2, 3 ... and now and then starts again: each count is a session. A scope keeps
 its last `MAX_SESSIONS`, oldest first; the last one is current. A message of a kept session is
-judged against that session, so that a replay of yesterday neither resets today nor adds a row.
+classified against that session, so that a replay of yesterday neither resets today nor adds a row.
 """
 
 import enum
@@ -24,7 +24,7 @@ SESSION_SLACK_NS = RESET_SILENCE_NS // 2
 CONFLICT_TOLERANCE_MS = 1_000
 #: The session of a scope whose venue has none.
 DEFAULT_SESSION = "0"
-#: What a message that does not fit any kept session is said to be of, where it names none itself.
+#: The session of a message that does not fit any kept one, where it names none itself.
 UNKNOWN_SESSION = ""
 
 
@@ -61,7 +61,7 @@ class Missing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end: int
     gap_first: int
     gap_last: int
-    since_ms: int = 0  # append time of the message that passed over it; 0: not known
+    since_ms: int = 0  # append time of the message that skipped it; 0: not known
     #: Event times of the messages with the nearest numbers received below and above, of those
     #: that have a time; 0: not known.
     previous_time_ns: int = 0

@@ -33,7 +33,7 @@ from k2_streams.core.sequence.events import MessageEvents
 from k2_streams.core.sequence.horizon import (
     LATE_HORIZON_MS,
     abandon,
-    given_up,
+    abandon_expired,
     is_due,
     since_ms_above,
     since_ms_below,
@@ -159,7 +159,7 @@ def step(
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
     limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> Step:
-    """Judge one message.
+    """Classify one message.
 
     Args:
         state: of the message's scope; None before its first message.
@@ -187,7 +187,7 @@ def step(
     )
     sessions, dropped = before.sessions, before.dropped
     if is_due(sessions, message.append_ms, horizon_ms):
-        sessions = given_up(sessions, message.append_ms, horizon_ms, about)
+        sessions = abandon_expired(sessions, message.append_ms, horizon_ms, about)
     where = place(
         sessions,
         dropped,
@@ -202,7 +202,7 @@ def step(
         verdict = Verdict.STALE
         about.stale(sequence)
     elif where.placing is Placing.KNOWN:
-        verdict, session = _judge(sessions[where.at], message, tolerance_ms, about)
+        verdict, session = _classify(sessions[where.at], message, tolerance_ms, about)
         sessions = (*sessions[: where.at], session, *sessions[where.at + 1 :])
     else:
         verdict, sessions = _begin(sessions, where, message, about)
@@ -266,7 +266,7 @@ def _begin(
     return verdict, (*sessions[: where.at], begins, *sessions[where.at :])
 
 
-def _judge(
+def _classify(
     session: Session, message: Message, tolerance_ms: int | None, about: MessageEvents
 ) -> tuple[Verdict, Session]:
     """A message of a kept session, against what is known of that session."""

@@ -113,7 +113,7 @@ def _finish_trades(
         sides = [line.side for line in lines]
     (prices, quantities), binary = number_texts(lines, "price", "quantity")
     trades = TradeColumns(
-        **said(messages, lines, unknown),
+        **common_columns(messages, lines, unknown),
         prices=prices,
         quantities=quantities,
         binary_numbers=binary,
@@ -150,7 +150,7 @@ def _misrefers(line: Line[Any]) -> bool:
 
 
 class Canonical(CanonicalFeed[Line[Any]]):
-    """The feed of trades without a header. One without a sequence is told apart by its trade id."""
+    """The feed of trades without a header. One without a sequence is identified by its trade id."""
 
     def __init__(self) -> None:
         super().__init__(TRADE, _finish_trades)
@@ -191,7 +191,7 @@ def _with_the_rest(
     return kept, [read[place] if place in read else next(quick) for place in kept.tolist()]
 
 
-def said(
+def common_columns(
     messages: npt.NDArray[np.int32], lines: Sequence[Record], unknown: Unknown
 ) -> dict[str, Any]:
     """The columns that records of every shape have."""
@@ -208,7 +208,7 @@ def said(
 
 
 def number_texts(lines: Sequence[Record], *names: str) -> tuple[list[list[Any]], bool]:
-    """The texts of numbers that are strings or JSON, a column a name; whether some are bytes.
+    """The texts of numbers that are strings or JSON, one column per name; whether some are bytes.
 
     A JSON string stands without its quotation marks, null as None.
     """
@@ -241,14 +241,14 @@ def _disagree(
     """Of each record, whether its key is not its exchange and symbol."""
     scope = keys.index[messages]
     agree = scope >= 0
-    for named, said in (
+    for in_keys, in_records in (
         ([part.exchange for part in keys.parts], [line.exchange for line in lines]),
         ([part.symbol for part in keys.parts], [line.symbol for line in lines]),
     ):
-        if len(set(named)) == 1 and said.count(named[0]) == len(said):
+        if len(set(in_keys)) == 1 and in_records.count(in_keys[0]) == len(in_records):
             continue
-        in_key = pa.array([*named, None], pa.string()).take(pa.array(scope % (len(named) + 1)))
-        same = pc.equal(pa.array(said, pa.string()), in_key).fill_null(fill_value=False)
+        in_key = pa.array([*in_keys, None], pa.string()).take(pa.array(scope % (len(in_keys) + 1)))
+        same = pc.equal(pa.array(in_records, pa.string()), in_key).fill_null(fill_value=False)
         agree &= same.to_numpy(zero_copy_only=False)
     return ~agree
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical.feed import CanonicalFeed, Unknown, number_texts, said
+from k2_streams.feeds.canonical.feed import CanonicalFeed, Unknown, common_columns, number_texts
 from k2_streams.feeds.canonical.record import (
     Need,
     Number,
@@ -68,7 +68,9 @@ def _finish(
     explain: Explain,
 ) -> Decoded:
     numbers, binary = number_texts(lines, *NUMBERS)
-    quotes = QuoteColumns(**said(messages, lines, unknown), numbers=numbers, binary_numbers=binary)
+    quotes = QuoteColumns(
+        **common_columns(messages, lines, unknown), numbers=numbers, binary_numbers=binary
+    )
     return finish_quotes(batch, keys, quotes, refused, wrong=wrong, explain=explain)
 
 

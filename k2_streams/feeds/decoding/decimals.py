@@ -111,7 +111,7 @@ def column(
     Args:
         texts: strings; with `binary` also bytes, which need not be UTF-8. None is no number.
         admits: whether a number that is not above zero may stand at an index.
-        binary: as said.
+        binary: whether texts may be bytes.
 
     Returns:
         The column, null where a text is no decimal or not admitted, and by index what is wrong.

@@ -120,7 +120,7 @@ def _columns(
         at = np.repeat(np.arange(len(found)), counts)
     place = at.tolist()
     sessions = [found[index].session for index in place]
-    # A column a field, in the order of `Trade`'s.
+    # One column per field, in the order of `Trade`'s.
     price, quantity, time_ns, trade_id, side, conditions, vendor, symbol, day, unknown, time = (
         map(list, zip(*map(astuple, trades), strict=True))
         if trades

@@ -1,8 +1,8 @@
 """Files of recorded websocket messages, whatever wrote them, as one shape.
 
-Three ways to write them are read, told apart by the first line:
+Three ways to write them are read, recognised by the first line:
 
-    `<receive time ns> <text>`                           one connection a file
+    `<receive time ns> <text>`                           one connection per file
     `<receive time s>: <text>`                           the same, with `<address> <-> <s>` where it
                                                          was opened, `<address> <- <s>: <text>` sent
     `{"t": "recv", "conn":, "ts": <s>, "data": <text>}`  any number of connections, `connect` too

@@ -134,11 +134,11 @@ class Binance(MessageFeed):
         self._prefix = f"{market}:" if market else ""
         self.description = Description(
             counts_over=CountsOver.MARKET_SYMBOL if market else CountsOver.SYMBOL,
-            number="t; a of an aggregate",
+            number="t, or a (aggregates)",
             session_rule=SessionRule.NEVER,
             session_starts="nothing: one count without an end",
             identity=Identity.SEQUENCE,
-            trade_id="t; a of an aggregate",
+            trade_id="t, or a (aggregates)",
             time="T",
             time_unit=TimeUnit.MILLISECONDS,
             events=_CONTROL_EVENTS,

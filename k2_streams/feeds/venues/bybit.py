@@ -97,7 +97,7 @@ _BOOK_DATA = msgspec.json.Decoder(_Book)
 
 
 class BybitV5(MessageFeed):
-    """Bybit's public streams; trades are told apart by their ids, books counted per topic."""
+    """Bybit's public streams; trades are identified by their ids, books counted per topic."""
 
     name = "bybit.v5"
     description = Description(

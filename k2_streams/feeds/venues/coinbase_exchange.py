@@ -1,9 +1,9 @@
-"""Coinbase Exchange: `match` messages, one sequence of trade ids a product.
+"""Coinbase Exchange: `match` messages, one sequence of trade ids per product.
 
 `trade_id` counts a product's trades without a gap and without an end. `sequence` does not: it is
 shared with messages of channels that were not asked for. `side` is the maker's, so the aggressor's
 is the other. On subscription `last_match` says a product's last trade once more: it is the trade
-before the first match, and after a reconnection a repetition, or the end of a gap.
+before the first match, and after a reconnection it is a repetition, or the end of a gap.
 """
 
 from typing import Any

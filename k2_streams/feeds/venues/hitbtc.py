@@ -2,7 +2,7 @@
 
 `sequence` counts a symbol's order book, without a gap. An update is control that counts; so is a
 snapshot, which says the number that the book has reached: sent again it is a number received
-before, and changes nothing. Trades carry no number and are told apart by their ids; a snapshot of
+before, and changes nothing. Trades carry no number and are identified by their ids; a snapshot of
 trades repeats the last hundred. Messages are JSON-RPC notifications and answers.
 """
 
@@ -73,7 +73,7 @@ _TRADE_LIST = msgspec.json.Decoder(list[_Trade])
 
 
 class HitbtcV2(MessageFeed):
-    """HitBTC's second API; trades are told apart by their ids, books counted per symbol."""
+    """HitBTC's second API; trades are identified by their ids, books counted per symbol."""
 
     name = "hitbtc.v2"
     description = Description(

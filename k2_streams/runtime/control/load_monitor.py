@@ -1,9 +1,9 @@
 """Measures a worker's load twice a second and decides its level.
 
 1. The end of every owned partition of the source is asked for: lag is what lies between it and the
-   task's position, and what was put off. A paused partition's lag is known as well.
+   task's position, and what was deferred. A paused partition's lag is known as well.
 2. The process's memory is measured against its limit.
-3. `core.load.degradation.step` decides. A change is set for the tasks, then said: log, metric,
+3. `core.load.degradation.step` decides. A change is set for the tasks, then reported: log, metric,
    record of `k2.levels`.
 4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
    hold and nobody needs goes back to the system: it would count as taken, and a worker whose source

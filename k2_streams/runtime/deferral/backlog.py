@@ -42,7 +42,7 @@ class Deferral:
     """Of one partition. The task's thread changes it, the loop reads it, one after the other.
 
     The end of a backlog is a hand-over. While a key's records come faster than a checkpoint they
-    would be put off for ever, each behind the one before. So when all that is committed has been
+    would be deferred for ever, each behind the one before. So when all that is committed has been
     drained and the level would let a key through, the source is held until the last is drained:
     two checkpoints at the most.
     """
@@ -74,17 +74,17 @@ class Deferral:
         self._holding = False
         self._reader: DrainReader | None = None
 
-    # -- putting off -----------------------------------------------------------------------------
+    # -- deferring -------------------------------------------------------------------------------
 
     def triage(self, records: Sequence[Any], epoch: Epoch, budget: int) -> Split[Any]:
-        """Put off what has to wait, and say what is to be worked now, within the budget."""
+        """Defer what has to wait, and return what is to be worked now, within the budget."""
         overload = self._overload
         found = split(records, self.backlog, overload.level, overload.tiers.of_record, budget)
-        epoch.put_off += [
-            deferred.encode(self._topic, record, self._partition) for record in found.put_off
+        epoch.newly_deferred += [
+            deferred.encode(self._topic, record, self._partition) for record in found.deferred
         ]
-        epoch.records += len(found.put_off)
-        self._uncommitted += len(found.put_off)
+        epoch.records += len(found.deferred)
+        self._uncommitted += len(found.deferred)
         return found
 
     def holds_source(self) -> bool:
@@ -144,7 +144,7 @@ class Deferral:
 
     def seal(self, epoch: Epoch) -> Mapping[str, Section]:
         """Nothing more is added to the epoch: what the position says of the backlog."""
-        self._in_flight = len(epoch.put_off)
+        self._in_flight = len(epoch.newly_deferred)
         epoch.deferred = self.backlog.records
         epoch.deferred_from = self.backlog.from_offset
         for key, count in self.backlog.changes().items():
@@ -159,7 +159,7 @@ class Deferral:
         return {DEFERRAL.name: DEFERRAL.write(state)}
 
     def committed(self) -> None:
-        """The sealed epoch is in Kafka: what it put off can be drained."""
+        """The sealed epoch is in Kafka: what it deferred can be drained."""
         self._uncommitted -= self._in_flight
         self._in_flight = 0
 

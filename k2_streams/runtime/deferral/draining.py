@@ -1,4 +1,4 @@
-"""Reads what was put off: one partition of the deferred topic, from where it was drained to."""
+"""Reads what was deferred: one partition of the deferred topic, from where it was drained to."""
 
 import asyncio
 from collections import deque
@@ -20,7 +20,7 @@ class DrainReader:
 
     Args:
         kafka: the cluster.
-        topic: of what was put off.
+        topic: of deferred records.
         partition: of the task.
         start: the first offset that has not been drained.
         on_ready: called when there is something to take, or an error.

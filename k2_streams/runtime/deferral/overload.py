@@ -29,7 +29,7 @@ class Overload:
 
     def __init__(self, settings: OverloadSettings, clock: Clock) -> None:
         self.level = Level.NORMAL
-        self.worked = 0  # records judged so far
+        self.worked = 0  # records processed so far
         self.tiers = Tiers(settings)
         self._enrich = settings.enrich
         self._clock = clock
@@ -89,7 +89,7 @@ class Tiers:
         return tier
 
     def reload(self) -> None:
-        """Look whether the file is another one; what is wrong with it is said once."""
+        """Look whether the file is another one; what is wrong with it is logged once."""
         if self._file is None:
             return
         try:

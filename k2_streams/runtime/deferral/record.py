@@ -26,7 +26,7 @@ class Restored(NamedTuple):
 
 
 def encode(topic: str, record: Any, partition: int) -> OutputRecord:
-    """A record of the source, to be put off in this topic."""
+    """A record of the source, to be deferred in this topic."""
     return OutputRecord(
         topic,
         record.key,

@@ -318,7 +318,7 @@ def hear_group_error(coordinator: Any) -> None:
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Delivers a `Fetched` per message; takes positions from the `Owner`."""
 
-    #: From the start, or a rebalance's begin, until the group has said who works what.
+    #: From the start, or a rebalance's begin, until the group has assigned its partitions.
     is_unassigned = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -374,7 +374,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def waits_for_group(self) -> bool:
-        """Whether the group's coordinator is there, and has not said who works what."""
+        """Whether the group's coordinator is known, and has not assigned partitions yet."""
         waits: bool = self.is_unassigned and self._thread.knows_group
         return waits
 

@@ -62,7 +62,7 @@ class Metrics:
         source.accepted_rows_total.inc(epoch.row_count)
         self.add(epoch.figures)
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
-        load.deferred_records_total.inc(len(epoch.put_off))
+        load.deferred_records_total.inc(len(epoch.newly_deferred))
         load.deferred_processed_records_total.inc(epoch.drained)
 
     def add(self, counts: Figures) -> None:

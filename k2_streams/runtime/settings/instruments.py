@@ -36,7 +36,7 @@ class InstrumentsError(ValueError):
 
 
 def load(path: Path) -> Instruments:
-    """The table of a file: a header of the columns' names, then a line an entry.
+    """The table of a file: a header of the columns' names, then one line per entry.
 
     `exchange`, `symbol`, `currency` and `asset_class` are required. `multiplier` is 1, `inverse` is
     `false`, `zone` is UTC where they are empty or absent. `valid_from` is inclusive, `valid_to`

@@ -164,7 +164,7 @@ class Checkpoints:
                 [(one.table.changelog.topic, one.rows) for one in changed],
                 context.settings.app_id,
                 {source: position.next_offset},
-                [*epoch.put_off, *epoch.dead_letters],
+                [*epoch.newly_deferred, *epoch.dead_letters],
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
                 await context.settling.check(self._producer, self._partitions)

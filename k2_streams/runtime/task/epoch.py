@@ -59,10 +59,10 @@ class Epoch:
     excess_lines: int = 0  # records by a line beyond those that are tracked
     #: By metric and labels: counted once the epoch is committed.
     figures: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
-    put_off: list[OutputRecord] = field(default_factory=list)
+    newly_deferred: list[OutputRecord] = field(default_factory=list)
     drained: int = 0
     is_timed: bool = False  # time that passed without a record is part of it
-    # What is said of the backlog when the epoch is sealed.
+    # The backlog as it is when the epoch is sealed.
     deferred: int = 0  # records that wait
     deferred_from: int | None = None  # none waits below this offset of the source
 

@@ -1,12 +1,12 @@
 """What the broker's time is while nothing comes: for decisions that time alone brings about.
 
 A gap that is held for a redundant line has a deadline in stream time, and stream time stands still
-while a partition is silent. A task that has read all there is then says in a checkpoint what the
-next record would have said first. It needs a time that no record to come can be older than:
+while a partition is silent. A task that has read all there is then reports in a checkpoint what the
+next record would report first. It needs a time that no record to come can be older than:
 
     append time of the last record
     + the time that has passed here, since that record was received, when the broker was asked
-      whether anything has come since, and said no
+      whether anything has come since, and nothing had
 
 The record was appended before it was received, and whatever comes is appended after the broker was
 asked. Two clocks are never compared, only time that passed. The time becomes stream time and is in

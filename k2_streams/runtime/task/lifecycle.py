@@ -193,7 +193,7 @@ class TaskLifecycle:
         """End the task. What is not committed is dropped; the successor works it again."""
         if self.state is TaskState.CLOSED:
             return
-        await self._let_go()
+        await self._close_resources()
         self._to(TaskState.CLOSED)
 
     async def _failed(self, error: BaseException) -> None:
@@ -218,11 +218,11 @@ class TaskLifecycle:
             failures=self.failures.last.count if failed and self.failures.last else None,
         )
         try:
-            await self._let_go()
+            await self._close_resources()
         finally:  # whatever fails to close: the partition needs another task
             self._on_ended(self)
 
-    async def _let_go(self) -> None:
+    async def _close_resources(self) -> None:
         """Stop the task, then close what the take-over opened."""
         if self.running is not None:
             await self.running.stop()

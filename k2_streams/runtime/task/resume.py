@@ -129,7 +129,7 @@ def _shown(changelog: TopicPartition, what: str = "the position") -> str:
 
 
 async def records_in(reader: LogReader, at: TopicPartition) -> int:
-    """How many committed records a partition holds: it is read as a whole.
+    """How many committed records are in a partition: it is read as a whole.
 
     Nobody else writes to it meanwhile: the task has fenced whoever did.
     """

@@ -36,7 +36,7 @@ DRAIN_RECORDS = 2_048
 DRAIN_EVERY_TURNS = 8
 #: The broker is asked so long whether anything has come; later again.
 IDLE_ASK_S = 5.0
-#: Under K2_MAX_RATE_PER_S: without a token a task looks again after this long.
+#: Under K2_MAX_RATE_PER_S: without a token, a task looks again after this long.
 STARVED_WAIT_S = 0.01
 
 

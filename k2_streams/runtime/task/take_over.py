@@ -1,7 +1,7 @@
 """Taking a partition over: fence the previous owner, restore the tables, find the offsets.
 
-    1 fence     ask the coordinator how the last transaction ended, start the producer, end what
-                hangs. Before this, the changelogs' committed ends may still move under the replay.
+    1 fence     ask the coordinator how the last transaction ended, start the producer, end
+                hanging ones. Before this, the changelogs' committed ends may move under the replay.
     2 restore   the first table's store and the rest of its changelog: the position is in it
     3 position  the source, and the backlog, are the position's, and hold its offsets
     4 others    the other tables, as the position says that they must be

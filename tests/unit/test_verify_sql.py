@@ -55,7 +55,7 @@ def with_ids(rows: list[Row]) -> list[Row]:
     ]
 
 
-def test_rows_without_a_number_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+def test_rows_without_a_number_are_distinguished_by_their_ids(tmp_path: Path) -> None:
     """A run of ids alone agrees; one row of it that is lost is seen."""
     schema = pa.Table.from_pylist(good()).schema
     rows = pa.Table.from_pylist(with_ids(good()), schema).to_pylist()
@@ -63,7 +63,7 @@ def test_rows_without_a_number_are_told_apart_by_their_ids(tmp_path: Path) -> No
     assert opinion(tmp_path, rows[1:]) == {"rows lost": 1}
 
 
-def test_rows_of_a_feed_with_ids_are_told_apart_by_them(tmp_path: Path) -> None:
+def test_rows_of_a_feed_with_ids_are_distinguished_by_them(tmp_path: Path) -> None:
     """The truth lists them; numbers that such a feed has besides say nothing."""
     ids = ["b-1", "a|7", "c"]
     truth = tmp_path / "truth.jsonl"
