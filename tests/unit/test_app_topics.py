@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 #: A topology of somebody's, and its start as far as the first look at its agents.
 PROGRAM = '''
@@ -48,3 +50,41 @@ def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_pat
 
 
 TOPICS = "declared: k2.trades, k2.trades.raw"
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ("", "topology mine has no source: declare one"),
+        (
+            'app.stream("trades")\n',
+            "topology mine: no agent reads k2.trades: declare one with @app.agent(source, ...)",
+        ),
+    ],
+)
+def test_a_topology_that_does_not_fit_together_ends_the_worker_with_one_line(
+    tmp_path: Path, declared: str, says: str
+) -> None:
+    """As `faust` starts it, and before anything is created: no broker is needed."""
+    (tmp_path / "mine.py").write_text(
+        f'import k2_streams as k2\n\napp = k2.App("mine")\n{declared}'
+    )
+    ended = subprocess.run(
+        [str(Path(sys.executable).parent / "faust"), "-A", "mine", "worker", "-l", "info"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "K2_DATA_DIR": str(tmp_path / "data"),
+            "K2_BOOTSTRAP": "127.0.0.1:1",
+            "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    (line,) = (one for one in ended.stderr.splitlines() if "k2: " in one)
+    assert f"k2: {says}" in line
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "data").exists()
