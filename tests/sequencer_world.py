@@ -64,7 +64,7 @@ class World:
             "verdicts": +self.epoch.verdicts,
             "feeds": self.epoch.feeds,
             "reasons": self.epoch.reasons,
-            "standing": self.epoch.standing,
+            "progress": self.epoch.progress,
             "position": self.epoch.position,
             "records": self.epoch.records,
             "table": (sealed.rows, sealed.count, sealed.checksum),

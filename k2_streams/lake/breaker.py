@@ -7,7 +7,7 @@ import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load import backoff, circuit_breaker
-from k2_streams.core.load.circuit_breaker import Breaker, BreakerPolicy, BreakerState, Outcome
+from k2_streams.core.load.circuit_breaker import Breaker, BreakerPolicy, BreakerState, CallOutcome
 from k2_streams.lake.errors import LakeError, LakeUnavailableError
 
 log = structlog.get_logger(__name__)
@@ -96,15 +96,15 @@ class Guard:
         self._become(breaker)
         if not allowed:
             raise BreakerOpenError(self.state, self.retry_after_s)
-        outcome = Outcome.UNKNOWN
+        outcome = CallOutcome.UNKNOWN
         try:
             result = await work()
-            outcome = Outcome.SUCCESS
+            outcome = CallOutcome.SUCCESS
         except LakeUnavailableError:
-            outcome = Outcome.FAILURE
+            outcome = CallOutcome.FAILURE
             raise
         except LakeError:
-            outcome = Outcome.SUCCESS
+            outcome = CallOutcome.SUCCESS
             raise
         finally:
             now_s = self._clock.monotonic()

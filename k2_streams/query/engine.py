@@ -105,7 +105,7 @@ class EngineMemory:
     footers_bytes: int
 
 
-class Session:
+class QuerySession:
     """One worker's connection while it works on one question."""
 
     def __init__(
@@ -217,13 +217,13 @@ class Engine:
         far = reads_lake and self._far is not self._near
         return self._turns.take(units_of(rows, scanned), far=far)
 
-    async def run(self, work: Callable[[Session], _T], *, reads_lake: bool = False) -> _T:
+    async def run(self, work: Callable[[QuerySession], _T], *, reads_lake: bool = False) -> _T:
         """Do `work` on a worker's connection.
 
         Raises:
             BusyError: too many wait already.
             QueryTimeoutError: it waited or worked longer than it may.
-            FilesUnreadableError, TooMuchError: as `Session.table`.
+            FilesUnreadableError, TooMuchError: as `QuerySession.table`.
         """
         lane = self._far if reads_lake else self._near
         if lane.working >= lane.workers + self._config.max_waiting:
@@ -252,11 +252,11 @@ class Engine:
         self._teller = None
         self._instance.close()
 
-    def _session(self) -> Session:
+    def _session(self) -> QuerySession:
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._instance.cursor()
-        return Session(connection, self._config.store, timeout_s=self._config.timeout_s)
+        return QuerySession(connection, self._config.store, timeout_s=self._config.timeout_s)
 
 
 class _Lane:
@@ -277,16 +277,16 @@ class _Lane:
 class _Job(Generic[_T]):
     """One piece of work, which can be told to stop at any moment."""
 
-    def __init__(self, work: Callable[[Session], _T], timeout_s: float, clock: Clock) -> None:
+    def __init__(self, work: Callable[[QuerySession], _T], timeout_s: float, clock: Clock) -> None:
         self._work = work
         self._timeout_s = timeout_s
         self._deadline_s = clock.monotonic() + timeout_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._session: Session | None = None
+        self._session: QuerySession | None = None
         self._stopped = False
 
-    def run(self, session: Callable[[], Session]) -> _T:
+    def run(self, session: Callable[[], QuerySession]) -> _T:
         """On a worker's thread."""
         with self._lock:
             if self._stopped or self._clock.monotonic() >= self._deadline_s:

@@ -1,6 +1,6 @@
 """The hybrid query: the tail and the lake as one answer, cut by offset.
 
-`standing` says where an answer stands and why no row is in both parts or in neither; here the two
+`read_point` says where an answer stands and why no row is in both parts or in neither; here the two
 parts are read, in one statement, and the proof is put together.
 """
 
@@ -40,7 +40,7 @@ from k2_streams.query.errors import (
 )
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.read_point import Ground, Standing, Wanted
+from k2_streams.query.read_point import ReadPoint, ReadPoints, Wanted
 from k2_streams.query.reading import Reader
 from k2_streams.query.request import (
     LAST,
@@ -107,7 +107,7 @@ class HybridQuery:
         self._gaps = gaps
         self._clock = clock
         self._state = state
-        self._ground = Ground(tail, lake, clock, partitions)
+        self._read_points = ReadPoints(tail, lake, clock, partitions)
         self._reader = Reader(stream, lake, engine, notional, reads)
         self._totals = SymbolTotals(self._reader.totals)
         self._wanted = asyncio.Event()
@@ -124,16 +124,16 @@ class HybridQuery:
         wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
         now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
 
-        async def ask(standing: Standing) -> Answer:
-            selection = await self._resolve(standing, request, now_ns)
-            rows = await self._reader.rows(standing, selection, watch)
+        async def ask(read_point: ReadPoint) -> Answer:
+            selection = await self._resolve(read_point, request, now_ns)
+            rows = await self._reader.rows(read_point, selection, watch)
             if request.cursor is None:
-                await self._check_known(standing, request, rows)
-            token = request.as_of or _token(standing, now_ns)
+                await self._check_known(read_point, request, rows)
+            token = request.as_of or _token(read_point, now_ns)
             answer = proof.answer(
                 self.stream,
                 rows,
-                standing=standing,
+                read_point=read_point,
                 request=request,
                 selection=selection,
                 token=token,
@@ -141,7 +141,7 @@ class HybridQuery:
                 state=self._state(),
                 watch=watch,
             )
-            if answer.meta.complete and await self._is_settled(standing, token, selection):
+            if answer.meta.complete and await self._is_settled(read_point, token, selection):
                 return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
             return answer
 
@@ -178,8 +178,8 @@ class HybridQuery:
         wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
         now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
 
-        async def ask(standing: Standing) -> SymbolsAnswer:
-            totals = await self._totals.at(standing)
+        async def ask(read_point: ReadPoint) -> SymbolsAnswer:
+            totals = await self._totals.at(read_point)
             places = [(self.stream.key.index(name), wanted) for name, wanted in request.selected]
             rows = [
                 self._symbol_row(key, totals[key])
@@ -190,8 +190,8 @@ class HybridQuery:
             missing = set(names) - {key[-1] for key in totals}
             if missing:
                 raise UnknownSymbolError(tuple(sorted(map(str, missing))), self.stream.name_column)
-            offsets = standing.cut.next
-            token = request.as_of or _token(standing, now_ns)
+            offsets = read_point.cut.next
+            token = request.as_of or _token(read_point, now_ns)
             gaps, gaps_complete, is_missing = self._gaps, False, False
             if gaps is not None:
                 gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
@@ -199,7 +199,7 @@ class HybridQuery:
             meta = SymbolsMeta(
                 token=token.encode(),
                 offsets=offsets,
-                snapshot=standing.head.snapshot_id,
+                snapshot=read_point.head.snapshot_id,
                 symbols=len(rows),
                 gaps_complete=gaps_complete,
                 complete=gaps_complete and not is_missing and token.deferred == 0,
@@ -216,8 +216,8 @@ class HybridQuery:
     async def _wait(self, wanted: Wanted, watch: Stopwatch) -> None:
         """Wait without a turn for what this node has not read yet."""
         if wanted.wait_ms:
-            with watch.stage("standing"):
-                await self._ground.find(wanted)
+            with watch.stage("read_point"):
+                await self._read_points.find(wanted)
 
     def _symbols_extent(self, request: SymbolsRequest) -> tuple[int, bool]:
         """Rows that may be looked at, and whether in the lake: all of them, or the newest alone."""
@@ -300,7 +300,7 @@ class HybridQuery:
         Raises:
             LakeUnavailable: the catalog does not answer; queries go on with the last snapshot.
         """
-        await self._ground.refresh()
+        await self._read_points.refresh()
 
     def refresh_soon(self) -> None:
         """There is something new in the lake: `run` looks at once."""
@@ -329,29 +329,29 @@ class HybridQuery:
         await self._lake.close()
 
     async def _attempt(
-        self, wanted: Wanted, watch: Stopwatch, ask: Callable[[Standing], Awaitable[_T]]
+        self, wanted: Wanted, watch: Stopwatch, ask: Callable[[ReadPoint], Awaitable[_T]]
     ) -> _T:
-        """Ask on a standing; on a new one if its parts went away meanwhile."""
+        """Ask on a read point; on a new one if its parts went away meanwhile."""
         unreadable: dict[int | None, FilesUnreadableError] = {}  # by snapshot
         for _ in range(MAX_ATTEMPTS):
-            with watch.stage("standing"):
-                standing = await self._ground.find(wanted)
+            with watch.stage("read_point"):
+                read_point = await self._read_points.find(wanted)
             try:
-                return await ask(standing)
+                return await ask(read_point)
             except TailMovedError:
                 continue
             except FilesUnreadableError as error:
-                again = standing.head.snapshot_id in unreadable
-                unreadable[standing.head.snapshot_id] = error
+                again = read_point.head.snapshot_id in unreadable
+                unreadable[read_point.head.snapshot_id] = error
                 if again:
                     break
                 # Compaction may have replaced the file: a newer snapshot then names others.
                 log.warning("lake file unreadable", error=str(error))
-                await self._ground.refresh()
+                await self._read_points.refresh()
         last = next(reversed(unreadable.values()), None)
         raise LakeUnavailable(f"files of the lake cannot be read: {last}") from last
 
-    async def _resolve(self, standing: Standing, request: RowsRequest, now_ns: int) -> Selection:
+    async def _resolve(self, read_point: ReadPoint, request: RowsRequest, now_ns: int) -> Selection:
         """What is wanted, its range as two times, and one row more than a page."""
         selection = Selection(
             request.selected,
@@ -362,10 +362,10 @@ class HybridQuery:
         if request.view == "corrected":
             if not self.stream.is_corrected:
                 raise InvalidParameter("view", f"{self.stream.name} are not corrected")
-            selection = await self._reader.corrected(standing, selection)
+            selection = await self._reader.corrected(read_point, selection)
         start_ns, end_ns = request.start_ns, request.end_ns
         if end_ns == LAST:
-            newest_ns = await self._reader.newest_ns(standing, selection)
+            newest_ns = await self._reader.newest_ns(read_point, selection)
             end_ns = 0 if newest_ns is None else newest_ns + 1
         assert not isinstance(end_ns, str)  # noqa: S101 - LAST is the only word
         if request.window_ns is not None:
@@ -373,12 +373,14 @@ class HybridQuery:
             start_ns = max(0, end_ns - request.window_ns)
         return replace(selection, start_ns=start_ns, end_ns=end_ns)
 
-    async def _is_settled(self, standing: Standing, token: Token, selection: Selection) -> bool:
+    async def _is_settled(self, read_point: ReadPoint, token: Token, selection: Selection) -> bool:
         """Whether a complete answer may be kept: see `query.settled`."""
         now_ns = self._clock.time_ns()
-        if self._gaps is None or not may_be_settled(token, selection, standing, self._gaps, now_ns):
+        if self._gaps is None or not may_be_settled(
+            token, selection, read_point, self._gaps, now_ns
+        ):
             return False
-        newest_ns = await self._reader.newest_ns(standing, selection)
+        newest_ns = await self._reader.newest_ns(read_point, selection)
         assert selection.end_ns is not None  # noqa: S101 - it was asked
         return newest_ns is not None and newest_ns >= selection.end_ns
 
@@ -390,8 +392,10 @@ class HybridQuery:
                     f"{self.stream.name} is selected by {' and '.join(self.stream.key)}",
                 )
 
-    async def _check_known(self, standing: Standing, request: RowsRequest, rows: pa.Table) -> None:
-        """Refuse symbols of which no row was accepted, as far as the standing reaches.
+    async def _check_known(
+        self, read_point: ReadPoint, request: RowsRequest, rows: pa.Table
+    ) -> None:
+        """Refuse symbols of which no row was accepted, as far as the read point reaches.
 
         Of a stream with another key: values of its narrowest column.
         """
@@ -406,7 +410,7 @@ class HybridQuery:
         ]
         if not missing:
             return
-        found = await self._reader.known(standing, missing, others)
+        found = await self._reader.known(read_point, missing, others)
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
         self._known |= {(name, others) for name in found}
@@ -441,6 +445,6 @@ def _range_of(request: RowsRequest, now_ns: int) -> tuple[int | None, int | None
     return max(0, end_ns - request.window_ns), end_ns
 
 
-def _token(standing: Standing, now_ns: int) -> Token:
-    """Of what a standing that was asked for without a token holds."""
-    return Token(standing.topic_id, standing.cut.next, now_ns, standing.deferred)
+def _token(read_point: ReadPoint, now_ns: int) -> Token:
+    """Of what a read point that was asked for without a token holds."""
+    return Token(read_point.topic_id, read_point.cut.next, now_ns, read_point.deferred)

@@ -8,7 +8,7 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import Answer, Meta, NodeState
 from k2_streams.query.gaps import GapsView
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.result import key_of_last, rows_from_lake
 from k2_streams.query.selection import Selection
@@ -23,7 +23,7 @@ def answer(
     stream: Stream,
     rows: pa.Table,
     *,
-    standing: Standing,
+    read_point: ReadPoint,
     request: RowsRequest,
     selection: Selection,
     token: Token,
@@ -36,7 +36,7 @@ def answer(
     Args:
         stream: whose rows.
         rows: of the selection, in order; one more than the request's limit says that more follow.
-        standing: what was read.
+        read_point: what was read.
         request: what was asked.
         selection: the same with its range resolved.
         token: of the first page.
@@ -60,13 +60,13 @@ def answer(
             view=request.view,
             keys=request.keys,
         )
-    offsets = standing.cut.next
+    offsets = read_point.cut.next
     found, omitted, gaps_complete, is_missing = _gaps(gaps, selection, offsets)
-    from_lake = rows_from_lake(rows, standing.held)
+    from_lake = rows_from_lake(rows, read_point.held)
     meta = Meta(
         token=token.encode(),
         offsets=offsets,
-        snapshot=standing.head.snapshot_id,
+        snapshot=read_point.head.snapshot_id,
         pinned=request.pinned,
         start_ns=selection.start_ns,
         end_ns=selection.end_ns,

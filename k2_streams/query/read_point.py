@@ -35,8 +35,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Both parts, and what of each is in the answer."""
+class ReadPoint:
+    """The tail's view, the lake's snapshot, and the cut: what of each is in the answer."""
 
     view: TailView
     head: Head
@@ -62,8 +62,8 @@ class Standing:
         )
 
 
-class Ground:
-    """Finds standings. For one event loop.
+class ReadPoints:
+    """Finds read points. For one event loop.
 
     Args:
         tail: of this node.
@@ -93,8 +93,8 @@ class Ground:
         failpoint("tail.evicted")
         return head
 
-    async def find(self, wanted: Wanted) -> Standing:
-        """A standing that reaches as far as wanted.
+    async def find(self, wanted: Wanted) -> ReadPoint:
+        """A read point that reaches as far as wanted.
 
         Raises:
             NotYetError: it does not, within the time given.
@@ -124,7 +124,7 @@ class Ground:
                 continue
             short = cut if isinstance(cut, Ahead) else self._short(view, wanted)
             if isinstance(cut, Cut) and short is None:
-                return Standing(view, head, self._tail.topic, held, cut, topic_id)
+                return ReadPoint(view, head, self._tail.topic, held, cut, topic_id)
             left_s = deadline_s - self._clock.monotonic()
             if left_s <= 0 or not await self._waiting.changed(version, left_s):
                 assert short is not None  # noqa: S101 - one of the two was too short

@@ -1,4 +1,4 @@
-"""Both parts of a standing read as one: rows, the newest of them, their symbols, their totals."""
+"""Both parts of a read point, as one: rows, the newest of them, their symbols, their totals."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
-from k2_streams.query.engine import Engine, FilesUnreadableError, Session
+from k2_streams.query.engine import Engine, FilesUnreadableError, QuerySession
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.result import as_rows, corrections_of
 from k2_streams.query.selection import Selection
 from k2_streams.query.stopwatch import Stopwatch
@@ -46,7 +46,7 @@ MAX_CORRECTIONS = 100_000
 
 
 class Reader:
-    """Reads standings. For one event loop.
+    """Reads what read points hold. For one event loop.
 
     Every method raises what `LakeView.files` and `Engine.run` raise, and `TailMovedError` where a
     spilled batch was evicted meanwhile.
@@ -77,28 +77,30 @@ class Reader:
         self._engine = engine
 
     async def rows(
-        self, standing: Standing, selection: Selection, watch: Stopwatch | None = None
+        self, read_point: ReadPoint, selection: Selection, watch: Stopwatch | None = None
     ) -> pa.Table:
         """The selection's rows, in order, with what was left out when they were made."""
         watch = watch or Stopwatch()
-        answer = await self._rows(standing, selection, watch)
+        answer = await self._rows(read_point, selection, watch)
         if not self._stream.is_enriched:
             return answer
         missing = sought(answer)
         if missing is not None:
             with watch.stage("ticks"):
-                answer = await self._with_ticks(standing, answer, missing)
+                answer = await self._with_ticks(read_point, answer, missing)
         return filled(answer, self._notional)
 
-    async def _rows(self, standing: Standing, selection: Selection, watch: Stopwatch) -> pa.Table:
+    async def _rows(
+        self, read_point: ReadPoint, selection: Selection, watch: Stopwatch
+    ) -> pa.Table:
         """The selection's rows, in order, as they were made."""
         with watch.stage("plan"):
-            files = await self._lake.files(standing.head, selection)
-        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+            files = await self._lake.files(read_point.head, selection)
+        limits, ranges = read_point.cut.lake_limits, _tail_ranges(read_point)
 
-        def work(session: Session) -> pa.Table:
+        def work(session: QuerySession) -> pa.Table:
             with watch.stage("tail"):
-                tail = select(self._stream, standing.view.batches(ranges), selection)
+                tail = select(self._stream, read_point.view.batches(ranges), selection)
             with watch.stage("scan"):
                 if not files:
                     return in_order(self._stream, tail, selection)
@@ -112,16 +114,18 @@ class Reader:
         with watch.stage("engine"):
             return await self._run(work, files)
 
-    async def _with_ticks(self, standing: Standing, answer: pa.Table, missing: Sought) -> pa.Table:
+    async def _with_ticks(
+        self, read_point: ReadPoint, answer: pa.Table, missing: Sought
+    ) -> pa.Table:
         """The answer with the ticks that its rows were made without."""
-        files = await self._lake.files(standing.head, looked_for(missing))
+        files = await self._lake.files(read_point.head, looked_for(missing))
 
-        def work(session: Session) -> pa.Table:
-            return with_ticks(answer, look_up(session, self._scan, files, standing, missing))
+        def work(session: QuerySession) -> pa.Table:
+            return with_ticks(answer, look_up(session, self._scan, files, read_point, missing))
 
         return await self._run(work, files)
 
-    async def newest_ns(self, standing: Standing, selection: Selection) -> int | None:
+    async def newest_ns(self, read_point: ReadPoint, selection: Selection) -> int | None:
         """The event time of the newest row of the selection's names; None: there is no row."""
         last = Selection(
             selection.keys,
@@ -130,17 +134,17 @@ class Reader:
             view=selection.view,
             superseded=selection.superseded,
         )
-        rows = await self._rows(standing, last, Stopwatch())
+        rows = await self._rows(read_point, last, Stopwatch())
         return None if rows.num_rows == 0 else int(rows.column(self._stream.time)[0].as_py())
 
-    async def corrected(self, standing: Standing, selection: Selection) -> Selection:
-        """The selection as corrected by all corrections that the standing holds of its names.
+    async def corrected(self, read_point: ReadPoint, selection: Selection) -> Selection:
+        """The selection as corrected by all corrections that the read point holds of its names.
 
         Raises:
             TooMuchError: there are more corrections than an answer may apply.
         """
         asked = Selection(selection.keys, view="corrections", at_most=MAX_CORRECTIONS + 1)
-        rows = await self._rows(standing, asked, Stopwatch())
+        rows = await self._rows(read_point, asked, Stopwatch())
         if rows.num_rows > MAX_CORRECTIONS:
             raise TooMuchError(
                 f"more than {MAX_CORRECTIONS} corrections: ask for fewer symbols at once"
@@ -149,25 +153,25 @@ class Reader:
         return replace(selection, view="corrected", superseded=gone)
 
     async def known(
-        self, standing: Standing, names: Sequence[KeyValue], others: Keys
+        self, read_point: ReadPoint, names: Sequence[KeyValue], others: Keys
     ) -> set[KeyValue]:
         """Those of the symbols that have a row at all.
 
         Args:
-            standing: where to look.
+            read_point: where to look.
             names: values of the key's narrowest column.
             others: what is wanted of the other columns of the key.
         """
         column = self._stream.name_column
         asked = Selection((*others, (column, tuple(names))))
-        files = await self._lake.files(standing.head, asked)
-        limits, ranges = standing.cut.lake_limits, _tail_ranges(standing)
+        files = await self._lake.files(read_point.head, asked)
+        limits, ranges = read_point.cut.lake_limits, _tail_ranges(read_point)
 
-        def work(session: Session) -> set[KeyValue]:
+        def work(session: QuerySession) -> set[KeyValue]:
             found: set[KeyValue] = set()
             for name in names:
                 one = replace(asked, keys=(*others, (column, (name,))), at_most=1)
-                if select(self._stream, standing.view.batches(ranges), one).num_rows:
+                if select(self._stream, read_point.view.batches(ranges), one).num_rows:
                     found.add(name)
             if files and found < set(names):
                 in_lake = session.table(
@@ -178,22 +182,22 @@ class Reader:
 
         return await self._run(work, files)
 
-    async def totals(self, standing: Standing, part: Slice) -> Totals:
+    async def totals(self, read_point: ReadPoint, part: Slice) -> Totals:
         """Totals by symbol of a slice, in steps that each fit the engine's limits."""
-        files = await self._lake.files(standing.head, Selection()) if part.lake else []
-        limits = standing.cut.lake_limits
+        files = await self._lake.files(read_point.head, Selection()) if part.lake else []
+        limits = read_point.cut.lake_limits
         totals: Totals = {}
         for at in range(0, len(files), TOTALS_FILES):
             some = files[at : at + TOTALS_FILES]
             asked = statement.summary(self._scan, some, limits, part.lake_from)
 
-            def of_lake(session: Session, asked: statement.Statement = asked) -> Totals:
+            def of_lake(session: QuerySession, asked: statement.Statement = asked) -> Totals:
                 return totals_of(self._stream, session.table(asked, self._empty).to_pylist())
 
             totals = merged(totals, await self._run(of_lake, some))
-        for batches in _by_rows(standing.view.batches(part.tail)):
+        for batches in _by_rows(read_point.view.batches(part.tail)):
 
-            def of_tail(session: Session, batches: list[TailBatch] = batches) -> Totals:
+            def of_tail(session: QuerySession, batches: list[TailBatch] = batches) -> Totals:
                 rows = select(self._stream, batches, Selection())
                 return totals_of(
                     self._stream,
@@ -206,7 +210,7 @@ class Reader:
             totals = merged(totals, await self._engine.run(of_tail))
         return totals
 
-    async def _run(self, work: Callable[[Session], _T], files: Sequence[str]) -> _T:
+    async def _run(self, work: Callable[[QuerySession], _T], files: Sequence[str]) -> _T:
         """Do what reads these files; none of them: what reads the tail alone."""
         if not files:
             return await self._engine.run(work)
@@ -218,7 +222,7 @@ class Reader:
             retry_after_s = max(self._reads.retry_after_s, LakeUnavailable.retry_after_s)
             raise LakeUnavailable(str(error), retry_after_s) from error
 
-    async def _from_store(self, work: Callable[[Session], _T]) -> _T:
+    async def _from_store(self, work: Callable[[QuerySession], _T]) -> _T:
         """The same, with an error of its own for a store that is unavailable."""
         try:
             return await self._engine.run(work, reads_lake=True)
@@ -244,8 +248,8 @@ def _up_to(selection: Selection, edge: list[int]) -> Selection:
     return replace(selection, end_ns=edge[0] + 1)
 
 
-def _tail_ranges(standing: Standing) -> dict[int, Range]:
-    return {number: part.tail for number, part in standing.cut.partitions.items()}
+def _tail_ranges(read_point: ReadPoint) -> dict[int, Range]:
+    return {number: part.tail for number, part in read_point.cut.partitions.items()}
 
 
 def _by_rows(batches: Iterator[TailBatch]) -> Iterator[list[TailBatch]]:

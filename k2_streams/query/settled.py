@@ -16,7 +16,7 @@ missing. It is the one thing that a reader who keeps an answer for a day does no
 
 from k2_streams.core.lines.step import HOLD_MS
 from k2_streams.query.gaps import GapsView
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.selection import Selection
 from k2_streams.query.token import Token
 
@@ -24,17 +24,17 @@ _MS = 1_000_000
 
 
 def may_be_settled(
-    token: Token, selection: Selection, standing: Standing, gaps: GapsView, now_ns: int
+    token: Token, selection: Selection, read_point: ReadPoint, gaps: GapsView, now_ns: int
 ) -> bool:
     """Whether conditions 1 to 3 hold."""
     named = len(selection.symbols) == len(selection.exchanges) == 1
-    view = standing.view
+    view = read_point.view
     ends = {number: part.end for number, part in view.partitions.items()}
     return (
         named
         and selection.end_ns is not None
         and now_ns - token.at_ns > HOLD_MS * _MS
         and not view.holds_gaps
-        and all(ends.get(number, 0) >= end for number, end in standing.cut.next.items())
+        and all(ends.get(number, 0) >= end for number, end in read_point.cut.next.items())
         and gaps.covers(ends)
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from k2_streams.core.query.keys import KeyValue
 from k2_streams.core.records.stream import LOG_PLACE, Stream
 from k2_streams.core.records.vector import Range
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 
 
 class Newest(NamedTuple):
@@ -57,10 +57,10 @@ class SymbolTotals:
     """The newest totals, and what it takes to go on from there. For one event loop.
 
     Args:
-        add_up: the totals of a slice of a standing.
+        add_up: the totals of a slice of a read point.
     """
 
-    def __init__(self, add_up: Callable[[Standing, Slice], Awaitable[Totals]]) -> None:
+    def __init__(self, add_up: Callable[[ReadPoint, Slice], Awaitable[Totals]]) -> None:
         self._add_up = add_up
         self._next: dict[int, int] = {}
         self._topic_id = ""
@@ -75,27 +75,27 @@ class SymbolTotals:
         """Whether totals up to `wanted` (None: the newest) need less than a whole scan."""
         return bool(self._next) and (wanted is None or _reaches(wanted, self._next))
 
-    async def at(self, standing: Standing) -> Totals:
-        """The totals of exactly the rows of a standing; not to be changed.
+    async def at(self, read_point: ReadPoint) -> Totals:
+        """The totals of exactly the rows of a read point; not to be changed.
 
         An asker who goes away leaves the scan running: the next one wants it too.
         """
-        task = asyncio.ensure_future(self._at(standing))
+        task = asyncio.ensure_future(self._at(read_point))
         task.add_done_callback(_seen)
         return await asyncio.shield(task)
 
-    async def _at(self, standing: Standing) -> Totals:
+    async def _at(self, read_point: ReadPoint) -> Totals:
         async with self._lock:
-            wanted = standing.cut.next
+            wanted = read_point.cut.next
             base, totals = self._next, self._totals
-            if standing.topic_id != self._topic_id or not _reaches(wanted, base):
+            if read_point.topic_id != self._topic_id or not _reaches(wanted, base):
                 base, totals = {}, {}
             if wanted == base:
                 return totals
-            added = await self._add_up(standing, slice_from(standing, base))
+            added = await self._add_up(read_point, slice_from(read_point, base))
             totals = merged(totals, added)
-            if standing.topic_id != self._topic_id or _reaches(wanted, self._next):
-                self._next, self._totals, self._topic_id = wanted, totals, standing.topic_id
+            if read_point.topic_id != self._topic_id or _reaches(wanted, self._next):
+                self._next, self._totals, self._topic_id = wanted, totals, read_point.topic_id
             return totals
 
 
@@ -107,9 +107,9 @@ def merged(totals: Totals, added: Totals) -> Totals:
     return both
 
 
-def slice_from(standing: Standing, base: Mapping[int, int]) -> Slice:
-    """The rows of a standing at or above `base`: from the tail alone if it still has them."""
-    view, cut = standing.view, standing.cut
+def slice_from(read_point: ReadPoint, base: Mapping[int, int]) -> Slice:
+    """The rows of a read point at or above `base`: from the tail alone if it still has them."""
+    view, cut = read_point.view, read_point.cut
     ranges = view.ranges
     tail = {
         number: Range(base.get(number, 0), part.next)

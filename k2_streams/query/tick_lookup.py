@@ -14,9 +14,9 @@ from k2_streams.core.enrich.ticks import Sought
 from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.vector import Range
 from k2_streams.query import tick_statement
-from k2_streams.query.engine import Session
+from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import TooMuchError
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.selection import Selection
 from k2_streams.query.statement import Scan
 from k2_streams.query.tail.trades import places_and_prices
@@ -37,10 +37,10 @@ def looked_for(missing: Sought) -> Selection:
 
 
 def look_up(
-    session: Session,
+    session: QuerySession,
     scan: Scan,
     files: Sequence[str],
-    standing: Standing,
+    read_point: ReadPoint,
     missing: Sought,
 ) -> pa.Table:
     """Which of the rows (`at`) have a trade before, and the sign of the change of price (`sign`).
@@ -48,12 +48,12 @@ def look_up(
     Args:
         session: reads both parts.
         scan: how files are read.
-        files: of the standing's snapshot, that can hold what `looked_for` says.
-        standing: of the answer.
+        files: of the read point's snapshot, that can hold what `looked_for` says.
+        read_point: of the answer.
         missing: the rows.
 
     Raises:
-        TailMovedError, and what `Session.table` raises but `TooMuchError`.
+        TailMovedError, and what `QuerySession.table` raises but `TooMuchError`.
     """
     found = [_NOTHING]
     left = missing.rows
@@ -65,8 +65,8 @@ def look_up(
         symbols = tuple(pc.unique(left.column("symbol")).to_pylist())
         keys = keys_of(symbol=symbols, exchange=missing.exchanges)
         wanted = replace(looked_for(missing), keys=keys)
-        tail = places_and_prices(standing.view.batches(_in_tail(standing, window)), wanted)
-        some = files if _reaches_lake(standing, window) else ()
+        tail = places_and_prices(read_point.view.batches(_in_tail(read_point, window)), wanted)
+        some = files if _reaches_lake(read_point, window) else ()
         try:
             signs = session.table(
                 tick_statement.ticks(scan, some, window, wanted, MAX_ROWS), tail, left
@@ -81,20 +81,20 @@ def look_up(
     return pa.concat_tables(found)
 
 
-def _in_tail(standing: Standing, window: Mapping[int, Range]) -> dict[int, Range]:
+def _in_tail(read_point: ReadPoint, window: Mapping[int, Range]) -> dict[int, Range]:
     """What of the window the tail answers for."""
     parts = {}
     for partition, part in window.items():
-        tail = standing.cut.partitions[partition].tail
+        tail = read_point.cut.partitions[partition].tail
         start, end = max(part.start, tail.start), min(part.end, tail.end)
         if start < end:
             parts[partition] = Range(start, end)
     return parts
 
 
-def _reaches_lake(standing: Standing, window: Mapping[int, Range]) -> bool:
+def _reaches_lake(read_point: ReadPoint, window: Mapping[int, Range]) -> bool:
     """Whether some of the window is not the tail's."""
-    tails = {partition: standing.cut.partitions[partition].tail for partition in window}
+    tails = {partition: read_point.cut.partitions[partition].tail for partition in window}
     return any(
         part.start < part.end
         and not tails[partition].start <= part.start <= part.end <= tails[partition].end

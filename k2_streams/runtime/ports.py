@@ -24,7 +24,7 @@ from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.tail.store import SpillStore
-from k2_streams.runtime.control.memory import Memory, ProcessMemory
+from k2_streams.runtime.control.memory import ProcessMemory, WorkerMemory
 from k2_streams.runtime.gate import PausableConsumer
 from k2_streams.state.rocks import Disk, RocksDisk, StoresMemory
 from k2_streams.state.spill import Spill
@@ -165,7 +165,7 @@ class Ports:
     catalog: LakeCatalog
     threads: Threads
     chance: Callable[[], float]
-    memory: Memory
+    memory: WorkerMemory
     new_engine: Callable[[EngineConfig, Clock], Engine]
     end: Callable[[int, str], None]
 

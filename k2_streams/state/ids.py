@@ -56,7 +56,7 @@ class _Bucket:
 
 
 class IdTable:
-    """`core.dedup.ids.Known` over a store. One thread at a time; on any failure it is thrown away.
+    """`core.dedup.ids.KnownIds` over a store, for one thread. After any failure it is thrown away.
 
     The store is written by the checkpoint alone, after its transaction was committed. What is not
     yet there is held in memory beside the filters.
@@ -111,7 +111,7 @@ class IdTable:
             for end, bucket in sorted(self._buckets.items())
         )
 
-    # -- core.dedup.Known ------------------------------------------------------------------------
+    # -- core.dedup.KnownIds ---------------------------------------------------------------------
 
     def expire(self, bucket: int) -> None:
         """Drop what is not live while the partition's time is in this bucket."""

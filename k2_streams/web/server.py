@@ -7,7 +7,7 @@ from aiohttp import web
 
 from k2_streams.web.declaration.endpoint import Endpoint, Site, check_endpoints
 from k2_streams.web.endpoints import declared
-from k2_streams.web.http.answers import Sender
+from k2_streams.web.http.answers import AnswerSender
 from k2_streams.web.http.connections import IDLE_TIMEOUT_S
 from k2_streams.web.http.correlation import correlation, id_source, name_response
 from k2_streams.web.http.dispatch import Dispatcher
@@ -56,7 +56,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
     endpoints = (*built_in, *views)
     described = encode_json(document(endpoints, keyed=bool(services.keys)))
     room = Room(services.answers_bytes)
-    sender = Sender(room)
+    sender = AnswerSender(room)
     services.telemetry.measure(lambda: len(services.connections), lambda: room.held_bytes)
     public_paths = frozenset(endpoint.path for endpoint in endpoints if endpoint.is_public)
     limiter = RateLimiter(services.rate_limit_per_s)
@@ -84,7 +84,7 @@ async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
 
 
-def _closing(sender: Sender) -> Callable[[web.Application], Awaitable[None]]:
+def _closing(sender: AnswerSender) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_app: web.Application) -> None:
         sender.close()
 

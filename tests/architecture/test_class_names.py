@@ -6,12 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Names that two packages still share. A name leaves the list when one of its classes is renamed,
-#: and none is ever added.
-SHARED = {
-    "Batch", "Known", "Memory", "Message", "Outcome", "Record", "Restored", "Sender", "Session",
-    "Stamp", "Standing", "_Bucket",
-}  # fmt: skip
 
 
 def shared_names(sources: Iterable[tuple[str, str]]) -> set[str]:
@@ -40,7 +34,7 @@ def _sources() -> list[tuple[str, str]]:
 
 
 def test_no_class_name_is_used_twice():
-    assert shared_names(_sources()) == SHARED
+    assert shared_names(_sources()) == set()
 
 
 def test_a_name_used_twice_is_found():

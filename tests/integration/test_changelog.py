@@ -9,7 +9,7 @@ from k2_streams.cli.changelog import changelog
 from k2_streams.core.dedup.ids import hashes_of, to_bytes
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import Message, step
+from k2_streams.core.sequence.step import ScopeMessage, step
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.sender import Sender, prepare_topic
 from k2_streams.kafka.topics import TopicSpec, changelog_topic
@@ -24,7 +24,7 @@ NEW = hashes_of([b"a", b"b", b"c", b"d", b"e"])
 
 
 def state_of(number: int) -> bytes:
-    stepped = step(None, Message(number, None, 1, "X:A", 0, 0), SessionRule.NEVER)
+    stepped = step(None, ScopeMessage(number, None, 1, "X:A", 0, 0), SessionRule.NEVER)
     assert stepped.state is not None
     return sequence_codec.encode(stepped.state)
 

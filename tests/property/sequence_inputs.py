@@ -13,7 +13,7 @@ from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, SessionRule
 from k2_streams.core.sequence.step import (
     MAX_SEQUENCE,
     SEQUENCE_LIMITS,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Verdict,
@@ -58,7 +58,7 @@ _DO = st.one_of(
 class _Venue:
     """Plays what is to be done, and remembers what it sent."""
 
-    messages: list[Message] = field(default_factory=list)
+    messages: list[ScopeMessage] = field(default_factory=list)
     next: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(len(SCOPES)), 20))
     scope: int = 0
     name: str | None = None
@@ -71,7 +71,7 @@ class _Venue:
         self.time_ns += 1_000_000
         self.append_ms += 1
         self.messages.append(
-            Message(
+            ScopeMessage(
                 sequence,
                 self.name,
                 self.time_ns if time_ns is None else time_ns,
@@ -142,7 +142,7 @@ class _Venue:
 
 
 @st.composite
-def messages(draw, *, huge: bool = True) -> list[Message]:
+def messages(draw, *, huge: bool = True) -> list[ScopeMessage]:
     """Up to three scopes with gaps, repeats, disorder, falls, jumps of time and named sessions."""
     venue = _Venue()
     least = draw(st.sampled_from([1, 10, 30]))  # hypothesis alone would keep them short
@@ -170,7 +170,7 @@ class Folded:
 
 
 def fold(
-    stream: list[Message],
+    stream: list[ScopeMessage],
     rule: SessionRule,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
     limits: SequenceLimits = SEQUENCE_LIMITS,
@@ -190,7 +190,7 @@ def fold(
     return out
 
 
-def to_batch(stream: list[Message]) -> Batch:
+def to_batch(stream: list[ScopeMessage]) -> Batch:
     """Messages as the columns of a batch."""
     scopes = sorted({message.scope for message in stream}, reverse=True)
     names = sorted({message.session for message in stream if message.session is not None})

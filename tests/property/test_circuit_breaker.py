@@ -13,7 +13,7 @@ from k2_streams.core.load.circuit_breaker import (
     Breaker,
     BreakerPolicy,
     BreakerState,
-    Outcome,
+    CallOutcome,
     answered,
     ask,
     retry_after_s,
@@ -30,7 +30,7 @@ policies = st.builds(
 #: A call, the end of the call that has been out longest or shortest, or time.
 moves = st.one_of(
     st.just(("call",)),
-    st.tuples(st.just("end"), st.sampled_from(list(Outcome)), st.booleans()),
+    st.tuples(st.just("end"), st.sampled_from(list(CallOutcome)), st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 0.5, 2.0, 9.0])),
 )
 
@@ -42,7 +42,7 @@ class Model:
     policy: BreakerPolicy
     state: BreakerState = CLOSED
     since_s: float = 0.0
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[CallOutcome] = field(default_factory=list)
     out: list[int] = field(default_factory=list)  # calls under way that began in this state
 
     def call(self, now_s: float) -> bool:
@@ -53,17 +53,17 @@ class Model:
     def become(self, state: BreakerState, now_s: float) -> None:
         self.state, self.since_s, self.outcomes, self.out = state, now_s, [], []
 
-    def end(self, call: int, outcome: Outcome, now_s: float) -> None:
+    def end(self, call: int, outcome: CallOutcome, now_s: float) -> None:
         if call not in self.out:
             return  # it began in another state
         self.out.remove(call)
-        if outcome is not Outcome.UNKNOWN:
+        if outcome is not CallOutcome.UNKNOWN:
             self.outcomes.append(outcome)
         last = self.outcomes[::-1]
         if self.state is CLOSED:
-            if last[: self.policy.failures] == [Outcome.FAILURE] * self.policy.failures:
+            if last[: self.policy.failures] == [CallOutcome.FAILURE] * self.policy.failures:
                 self.become(OPEN, now_s)
-        elif Outcome.FAILURE in last:
+        elif CallOutcome.FAILURE in last:
             self.become(OPEN, now_s)
         elif len(last) == self.policy.successes:
             self.become(CLOSED, now_s)
@@ -106,25 +106,25 @@ def test_every_state_can_be_left_and_none_is_left_for_itself():
 
 def test_a_success_between_failures_keeps_it_closed():
     policy, breaker = BreakerPolicy(failures=2), Breaker()
-    for outcome in (Outcome.FAILURE, Outcome.SUCCESS, Outcome.FAILURE):
+    for outcome in (CallOutcome.FAILURE, CallOutcome.SUCCESS, CallOutcome.FAILURE):
         breaker = answered(breaker, breaker.period, outcome, 1.0, policy)
     assert breaker.state is CLOSED
-    breaker = answered(breaker, breaker.period, Outcome.FAILURE, 2.0, policy)
+    breaker = answered(breaker, breaker.period, CallOutcome.FAILURE, 2.0, policy)
     assert (breaker.state, breaker.since_s) == (OPEN, 2.0)
 
 
 def test_an_answer_to_a_call_from_before_says_nothing():
     policy, breaker = BreakerPolicy(failures=1, open_s=1.0, successes=1), Breaker()
     old = breaker.period
-    breaker = answered(breaker, old, Outcome.FAILURE, 0.0, policy)
+    breaker = answered(breaker, old, CallOutcome.FAILURE, 0.0, policy)
     breaker, _ = ask(breaker, 1.0, policy)
-    for outcome in (Outcome.SUCCESS, Outcome.FAILURE):
+    for outcome in (CallOutcome.SUCCESS, CallOutcome.FAILURE):
         assert answered(breaker, old, outcome, 1.0, policy) is breaker
 
 
 def test_who_finds_a_trial_under_way_comes_back_soon():
     policy = BreakerPolicy(failures=1, open_s=5.0)
-    breaker = answered(Breaker(), 0, Outcome.FAILURE, 0.0, policy)
+    breaker = answered(Breaker(), 0, CallOutcome.FAILURE, 0.0, policy)
     assert retry_after_s(breaker, 2.0, policy) == 3.0
     breaker, allowed = ask(breaker, 5.0, policy)
     assert allowed

@@ -11,7 +11,7 @@ from k2_streams.core.records.events import Event, GapAbandoned
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import NEVER_MS, expired, margin_ms, oldest_gap_ms
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Verdict, step
 from k2_streams.runtime.task.gap_keeper import MAX_EXPIRED, GapKeeper
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import RowTable
@@ -50,7 +50,7 @@ def folded(
                 state, found = expired(state, "X:A", 0, now_ms + time_ms, HORIZON_MS)
                 events += found
         now_ms += passed
-        message = Message(number, session, now_ms * 10**6, "X:A", 0, offset, now_ms)
+        message = ScopeMessage(number, session, now_ms * 10**6, "X:A", 0, offset, now_ms)
         state, verdict, _, found = step(state, message, SessionRule.DECLARED, HORIZON_MS)
         verdicts.append(verdict)
         events += found
@@ -102,7 +102,7 @@ def table_of(folder: Path, count: int) -> tuple[RowTable[ScopeState], PartitionS
     for n in range(count):
         state: ScopeState | None = None
         for number in (0, 2):
-            message = Message(number, None, 1, f"X:{n}", 0, number, START_MS + n)
+            message = ScopeMessage(number, None, 1, f"X:{n}", 0, number, START_MS + n)
             state = step(state, message, SessionRule.NEVER, HORIZON_MS).state
         assert table.get(f"X:{n}") is None
         table.put(f"X:{n}", state)

@@ -15,7 +15,7 @@ from k2_streams.core.lines.step import HOLD_MS, Arrival, release
 from k2_streams.core.lines.step import step as step_lined
 from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import ACCEPTED, ScopeMessage, ScopeState, Verdict, step
 from k2_streams.query.gaps import GapsView
 
 SCOPE, START_NS = "X:A", 1_700_000_000_000_000_000
@@ -76,7 +76,7 @@ def lies_in(low: int, high: int, start: int | None, end: int | None) -> bool:
     )
 
 
-def received(stream: list[Message], rule: SessionRule) -> tuple[Times, GapsView]:
+def received(stream: list[ScopeMessage], rule: SessionRule) -> tuple[Times, GapsView]:
     """A stream through `step`: what was received, and what a node knows then."""
     times, events, states = Times(), [], {}
     for message in stream:
@@ -137,7 +137,7 @@ def test_a_time_that_is_not_known_makes_no_range_complete(stream, rule, data):
 
 
 @st.composite
-def by_lines(draw: Any) -> list[tuple[Message, Arrival]]:
+def by_lines(draw: Any) -> list[tuple[ScopeMessage, Arrival]]:
     """Two lines that lose messages, the second a little behind; numbers are a second apart."""
     count = draw(st.integers(2, 20))
     sent = []
@@ -148,7 +148,7 @@ def by_lines(draw: Any) -> list[tuple[Message, Arrival]]:
     stream = []
     for offset, (now_ms, line, number) in enumerate(sorted(sent)):
         time_ns = START_NS + number * 10**9
-        message = Message(number, None, time_ns, SCOPE, 0, offset, 1 + now_ms)
+        message = ScopeMessage(number, None, time_ns, SCOPE, 0, offset, 1 + now_ms)
         stream.append((message, Arrival(line, 1 + now_ms, ("A", "B"))))
     return stream
 

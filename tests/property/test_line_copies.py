@@ -78,7 +78,7 @@ def figures(messages):
     store.close()
     ids.close()
     assert not epoch.dead_letters
-    return {one.line: one for one in reports(epoch.standing.lines)}, epoch.row_count
+    return {one.line: one for one in reports(epoch.progress.lines)}, epoch.row_count
 
 
 @settings(max_examples=80, deadline=None)

@@ -26,7 +26,7 @@ from k2_streams.core.sequence.batch import Batch, step_batch
 from k2_streams.core.sequence.codec import decode, encode
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict
+from k2_streams.core.sequence.step import ACCEPTED, ScopeMessage, ScopeState, Verdict
 from k2_streams.runtime.task.line_keeper import LINES as SECTION
 from k2_streams.runtime.task.line_keeper import LinesState, lines_of
 from k2_streams.state.position import Position, decode_position, encode_position
@@ -255,8 +255,8 @@ def folded(stream: list[Sent]) -> tuple[list[Verdict], dict[str, list[Event]], d
     return verdicts, events, states, duplicates.events(0)
 
 
-def as_message(sent: Sent, offset: int) -> Message:
-    return Message(sent.sequence, None, sent.time_ns, sent.scope, 0, offset, sent.now_ms)
+def as_message(sent: Sent, offset: int) -> ScopeMessage:
+    return ScopeMessage(sent.sequence, None, sent.time_ns, sent.scope, 0, offset, sent.now_ms)
 
 
 def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[Any, ...]:

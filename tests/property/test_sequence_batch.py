@@ -30,11 +30,11 @@ from k2_streams.core.sequence.sessions import (
     Counting,
     SessionRule,
 )
-from k2_streams.core.sequence.step import SEQUENCE_LIMITS, Message, SequenceLimits, Verdict
+from k2_streams.core.sequence.step import SEQUENCE_LIMITS, ScopeMessage, SequenceLimits, Verdict
 
 
 def step_batches(
-    stream: list[Message],
+    stream: list[ScopeMessage],
     rule: SessionRule,
     cuts: list[int],
     tolerance_ms: int | None,
@@ -59,7 +59,7 @@ def step_batches(
 
 
 def assert_same(
-    stream: list[Message],
+    stream: list[ScopeMessage],
     rule: SessionRule,
     cuts: list[int],
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
@@ -75,7 +75,7 @@ def assert_same(
     assert by_batch.duplicates.count == one_by_one.verdicts.count(Verdict.DUPLICATE)
 
 
-def assert_same_however_cut(stream: list[Message], rule: SessionRule) -> None:
+def assert_same_however_cut(stream: list[ScopeMessage], rule: SessionRule) -> None:
     for cut in range(len(stream) + 1):
         for tolerance_ms in (CONFLICT_TOLERANCE_MS, None):
             assert_same(stream, rule, [cut], tolerance_ms)
@@ -84,15 +84,15 @@ def assert_same_however_cut(stream: list[Message], rule: SessionRule) -> None:
 cuts = st.lists(st.integers(0, 400), max_size=8)
 
 
-def at(number: int, minutes: int, offset: int, name: str | None = None) -> Message:
-    return Message(number, name, START_NS + minutes * MINUTE_NS, SCOPES[0], 3, offset)
+def at(number: int, minutes: int, offset: int, name: str | None = None) -> ScopeMessage:
+    return ScopeMessage(number, name, START_NS + minutes * MINUTE_NS, SCOPES[0], 3, offset)
 
 
-def sent(numbers: range, minutes: int, name: str | None = None) -> list[Message]:
+def sent(numbers: range, minutes: int, name: str | None = None) -> list[ScopeMessage]:
     return [at(number, minutes, number, name) for number in numbers]
 
 
-def appended(messages: list[Message], append_ms: int) -> list[Message]:
+def appended(messages: list[ScopeMessage], append_ms: int) -> list[ScopeMessage]:
     return [replace(message, append_ms=append_ms) for message in messages]
 
 
@@ -162,7 +162,7 @@ def test_more_scopes_than_a_radix_sort_takes():
     """Indexes of scopes above 65,535 are not folded onto others."""
     names = [f"X:{number}" for number in range(2**16 + 1)]
     stream = [
-        Message(number, None, START_NS, name, 3, 0)
+        ScopeMessage(number, None, START_NS, name, 3, 0)
         for number in (1, 2)
         for name in (names[0], names[2**15], names[2**16])
     ]

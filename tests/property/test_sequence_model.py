@@ -20,7 +20,7 @@ from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionR
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     SEQUENCE_LIMITS,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Step,
@@ -108,7 +108,7 @@ class Model:
         self.current = ""
         self.counts: Counter[str] = Counter()
 
-    def check(self, message: Message, after: Step) -> None:
+    def check(self, message: ScopeMessage, after: Step) -> None:
         number, name = message.sequence, after.session_id
         assert number is not None
         events = list(after.events)
@@ -150,7 +150,7 @@ class Model:
                 self.sessions[e.session].abandon(e)
         self._check_state(after.state, after)
 
-    def _check_not_used_again(self, message: Message, after: Step) -> None:
+    def _check_not_used_again(self, message: ScopeMessage, after: Step) -> None:
         """Where time tells the session, a number of the current one used twice is of a new one."""
         goes_by_time = self.rule is SessionRule.FALL or (
             self.rule is SessionRule.DECLARED and message.session is None
@@ -167,7 +167,7 @@ class Model:
                 not numbers.is_before(message.event_time_ns)
             )
 
-    def _check_horizon(self, message: Message, after: Step) -> None:
+    def _check_horizon(self, message: ScopeMessage, after: Step) -> None:
         """What is too old goes before the message is judged: exactly that."""
         too_old = {
             name: beyond
@@ -181,7 +181,7 @@ class Model:
                 self.sessions[e.session].abandon(e)
         assert covered == too_old
 
-    def _check_begins(self, number: int, message: Message, after: Step) -> None:
+    def _check_begins(self, number: int, message: ScopeMessage, after: Step) -> None:
         if after.verdict is Verdict.STALE:
             assert self.sessions, "there is something older to be stale against"
             return

@@ -225,7 +225,7 @@ def work(
             start = end
             if end in seals or end == len(raw):
                 sealed, sealed_ids = table.seal(), ids.seal()
-                standing = epochs[-1].standing or BEGINNING
+                progress = epochs[-1].progress or BEGINNING
                 store.write(sealed.rows, StoreMeta(2, "c", end, 0, b"", {"": sealed.sum}))
                 if sealed_ids.ids:  # as the checkpoint has it: buckets dropped before wait for it
                     meta = IdsMeta(1, "c", end, 0, sealed_ids.buckets)
@@ -249,7 +249,7 @@ def work(
                     table,
                     ids,
                     options=DEFAULT_OPTIONS,
-                    standing=standing,
+                    progress=progress,
                 )
                 epochs.append(Epoch(TaskOutputs.of_raw(TRADES_INPUT), end))
         store.close()
@@ -264,7 +264,7 @@ def work(
     for epoch in epochs:
         for event in epoch.events:
             found.setdefault(event.scope, []).append(events.encode(event))
-    last = epochs[-2].standing
+    last = epochs[-2].progress
     duplicates = DuplicateCounter()
     for epoch in epochs:
         duplicates.update(epoch.duplicates)
@@ -272,7 +272,7 @@ def work(
         "rows": rows,
         "events": found,  # by scope: a held gap may be said later, among others' events
         # No gap is older than it says; how much younger they are depends on when it was looked at.
-        "standing": last and last._replace(oldest_gap_ms=0),
+        "progress": last and last._replace(oldest_gap_ms=0),
         "ids": sealed_ids.buckets,
         "letters": [letter for epoch in epochs for letter in epoch.dead_letters],
         "duplicates": duplicates.events(),
@@ -406,7 +406,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     assert not epoch.events
     sequencer.pass_time(deadline_ms, epoch)
     assert [type(event).__name__ for event in epoch.events] == ["GapOpened"]
-    assert epoch.standing == epoch.standing._replace(append_time_ms=deadline_ms, held=0)
+    assert epoch.progress == epoch.progress._replace(append_time_ms=deadline_ms, held=0)
     assert (epoch.position, epoch.is_timed) == (3, True)
     horizon_ms = DEFAULT_OPTIONS.horizon_ms + margin_ms(DEFAULT_OPTIONS.horizon_ms)
     assert sequencer.next_deadline_ms == now_ms + horizon_ms, "what is left is the gap's own end"

@@ -20,7 +20,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES, changelog_topic
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.vectors import head_vector
-from k2_streams.query.read_point import Standing, Wanted
+from k2_streams.query.read_point import ReadPoint, Wanted
 from k2_streams.query.selection import Selection
 from k2_streams.runtime.deferral.backlog import DEFERRAL, DeferralState
 from k2_streams.state.checked_store import META_KEY, decode_meta
@@ -224,23 +224,23 @@ def is_at_rest(worker: SimWorker) -> bool:
 async def answer_is_whole(worker: SimWorker, files: LakeFiles, log: Log) -> int:
     """An answer asked for now holds exactly the committed rows below its offsets; their number."""
     query = worker.parts.main.node.query
-    standing: Standing = await query._ground.find(Wanted())
-    paths = await query._lake.files(standing.head, Selection())
-    limits = standing.cut.lake_limits
+    read_point: ReadPoint = await query._read_points.find(Wanted())
+    paths = await query._lake.files(read_point.head, Selection())
+    limits = read_point.cut.lake_limits
     found: list[Row] = []
     for path in paths:
         for row in files.rows(path):
             below = limits.get(row[0][0])
             if below is None or row[0][1] < below:
                 found.append(row)
-    ranges = {number: part.tail for number, part in standing.cut.partitions.items()}
-    for batch in standing.view.batches(ranges):
+    ranges = {number: part.tail for number, part in read_point.cut.partitions.items()}
+    for batch in read_point.view.batches(ranges):
         found += rows_of(batch.load())
-    expected = [row for p, end in standing.cut.next.items() for row in log.rows(p, end)]
+    expected = [row for p, end in read_point.cut.next.items() for row in log.rows(p, end)]
     require(
         Counter(found) == Counter(expected),
         "an answer is not the committed rows",
-        standing.cut,
+        read_point.cut,
         f"too many {sorted((Counter(found) - Counter(expected)).elements())[:5]}",
         f"missing {sorted((Counter(expected) - Counter(found)).elements())[:5]}",
     )

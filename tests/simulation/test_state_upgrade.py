@@ -20,7 +20,7 @@ from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.deferral.backlog import DEFERRAL
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Sequencer, standing_of
+from k2_streams.runtime.task.sequencer import Sequencer, progress_of
 from k2_streams.runtime.task.take_over import Taken, TakeOver
 from k2_streams.state.checked_store import META_KEY, Stamp, decode_meta
 from k2_streams.state.position import RowSum, decode_position, encode_position
@@ -62,7 +62,7 @@ def test_a_position_of_version_1_is_read_as_what_version_2_would_have_written(tm
     """Every field of every feature."""
     _, taken = taken_over(tmp_path, stores)
     old, position = EXPECTED["position"], taken.position
-    standing, backlog = standing_of(position), DEFERRAL.read(position.sections)
+    progress, backlog = progress_of(position), DEFERRAL.read(position.sections)
     assert backlog is not None
     assert {
         "source_id": position.source_id,
@@ -72,10 +72,10 @@ def test_a_position_of_version_1_is_read_as_what_version_2_would_have_written(tm
         "events": position.outputs[SOURCE.events],
         "dead_letters": position.outputs[SOURCE.dead_letter],
         "accepted_time_us": position.accepted_time_us,
-        "append_time_ms": standing.append_time_ms,
-        "lines": json.loads(msgspec.json.encode(standing.lines)),
-        "held": standing.held,
-        "oldest_gap_ms": standing.oldest_gap_ms,
+        "append_time_ms": progress.append_time_ms,
+        "lines": json.loads(msgspec.json.encode(progress.lines)),
+        "held": progress.held,
+        "oldest_gap_ms": progress.oldest_gap_ms,
         "deferred_id": backlog.topic_id,
         "deferred_next": backlog.next_offset,
         "deferred_records": backlog.records,
@@ -95,9 +95,9 @@ def test_a_position_of_version_1_is_read_as_what_version_2_would_have_written(tm
 def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     """Rows, events, state and ids of the records that follow; then the store is of version 2."""
     _, taken = taken_over(tmp_path, stores)
-    tables, standing = taken.tables, standing_of(taken.position)
+    tables, progress = taken.tables, progress_of(taken.position)
     rows, deferral = tables.sequence(), tables.counts()
-    sequencer = Sequencer(raw_agent(SOURCE, FEEDS), 0, 1, rows, tables.ids, standing=standing)
+    sequencer = Sequencer(raw_agent(SOURCE, FEEDS), 0, 1, rows, tables.ids, progress=progress)
     epoch = Epoch(TaskOutputs.of_raw(SOURCE), 20)
     records = [
         canonical(20, 8),
@@ -119,7 +119,7 @@ def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     assert found == after["rows"]
     assert [events.encode(event).decode() for event in epoch.events] == after["events"]
     assert {name: count for name, count in epoch.verdicts.items() if count} == after["verdicts"]
-    assert json.loads(msgspec.json.encode(epoch.standing)) == after["standing"]
+    assert json.loads(msgspec.json.encode(epoch.progress)) == after["standing"]
     assert json.loads(msgspec.json.encode(tables.ids.sums())) == after["buckets"]
     first, dedup = tables.all
     sealed, sealed_ids = first.seal(), dedup.seal()

@@ -13,7 +13,7 @@ from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import (
     ACCEPTED,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Verdict,
@@ -156,7 +156,7 @@ class Venue:
             if sent.sequence is None and not sent.usable:
                 truth.letters.append((sent.offset, "bad"))
                 continue
-            message = Message(
+            message = ScopeMessage(
                 sent.sequence,
                 sent.session,
                 sent.time_ns,

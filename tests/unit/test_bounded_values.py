@@ -40,13 +40,13 @@ def test_the_size_of_metrics_is_bounded_whatever_records_name(tmp_path: Path) ->
         for start in range(0, 6_000, 2_000):
             epoch = at.process(hostile(6_000)[start : start + 2_000])
             metrics.count(epoch)
-            assert epoch.standing is not None
-            metrics.show_lines(reports(epoch.standing.lines))
+            assert epoch.progress is not None
+            metrics.show_lines(reports(epoch.progress.lines))
             sizes.append(len(generate_latest(metrics.registry)))
         assert set(at.epoch.feeds) <= {*FEEDS, OTHER_FEEDS}
         assert at.epoch.row_count == 4_000, "a trade was lost for the name of its line"
-        assert at.epoch.standing is not None
-        assert len(at.epoch.standing.lines) == MAX_LINE_STATS
+        assert at.epoch.progress is not None
+        assert len(at.epoch.progress.lines) == MAX_LINE_STATS
         assert at.epoch.excess_lines > 3_000
     assert max(sizes) < METRICS_BYTES_MAX
     assert sizes[-1] - sizes[0] < 1_000  # digits of counters
@@ -78,8 +78,8 @@ def test_a_line_takes_the_room_of_one_that_is_silent(tmp_path: Path) -> None:
         assert at.epoch.excess_lines == 1
         at.process([late._replace(offset=101)])
         assert at.epoch.excess_lines == 1
-        assert at.epoch.standing is not None
-        told = [line.line for line in at.epoch.standing.lines]
+        assert at.epoch.progress is not None
+        told = [line.line for line in at.epoch.progress.lines]
     assert "new" in told
     assert "L00" not in told
     assert len(told) == MAX_LINES_OF_EXCHANGE

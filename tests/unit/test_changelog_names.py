@@ -7,7 +7,7 @@ from k2_streams.cli import changelog as module
 from k2_streams.cli.changelog import changelog, shown
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import Message, step
+from k2_streams.core.sequence.step import ScopeMessage, step
 from k2_streams.kafka.log_reader import Record
 from k2_streams.state.codec import POSITION_KEY
 from k2_streams.state.dedup_table import Buckets, buckets_section
@@ -18,8 +18,8 @@ from k2_streams.testing.oracle.changelog import named
 
 
 def state():
-    found = step(None, Message(1, None, 1, "X:A", 0, 0), SessionRule.NEVER).state
-    return step(found, Message(5, None, 2, "X:A", 0, 1), SessionRule.NEVER).state
+    found = step(None, ScopeMessage(1, None, 1, "X:A", 0, 0), SessionRule.NEVER).state
+    return step(found, ScopeMessage(5, None, 2, "X:A", 0, 1), SessionRule.NEVER).state
 
 
 DEDUP = buckets_section("dedup")

@@ -14,7 +14,7 @@ from k2_streams.core.records.events import (
 )
 from k2_streams.core.sequence.gaps import ABANDONED, FILLED, OPEN, GapLedger, without
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import Message, ScopeState, step
+from k2_streams.core.sequence.step import ScopeMessage, ScopeState, step
 
 SCOPE = "X:A"
 HOUR_NS = 3_600_000_000_000
@@ -62,7 +62,7 @@ def test_open_gaps_miss_what_the_state_misses(script, rule):
     time_ns = 1_700_000_000_000_000_000
     for sequence, hours, session in script:
         time_ns += hours * HOUR_NS // 2
-        taken = step(state, Message(sequence, session, time_ns, SCOPE, 0, 0), rule)
+        taken = step(state, ScopeMessage(sequence, session, time_ns, SCOPE, 0, 0), rule)
         state = taken.state
         for event in taken.events:
             ledger.apply(event)

@@ -68,8 +68,8 @@ def test_lines_move_the_metrics_of_lines(tmp_path: Path) -> None:
         records += [canonical(20 + n, 10, headers=(("line", b"C%d" % n),)) for n in range(20)]
         epoch = at.process(records)
         metrics.count(epoch)
-        assert epoch.standing is not None
-        metrics.show_lines(reports(epoch.standing.lines))
+        assert epoch.progress is not None
+        metrics.show_lines(reports(epoch.progress.lines))
     registry, line = metrics.registry, {"exchange": "X", "line": "A"}
     assert value(registry, "k2_line_messages", **line, stage="received") == 10
     assert value(registry, "k2_line_messages", **line, stage="first") == 10

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError, Session
+from k2_streams.query.engine import Engine, EngineConfig, FilesUnreadableError, QuerySession
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import Statement
 
@@ -136,7 +136,7 @@ async def test_the_queue_is_bounded(make):
     engine = make(workers=1, max_waiting=1)
     begun, go_on = threading.Event(), threading.Event()
 
-    def hold(_: Session) -> int:
+    def hold(_: QuerySession) -> int:
         begun.set()
         assert go_on.wait(20)
         return 1

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from k2_streams.core.query.union_read import Cut, cut_at, cut_now
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.snapshots import Head
-from k2_streams.query.read_point import Standing
+from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.symbols import slice_from
 from k2_streams.query.tail.store import PartitionView, TailView
 
@@ -24,8 +24,8 @@ def test_a_slice_is_what_lies_between(v, parts, wanted, base):
         return
     base = {p: min(n, cut.next.get(p, 0)) for p, n in base.items()}
     view = TailView({p: PartitionView(r.start, r.end, 0, (), 0, 0) for p, r in parts.items()})
-    standing = Standing(view, Head(1, 1, Vector(), 1, 1), "log", v, cut, "t")
-    part = slice_from(standing, base)
+    read_point = ReadPoint(view, Head(1, 1, Vector(), 1, 1), "log", v, cut, "t")
+    part = slice_from(read_point, base)
     added = []
     if part.lake:
         for partition, end in v.items():

@@ -46,7 +46,7 @@ def test_append_times(tmp_path: Path, timestamp: int) -> None:
     with world(tmp_path) as at:
         epoch = at.process([canonical(0, 0), odd, bad, canonical(3, 3)])
         assert epoch.row_count + len(epoch.dead_letters) == 4
-        assert epoch.standing is not None
-        assert epoch.standing.append_time_ms >= T0_MS
+        assert epoch.progress is not None
+        assert epoch.progress.append_time_ms >= T0_MS
         for batch in epoch.rows["k2.trades"]:
             assert all(row["ingest_time"].year >= 1970 for row in batch.to_pylist())

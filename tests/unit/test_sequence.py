@@ -18,7 +18,7 @@ from k2_streams.core.sequence.step import (
     MAX_MISSING,
     MAX_SEQUENCE,
     Counters,
-    Message,
+    ScopeMessage,
     ScopeState,
     Step,
     Verdict,
@@ -40,8 +40,8 @@ BESIDE = {"previous_time_ns": START_NS, "next_time_ns": START_NS}
 
 def message(
     sequence: int | None, session: str | None = None, time_ns: int = START_NS, offset: int = 7
-) -> Message:
-    return Message(sequence, session, time_ns, "X:A", 3, offset)
+) -> ScopeMessage:
+    return ScopeMessage(sequence, session, time_ns, "X:A", 3, offset)
 
 
 def take(

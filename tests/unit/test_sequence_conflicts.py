@@ -5,7 +5,7 @@ import pytest
 from k2_streams.core.records.events import ConflictingDuplicate, Duplicates
 from k2_streams.core.sequence.gaps import MAX_CONFLICTS, GapLedger
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import ACCEPTED, Message, ScopeState, Verdict, step
+from k2_streams.core.sequence.step import ACCEPTED, ScopeMessage, ScopeState, Verdict, step
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.query.gaps import GapsView
 
@@ -24,7 +24,7 @@ class Scope:
 
     def send(self, number: int, seconds: float, tolerance_ms: int | None = 1_000) -> Verdict:
         time_ns = START_NS + int(seconds * SECOND_NS)
-        message = Message(number, self.name, time_ns, "X:A", 0, 7)
+        message = ScopeMessage(number, self.name, time_ns, "X:A", 0, 7)
         after = step(self.state, message, self.rule, tolerance_ms=tolerance_ms)
         self.state, self.session = after.state, after.session_id
         self.events += after.events
@@ -81,10 +81,10 @@ def test_up_to_a_second_later_it_is_a_repeat(later_s, verdict):
 def test_a_message_without_a_time_is_a_repeat():
     scope = Scope(SessionRule.NEVER)
     scope.send(1, 0)
-    message = Message(1, None, 0, "X:A", 0, 1)
+    message = ScopeMessage(1, None, 0, "X:A", 0, 1)
     assert step(scope.state, message, SessionRule.NEVER).verdict is Verdict.DUPLICATE
     timeless = step(None, message, SessionRule.NEVER).state
-    later = Message(1, None, START_NS, "X:A", 0, 2)
+    later = ScopeMessage(1, None, START_NS, "X:A", 0, 2)
     assert step(timeless, later, SessionRule.NEVER).verdict is Verdict.DUPLICATE
 
 

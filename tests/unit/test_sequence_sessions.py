@@ -12,7 +12,7 @@ from k2_streams.core.sequence.sessions import (
     SessionRule,
     place,
 )
-from k2_streams.core.sequence.step import Message, ScopeState, Step, Verdict, step
+from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Step, Verdict, step
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -54,7 +54,7 @@ def send(
     minutes: int,
     name: str | None = None,
 ) -> Step:
-    return step(state, Message(sequence, name, at_minute(minutes), "X:A", 0, 0), rule)
+    return step(state, ScopeMessage(sequence, name, at_minute(minutes), "X:A", 0, 0), rule)
 
 
 def test_never_has_one_session_whatever_happens():

@@ -7,7 +7,7 @@ import pytest
 
 from k2_streams.core.records import events as ev
 from k2_streams.core.sequence.sessions import SessionRule
-from k2_streams.core.sequence.step import Message, Verdict, step
+from k2_streams.core.sequence.step import ScopeMessage, Verdict, step
 from k2_streams.testing.load.messages import Encoder, Names
 from k2_streams.testing.load.stream import SyntheticStream
 from k2_streams.testing.load.synthetic import Plan, Synthetic
@@ -210,7 +210,7 @@ def test_the_sequencer_finds_what_the_model_says(seed, by_time):
         told = None if by_time else names.session(int(message["session"]))
         time_ns = int(message["time_ns"])
         number = int(message["sequence"])
-        asked = Message(number, told, time_ns, scope, 0, 0)
+        asked = ScopeMessage(number, told, time_ns, scope, 0, 0)
         stepped = step(states.get(scope), asked, SessionRule.DECLARED)
         states[scope] = stepped.state
         found.update(map(fact, stepped.events))
@@ -261,7 +261,7 @@ def test_the_model_finds_numbers_used_twice_as_the_sequencer_does(chunk):
         )
     for group, number, time_ns in zip(groups.tolist(), numbers, times, strict=True):
         scope = ("X:A", "X:B")[group]
-        message = Message(number, "s", time_ns, scope, 0, 0)
+        message = ScopeMessage(number, "s", time_ns, scope, 0, 0)
         stepped = step(states.get(scope), message, SessionRule.DECLARED)
         states[scope] = stepped.state
         found.update(map(fact, stepped.events))

@@ -59,7 +59,7 @@ class Window:
         return end_ms + self.ttl_ms > bucket - self.width_ms
 
 
-class Known(Protocol):
+class KnownIds(Protocol):
     """What is remembered. `step_batch` asks and tells it; it decides nothing."""
 
     def expire(self, bucket: int) -> None:
@@ -98,7 +98,7 @@ def step(
     return Remembered(now_ms, live), repeated
 
 
-def step_batch(known: Known, window: Window, hashes: Hashes, now_ms: Int64s) -> Bools:
+def step_batch(known: KnownIds, window: Window, hashes: Hashes, now_ms: Int64s) -> Bools:
     """Of each id of a batch, whether it is a repeat; the first copies are added to `known`.
 
     Args:

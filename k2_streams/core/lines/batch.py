@@ -32,7 +32,7 @@ from k2_streams.core.sequence.sessions import (
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     Counters,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Verdict,
@@ -162,7 +162,7 @@ class Stepper:
         fields = zip(*(column.tolist() for column in columns), strict=True)
         for place, (index, sequence, session, time_ns, offset, append_ms) in enumerate(fields):
             line = self.lined.line_at(index)
-            message = Message(
+            message = ScopeMessage(
                 sequence,
                 self.names[session] if session >= 0 else None,
                 time_ns,

@@ -30,7 +30,7 @@ from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
 from k2_streams.core.sequence.step import (
     SEQUENCE_LIMITS,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Step,
@@ -60,7 +60,7 @@ class Arrival(NamedTuple):
 
 def step(
     state: ScopeState | None,
-    message: Message,
+    message: ScopeMessage,
     arrival: Arrival,
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
@@ -216,7 +216,7 @@ def _split(session: Session, left: dict[_Gap, list[Missing]]) -> Session:
 
 
 def _without_held(
-    state: ScopeState | None, message: Message, arrival: Arrival, after: Step
+    state: ScopeState | None, message: ScopeMessage, arrival: Arrival, after: Step
 ) -> tuple[tuple[Event, ...], Verdict, tuple[Held, ...]]:
     """The step's events and verdict without what concerns held gaps, and the gaps held then."""
     held = {
@@ -280,7 +280,7 @@ def _abandoned(event: GapAbandoned, held: Held | None) -> list[Event]:
 
 
 def _moved(
-    state: ScopeState | None, message: Message, arrival: Arrival, session: str
+    state: ScopeState | None, message: ScopeMessage, arrival: Arrival, session: str
 ) -> tuple[LineAt, ...]:
     """The scope's lines after a message, by name."""
     assert message.sequence is not None  # noqa: S101 - `step` asked before

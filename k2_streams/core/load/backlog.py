@@ -20,7 +20,7 @@ from k2_streams.core.load.degradation import Level, defers
 NO_TIER = 0
 
 
-class Record(Protocol):
+class KeyedRecord(Protocol):
     """What is looked at of a record."""
 
     @property
@@ -34,7 +34,7 @@ class Record(Protocol):
         ...
 
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=KeyedRecord)
 
 
 class Backlog:

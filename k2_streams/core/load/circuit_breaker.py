@@ -33,7 +33,7 @@ TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
 TRIAL_AGAIN_S = 1.0
 
 
-class Outcome(enum.Enum):
+class CallOutcome(enum.Enum):
     """How a call that was let through ended."""
 
     SUCCESS = "success"
@@ -94,15 +94,15 @@ def ask(breaker: Breaker, now_s: float, policy: BreakerPolicy) -> tuple[Breaker,
 
 
 def answered(
-    breaker: Breaker, period: int, outcome: Outcome, now_s: float, policy: BreakerPolicy
+    breaker: Breaker, period: int, outcome: CallOutcome, now_s: float, policy: BreakerPolicy
 ) -> Breaker:
     """What a call that began in `period` says of the state."""
     if period != breaker.period:
         return breaker
     trial = breaker.state is BreakerState.HALF_OPEN
-    if outcome is Outcome.UNKNOWN:
+    if outcome is CallOutcome.UNKNOWN:
         return replace(breaker, on_trial=False)
-    if outcome is Outcome.FAILURE:
+    if outcome is CallOutcome.FAILURE:
         failures = breaker.failures + 1
         if trial or failures >= policy.failures:
             return _to(breaker, BreakerState.OPEN, now_s)

@@ -30,7 +30,7 @@ from k2_streams.core.sequence.sessions import (
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     SEQUENCE_LIMITS,
-    Message,
+    ScopeMessage,
     ScopeState,
     SequenceLimits,
     Verdict,
@@ -289,7 +289,7 @@ class _BatchStepper:
         """The scope's state after one message that is not like its neighbours, and the verdict."""
         batch, index = self._batch, int(self._numbered[at])
         sequence = run.sequence + at - run.start
-        message = Message(
+        message = ScopeMessage(
             sequence,
             name,
             int(batch.event_time_ns[index]),

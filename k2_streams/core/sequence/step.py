@@ -91,7 +91,7 @@ ACCEPTED = frozenset(
 )
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class ScopeMessage(msgspec.Struct, frozen=True, gc=False):
     """What the sequence needs to know of a message."""
 
     sequence: int | None  # 0 to 2^63 - 1
@@ -153,7 +153,7 @@ _START = attrgetter("start")
 
 def step(
     state: ScopeState | None,
-    message: Message,
+    message: ScopeMessage,
     rule: SessionRule,
     horizon_ms: int = LATE_HORIZON_MS,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
@@ -250,7 +250,7 @@ def counted(
 
 
 def _begin(
-    sessions: tuple[Session, ...], where: Place, message: Message, about: MessageEvents
+    sessions: tuple[Session, ...], where: Place, message: ScopeMessage, about: MessageEvents
 ) -> tuple[Verdict, tuple[Session, ...]]:
     """A message that begins a session: the sessions with it. What a reset ends is abandoned."""
     sequence = message.sequence
@@ -267,7 +267,7 @@ def _begin(
 
 
 def _classify(
-    session: Session, message: Message, tolerance_ms: int | None, about: MessageEvents
+    session: Session, message: ScopeMessage, tolerance_ms: int | None, about: MessageEvents
 ) -> tuple[Verdict, Session]:
     """A message of a kept session, against what is known of that session."""
     sequence = message.sequence

@@ -16,10 +16,10 @@ from k2_streams.feeds.canonical.record import (
     SIDES,
     TRADE,
     UNKNOWN_SIDE,
+    CanonicalRecord,
     Kind,
     Line,
     Outcome,
-    Record,
     Shape,
     add,
     outcome,
@@ -192,7 +192,7 @@ def _with_the_rest(
 
 
 def common_columns(
-    messages: npt.NDArray[np.int32], lines: Sequence[Record], unknown: Unknown
+    messages: npt.NDArray[np.int32], lines: Sequence[CanonicalRecord], unknown: Unknown
 ) -> dict[str, Any]:
     """The columns that records of every shape have."""
     return {
@@ -207,7 +207,7 @@ def common_columns(
     }
 
 
-def number_texts(lines: Sequence[Record], *names: str) -> tuple[list[list[Any]], bool]:
+def number_texts(lines: Sequence[CanonicalRecord], *names: str) -> tuple[list[list[Any]], bool]:
     """The texts of numbers that are strings or JSON, one column per name; whether some are bytes.
 
     A JSON string stands without its quotation marks, null as None.
@@ -236,7 +236,7 @@ def _with_minus_one(numbers: list[int | None]) -> npt.NDArray[np.int64]:
 
 
 def _disagree(
-    keys: KeyColumn, messages: npt.NDArray[np.int32], lines: Sequence[Record]
+    keys: KeyColumn, messages: npt.NDArray[np.int32], lines: Sequence[CanonicalRecord]
 ) -> npt.NDArray[np.bool_]:
     """Of each record, whether its key is not its exchange and symbol."""
     scope = keys.index[messages]
@@ -253,7 +253,7 @@ def _disagree(
     return ~agree
 
 
-def _bad_sessions(lines: Sequence[Record]) -> npt.NDArray[np.bool_]:
+def _bad_sessions(lines: Sequence[CanonicalRecord]) -> npt.NDArray[np.bool_]:
     """Of each record, whether it names a session with characters that are not printable ASCII."""
     names = {line.session for line in lines}
     bad = {name for name in names if name is not None and not SESSION.fullmatch(name)}

@@ -10,9 +10,9 @@ from msgspec import Raw
 
 from k2_streams.feeds.canonical.feed import CanonicalFeed, Unknown, common_columns, number_texts
 from k2_streams.feeds.canonical.record import (
+    CanonicalRecord,
     Need,
     Number,
-    Record,
     Shape,
     price_or_none,
     quantity_or_none,
@@ -24,7 +24,7 @@ from k2_streams.feeds.decoding.quote_columns import NUMBERS, QuoteColumns, finis
 from k2_streams.feeds.description import Identity
 
 
-class QuoteLine(Record, Generic[Number], kw_only=True, gc=False):
+class QuoteLine(CanonicalRecord, Generic[Number], kw_only=True, gc=False):
     """A canonical quote as it stands. Both prices must be named: null is no such side.
 
     So is zero, unless the reference table admits a price of zero.

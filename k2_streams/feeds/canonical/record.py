@@ -47,7 +47,7 @@ Action = Literal["new", "cancel", "correct"]
 CORRECTIONS = frozenset({CANCEL, CORRECT})
 
 
-class Record(msgspec.Struct, kw_only=True, gc=False):
+class CanonicalRecord(msgspec.Struct, kw_only=True, gc=False):
     """What every canonical record says, whatever its shape."""
 
     exchange: str
@@ -60,7 +60,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     receive_time_ns: Annotated[int, Meta(ge=0, le=MAX_INT64)] | None = None
 
 
-class Line(Record, Generic[Number], kw_only=True, gc=False):
+class Line(CanonicalRecord, Generic[Number], kw_only=True, gc=False):
     """A canonical trade as it stands, fields that K2 does not know left out."""
 
     price: Number
@@ -93,7 +93,7 @@ class Need(enum.Enum):
 Check = Callable[[bytes], Any]
 #: The same of a number, of an instrument whose prices have this domain.
 NumberCheck = Callable[[bytes, PriceDomain], Any]
-Kind = TypeVar("Kind", bound=Record)
+Kind = TypeVar("Kind", bound=CanonicalRecord)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def event_time_ns(day: TradingDay, text: str) -> int | None:
     return (int(local.timestamp()) * 1_000 + ms) * 1_000_000
 
 
-class Stamp(NamedTuple):
+class LineStamp(NamedTuple):
     """What every line of the exchange's files begins with."""
 
     sequence: int
@@ -138,7 +138,7 @@ def split(value: bytes, columns: tuple[str, ...]) -> list[str]:
     return parts
 
 
-def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -> Stamp:
+def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -> LineStamp:
     """The number and time of a line of this symbol's.
 
     Raises:
@@ -158,4 +158,4 @@ def stamped(key: bytes | None, number: str, symbol: str, date: str, time: str) -
     if abs(time_ns) > MAX_INT64:
         detail = f"expected a year from 1990 to 2262, found {shown(date)}"
         raise refuse(Reason.BAD_TIME, "date", detail, int(number), day.name)
-    return Stamp(int(number), day, time_ns)
+    return LineStamp(int(number), day, time_ns)

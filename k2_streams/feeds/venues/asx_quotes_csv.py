@@ -13,7 +13,7 @@ from k2_streams.feeds.decoding.decimals import is_zero
 from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Refusal, RefusedError, readable
 from k2_streams.feeds.decoding.keys import KeyColumn
 from k2_streams.feeds.decoding.quote_columns import QuoteColumns, finish_quotes
-from k2_streams.feeds.venues.asx_csv import AsxCsv, Stamp, split, stamped
+from k2_streams.feeds.venues.asx_csv import AsxCsv, LineStamp, split, stamped
 
 _COLUMNS = ("sequence", "symbol", "date", "time", "bid", "ask", "bid volume", "ask volume")
 #: Where `NUMBERS` stand among a line's sides.
@@ -23,7 +23,7 @@ _ORDER = (0, 2, 1, 3)
 class _Quote(NamedTuple):
     """A quote, its numbers still text: bid, ask and their volumes."""
 
-    stamp: Stamp
+    stamp: LineStamp
     time: str
     sides: list[str | None]
 

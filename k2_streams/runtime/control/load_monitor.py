@@ -32,7 +32,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.publisher import NotPublishedError, Publisher
 from k2_streams.runtime.assignment import Ownership
-from k2_streams.runtime.control.memory import Memory
+from k2_streams.runtime.control.memory import WorkerMemory
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
@@ -80,7 +80,7 @@ class LoadMonitor:
         overload: Overload,
         metrics: Metrics,
         clock: Clock,
-        memory: Memory,
+        memory: WorkerMemory,
         pool: ThreadPoolExecutor,
         *,
         downstream_full: Callable[[], bool],

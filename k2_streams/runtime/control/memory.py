@@ -18,7 +18,7 @@ QUERY_PART = 8
 QUERY_BYTES_LEAST = 64 * _MIB
 
 
-class Memory(Protocol):
+class WorkerMemory(Protocol):
     """A process's memory.
 
     Attributes:

@@ -119,14 +119,14 @@ class Deferral:
             )
         return self._reader is not None and self._reader.is_ready()
 
-    def take(self, at_most: int) -> tuple[list[deferred.Restored | None], int]:
+    def take(self, at_most: int) -> tuple[list[deferred.RestoredRecord | None], int]:
         """The next records that waited, and the position behind them."""
         assert self._reader is not None  # noqa: S101 - asked for only when ready
         records, end = self._reader.take(at_most)
         return [deferred.decode(record, self._partition) for record in records], end
 
     def drained(
-        self, found: Sequence[deferred.Restored | None], end: int, epoch: Epoch
+        self, found: Sequence[deferred.RestoredRecord | None], end: int, epoch: Epoch
     ) -> list[Any]:
         """Those of the records that did wait; they do so no longer."""
         ours = []

@@ -15,7 +15,7 @@ _PARTITION = "k2.partition"
 _OURS = (_PARTITION, _OFFSET, _APPEND_TIME)
 
 
-class Restored(NamedTuple):
+class RestoredRecord(NamedTuple):
     """A raw record, as far as a task reads one."""
 
     offset: int
@@ -40,7 +40,7 @@ def encode(topic: str, record: Any, partition: int) -> OutputRecord:
     )
 
 
-def decode(record: Record, partition: int) -> Restored | None:
+def decode(record: Record, partition: int) -> RestoredRecord | None:
     """The record of the source; None: no task of this partition put it there."""
     ours = record.headers[-len(_OURS) :]
     if tuple(name for name, _ in ours) != _OURS:
@@ -52,4 +52,4 @@ def decode(record: Record, partition: int) -> Restored | None:
     if of != partition:
         return None
     headers = tuple(record.headers[: -len(_OURS)])
-    return Restored(offset, timestamp, record.key, record.value, headers)
+    return RestoredRecord(offset, timestamp, record.key, record.value, headers)

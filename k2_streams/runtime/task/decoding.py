@@ -29,7 +29,7 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Batch:
+class DecodedBatch:
     """Records, decoded. Arrays have one entry a record.
 
     Attributes:
@@ -90,7 +90,7 @@ class Decoding:
         self._check_partition = check_partition
         self._is_own: dict[str, bool] = {}
 
-    def decode(self, records: Sequence[Record], times_ms: Indices, now_ms: Indices) -> Batch:
+    def decode(self, records: Sequence[Record], times_ms: Indices, now_ms: Indices) -> DecodedBatch:
         """Decode records, at least one. What a record holds never fails; a feed's own bug does.
 
         The cost follows the number of records and of distinct feeds, not their order.
@@ -138,7 +138,7 @@ class Decoding:
         bad = decoded.bad + unknown
         if self._check_partition:
             decoded = self._checked(decoded, bad)
-        return Batch(
+        return DecodedBatch(
             offsets,
             times_ms,
             now_ms,

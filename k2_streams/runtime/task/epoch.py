@@ -23,7 +23,7 @@ from k2_streams.state.position import Position
 REMEMBERED_HEADERS = 1_024
 
 
-class Standing(NamedTuple):
+class PartitionProgress(NamedTuple):
     """Where the partition stands after the newest record."""
 
     append_time_ms: int  # the partition's time: the largest append time worked
@@ -32,7 +32,7 @@ class Standing(NamedTuple):
     oldest_gap_ms: int  # no gap is older than this append time; 0: there is none
 
 
-BEGINNING = Standing(0, (), 0, 0)
+BEGINNING = PartitionProgress(0, (), 0, 0)
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Epoch:
 
     of: TaskOutputs
     position: int  # the next source offset
-    standing: Standing | None = None  # None: no record was worked
+    progress: PartitionProgress | None = None  # None: no record was worked
     start: int = field(init=False)  # the position at its beginning
     records: int = 0
     #: By log.
@@ -80,7 +80,7 @@ class Epoch:
         return sum(batch.num_rows for batch in self.rows[log])
 
     def add(self, more: "Epoch") -> None:
-        """Add what records brought about by themselves; position and standing are not theirs."""
+        """Add what records brought about by themselves; position and progress are not theirs."""
         self.records += more.records
         for log, batches in more.rows.items():
             self.rows[log] += batches
@@ -127,7 +127,7 @@ class Epoch:
             deferred=self.deferred,
             events=0 if of.events is None else position.outputs.get(of.events, 0),
             dead_letters=position.outputs.get(of.dead_letter, 0),
-            held=0 if self.standing is None else self.standing.held,
+            held=0 if self.progress is None else self.progress.held,
         ).encode()
         outputs: list[OutputRecord] = []
         for stream in of.streams:

@@ -15,7 +15,7 @@ from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.decoding.decoded import Decoded
-from k2_streams.runtime.task.epoch import Standing
+from k2_streams.runtime.task.epoch import PartitionProgress
 from k2_streams.runtime.task.headers import LINE, last_header
 from k2_streams.state.position import Position, SectionCodec
 from k2_streams.state.table import RowTable
@@ -54,14 +54,16 @@ class Named(NamedTuple):
 
 
 class LineKeeper:
-    """Reads and changes the table's rows; holds nothing that is not in them or in `Standing`."""
+    """Reads and changes the table's rows; all it holds is in them or in `PartitionProgress`."""
 
-    def __init__(self, table: RowTable[ScopeState], partition: int, standing: Standing) -> None:
+    def __init__(
+        self, table: RowTable[ScopeState], partition: int, progress: PartitionProgress
+    ) -> None:
         self._table = table
         self._partition = partition
-        self._stats = standing.lines
+        self._stats = progress.lines
         self._deadlines_ms: dict[str, int] = {}
-        if standing.held:
+        if progress.held:
             self.took(dict(table.items()))
 
     def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
@@ -145,9 +147,9 @@ class LineKeeper:
             more = [one for one in stats if (one.exchange, one.line) not in forgotten]
             self._stats = added(kept, more)
 
-    def standing(self, now_ms: int, oldest_gap_ms: int) -> Standing:
+    def progress(self, now_ms: int, oldest_gap_ms: int) -> PartitionProgress:
         """Where the partition stands."""
-        return Standing(now_ms, self._stats, len(self._deadlines_ms), oldest_gap_ms)
+        return PartitionProgress(now_ms, self._stats, len(self._deadlines_ms), oldest_gap_ms)
 
 
 class _Room:

@@ -18,7 +18,7 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.gap_keeper import GAPS
 from k2_streams.runtime.task.line_keeper import LINES
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions, standing_of
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions, progress_of
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, SHARED_TABLES, shared_table
 from k2_streams.state.dedup_table import DedupTable, buckets_section
 from k2_streams.state.ids import IdTable
@@ -174,7 +174,7 @@ class MarketTables:
                 context.limits.sequence,
             ),
             enriches=lambda: context.overload.enriches,
-            standing=standing_of(position),
+            progress=progress_of(position),
             notional=program.notional,
         )
 

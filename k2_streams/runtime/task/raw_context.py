@@ -31,7 +31,7 @@ from k2_streams.core.sequence.sessions import Counting
 from k2_streams.core.sequence.step import ACCEPTED, ScopeState, SequenceLimits, Verdict
 from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Kind
-from k2_streams.runtime.task.decoding import Batch, Decoding, Record
+from k2_streams.runtime.task.decoding import DecodedBatch, Decoding, Record
 from k2_streams.runtime.task.epoch import Epoch, dead_letter
 from k2_streams.runtime.task.line_keeper import LineKeeper, Named
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -73,7 +73,7 @@ class RawRecords:
 class DecodedRecords:
     """What `RawContext.decode` gives: per record what its feed found in it."""
 
-    batch: Batch
+    batch: DecodedBatch
 
     def __len__(self) -> int:
         return len(self.batch.offsets)
@@ -83,7 +83,7 @@ class DecodedRecords:
 class SequencedRecords:
     """What `RawContext.sequence` gives: per record a verdict too."""
 
-    batch: Batch
+    batch: DecodedBatch
     found: Sequenced
     members: Indices  # records with a scope that is sequenced
     named: Named
@@ -319,7 +319,7 @@ class RawContext:
                 f"agent {self._agent.name} does not declare table {table.name}: add it to tables="
             )
 
-    def _step(self, batch: Batch, members: Indices, named: Named) -> BatchStep:
+    def _step(self, batch: DecodedBatch, members: Indices, named: Named) -> BatchStep:
         steps, decoded, lined = self._steps, batch.decoded, named.lined
         rules = [
             Counting(description.session_rule, description.tolerance_ms(steps.tolerance_ms))
@@ -342,7 +342,7 @@ class RawContext:
         return step_batch(steps.state, messages, rule, steps.horizon_ms, tolerance_ms, steps.limits)
 
     def _in_log_columns(
-        self, rows: pa.RecordBatch, batch: Batch, found: Sequenced
+        self, rows: pa.RecordBatch, batch: DecodedBatch, found: Sequenced
     ) -> pa.RecordBatch:
         """Decoded rows with what the sequencer found of their messages."""
         schema = self._steps.source.stream.log_schema
@@ -372,7 +372,7 @@ class RawContext:
         )
 
 
-def _controls(batch: Batch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, str]]:
+def _controls(batch: DecodedBatch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, str]]:
     """Control messages by feed and a bounded set of names."""
     events, feeds = batch.decoded.events, batch.feed.tolist()
     return Counter(
@@ -381,7 +381,7 @@ def _controls(batch: Batch, kind: npt.NDArray[np.int8]) -> Counter[tuple[str, st
     )
 
 
-def _exchanges(batch: Batch) -> list[str]:
+def _exchanges(batch: DecodedBatch) -> list[str]:
     """The exchange of each record; "" of one whose sequence is not looked at."""
     decoded = batch.decoded
     of = [exchange_of(scope) for scope in decoded.scopes]
@@ -430,7 +430,7 @@ def _without_lines(
     return changed
 
 
-def _only_its_number(batch: Batch, refusal: Bad) -> Batch:
+def _only_its_number(batch: DecodedBatch, refusal: Bad) -> DecodedBatch:
     """A record that is refused: its scope and number count, as far as both could be read."""
     decoded = batch.decoded
     readable = decoded.sequence >= 0

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from k2_streams.core.dedup.bloom import Bools, Hashes
 from k2_streams.core.dedup.duplicates import DuplicateCounter
-from k2_streams.core.dedup.ids import HASH_BYTES, Known, Window, hashes_of, step_batch, to_bytes
+from k2_streams.core.dedup.ids import HASH_BYTES, KnownIds, Window, hashes_of, step_batch, to_bytes
 from k2_streams.core.sequence.step import Verdict
 from k2_streams.feeds.description import Description, Identity
 from k2_streams.feeds.feed import Decoded
@@ -31,7 +31,7 @@ class Sequenced:
 
 
 class NewIds:
-    """`core.dedup.ids.Known` over a partition's ids that adds nothing to them before `take`.
+    """`core.dedup.ids.KnownIds` over a partition's ids that adds nothing to them before `take`.
 
     What has become too old is dropped at once: a record moves stream time whatever becomes of it.
     """
@@ -74,7 +74,7 @@ class NewIds:
 
 
 def repeated(
-    known: Known,
+    known: KnownIds,
     window: Window,
     decoded: Decoded,
     sequenced: Sequenced,

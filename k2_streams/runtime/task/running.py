@@ -16,7 +16,7 @@ import structlog
 from k2_streams.core.error_text import described
 from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import BackgroundTask
-from k2_streams.runtime.deferral.record import Restored
+from k2_streams.runtime.deferral.record import RestoredRecord
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.task.checkpoint import Checkpoints
 from k2_streams.runtime.task.context import TaskContext
@@ -301,7 +301,7 @@ class RunningTask:
         overload.worked += len(records)
         return True
 
-    def _process_drained(self, records: list[Restored | None], end: int) -> None:
+    def _process_drained(self, records: list[RestoredRecord | None], end: int) -> None:
         waited = self.deferral.drained(records, end, self._epoch)
         deferred, position = self._context.program.deferred, self._epoch.position
         assert deferred is not None  # noqa: S101 - what is drained lies there

@@ -20,7 +20,7 @@ from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.sequence.step import SEQUENCE_LIMITS, ScopeState, SequenceLimits
 from k2_streams.feeds.feed import Bad
 from k2_streams.runtime.task.decoding import OTHER_FEEDS, Decoding, Record
-from k2_streams.runtime.task.epoch import BEGINNING, Epoch, Standing
+from k2_streams.runtime.task.epoch import BEGINNING, Epoch, PartitionProgress
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
 from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -62,11 +62,11 @@ DEFAULT_OPTIONS = SequencerOptions()
 _ON_TRIAL = Position(source_id="", partitions=1, next_offset=0)
 
 
-def standing_of(position: Position) -> Standing:
+def progress_of(position: Position) -> PartitionProgress:
     """Where a partition stood at a position."""
     lines = LINES.read(position.sections) or LinesState()
     gaps = GAPS.read(position.sections) or GapsState()
-    return Standing(position.append_time_ms, lines.stats, lines.held, gaps.oldest_ms)
+    return PartitionProgress(position.append_time_ms, lines.stats, lines.held, gaps.oldest_ms)
 
 
 class Sequencer:
@@ -81,7 +81,7 @@ class Sequencer:
         ids: IdTable,
         *,
         options: SequencerOptions = DEFAULT_OPTIONS,
-        standing: Standing = BEGINNING,
+        progress: PartitionProgress = BEGINNING,
         enriches: Callable[[], bool] = lambda: True,
         notional: Notional = of_ones,
     ) -> None:
@@ -92,9 +92,9 @@ class Sequencer:
         self._partition = partition
         self._table = table
         self._ids = ids
-        self._now_ms = standing.append_time_ms  # stream time
-        self._lines = LineKeeper(table, partition, standing)
-        self._gaps = GapKeeper(table, partition, options.horizon_ms, standing.oldest_gap_ms)
+        self._now_ms = progress.append_time_ms  # stream time
+        self._lines = LineKeeper(table, partition, progress)
+        self._gaps = GapKeeper(table, partition, options.horizon_ms, progress.oldest_gap_ms)
         self._ticks = Ticks()
         self._steps = RawSteps(
             source,
@@ -127,10 +127,10 @@ class Sequencer:
 
     def sections(self) -> dict[str, Section]:
         """What the position says of lines and gaps."""
-        standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
+        progress = self._lines.progress(self._now_ms, self._gaps.oldest_ms)
         return {
-            LINES.name: LINES.write(LinesState(standing.lines, standing.held)),
-            GAPS.name: GAPS.write(GapsState(standing.oldest_gap_ms)),
+            LINES.name: LINES.write(LinesState(progress.lines, progress.held)),
+            GAPS.name: GAPS.write(GapsState(progress.oldest_gap_ms)),
         }
 
     def process(
@@ -175,7 +175,7 @@ class Sequencer:
     def expire(self, epoch: Epoch) -> None:
         """Abandon old gaps of silent scopes. Nothing older than stream time may be deferred."""
         epoch.events += self._gaps.expired(self._now_ms)
-        epoch.standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
+        epoch.progress = self._lines.progress(self._now_ms, self._gaps.oldest_ms)
 
     def pass_time(self, time_ms: int, epoch: Epoch) -> None:
         """Decide what the next record would bring about before anything of its own.
@@ -260,7 +260,7 @@ class Sequencer:
         """All records before `end` have been added."""
         epoch.events += self._lines.released(self._now_ms)
         epoch.position = end
-        epoch.standing = self._lines.standing(self._now_ms, self._gaps.oldest_ms)
+        epoch.progress = self._lines.progress(self._now_ms, self._gaps.oldest_ms)
 
 
 def _refusal(error: ProcessingError) -> Bad:

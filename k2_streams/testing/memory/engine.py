@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from k2_streams.clock import Clock
-from k2_streams.query.engine import Engine, EngineConfig, EngineMemory, Session
+from k2_streams.query.engine import Engine, EngineConfig, EngineMemory, QuerySession
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class LazyEngine(Engine):
         """As `Engine.turn`."""
         return self._engine().turn(rows, scanned, reads_lake=reads_lake)
 
-    async def run(self, work: Callable[[Session], _T], *, reads_lake: bool = False) -> _T:
+    async def run(self, work: Callable[[QuerySession], _T], *, reads_lake: bool = False) -> _T:
         """As `Engine.run`."""
         return await self._engine().run(work, reads_lake=reads_lake)
 

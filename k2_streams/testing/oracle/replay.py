@@ -13,7 +13,7 @@ import numpy as np
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import Message, ScopeState, step
+from k2_streams.core.sequence.step import ScopeMessage, ScopeState, step
 from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
 from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig
@@ -69,7 +69,7 @@ class _ReplayedPartition:
                 continue
             named = decoded.sessions[session] if session >= 0 else None
             key = decoded.scopes[scope]
-            message = Message(
+            message = ScopeMessage(
                 sequence, named, time_ns, key, self._number, record.offset, record.timestamp
             )
             after = step(

@@ -43,7 +43,7 @@ _PINNED_SETTLED = "private, max-age=86400, immutable"
 _PINNED_OPEN = "private, no-cache"
 
 
-class Sender:
+class AnswerSender:
     """Renders answers beside the event loop and sends them, in pieces and within bounds.
 
     Args:

@@ -20,7 +20,7 @@ from k2_streams.web.declaration.endpoint import (
     TableAnswer,
     TextAnswer,
 )
-from k2_streams.web.http.answers import Sender, is_known, pinned_headers
+from k2_streams.web.http.answers import AnswerSender, is_known, pinned_headers
 from k2_streams.web.http.errors import TIMEOUT, retry_later
 from k2_streams.web.http.formats import ROWS_AT_ONCE, Format, encode_json
 from k2_streams.web.http.negotiation import choose
@@ -32,7 +32,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 class Dispatcher:
     """Makes the handlers of a site's endpoints."""
 
-    def __init__(self, site: Site, sender: Sender) -> None:
+    def __init__(self, site: Site, sender: AnswerSender) -> None:
         self._site = site
         self._sender = sender
 

@@ -10,7 +10,7 @@ MAX_CALLERS = 10_000
 
 
 @dataclass(slots=True)
-class _Bucket:
+class _CallerTokens:
     tokens: float
     updated_s: float
 
@@ -24,7 +24,7 @@ class RateLimiter:
         self._rate_per_s = rate_per_s
         self._burst = max(1.0, rate_per_s)
         self._max_callers = max_callers
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, _CallerTokens] = OrderedDict()
 
     def take(self, caller: str, now_s: float) -> int:
         """Take one request of `caller` at `now_s` (monotonic).
@@ -32,7 +32,7 @@ class RateLimiter:
         Returns:
             0 if it may pass, else the whole seconds, at least 1, after which the next one may.
         """
-        bucket = self._buckets.pop(caller, None) or _Bucket(self._burst, now_s)
+        bucket = self._buckets.pop(caller, None) or _CallerTokens(self._burst, now_s)
         elapsed_s = max(0.0, now_s - bucket.updated_s)
         bucket.tokens = min(self._burst, bucket.tokens + elapsed_s * self._rate_per_s)
         bucket.updated_s = now_s

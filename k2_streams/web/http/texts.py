@@ -1,4 +1,4 @@
-"""Arrow columns as text, a whole column at a time: the ground of the JSON and CSV formats.
+"""Arrow columns as text, a whole column at a time: the basis of the JSON and CSV formats.
 
 A decimal is written by its value, plain, without trailing zeros ("61837.63", "0.00000001"); a
 timestamp as RFC 3339 in UTC with six decimals ("2014-03-10T10:00:00.000000Z"); a date as ISO.
