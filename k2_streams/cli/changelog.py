@@ -39,6 +39,8 @@ Examples:
   k2 changelog sequence --newest --json | jq .value
   k2 changelog dedup --limit 20                   new trade ids of each checkpoint, by bucket
   k2 changelog dedup --key 3f2a                   those with an id whose hash begins so
+  k2 changelog open-bars --app bars --newest      a table that the app `bars` declares
+  k2 changelog position-trades --app bars         its position in k2.trades, and its timers
 
 Exit codes: 0 shown; 2 it could not be read, or there is no such table or key."""
 
@@ -66,6 +68,7 @@ Exit codes: 0 shown; 2 it could not be read, or there is no such table or key.""
     show_default=True,
     help="The stream whose table it is.",
 )
+@click.option("--app", "app_id", help="Of this app: its name, or its K2_APP_ID.")
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
 def changelog(
     *,
@@ -76,21 +79,24 @@ def changelog(
     newest: bool,
     as_json: bool,
     stream: str,
+    app_id: str | None,
     bootstrap: str | None,
 ) -> None:
     """Show the committed records of a TABLE's changelog, oldest first.
 
-    The tables are `sequence` and `dedup`. Of ids the changelog holds their hashes only.
+    The tables of trades and quotes are `sequence` and `dedup`; those of an app are what it
+    declares, as `k2 app describe` shows them. Of ids the changelog holds their hashes only.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         settings = from_environment(defaults=AppDefaults.of_input(INPUTS[stream]))
-        if table not in TABLES:
+        if table not in TABLES and app_id is None:
             raise CannotError(
-                f"table {table!r}: expected {' or '.join(TABLES)}, found none of that name"
+                f"table {table!r}: expected {' or '.join(TABLES)}, or --app with the app that "
+                "declares it"
             )
         kafka = with_bootstrap(settings.kafka, bootstrap)
-        topic = changelog_topic(settings.app_id, table)
+        topic = changelog_topic(app_id or settings.app_id, table)
         entries = asyncio.run(
             read_changelog(
                 kafka, topic, table, key=key, partition=partition, newest=newest, limit=limit
@@ -102,8 +108,8 @@ def changelog(
         raise CannotError(str(error)) from error
     if key is not None and not entries and table != IDS_TABLE:
         raise CannotError(
-            f"{topic}: expected records of key {key!r}, found none: keys are EXCHANGE:SYMBOL, "
-            "@position, or @deferred:EXCHANGE:SYMBOL"
+            f"{topic}: expected records of key {key!r}, found none: keys are EXCHANGE:SYMBOL or "
+            "the agent's own, @position, @deferred:EXCHANGE:SYMBOL or @timer:AGENT:KEY"
         )
     if as_json or not Console().is_terminal:
         for entry in entries:

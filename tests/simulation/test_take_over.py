@@ -234,7 +234,7 @@ def test_a_take_over_opens_three_connections(place, tmp_path, tables):
     place.use(tmp_path)
     if tables == "to be rebuilt":
         place.cluster.append((RAW, 0), b"X:A", b"{}")
-        commit_rows(place.cluster, [ROW], source=place.context.raw.id, next_offset=1)
+        commit_rows(place.cluster, [ROW], source=place.context.source.id, next_offset=1)
     kafka = place.context.kafka
     assert isinstance(kafka, CountedKafka)
     take_over = TakeOver(place.context, 0)

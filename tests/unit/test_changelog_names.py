@@ -1,5 +1,8 @@
 """`k2 changelog` shows names: of every field of every state, a line per row."""
 
+from decimal import Decimal
+
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -9,7 +12,7 @@ from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ScopeMessage, step
 from k2_streams.kafka.log_reader import Record
-from k2_streams.state.codec import POSITION_KEY
+from k2_streams.state.codec import POSITION_KEY, TIMER_PREFIX
 from k2_streams.state.dedup_table import Buckets, buckets_section
 from k2_streams.state.ids_codec import BucketSum
 from k2_streams.state.position import Position, RowSum, encode_position
@@ -92,7 +95,7 @@ def test_a_table_has_a_line_per_row_and_cuts_nothing(topic):
 def test_an_unknown_table_or_key_ends_with_2_and_says_what_there_is(topic):
     done = run("sequences")
     assert done.exit_code == 2
-    assert "table 'sequences': expected sequence or dedup" in done.output
+    assert "table 'sequences': expected sequence or dedup, or --app" in done.output
     done = run("sequence", "--key", "X:B")
     assert done.exit_code == 2
     assert "expected records of key 'X:B', found none: keys are EXCHANGE:SYMBOL" in done.output
@@ -106,3 +109,41 @@ def test_bytes_that_cannot_be_read_are_named(monkeypatch):
     done = run("sequence")
     assert done.exit_code == 2
     assert "k2-sequence-changelog 3:7, key 'X:A': sequence state: " in done.output
+
+
+def test_a_table_that_an_app_declares_is_shown_with_its_position_and_its_timers(monkeypatch):
+    asked = []
+
+    async def read(kafka, name, only=None):
+        asked.append(name)
+        due = (5).to_bytes(8, signed=True)
+        yield (
+            0,
+            (
+                Record(0, b"X\0A", msgspec.msgpack.encode({"open": Decimal("1.5")}), (), 0),
+                Record(1, TIMER_PREFIX + b"bars\0X", due, (), 0),
+                Record(2, POSITION_KEY, encode_position(POSITION), (), 0),
+                Record(3, b"X\0A", None, (), 0),
+            ),
+        )
+
+    monkeypatch.setattr(oracle, "read_topic", read)
+    done = run("open-bars", "--app", "bars")
+    assert (done.exit_code, asked) == (0, ["bars-open-bars-changelog"])
+    found = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    assert [(one["key"], one["value"]) for one in found if one["key"] != "@position"] == [
+        ("X\0A", {"open": "1.5"}), ("@timer:bars:X", 5), ("X\0A", None),
+    ]  # fmt: skip
+    assert found[2]["value"]["next_offset"] == 9
+    one = run("open-bars", "--app", "bars", "--key", "@timer:bars:X")
+    assert len(one.stdout.splitlines()) == 1
+
+
+def test_bytes_that_no_agents_table_has_are_named(monkeypatch):
+    async def read(kafka, name, only=None):
+        yield 1, (Record(4, b"a", b"\xc1", (), 0),)
+
+    monkeypatch.setattr(oracle, "read_topic", read)
+    done = run("mine", "--app", "app")
+    assert done.exit_code == 2
+    assert "app-mine-changelog 1:4, key 'a': " in done.output

@@ -52,7 +52,8 @@ async def checked_offsets(
     if position is None:
         await _require_untouched(reader, context, changelog)
         return Starts(begin, 0 if late is None else ends[late])
-    how = f"nothing is reset by itself: put the topic back, or {START_AFRESH}; {_shown(changelog)}"
+    how = f"nothing is reset by itself: put the topic back, or {START_AFRESH}; "
+    how += _shown(context.settings.app_id, changelog)
     if position.source_id != source.id:
         raise PositionError(
             f"{source.name}: expected topic id {position.source_id}, found {source.id}: it was "
@@ -104,7 +105,7 @@ async def _require_untouched(
             raise FencedError(f"{changelog}: someone else has begun to commit")
         raise StateLostError(
             f"{out} holds committed records, and the changelog no position: the state was lost. "
-            f"{_shown(changelog, 'what is left')}; {START_AFRESH}"
+            f"{_shown(context.settings.app_id, changelog, 'what is left')}; {START_AFRESH}"
         )
 
 
@@ -123,9 +124,10 @@ def _require_versions(declared: Mapping[str, int], position: Position) -> None:
             )
 
 
-def _shown(changelog: TopicPartition, what: str = "the position") -> str:
-    table = changelog.topic.removesuffix("-changelog").rpartition("-")[2]
-    return f"`k2 changelog {table} --partition {changelog.partition}` shows {what}"
+def _shown(app_id: str, changelog: TopicPartition, what: str = "the position") -> str:
+    table = changelog.topic.removesuffix("-changelog").removeprefix(f"{app_id}-")
+    of = f" --app {app_id}" if table.startswith("position-") else ""
+    return f"`k2 changelog {table}{of} --partition {changelog.partition}` shows {what}"
 
 
 async def records_in(reader: LogReader, at: TopicPartition) -> int:

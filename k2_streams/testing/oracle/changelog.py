@@ -1,6 +1,6 @@
 """A table's changelog topic, decoded: what `k2 changelog` shows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +10,14 @@ from k2_streams.core.dedup.bloom import Hashes
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.runtime.task.market import decode_entry, with_typed_sections
-from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, StateFormatError
+from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, TIMER_PREFIX, StateFormatError
 from k2_streams.state.ids_codec import decode_ids
-from k2_streams.state.position import Position
+from k2_streams.state.position import Position, decode_position
 from k2_streams.testing.oracle.observed import read_topic
 
 #: The table whose records are packed ids, not rows.
 IDS_TABLE = "dedup"
+#: Of the agent of a raw source; every other table is one that an app declares, or its position's.
 TABLES = ("sequence", IDS_TABLE)
 
 
@@ -53,7 +54,7 @@ async def read_changelog(
     Args:
         kafka: the broker.
         topic: of the changelog.
-        table: one of `TABLES`.
+        table: one of `TABLES`, or one of an app's.
         key: of rows their key as people write it, of ids the digits that a hash begins with; None:
             every record.
         partition: None: every partition.
@@ -64,8 +65,11 @@ async def read_changelog(
         NotReachedError: there is no such topic or partition.
         StateFormatError: a record cannot be decoded.
     """
-    read = _ids if table == IDS_TABLE else _rows
-    entries = read(kafka, topic, key, partition)
+    if table == IDS_TABLE:
+        entries = _ids(kafka, topic, key, partition)
+    else:
+        decode = decode_entry if table in TABLES else _declared
+        entries = _rows(kafka, topic, key, partition, decode)
     found: list[ChangelogEntry] = []
     last: dict[tuple[int, str], ChangelogEntry] = {}
     async for entry in entries:
@@ -80,8 +84,30 @@ async def read_changelog(
     return found
 
 
+def _declared(key: bytes, value: bytes | None) -> Any:
+    """A record of a table that an app declares, in plain objects.
+
+    Raises:
+        StateFormatError: bytes that no agent's table has.
+    """
+    if key == POSITION_KEY:
+        return decode_position(value or b"")
+    if value is None:
+        return None
+    if key.startswith(TIMER_PREFIX):
+        return int.from_bytes(value, signed=True)
+    try:
+        return msgspec.msgpack.decode(value)
+    except msgspec.MsgspecError as error:
+        raise StateFormatError(str(error)) from error
+
+
 async def _rows(
-    kafka: KafkaConfig, topic: str, key: str | None, partition: int | None
+    kafka: KafkaConfig,
+    topic: str,
+    key: str | None,
+    partition: int | None,
+    decode: Callable[[bytes, bytes | None], Any],
 ) -> AsyncIterator[ChangelogEntry]:
     """The records of a table of rows."""
     async for number, records in read_topic(kafka, topic, partition):
@@ -90,7 +116,7 @@ async def _rows(
             if key is not None and _name(raw) != key:
                 continue
             try:
-                value = named(decode_entry(raw, record.value))
+                value = named(decode(raw, record.value))
             except ValueError as error:
                 where = f"{topic} {number}:{record.offset}"
                 raise StateFormatError(f"{where}, key {_name(raw)!r}: {error}") from error
@@ -130,6 +156,9 @@ def _name(key: bytes) -> str:
         return "@position"
     if key.startswith(COUNT_PREFIX):
         return "@deferred:" + key.removeprefix(COUNT_PREFIX).decode(errors="replace")
+    if key.startswith(TIMER_PREFIX):
+        agent, _, name = key.removeprefix(TIMER_PREFIX).decode(errors="replace").partition("\0")
+        return f"@timer:{agent}:{name}"
     return key.decode(errors="replace")
 
 
