@@ -30,6 +30,7 @@ class _Task:
         self.state = TaskState.CREATED
         self.next_offset = 5
         self.offered: list[Fetched] = []
+        self.error: BaseException | None = None
 
     async def take_over(self) -> int:
         self.state = TaskState.RUNNING
