@@ -21,7 +21,7 @@ def mixed() -> list[Any]:
     found: list[Any] = [
         InputMessage(trade(n, symbol), line="AB"[at % 2] if symbol == "L" else None)
         for at, n in enumerate(numbers)
-        for symbol in "ABL"
+        for symbol in ["A", "B", "L"]
     ]
     found += [trade(None, "C", trade_id=f"t{n % 3}") for n in range(6)]
     found.insert(7, InputMessage(b"nonsense", key="X:A"))
