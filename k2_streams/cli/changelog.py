@@ -92,8 +92,8 @@ def changelog(
         settings = from_environment(defaults=AppDefaults.of_input(INPUTS[stream]))
         if table not in TABLES and app_id is None:
             raise CannotError(
-                f"table {table!r}: expected {' or '.join(TABLES)}, or --app with the app that "
-                "declares it"
+                f"table {table!r}: expected {' or '.join(TABLES)}, found none of that name: of a "
+                "table that an app declares name the app with --app"
             )
         kafka = with_bootstrap(settings.kafka, bootstrap)
         topic = changelog_topic(app_id or settings.app_id, table)

@@ -95,7 +95,7 @@ def test_a_table_has_a_line_per_row_and_cuts_nothing(topic):
 def test_an_unknown_table_or_key_ends_with_2_and_says_what_there_is(topic):
     done = run("sequences")
     assert done.exit_code == 2
-    assert "table 'sequences': expected sequence or dedup, or --app" in done.output
+    assert "table 'sequences': expected sequence or dedup, found none" in done.output
     done = run("sequence", "--key", "X:B")
     assert done.exit_code == 2
     assert "expected records of key 'X:B', found none: keys are EXCHANGE:SYMBOL" in done.output
