@@ -6,9 +6,8 @@ aiokafka does not speak DeleteGroups (KIP-229), so version 1 is described here i
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -20,7 +19,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
-from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.admin import AdminConnection
 
 #: The first group of a cluster has its coordinator's topic created; one that moves is loaded.
 TRIES = 100
@@ -85,28 +84,8 @@ class DeleteGroupsRequest(Request[DeleteGroupsRequestV1]):  # type: ignore[misc]
         return request_struct_class([self._group])
 
 
-class GroupAdmin:
+class GroupAdmin(AdminConnection):
     """Describes and deletes groups. Use as an async context manager."""
-
-    def __init__(self, config: KafkaConfig) -> None:
-        self._admin = AIOKafkaAdminClient(**config.options(), request_timeout_ms=10_000)
-
-    async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            KafkaConnectionError: no broker answers.
-        """
-        try:
-            await self._admin.start()
-        except BaseException:
-            await self._admin.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Disconnect."""
-        await self._admin.close()
 
     async def describe(self, group: str) -> GroupInfo:
         """A group as its coordinator knows it.

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from k2_streams.core.records.source import TRADES_INPUT, RawInput
+from k2_streams.kafka.admin import AdminConnection
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
 from k2_streams.kafka.tls import BrokerSecurityError, tls_problem
@@ -198,12 +199,11 @@ _WHY = {
 }
 
 
-class TopicAdmin:
+class TopicAdmin(AdminConnection):
     """Creates, describes and checks topics. Use as an async context manager."""
 
     def __init__(self, config: KafkaConfig, replication: int = 1) -> None:
-        self._config = config
-        self._admin = AIOKafkaAdminClient(**config.options(), request_timeout_ms=10_000)
+        super().__init__(config)
         self._replication = replication
 
     async def __aenter__(self) -> Self:
@@ -214,21 +214,12 @@ class TopicAdmin:
             BrokerSecurityError: one is there, and the settings of TLS are not its own.
         """
         try:
-            await self._admin.start()
+            return await super().__aenter__()
         except KafkaConnectionError as error:
-            await self._admin.close()
             problem = await asyncio.to_thread(tls_problem, self._config)
             if problem is not None:
                 raise BrokerSecurityError(problem) from error
             raise
-        except BaseException:
-            await self._admin.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Disconnect."""
-        await self._admin.close()
 
     async def ensure(self, specs: Sequence[TopicSpec]) -> dict[str, TopicInfo]:
         """Create what is missing, check what is there, and say what all of them are.
