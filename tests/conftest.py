@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -80,6 +81,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterat
 def default_logs() -> None:
     """A command that a test before this one ran has configured the logs of the whole process."""
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def quiet_logs(default_logs: None) -> None:
+    """No lines of a driver's worker in a test's output."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.fixture

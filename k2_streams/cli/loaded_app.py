@@ -1,11 +1,9 @@
 """The app of a user's module, as a command's argument names it."""
 
 import importlib
-import logging
 import sys
 
 import click
-import structlog
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.runtime.app import App
@@ -43,7 +41,6 @@ def load_app(module: str) -> App:
         raise CannotError(
             f"{name}: expected a k2.App named {attribute}, found {what}: name it, as MODULE:APP"
         )
-    _log_to_stderr()
     return found
 
 
@@ -57,12 +54,3 @@ def checked_topology(app: App) -> Topology:
         return app.topology
     except TopologyError as error:
         raise CannotError(str(error)) from error
-
-
-def _log_to_stderr() -> None:
-    """An app has set up the log of a worker: of a command only warnings are shown."""
-    logging.getLogger().setLevel(logging.WARNING)
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )

@@ -28,19 +28,17 @@ from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.plugins import FeedPluginError, with_plugged_in
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.runtime.faust_driver.worker_app import WorkerApp
-from k2_streams.runtime.logs import configure_logs
 from k2_streams.runtime.settings.app_defaults import WEB_PORT, AppDefaults
 from k2_streams.runtime.settings.instruments import InstrumentsError, load
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.runtime.worker import EXIT_CONFIGURATION
-from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
+from k2_streams.topology.builder import TopologyBuilder
 from k2_streams.topology.declarations import (
     BuiltInTable,
     Output,
     RawSource,
     Source,
     StreamSource,
-    Topology,
 )
 from k2_streams.topology.declarations import Table as DeclaredTable
 from k2_streams.topology.errors import TopologyError
@@ -77,30 +75,15 @@ class App(WorkerApp):
     """
 
     def __init__(self, name: str, *, web_port: int = WEB_PORT, folder: str | None = None) -> None:
-        self._builder = TopologyBuilder(name)
+        declared = TopologyBuilder(name)
         try:
             settings = from_environment(defaults=AppDefaults(name, web_port, folder))
-            configure_logs(settings.log_format)
             instruments = _instruments(settings.instruments_file)
         except (SettingsError, OSError) as error:
             _refuse(str(error))
         except InstrumentsError as error:
             _refuse(f"K2_INSTRUMENTS_FILE: {error}")
-        super().__init__(settings, instruments)
-
-    @property
-    def topology(self) -> Topology:
-        """The declarations as data, checked; nothing more can be declared afterwards.
-
-        Raises:
-            TopologyError: they do not fit together.
-        """
-        return self._builder.topology
-
-    @property
-    def pages(self) -> tuple[PageDeclaration, ...]:
-        """The user's pages, in the order of their declaration."""
-        return tuple(self._builder.pages)
+        super().__init__(declared, settings, instruments)
 
     def source(self, raw: RawInput, *, feeds: Feeds | None = None) -> RawSource:
         """Declare a raw topic, whose records are decoded, sequenced and deduplicated.

@@ -1,11 +1,13 @@
 """`k2.App`: what a user declares and what Faust itself asks for go their own ways."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import faust
 import pyarrow as pa
 import pytest
+import structlog
 
 import k2_streams as k2
 from k2_streams.feeds.feed import FEEDS, feeds_of
@@ -158,3 +160,11 @@ async def test_a_table_of_faust_is_refused_at_start(
         await app.on_start()
     (text,) = ended
     assert text.startswith("table seen: Faust's tables are in no checkpoint of K2: declare app.Ta")
+
+
+def test_declaring_an_app_changes_nothing_of_the_logs_of_the_process():
+    """Commands and tests import topologies: a worker sets its log up when it starts."""
+    before, handlers = structlog.get_config(), list(logging.root.handlers)
+    k2.App("logs")
+    assert structlog.get_config() == before
+    assert logging.root.handlers == handlers

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import structlog
 
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.reset.plan import (
@@ -22,15 +21,12 @@ from k2_streams.testing.memory.cluster import PartitionLog
 from topologies.examples.surveillance import app as surveillance
 from topologies.trades import app as trades
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 NOON_NS = 1_763_899_200_000_000_000
 #: The changelogs that hold the positions.
 POSITIONS = ("surveillance-position-trades-changelog", "k2-sequence-changelog")
 REFUSAL = re.compile("state was lost|rebuilt from the changelog, and still")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(number: int, **more: Any) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-import structlog
 from test_stream_driver import T0_NS
 
 import k2_streams as k2
 from k2_streams.testing import DriverError, InputMessage
 from k2_streams.topology.builder import TopologyBuilder
+
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 ALERTS = pa.schema(
     [
@@ -28,11 +29,6 @@ KEY = ("exchange", "symbol")
 class Total(msgspec.Struct):
     quantity: Decimal = Decimal(0)
     prices: list[Decimal] = []
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(number: int, symbol: str = "A", quantity: str = "2", **more: Any) -> dict[str, Any]:

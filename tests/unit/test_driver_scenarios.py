@@ -3,14 +3,10 @@
 import json
 
 import pytest
-import structlog
 from driver_scenarios import SCENARIOS, Scenario
 from test_stream_driver import RAW, TRADES
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)

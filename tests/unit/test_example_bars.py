@@ -5,18 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import structlog
 from bars_model import NAMES, bars_of
 
 from k2_streams.testing import InputMessage
 from topologies.examples.bars import LATE_NS, MINUTE_NS, app
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 T0_NS = 1_767_225_600_000_000_000
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(number: int, time_ns: int, symbol: str = "A", **more: Any) -> dict[str, Any]:

@@ -6,17 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import structlog
 
 from k2_streams.testing import InputMessage, fuzz_feed
 from topologies.examples.depth import DEPTH, DepthFeed, app
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 NOON_NS = 1_763_899_200_000_000_000
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def book(sequence: int, **more: Any) -> dict[str, Any]:

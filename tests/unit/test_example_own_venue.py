@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from raw_agents import raw_topology
 
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.testing import fuzz_feed
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 PACKAGE = Path(__file__).resolve().parents[2] / "topologies" / "examples" / "own_venue"
 NOON_MS = 1_763_899_200_000
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 @pytest.fixture

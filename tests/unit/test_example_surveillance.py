@@ -5,17 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import structlog
 
 from k2_streams.testing import InputMessage
 from topologies.examples.surveillance import KEPT, WASH_WITHIN_NS, app
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 NOON_NS = 1_767_614_400_000_000_000
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(

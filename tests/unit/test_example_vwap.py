@@ -6,18 +6,14 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
-import structlog
 
 from k2_streams.testing import InputMessage
 from topologies.examples.vwap import app
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 MONDAY = dt.date(2026, 1, 5)
 NOON_NS = 1_767_614_400_000_000_000
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(number: int, days: int = 0, symbol: str = "A", **more: Any) -> dict[str, Any]:

@@ -3,16 +3,12 @@
 from typing import Any
 
 import pytest
-import structlog
 from test_stream_driver import RAW, T0_NS, TRADES, trade
 
 from k2_streams.testing import InputMessage
 from k2_streams.testing.splits import first_difference
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 def mixed() -> list[Any]:

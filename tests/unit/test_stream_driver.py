@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import structlog
 from raw_agents import raw_topology
 
 from k2_streams.failpoints import POINTS
@@ -20,14 +19,11 @@ from k2_streams.runtime.settings.worker import SettingsError
 from k2_streams.testing import DriverError, InputMessage, StreamDriver
 from k2_streams.testing.driver import START
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 TRADES = raw_topology("k2")
 RAW = "k2.trades.raw"
 T0_NS = int(START.timestamp()) * 10**9
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def trade(sequence: int | None, symbol: str = "A", **more: Any) -> dict[str, Any]:

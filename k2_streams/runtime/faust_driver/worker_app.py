@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import faust
@@ -34,12 +34,13 @@ from k2_streams.runtime.lock import (
     PortHeldError,
     check_port,
 )
-from k2_streams.runtime.logs import shape
+from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ports import system_ports
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.topics import topics_of
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker
+from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
 from k2_streams.topology.declarations import Topology
 from k2_streams.topology.errors import TopologyError
 from k2_streams.web.declaration.endpoint import EndpointError
@@ -49,7 +50,7 @@ from k2_streams.web.http.connections import (
     ConnectionLimits,
     Connections,
 )
-from k2_streams.web.pages import PageFunction, page_endpoints
+from k2_streams.web.pages import page_endpoints
 from k2_streams.web.server import HANDLER_ARGS, install
 
 log = structlog.get_logger(__name__)
@@ -86,11 +87,18 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     """A Faust app that runs a topology.
 
     Args:
+        declared: what runs.
         settings: of the worker.
         instruments: reference data, if the settings name a file.
     """
 
-    def __init__(self, settings: Settings, instruments: Instruments | None = None) -> None:
+    def __init__(
+        self,
+        declared: TopologyBuilder,
+        settings: Settings,
+        instruments: Instruments | None = None,
+    ) -> None:
+        self._builder = declared
         transport.register()
         failpoints.arm(settings.failpoints, settings.failpoints_record)
         self._instruments = instruments
@@ -125,17 +133,17 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 
     @property
     def topology(self) -> Topology:
-        """What runs.
+        """The declarations as data, checked; nothing more can be declared afterwards.
 
         Raises:
-            TopologyError: its declarations do not fit together.
+            TopologyError: they do not fit together.
         """
-        raise NotImplementedError
+        return self._builder.topology
 
     @property
-    def pages(self) -> Iterable[tuple[str, PageFunction]]:
-        """The user's own pages: each path below `/pages`, and what answers it."""
-        return ()
+    def pages(self) -> tuple[PageDeclaration, ...]:
+        """The user's pages, in the order of their declaration."""
+        return tuple(self._builder.pages)
 
     @property
     def worker(self) -> Worker:
@@ -167,7 +175,12 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         return BoundedWeb(self, self._connections, settings.web_host, settings.web_port)
 
     async def on_first_start(self) -> None:
-        """Check the topology, and take the data directory before Faust writes to it."""
+        """Check the topology, and take the data directory before Faust writes to it.
+
+        The log of the process is set up here and not where the app is declared: who imports a
+        topology for a command or a test keeps a log of his own.
+        """
+        configure_logs(self.settings.log_format)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
         try:
