@@ -1,6 +1,6 @@
 """Scenarios for the test driver and a real broker: messages, and what must come of them.
 
-Each has scopes of its own, so that all of them can be sent together and told apart by their keys.
+Each has scopes of its own, so that all of them can be sent together and compared by their keys.
 """
 
 import json
@@ -312,7 +312,7 @@ def symbol_of_another_script(sender: Sender) -> None:
 
 @scenario(2, "duplicates", letters=("not-json", "wrong-type"))
 def several_trades_per_message(sender: Sender) -> None:
-    """Bybit's, told apart by their ids."""
+    """Bybit's, which their ids identify."""
     scope = f"BYBIT:linear:{sender.symbol}"
     sender.scopes = {scope}
     ms = T0_NS // 10**6

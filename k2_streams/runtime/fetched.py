@@ -6,6 +6,8 @@ from typing import Any
 
 from k2_streams.core.types import TopicPartition
 
+Record = Any  # aiokafka.ConsumerRecord
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -14,7 +16,7 @@ class Fetched:
     tp: TopicPartition
     start: int
     end: int
-    records: list[Any]  # aiokafka.ConsumerRecord
+    records: list[Record]
     highwater: int
 
 

@@ -161,12 +161,8 @@ class Context:
         Raises:
             ValueError: the agent does not declare it.
         """
-        overlay = self.overlays.get(id(table))
-        if overlay is None:
-            raise ValueError(
-                f"agent {self._agent.name} does not declare table {table.name}: add it to tables="
-            )
-        return TableView(table, overlay)
+        self._agent.require_table(table)
+        return TableView(table, self.overlays[id(table)])
 
     def emit(self, output: Output, rows: pa.RecordBatch) -> None:
         """Add rows to an output.
@@ -175,16 +171,7 @@ class Context:
             ValueError: the agent does not declare it, the rows are not of its schema, or one of
                 them is larger than `MAX_ROW_BYTES`.
         """
-        if output not in self._agent.outputs:
-            raise ValueError(
-                f"agent {self._agent.name} does not declare output {output.name}: add it to "
-                "outputs="
-            )
-        if not rows.schema.equals(output.stream.log_schema):
-            raise ValueError(
-                f"output {output.name}: expected the schema\n{output.stream.log_schema}\nfound\n"
-                f"{rows.schema}"
-            )
+        self._agent.require_emittable(output, rows)
         rows.validate()
         if rows.nbytes > MAX_ROW_BYTES:
             _require_small_rows(output, rows)

@@ -220,6 +220,33 @@ class Agent:
                     "tables that app.Table(...) declares"
                 )
 
+    def require_table(self, table: "Table | BuiltInTable") -> None:
+        """Check that a table is the agent's.
+
+        Raises:
+            ValueError: the agent does not declare it.
+        """
+        if table not in self.tables:
+            raise ValueError(
+                f"agent {self.name} does not declare table {table.name}: add it to tables="
+            )
+
+    def require_emittable(self, output: Output, rows: pa.RecordBatch) -> None:
+        """Check that the agent may emit these rows.
+
+        Raises:
+            ValueError: the agent does not declare the output, or the rows are not of its schema.
+        """
+        if output not in self.outputs:
+            raise ValueError(
+                f"agent {self.name} does not declare output {output.name}: add it to outputs="
+            )
+        if not rows.schema.equals(output.stream.log_schema):
+            raise ValueError(
+                f"output {output.name}: expected the schema\n{output.stream.log_schema}\nfound\n"
+                f"{rows.schema}"
+            )
+
     @property
     def declared_tables(self) -> tuple[Table, ...]:
         """Those that its topology declares."""

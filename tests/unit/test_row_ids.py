@@ -1,4 +1,4 @@
-"""Trades told apart by their id: what is a repeat, and what only looks like one."""
+"""Trades that their id identifies: what is a repeat, and what only looks like one."""
 
 import json
 from pathlib import Path

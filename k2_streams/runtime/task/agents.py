@@ -19,11 +19,11 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.kafka.transactions import OutputRecord
 from k2_streams.runtime.deferral.none import NoDeferral
+from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch, dead_letter
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.processing_error import ProcessingError
-from k2_streams.runtime.task.program import Record
 from k2_streams.state.codec import SHARED_TABLES, TIMER_PREFIX
 from k2_streams.state.position import Position, Section, SectionCodec
 from k2_streams.state.row_tables import RowCodec, RowTables
@@ -171,6 +171,7 @@ class _RecordRows(NamedTuple):
     records: Sequence[Record]
     ends: npt.NDArray[np.int64]  # of each record the number of rows up to and with its last
     stream_time_ms: Milliseconds  # at each row
+    reached_ms: int  # stream time behind the last record, which may have no row
 
     def record_of(self, row: int) -> tuple[Record, int]:
         """The record that a row came in, and the row's number in it."""
@@ -286,7 +287,9 @@ class AgentProcessing:
         appended_ms = np.array([record.timestamp for record in records], np.int64)
         time_ms = np.maximum.accumulate(np.maximum(appended_ms, self._stream_time_ms))
         rows = agent_rows(self._stream, [batch.rows for batch in batches])
-        return _RecordRows(rows, records, np.cumsum(counts), np.repeat(time_ms, counts))
+        return _RecordRows(
+            rows, records, np.cumsum(counts), np.repeat(time_ms, counts), int(time_ms[-1])
+        )
 
     def _failed(self, error: AgentFailedError, found: _RecordRows) -> ProcessingError:
         first, _ = found.record_of(error.start)
@@ -302,9 +305,7 @@ class AgentProcessing:
 
     def _take(self, found: _RecordRows, effects: Effects, epoch: Epoch) -> None:
         """Into the epoch. Tables and timers have it already."""
-        self._stream_time_ms = max(
-            self._stream_time_ms, *(record.timestamp for record in found.records)
-        )
+        self._stream_time_ms = found.reached_ms
         rows = found.rows.num_rows
         epoch.records += rows
         figures = epoch.figures

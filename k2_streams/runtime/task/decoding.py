@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch
 from k2_streams.feeds.decoding.merged import Part, merged
 from k2_streams.feeds.description import Description
 from k2_streams.feeds.feed import CANONICAL, Feeds, UnknownFeedError, feed
+from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.headers import feed_names
 from k2_streams.runtime.task.processing_error import ProcessingError
 
@@ -24,7 +24,6 @@ PARTITION_CACHE_MAX = 20_000
 #: What records of feeds that this worker does not know are counted as.
 OTHER_FEEDS = "other"
 
-Record = Any  # aiokafka.ConsumerRecord
 Indices = npt.NDArray[np.int64]
 
 

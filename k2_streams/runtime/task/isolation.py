@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import structlog
 
 from k2_streams.core.records.record_failures import RecordFailures
+from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.processing_error import ProcessingError
-from k2_streams.runtime.task.program import Processing, Record
+from k2_streams.runtime.task.program import Processing
 
 log = structlog.get_logger(__name__)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from k2_streams.core.load.backlog import Backlog, Split
 from k2_streams.kafka.topics import TopicInfo
+from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.processing_error import ProcessingError
@@ -13,8 +14,6 @@ from k2_streams.state.state_table import StateTable
 
 if TYPE_CHECKING:
     from k2_streams.runtime.task.context import TaskContext
-
-Record = Any  # aiokafka.ConsumerRecord
 
 
 class Processing(Protocol):

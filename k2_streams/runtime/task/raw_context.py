@@ -31,7 +31,8 @@ from k2_streams.core.sequence.sessions import Counting
 from k2_streams.core.sequence.step import ACCEPTED, ScopeState, SequenceLimits, Verdict
 from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Kind
-from k2_streams.runtime.task.decoding import DecodedBatch, Decoding, Record
+from k2_streams.runtime.fetched import Record
+from k2_streams.runtime.task.decoding import DecodedBatch, Decoding
 from k2_streams.runtime.task.epoch import Epoch, dead_letter
 from k2_streams.runtime.task.line_keeper import LineKeeper, Named
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -44,7 +45,7 @@ from k2_streams.runtime.task.row_ids import (
     repeated,
 )
 from k2_streams.state.ids import IdTable
-from k2_streams.topology.declarations import DEDUP, SEQUENCE, Agent, BuiltInTable, Output
+from k2_streams.topology.declarations import DEDUP, SEQUENCE, Agent, Output
 
 _ACCEPTED = np.zeros(max(Verdict) + 1, dtype=bool)
 _ACCEPTED[[int(verdict) for verdict in ACCEPTED]] = True
@@ -63,20 +64,12 @@ class RawRecords:
     def __len__(self) -> int:
         return len(self.records)
 
-    @property
-    def offsets(self) -> list[int]:
-        """In the source."""
-        return [record.offset for record in self.records]
-
 
 @dataclass(frozen=True, slots=True)
 class DecodedRecords:
     """What `RawContext.decode` gives: per record what its feed found in it."""
 
     batch: DecodedBatch
-
-    def __len__(self) -> int:
-        return len(self.batch.offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +80,6 @@ class SequencedRecords:
     found: Sequenced
     members: Indices  # records with a scope that is sequenced
     named: Named
-
-    @property
-    def verdicts(self) -> npt.NDArray[np.int8]:
-        """A `Verdict` per record; -1: it is not sequenced."""
-        return self.found.verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +159,7 @@ class RawContext:
 
     def sequence(self, messages: DecodedRecords) -> SequencedRecords:
         """Give each message its verdict; what follows of gaps and duplicates are events."""
-        self._require(SEQUENCE)
+        self._agent.require_table(SEQUENCE)
         batch, records, epoch = messages.batch, self._records.records, self._epoch
         decoded = batch.decoded
         kind, known = decoded.kind, decoded.scope >= 0
@@ -205,7 +193,7 @@ class RawContext:
 
         By sequence number where a message has one, else by trade id, as its feed declares.
         """
-        self._require(DEDUP)
+        self._agent.require_table(DEDUP)
         batch, found = sequenced.batch, sequenced.found
         decoded, verdicts = batch.decoded, found.verdicts
         by_id = have_ids(decoded, found)
@@ -246,16 +234,7 @@ class RawContext:
         Raises:
             ValueError: the output is another one's, or the rows are not of its schema.
         """
-        if output not in self._agent.outputs:
-            raise ValueError(
-                f"agent {self._agent.name} does not declare output {output.name}: add it to "
-                "outputs="
-            )
-        if not rows.schema.equals(output.stream.log_schema):
-            raise ValueError(
-                f"output {output.name}: expected the schema\n{output.stream.log_schema}\nfound\n"
-                f"{rows.schema}"
-            )
+        self._agent.require_emittable(output, rows)
         if rows.num_rows:
             self._epoch.rows[output.stream.log].append(rows)
 
@@ -312,12 +291,6 @@ class RawContext:
         )
 
     # -- parts -----------------------------------------------------------------------------------
-
-    def _require(self, table: BuiltInTable) -> None:
-        if table not in self._agent.tables:
-            raise ValueError(
-                f"agent {self._agent.name} does not declare table {table.name}: add it to tables="
-            )
 
     def _step(self, batch: DecodedBatch, members: Indices, named: Named) -> BatchStep:
         steps, decoded, lined = self._steps, batch.decoded, named.lined

@@ -52,8 +52,8 @@ async def checked_offsets(
     if position is None:
         await _require_untouched(reader, context, changelog)
         return Starts(begin, 0 if late is None else ends[late])
-    how = f"nothing is reset by itself: put the topic back, or {START_AFRESH}; "
-    how += _shown(context.settings.app_id, changelog)
+    shown = _shown(context.settings.app_id, changelog)
+    how = f"nothing is reset by itself: put the topic back, or {START_AFRESH}; {shown}"
     if position.source_id != source.id:
         raise PositionError(
             f"{source.name}: expected topic id {position.source_id}, found {source.id}: it was "

@@ -19,7 +19,8 @@ from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.sequence.step import SEQUENCE_LIMITS, ScopeState, SequenceLimits
 from k2_streams.feeds.feed import Bad
-from k2_streams.runtime.task.decoding import OTHER_FEEDS, Decoding, Record
+from k2_streams.runtime.fetched import Record
+from k2_streams.runtime.task.decoding import OTHER_FEEDS, Decoding
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch, PartitionProgress
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
 from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState
@@ -136,19 +137,7 @@ class Sequencer:
     def process(
         self, records: Sequence[Record], end: int, epoch: Epoch, *, probe: bool = False
     ) -> None:
-        """Add records to the epoch, in the order of each scope; `end` is the next position.
-
-        Args:
-            records: the next ones.
-            end: the position behind them.
-            epoch: what they are added to.
-            probe: whether what they bring about is encoded on trial, as its checkpoint will do.
-
-        Raises:
-            ProcessingError: what is in the records could not be processed, by a bug of K2 or of a
-                feed. Neither the epoch nor the state has anything of them.
-            StateReadError: the state's store could not be read; the task is over.
-        """
+        """As `Processing.process`; each scope's records in their order."""
         if records:
             self._take(self._change(records, None, probe=probe), epoch)
         self._move(end, epoch)
