@@ -12,9 +12,10 @@ from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records import stream
 from k2_streams.core.records.schema import TRADES
 from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsAnswer, SymbolsMeta
+from k2_streams.query.relations import ServedLog
 from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.web.server import HANDLER_ARGS, install
-from k2_streams.web.services import LinesFound, Readiness, Relation, Services
+from k2_streams.web.services import LinesFound, Readiness, Services
 
 START = dt.datetime(2024, 5, 6, 7, 8, 9, 123_456, dt.UTC)
 START_NS = 1_714_979_289_123_456_000
@@ -159,7 +160,7 @@ class CannedQueries:
 def services(query=None, outputs=(), **changes):
     """Services of trades around `query` and of other logs, with what a test changes."""
     given = {
-        "logs": (Relation(stream.TRADES, query or CannedQueries()), *outputs),
+        "logs": (ServedLog(stream.TRADES, query or CannedQueries()), *outputs),
         "status": lambda: {"level": "NORMAL", "lag_records": 0},
         "lines": lambda: LinesFound([LINE], [0, 2], 4),
         "ready": lambda: Readiness(ok=True),

@@ -217,6 +217,12 @@ class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
     refs: Annotated[list[str], about("Branches and tags that point at it.")] = []
 
 
+class SnapshotsMeta(msgspec.Struct, frozen=True):
+    """How many snapshots are listed."""
+
+    snapshots: Annotated[int, about("How many are listed.")]
+
+
 class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
     """How far the list of gaps reaches."""
 

@@ -21,6 +21,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.lake.breaker import Guard
+from k2_streams.query.relations import ServedLog
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.memory import query_limit_bytes
@@ -50,7 +51,7 @@ from k2_streams.runtime.task.program import Program
 from k2_streams.runtime.topics import topics_of
 from k2_streams.topology.declarations import Source, StreamSource, Topology
 from k2_streams.web.http.connections import Connections
-from k2_streams.web.services import Relation, Services
+from k2_streams.web.services import Services
 
 log = structlog.get_logger(__name__)
 
@@ -258,7 +259,7 @@ class Worker:
         """What the web needs of this worker."""
         settings = self._settings
         return Services(
-            logs=tuple(Relation(one.stream, one.node.query) for one in self.outputs),
+            logs=tuple(ServedLog(one.stream, one.node.query) for one in self.outputs),
             status=self.status.as_dict,
             lines=self.status.lines,
             ready=self.status.ready,

@@ -96,7 +96,7 @@ class PageRequest:
         if endpoint is None or endpoint.relations != (relation,):
             raise UndeclaredRelationError(
                 f"page {self.path} reads relation {relation!r}, which this worker does not serve: "
-                f"expected one of {', '.join(sorted(site.services.relations))}"
+                f"expected one of {', '.join(sorted(site.services.by_name))}"
             )
         given = {name: _texts(value) for name, value in parameters.items() if value is not None}
         asked = endpoint.call(given, site)

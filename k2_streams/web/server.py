@@ -52,7 +52,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
         EndpointError: a view cannot be served.
     """
     built_in = declared(services.streams)
-    check_endpoints(built_in, views, services.relations)
+    check_endpoints(built_in, views, services.by_name)
     endpoints = (*built_in, *views)
     described = encode_json(document(endpoints, keyed=bool(services.keys)))
     room = Room(services.answers_bytes)

@@ -1,21 +1,15 @@
 """What the web needs of the rest of the process: given once, at `install`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records.stream import Stream
-from k2_streams.query.answer import Answer, GapsAnswer, SnapshotRow, SymbolsAnswer
-from k2_streams.query.request import (
-    GapsRequest,
-    RowsRequest,
-    SnapshotsRequest,
-    SymbolsRequest,
-)
+from k2_streams.query.relations import Relation, ServedLog, relations_of, sequenced
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
 from k2_streams.web.http.telemetry import Telemetry
@@ -32,38 +26,6 @@ class Readiness(msgspec.Struct, frozen=True):
     ok: bool
     reason: str = ""
     retry_after_s: int = 1
-
-
-class Queries(Protocol):
-    """Answers every query about one log: `k2_streams.query.hybrid.HybridQuery`."""
-
-    async def rows(self, request: RowsRequest) -> Answer:
-        """Rows of lake and tail."""
-        ...
-
-    async def gaps(self, request: GapsRequest) -> GapsAnswer:
-        """What is known to be missing."""
-        ...
-
-    async def symbols(self, request: SymbolsRequest) -> SymbolsAnswer:
-        """What is known of each symbol."""
-        ...
-
-    async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
-        """The lake's snapshots."""
-        ...
-
-
-class Relation(NamedTuple):
-    """A log whose rows can be queried, and what answers the queries."""
-
-    stream: Stream
-    query: Queries
-
-
-def sequenced(streams: Iterable[Stream]) -> Stream | None:
-    """The stream that gaps, symbols and lines are about; None: no served rows were sequenced."""
-    return next((stream for stream in streams if stream.is_sequenced), None)
 
 
 class LinesFound(NamedTuple):
@@ -87,7 +49,7 @@ class Services:
         answer_timeout_s: the time limit of one request.
     """
 
-    logs: tuple[Relation, ...]
+    logs: tuple[ServedLog, ...]
     status: Callable[[], dict[str, Any]]
     lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
@@ -105,12 +67,17 @@ class Services:
         return tuple(log.stream for log in self.logs)
 
     @property
-    def relations(self) -> Mapping[str, Relation]:
-        """Everything whose rows can be queried, by name."""
+    def by_name(self) -> Mapping[str, ServedLog]:
+        """The logs by the names of their streams."""
         return {log.stream.name: log for log in self.logs}
 
     @property
-    def sequenced(self) -> Relation:
+    def relations(self) -> Mapping[str, Relation]:
+        """Everything that can be asked for by a name."""
+        return relations_of(self.streams)
+
+    @property
+    def sequenced(self) -> ServedLog:
         """The log that gaps, symbols and lines are about.
 
         Raises:
@@ -119,4 +86,4 @@ class Services:
         stream = sequenced(self.streams)
         if stream is None:
             raise LookupError("no log that is served has sequenced rows")
-        return self.relations[stream.name]
+        return self.by_name[stream.name]

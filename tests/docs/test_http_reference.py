@@ -35,7 +35,7 @@ async def client():
     views = [replace(one, path="/uptime") for one in names["endpoints"](())]
     views.append(names["newest"])
     served = services(status=lambda: status)
-    pages = page_endpoints([("/newest-prices", names["newest_prices"])], served.relations)
+    pages = page_endpoints([("/newest-prices", names["newest_prices"])], served.by_name)
     install(app, served, [*views, *pages])
     async with TestClient(TestServer(app)) as client:
         yield client

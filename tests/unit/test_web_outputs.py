@@ -7,8 +7,8 @@ from web_support import CannedQueries, application
 
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.errors import UnknownSymbolError
+from k2_streams.query.relations import ServedLog
 from k2_streams.query.request import RowsRequest, SnapshotsRequest
-from k2_streams.web.services import Relation
 
 SCHEMA = pa.schema(
     [
@@ -49,7 +49,7 @@ def rows_of(stream: Stream) -> pa.Table:
 async def served():
     """A client of an app with both outputs, and what each was asked."""
     alerts, positions = (CannedQueries(rows_of(stream)) for stream in (ALERTS, POSITIONS))
-    logs = (Relation(ALERTS, alerts), Relation(POSITIONS, positions))
+    logs = (ServedLog(ALERTS, alerts), ServedLog(POSITIONS, positions))
     async with TestClient(TestServer(application(logs=logs))) as client:
         yield client, alerts, positions
 

@@ -12,11 +12,11 @@ from web_support import META, CannedQueries, services
 
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.errors import BusyError
+from k2_streams.query.relations import ServedLog
 from k2_streams.query.request import RowsRequest
 from k2_streams.web.declaration.endpoint import EndpointError
 from k2_streams.web.pages import POLICY, Page, PageRequest, page_endpoints
 from k2_streams.web.server import HANDLER_ARGS, install
-from k2_streams.web.services import Relation
 
 KEY = "k-of-a-desk"
 SCHEMA = pa.schema(
@@ -44,9 +44,9 @@ async def client_of():
 
     async def make(page, queries=None, **changes):
         app = web.Application(handler_args=HANDLER_ARGS)
-        logs = (Relation(FILLS, queries or CannedQueries(fills())),)
+        logs = (ServedLog(FILLS, queries or CannedQueries(fills())),)
         served = services(logs=logs, **changes)
-        install(app, served, page_endpoints([("/mine", page)], served.relations))
+        install(app, served, page_endpoints([("/mine", page)], served.by_name))
         client = TestClient(TestServer(app))
         await client.start_server()
         clients.append(client)
@@ -220,6 +220,6 @@ def test_a_function_that_would_block_is_refused():
 
 def test_two_pages_of_one_path_are_refused():
     served = services()
-    pages = page_endpoints([("/mine", newest)] * 2, served.relations)
+    pages = page_endpoints([("/mine", newest)] * 2, served.by_name)
     with pytest.raises(EndpointError, match="served already"):
         install(web.Application(), served, pages)

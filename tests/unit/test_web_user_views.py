@@ -13,6 +13,7 @@ from web_support import META, CannedQueries, services, trades_table
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
 from k2_streams.query.answer import about
 from k2_streams.query.errors import BusyError
+from k2_streams.query.relations import ServedLog
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.token import Cursor, Key, Token
 from k2_streams.web.declaration.endpoint import (
@@ -28,7 +29,6 @@ from k2_streams.web.declaration.shared_parameters import Symbols
 from k2_streams.web.endpoints import declared
 from k2_streams.web.http.room import size_of
 from k2_streams.web.server import HANDLER_ARGS, install
-from k2_streams.web.services import Relation
 
 KEY = "k-of-a-desk"
 
@@ -314,7 +314,7 @@ def output(*key):
 async def test_an_output_is_selected_by_the_columns_of_its_key(client_of):
     positions = output("desk", "account")
     queries = CannedQueries(table=positions.table_schema.empty_table())
-    client = await client_of(outputs=(Relation(positions, queries),))
+    client = await client_of(outputs=(ServedLog(positions, queries),))
     assert (await client.get("/v1/positions?account=b&desk=-7&account=a")).status == 200
     assert (await client.get("/v1/positions")).status == 200
     assert queries.asked == [
@@ -351,7 +351,7 @@ async def test_a_cursor_is_of_the_key_that_was_asked(client_of):
         keys=first.keys,
     )
     queries = CannedQueries(table=positions.table_schema.empty_table())
-    client = await client_of(outputs=(Relation(positions, queries),))
+    client = await client_of(outputs=(ServedLog(positions, queries),))
     own = {"cursor": cursor.encode(), "account": "a"}
     assert (await client.get("/v1/positions", params=own)).status == 200
     assert queries.asked[0].keys == first.keys
@@ -373,7 +373,7 @@ async def test_a_further_stream_has_its_endpoint_without_code(client_of):
         """Answers for another stream."""
 
     quotes = Quotes(table=QUOTES.table_schema.empty_table())
-    client = await client_of(view(relations=("quotes",)), outputs=(Relation(QUOTES, quotes),))
+    client = await client_of(view(relations=("quotes",)), outputs=(ServedLog(QUOTES, quotes),))
     response = await client.get("/v1/quotes?limit=5")
     assert (await response.json())["data"] == []
     assert quotes.asked == [RowsRequest(limit=5)]

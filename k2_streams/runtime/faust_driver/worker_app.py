@@ -216,7 +216,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             raise
         services = worker.services(self._connections)
         try:
-            views = page_endpoints(self.pages, services.relations)
+            views = page_endpoints(self.pages, services.by_name)
             install(self.web.web_app, services, views)
         except EndpointError as error:
             self._end(EXIT_CONFIGURATION, str(error))

@@ -14,12 +14,13 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 import pyarrow as pa
 
+from k2_streams.core.records.struct_tables import schema_of
 from k2_streams.query.answer import Answer
+from k2_streams.query.relations import Relation
 from k2_streams.query.request import RowsRequest
 from k2_streams.web.declaration.parameters import ParameterSet
 from k2_streams.web.declaration.shared_parameters import MAX_LIMIT, FormatParameter
 from k2_streams.web.http.errors import ErrorKind
-from k2_streams.web.http.tables import schema_of
 from k2_streams.web.services import Services
 
 Parameters = TypeVar("Parameters", bound=msgspec.Struct)
@@ -161,6 +162,28 @@ class Endpoint(Generic[Parameters]):
                 f"endpoint {self.path} is public, so it cannot read {self.relations}"
             )
 
+    @classmethod
+    def of(
+        cls,
+        relation: Relation,
+        handler: "Callable[[Call[Parameters]], Awaitable[Result]]",
+        parameters: type[Parameters],
+        *,
+        errors: tuple[ErrorKind, ...] = (),
+        without: frozenset[str] = frozenset(),
+    ) -> "Endpoint[Parameters]":
+        """The endpoint of a relation, whose rows and proof it answers with."""
+        return cls(
+            path=f"/v1/{relation.name}",
+            summary=relation.summary,
+            handler=handler,
+            parameters=parameters,
+            answer=TableAnswer(relation.row, relation.columns, relation.proof),
+            relations=(relation.name,) if relation.is_log else (),
+            errors=errors,
+            without=without,
+        )
+
     @cached_property
     def parameter_set(self) -> ParameterSet:
         """All parameters, those of its kind of answer included."""
@@ -244,7 +267,7 @@ class Call(Generic[Parameters]):
         if not 1 <= request.limit <= MAX_LIMIT:
             raise ValueError(f"expected a limit from 1 to {MAX_LIMIT}, found {request.limit}")
         self.reserve(request.limit)
-        return await self.services.relations[relation].query.rows(request)
+        return await self.services.by_name[relation].query.rows(request)
 
 
 def check_endpoints(

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.struct_tables import table_of
 from k2_streams.core.sequence.gaps import Gap
-from k2_streams.query.answer import GapsMeta
+from k2_streams.query.relations import relations_of
 from k2_streams.query.request import DEFAULT_LIMIT, GapsRequest, GapState
-from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows, TableAnswer
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows
 from k2_streams.web.declaration.parameters import RULE, Rule
 from k2_streams.web.declaration.shared_parameters import (
     MAX_LISTED,
@@ -19,8 +20,6 @@ from k2_streams.web.declaration.shared_parameters import (
     Window,
     Zone,
 )
-from k2_streams.web.http.tables import table_of
-from k2_streams.web.services import sequenced
 
 
 class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +62,7 @@ async def _gaps(call: Call[GapsParameters]) -> Rows:
 
 def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
     """The endpoint, where rows are sequenced."""
-    if sequenced(streams) is None:
+    relation = relations_of(streams).get("gaps")
+    if relation is None:
         return []
-    return [
-        Endpoint(
-            path="/v1/gaps",
-            summary="Sequence numbers that were skipped, and what became of them.",
-            handler=_gaps,
-            parameters=GapsParameters,
-            answer=TableAnswer("GapRow", Gap, GapsMeta),
-        )
-    ]
+    return [Endpoint.of(relation, _gaps, GapsParameters)]

@@ -7,8 +7,8 @@ import msgspec
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.answer import about
+from k2_streams.query.relations import sequenced
 from k2_streams.web.declaration.endpoint import Call, Endpoint, JsonAnswer, NoParameters
-from k2_streams.web.services import sequenced
 
 
 class LinesAnswer(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ import msgspec
 
 from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.stream import Stream
-from k2_streams.query.answer import Meta
+from k2_streams.query.relations import relations_of
 from k2_streams.query.request import DEFAULT_LIMIT, RowsRequest
-from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows, TableAnswer
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows
 from k2_streams.web.declaration.key_parameters import STANDARD, key_names, with_key
 from k2_streams.web.declaration.shared_parameters import (
     MAX_LIMIT,
@@ -118,20 +118,20 @@ async def _rows(call: Call[RowsParameters]) -> Rows:
 
 
 def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]:
-    """One endpoint per stream, from its description alone."""
-    for stream in streams:
+    """One endpoint per log, from its relation alone."""
+    for relation in relations_of(streams).values():
+        if not relation.is_log:
+            continue
+        stream = relation.log
         absent = {name for name in STANDARD if name not in stream.key}
         if not stream.is_corrected:
             absent.add("view")
-        yield Endpoint(
-            path=f"/v1/{stream.name}",
-            summary=f"Rows of {stream.name}, of the lake and the tail as one, with their proof.",
-            handler=_rows,
-            parameters=with_key(RowsParameters, stream),
-            without=frozenset(absent),
-            answer=TableAnswer(f"{_class_name(stream)}Row", stream.table_schema, Meta),
-            relations=(stream.name,),
+        yield Endpoint.of(
+            relation,
+            _rows,
+            with_key(RowsParameters, stream),
             errors=ROWS_ERRORS,
+            without=frozenset(absent),
         )
 
 
@@ -142,7 +142,3 @@ def check_key(stream: Stream) -> None:
         EndpointError: one of them cannot.
     """
     with_key(RowsParameters, stream)
-
-
-def _class_name(stream: Stream) -> str:
-    return "".join(part.capitalize() for part in stream.name.replace("-", "_").split("_"))

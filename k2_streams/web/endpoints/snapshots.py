@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from k2_streams.core.records.stream import Stream
-from k2_streams.query.answer import SnapshotRow, about
+from k2_streams.core.records.struct_tables import table_of
+from k2_streams.query.answer import SnapshotRow, SnapshotsMeta
+from k2_streams.query.relations import relations_of
 from k2_streams.query.request import SnapshotsRequest
-from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows, TableAnswer
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows
 from k2_streams.web.declaration.shared_parameters import MAX_LISTED
 from k2_streams.web.http.errors import LAKE_UNAVAILABLE
-from k2_streams.web.http.tables import table_of
 
 
 class SnapshotsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,12 +19,6 @@ class SnapshotsParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LISTED, description="Snapshots at most.")] = 100
     stream: str = ""  # of a type that names the worker's streams: `parameters_of`
-
-
-class SnapshotsMeta(msgspec.Struct, frozen=True):
-    """How many snapshots are listed."""
-
-    snapshots: Annotated[int, about("How many are listed.")]
 
 
 def parameters_of(streams: tuple[Stream, ...]) -> type[SnapshotsParameters]:
@@ -42,22 +37,21 @@ def parameters_of(streams: tuple[Stream, ...]) -> type[SnapshotsParameters]:
 
 
 async def _snapshots(call: Call[SnapshotsParameters]) -> Rows:
-    query = call.services.relations[call.parameters.stream].query
+    query = call.services.by_name[call.parameters.stream].query
     found = await query.snapshots(SnapshotsRequest(limit=call.parameters.limit))
     return Rows(table_of(found, SnapshotRow), SnapshotsMeta(len(found)))
 
 
 def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
     """The endpoint, where there is a table."""
-    if not streams:
+    relation = relations_of(streams).get("snapshots")
+    if relation is None:
         return []
     return [
-        Endpoint(
-            path="/v1/snapshots",
-            summary="Snapshots of the main branch of a stream's table, the newest first.",
-            handler=_snapshots,
-            parameters=parameters_of(streams),
-            answer=TableAnswer("SnapshotRow", SnapshotRow, SnapshotsMeta),
+        Endpoint.of(
+            relation,
+            _snapshots,
+            parameters_of(streams),
             errors=(LAKE_UNAVAILABLE,),
         )
     ]

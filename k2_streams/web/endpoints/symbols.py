@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.records.stream import Stream
-from k2_streams.query.answer import SymbolsMeta, symbol_row
+from k2_streams.core.records.struct_tables import table_of
+from k2_streams.query.answer import symbol_row
+from k2_streams.query.relations import relations_of
 from k2_streams.query.request import SymbolsRequest
-from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows, TableAnswer
+from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows
 from k2_streams.web.declaration.shared_parameters import (
     AsOf,
     Exchanges,
@@ -24,8 +26,6 @@ from k2_streams.web.http.errors import (
     QUERY_TOO_LARGE,
     UNKNOWN_SYMBOL,
 )
-from k2_streams.web.http.tables import table_of
-from k2_streams.web.services import sequenced
 
 
 class SymbolsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,20 +54,15 @@ async def _symbols(call: Call[SymbolsParameters]) -> Rows:
 
 
 def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
-    """The endpoint, where rows are sequenced.
-
-    A user's output has none: it may have as many keys as rows, and a list of them has no limit.
-    """
-    stream = sequenced(streams)
-    if stream is None:
+    """The endpoint, where rows are sequenced."""
+    relation = relations_of(streams).get("symbols")
+    if relation is None:
         return []
     return [
-        Endpoint(
-            path="/v1/symbols",
-            summary="Symbols with their newest row and what the sequencer found.",
-            handler=_symbols,
-            parameters=SymbolsParameters,
-            answer=TableAnswer("SymbolRow", symbol_row(stream), SymbolsMeta),
+        Endpoint.of(
+            relation,
+            _symbols,
+            SymbolsParameters,
             errors=(
                 UNKNOWN_SYMBOL,
                 QUERY_TOO_LARGE,

@@ -1,0 +1,234 @@
+"""Relations: rows that can be asked for by a name, and how each is read at a read point.
+
+Paths of the web, its documents and SQL are derived from what stands here. Each log that is served
+(trades, quotes, an output) is a relation by its description alone. To add another relation, add a
+function that declares it to `_DECLARED`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.core.query.keys import Keys, wanted_of
+from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.struct_tables import schema_of, table_of
+from k2_streams.core.sequence.gaps import Gap
+from k2_streams.query.answer import (
+    Answer,
+    GapsAnswer,
+    GapsMeta,
+    Meta,
+    SnapshotRow,
+    SnapshotsMeta,
+    SymbolsAnswer,
+    SymbolsMeta,
+    symbol_row,
+)
+from k2_streams.query.request import (
+    DEFAULT_LIMIT,
+    GapsRequest,
+    RowsRequest,
+    SnapshotsRequest,
+    SymbolsRequest,
+)
+from k2_streams.query.token import Token
+
+
+class Queries(Protocol):
+    """Answers every query about one log: `k2_streams.query.hybrid.HybridQuery`."""
+
+    async def rows(self, request: RowsRequest) -> Answer:
+        """Rows of lake and tail."""
+        ...
+
+    async def gaps(self, request: GapsRequest) -> GapsAnswer:
+        """What is known to be missing."""
+        ...
+
+    async def symbols(self, request: SymbolsRequest) -> SymbolsAnswer:
+        """What is known of each symbol."""
+        ...
+
+    async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
+        """The lake's snapshots."""
+        ...
+
+
+class ServedLog(NamedTuple):
+    """A log whose rows can be queried, and what answers the queries."""
+
+    stream: Stream
+    query: Queries
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of a relation, at which read point.
+
+    A relation reads at least the rows that match; one that is not pruned by a key or by time reads
+    them all, up to `limit`.
+    """
+
+    keys: Keys = ()
+    start_ns: int | None = None  # inclusive
+    end_ns: int | None = None  # exclusive
+    limit: int = DEFAULT_LIMIT
+    as_of: Token | None = None  # None: now
+
+
+class RelationRows(NamedTuple):
+    """Rows in a relation's columns, and what is known of how complete they are."""
+
+    rows: pa.Table
+    proof: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """Rows that can be asked for by a name.
+
+    Attributes:
+        name: what it is called in SQL, and in the path where the web serves it.
+        row: what one of its rows is called in documents.
+        summary: one sentence for documents.
+        columns: of a row.
+        keys: the columns by whose values fewer rows are read.
+        time: the column of event time, in ns, by whose range fewer rows are read; None: it has
+            none, and is small enough to be read as a whole.
+        proof: what an answer says of its completeness.
+        log: the stream whose log the rows are made of.
+        read: its rows at a read point of that log.
+    """
+
+    name: str
+    row: str
+    summary: str
+    columns: pa.Schema
+    keys: tuple[str, ...] = ()
+    time: str | None = None
+    proof: type[msgspec.Struct]
+    log: Stream
+    read: Callable[[Queries, Asked], Awaitable[RelationRows]]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether its rows are a log's own."""
+        return self.name == self.log.name
+
+
+def relations_of(streams: Iterable[Stream]) -> dict[str, Relation]:
+    """Every relation of a worker that serves the logs of these streams, by name."""
+    served = tuple(streams)
+    return {relation.name: relation for declare in _DECLARED for relation in declare(served)}
+
+
+def sequenced(streams: Iterable[Stream]) -> Stream | None:
+    """The stream that gaps, symbols and lines are about; None: no served rows were sequenced."""
+    return next((stream for stream in streams if stream.is_sequenced), None)
+
+
+def _logs(streams: tuple[Stream, ...]) -> Iterator[Relation]:
+    for stream in streams:
+        yield Relation(
+            name=stream.name,
+            row=f"{''.join(map(str.capitalize, stream.name.replace('-', '_').split('_')))}Row",
+            summary=f"Rows of {stream.name}, of the lake and the tail as one, with their proof.",
+            columns=stream.table_schema,
+            keys=stream.key,
+            time=stream.time,
+            proof=Meta,
+            log=stream,
+            read=_read_rows,
+        )
+
+
+async def _read_rows(query: Queries, asked: Asked) -> RelationRows:
+    others = tuple(one for one in asked.keys if one[0] not in {"symbol", "exchange"})
+    answer = await query.rows(
+        RowsRequest(
+            symbols=_texts(asked.keys, "symbol"),
+            exchanges=_texts(asked.keys, "exchange"),
+            keys=others,
+            start_ns=asked.start_ns,
+            end_ns=asked.end_ns,
+            limit=asked.limit,
+            as_of=asked.as_of,
+        )
+    )
+    return RelationRows(answer.rows, answer.meta)
+
+
+def _gaps(streams: tuple[Stream, ...]) -> Iterator[Relation]:
+    stream = sequenced(streams)
+    if stream is not None:
+        yield Relation(
+            name="gaps",
+            row="GapRow",
+            summary="Sequence numbers that were skipped, and what became of them.",
+            columns=schema_of(Gap),
+            keys=("exchange", "symbol"),
+            proof=GapsMeta,
+            log=stream,
+            read=_read_gaps,
+        )
+
+
+async def _read_gaps(query: Queries, asked: Asked) -> RelationRows:
+    answer = await query.gaps(
+        GapsRequest(
+            symbols=_texts(asked.keys, "symbol"),
+            exchanges=_texts(asked.keys, "exchange"),
+            limit=asked.limit,
+        )
+    )
+    return RelationRows(table_of(answer.gaps, Gap), answer.meta)
+
+
+def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
+    """A user's output has none: it may have as many keys as rows, and a list has no limit."""
+    stream = sequenced(streams)
+    if stream is None:
+        return
+    row = symbol_row(stream)
+
+    async def read(query: Queries, asked: Asked) -> RelationRows:
+        answer = await query.symbols(SymbolsRequest(as_of=asked.as_of))
+        return RelationRows(table_of(answer.symbols, row), answer.meta)
+
+    yield Relation(
+        name="symbols",
+        row="SymbolRow",
+        summary="Symbols with their newest row and what the sequencer found.",
+        columns=schema_of(row),
+        proof=SymbolsMeta,
+        log=stream,
+        read=read,
+    )
+
+
+def _snapshots(streams: tuple[Stream, ...]) -> Iterator[Relation]:
+    """Of the first stream's table; where a request can name a stream, those of the others too."""
+    for stream in streams[:1]:
+        yield Relation(
+            name="snapshots",
+            row="SnapshotRow",
+            summary="Snapshots of the main branch of a stream's table, the newest first.",
+            columns=schema_of(SnapshotRow),
+            proof=SnapshotsMeta,
+            log=stream,
+            read=_read_snapshots,
+        )
+
+
+async def _read_snapshots(query: Queries, asked: Asked) -> RelationRows:
+    found = await query.snapshots(SnapshotsRequest(limit=asked.limit))
+    return RelationRows(table_of(found, SnapshotRow), SnapshotsMeta(len(found)))
+
+
+def _texts(keys: Keys, column: str) -> tuple[str, ...]:
+    return tuple(map(str, wanted_of(keys, column)))
+
+
+_DECLARED = (_logs, _gaps, _symbols, _snapshots)
