@@ -68,7 +68,11 @@ def _at_point(stage: FaultStage, point: str, action: str) -> float:
     nth = _nth(stage, point)
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
-    more = {"K2_LAKE_COMMIT_INTERVAL_S": "0.2"} if point == "lake.expiring" else {}
+    more = {}
+    if point == "lake.expiring":
+        more = {"K2_LAKE_COMMIT_INTERVAL_S": "0.2"}
+    elif point.startswith("maintenance"):
+        more = {"K2_MAINTENANCE": "1", "K2_MAINTENANCE_INTERVAL_S": "0.5"}
     worker = stage.start_at(victim, f"{point}={action}@{nth}", **more)
 
     def is_hit() -> bool:

@@ -12,7 +12,7 @@ from k2_streams.core.records.stream import TRADES
 from k2_streams.lake.catalog import open_catalog
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
-from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.lake.schema import description_of
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.settings.worker import from_environment

@@ -31,6 +31,9 @@ _COMMANDS = {
     "dead-letters": _Command(
         "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be processed."
     ),
+    "maintain": _Command(
+        "k2_streams.cli.maintain:maintain", "Compact the Iceberg tables, or look at their files."
+    ),
     "demo": _Command("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
     "demo-overload": _Command(
         "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."

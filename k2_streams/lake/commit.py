@@ -1,4 +1,4 @@
-"""The append of pyiceberg, made a compare-and-set on the offset vector.
+"""The commits of pyiceberg, made a compare-and-set on the offset vector.
 
 It stands on parts of pyiceberg 0.12.0 that are private: the version is pinned, and the tests beside
 it are the contract. pyiceberg calls `_commit` for the first attempt and again for each retry after
@@ -7,6 +7,9 @@ partition spec are still those that `_commit` saw (`AssertRefSnapshotId`, `Asser
 `AssertDefaultSpecId`). So checking the table and the vector of its head in `_commit` and nowhere
 else makes check and append one step.
 """
+
+from abc import abstractmethod
+from typing import Any
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
@@ -21,8 +24,9 @@ from pyiceberg.table.update import (
     TableUpdate,
     UpdatesAndRequirements,
 )
-from pyiceberg.table.update.snapshot import _MergeAppendFiles
+from pyiceberg.table.update.snapshot import _MergeAppendFiles, _SnapshotProducer
 
+from k2_streams.core.records.vector import Vector
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.compatibility import check_table
@@ -32,7 +36,7 @@ from k2_streams.lake.schema import TableDescription
 from k2_streams.lake.vectors import head_vector, properties_of, summary_of
 
 
-class _CheapTransaction(Transaction):
+class CheapTransaction(Transaction):
     """A transaction that applies its updates to the metadata once, not at every look.
 
     pyiceberg copies the whole metadata, every snapshot in it, each of the sixteen times that an
@@ -61,28 +65,41 @@ class _CheapTransaction(Transaction):
         return self._seen[2]
 
 
-class VectorAppend(_MergeAppendFiles):
-    """An append that lands only where the table ends where the claim starts.
+class VectorCommit(_SnapshotProducer[Any]):
+    """A snapshot that says which vector its rows are of, checked against the head it is built on.
 
-    It deletes nothing, ever. pyiceberg's own clean-up believes the catalog's word "conflict", and
+    It deletes no file, ever. pyiceberg's own clean-up believes the catalog's word "conflict", and
     deletes the manifests of a commit that landed if that word was wrong. What a refused or repeated
     attempt leaves behind are orphan files, which maintenance removes after a day.
+
+    Args:
+        operation: of pyiceberg's counting.
+        transaction: of this snapshot alone.
+        io: of the table.
+        commit_id: names the commit and no other.
+        described: the table as K2 writes it.
+        earlier: metadata of the table.
     """
 
     def __init__(
         self,
+        *,
+        operation: Operation,
         transaction: Transaction,
         io: FileIO,
-        claim: Claim,
+        commit_id: str,
         described: TableDescription,
         earlier: EarlierMetadata,
     ) -> None:
-        """Of this claim, in a transaction of its own."""
-        super().__init__(operation=Operation.APPEND, transaction=transaction, io=io)
-        self._claim = claim
+        super().__init__(operation=operation, transaction=transaction, io=io)
+        self._commit_id = commit_id
         self._described = described
         self._earlier = earlier
         self.attempts = 0
+
+    @abstractmethod
+    def _vector_after(self, head: Vector) -> Vector:
+        """The vector of the snapshot on top of this one. Raises what refuses the commit."""
 
     def _commit(self) -> UpdatesAndRequirements:
         # 1. Refuse a table that other engines changed so that our files would be wrong in it. The
@@ -95,11 +112,9 @@ class VectorAppend(_MergeAppendFiles):
         #    the transaction's view already holds what an earlier attempt staged.
         log = self._described.stream.log
         head = head_vector(table.metadata, self._earlier.of(table), log=log)
-        # 3. Refuse here if the table does not end where the batch starts. The entries of all other
-        #    partitions are taken from this head: with those of an earlier one, two writers of
-        #    disjoint partitions would set each other back and rows would double.
-        after = self._claim.rebase(head)
-        self.snapshot_properties = summary_of(self._claim.commit_id, table.metadata, head, after)
+        # 3. Refuse here what does not fit this head.
+        after = self._vector_after(head)
+        self.snapshot_properties = summary_of(self._commit_id, table.metadata, head, after)
         # 4. Build the snapshot on this head. Its requirements are that head, schema and spec are
         #    still these: a change of schema or spec alone leaves the head as it is.
         updates, requirements = super()._commit()
@@ -116,7 +131,7 @@ class VectorAppend(_MergeAppendFiles):
         written = {file.spec_id for file in self._added_data_files}
         if written - {spec_id}:
             raise SpecChangedError(
-                f"commit {self._claim.commit_id}: expected files of partition spec {spec_id}, "
+                f"commit {self._commit_id}: expected files of partition spec {spec_id}, "
                 f"found {sorted(written)}; they are written again"
             )
 
@@ -125,6 +140,34 @@ class VectorAppend(_MergeAppendFiles):
 
     def _clean_all_uncommitted(self) -> None:
         """Keep the files of a commit that has failed, as far as is known: see the class."""
+
+
+class VectorAppend(VectorCommit, _MergeAppendFiles):
+    """An append that lands only where the table ends where the claim starts."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        io: FileIO,
+        claim: Claim,
+        described: TableDescription,
+        earlier: EarlierMetadata,
+    ) -> None:
+        """Of this claim, in a transaction of its own."""
+        super().__init__(
+            operation=Operation.APPEND,
+            transaction=transaction,
+            io=io,
+            commit_id=claim.commit_id,
+            described=described,
+            earlier=earlier,
+        )
+        self._claim = claim
+
+    def _vector_after(self, head: Vector) -> Vector:
+        # The entries of all other partitions are taken from this head: with those of an earlier
+        # one, two writers of disjoint partitions would set each other back and rows would double.
+        return self._claim.rebase(head)
 
 
 def _unchanged(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
@@ -152,12 +195,17 @@ def attempt(
             not fit the head then current.
         Exception: anything else says nothing certain about whether it landed.
     """
-    transaction = _CheapTransaction(table)
+    transaction = CheapTransaction(table)
     append = VectorAppend(transaction, table.io, claim, described, earlier)
     for file in files:
         append.append_data_file(file)
-    append.commit()
+    return commit(transaction, append)
+
+
+def commit(transaction: CheapTransaction, snapshot: VectorCommit) -> int:
+    """Send what was built to the catalog; the same as `attempt` of any snapshot."""
+    snapshot.commit()
     failpoint("lake.committing")
     transaction.commit_transaction()
     failpoint("lake.committed")
-    return append.attempts
+    return snapshot.attempts

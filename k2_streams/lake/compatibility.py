@@ -41,6 +41,11 @@ def grows_as_expected(described: TableDescription, metadata: TableMetadata) -> b
     return not lacking or lacking[0].field_id == metadata.last_column_id + 1
 
 
+def is_partitioned_alike(described: TableDescription, spec: PartitionSpec) -> bool:
+    """Whether files of this spec lie in the partitions that K2's files lie in."""
+    return _meaning(spec) == _meaning(described.partition_spec)
+
+
 def _columns(described: TableDescription, metadata: TableMetadata) -> Iterator[str]:
     schema, table = metadata.schema(), f"{NAMESPACE}.{described.stream.name}"
     by_id = {field.field_id: field for field in schema.fields}

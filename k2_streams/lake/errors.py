@@ -56,6 +56,24 @@ class VectorMovedError(LakeError):
         self.found = found
 
 
+class InputsGoneError(LakeError):
+    """Files that a compaction would replace are no longer in the table: it is planned anew."""
+
+
+class UnfitFileError(LakeError):
+    """A data file that compaction leaves as it is: another engine wrote it otherwise than K2."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        """Of this file."""
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class NotProvenError(LakeError):
+    """The rows that a compaction wrote are not those that it read; nothing was committed."""
+
+
 class LakeConfigError(LakeError):
     """The table is not what this configuration expects; a person has to look."""
 

@@ -15,6 +15,7 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
@@ -29,6 +30,7 @@ from k2_streams.lake.compatibility import check_table, grows_as_expected
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import (
     CommitUnknownError,
+    InputsGoneError,
     LakeConfigError,
     LakeError,
     LakeUnavailableError,
@@ -52,6 +54,8 @@ COMMIT_TRIES = 3
 #: (doubled each time: 1.5 s in all). A sqlite lock adds its own 5 s each.
 RELOAD_TRIES = 5
 RELOAD_PAUSE_S = 0.1
+#: What an attempt raises that can never land.
+_REFUSALS = (VectorMovedError, InputsGoneError, LakeConfigError, SpecChangedError)
 
 T = TypeVar("T")
 
@@ -242,44 +246,73 @@ class Lake:
         return self._committed(landed, written, attempts, started_s, written_s)
 
     def _commit(self, table: Table, written: list[DataFile], claim: Claim) -> tuple[Snapshot, int]:
+        # 5a. An attempt checks the vector of the very head that the catalog compares with.
+        def attempt(head: Table) -> int:
+            return commit.attempt(head, written, claim, self._description, self._earlier)
+
+        return self.settle(
+            table, claim.commit_id, attempt, lambda metadata: find_commit(metadata, claim)
+        )
+
+    def settle(
+        self,
+        table: Table,
+        commit_id: str,
+        attempt: Callable[[Table], int],
+        find: Callable[[TableMetadata], Snapshot | None],
+    ) -> tuple[Snapshot, int]:
+        """Commit, and find out what became of it; for this package alone.
+
+        Args:
+            table: as it was loaded last.
+            commit_id: names the commit in errors.
+            attempt: one transaction on top of a table's head; how often it was built.
+            find: the commit's snapshot in a table's history.
+
+        Returns:
+            The snapshot, and how many attempts it took.
+
+        Raises:
+            VectorMovedError, InputsGoneError, LakeConfigError, SpecChangedError: it does not fit
+                the head any more, and did not land.
+            CommitUnknownError: it may have landed.
+            LakeUnavailableError: others were first each time.
+        """
         attempts = 0
         refused: Exception | None = None
         for _ in range(COMMIT_TRIES):
-            # 5a. An attempt checks the vector of the very head that the catalog compares with.
             try:
-                attempts += commit.attempt(table, written, claim, self._description, self._earlier)
+                attempts += attempt(table)
                 refused = None
             except Exception as error:  # noqa: BLE001 - 5b: what was raised proves nothing
                 attempts += 1
                 refused = error
                 log.warning(
-                    "commit-unsure",
-                    commit_id=claim.commit_id,
-                    error=f"{type(error).__name__}: {error}",
+                    "commit-unsure", commit_id=commit_id, error=f"{type(error).__name__}: {error}"
                 )
                 # 5b. Read the table again. A conflict, a timeout, a lock and even our own "moved"
                 #     may follow a commit that landed; only the table knows.
                 try:
                     table = self._again(self.load)
                 except LakeError as away:
-                    raise CommitUnknownError(claim.commit_id, error) from away
+                    raise CommitUnknownError(commit_id, error) from away
             # 5c. Look for the commit id, in what was read or in what the catalog answered.
-            landed = find_commit(table.metadata, claim)
+            landed = find(table.metadata)
             if landed is not None:
                 failpoint("lake.acknowledged")
                 return landed, attempts
             # 5d. It is not there. If the table moved on, no attempt of ours can land any more: each
             #     asked for a head that is no longer the head.
-            if isinstance(refused, (VectorMovedError, LakeConfigError, SpecChangedError)):
+            if isinstance(refused, _REFUSALS):
                 raise refused
             # 5e. Try again on the new head. Safe even if an attempt is still on its way: of two
             #     that ask for the same head one lands, and the other's next look finds it.
         if isinstance(refused, CommitFailedException):
             raise LakeUnavailableError(
-                f"commit {claim.commit_id}: other writers were first {attempts} times"
+                f"commit {commit_id}: other writers were first {attempts} times"
             ) from refused
         cause = refused or LakeUnavailableError("the catalog accepted it, and it is not there")
-        raise CommitUnknownError(claim.commit_id, cause) from refused
+        raise CommitUnknownError(commit_id, cause) from refused
 
     def _committed(
         self,

@@ -30,6 +30,7 @@ class Limits:
         snapshots_kept: every commit writes the list of all snapshots anew: with 200 it takes twice
             as long as with none.
         snapshots_spare: so many more than those that are kept, and the oldest expire.
+        compactions_in_a_row: of one table; then the table's other maintenance has its turn.
         tail_fetch_ms: how long the broker holds an empty fetch of the tail. Short: a record is seen
             by queries at most this long after the broker gave it.
         load_tick_s: between two measurements of load.
@@ -51,6 +52,7 @@ class Limits:
     sink_tick_s: float = 0.1
     snapshots_kept: int = 100
     snapshots_spare: int = 100
+    compactions_in_a_row: int = 100
     tail_fetch_ms: int = 250
     load_tick_s: float = 0.5
     watchdog_tick_s: float = 1.0

@@ -1,8 +1,9 @@
-"""One log that this worker writes: its sink, and its query node."""
+"""One log that this worker writes: its sink, its query node, and who keeps its table."""
 
 from dataclasses import dataclass
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.node.node import Node
 from k2_streams.runtime.sinks.runner import SinkRunner
 
@@ -14,3 +15,4 @@ class OutputParts:
     stream: Stream
     sink: SinkRunner
     node: Node
+    keeper: TableKeeper | None = None  # None: maintenance is off

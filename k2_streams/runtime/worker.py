@@ -16,11 +16,13 @@ import structlog
 
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.lake.breaker import Guard
+from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.query.relations import ServedLog
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.control.load_monitor import LoadMonitor
@@ -34,6 +36,7 @@ from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.flow import PartitionFlow
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
+from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
@@ -195,6 +198,9 @@ class Worker:
         for output in self.outputs:
             stack.push_async_callback(output.sink.close)
             self._keep(self._name("sink", output), output.sink.run)
+            if output.keeper is not None:
+                stack.push_async_callback(output.keeper.close)
+                self._keep(self._name("maintenance", output), output.keeper.run)
         # 2 Tasks commit what is open and end; what is not committed is processed again.
         stack.push_async_callback(self.owner.close)
         stack.callback(self.flow.close)
@@ -316,7 +322,25 @@ class Worker:
             guard=guard,
             limits=self._limits,
         )
-        return OutputParts(stream, sink, node)
+        return OutputParts(stream, sink, node, self._new_keeper(stream, guard))
+
+    def _new_keeper(self, stream: Stream, guard: Guard) -> TableKeeper | None:
+        """Maintenance of a log's table, by the worker that owns the log's first partition."""
+        settings, ports, first = self._settings, self._ports, TopicPartition(stream.log, 0)
+        if not settings.maintenance:
+            return None
+        lake = ports.catalog.open(stream)
+        return TableKeeper(
+            lake,
+            Compactor(lake, ports.clock, settings.compaction),
+            self._metrics.maintenance.of(stream.name),
+            ports.clock,
+            # A lake that does not answer the sink is not asked by anybody else either.
+            may_work=lambda: first in self.owner.assigned and guard.state is BreakerState.CLOSED,
+            interval_s=settings.maintenance_interval_s,
+            thread=ports.threads.executor("maintenance"),
+            limits=self._limits,
+        )
 
     def _tasks_of(
         self, source: Source, instruments: Instruments | None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_violated"
 COMMIT = "tests/unit/test_lake_commit.py::"
+COMPACTION = "tests/unit/test_lake_compaction.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
 
 
@@ -159,8 +160,8 @@ MUTANTS = (
         ),
         (
             "lake/commit.py",
-            "        after = self._claim.rebase(head)\n",
-            "        after = (self._claim.rebase(head) if self.attempts > 1 else head.with_next("
+            "        return self._claim.rebase(head)\n",
+            "        return (self._claim.rebase(head) if self.attempts > 1 else head.with_next("
             "self._claim.topic, self._claim.topic_id, "
             "{p: held.end for p, held in self._claim.ranges.items()}))\n",
         ),
@@ -171,9 +172,8 @@ MUTANTS = (
         f"{COMMIT}test_a_lost_acknowledgement_is_found_to_have_landed",
         (
             "lake/table.py",
-            "            landed = find_commit(table.metadata, claim)\n            if landed",
-            "            landed = None if refused else find_commit(table.metadata, claim)\n"
-            "            if landed",
+            "            landed = find(table.metadata)\n            if landed",
+            "            landed = None if refused else find(table.metadata)\n            if landed",
         ),
     ),
     _mutant(
@@ -192,9 +192,9 @@ MUTANTS = (
         f"{COMMIT}test_two_stale_writers_of_disjoint_partitions_both_land",
         (
             "lake/commit.py",
-            "        after = self._claim.rebase(head)\n",
+            "        return self._claim.rebase(head)\n",
             "        self.first = getattr(self, 'first', head)\n"
-            "        after = self._claim.rebase(self.first)\n",
+            "        return self._claim.rebase(self.first)\n",
         ),
     ),
     _mutant(
@@ -250,15 +250,75 @@ MUTANTS = (
         "expiry keeps neither the newest snapshot with a vector nor the mirror of it",
         "tests/unit/test_lake_maintenance.py::",
         (
-            "lake/maintenance.py",
+            "lake/maintenance/expiry.py",
             "        kept.add(carrier.snapshot_id)\n",
             "        kept.discard(-1)\n",
         ),
         (
-            "lake/maintenance.py",
+            "lake/maintenance/expiry.py",
             "            *_mirror(head),\n",
             "",
         ),
+    ),
+    _mutant(
+        "compaction-of-files-that-are-gone",
+        "a compaction commits though its inputs are no longer in the table",
+        f"{COMPACTION}test_two_compactions_of_the_same_files_double_no_row",
+        (
+            "lake/maintenance/replace.py",
+            '            raise InputsGoneError(f"commit {self._commit_id}: {error}") from error\n',
+            "            return [] if error else []\n",
+        ),
+    ),
+    _mutant(
+        "compaction-sets-the-vector-back",
+        "a compaction writes the vector of its first attempt: a sink that committed is set back",
+        f"{COMPACTION}test_a_sink_that_commits_meanwhile_is_neither_lost_nor_hindered",
+        (
+            "lake/maintenance/replace.py",
+            "        return head\n",
+            "        self.first = getattr(self, 'first', head)\n        return self.first\n",
+        ),
+    ),
+    _mutant(
+        "compaction-not-proven",
+        "what a compaction wrote is not compared with what it read",
+        f"{COMPACTION}test_what_is_not_proven_is_not_committed",
+        ("lake/maintenance/rewrite.py", "        self._prove(read, written)\n", ""),
+    ),
+    _mutant(
+        "compaction-proven-by-its-count",
+        "of a compaction the number of rows is compared, and not what is in them",
+        f"{COMPACTION}test_what_is_not_proven_is_not_committed",
+        (
+            "lake/maintenance/rewrite.py",
+            "            found.places != read.places\n            or found.rows != read.rows\n"
+            "            or found",
+            "            found",
+        ),
+    ),
+    _mutant(
+        "compaction-proven-by-itself",
+        "the places of a compaction's rows are counted by the same ranges that choose them",
+        f"{COMPACTION}test_rows_that_a_range_leaves_out_are_noticed",
+        (
+            "lake/maintenance/rewrite.py",
+            "            found.places != read.places\n            or found.rows != read.rows\n"
+            "            or found.rows.rows != self._expected\n",
+            "            found.rows != read.rows\n",
+        ),
+    ),
+    _mutant(
+        "compaction-drops-a-column",
+        "a file with another engine's column is written again without it",
+        f"{COMPACTION}test_files_of_another_engine_with_columns_of_its_own_stay_as_they_are",
+        ("lake/maintenance/reading.py", "        if by_id:\n", "        if not found:\n"),
+    ),
+    _mutant(
+        "compaction-beside-deletes",
+        "a compaction brings rows back that another engine deleted meanwhile",
+        f"{COMPACTION}test_a_table_with_delete_files_is_refused",
+        ("lake/maintenance/replace.py", "        self._refuse_deletes()\n", ""),
     ),
     _mutant(
         "evicted-before-seen",

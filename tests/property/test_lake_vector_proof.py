@@ -29,7 +29,7 @@ from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.claim import Claim
 from k2_streams.lake.errors import VectorMissingError
-from k2_streams.lake.maintenance import doomed_by
+from k2_streams.lake.maintenance.expiry import doomed_by
 from k2_streams.lake.schema import description_of
 from k2_streams.lake.vectors import head_vector, link_of, properties_of, summary_of
 

@@ -11,7 +11,7 @@ from k2_streams.lake.errors import (
     SnapshotNotFoundError,
     VectorMissingError,
 )
-from k2_streams.lake.maintenance import EXPIRE_TRIES, expire_snapshots
+from k2_streams.lake.maintenance.expiry import EXPIRE_TRIES, expire_snapshots
 
 LATER = 1 << 62
 

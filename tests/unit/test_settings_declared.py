@@ -44,6 +44,9 @@ CASES = {
     "K2_TAIL_MEMORY_BYTES": ("1048576", 1 << 20, "1"),
     "K2_TAIL_DISK_LIMIT": ("25%", DiskBound(share=0.25), "101%"),
     "K2_QUERY_MEMORY_BYTES": ("16777216", 1 << 24, "1"),
+    "K2_MAINTENANCE": ("1", True, "sometimes"),
+    "K2_MAINTENANCE_INTERVAL_S": ("5", 5.0, "0"),
+    "K2_COMPACT_TARGET_MB": ("64", 64, "0"),
     "K2_BREAKER_FAILURES": ("3", 3, "0"),
     "K2_BREAKER_OPEN_S": ("1", 1.0, "0"),
     "K2_BREAKER_SUCCESSES": ("4", 4, "0"),
@@ -151,6 +154,7 @@ def test_both_bounds_are_accepted_and_what_is_beyond_them_is_refused(one):
 
 
 UNIT_ENDINGS = {
+    "MiB": ("_MB",),
     "bytes": ("_BYTES",),
     "ids": ("_IDS",),
     "ms": ("_MS",),

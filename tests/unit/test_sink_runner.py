@@ -11,7 +11,7 @@ from sink_world import T0_MS, SinkWorld
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
-from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.sinks import runner as sinking
 from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS

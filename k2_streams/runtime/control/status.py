@@ -292,6 +292,7 @@ def _log(output: OutputParts) -> dict[str, Any]:
                 for p, part in sorted(view.items())
             },
         },
+        "maintenance": None if output.keeper is None else output.keeper.as_dict(),
         "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
         "dead_letters": node.reader.dead_letters.total,
     }

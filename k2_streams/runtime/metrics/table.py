@@ -231,6 +231,32 @@ class LakeMetrics(MetricGroup):
     )
 
 
+class MaintenanceMetrics(MetricGroup):
+    """Per log the maintenance of its table, where this worker does it."""
+
+    maintenance_compaction_seconds = histogram(
+        "Duration of one compaction: files read, one written, proven and committed", _STREAM
+    )
+    maintenance_compacted_files_total = counter(
+        "Data files that compaction has replaced", _STREAM, unit="files"
+    )
+    maintenance_compacted_rows_total = counter(
+        "Rows that compaction has written again", _STREAM, unit="rows"
+    )
+    maintenance_unfit_files = gauge(
+        "Data files that compaction leaves as they are: another engine wrote them otherwise, or "
+        "their rows could not be proven; the log says why",
+        _STREAM,
+        unit="files",
+    )
+    maintenance_failures_total = counter(
+        "Looks at a table that ended with an error: catalog or store unavailable, or a table that "
+        "K2 cannot write to",
+        _STREAM,
+        unit="looks",
+    )
+
+
 class TailMetrics(MetricGroup):
     """Per log its tail: rows of the log that the lake does not contain yet."""
 

@@ -29,6 +29,7 @@ class Metrics:
         self.task = table.TaskMetrics(registry)
         self.load = table.LoadMetrics(registry)
         self.lake = table.LakeMetrics(registry)
+        self.maintenance = table.MaintenanceMetrics(registry)
         self.tail = table.TailMetrics(registry)
         self.query = table.QueryMetrics(registry)
         self.web = WebMetrics(registry)

@@ -243,6 +243,33 @@ class LakeSettings(Group):
     )
 
 
+class MaintenanceSettings(Group):
+    """Compaction of the Iceberg tables, in the background."""
+
+    heading: ClassVar[str] = "Maintenance"
+
+    maintenance: bool = setting(
+        False,  # noqa: FBT003 - a value, as the others
+        "1 lets this worker keep the tables small in the background: the table of each log of "
+        "which it owns partition 0. See [maintenance](../how-to/maintain-the-lake.md)",
+    )
+    maintenance_interval_s: float = setting(
+        60.0,
+        "Time between two looks at what is to be done",
+        unit="s",
+        gt=0,
+        le=_DAY_S,
+    )
+    compact_target_mb: int = setting(
+        256,
+        "Size up to which data files are merged, in MiB. Files above three quarters of it stay as "
+        "they are",
+        unit="MiB",
+        ge=1,
+        le=4_096,
+    )
+
+
 class LoadSettings(Group):
     """Behaviour under load: [degradation](../concepts/degradation.md)."""
 
@@ -418,6 +445,7 @@ class WorkerGroups(
     WebSettings,
     LogSettings,
     LakeSettings,
+    MaintenanceSettings,
     LoadSettings,
     SequencingSettings,
     KafkaSecuritySettings,

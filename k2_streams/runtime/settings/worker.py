@@ -10,6 +10,7 @@ from pydantic import Field, SkipValidation
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Policy, Trigger
+from k2_streams.core.maintenance.compaction import CompactionPolicy
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings import lake
@@ -64,6 +65,10 @@ def _overload(values: Mapping[str, Any]) -> OverloadSettings:
     )
 
 
+def _compaction(values: Mapping[str, Any]) -> CompactionPolicy:
+    return CompactionPolicy(target_bytes=values["compact_target_mb"] << 20)
+
+
 def _breaker(values: Mapping[str, Any]) -> BreakerPolicy:
     return BreakerPolicy(
         values["breaker_failures"], values["breaker_open_s"], values["breaker_successes"]
@@ -81,6 +86,7 @@ class Settings(WorkerGroups):
         lake: the catalog and the warehouse.
         overload: what a worker does under load.
         breaker: when the circuit breakers of catalog and object store open and close.
+        compaction: how large data files become.
     """
 
     folder: str = TRADES_DEFAULTS.state_folder
@@ -88,6 +94,7 @@ class Settings(WorkerGroups):
     lake: SkipValidation[LakeConfig] = Field(default_factory=lake.lake_config)
     overload: SkipValidation[OverloadSettings] = Field(default_factory=_overload)
     breaker: SkipValidation[BreakerPolicy] = Field(default_factory=_breaker)
+    compaction: SkipValidation[CompactionPolicy] = Field(default_factory=_compaction)
 
     @property
     def web_port(self) -> int:

@@ -18,7 +18,7 @@ from k2_streams.kafka.log_reader import LogError, LogReader
 from k2_streams.kafka.topics import WEEK_MS, TopicInfo
 from k2_streams.lake.breaker import BreakerOpenError, Guard
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMovedError
-from k2_streams.lake.maintenance import expire_snapshots
+from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.fetched import Fetched

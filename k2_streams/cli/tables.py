@@ -1,0 +1,73 @@
+"""The tables of the lake that a command is about."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
+
+import click
+
+from k2_streams.cli.errors import CannotError
+from k2_streams.cli.loaded_app import checked_topology, load_app
+from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.lake.errors import TableMissingError
+from k2_streams.lake.table import Lake
+from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def table_options(command: _Command) -> _Command:
+    """`--table` and `--app`, by which a command's tables are chosen."""
+    table = click.option(
+        "--table",
+        "names",
+        multiple=True,
+        help="Of this table; may be repeated.  [default: every one there is]",
+    )
+    app = click.option(
+        "--app", "module", metavar="MODULE[:APP]",
+        help="Tables that this app writes.  [default: trades and quotes]",
+    )  # fmt: skip
+    return table(app(command))
+
+
+def settings_of() -> Settings:
+    """Of this environment.
+
+    Raises:
+        CannotError: some cannot be used.
+    """
+    try:
+        return from_environment()
+    except SettingsError as error:
+        raise CannotError(str(error)) from error
+
+
+def chosen_lakes(settings: Settings, module: str | None, names: Sequence[str]) -> Iterator[Lake]:
+    """A handle on each table that was chosen, in turn; without names on those that exist.
+
+    Raises:
+        CannotError: there is no such table.
+        LakeError: the catalog does not say it.
+    """
+    streams = _streams_of(module)
+    for name in names or streams:
+        if name not in streams:
+            raise CannotError(
+                f"table {name!r}: expected {' or '.join(streams)}, found none of that name: of a "
+                "table that an app writes name the app with --app"
+            )
+        with closing(Lake(settings.lake, stream=streams[name])) as lake:
+            try:
+                lake.load()
+            except TableMissingError as error:
+                if names:
+                    raise CannotError(str(error)) from error
+                continue
+            yield lake
+
+
+def _streams_of(module: str | None) -> dict[str, Stream]:
+    if module is None:
+        return dict(STREAMS)
+    return {one.name: one for one in checked_topology(load_app(module)).streams}

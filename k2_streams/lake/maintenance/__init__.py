@@ -1,0 +1,1 @@
+"""What keeps the tables small: compaction, expiry, deletion of files, tags."""

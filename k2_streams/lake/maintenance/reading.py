@@ -1,0 +1,133 @@
+"""Reading a data file piece by piece, in the columns of its stream."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, FileFormat
+
+from k2_streams.core.maintenance.key_ranges import KeyRange, SortKey
+from k2_streams.core.records.columns import table_as
+from k2_streams.lake.errors import UnfitFileError
+from k2_streams.lake.schema import TableDescription
+
+_FIELD_ID = b"PARQUET:field_id"
+
+
+class InputFile:
+    """A Parquet file of the table; its footer is read once, its rows as often as they are wanted.
+
+    Columns count by their field ids. A column that the file lacks (an earlier version wrote it) is
+    null. A file with a column that K2 does not know is unfit: written again it would lose it.
+
+    Raises:
+        UnfitFileError: its columns are not those of the stream.
+        OSError: it is gone, or the store does not answer.
+    """
+
+    def __init__(self, io: FileIO, file: DataFile, described: TableDescription) -> None:
+        self.path = file.file_path
+        self._io = io
+        self._described = described
+        if file.file_format is not FileFormat.PARQUET:
+            raise UnfitFileError(self.path, f"expected Parquet, found {file.file_format.value}")
+        with self._open() as source:
+            parquet = pq.ParquetFile(source)
+            self._footer = parquet.metadata
+            self._names = self._columns(parquet.schema_arrow)
+        self._places = {
+            self._footer.row_group(0).column(at).path_in_schema: at
+            for at in range(self._footer.num_columns)
+            if self._footer.num_row_groups
+        }
+
+    @property
+    def rows(self) -> int:
+        """As its footer says."""
+        rows: int = self._footer.num_rows
+        return rows
+
+    def parts(
+        self, columns: Sequence[str] | None = None, within: KeyRange | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows within a range of sort keys, per row group, in the types of the stream.
+
+        Args:
+            columns: of the stream; None: all.
+            within: None: all rows.
+
+        Raises:
+            UnfitFileError: a value does not fit the stream's type.
+        """
+        wanted = [
+            at
+            for at in range(self._footer.num_row_groups)
+            if within is None or within.may_hold(*self._bounds(at))
+        ]
+        if not wanted:
+            return
+        with self._open() as source:
+            parquet = pq.ParquetFile(source, metadata=self._footer)
+            for at in wanted:
+                rows = self._read(parquet, at, columns)
+                if within is not None:
+                    rows = within.select(rows, self._described.stream.sort)
+                if rows.num_rows:
+                    yield rows
+
+    def _open(self) -> pa.PythonFile:
+        return pa.PythonFile(self._io.new_input(self.path).open(), mode="r")
+
+    def _read(
+        self, parquet: pq.ParquetFile, row_group: int, columns: Sequence[str] | None
+    ) -> pa.Table:
+        schema = self._described.stream.table_schema
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        stored = [self._names[name] for name in schema.names if name in self._names]
+        found = parquet.read_row_group(row_group, columns=stored)
+        filled = {
+            field.name: found.column(self._names[field.name])
+            if field.name in self._names
+            else pa.chunked_array([pa.nulls(found.num_rows, field.type)])
+            for field in schema
+        }
+        try:
+            return table_as(pa.table(filled), schema)
+        except pa.ArrowException as error:
+            raise UnfitFileError(self.path, str(error)) from error
+
+    def _columns(self, stored: pa.Schema) -> dict[str, str]:
+        """Per column of the stream its name in the file, where the file has it."""
+        schema = self._described.schema
+        by_id = {}
+        for field in stored:
+            number = (field.metadata or {}).get(_FIELD_ID)
+            if number is None:
+                raise UnfitFileError(self.path, f"column {field.name} has no field id")
+            by_id[int(number)] = field.name
+        found = {}
+        for field in schema.fields:
+            name = by_id.pop(field.field_id, None)
+            if name is not None:
+                found[field.name] = name
+            elif field.required:
+                raise UnfitFileError(self.path, f"it lacks the column {field.name}")
+        if by_id:
+            raise UnfitFileError(
+                self.path, f"K2 does not know its columns {sorted(by_id.values())}"
+            )
+        return found
+
+    def _bounds(self, row_group: int) -> tuple[SortKey, SortKey]:
+        """Keys that all keys of a row group lie between, both included."""
+        least, greatest = [], []
+        for name in self._described.stream.sort:
+            column = self._footer.row_group(row_group).column(self._places[self._names[name]])
+            found = column.statistics
+            if found is None or not found.has_min_max:
+                raise UnfitFileError(self.path, f"column {name} has no bounds")
+            least.append(found.min)
+            greatest.append(found.max)
+        return tuple(least), tuple(greatest)

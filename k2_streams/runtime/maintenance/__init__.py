@@ -1,0 +1,1 @@
+"""Keeps the tables small while the worker runs."""

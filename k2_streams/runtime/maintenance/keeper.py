@@ -1,0 +1,140 @@
+"""Keeps the table of one log small, in the background, off the event loop and beside the sink."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from k2_streams.clock import Clock
+from k2_streams.core.load import backoff
+from k2_streams.lake.errors import InputsGoneError, LakeConfigError, LakeUnavailableError
+from k2_streams.lake.maintenance.compaction import Compacted, Compactor
+from k2_streams.lake.table import Lake
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
+from k2_streams.runtime.metrics.table import MaintenanceMetrics
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+#: A lake that is away, or a table that is refused, is asked again after at most so many intervals.
+MOST_INTERVALS = 16
+
+
+class TableKeeper:
+    """Maintenance of one table, with a handle and a thread of its own.
+
+    It works while `may_work` says so: of all workers one alone, the owner of the log's partition 0.
+    Two that work at once, as after a take-over, do no harm: each commit is checked by itself.
+
+    Args:
+        lake: a handle of its own on the table.
+        compactor: of the same handle.
+        metrics: of the log.
+        clock: for `/v1/status`.
+        may_work: whether this worker is the one, and the lake is there.
+        interval_s: between two looks at what is to be done.
+        thread: where the work is done.
+        limits: how many groups are compacted in a row.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        compactor: Compactor,
+        metrics: MaintenanceMetrics,
+        clock: Clock,
+        *,
+        may_work: Callable[[], bool],
+        interval_s: float,
+        thread: ThreadPoolExecutor,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.error: str | None = None
+        self._lake = lake
+        self._compactor = compactor
+        self._metrics = metrics
+        self._clock = clock
+        self._may_work = may_work
+        self._interval_s = interval_s
+        self._thread = thread
+        self._limits = limits
+        self._attempts = 0  # failed, in a row
+        self._looked_at_s: float | None = None
+        self._last: Compacted | None = None
+        self._files = self._rows = 0
+
+    async def run(self) -> None:
+        """Work for ever."""
+        while True:
+            await asyncio.sleep(self._pause_s())
+            await self.look()
+
+    async def look(self) -> None:
+        """Do what is to be done, if this worker is the one that does it."""
+        if not self._may_work():
+            return
+        try:
+            await self._compact()
+        except (LakeUnavailableError, InputsGoneError, LakeConfigError) as error:
+            self._failed(error)
+        else:
+            self._attempts, self.error = 0, None
+            self._looked_at_s = self._clock.monotonic()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Of `/v1/status`: what this worker has done since it started."""
+        last, now_s = self._last, self._clock.monotonic()
+        return {
+            "working": self._may_work(),
+            "looked_s_ago": None
+            if self._looked_at_s is None
+            else round(now_s - self._looked_at_s, 3),
+            "compacted_files": self._files,
+            "compacted_rows": self._rows,
+            "last_compaction": None
+            if last is None
+            else {"snapshot": last.snapshot_id, "files": last.files, "rows": last.rows},
+            "unfit_files": len(self._compactor.unfit),
+            "error": self.error,
+        }
+
+    async def close(self) -> None:
+        """Disconnect; a step under way is waited for."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._lake.close)
+        self._thread.shutdown(wait=True)
+
+    async def _compact(self) -> None:
+        """Compact group by group, as long as there is one."""
+        for _ in range(self._limits.compactions_in_a_row):
+            began_s = self._clock.monotonic()
+            done = await self._in_thread(self._compactor.run_once)
+            self._metrics.maintenance_unfit_files.set(len(self._compactor.unfit))
+            if done is None:
+                return
+            self._last = done
+            self._files += done.files
+            self._rows += done.rows
+            self._metrics.maintenance_compaction_seconds.observe(self._clock.monotonic() - began_s)
+            self._metrics.maintenance_compacted_files_total.inc(done.files)
+            self._metrics.maintenance_compacted_rows_total.inc(done.rows)
+            if not self._may_work():
+                return
+
+    def _failed(self, error: Exception) -> None:
+        self._attempts += 1
+        self.error = str(error)
+        self._metrics.maintenance_failures_total.inc()
+        # A refused table waits for a person, whom the sink tells: it writes to it all the time.
+        log.warning("maintenance failed", table=self._lake.stream.log, error=self.error)
+
+    def _pause_s(self) -> float:
+        most_s = self._interval_s * MOST_INTERVALS
+        if self._attempts == 0:
+            return self._interval_s
+        return self._interval_s + backoff.wait_s(self._attempts, self._interval_s, most_s, 1.0)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
