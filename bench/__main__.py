@@ -21,6 +21,7 @@ from bench import (
     overload_cost,
     overload_kills,
     query,
+    small_files,
     throughput,
     web_load,
 )
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
+    "small_files": small_files.run,
     "kills": kills.run,
     "overload_cost": overload_cost.run,
     "million": million.run,

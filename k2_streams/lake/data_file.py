@@ -28,9 +28,21 @@ _LEVELS = {
     "uncompressed": None, "snappy": None, "lz4": None, "gzip": 9, "brotli": 11, "zstd": 22,
 }  # fmt: skip
 
+#: A query for one symbol decodes one row group of each file, whatever it wants of it. In a small
+#: file (a few seconds of commits) groups are smaller: so many of them, and a footer of at most
+#: 150 KB.
+SMALL_FILE_GROUPS = 32
+#: Rows of a group at the least: of fewer rows the columns cost more than what is in them.
+MIN_GROUP_ROWS = 2_000
+
 
 def write_file(
-    table: Table, parts: Iterable[pa.Table], day: int, name: str, described: TableDescription
+    table: Table,
+    parts: Iterable[pa.Table],
+    rows: int,
+    day: int,
+    name: str,
+    described: TableDescription,
 ) -> DataFile:
     """Write the parts, one behind the other, as one file of a day. Nothing refers to it yet.
 
@@ -40,6 +52,7 @@ def write_file(
     Args:
         table: where it will belong.
         parts: in the columns of the description's `file_schema`, in the order of the file.
+        rows: in all parts.
         day: of all rows, since 1970.
         name: of the file, below the folder of its day.
         described: whose columns they are.
@@ -66,7 +79,7 @@ def write_file(
         )
         with writer:
             for part in parts:
-                writer.write_table(part, row_group_size=layout.group_rows)
+                writer.write_table(part, row_group_size=layout.group_rows(rows))
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=writer.writer.metadata,
         stats_columns=compute_statistics_plan(schema, properties),
@@ -93,7 +106,11 @@ class _Layout:
 
     codec: str
     level: int | None
-    group_rows: int
+    max_group_rows: int
+
+    def group_rows(self, rows: int) -> int:
+        """Rows per row group of a file of so many rows."""
+        return min(self.max_group_rows, max(MIN_GROUP_ROWS, rows // SMALL_FILE_GROUPS))
 
 
 def _layout_of(properties: Mapping[str, str]) -> _Layout:

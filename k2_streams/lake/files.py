@@ -52,7 +52,7 @@ def write(table: Table, rows: pa.Table, described: TableDescription) -> list[Dat
     for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(days)])):
         name = f"{index:05d}-{write_id}.parquet"
         part = ordered.slice(start, end - start)
-        files.append(write_file(table, [part], int(days[start]), name, described))
+        files.append(write_file(table, [part], part.num_rows, int(days[start]), name, described))
     return files
 
 

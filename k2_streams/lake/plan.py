@@ -37,11 +37,21 @@ MAX_PLANS_KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A Parquet file to read: a path as DuckDB takes it (local paths without a scheme)."""
+    """A Parquet file to read.
+
+    Attributes:
+        path: as DuckDB takes it (local paths without a scheme).
+        rows: in all.
+        size_bytes: of the file.
+        first_ns: no row has an earlier event time; None: not known.
+        last_ns: none has a later one; None: not known.
+    """
 
     path: str
     rows: int
     size_bytes: int
+    first_ns: int | None = None
+    last_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,6 @@ class _Bounds(Generic[T]):
 class _File:
     planned: PlannedFile
     keys: dict[str, _Bounds[Any]]  # by column
-    time_ns: _Bounds[int]
     corrects: bool  # whether a row may refer to another
 
     def may_match(self, wanted: Filter) -> bool:
@@ -77,7 +86,7 @@ class _File:
                 return False
         if wanted.corrections and not self.corrects:
             return False
-        low, high = self.time_ns.low, self.time_ns.high
+        low, high = self.planned.first_ns, self.planned.last_ns
         if wanted.start_ns is not None and high is not None and high < wanted.start_ns:
             return False
         return not (wanted.end_ns is not None and low is not None and low >= wanted.end_ns)
@@ -179,12 +188,16 @@ class Planner:
 
 def _file(table: TableDescription, file: DataFile) -> _File:
     schema, stream = table.schema, table.stream
+    first_ns, last_ns = _bounds(schema, file, stream.time)
     return _File(
         PlannedFile(
-            file.file_path.removeprefix("file://"), file.record_count, file.file_size_in_bytes
+            file.file_path.removeprefix("file://"),
+            file.record_count,
+            file.file_size_in_bytes,
+            first_ns,
+            last_ns,
         ),
         keys={name: _Bounds(*_bounds(schema, file, name)) for name in stream.key},
-        time_ns=_Bounds(*_bounds(schema, file, stream.time)),
         corrects=stream.is_corrected and _may_hold_values(schema, file, "ref_message_id"),
     )
 

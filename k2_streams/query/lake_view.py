@@ -103,7 +103,7 @@ class LakeView:
         Raises:
             LakeUnavailable: the plan is not cached and cannot be made.
         """
-        return [file.path for file in await self._planned(head, selection)]
+        return [file.path for file in await self.planned(head, selection)]
 
     async def rows_in(self, head: Head, selection: Selection) -> int:
         """The rows of those files: at most so many of them are the selection's.
@@ -111,9 +111,14 @@ class LakeView:
         Raises:
             LakeUnavailable: as `files`.
         """
-        return sum(file.rows for file in await self._planned(head, selection))
+        return sum(file.rows for file in await self.planned(head, selection))
 
-    async def _planned(self, head: Head, selection: Selection) -> Sequence[PlannedFile]:
+    async def planned(self, head: Head, selection: Selection) -> Sequence[PlannedFile]:
+        """The same files with what is known of them.
+
+        Raises:
+            LakeUnavailable: as `files`.
+        """
         snapshot_id = head.snapshot_id
         if snapshot_id is None or head.rows == 0:
             return ()

@@ -1,6 +1,6 @@
 """Both parts of a read point, as one: rows, the newest of them, their symbols, their totals."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, QuerySession
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
+from k2_streams.query.file_steps import is_full, steps
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.result import as_rows, corrections_of
@@ -95,24 +96,38 @@ class Reader:
     ) -> pa.Table:
         """The selection's rows, in order, as they were made."""
         with watch.stage("plan"):
-            files = await self._lake.files(read_point.head, selection)
+            files = await self._lake.planned(read_point.head, selection)
         limits, ranges = read_point.cut.lake_limits, _tail_ranges(read_point)
 
         def work(session: QuerySession) -> pa.Table:
             with watch.stage("tail"):
-                tail = select(self._stream, read_point.view.batches(ranges), selection)
+                found = select(self._stream, read_point.view.batches(ranges), selection)
+                if not files or is_full(found, selection):
+                    found = in_order(self._stream, found, selection)
             with watch.stage("scan"):
-                if not files:
-                    return in_order(self._stream, tail, selection)
-                some = selection
-                if selection.at_most is not None and selection.at_most > NARROWED_ABOVE:
-                    asked = statement.edge(self._scan, files, limits, selection)
-                    some = _up_to(selection, session.table(asked, tail)["edge"].to_pylist())
-                asked = statement.rows(self._scan, files, limits, tail.num_rows > 0, some)
-                return as_rows(self._stream, session.table(asked, tail))
+                for step in steps(files, selection):
+                    if not step.is_needed(found, selection, self._stream.time):
+                        break
+                    found = self._scanned(session, step.files, limits, found, selection)
+            return found
 
         with watch.stage("engine"):
             return await self._run(work, files)
+
+    def _scanned(
+        self,
+        session: QuerySession,
+        files: Sequence[str],
+        limits: Mapping[int, int],
+        found: pa.Table,
+        selection: Selection,
+    ) -> pa.Table:
+        """The rows found so far and those of the files, as one answer in order."""
+        if selection.at_most is not None and selection.at_most > NARROWED_ABOVE:
+            asked = statement.edge(self._scan, files, limits, selection)
+            selection = _up_to(selection, session.table(asked, found)["edge"].to_pylist())
+        asked = statement.rows(self._scan, files, limits, found.num_rows > 0, selection)
+        return as_rows(self._stream, session.table(asked, found))
 
     async def _with_ticks(
         self, read_point: ReadPoint, answer: pa.Table, missing: Sought
@@ -210,7 +225,7 @@ class Reader:
             totals = merged(totals, await self._engine.run(of_tail))
         return totals
 
-    async def _run(self, work: Callable[[QuerySession], _T], files: Sequence[str]) -> _T:
+    async def _run(self, work: Callable[[QuerySession], _T], files: Sequence[object]) -> _T:
         """Do what reads these files; none of them: what reads the tail alone."""
         if not files:
             return await self._engine.run(work)

@@ -867,6 +867,22 @@ MUTANTS = (
         ("query/turns.py", "self._lanes[is_heavy(units), far]", "self._lanes[True, far]"),
     ),
     _mutant(
+        "files-of-the-last-time-left-out",
+        "a page ends before files that hold rows of the very time of its last row",
+        "tests/unit/test_query_file_steps.py::",
+        ("query/file_steps.py", "else self.edge_ns <= last_ns", "else self.edge_ns < last_ns"),
+    ),
+    _mutant(
+        "files-without-bounds-come-last",
+        "a page ends before files that do not say which times they hold",
+        "tests/unit/test_query_file_steps.py::",
+        (
+            "query/file_steps.py",
+            "    paths = [*(file.path for file in files if edges[file.path] is None), *known]\n",
+            "    paths = [*known, *(file.path for file in files if edges[file.path] is None)]\n",
+        ),
+    ),
+    _mutant(
         "watermark-not-in-the-position",
         "an agent's event time begins anew after a restart",
         "tests/simulation/test_agent_tasks.py::",

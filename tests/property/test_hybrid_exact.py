@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from query_world import T0, DictSpill, World
 from rows_requests import parse_rows
 
-from k2_streams.query import reading, tick_lookup
+from k2_streams.query import file_steps, reading, tick_lookup
 from k2_streams.query.answer import Answer
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
@@ -57,6 +57,7 @@ def narrow_windows(monkeypatch) -> None:
     """A few records meet what thousands would."""
     monkeypatch.setattr(tick_lookup, "FIRST_OFFSETS", 2)
     monkeypatch.setattr(reading, "NARROWED_ABOVE", 3)
+    monkeypatch.setattr(file_steps, "FIRST_FILES", 1)
 
 
 class Run:

@@ -16,6 +16,8 @@ from k2_streams.core.records import stream
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range
+from k2_streams.lake import data_file
+from k2_streams.lake.data_file import MIN_GROUP_ROWS, SMALL_FILE_GROUPS
 from k2_streams.lake.schema import description_of
 
 TABLE = description_of(stream.TRADES)
@@ -166,6 +168,19 @@ def test_row_groups_are_as_small_as_the_table_says(world):
         change.set_properties({"write.parquet.row-group-limit": "100"})
     commit(world, record(0, 0, 250))
     assert pq.read_metadata(world.data_files()[0]).num_row_groups == 3
+
+
+def test_row_groups_of_a_small_file_are_smaller(world):
+    """A query for one symbol decodes a whole group of each file."""
+    commit(world, record(0, 0, 5_000))
+    [path] = world.data_files()
+    metadata = pq.read_metadata(path)
+    sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    assert sizes == [MIN_GROUP_ROWS, MIN_GROUP_ROWS, 1_000]
+    properties = world.table().properties
+    rows_of_group = data_file._layout_of(properties).group_rows
+    assert rows_of_group(SMALL_FILE_GROUPS * 5_000) == 5_000
+    assert rows_of_group(1_000_000) == int(properties["write.parquet.row-group-limit"])
 
 
 def test_some_rows_of_some_records_expand_to_what_all_rows_would_at_their_places():

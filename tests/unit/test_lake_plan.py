@@ -5,10 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import NOON_NS, World, append, record, table_of
+from pyiceberg.manifest import DataFile
 
 from k2_streams.core.query.keys import keys_of
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
+from k2_streams.lake import plan
 from k2_streams.lake.errors import SnapshotNotFoundError, TableMismatchError
 from k2_streams.lake.plan import Filter, Planner
 from k2_streams.lake.schema import description_of
@@ -70,6 +72,52 @@ def test_no_matching_row_is_outside_the_plan(filled, symbols, exchanges, start_n
         assert matching(file.path, **wanted) == []
 
 
+def cut_upwards(text: str, length: int) -> str | None:
+    """As Iceberg cuts an upper bound: raised where something is cut off; None: it cannot be."""
+    cut = text[:length]
+    if cut == text:
+        return text
+    for at in reversed(range(len(cut))):
+        code = ord(cut[at]) + 1
+        code = 0xE000 if code == 0xD800 else code
+        if code <= 0x10FFFF:
+            return cut[:at] + chr(code)
+    return None
+
+
+#: Longer than the 16 characters that other engines keep of a bound; the highest characters cannot
+#: be raised, and those before the surrogates skip them.
+TEXTS = st.text(
+    st.sampled_from(["a", "b", "\x00", "ß", "\ud7ff", "\ue000", "\U0010ffff"]), max_size=20
+)
+
+
+@given(
+    held=st.lists(TEXTS, min_size=1, max_size=4),
+    wanted=st.lists(TEXTS, min_size=1, max_size=3),
+    length=st.sampled_from([1, 2, 16]),
+)
+def test_a_file_with_cut_bounds_is_planned_for_every_text_that_it_holds(held, wanted, length):
+    """Of text most engines keep the first characters: the upper bound's last one is raised."""
+    ordered = sorted(held, key=str.encode)
+    low = ordered[0][:length]
+    high = cut_upwards(ordered[-1], length)
+    symbol = TABLE.schema.find_field("symbol").field_id
+    file = DataFile.from_args(
+        file_path="/a.parquet",
+        record_count=len(held),
+        file_size_in_bytes=1,
+        lower_bounds={symbol: low.encode()},
+        upper_bounds={} if high is None else {symbol: high.encode()},
+        value_counts={},
+        null_value_counts={},
+    )
+    for name in (*held, *wanted):
+        planned = plan._file(TABLE, file).may_match(Filter(keys_of(symbol=(name,))))
+        assert planned or name not in held
+    assert plan._file(TABLE, file).may_match(Filter(keys_of(symbol=(*wanted, held[0]))))
+
+
 def test_a_plan_leaves_out_what_its_bounds_exclude(filled):
     head = filled.head()
     assert len(filled.plan(head.snapshot_id)) == 12
@@ -87,10 +135,11 @@ def test_an_older_snapshot_plans_its_own_files(filled):
     assert [file.rows for file in filled.plan(oldest.id)] == [4]
 
 
-def test_a_file_is_a_local_path_with_its_size(world):
+def test_a_file_is_a_local_path_with_its_size_and_the_times_in_it(world):
     lake = world.writer()
     done = append(lake, 0, 0, 5)
     [file] = lake.plan(done.snapshot_id)
+    assert (file.first_ns, file.last_ns) == (NOON_NS, NOON_NS + 2_000)
     [path] = world.data_files()
     assert (file.path, file.rows, file.size_bytes) == (str(path), 3, path.stat().st_size)
 

@@ -81,7 +81,12 @@ class Rewrite:
         # 2. Write range by range.
         name = f"00000-{uuid.uuid4()}.parquet"
         written = write_file(
-            self._table, self._sorted_parts(ranges, read), self._day, name, self._described
+            self._table,
+            self._sorted_parts(ranges, read),
+            self._expected,
+            self._day,
+            name,
+            self._described,
         )
         failpoint("maintenance.rewritten")
         # 3. Prove it, by what the store gives back.
