@@ -1,4 +1,4 @@
-"""How options are read: shares, tiers, times, kinds of invalid records, ranges of offsets."""
+"""How options are read: shares, tiers, times, durations, invalid records, ranges of offsets."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -92,6 +92,24 @@ class InstantType(click.ParamType):
             self.fail(f"expected {expected}, found {value!r}", param, ctx)
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
         return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+
+
+class DurationType(click.ParamType):
+    """`90s`, `30m`, `12h`, `7d` or `7y` (of 365 days)."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], str(value)[-1:]
+        seconds = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "y": 365 * 86_400}.get(unit)
+        if seconds is None or not (number.isascii() and number.isdecimal()):
+            self.fail(f"expected 90s, 30m, 12h, 7d or 7y, found {value!r}", param, ctx)
+        return float(int(number) * seconds)
 
 
 class KindsType(click.ParamType):

@@ -338,6 +338,7 @@ class Worker:
             # A lake that does not answer the sink is not asked by anybody else either.
             may_work=lambda: first in self.owner.assigned and guard.state is BreakerState.CLOSED,
             interval_s=settings.maintenance_interval_s,
+            delete_delay_s=settings.delete_delay_s,
             thread=ports.threads.executor("maintenance"),
             limits=self._limits,
         )

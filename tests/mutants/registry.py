@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_violated"
 COMMIT = "tests/unit/test_lake_commit.py::"
 COMPACTION = "tests/unit/test_lake_compaction.py::"
+DELETION = "tests/unit/test_lake_deletion.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
 
 
@@ -319,6 +320,56 @@ MUTANTS = (
         "a compaction brings rows back that another engine deleted meanwhile",
         f"{COMPACTION}test_a_table_with_delete_files_is_refused",
         ("lake/maintenance/replace.py", "        self._refuse_deletes()\n", ""),
+    ),
+    _mutant(
+        "expired-files-not-looked-for-again",
+        "files that were written down are deleted though a snapshot reaches them",
+        f"{DELETION}test_an_expiry_that_failed_deletes_nothing",
+        (
+            "lake/maintenance/deletions.py",
+            "deletable(record.paths, reachable.keys(), folders_of(table))",
+            "deletable(record.paths, set(), folders_of(table))",
+        ),
+    ),
+    _mutant(
+        "expired-files-deleted-at-once",
+        "files of expired snapshots are deleted while a query may read them",
+        f"{DELETION}test_compacted_files_go_when_their_snapshots_have_expired_and_the_delay_is_over",
+        (
+            "core/maintenance/deletion.py",
+            "        return now_ms - self.written_ms >= delay_s * 1_000\n",
+            "        return now_ms >= self.written_ms\n",
+        ),
+    ),
+    _mutant(
+        "expired-files-not-written-down",
+        "snapshots expire and nobody knows which files they reached",
+        f"{DELETION}test_a_crash_after_the_expiry_forgets_no_file",
+        (
+            "lake/maintenance/expiry.py",
+            "                write_down(table, doomed, files_at_ms)\n",
+            "                pass\n",
+        ),
+    ),
+    _mutant(
+        "young-orphans",
+        "files of a commit under way are taken for orphans",
+        f"{DELETION}test_orphans_are_exactly_the_files_of_killed_commits",
+        (
+            "core/maintenance/deletion.py",
+            "        if one.modified_ms < before_ms\n        and is",
+            "        if is",
+        ),
+    ),
+    _mutant(
+        "orphans-before-their-time",
+        "files that wait for their deletion are taken for orphans",
+        f"{DELETION}test_files_that_wait_for_their_deletion_are_no_orphans",
+        (
+            "core/maintenance/deletion.py",
+            "    known = reachable | pending\n",
+            "    known = reachable\n",
+        ),
     ),
     _mutant(
         "evicted-before-seen",

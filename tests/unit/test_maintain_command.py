@@ -1,6 +1,7 @@
 """`k2 maintain`: what it shows, what it does, and how it fails."""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -67,3 +68,65 @@ def test_a_table_that_k2_must_not_write_to_is_refused_with_what_to_do(world):
     with world.table().update_schema() as update:
         update.rename_column("vendor", "supplier")
     assert "RENAME COLUMN supplier TO vendor" in run("compact", code=2).output
+
+
+def test_expired_files_wait_for_the_delay_and_then_go(world, monkeypatch):
+    filled(world, 9)
+    before = state_of(world)
+    run("compact")
+    (line,) = map(
+        json.loads, run("expire", "--keep", "2", "--dry-run", "--json").stdout.splitlines()
+    )
+    assert line == {"table": "trades", "would_expire": 8}
+    assert len(world.table().metadata.snapshots) == 10
+    assert run("expire", "--keep", "2", "--older-than", "1h").stdout == (
+        "trades: expired=0 deleted_files=0 waiting_deletions=0\n"
+    )
+    monkeypatch.setenv("K2_DELETE_DELAY_S", "3600")
+    (line,) = map(json.loads, run("expire", "--keep", "1", "--json").stdout.splitlines())
+    assert (line["expired"], line["deleted_files"], line["waiting_deletions"]) == (9, 0, 1)
+    assert len(world.data_files()) == 10
+    monkeypatch.setenv("K2_DELETE_DELAY_S", "0")
+    (line,) = map(json.loads, run("expire", "--keep", "1", "--json").stdout.splitlines())
+    assert line["deleted_files"] >= 9
+    assert len(world.data_files()) == 1
+    assert state_of(world) == before
+
+
+def test_orphans_are_shown_and_deleted_only_when_asked_for(world):
+    filled(world, 2)
+    orphan = world.data_files()[0].with_name("left-behind.parquet")
+    orphan.write_bytes(b"x" * 100)
+    old = orphan.stat().st_mtime - 25 * 3_600
+    os.utime(orphan, (old, old))
+    shown = run("orphans")
+    assert shown.stdout.splitlines() == [str(orphan)]
+    assert "trades: 1 orphan files, 100 bytes" in shown.stderr
+    assert orphan.exists()
+    (line,) = map(json.loads, run("orphans", "--delete", "--json").stdout.splitlines())
+    assert line == {"table": "trades", "path": str(orphan), "size_bytes": 100}
+    assert not orphan.exists()
+    assert len(world.data_files()) == 2
+
+
+def test_many_orphans_need_force(world):
+    filled(world, 2)
+    orphan = world.data_files()[0].with_name("left-behind.parquet")
+    orphan.write_bytes(b"x" * 1_000_000)
+    old = orphan.stat().st_mtime - 25 * 3_600
+    os.utime(orphan, (old, old))
+    assert "more than 10%" in run("orphans").stderr
+    assert "more than 10%" in run("orphans", "--delete", code=2).output
+    assert orphan.exists()
+    run("orphans", "--delete", "--force")
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize("text", ["5", "x", "-1d", "1.5h", "", "7w"])
+def test_a_duration_that_is_none_is_refused(world, text):
+    assert "expected 90s" in run("orphans", "--older-than", text, code=2).output
+
+
+def test_an_age_that_a_commit_may_take_is_refused(world):
+    filled(world, 1)
+    assert "a commit under way" in run("orphans", "--older-than", "5m", code=2).output

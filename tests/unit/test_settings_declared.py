@@ -47,6 +47,7 @@ CASES = {
     "K2_MAINTENANCE": ("1", True, "sometimes"),
     "K2_MAINTENANCE_INTERVAL_S": ("5", 5.0, "0"),
     "K2_COMPACT_TARGET_MB": ("64", 64, "0"),
+    "K2_DELETE_DELAY_S": ("60", 60.0, "-1"),
     "K2_BREAKER_FAILURES": ("3", 3, "0"),
     "K2_BREAKER_OPEN_S": ("1", 1.0, "0"),
     "K2_BREAKER_SUCCESSES": ("4", 4, "0"),

@@ -1,11 +1,12 @@
 """The background job: it works where it may, tells what it did, and an error does not end it."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lake_rows import World
-from maintenance_world import SetClock, compactor, filled, live_files
+from maintenance_world import SetClock, commit, compactor, filled, live_files
 from metric_values import value
 
 from k2_streams.lake.errors import InputsGoneError, LakeUnavailableError, TableMismatchError
@@ -19,15 +20,16 @@ class Kept:
     """A keeper over a table of the test's."""
 
     def __init__(self, world, **limits):
-        self.metrics, self.may_work = Metrics(), True
+        self.metrics, self.may_work, self.clock = Metrics(), True, SetClock()
         self.compactor = compactor(world)
         self.keeper = TableKeeper(
             self.compactor._lake,
             self.compactor,
             self.metrics.maintenance.of("trades"),
-            SetClock(),
+            self.clock,
             may_work=lambda: self.may_work,
             interval_s=0.001,
+            delete_delay_s=60.0,
             thread=ThreadPoolExecutor(1),
             limits=Limits(**limits),
         )
@@ -82,6 +84,29 @@ async def test_it_stops_between_two_groups_when_the_partition_is_gone(world, kep
     await kept.keeper.look()
     assert kept.counted("k2_maintenance_compaction_seconds_count") == 1
     filled_later.close()
+
+
+async def test_snapshots_expire_and_their_files_are_deleted_after_the_delay(world):
+    kept = Kept(world, snapshots_kept=2, snapshots_spare=8)
+    kept.clock.now_ns = time.time_ns() + 3_600_000_000_000  # after the commits
+    filled(world, 8)
+    inputs = world.data_files()
+    await kept.keeper.look()
+    assert len(world.table().metadata.snapshots) == 2
+    assert kept.counted("k2_maintenance_expired_snapshots_total") == 7
+    commit(world.writer(), 8)
+    kept.clock.now_ns += 59_000_000_000
+    await kept.keeper.look()
+    assert kept.counted("k2_maintenance_deleted_files_total") == 0
+    kept.clock.now_ns += 1_000_000_000
+    await kept.keeper.look()
+    # The one before the newest still reaches what was compacted.
+    deleted = kept.counted("k2_maintenance_deleted_files_total")
+    assert deleted > 0
+    assert kept.keeper.as_dict()["expired_snapshots"] == 7
+    assert kept.keeper.as_dict()["deleted_files"] == deleted
+    assert set(inputs) <= set(world.data_files())
+    await kept.keeper.close()
 
 
 async def test_what_it_does_in_a_row_has_a_limit(world):

@@ -1,7 +1,9 @@
-"""Keeping the table small: old snapshots go, what the table says of the log stays.
+"""Expiry: old snapshots go, what the table says of the log stays.
 
 Every commit writes the list of all snapshots anew, so their number is what an append costs: with
-200 of them twice as much as with none. Expiry removes entries of that list. It deletes no file.
+200 of them twice as much as with none. Expiry removes entries of that list. What they alone
+reached is written down before, and deleted later (`lake.maintenance.deletions`). A sink must not
+wait for that, and leaves such files to the removal of orphans.
 """
 
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, SetPropertiesUpdate
 
+from k2_streams.failpoints import failpoint
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.errors import LakeUnavailableError, VectorWentBackError
+from k2_streams.lake.maintenance.deletions import write_down
 from k2_streams.lake.snapshots import Head, in_order
 from k2_streams.lake.table import Lake
 from k2_streams.lake.vectors import ancestry, properties_of, snapshot_vector
@@ -34,11 +38,26 @@ class Expired:
     head: Head
 
 
-def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
+def expire_snapshots(
+    lake: Lake,
+    *,
+    keep: int,
+    older_than_ms: int,
+    files_at_ms: int | None = None,
+    above: int = 0,
+) -> Expired:
     """Remove snapshots older than a time (ms since 1970), but not the newest `keep`.
 
     Kept in any case: the heads of branches, tags, and the newest snapshot that carries a vector.
     The head and its rows do not change, and beside a sink neither sets the other back.
+
+    Args:
+        lake: of the table.
+        keep: so many of the newest stay.
+        older_than_ms: younger ones stay as well.
+        files_at_ms: the time now; their files are written down, to be deleted later. None: their
+            files stay where they are.
+        above: a table with so many snapshots, or fewer, is not changed.
 
     Raises:
         ValueError: `keep` is less than one.
@@ -52,9 +71,15 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
         table = lake.load()
         head = lake.head_of(table)
         doomed = doomed_by(table.metadata, keep, older_than_ms)
-        if not doomed:
+        if not doomed or len(table.metadata.snapshots) <= above:
             return Expired((), head)
-        # 2. Remove, and mirror the vector in the same step, only if the head is still this one:
+        # 2. Write down the files that nothing will reach. After the removal nobody could tell any
+        #    more; if it fails, all of them are reachable, and stay.
+        if files_at_ms is not None:
+            with lake_calls("write down expired files"):
+                write_down(table, doomed, files_at_ms)
+            failpoint("maintenance.written-down")
+        # 3. Remove, and mirror the vector in the same step, only if the head is still this one:
         #    beside a sink's commit the mirror would otherwise go back. It then speaks of the head,
         #    whose way to the snapshot that carries the vector may be among what is removed.
         try:
@@ -64,7 +89,8 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
             if not isinstance(error.__cause__, CommitFailedException):
                 raise
             continue
-        # 3. Prove it: nothing that the table says of the log or of its rows is less than before.
+        failpoint("maintenance.expired")
+        # 4. Prove it: nothing that the table says of the log or of its rows is less than before.
         after = lake.head()
         back = goes_back(head.vector, after.vector)
         if back is not None or after.rows < head.rows:
@@ -74,6 +100,15 @@ def expire_snapshots(lake: Lake, *, keep: int, older_than_ms: int) -> Expired:
         log.info("snapshots-expired", count=len(doomed), head=after.snapshot_id)
         return Expired(doomed, after)
     raise LakeUnavailableError(f"expire snapshots: others were first {EXPIRE_TRIES} times")
+
+
+def expiring(lake: Lake, *, keep: int, older_than_ms: int) -> tuple[int, ...]:
+    """The snapshots that `expire_snapshots` would remove now. Changes nothing.
+
+    Raises:
+        LakeUnavailableError: the catalog does not answer.
+    """
+    return doomed_by(lake.load().metadata, keep, older_than_ms)
 
 
 def doomed_by(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ from k2_streams.clock import Clock
 from k2_streams.core.load import backoff
 from k2_streams.lake.errors import InputsGoneError, LakeConfigError, LakeUnavailableError
 from k2_streams.lake.maintenance.compaction import Compacted, Compactor
+from k2_streams.lake.maintenance.deletions import delete_due
+from k2_streams.lake.maintenance.expiry import Expired, expire_snapshots
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics.table import MaintenanceMetrics
@@ -33,9 +35,10 @@ class TableKeeper:
         lake: a handle of its own on the table.
         compactor: of the same handle.
         metrics: of the log.
-        clock: for `/v1/status`.
+        clock: of ages and delays.
         may_work: whether this worker is the one, and the lake is there.
         interval_s: between two looks at what is to be done.
+        delete_delay_s: between the expiry of snapshots and the deletion of their files.
         thread: where the work is done.
         limits: how many groups are compacted in a row.
     """
@@ -49,6 +52,7 @@ class TableKeeper:
         *,
         may_work: Callable[[], bool],
         interval_s: float,
+        delete_delay_s: float,
         thread: ThreadPoolExecutor,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -59,12 +63,13 @@ class TableKeeper:
         self._clock = clock
         self._may_work = may_work
         self._interval_s = interval_s
+        self._delete_delay_s = delete_delay_s
         self._thread = thread
         self._limits = limits
         self._attempts = 0  # failed, in a row
         self._looked_at_s: float | None = None
         self._last: Compacted | None = None
-        self._files = self._rows = 0
+        self._files = self._rows = self._expired = self._deleted = 0
 
     async def run(self) -> None:
         """Work for ever."""
@@ -78,6 +83,8 @@ class TableKeeper:
             return
         try:
             await self._compact()
+            await self._expire()
+            await self._delete()
         except (LakeUnavailableError, InputsGoneError, LakeConfigError) as error:
             self._failed(error)
         else:
@@ -97,6 +104,8 @@ class TableKeeper:
             "last_compaction": None
             if last is None
             else {"snapshot": last.snapshot_id, "files": last.files, "rows": last.rows},
+            "expired_snapshots": self._expired,
+            "deleted_files": self._deleted,
             "unfit_files": len(self._compactor.unfit),
             "error": self.error,
         }
@@ -122,6 +131,30 @@ class TableKeeper:
             self._metrics.maintenance_compacted_rows_total.inc(done.rows)
             if not self._may_work():
                 return
+
+    async def _expire(self) -> None:
+        """Remove snapshots before the sink has to, who could not write down their files."""
+        limits, now_ms = self._limits, self._clock.time_ns() // 1_000_000
+
+        def expire() -> Expired:
+            return expire_snapshots(
+                self._lake,
+                keep=limits.snapshots_kept,
+                older_than_ms=now_ms,
+                files_at_ms=now_ms,
+                above=limits.snapshots_kept + limits.snapshots_spare // 2,
+            )
+
+        expired = len((await self._in_thread(expire)).snapshot_ids)
+        self._expired += expired
+        self._metrics.maintenance_expired_snapshots_total.inc(expired)
+
+    async def _delete(self) -> None:
+        done = await self._in_thread(
+            lambda: delete_due(self._lake, self._clock, delay_s=self._delete_delay_s)
+        )
+        self._deleted += done.files
+        self._metrics.maintenance_deleted_files_total.inc(done.files)
 
     def _failed(self, error: Exception) -> None:
         self._attempts += 1

@@ -249,6 +249,16 @@ class MaintenanceMetrics(MetricGroup):
         _STREAM,
         unit="files",
     )
+    maintenance_expired_snapshots_total = counter(
+        "Snapshots that maintenance has removed; a sink removes the oldest of 200 by itself",
+        _STREAM,
+        unit="snapshots",
+    )
+    maintenance_deleted_files_total = counter(
+        "Files deleted some time after the last snapshot that reached them has expired",
+        _STREAM,
+        unit="files",
+    )
     maintenance_failures_total = counter(
         "Looks at a table that ended with an error: catalog or store unavailable, or a table that "
         "K2 cannot write to",

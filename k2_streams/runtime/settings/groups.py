@@ -244,7 +244,7 @@ class LakeSettings(Group):
 
 
 class MaintenanceSettings(Group):
-    """Compaction of the Iceberg tables, in the background."""
+    """Compaction and expiry of the Iceberg tables, in the background."""
 
     heading: ClassVar[str] = "Maintenance"
 
@@ -267,6 +267,14 @@ class MaintenanceSettings(Group):
         unit="MiB",
         ge=1,
         le=4_096,
+    )
+    delete_delay_s: float = setting(
+        3_600.0,
+        "Time from the expiry of snapshots to the deletion of the files that they alone reached. A "
+        "query that reads one for longer is planned again",
+        unit="s",
+        ge=0,
+        le=30 * _DAY_S,
     )
 
 

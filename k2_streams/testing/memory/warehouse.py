@@ -6,6 +6,7 @@ from typing import Any
 from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.table import Table
 
+from k2_streams.core.maintenance.deletion import StoredFile
 from k2_streams.lake.store import DataFiles
 from k2_streams.testing.memory.faults import Faults, MemoryFault
 from k2_streams.testing.memory.loop import pause
@@ -15,7 +16,7 @@ LOCATION = "s3://memory"
 
 
 class MemoryWarehouse(FileIO):
-    """Files by their location; each one never changes.
+    """Files by their location; each one never changes, and all are of one age.
 
     Args:
         faults: decides how long a request takes, and whether it fails.
@@ -34,8 +35,19 @@ class MemoryWarehouse(FileIO):
         """A file to write."""
         return _MemoryFile(self, location)
 
+    def list_files(self, folder: str) -> list[StoredFile]:
+        """Every file below a folder."""
+        self.touch()
+        below = folder.rstrip("/") + "/"
+        return [
+            StoredFile(path, len(data), 0)
+            for path, data in sorted(self.files.items())
+            if path.startswith(below)
+        ]
+
     def delete(self, location: str | InputFile | OutputFile) -> None:
         """Delete a file, if it is there."""
+        self.touch()
         self.files.pop(location if isinstance(location, str) else location.location, None)
 
     def touch(self) -> None:

@@ -1,0 +1,188 @@
+"""Many small commits, compacted: files, answers and bytes before, after, and of a fresh table."""
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from bench.stage import percentile
+from k2_streams.core.maintenance.compaction import CompactionPolicy
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import Range
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.maintenance.compaction import Compactor
+from k2_streams.lake.maintenance.deletions import delete_due
+from k2_streams.lake.maintenance.expiry import expire_snapshots
+from k2_streams.lake.maintenance.report import report_of
+from k2_streams.lake.table import Lake
+from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.hybrid import HybridQuery
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.request import RowsRequest
+from k2_streams.query.tail.store import Tail
+
+COMMITS, ROWS, SYMBOLS, QUESTIONS = 200, 5_000, 1_000, 200
+COMMIT_S = 10
+MINUTES_NS = 15 * 60 * 1_000_000_000
+START_NS = 1_763_942_400_000_000_000  # 2025-11-24 00:00 UTC
+TOPIC_ID = "bench"
+POLICY = CompactionPolicy()
+
+
+class Noon:
+    """The day of all rows is open."""
+
+    def time_ns(self) -> int:
+        """Noon of that day."""
+        return START_NS + 12 * 3_600 * 1_000_000_000
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+
+def run(commits: int = COMMITS, rows: int = ROWS, questions: int = QUESTIONS) -> dict[str, float]:
+    """Commits of so many rows each, ten seconds of one day apart; all in this process."""
+    with tempfile.TemporaryDirectory(prefix="k2-bench-") as folder:
+        small, fresh = (_config(Path(folder) / name) for name in ("small", "fresh"))
+        with closing(_lake(small)) as lake, closing(_lake(fresh)) as other:
+            batches = list(_batches(commits, rows))
+            for number, batch in enumerate(batches):
+                _append(lake, batch, number)
+            _append(other, pa.concat_tables(batches), 0)
+            before = report_of(lake, POLICY)
+            asked_before = _asked(small, commits, questions)
+            began = time.perf_counter()
+            groups = _compact(lake)
+            compacting_s = time.perf_counter() - began
+            now_ms = time.time_ns() // 1_000_000 + 1
+            expire_snapshots(lake, keep=1, older_than_ms=now_ms, files_at_ms=0)
+            delete_due(lake, Noon(), delay_s=0.0)
+            after = report_of(lake, POLICY)
+            asked_after, asked_fresh = (
+                _asked(config, commits, questions) for config in (small, fresh)
+            )
+            on_disk = sum(path.stat().st_size for path in Path(small.warehouse).rglob("*.parquet"))
+    return {
+        "rows": float(after.rows),
+        "files before": float(before.files),
+        "files after": float(after.files),
+        "groups": float(groups),
+        "compaction, rows/s of the table": after.rows / compacting_s,
+        "p99 ms before": percentile(asked_before, 0.99),
+        "p99 ms after": percentile(asked_after, 0.99),
+        "p99 ms of a fresh table": percentile(asked_fresh, 0.99),
+        "p50 ms after": percentile(asked_after, 0.5),
+        "p50 ms of a fresh table": percentile(asked_fresh, 0.5),
+        "bytes on disk / live": on_disk / after.size_bytes,
+    }
+
+
+def _config(folder: Path) -> LakeConfig:
+    return LakeConfig(f"sqlite:///{folder}/catalog.db", f"{folder}/warehouse")
+
+
+def _lake(config: LakeConfig) -> Lake:
+    lake = Lake(config, stream=TRADES)
+    lake.ensure()
+    return lake
+
+
+def _append(lake: Lake, rows: pa.Table, number: int) -> None:
+    last = rows["log_offset"][-1].as_py()
+    ranges = {0: Range(number, last + 1)}
+    lake.append(rows, ranges, topic_id=TOPIC_ID, commit_id=f"commit-{number}")
+
+
+def _compact(lake: Lake) -> int:
+    compactor, groups = Compactor(lake, Noon(), POLICY), 0
+    while compactor.run_once() is not None:
+        groups += 1
+    return groups
+
+
+def _asked(config: LakeConfig, commits: int, questions: int) -> list[float]:
+    """Milliseconds of 15 minutes of one symbol each, from the lake alone."""
+    rng = random.Random(1)
+    engine = Engine(EngineConfig(allowed=(config.warehouse,)))
+    tail = Tail(TRADES, topic_id=TOPIC_ID, memory_bytes=1 << 20)
+    tail.seek(0, commits)
+    query = HybridQuery(
+        tail, LakeView(lambda: Lake(config, stream=TRADES)), engine, None, clock=Noon(),
+        stream=TRADES,
+    )  # fmt: skip
+    end_ns = START_NS + commits * COMMIT_S * 1_000_000_000
+
+    async def ask() -> list[float]:
+        await query.refresh()
+        elapsed = []
+        for _ in range(questions):
+            request = RowsRequest(
+                symbols=(f"S{rng.randrange(SYMBOLS):04d}",),
+                start_ns=end_ns - MINUTES_NS,
+                end_ns=end_ns,
+                limit=1_000,
+            )
+            began = time.perf_counter()
+            await query.rows(request)
+            elapsed.append((time.perf_counter() - began) * 1_000)
+        await query.close()
+        return elapsed
+
+    try:
+        return asyncio.run(ask())
+    finally:
+        engine.close()
+
+
+def _batches(commits: int, rows: int) -> Iterator[pa.Table]:
+    """Ten seconds each, one record of the log each."""
+    rng = np.random.default_rng(1)
+    for number in range(commits):
+        start_ns = START_NS + number * COMMIT_S * 1_000_000_000
+        times = np.sort(rng.integers(start_ns, start_ns + COMMIT_S * 1_000_000_000, rows))
+        ids = number * rows + np.arange(rows)
+        columns = {
+            "message_id": [f"SYN:{one}" for one in ids],
+            "exchange": ["SYN"] * rows,
+            "symbol": [f"S{one:04d}" for one in rng.integers(0, SYMBOLS, rows)],
+            "session": ["0"] * rows,
+            "sequence": ids,
+            "trade_id": [f"T{one}" for one in ids],
+            "price": [f"{one / 100:.2f}" for one in rng.integers(9_000, 11_000, rows)],
+            "quantity": [str(one) for one in rng.integers(1, 500, rows)],
+            "side": rng.choice(["buy", "sell"], rows).tolist(),
+            "exchange_time": times // 1_000,
+            "exchange_time_ns": times,
+            "ingest_time": times // 1_000 + 5,
+            "late": [False] * rows,
+            "source_partition": [0] * rows,
+            "source_offset": ids,
+            "source_index": [0] * rows,
+            "log_partition": [0] * rows,
+            "log_offset": [number] * rows,
+            "log_row": np.arange(rows),
+            "accepted_time": [start_ns // 1_000] * rows,
+            "trading_date": [START_NS // 86_400_000_000_000] * rows,
+        }
+        yield pa.table([_column(field, columns, rows) for field in TRADES.table_schema],
+                       schema=TRADES.table_schema)  # fmt: skip
+
+
+def _column(field: pa.Field, columns: dict[str, object], rows: int) -> pa.Array:
+    values = columns.get(field.name)
+    if values is None:
+        return pa.nulls(rows, field.type)
+    if pa.types.is_decimal(field.type):
+        return pa.array(values, pa.string()).cast(field.type)
+    if pa.types.is_date32(field.type):
+        return pa.array(values, pa.int32()).cast(field.type)
+    return pa.array(
+        values, field.type if not pa.types.is_timestamp(field.type) else pa.int64()
+    ).cast(field.type)
