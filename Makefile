@@ -93,7 +93,7 @@ check-long: $(INSTALLED) ## Run the properties on many random examples, and fuzz
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)
 
-demo-overload: setup ## Show K2 under ten times its load: put off, never lost (a quarter of an hour)
+demo-overload: setup ## Show K2 under ten times its load: deferred, never lost (a quarter of an hour)
 	$(BIN)/k2 demo-overload $(ARGS)
 
 bench: setup ## Run the benchmarks and write a table

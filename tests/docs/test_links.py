@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from documents import ROOT, anchors, links, pages
 
 
@@ -19,20 +18,24 @@ def broken(page, target: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
-    assert [why for target in links(page) if (why := broken(page, target))] == []
+def missing(page) -> set[str]:
+    """Files that a text names and that do not exist.
 
-
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_files_that_the_text_names_exist(page):
-    """In code style, from the root of the repository or from that of the package."""
-    if page.name == "CHANGELOG.md":  # of versions that are past
-        return
+    Named in code style, from the root of the repository or from that of the package.
+    """
     named = set(re.findall(r"`([a-z0-9_]+/[\w./-]+\.(?:py|md|toml|yaml))\b", page.read_text()))
     bases = (ROOT, ROOT / "k2_streams")
-    missing = {name for name in named if not any((base / name).is_file() for base in bases)}
-    assert missing == set()
+    return {name for name in named if not any((base / name).is_file() for base in bases)}
+
+
+def test_links_lead_somewhere():
+    found = {page: [broken(page, target) for target in links(page)] for page in pages()}
+    assert {page: why for page, each in found.items() if (why := list(filter(None, each)))} == {}
+
+
+def test_files_that_the_text_names_exist():
+    now = [page for page in pages() if page.name != "CHANGELOG.md"]  # that one has past versions
+    assert {page: names for page in now if (names := missing(page))} == {}
 
 
 def test_every_page_is_reached_from_the_readme():
@@ -55,6 +58,12 @@ def test_a_link_that_leads_nowhere_is_found():
     assert broken(page, "docs/README.md#nothing")
     assert broken(page, "docs/README.md#how-to-guides") is None
     assert broken(page, "https://example.com/x") is None
+
+
+def test_a_file_that_does_not_exist_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("`web/nothing.py`, `web/server.py`, `docs/README.md`")
+    assert missing(page) == {"web/nothing.py"}
 
 
 def test_the_readme_is_short():
