@@ -23,6 +23,8 @@ FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation
 ON_S3 := $(addprefix tests/integration/test_,s3.py exactly_once.py corrections.py recorded.py quotes.py \
 	overload.py lines.py bad_input.py)
 
+# Tests and demos start hundreds of Python processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -147,4 +149,4 @@ lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrad
 
 clean: ## Remove what setup and the tools made; data in .k2 stay
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
-	find k2_streams topologies tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,8 +4,9 @@
 used: a feed of another package, or a client, needs nothing of Faust.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from k2_streams.importing import import_when_used
 
 if TYPE_CHECKING:
     from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
@@ -77,7 +78,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module k2_streams has no attribute {name!r}")
-    found = getattr(importlib.import_module(home), name)
+    found = getattr(import_when_used(home), name)
     globals()[name] = found
     return found
 

@@ -25,7 +25,7 @@ from k2_streams.testing.oracle.changelog import (
     ChangelogEntry,
     read_changelog,
 )
-from k2_streams.testing.oracle.observed import NotReachedError
+from k2_streams.testing.oracle.topic_records import NotReachedError
 
 #: Hashes of a bucket in the table for people; JSON has all.
 SHOWN_HASHES = 3

@@ -23,7 +23,7 @@ from k2_streams.testing.oracle.dead_letters import (
     LetterSelection,
     select_letters,
 )
-from k2_streams.testing.oracle.observed import NotReachedError
+from k2_streams.testing.oracle.topic_records import NotReachedError
 
 _NS_PER_MS = 1_000_000
 _EXAMPLES = """\b

@@ -1,11 +1,11 @@
 """The app of a user's module, as a command's argument names it."""
 
-import importlib
 import sys
 
 import click
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.importing import import_when_used
 from k2_streams.runtime.app import App
 from k2_streams.topology.declarations import Topology
 from k2_streams.topology.errors import TopologyError
@@ -27,7 +27,7 @@ def load_app(module: str) -> App:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        imported = importlib.import_module(name)
+        imported = import_when_used(name)
     except TopologyError as error:
         raise CannotError(f"{name}: {error}") from error
     except ImportError as error:

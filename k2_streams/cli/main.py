@@ -1,6 +1,5 @@
 """The `k2` command. A subcommand's module is imported when it is asked for, and not before."""
 
-import importlib
 import logging
 import sys
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import click
 import structlog
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.importing import import_when_used
 
 
 class _Command(NamedTuple):
@@ -62,7 +62,7 @@ class _LazyGroup(click.Group):
         if entry is None:
             return None
         module, _, attribute = entry.target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = getattr(import_when_used(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.target}: expected a click command, found {type(command)}")
         return command

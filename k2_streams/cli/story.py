@@ -15,7 +15,7 @@ from k2_streams.runtime.settings.environment import SettingsError
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.stage import Stage
 from k2_streams.testing.local.workers import WorkerError
-from k2_streams.testing.oracle.observed import NotReachedError
+from k2_streams.testing.oracle.topic_records import NotReachedError
 from k2_streams.testing.oracle.truth_file import TruthError
 
 EXIT_DIFFERENT = 1

@@ -17,8 +17,8 @@ from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.oracle import truth_file
 from k2_streams.testing.oracle import verify as oracle
-from k2_streams.testing.oracle.observed import NotReachedError
 from k2_streams.testing.oracle.report import show, write_report
+from k2_streams.testing.oracle.topic_records import NotReachedError
 from k2_streams.testing.oracle.verify import PARTS, CannotVerifyError, Verification
 
 EXIT_DIFFERENT = 1

@@ -14,8 +14,8 @@ from k2_streams.demo.web import DemoError, answered
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import DEAD_LETTER
 from k2_streams.testing.local.workers import LocalWorker
-from k2_streams.testing.oracle.observed import read_topic
 from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.topic_records import read_topic
 from k2_streams.testing.oracle.truth_file import Truth
 from k2_streams.testing.waiting import StuckError, wait_until
 

@@ -143,10 +143,10 @@ class LogReader:
             self._consumer.seek(tp, offset)
 
     def _keep_leaders(self, topics: set[str]) -> None:
-        """Go on knowing the leaders of what was read or asked of before.
+        """Have the client know the leaders of these topics, and of all that were named before.
 
-        With an assignment the client forgets those of all other topics; to learn one again takes
-        it a tenth of a second.
+        It waits for its answer before it asks for offsets. By itself it learns one topic per tenth
+        of a second, and with an assignment it forgets those of all others.
         """
         client = getattr(self._consumer, "_client", None)
         if client is not None:  # a simulated consumer has none
@@ -254,14 +254,14 @@ class LogReader:
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
-        self._topics |= {topic for topic, _ in partitions}
+        self._keep_leaders({topic for topic, _ in partitions})
         return _ours(await self._consumer.end_offsets(_theirs(partitions)))
 
     async def begin_offsets(
         self, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
         """The first offset that the log still holds, of each partition."""
-        self._topics |= {topic for topic, _ in partitions}
+        self._keep_leaders({topic for topic, _ in partitions})
         return _ours(await self._consumer.beginning_offsets(_theirs(partitions)))
 
     async def high_watermarks(
@@ -273,6 +273,7 @@ class LogReader:
             ReaderBrokenError: this reader is of no use any more; a new one is.
         """
         self._check_tasks()
+        self._keep_leaders({topic for topic, _ in partitions})
         fetcher = getattr(self._consumer, "_fetcher", None)
         if fetcher is None:  # a simulated one
             return _ours(await self._consumer.high_watermarks(_theirs(partitions)))

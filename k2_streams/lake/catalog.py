@@ -19,7 +19,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, TableMissingError
-from k2_streams.lake.rest import BoundedRestCatalog
 
 CATALOG = "k2"
 
@@ -69,6 +68,9 @@ def open_catalog(config: LakeConfig) -> Catalog:
                 "warehouse": config.warehouse_uri,
             }
             if config.is_rest:
+                # A tenth of a second that no worker with a SQL catalog needs.
+                from k2_streams.lake.rest import BoundedRestCatalog  # noqa: PLC0415
+
                 return BoundedRestCatalog(CATALOG, **properties)
             return load_catalog(CATALOG, **{**properties, "type": "sql"})
         except (ImportError, ValueError, TypeError, KeyError) as error:

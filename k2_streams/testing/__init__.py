@@ -5,8 +5,9 @@
 imported when it is first used: commands that start a local broker need nothing of the driver.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from k2_streams.importing import import_when_used
 
 if TYPE_CHECKING:
     from k2_streams.testing.driver import StreamDriver
@@ -40,7 +41,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module {__name__} has no attribute {name!r}")
     try:
-        found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        found = getattr(import_when_used(f"{__name__}.{home}"), name)
     except ModuleNotFoundError as error:
         if error.name != "greenlet":
             raise

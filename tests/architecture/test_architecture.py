@@ -14,13 +14,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What each package may import of the others; `clock` and `failpoints` are open to all but core
-#: and topology.
+#: What each package may import of the others; `clock`, `failpoints` and `importing` are open to all
+#: but core and topology.
 _LOWEST = {"core", "feeds", "kafka", "lake", "state"}
 MAY_IMPORT = {
     "__init__": {"core", "topology", "web", "runtime"},  # the public names, imported when used
     "clock": set(),
     "failpoints": set(),
+    "importing": set(),
     "core": set(),
     "topology": {"core"},  # declarations and agents know neither Kafka nor RocksDB
     "feeds": {"core"},
@@ -91,7 +92,8 @@ ONLY_IN = {
     "threading.Timer": ("runtime/faust_driver/worker_app.py",),
     # An import by name is one that this cannot see. The first imports the public names, commands
     # those of `k2` and a user's module; the endpoints are the files of their own folder.
-    "importlib.import_module": (
+    "importlib.import_module": ("importing.py",),
+    "k2_streams.importing.import_when_used": (
         "__init__.py",
         "cli/main.py",
         "cli/loaded_app.py",
@@ -206,7 +208,7 @@ def _import_refusal(package: str, path: str, name: str) -> str | None:
 def _layer_refusal(package: str, target: str) -> str | None:
     allowed = MAY_IMPORT[package] | {"", package}
     if package not in {"core", "topology"}:
-        allowed = allowed | {"clock", "failpoints"}
+        allowed = allowed | {"clock", "failpoints", "importing"}
     return None if target in allowed else f"{package} may not import {target}"
 
 
@@ -413,7 +415,9 @@ BREAKS = [
     ("testing/local/a.py", "import os\nos.environb", "only in no file"),
     ("cli/a.py", "import os\nos.getenv('X')", "only in no file"),
     ("cli/a.py", "import click\nclick.option('--x', envvar='K2_X')", "2: click.envvar"),
-    ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in __init__.py, cli"),
+    ("web/a.py", "import importlib\nimportlib.import_module('faust')", "only in importing.py"),
+    ("web/a.py", "from k2_streams.importing import import_when_used", "only in __init__.py, cli"),
+    ("core/a.py", "from k2_streams.importing import x", "core may not import importing"),
 ]
 
 

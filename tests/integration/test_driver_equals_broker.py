@@ -31,7 +31,7 @@ from k2_streams.kafka.offsets import group_offsets
 from k2_streams.testing.driver import StreamDriver
 from k2_streams.testing.driver_topics import EncodedRecord, RawEncoder, TopicRecord
 from k2_streams.testing.local.workers import LocalWorker
-from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.topic_records import read_topic
 from topologies.trades import app as trades_app
 
 pytestmark = pytest.mark.integration

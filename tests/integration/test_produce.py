@@ -19,7 +19,7 @@ from k2_streams.testing.load.messages import Encoder, Names
 from k2_streams.testing.load.synthetic import Plan, Synthetic
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.oracle import truth_file
-from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.topic_records import read_topic
 
 pytestmark = pytest.mark.integration
 

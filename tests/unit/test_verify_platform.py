@@ -18,12 +18,8 @@ from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 from k2_streams.testing.oracle import observed as platform
-from k2_streams.testing.oracle.observed import (
-    HttpPlatform,
-    NotReachedError,
-    lake_rows,
-    wait_for_lake,
-)
+from k2_streams.testing.oracle.observed import HttpPlatform, lake_rows, wait_for_lake
+from k2_streams.testing.oracle.topic_records import NotReachedError
 
 
 class ToyPlatform:

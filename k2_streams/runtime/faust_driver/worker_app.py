@@ -26,6 +26,7 @@ from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed,
 from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST
 from k2_streams.runtime.faust_driver import transport
 from k2_streams.runtime.faust_driver.bounded_web import BoundedWeb
+from k2_streams.runtime.faust_driver.tables import NoTables
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.lock import (
     DirectoryHeldError,
@@ -118,6 +119,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             consumer_group_instance_id=settings.member_id,
             stream_buffer_maxsize=STREAM_BUFFER_MESSAGES,
             Worker=FaustWorker,
+            TableManager=NoTables,
             web_host=settings.web_host,
             web_bind=settings.web_host,
             web_port=settings.web_port,
@@ -168,7 +170,17 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             async for fetched in batches:
                 self.worker.deliver(fetched)
 
-        super().agent(channel, name=f"deliver-{topic}")(deliver)
+        # As `faust.App.agent` does, without what finds an agent from another module: that compares
+        # the file of the caller with those of all modules, a tenth of a second.
+        agent = self.conf.Agent(
+            deliver,
+            name=f"deliver-{topic}",
+            app=self,
+            channel=channel,
+            on_error=self._on_agent_error,
+        )
+        self.agents[agent.name] = agent
+        self.topics.beacon.add(agent)
 
     def _new_web(self) -> Any:
         settings = self.settings

@@ -13,7 +13,7 @@ from k2_streams.runtime.task.market import decode_entry, with_typed_sections
 from k2_streams.state.codec import COUNT_PREFIX, POSITION_KEY, TIMER_PREFIX, StateFormatError
 from k2_streams.state.ids_codec import decode_ids
 from k2_streams.state.position import Position, decode_position
-from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.topic_records import read_topic
 
 #: The table whose records are packed ids, not rows.
 IDS_TABLE = "dedup"

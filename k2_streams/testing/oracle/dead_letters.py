@@ -11,7 +11,7 @@ import msgspec
 
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
-from k2_streams.testing.oracle.observed import read_topic
+from k2_streams.testing.oracle.topic_records import read_topic
 
 #: Letters that are shown, and kept while a topic is read. A letter is up to 256 KiB, mostly below
 #: one: some 10 MB.

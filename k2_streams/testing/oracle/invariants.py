@@ -24,10 +24,11 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows, read_topic
+from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows
 from k2_streams.testing.oracle.replay import recomputed
 from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.oracle.sql import compare_in_sql
+from k2_streams.testing.oracle.topic_records import read_topic
 
 #: A dead task's transaction ends by time-out after 15 s, and the next checkpoint moves the group.
 SETTLED_WITHIN_S = 60.0

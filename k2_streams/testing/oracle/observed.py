@@ -1,4 +1,4 @@
-"""What `k2 verify` asks a running platform: its HTTP answers, its lake, its topics."""
+"""What `k2 verify` asks a running platform: its HTTP answers and its lake."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -11,16 +11,13 @@ import pyarrow.parquet as pq
 
 from k2_streams.clock import Clock
 from k2_streams.core.records.stream import Stream
-from k2_streams.core.types import TopicPartition
-from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import LogReader, Record
-from k2_streams.kafka.topics import TopicAdmin
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.snapshots import Head
 from k2_streams.lake.table import Lake
 from k2_streams.testing.client import HttpAnswer, HttpClient, NoAnswerError, Parameters, key_headers
 from k2_streams.testing.oracle.check_rows import columns_of
+from k2_streams.testing.oracle.topic_records import NotReachedError
 
 #: Nothing answered even once by then: the address is wrong, or nothing runs there.
 FIRST_ANSWER_WITHIN_S = 30.0
@@ -34,10 +31,6 @@ _WAIT_MS = 5_000
 _BATCH_ROWS = 131_072
 _META = b"k2.meta"
 _RETRYABLE = {429, 503}
-
-
-class NotReachedError(Exception):
-    """The platform did not answer, or not as it should; the text says what was tried."""
 
 
 Meta = dict[str, Any]
@@ -248,32 +241,3 @@ def _s3(properties: Mapping[str, str]) -> pafs.FileSystem:
     return pafs.S3FileSystem(
         **{option: properties[name] for name, option in names.items() if name in properties}
     )
-
-
-async def read_topic(
-    config: KafkaConfig, topic: str, only: int | None = None
-) -> AsyncIterator[tuple[int, tuple[Record, ...]]]:
-    """All committed records that a topic, or one partition of it, holds now.
-
-    Raises:
-        NotReachedError: there is no such topic or partition.
-    """
-    async with TopicAdmin(config) as admin:
-        info = (await admin.describe([topic])).get(topic)
-    if info is None:
-        raise NotReachedError(f"topic {topic}: expected to read it, found none")
-    if only is not None and only >= info.partitions:
-        raise NotReachedError(f"topic {topic}: expected partition {only}, found {info.partitions}")
-    numbers = range(info.partitions) if only is None else (only,)
-    partitions = [TopicPartition(topic, partition) for partition in numbers]
-    async with LogReader(config) as reader:
-        ends = await reader.end_offsets(partitions)
-        begins = await reader.begin_offsets(partitions)
-        reader.assign(begins)
-        while any(reader.position(*tp) < end for tp, end in ends.items()):
-            for chunk in await reader.poll():
-                end = ends[TopicPartition(topic, chunk.partition)]
-                yield (
-                    chunk.partition,
-                    tuple(record for record in chunk.records if record.offset < end),
-                )

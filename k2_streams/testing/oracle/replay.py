@@ -20,8 +20,8 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
 from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash, shared_table
 from k2_streams.state.position import Position, RowSum, decode_position
-from k2_streams.testing.oracle.observed import read_topic
 from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.topic_records import read_topic
 from k2_streams.testing.streams import DECODERS
 
 

@@ -23,10 +23,10 @@ from k2_streams.testing.oracle.observed import (
     HttpPlatform,
     Meta,
     lake_rows,
-    read_topic,
     wait_for_lake,
 )
 from k2_streams.testing.oracle.report import Check
+from k2_streams.testing.oracle.topic_records import read_topic
 from k2_streams.testing.oracle.truth_file import Header, Truth
 from k2_streams.testing.progress import progress
 

@@ -5,11 +5,11 @@ served, or none where they have no meaning. To add an endpoint, add a file: rout
 document and the reference page follow.
 """
 
-import importlib
 import pkgutil
 from typing import Any
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.importing import import_when_used
 from k2_streams.web.declaration.endpoint import Endpoint, EndpointError
 
 
@@ -21,7 +21,7 @@ def declared(streams: tuple[Stream, ...]) -> tuple[Endpoint[Any], ...]:
     """
     found: list[Endpoint[Any]] = []
     for module in pkgutil.iter_modules(__path__):
-        declaring = importlib.import_module(f"{__name__}.{module.name}")
+        declaring = import_when_used(f"{__name__}.{module.name}")
         found += declaring.endpoints(streams)
     paths = [endpoint.path for endpoint in found]
     if len(set(paths)) < len(paths):

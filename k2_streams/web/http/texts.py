@@ -5,7 +5,7 @@ timestamp as RFC 3339 in UTC with six decimals ("2014-03-10T10:00:00.000000Z"); 
 Nothing passes through a float, and no cell is touched by Python unless its text needs escaping.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -19,14 +19,22 @@ _DAY_S = 86_400
 _DATE_WIDTH, _TIME_WIDTH = len("2014-03-10"), len("2014-03-10T10:00:00.000000Z")
 
 
-def _fixed_width(texts: Iterable[str], width: int) -> np.ndarray:
-    return np.frombuffer("".join(texts).encode(), dtype=np.uint8).reshape(-1, width)
+def _digits(width: int) -> np.ndarray:
+    """The texts of all numbers of that many digits, a row of bytes each."""
+    texts = "".join(f"{number:0{width}}" for number in range(10**width))
+    return np.frombuffer(texts.encode(), dtype=np.uint8).reshape(-1, width)
 
 
-_TIMES_OF_DAY = _fixed_width(
-    (f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(_DAY_S)), 8
-)
-_THREE_DIGITS = _fixed_width((f"{number:03}" for number in range(1_000)), 3)
+def _times_of_day() -> np.ndarray:
+    """The text "10:00:00" of each second of a day, a row of bytes each."""
+    second, two = np.arange(_DAY_S), _digits(2)
+    colon = np.full((_DAY_S, 1), ord(":"), dtype=np.uint8)
+    hours, minutes, seconds = two[second // 3600], two[second // 60 % 60], two[second % 60]
+    return np.hstack([hours, colon, minutes, colon, seconds])
+
+
+_TIMES_OF_DAY = _times_of_day()
+_THREE_DIGITS = _digits(3)
 _JSON_ESCAPED = bytes(range(0x20)) + b'"\\'
 
 
