@@ -23,6 +23,7 @@ from bench import (
     overload_kills,
     query,
     small_files,
+    symbols,
     throughput,
     web_load,
 )
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "lake_away": lake_away.run,
     "maintenance": maintenance.run,
     "overload_kills": overload_kills.run,
+    "symbols": symbols.run,
     "dedup": dedup.run,
     "dedup_kills": dedup_kills.run,
     "idle_connections": web_load.idle_connections,

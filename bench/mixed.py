@@ -15,7 +15,6 @@ from typing import NamedTuple
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -23,8 +22,8 @@ from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 from topologies.trades import app
 
 RUNS = 3
@@ -69,9 +68,7 @@ def _cpu_s(records: Sequence[Raw]) -> float:
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
         id_store.open(lambda _bucket, _ids: None)
-        table: RowTable[ScopeState] = RowTable(
-            store, sequence_codec.encode, sequence_codec.decode, 0, 0
-        )
+        table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
         sequencer = Sequencer(TRADES, 0, 1, table, ids)
         position = Position(source_id="", partitions=1, next_offset=0)

@@ -38,6 +38,7 @@ from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position, encode_position
 from k2_streams.state.row_tables import RowTables
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
 
 CHANGELOG = TopicInfo("changelog", "changelog", 1)
@@ -107,7 +108,7 @@ class World:
         self.rows = RowTables("sequence", store, CHANGELOG, 0, has_position=True)
         self.rows.open(0)
         assert self.rows.position in (None, self.position)
-        self.table = self.rows.table(SEQUENCE_CODEC)
+        self.table = self.rows.table_of(ScopeTable, SEQUENCE_CODEC)
         # Every record has a number, so no id is ever asked for.
         ids = IdTable(IdStore(Path("ids"), self._disk), Memory.of(1, 0.5), Window(8))
         self.sequencer = Sequencer(raw_agent(TRADES_INPUT, FEEDS), 0, 1, self.table, ids)

@@ -11,15 +11,14 @@ from raw_agents import raw_agent
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 
 T0_MS = 1_700_000_000_000
 
@@ -38,9 +37,7 @@ class World:
     """One partition."""
 
     def __init__(self, store: PartitionStore, ids: IdStore, feeds: Feeds) -> None:
-        self.table: RowTable[ScopeState] = RowTable(
-            store, sequence_codec.encode, sequence_codec.decode, 0, 0
-        )
+        self.table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))
         self.sequencer = Sequencer(raw_agent(TRADES_INPUT, feeds), 0, 1, self.table, self.ids)
         self.epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)

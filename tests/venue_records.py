@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from k2_streams.core.sequence.batch import Batch, step_batch
+from k2_streams.core.sequence.batch import step_batch
+from k2_streams.core.sequence.messages import Batch
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.sequence.step import ScopeState, Verdict
 from k2_streams.feeds.decoding.decoded import Decoded, Kind, RawBatch

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from k2_streams.core.types import SourceRecord, TopicPartition
 from k2_streams.kafka.topics import TopicInfo
@@ -31,6 +31,9 @@ from k2_streams.state.table import CACHE_ROWS, RowTable
 REBUILD_BATCH_ROWS = 10_000
 
 _PREFIXES = {name: prefix for prefix, name in SHARED_TABLES.items()} | {ROWS: b""}
+
+
+Table = TypeVar("Table", bound=RowTable[Any])
 
 
 class RowCodec(NamedTuple):
@@ -181,10 +184,14 @@ class RowTables:
 
     def table(self, codec: RowCodec, shared: str = ROWS) -> RowTable[Any]:
         """The declared table, or one that lies beside it; each is made once, after `finish`."""
+        return self.table_of(RowTable[Any], codec, shared)
+
+    def table_of(self, kind: Callable[..., Table], codec: RowCodec, shared: str = ROWS) -> Table:
+        """As `table`, of a class of its own: `kind` takes what `RowTable` takes."""
         if shared in self._tables:
             raise AssertionError(f"table {self.name}: {shared or 'its rows'} is in use already")
         one = self._found.get(shared, RowSum())
-        made: RowTable[Any] = RowTable(
+        made = kind(
             self.store,
             *codec,
             one.rows,

@@ -95,14 +95,12 @@ class RowTable(Generic[Value]):
         """Change a row in the current epoch."""
         if key not in self._hashes:
             self.get(key)  # what it replaces is part of the sum
-        self._cache[key] = value
-        self._dirty[key] = None
+        self._change(key, value)
 
     def delete(self, key: str) -> None:
         """Delete a row in the current epoch, if there is one."""
         if self.get(key) is not None:
-            self._cache[key] = None
-            self._dirty[key] = None
+            self._change(key, None)
 
     def seal(self) -> SealedRows:
         """End the epoch: what it changed, ready to send. The next one may begin at once."""
@@ -123,10 +121,23 @@ class RowTable(Generic[Value]):
     def written(self) -> None:
         """The sealed epoch is in the store: its rows may now leave the cache."""
         self._sealed = {}
-        excess = len(self._cache) - self._cache_rows
-        if excess > 0:
-            for key in [key for key in self._cache if key not in self._dirty][:excess]:
-                del self._cache[key], self._hashes[key]
+        if self.excess_rows > 0:
+            clean = [key for key in self._cache if key not in self._dirty]
+            for key in clean[: self.excess_rows]:
+                self._forget(key)
+
+    @property
+    def excess_rows(self) -> int:
+        """By how many rows the cache is above its limit."""
+        return len(self._cache) - self._cache_rows
+
+    def _change(self, key: str, value: Value | None) -> None:
+        self._cache[key] = value
+        self._dirty[key] = None
+
+    def _forget(self, key: str) -> None:
+        """A row leaves the cache."""
+        del self._cache[key], self._hashes[key]
 
     def _raw(self, key: str) -> bytes:
         # Keys of records are bytes, and need not be UTF-8.

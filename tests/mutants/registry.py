@@ -780,9 +780,49 @@ MUTANTS = (
         "in a batch the first copies are counted as duplicates of their line, not the others",
         "tests/property/test_lines_model.py::",
         (
-            "core/lines/batch.py",
-            "lined, session.id, ~following)",
-            "lined, session.id, following)",
+            "core/sequence/moves.py",
+            "mover.copies(part, ~is_next)",
+            "mover.copies(part, is_next)",
+        ),
+    ),
+    _mutant(
+        "moved-over-a-due-gap",
+        "messages in order move a scope one of whose gaps is beyond the horizon",
+        "tests/property/test_sequence_batch.py::",
+        (
+            "core/sequence/moves.py",
+            "(oldest_ms + self._horizon_ms > batch.append_ms[at])",
+            "(oldest_ms <= batch.append_ms[at])",
+        ),
+    ),
+    _mutant(
+        "moved-for-a-missing-number",
+        "a number that is missing is taken for a copy, if its scope is in columns",
+        "tests/property/test_sequence_batch.py::",
+        (
+            "core/sequence/moves.py",
+            ' & (sequence >= part.own("least"))',
+            "",
+        ),
+    ),
+    _mutant(
+        "moved-states-not-sealed",
+        "a checkpoint does not write the states of scopes that moved in columns",
+        "tests/unit/test_scope_table.py::",
+        (
+            "state/scope_table.py",
+            "        self._take_moved()\n        return super().seal()\n",
+            "        return super().seal()\n",
+        ),
+    ),
+    _mutant(
+        "moved-states-evicted",
+        "a state that moved while a checkpoint was written leaves the cache unwritten",
+        "tests/unit/test_scope_table.py::",
+        (
+            "state/scope_table.py",
+            "            self._take_moved()  # what has moved must not leave the cache\n",
+            "            pass\n",
         ),
     ),
     _mutant(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.records.events import Event
-from k2_streams.core.sequence.batch import Batch
+from k2_streams.core.sequence.messages import Batch
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, SessionRule
 from k2_streams.core.sequence.step import (
     MAX_SEQUENCE,

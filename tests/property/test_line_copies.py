@@ -20,8 +20,8 @@ from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 
 T0_MS = 1_700_000_000_000
 
@@ -66,7 +66,7 @@ def figures(messages):
     store, ids = PartitionStore(folder / "s"), IdStore(folder / "i")
     store.open()
     ids.open(lambda _bucket, _ids: None)
-    table = RowTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+    table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     known = IdTable(ids, Memory.of(100, 0.01), Window(86_400_000))
     sequencer = Sequencer(raw_agent(TRADES_INPUT, FEEDS), 0, 1, table, known)
     epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)

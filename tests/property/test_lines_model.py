@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scope_states import ScopeStates
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.lines.batch import Copies, Lined, stats_of
@@ -22,8 +23,8 @@ from k2_streams.core.records.events import (
     Late,
     Stale,
 )
-from k2_streams.core.sequence.batch import Batch, step_batch
-from k2_streams.core.sequence.codec import decode, encode
+from k2_streams.core.sequence.batch import step_batch
+from k2_streams.core.sequence.messages import Batch
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ACCEPTED, ScopeMessage, ScopeState, Verdict
@@ -259,12 +260,14 @@ def as_message(sent: Sent, offset: int) -> ScopeMessage:
     return ScopeMessage(sent.sequence, None, sent.time_ns, sent.scope, 0, offset, sent.now_ms)
 
 
-def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[Any, ...]:
+def batched(
+    stream: list[Sent], cuts: list[int], restarts: set[int], *, in_columns: bool = True
+) -> tuple[Any, ...]:
     """The same in batches, silent scopes released between them.
 
     Before the batches that begin at `restarts` nothing is left but the bytes of a checkpoint.
     """
-    states: dict[str, ScopeState] = {}
+    states = ScopeStates(in_columns=in_columns)
     stats: tuple[LineStats, ...] = ()
     verdicts: list[int] = []
     events: dict[str, list[Event]] = {}
@@ -274,7 +277,7 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
         if not part:
             continue
         if start in restarts:
-            states = {scope: decode(encode(state)) for scope, state in states.items()}
+            states.restart()
             sections = {SECTION.name: SECTION.write(LinesState(stats))}
             position = Position(source_id="raw", partitions=1, next_offset=0, sections=sections)
             stats = lines_of(decode_position(encode_position(position)))
@@ -296,8 +299,8 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
                 {(one.exchange, one.line): one.seen_ms for one in stats},
             ),
         )
-        after = step_batch(states.get, batch, SessionRule.NEVER, HORIZON_MS)
-        states |= after.states
+        after = step_batch(states.get, batch, SessionRule.NEVER, HORIZON_MS, columns=states.columns)
+        states.take(after)
         plain = np.zeros(len(part), np.int64)
         copies = Copies.of(after.verdicts, plain > 0, plain, plain)
         of = exchanges_of(batch.scopes, batch.scope)
@@ -306,10 +309,11 @@ def batched(stream: list[Sent], cuts: list[int], restarts: set[int]) -> tuple[An
         duplicates.update(after.duplicates)
         for event in after.events:
             events.setdefault(event.scope, []).append(event)
-        for scope in states:
-            states[scope], released = release(states[scope], scope, 0, part[-1].now_ms)
+        for scope, state in states.all().items():
+            left, released = release(state, scope, 0, part[-1].now_ms)
+            states.change(scope, left)
             events.setdefault(scope, []).extend(released)
-    return verdicts, events, states, duplicates.events(0), stats
+    return verdicts, events, states.all(), duplicates.events(0), stats
 
 
 @settings(max_examples=400, deadline=None)
@@ -362,6 +366,8 @@ def test_any_split_and_any_restart_gives_what_the_step_gives(stream: list[Sent],
     restarts = data.draw(st.sets(st.sampled_from(cuts))) if cuts else set()
     verdicts, events, states, duplicates = folded(stream)
     *found, stats = batched(stream, cuts, restarts)
+    assert found == [verdicts, events, states, duplicates]
+    *found, _ = batched(stream, cuts, restarts, in_columns=False)
     assert found == [verdicts, events, states, duplicates]
     for one in stats:
         mine = [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from scope_states import ScopeStates
 from sequence_inputs import (
     HORIZON_MS,
     MINUTE_NS,
@@ -23,14 +24,22 @@ from sequence_inputs import (
 
 from k2_streams.core.sequence import batch as sequence_batch
 from k2_streams.core.sequence import run as sequence_run
-from k2_streams.core.sequence.batch import Ruled, step_batch
+from k2_streams.core.sequence.batch import step_batch
+from k2_streams.core.sequence.codec import encode
+from k2_streams.core.sequence.messages import Ruled
 from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     SESSION_SLACK_NS,
     Counting,
     SessionRule,
 )
-from k2_streams.core.sequence.step import SEQUENCE_LIMITS, ScopeMessage, SequenceLimits, Verdict
+from k2_streams.core.sequence.step import (
+    SEQUENCE_LIMITS,
+    ScopeMessage,
+    ScopeState,
+    SequenceLimits,
+    Verdict,
+)
 
 
 def step_batches(
@@ -39,22 +48,26 @@ def step_batches(
     cuts: list[int],
     tolerance_ms: int | None,
     limits: SequenceLimits,
+    *,
+    in_columns: bool,
 ) -> Folded:
-    """The same stream through `step_batch`, cut at these places."""
-    out = Folded()
+    """The same stream through `step_batch`, cut at these places; with columns, or without."""
+    out, states = Folded(), ScopeStates(in_columns=in_columns)
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     for start, end in pairwise(edges):
         part = stream[start:end]
-        before = dict(out.states)
-        after = step_batch(out.states.get, to_batch(part), rule, HORIZON_MS, tolerance_ms, limits)
+        before = states.all()
+        after = step_batch(
+            states.get, to_batch(part), rule, HORIZON_MS, tolerance_ms, limits, states.columns
+        )
+        assert states.all() == before, "states are immutable: only the result has new ones"
         changed = {message.scope for message in part if message.sequence is not None}
-        assert set(after.states) == changed
-        assert out.states == before, "states are immutable: only the result has new ones"
+        assert states.take(after) == changed
         out.verdicts.extend(Verdict(verdict) for verdict in after.verdicts.tolist())
         out.sessions.extend(after.session_names[index] for index in after.session.tolist())
         out.events.extend(after.events)
-        out.states.update(after.states)
         out.duplicates.update(after.duplicates)
+    out.states = states.all()
     return out
 
 
@@ -66,19 +79,32 @@ def assert_same(
     limits: SequenceLimits = SEQUENCE_LIMITS,
 ) -> None:
     one_by_one = fold(stream, rule, tolerance_ms, limits)
-    by_batch = step_batches(stream, rule, cuts, tolerance_ms, limits)
-    assert by_batch.verdicts == one_by_one.verdicts
-    assert by_batch.sessions == one_by_one.sessions
-    assert by_batch.events == one_by_one.events
-    assert by_batch.states == one_by_one.states
-    assert by_batch.duplicates.events() == one_by_one.duplicates.events()
-    assert by_batch.duplicates.count == one_by_one.verdicts.count(Verdict.DUPLICATE)
+    for in_columns in (False, True):
+        by_batch = step_batches(stream, rule, cuts, tolerance_ms, limits, in_columns=in_columns)
+        assert by_batch.verdicts == one_by_one.verdicts
+        assert by_batch.sessions == one_by_one.sessions
+        assert by_batch.events == one_by_one.events
+        assert by_batch.states == one_by_one.states
+        assert as_bytes(by_batch.states) == as_bytes(one_by_one.states)
+        assert by_batch.duplicates.events() == one_by_one.duplicates.events()
+        assert by_batch.duplicates.count == one_by_one.verdicts.count(Verdict.DUPLICATE)
 
 
 def assert_same_however_cut(stream: list[ScopeMessage], rule: SessionRule) -> None:
     for cut in range(len(stream) + 1):
         for tolerance_ms in (CONFLICT_TOLERANCE_MS, None):
             assert_same(stream, rule, [cut], tolerance_ms)
+
+
+def as_bytes(states: dict[str, ScopeState]) -> dict[str, bytes | None]:
+    """As a checkpoint has them; None of one whose counters are beyond 64 bits."""
+    encoded: dict[str, bytes | None] = {}
+    for scope, state in states.items():
+        try:
+            encoded[scope] = encode(state)
+        except OverflowError:
+            encoded[scope] = None
+    return encoded
 
 
 cuts = st.lists(st.integers(0, 400), max_size=8)

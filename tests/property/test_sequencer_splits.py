@@ -18,15 +18,14 @@ from k2_streams.core.records import events
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import margin_ms
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdsMeta, IdStore
 from k2_streams.state.position import Position
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore, StoreMeta
-from k2_streams.state.table import RowTable
 
 MEMORY = Memory.of(20, 0.5)
 #: Longer than a gap is held for another line.
@@ -216,9 +215,7 @@ def work(
         store, id_store = PartitionStore(Path(folder) / "s"), IdStore(Path(folder) / "i")
         store.open()
         id_store.open(lambda _bucket, _ids: None)
-        table: RowTable[ScopeState] = RowTable(
-            store, sequence_codec.encode, sequence_codec.decode, 0, 0
-        )
+        table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, MEMORY, WINDOW)
         sequencer = Sequencer(raw_agent(), 0, 1, table, ids, options=DEFAULT_OPTIONS)
         epochs, start = [Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)], 0
@@ -237,7 +234,7 @@ def work(
                     meta = IdsMeta(1, "c", end, 0, sealed_ids.buckets)
                     id_store.write(sealed_ids.ids, sealed_ids.dropped, meta)
                 id_store.close()
-                table = RowTable(
+                table = ScopeTable(
                     store,
                     sequence_codec.encode,
                     sequence_codec.decode,
@@ -401,9 +398,7 @@ def test_time_alone_tells_a_gap_that_is_held(tmp_path: Path) -> None:
     store, id_store = PartitionStore(tmp_path / "s"), IdStore(tmp_path / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: RowTable[ScopeState] = RowTable(
-        store, sequence_codec.encode, sequence_codec.decode, 0, 0
-    )
+    table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     sequencer = Sequencer(
         raw_agent(),
         0,

@@ -18,8 +18,8 @@ from k2_streams.runtime.task.raw_context import RawContext, RawRecords
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 from k2_streams.topology.declarations import DEDUP, SEQUENCE, Agent, BuiltInTable, Output, RawSource
 
 RAW = RawSource(TRADES_INPUT, FEEDS)
@@ -37,7 +37,7 @@ def process(tmp_path: Path) -> Any:
         body: Callable[[RawRecords, RawContext], None],
         tables: tuple[BuiltInTable, ...] = (SEQUENCE, DEDUP),
     ) -> Epoch:
-        table: RowTable[Any] = RowTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
+        table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
         agent = Agent("accept", RAW, body, tables, (RAW.accepted,))
         epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)

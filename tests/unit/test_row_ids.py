@@ -9,7 +9,6 @@ from raw_agents import raw_agent
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT, RawInput
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS, Feeds
 from k2_streams.feeds.quote_feeds import QUOTE_FEEDS
 from k2_streams.kafka.log_reader import Record
@@ -18,8 +17,8 @@ from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 
 T0_MS = 1_700_000_000_000
 
@@ -36,9 +35,7 @@ def worked(folder: Path, source: RawInput, feeds: Feeds, fields: list[dict]) -> 
     store, id_store = PartitionStore(folder / "s"), IdStore(folder / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: RowTable[ScopeState] = RowTable(
-        store, sequence_codec.encode, sequence_codec.decode, 0, 0
-    )
+    table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
     sequencer = Sequencer(raw_agent(source, feeds), 0, 1, table, ids)
     epoch = Epoch(TaskOutputs.of_raw(source), 0)

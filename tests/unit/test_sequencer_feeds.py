@@ -9,7 +9,6 @@ from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.enrich.instruments import Instrument, Instruments, PriceDomain
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.task.epoch import Epoch
@@ -17,8 +16,8 @@ from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.store import PartitionStore
-from k2_streams.state.table import RowTable
 
 T0_MS = 1_786_310_000_000
 
@@ -37,9 +36,7 @@ def process(tmp_path):
     store, id_store = PartitionStore(tmp_path / "s"), IdStore(tmp_path / "i")
     store.open()
     id_store.open(lambda _bucket, _ids: None)
-    table: RowTable[ScopeState] = RowTable(
-        store, sequence_codec.encode, sequence_codec.decode, 0, 0
-    )
+    table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
     ids = IdTable(id_store, Memory.of(100, 0.01), Window(86_400_000))
 
     def made(*records, options=SequencerOptions()):  # noqa: B008 - immutable

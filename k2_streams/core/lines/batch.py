@@ -1,37 +1,27 @@
-"""A scope's messages by lines, a batch at once: what folding `lines.step` over them gives.
+"""A scope's messages by lines: what folding `lines.step` over them gives, and the lines' figures.
 
-In the traffic of a day each number comes once a line, a little apart, and the first copies follow
-each other: then one look at the running maximum says of all which are first and which are copies.
-Where that is not so (something is missing, a session begins, a time is odd), each message goes
-through `lines.step`.
+In the traffic of a day each number comes once per line, a little apart, and the first copies follow
+each other: `core.sequence.moves` takes such scopes all together. Those where something is missing,
+a session begins or a time is odd come here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
-from k2_streams.core.lines.state import LineAt, Lines
 from k2_streams.core.lines.stats import LineKey, LineStats, alive
-from k2_streams.core.lines.step import MAX_LINES, Arrival, step
+from k2_streams.core.lines.step import Arrival, step
 from k2_streams.core.records.events import Event
-from k2_streams.core.sequence.horizon import is_due
+from k2_streams.core.sequence.scopes import exchange_of, exchanges_of
 from k2_streams.core.sequence.sessions import (
-    RESET_SILENCE_NS,
     Counting,
-    Session,
-    SessionRule,
-    begins_ns,
-    goes_by_time,
 )
 from k2_streams.core.sequence.step import (
     ACCEPTED,
-    Counters,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -68,17 +58,17 @@ class Lined:
 class Alive:
     """Which lines were alive at a message of a batch: asked only where a gap may open."""
 
-    def __init__(self, lined: Lined, exchange: Int32s, exchanges: list[str]) -> None:
+    def __init__(self, lined: Lined, scopes: Sequence[str], scope: Int32s) -> None:
         self._lined = lined
-        self._exchange = exchange  # of each message: index into `exchanges`
-        self._exchanges = exchanges
+        self._scopes = scopes
+        self._scope = scope  # of each message: index into `scopes`
         self._places: dict[LineKey, Int64s] | None = None
 
     def at(self, index: int) -> tuple[str, ...]:
         """The lines of the message's exchange, with its own."""
         if self._places is None:
             self._places = self._by_line()
-        lined, exchange = self._lined, self._exchanges[self._exchange[index]]
+        lined, exchange = self._lined, exchange_of(self._scopes[self._scope[index]])
         seen_ms = {key: ms for key, ms in lined.seen_ms.items() if key[0] == exchange}
         for key, places in self._places.items():
             before = int(np.searchsorted(places, index, side="right"))
@@ -88,10 +78,11 @@ class Alive:
 
     def _by_line(self) -> dict[LineKey, Int64s]:
         lined = self._lined
+        exchange, exchanges = exchanges_of(self._scopes, self._scope)
         named = np.flatnonzero(lined.line >= 0)
-        code = self._exchange[named].astype(np.int64) * len(lined.names) + lined.line[named]
+        code = exchange[named].astype(np.int64) * len(lined.names) + lined.line[named]
         return {
-            (self._exchanges[one // len(lined.names)], lined.names[one % len(lined.names)]): named[
+            (exchanges[one // len(lined.names)], lined.names[one % len(lined.names)]): named[
                 code == one
             ]
             for one in np.unique(code).tolist()
@@ -109,7 +100,6 @@ class ScopePart(NamedTuple):
     event_time_ns: Int64s
     offset: Int64s
     append_ms: Int64s
-    counting: Counting | None  # how their feed counts; None: they are of feeds that differ in it
 
 
 @dataclass(slots=True)
@@ -145,15 +135,6 @@ class Stepper:
 
     def step(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
         """Classify one scope's messages, all of which have a number."""
-        if state is not None and not is_due(
-            state.sessions, int(part.append_ms.max()), self.horizon_ms
-        ):
-            quick = self._quickly(state, part)
-            if quick is not None:
-                return quick
-        return self._one_by_one(state, part)
-
-    def _one_by_one(self, state: ScopeState | None, part: ScopePart) -> ScopeStep:
         out = ScopeStep(state, np.empty(len(part.places), np.int8), [])
         columns = (
             part.places, part.sequence, part.session, part.event_time_ns, part.offset,
@@ -172,7 +153,7 @@ class Stepper:
                 append_ms,
             )
             arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
-            rule, tolerance_ms = part.counting or self.counting_at(index)
+            rule, tolerance_ms = self.counting_at(index)
             after = step(
                 out.state, message, arrival, rule, self.horizon_ms, tolerance_ms, self.limits
             )
@@ -184,125 +165,6 @@ class Stepper:
             if after.verdict is Verdict.DUPLICATE:
                 out.duplicates.add(part.scope, after.session_id, sequence, sequence, line)
         return out
-
-    def _quickly(self, state: ScopeState, part: ScopePart) -> ScopeStep | None:
-        """The same for messages of the current session that are next, or copies; None: not so."""
-        if part.counting is None:
-            return None
-        rule, tolerance_ms = part.counting
-        session = _settled_session(state, part, self.names, rule)
-        if session is None or state.lines is None:
-            return None
-        sequence = part.sequence
-        highest = np.maximum.accumulate(sequence)
-        before = np.concatenate(
-            ([session.expected - 1], np.maximum(highest, session.expected - 1)[:-1])
-        )
-        following = sequence == before + 1
-        least = max(session.floor, session.first, session.missing[-1].end if session.missing else 0)
-        if not (following | ((sequence <= before) & (sequence >= least))).all():
-            return None
-        if tolerance_ms is not None and _is_used_twice(
-            session, following, part.event_time_ns, tolerance_ms
-        ):
-            return None
-        lines = _lines_after(state.lines, part, self.lined, session.id)
-        if lines is None:
-            return None
-        times_ns = part.event_time_ns[following]
-        accepted, copies = len(times_ns), len(sequence) - len(times_ns)
-        was = state.counters
-        counters = msgspec.structs.replace(was, duplicates=was.duplicates + copies)
-        if accepted:
-            session = msgspec.structs.replace(
-                session,
-                expected=session.expected + accepted,
-                last_time_ns=max(session.last_time_ns, int(times_ns.max())),
-                top_time_ns=int(times_ns[-1]),
-            )
-            counters = _counted(counters, accepted, int(times_ns.min()), int(times_ns.max()))
-        out = ScopeStep(
-            ScopeState((*state.sessions[:-1], session), state.dropped, counters, lines),
-            np.where(following, np.int8(Verdict.IN_ORDER), np.int8(Verdict.DUPLICATE)),
-            [session.id] * len(sequence),
-        )
-        _count_copies(out.duplicates, part, self.lined, session.id, ~following)
-        return out
-
-
-def _is_used_twice(
-    session: Session, following: npt.NDArray[np.bool_], times_ns: Int64s, tolerance_ms: int
-) -> bool:
-    """Whether a copy is later than all that was accepted before it: see `Session.is_before`."""
-    accepted = np.where(following, times_ns, session.last_time_ns)
-    last_ns = np.maximum.accumulate(np.maximum(accepted, session.last_time_ns))
-    newer = times_ns > last_ns + tolerance_ms * 1_000_000
-    return bool(newer[~following].any())
-
-
-def _counted(was: Counters, accepted: int, earliest_ns: int, latest_ns: int) -> Counters:
-    first = min(was.first_time_ns, earliest_ns) if was.first_time_ns else earliest_ns
-    return msgspec.structs.replace(
-        was,
-        accepted=was.accepted + accepted,
-        first_time_ns=first,
-        last_time_ns=max(was.last_time_ns, latest_ns),
-    )
-
-
-def _settled_session(
-    state: ScopeState, part: ScopePart, names: list[str], rule: SessionRule
-) -> Session | None:
-    """The current session, if all messages are plainly of it; None if that needs a closer look."""
-    if not state.sessions or state.lines is None or state.lines.held:
-        return None
-    current = state.sessions[-1]
-    earliest, latest = int(part.event_time_ns.min()), int(part.event_time_ns.max())
-    if earliest <= 0 or current.first_time_ns <= 0:
-        return None
-    for named in np.unique(part.session).tolist():
-        name = names[named] if named >= 0 else None
-        if goes_by_time(rule, name):
-            if earliest < begins_ns(state.sessions, len(state.sessions) - 1):
-                return None
-            if latest - RESET_SILENCE_NS > current.last_time_ns:
-                return None
-        elif rule is not SessionRule.NEVER and name is not None and name != current.id:
-            return None
-    return current
-
-
-def _lines_after(lines: Lines, part: ScopePart, lined: Lined, session: str) -> Lines | None:
-    """The scope's lines after its messages; None if one had to be forgotten on the way."""
-    known = {line.name: line for line in lines.at}
-    line, now_ms = lined.line[part.places], lined.now_ms[part.places]
-    for code in np.unique(line).tolist():
-        mine = line == code
-        name = lined.names[code] if code >= 0 else ""
-        highest = int(part.sequence[mine].max()) + 1
-        was = known.get(name)
-        if was is not None and was.session == session:
-            highest = max(highest, was.next)
-        known[name] = LineAt(name, session, highest, int(now_ms[mine][-1]))
-    if len(known) > MAX_LINES:
-        return None
-    return Lines(tuple(known[name] for name in sorted(known)), ())
-
-
-def _count_copies(
-    duplicates: DuplicateCounter,
-    part: ScopePart,
-    lined: Lined,
-    session: str,
-    copies: npt.NDArray[np.bool_],
-) -> None:
-    line = lined.line[part.places]
-    for code in np.unique(line[copies]).tolist():
-        numbers = np.sort(part.sequence[copies & (line == code)])
-        name = lined.names[code] if code >= 0 else ""
-        cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
-        for start, end in pairwise(cuts):
-            duplicates.add(part.scope, session, int(numbers[start]), int(numbers[end - 1]), name)
 
 
 @dataclass(frozen=True, slots=True)

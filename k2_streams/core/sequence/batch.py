@@ -1,11 +1,12 @@
 """The sequence of a whole batch at once: what folding `step` over it gives, many times faster.
 
-Messages are sorted by scope (stably) and cut into runs of +1. A run that continues its session, or
-repeats what was received, is one new state for all of it; every other message goes through `step`.
-In-order traffic so costs one state a scope and batch, whatever the number of messages.
+Messages are sorted by scope (stably). The scopes whose messages only move their row in the columns
+are classified all together (`moves`). Those of the others are cut into runs of +1. A run that
+continues its session, or repeats what was received, is one new state for all of it; every other
+message goes through `step`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -15,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
-from k2_streams.core.lines.batch import Alive, Lined, ScopePart, Stepper
+from k2_streams.core.lines.batch import Alive, ScopePart, Stepper
 from k2_streams.core.records.events import Event
+from k2_streams.core.sequence.columns import Moves, ScopeColumns
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
+from k2_streams.core.sequence.messages import Batch, Int8s, Int32s, counting_at
+from k2_streams.core.sequence.moves import moved_by
 from k2_streams.core.sequence.run import Run, Same, alike, extended, repeated
-from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     DEFAULT_SESSION,
@@ -40,35 +43,6 @@ from k2_streams.core.sequence.step import (
 #: Up to so many scopes a sort by radix orders them: numpy has it for 16-bit integers only.
 _RADIX_SCOPES = 2**16
 
-Int8s = npt.NDArray[np.int8]
-Int32s = npt.NDArray[np.int32]
-Int64s = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Ruled:
-    """How each message's feed counts, in a batch of several feeds."""
-
-    rules: Sequence[Counting]
-    rule: Int8s  # of each message: index into `rules`
-
-
-@dataclass(slots=True)
-class Batch:
-    """Messages of one partition in the order of their offsets; every array has one entry each."""
-
-    scopes: list[str]  # distinct
-    scope: Int32s  # index into `scopes`, never negative
-    sequence: Int64s  # -1: none
-    sessions: list[str]
-    session: Int32s  # index into `sessions`; -1: none
-    event_time_ns: Int64s  # 0 or less: not known
-    offset: Int64s
-    append_ms: Int64s  # the broker's time; 0: not known
-    partition: int
-    lined: Lined | None = None  # where messages may come by redundant lines
-    ruled: Ruled | None = None  # where feeds with other rules are among them
-
 
 @dataclass(slots=True)
 class BatchStep:
@@ -77,9 +51,10 @@ class BatchStep:
     verdicts: Int8s
     session: Int32s  # index into `session_names`
     session_names: list[str]
-    states: dict[str, ScopeState]  # of the scopes that changed
+    states: dict[str, ScopeState]  # of the scopes that changed, but for those of `moves`
     events: list[Event]  # in the order of the messages that caused them
     duplicates: DuplicateCounter = field(default_factory=DuplicateCounter)
+    moves: Moves | None = None  # of the columns' scopes whose row alone changed
 
 
 def step_batch(
@@ -89,23 +64,27 @@ def step_batch(
     horizon_ms: int = LATE_HORIZON_MS,
     tolerance_ms: int | None = CONFLICT_TOLERANCE_MS,
     limits: SequenceLimits = SEQUENCE_LIMITS,
+    columns: ScopeColumns | None = None,
 ) -> BatchStep:
     """Classify a batch.
 
     Args:
-        states: the state of a scope, None if it is new; asked once for each scope with a number.
+        states: the state of a scope, None if it is new; asked once for each scope with a number
+            that does not move by its row alone.
         batch: the messages.
         rule: how the feed's sessions begin. `batch.ruled` says it and the tolerance of each
             message where feeds differ.
         horizon_ms: how long a gap waits for late records.
         tolerance_ms: how much later than all of its session a repeat may be; None: any time.
         limits: what each scope keeps at most.
+        columns: rows of scopes, not changed by the call; None: each scope is looked at by itself.
 
     Returns:
         Exactly what `step` on each message in turn gives, however the messages were cut into
         batches, with the duplicates counted beside it.
     """
-    return _BatchStepper(batch, Counting(rule, tolerance_ms), horizon_ms, limits).run(states)
+    stepper = _BatchStepper(batch, Counting(rule, tolerance_ms), horizon_ms, limits)
+    return stepper.run(states, columns)
 
 
 class _BatchStepper:
@@ -133,10 +112,14 @@ class _BatchStepper:
         self._sessions: list[int] = []
         self._events: list[tuple[int, tuple[Event, ...]]] = []
 
-    def run(self, states: Callable[[str], ScopeState | None]) -> BatchStep:
-        """The whole batch, scope by scope."""
+    def run(
+        self, states: Callable[[str], ScopeState | None], columns: ScopeColumns | None
+    ) -> BatchStep:
+        """The whole batch: the scopes of the columns that move, then the others one by one."""
         result, batch = self._result, self._batch
         self._leave_unsequenced()
+        if columns is not None:
+            self._move(columns)
         for scope, group in groupby(self._runs(), key=attrgetter("scope")):
             state = states(batch.scopes[scope])
             if self._by_lines is not None and self._by_lines.concern(scope, state):
@@ -153,6 +136,19 @@ class _BatchStepper:
         result.events = [event for _, events in self._events for event in events]
         result.session_names = list(self._names)
         return result
+
+    def _move(self, columns: ScopeColumns) -> None:
+        """Classify the messages of scopes that move by their row alone."""
+        found = moved_by(self._batch, self._numbered, columns, self._counting, self._horizon_ms)
+        if found is None:
+            return
+        numbers, of = np.unique(found.session, return_inverse=True)
+        names = np.array([self._name(columns.names[at]) for at in numbers.tolist()], np.int32)
+        result = self._result
+        result.verdicts[found.at], result.session[found.at] = found.verdicts, names[of]
+        result.duplicates.update(found.duplicates)
+        result.moves = found.moves
+        self._numbered = found.rest
 
     def _in_scope_order(self) -> npt.NDArray[np.intp]:
         """The messages with a number, by scope; within a scope as they came."""
@@ -244,7 +240,6 @@ class _BatchStepper:
             batch.event_time_ns[index],
             batch.offset[index],
             batch.append_ms[index],
-            self._counting_of(index),
         )
         after = by_lines.stepper.step(state, part)
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
@@ -252,14 +247,6 @@ class _BatchStepper:
         self._events += after.events
         self._result.duplicates.update(after.duplicates)
         return after.state
-
-    def _counting_of(self, index: npt.NDArray[np.intp]) -> Counting | None:
-        """How these messages count; None: they are of feeds that differ in it."""
-        ruled = self._batch.ruled
-        if ruled is None:
-            return self._counting
-        rules = np.unique(ruled.rule[index])
-        return ruled.rules[int(rules[0])] if len(rules) == 1 else None
 
     def _repeats(
         self, run: Run, at: int, same: Same, session: Session, tolerance_ms: int | None
@@ -318,11 +305,6 @@ class _BatchStepper:
         return self._names.setdefault(session, len(self._names))
 
 
-def counting_at(batch: Batch, counting: Counting, index: int) -> Counting:
-    """How the feed of a message counts: its own, or the batch's one."""
-    return counting if batch.ruled is None else batch.ruled.rules[int(batch.ruled.rule[index])]
-
-
 class _ByLines:
     """Which scopes of a batch have lines, and what is known of the lines."""
 
@@ -331,7 +313,7 @@ class _ByLines:
     ) -> None:
         assert batch.lined is not None  # noqa: S101 - asked before
         self.lined = batch.lined
-        alive = Alive(self.lined, *exchanges_of(batch.scopes, batch.scope))
+        alive = Alive(self.lined, batch.scopes, batch.scope)
         self.stepper = Stepper(
             batch.sessions,
             self.lined,

@@ -10,7 +10,6 @@ from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.enrich.instruments import PriceDomains, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeState
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.runtime.deferral.backlog import COUNT_CODEC, DEFERRAL, Deferral, DeferralState
 from k2_streams.runtime.settings.worker import Settings
@@ -25,6 +24,7 @@ from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position, Section, SectionCodec, decode_position
 from k2_streams.state.row_tables import RowCodec, RowTables
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.state.state_table import StateTable
 from k2_streams.state.store import PartitionStore
 from k2_streams.state.table import RowTable
@@ -149,9 +149,9 @@ class MarketTables:
         """The ids that were seen."""
         return self._dedup.ids
 
-    def sequence(self) -> RowTable[ScopeState]:
+    def sequence(self) -> ScopeTable:
         """The sequencer's rows."""
-        return self._rows.table(SEQUENCE_CODEC)
+        return self._rows.table_of(ScopeTable, SEQUENCE_CODEC)
 
     def counts(self) -> RowTable[int]:
         """How many records of each key are deferred."""

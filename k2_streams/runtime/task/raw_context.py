@@ -24,8 +24,10 @@ from k2_streams.core.lines.batch import Copies
 from k2_streams.core.lines.stats import LineKey, LineStats
 from k2_streams.core.records.schema import MICROS
 from k2_streams.core.records.source import RawInput
-from k2_streams.core.sequence.batch import Batch as Messages
-from k2_streams.core.sequence.batch import BatchStep, Ruled, step_batch
+from k2_streams.core.sequence.batch import BatchStep, step_batch
+from k2_streams.core.sequence.columns import ScopeColumns
+from k2_streams.core.sequence.messages import Batch as Messages
+from k2_streams.core.sequence.messages import Ruled
 from k2_streams.core.sequence.scopes import exchange_of
 from k2_streams.core.sequence.sessions import Counting
 from k2_streams.core.sequence.step import ACCEPTED, ScopeState, SequenceLimits, Verdict
@@ -92,6 +94,7 @@ class RawSteps:
     decoding: Decoding
     lines: LineKeeper
     state: Callable[[str], ScopeState | None]
+    columns: ScopeColumns
     ids: IdTable
     ticks: Ticks
     horizon_ms: int
@@ -312,7 +315,9 @@ class RawContext:
             ruled=_ruled(rules, batch.feed[members]),
         )
         rule, tolerance_ms = rules[0]
-        return step_batch(steps.state, messages, rule, steps.horizon_ms, tolerance_ms, steps.limits)
+        return step_batch(
+            steps.state, messages, rule, steps.horizon_ms, tolerance_ms, steps.limits, steps.columns
+        )
 
     def _in_log_columns(
         self, rows: pa.RecordBatch, batch: DecodedBatch, found: Sequenced

@@ -29,7 +29,7 @@ from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.runtime.task.raw_context import Change, RawContext, RawRecords, RawSteps
 from k2_streams.state.ids import IdTable
 from k2_streams.state.position import Position, Section
-from k2_streams.state.table import RowTable
+from k2_streams.state.scope_table import ScopeTable
 from k2_streams.topology.declarations import Agent, RawSource
 from k2_streams.topology.errors import StateReadError
 
@@ -78,7 +78,7 @@ class Sequencer:
         agent: Agent,
         partition: int,
         partitions: int,
-        table: RowTable[ScopeState],
+        table: ScopeTable,
         ids: IdTable,
         *,
         options: SequencerOptions = DEFAULT_OPTIONS,
@@ -112,6 +112,7 @@ class Sequencer:
             ),
             self._lines,
             self._state,
+            table.columns,
             ids,
             self._ticks,
             options.horizon_ms,
@@ -237,8 +238,7 @@ class Sequencer:
         self._now_ms = change.stream_time_ms
         stepped = change.stepped
         if stepped is not None:
-            for scope, state in stepped.states.items():
-                self._table.put(scope, state)
+            self._table.take(stepped.states, stepped.moves)
             self._lines.took(stepped.states)
             self._gaps.took(stepped.states)
             self._lines.count(change.figures, change.forgotten)
