@@ -63,17 +63,36 @@ def _nth(stage: FaultStage, point: str) -> int:
     return 2 if point.startswith("rebalance.re") else 1
 
 
+#: A worker that compacts, lets snapshots expire and deletes their files all the time.
+_MAINTAINED = {
+    "K2_MAINTENANCE": "1", "K2_MAINTENANCE_INTERVAL_S": "0.5", "K2_DELETE_DELAY_S": "0",
+}  # fmt: skip
+
+
+def _settings(point: str) -> dict[str, str]:
+    """With which a worker reaches the point within seconds."""
+    more = {}
+    if point == "lake.expiring" or point.startswith("maintenance"):
+        more["K2_LAKE_COMMIT_INTERVAL_S"] = "0.2"
+    return more | _MAINTAINED if point.startswith("maintenance") else more
+
+
+def _others(stage: FaultStage, victim: int, point: str) -> list[int]:
+    """Workers that must not run: maintenance is the work of who owns the first partition."""
+    if not point.startswith("maintenance"):
+        return []
+    return [worker_id for worker_id in sorted(stage.workers) if worker_id != victim]
+
+
 def _at_point(stage: FaultStage, point: str, action: str) -> float:
     victim = min(stage.workers)
     nth = _nth(stage, point)
     stage.stop(victim)
     hits = stage.points_hit()[point, action]
-    more = {}
-    if point == "lake.expiring":
-        more = {"K2_LAKE_COMMIT_INTERVAL_S": "0.2"}
-    elif point.startswith("maintenance"):
-        more = {"K2_MAINTENANCE": "1", "K2_MAINTENANCE_INTERVAL_S": "0.5"}
-    worker = stage.start_at(victim, f"{point}={action}@{nth}", **more)
+    others = _others(stage, victim, point)
+    for other in others:
+        stage.stop(other)
+    worker = stage.start_at(victim, f"{point}={action}@{nth}", **_settings(point))
 
     def is_hit() -> bool:
         return stage.points_hit()[point, action] > hits
@@ -96,6 +115,8 @@ def _at_point(stage: FaultStage, point: str, action: str) -> float:
         wait_until(lambda: not stage.alive(victim), "the worker ended")
     if 9 in stage.workers:
         stage.leave(9)
+    for other in others:
+        stage.start(other)
     return recovered(stage, began)
 
 

@@ -16,6 +16,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
@@ -41,7 +42,7 @@ from k2_streams.lake.errors import (
 from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.plan import Filter, PlannedFile, Planner
 from k2_streams.lake.schema import NAMESPACE, description_of
-from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, main_history
+from k2_streams.lake.snapshots import Committed, Head, SnapshotInfo, head_of, info_of, main_history
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.vectors import find_commit
 
@@ -158,6 +159,19 @@ class Lake:
         Those of other branches are none of them (`main_history`).
         """
         return main_history(self.load().metadata)
+
+    def tagged(self, name: str) -> SnapshotInfo | None:
+        """The snapshot that a tag names, read from the catalog now; None: there is no such tag.
+
+        Raises:
+            LakeUnavailableError: the catalog or the store does not answer.
+        """
+        metadata = self.load().metadata
+        ref = metadata.refs.get(name)
+        if ref is None or ref.snapshot_ref_type is not SnapshotRefType.TAG:
+            return None
+        snapshot = metadata.snapshot_by_id(ref.snapshot_id)
+        return None if snapshot is None else info_of(snapshot, refs=(name,))
 
     def plan(
         self,

@@ -20,6 +20,7 @@ from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.query.keys import Keys, KeyValue, wanted_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.lake.breaker import Guard
+from k2_streams.lake.snapshots import SnapshotInfo
 from k2_streams.query import proof
 from k2_streams.query.answer import (
     Answer,
@@ -54,7 +55,7 @@ from k2_streams.query.settled import may_be_settled
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.symbols import SymbolTotals, Total
 from k2_streams.query.tail.store import Tail, TailMovedError
-from k2_streams.query.token import Token
+from k2_streams.query.token import TagName, Token
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -121,15 +122,16 @@ class HybridQuery:
         """
         self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
-        wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
-        now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
+        as_of = await self._token_of(request.as_of)
+        wanted = Wanted(as_of, request.min_offsets, request.wait_ms)
+        now_ns = self._clock.time_ns() if as_of is None else as_of.at_ns
 
         async def ask(read_point: ReadPoint) -> Answer:
             selection = await self._resolve(read_point, request, now_ns)
             rows = await self._reader.rows(read_point, selection, watch)
             if request.cursor is None:
                 await self._check_known(read_point, request, rows)
-            token = request.as_of or _token(read_point, now_ns)
+            token = as_of or _token(read_point, now_ns)
             answer = proof.answer(
                 self.stream,
                 rows,
@@ -175,8 +177,9 @@ class HybridQuery:
         """
         self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
-        wanted = Wanted(request.as_of, request.min_offsets, request.wait_ms)
-        now_ns = self._clock.time_ns() if request.as_of is None else request.as_of.at_ns
+        as_of = await self._token_of(request.as_of)
+        wanted = Wanted(as_of, request.min_offsets, request.wait_ms)
+        now_ns = self._clock.time_ns() if as_of is None else as_of.at_ns
 
         async def ask(read_point: ReadPoint) -> SymbolsAnswer:
             totals = await self._totals.at(read_point)
@@ -191,7 +194,7 @@ class HybridQuery:
             if missing:
                 raise UnknownSymbolError(tuple(sorted(map(str, missing))), self.stream.name_column)
             offsets = read_point.cut.next
-            token = request.as_of or _token(read_point, now_ns)
+            token = as_of or _token(read_point, now_ns)
             gaps, gaps_complete, is_missing = self._gaps, False, False
             if gaps is not None:
                 gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
@@ -209,9 +212,36 @@ class HybridQuery:
             return SymbolsAnswer(rows, meta)
 
         await self._wait(wanted, watch)
-        scanned, reads_lake = self._symbols_extent(request)
+        scanned, reads_lake = self._symbols_extent(as_of)
         async with self._engine.turn(len(self._totals), scanned, reads_lake=reads_lake):
             return await self._attempt(wanted, watch, ask)
+
+    async def _token_of(self, as_of: Token | TagName | None) -> Token | None:
+        """Of a tag the token of what its snapshot holds.
+
+        Raises:
+            InvalidParameter: there is no such tag, or its snapshot does not say what it holds.
+            LakeUnavailable: the catalog does not answer.
+        """
+        if not isinstance(as_of, TagName):
+            return as_of
+        info = await self._lake.tagged(as_of.name)
+        if info is None:
+            raise InvalidParameter("as_of", f"{self.stream.name} has no tag {as_of.name!r}")
+        token = self._token_of_snapshot(info)
+        if token is None:
+            raise InvalidParameter(
+                "as_of", f"another engine made the snapshot of tag {as_of.name!r}: read it there"
+            )
+        return token
+
+    def _token_of_snapshot(self, info: SnapshotInfo) -> Token | None:
+        """Of exactly what a snapshot holds; None: it does not say so."""
+        offsets = None if info.vector is None else info.vector.topics.get(self._tail.topic)
+        if offsets is None:
+            return None
+        at_ns = info.timestamp_ms * 1_000_000
+        return Token(offsets.id, offsets.next, at_ns, sum(offsets.deferred.values()))
 
     async def _wait(self, wanted: Wanted, watch: Stopwatch) -> None:
         """Wait without a turn for what this node has not read yet."""
@@ -219,9 +249,9 @@ class HybridQuery:
             with watch.stage("read_point"):
                 await self._read_points.find(wanted)
 
-    def _symbols_extent(self, request: SymbolsRequest) -> tuple[int, bool]:
+    def _symbols_extent(self, as_of: Token | None) -> tuple[int, bool]:
         """Rows that may be looked at, and whether in the lake: all of them, or the newest alone."""
-        if self._totals.reaches_from(None if request.as_of is None else request.as_of.next):
+        if self._totals.reaches_from(None if as_of is None else as_of.next):
             return self._tail.rows, False
         in_lake = 0 if self._lake.head is None else self._lake.head.rows
         return in_lake + self._tail.rows, in_lake > 0
@@ -266,17 +296,7 @@ class HybridQuery:
         async with self._engine.turn(request.limit, request.limit, reads_lake=True):
             snapshots = await self._lake.snapshots()
         for info in snapshots[::-1][: request.limit]:
-            offsets = None if info.vector is None else info.vector.topics.get(self._tail.topic)
-            token = (
-                None
-                if offsets is None
-                else Token(
-                    offsets.id,
-                    offsets.next,
-                    info.timestamp_ms * 1_000_000,
-                    sum(offsets.deferred.values()),
-                ).encode()
-            )
+            token = self._token_of_snapshot(info)
             rows.append(
                 SnapshotRow(
                     id=info.id,
@@ -286,9 +306,9 @@ class HybridQuery:
                     rows_total=info.rows_total,
                     rows_added=info.rows_added,
                     files=info.files,
-                    offsets={} if offsets is None else offsets.next,
+                    offsets={} if token is None else token.next,
                     commit_id=info.commit_id,
-                    token=token,
+                    token=None if token is None else token.encode(),
                     refs=list(info.refs),
                 )
             )

@@ -37,6 +37,10 @@ class LakeReader(Protocol):
         """Those of the main branch, oldest first."""
         ...
 
+    def tagged(self, name: str) -> SnapshotInfo | None:
+        """The snapshot that a tag names; None: there is no such tag."""
+        ...
+
     def plan(
         self,
         snapshot_id: int,
@@ -141,6 +145,14 @@ class LakeView:
             LakeUnavailable: the catalog does not answer.
         """
         return await self._guarded(lambda lake: lake.snapshots())
+
+    async def tagged(self, name: str) -> SnapshotInfo | None:
+        """The snapshot that a tag names; None: there is no such tag.
+
+        Raises:
+            LakeUnavailable: the catalog does not answer.
+        """
+        return await self._guarded(lambda lake: lake.tagged(name))
 
     async def close(self) -> None:
         """Disconnect from the catalog and end the threads."""

@@ -12,7 +12,7 @@ import msgspec
 
 from k2_streams.core.query.keys import Keys, keys_of
 from k2_streams.query.errors import InvalidParameter
-from k2_streams.query.token import Cursor, Token
+from k2_streams.query.token import Cursor, TagName, Token
 
 LAST: Literal["last"] = "last"
 #: A time, just after the newest row, or no bound.
@@ -37,7 +37,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = DEFAULT_LIMIT
     descending: bool = False
     cursor: Cursor | None = None
-    as_of: Token | None = None
+    as_of: Token | TagName | None = None
     min_offsets: dict[int, int] = {}  # raw offsets that must have been processed, per partition
     wait_ms: int = 0
     view: RowsView = "reported"
@@ -133,7 +133,7 @@ class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     symbols: tuple[str, ...] = ()
     exchanges: tuple[str, ...] = ()
-    as_of: Token | None = None
+    as_of: Token | TagName | None = None
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
     keys: Keys = ()  # of other key columns than symbol and exchange

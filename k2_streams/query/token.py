@@ -60,6 +60,12 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
         return token
 
 
+class TagName(msgspec.Struct, frozen=True):
+    """A tag of the table, in place of a token: stands for what the tagged snapshot holds."""
+
+    name: str
+
+
 class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
     """The place of a row in the order of every answer; no two rows share one."""
 

@@ -372,6 +372,23 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "tagged-snapshot-expires",
+        "expiry removes a snapshot that a tag names",
+        "tests/unit/test_lake_tags.py::test_a_tagged_snapshot_is_the_same_after_all_maintenance",
+        (
+            "lake/maintenance/expiry.py",
+            "for name, ref in metadata.refs.items() if name not in over}",
+            "for name, ref in metadata.refs.items() if name == MAIN_BRANCH}",
+        ),
+    ),
+    _mutant(
+        "hold-without-a-tag-forgotten",
+        "a held snapshot expires once another engine has dropped its tag",
+        "tests/unit/test_lake_tags.py::"
+        "test_a_hold_keeps_the_snapshot_though_another_engine_drops_the_tag",
+        ("lake/maintenance/expiry.py", "    kept |= held_snapshots(metadata)\n", ""),
+    ),
+    _mutant(
         "evicted-before-seen",
         "the tail lets rows go before the snapshot that holds them is what queries take",
         "tests/unit/test_query_hybrid.py::",

@@ -462,6 +462,15 @@ def test_files_of_an_earlier_version_are_compacted_with_nulls_for_what_they_lack
     assert rows_of(world).to_pylist() == before.to_pylist()
 
 
+def test_a_file_that_is_no_parquet_stays_as_it_is(world):
+    filled(world, 9)
+    damaged = world.data_files()[0]
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    compacting = compactor(world)
+    assert compacting.run_once().files == 8
+    assert [path.removeprefix("file://") for path in compacting.unfit] == [str(damaged)]
+
+
 def test_of_an_empty_table_nothing_is_compacted(world):
     assert Compactor(world.writer(), SetClock()).run_once() is None
     append(world.writer(), 0, 0, 5, count=0)

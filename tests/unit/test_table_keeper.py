@@ -9,7 +9,7 @@ from lake_rows import World
 from maintenance_world import SetClock, commit, compactor, filled, live_files
 from metric_values import value
 
-from k2_streams.lake.errors import InputsGoneError, LakeUnavailableError, TableMismatchError
+from k2_streams.lake.errors import LakeUnavailableError, TableMismatchError
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.metrics import Metrics
@@ -122,7 +122,7 @@ async def test_what_it_does_in_a_row_has_a_limit(world):
 
 
 @pytest.mark.parametrize(
-    "error", [LakeUnavailableError("away"), InputsGoneError("gone"), TableMismatchError("renamed")]
+    "error", [LakeUnavailableError("away"), TableMismatchError("renamed"), ValueError("a bug")]
 )
 async def test_an_error_is_shown_and_the_next_look_tries_again(world, kept, error):
     filled(world, 8)
@@ -135,7 +135,7 @@ async def test_an_error_is_shown_and_the_next_look_tries_again(world, kept, erro
     for _ in range(2):
         await kept.keeper.look()
     assert kept.counted("k2_maintenance_failures_total") == 2
-    assert kept.keeper.as_dict()["error"] == str(error)
+    assert kept.keeper.as_dict()["error"] == f"{type(error).__name__}: {error}"
     assert kept.keeper._pause_s() > 0.001
     kept.compactor.run_once = real
     await kept.keeper.look()

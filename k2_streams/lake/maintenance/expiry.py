@@ -13,13 +13,19 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
-from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, SetPropertiesUpdate
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
+)
 
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.claim import goes_back
 from k2_streams.lake.errors import LakeUnavailableError, VectorWentBackError
 from k2_streams.lake.maintenance.deletions import write_down
+from k2_streams.lake.maintenance.tags import held_snapshots, tags_of
 from k2_streams.lake.snapshots import Head, in_order
 from k2_streams.lake.table import Lake
 from k2_streams.lake.vectors import ancestry, properties_of, snapshot_vector
@@ -48,15 +54,16 @@ def expire_snapshots(
 ) -> Expired:
     """Remove snapshots older than a time (ms since 1970), but not the newest `keep`.
 
-    Kept in any case: the heads of branches, tags, and the newest snapshot that carries a vector.
-    The head and its rows do not change, and beside a sink neither sets the other back.
+    Kept in any case: the heads of branches, tags, held snapshots, and the newest snapshot that
+    carries a vector. The head and its rows do not change, and beside a sink neither sets the other
+    back.
 
     Args:
         lake: of the table.
         keep: so many of the newest stay.
         older_than_ms: younger ones stay as well.
-        files_at_ms: the time now; their files are written down, to be deleted later. None: their
-            files stay where they are.
+        files_at_ms: the time now. Tags that need not be kept any longer go as well, and the files
+            are written down, to be deleted later. None: tags stay, and so do the files.
         above: a table with so many snapshots, or fewer, is not changed.
 
     Raises:
@@ -70,7 +77,8 @@ def expire_snapshots(
         # 1. Read the head and its vector; a table that does not say what it holds is not touched.
         table = lake.load()
         head = lake.head_of(table)
-        doomed = doomed_by(table.metadata, keep, older_than_ms)
+        over = _tags_over(table.metadata, files_at_ms)
+        doomed = doomed_by(table.metadata, keep, older_than_ms, over)
         if not doomed or len(table.metadata.snapshots) <= above:
             return Expired((), head)
         # 2. Write down the files that nothing will reach. After the removal nobody could tell any
@@ -84,7 +92,7 @@ def expire_snapshots(
         #    whose way to the snapshot that carries the vector may be among what is removed.
         try:
             with lake_calls("expire snapshots"):
-                _remove(table, head, doomed)
+                _remove(table, head, doomed, over)
         except LakeUnavailableError as error:
             if not isinstance(error.__cause__, CommitFailedException):
                 raise
@@ -111,13 +119,16 @@ def expiring(lake: Lake, *, keep: int, older_than_ms: int) -> tuple[int, ...]:
     return doomed_by(lake.load().metadata, keep, older_than_ms)
 
 
-def doomed_by(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[int, ...]:
-    """The snapshots that `expire_snapshots` removes, oldest first."""
+def doomed_by(
+    metadata: TableMetadata, keep: int, older_than_ms: int, over: frozenset[str] = frozenset()
+) -> tuple[int, ...]:
+    """The snapshots that `expire_snapshots` removes, oldest first; `over` are tags that go, too."""
     # In the order of their commits: workers' clocks differ, and of one an hour behind even the
     # head would look old.
     newest_first = in_order(metadata)[::-1]
     kept = {snapshot.snapshot_id for snapshot in newest_first[:keep]}
-    kept |= {ref.snapshot_id for ref in metadata.refs.values()}
+    kept |= {ref.snapshot_id for name, ref in metadata.refs.items() if name not in over}
+    kept |= held_snapshots(metadata)
     carrier = next((s for s in ancestry(metadata) if snapshot_vector(s) is not None), None)
     if carrier is not None:
         kept.add(carrier.snapshot_id)
@@ -128,10 +139,17 @@ def doomed_by(metadata: TableMetadata, keep: int, older_than_ms: int) -> tuple[i
     )
 
 
-def _remove(table: Table, head: Head, doomed: tuple[int, ...]) -> None:
+def _tags_over(metadata: TableMetadata, now_ms: int | None) -> frozenset[str]:
+    if now_ms is None:
+        return frozenset()
+    return frozenset(tag.name for tag in tags_of(metadata) if tag.is_over(now_ms))
+
+
+def _remove(table: Table, head: Head, doomed: tuple[int, ...], over: frozenset[str]) -> None:
     transaction = Transaction(table)
     transaction._apply(  # noqa: SLF001 - pyiceberg's own expiry cannot ask for a head
         (
+            *(RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in sorted(over)),
             RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(doomed)}),
             *_mirror(head),
         ),

@@ -33,7 +33,10 @@ class InputFile:
         if file.file_format is not FileFormat.PARQUET:
             raise UnfitFileError(self.path, f"expected Parquet, found {file.file_format.value}")
         with self._open() as source:
-            parquet = pq.ParquetFile(source)
+            try:
+                parquet = pq.ParquetFile(source)
+            except pa.ArrowException as error:
+                raise UnfitFileError(self.path, str(error)) from error
             self._footer = parquet.metadata
             self._names = self._columns(parquet.schema_arrow)
         self._places = {
@@ -86,17 +89,21 @@ class InputFile:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         stored = [self._names[name] for name in schema.names if name in self._names]
-        found = parquet.read_row_group(row_group, columns=stored)
+        try:
+            found = parquet.read_row_group(row_group, columns=stored)
+            return self._typed(found, schema)
+        except pa.ArrowException as error:
+            raise UnfitFileError(self.path, str(error)) from error
+
+    def _typed(self, found: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The columns of the schema, by its names; null where the file has none."""
         filled = {
             field.name: found.column(self._names[field.name])
             if field.name in self._names
             else pa.chunked_array([pa.nulls(found.num_rows, field.type)])
             for field in schema
         }
-        try:
-            return table_as(pa.table(filled), schema)
-        except pa.ArrowException as error:
-            raise UnfitFileError(self.path, str(error)) from error
+        return table_as(pa.table(filled), schema)
 
     def _columns(self, stored: pa.Schema) -> dict[str, str]:
         """Per column of the stream its name in the file, where the file has it."""

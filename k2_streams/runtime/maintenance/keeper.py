@@ -9,7 +9,6 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.load import backoff
-from k2_streams.lake.errors import InputsGoneError, LakeConfigError, LakeUnavailableError
 from k2_streams.lake.maintenance.compaction import Compacted, Compactor
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import Expired, expire_snapshots
@@ -85,7 +84,7 @@ class TableKeeper:
             await self._compact()
             await self._expire()
             await self._delete()
-        except (LakeUnavailableError, InputsGoneError, LakeConfigError) as error:
+        except Exception as error:  # noqa: BLE001 - small files must not make a worker unready
             self._failed(error)
         else:
             self._attempts, self.error = 0, None
@@ -158,10 +157,12 @@ class TableKeeper:
 
     def _failed(self, error: Exception) -> None:
         self._attempts += 1
-        self.error = str(error)
+        self.error = f"{type(error).__name__}: {error}"
         self._metrics.maintenance_failures_total.inc()
-        # A refused table waits for a person, whom the sink tells: it writes to it all the time.
-        log.warning("maintenance failed", table=self._lake.stream.log, error=self.error)
+        # A table that is refused waits for a person, whom the sink tells.
+        log.warning(
+            "maintenance failed", table=self._lake.stream.log, error=self.error, exc_info=error
+        )
 
     def _pause_s(self) -> float:
         most_s = self._interval_s * MOST_INTERVALS

@@ -10,7 +10,7 @@ import msgspec
 
 from k2_streams.core.records.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE, is_symbol
 from k2_streams.query.request import End
-from k2_streams.query.token import MAX_INT64, Cursor, Token, TokenError
+from k2_streams.query.token import MAX_INT64, Cursor, TagName, Token, TokenError
 from k2_streams.web.declaration.parameters import RULE, Rule, integer
 from k2_streams.web.declaration.times import parse_end, parse_time, parse_window, parse_zone
 
@@ -30,14 +30,19 @@ _TIME = (
     "and refused), or RFC 3339 with `T` and an offset (or with `tz`). Write `%2B` for `+`: a blank "
     "is refused."
 )
+#: Of `as_of`: a tag's name follows. No token begins so.
+_TAG = "tag:"
 _TIME_TEXT = {"type": "string", "format": "k2-time"}
 
 
-def _decode_token(text: str) -> Token:
+def _decode_as_of(text: str) -> Token | TagName:
+    tag = text.removeprefix(_TAG)
+    if tag != text:
+        return TagName(tag)
     try:
         return Token.decode(text)
     except TokenError as error:
-        raise ValueError(f"expected a token of an earlier answer ({error})") from error
+        raise ValueError(f"expected a token of an earlier answer, or tag:NAME ({error})") from error
 
 
 def _decode_cursor(text: str) -> Cursor:
@@ -159,10 +164,11 @@ Zone = (
 )
 AsOf = (
     Annotated[
-        Token,
+        Token | TagName,
         _decoded(
-            "An earlier answer's `meta.token`: the same rows again.",
-            Rule(_decode_token),
+            "An earlier answer's `meta.token`: the same rows again. Or `tag:NAME`: what the table "
+            "held when `k2 tag create NAME` named its snapshot.",
+            Rule(_decode_as_of),
             {"type": "string", "format": "k2-token", "minLength": 1},
         ),
     ]
