@@ -34,12 +34,12 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
+.PHONY: help reference doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, demo-overload, bench, lock)"
+	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, demo-overload, bench, bench-peers, lock)"
 
 doctor: ## Check that make, Python, Java and Maven are here and new enough
 	$(call must_be_ok,$(strip $(diagnosis)))
@@ -100,6 +100,16 @@ demo-overload: setup ## Show K2 under ten times its load: deferred, never lost (
 
 bench: setup ## Run the benchmarks and write a table
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: setup peers ## Run the same work on K2, Kafka Streams and Quix Streams, and compare (an hour or so)
+	$(BIN)/python -m bench peers $(ARGS)
+
+peers: $(INSTALLED) ## Build the peers of bench-peers into .cache/peers
+	mvn -q -B -C -Dstyle.color=never -f bench/peers/kafka-streams/pom.xml \
+		-Dpeer.build='$(CURDIR)/.cache/peers/kafka-streams' package dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory='$(CURDIR)/.cache/peers/kafka-streams/lib' </dev/null
+	$(BIN)/python -m venv .cache/peers/quix/venv
+	.cache/peers/quix/venv/bin/python -m pip install -q -r bench/peers/quix/requirements.txt
 
 rest-jars: $(INSTALLED) ## Fetch a REST catalog's jars into .cache, for test-s3 and faults-long
 	@rm -rf .cache/rest-catalog/lib && mkdir -p .cache/rest-catalog/lib

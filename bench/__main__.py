@@ -27,12 +27,14 @@ from bench import (
     throughput,
     web_load,
 )
+from bench.peers import compare
 
 BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
     "small_files": small_files.run,
+    "peers": compare.run,
     "kills": kills.run,
     "overload_cost": overload_cost.run,
     "million": million.run,
