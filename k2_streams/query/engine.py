@@ -16,10 +16,11 @@ import atexit
 import contextvars
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import duckdb
@@ -31,7 +32,6 @@ from k2_streams.core.load.admission import units_of
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.statement import TAIL, Statement
 from k2_streams.query.store_files import SCHEMES, StoreFiles
-from k2_streams.query.tick_statement import SOUGHT
 from k2_streams.query.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,8 @@ _T = TypeVar("_T")
 
 #: An interrupt that comes before a statement has begun is lost, so it is repeated.
 _INTERRUPT_EVERY_S = 0.05
+#: What a statement finds beside the tail.
+NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
 _MEMORY = "SELECT tag, memory_usage_bytes FROM duckdb_memory()"
 
 
@@ -120,16 +122,16 @@ class QuerySession:
         self._timeout_s = timeout_s
 
     def table(
-        self, statement: Statement, tail: pa.Table, sought: pa.Table | None = None
+        self, statement: Statement, tail: pa.Table, others: Mapping[str, pa.Table] = NO_TABLES
     ) -> pa.Table:
-        """The statement's rows; `tail` and `sought` are what it finds under their names.
+        """The statement's rows; it finds `tail` under `TAIL`, and `others` under their names.
 
         Raises:
             FilesUnreadableError: a file is gone or damaged.
             TooMuchError: it needs more memory than it may take.
             QueryTimeoutError: it was interrupted.
         """
-        given = {TAIL: tail} if sought is None else {TAIL: tail, SOUGHT: sought}
+        given = {TAIL: tail, **others}
         for name, table in given.items():
             self._connection.register(name, table)
         try:

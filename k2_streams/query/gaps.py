@@ -1,11 +1,11 @@
 """A node's committed view of `k2.sequence-events`: gaps and counts, and how far they reach."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from k2_streams.core.records.events import AnyEvent
-from k2_streams.core.sequence.gaps import Gap, GapLedger, ScopeCounts, meets
+from k2_streams.core.sequence.gaps import Gap, GapLedger, Lacking, ScopeCounts, meets
 from k2_streams.core.sequence.scopes import exchange_of, is_connection, own_scope, symbol_of
 
 
@@ -112,6 +112,11 @@ class GapsView:
         return any(self._ledger.conflicts(scope, start_ns, end_ns) for scope in scopes) or any(
             self._ledger.lacks(gap, start_ns, end_ns) for gap in self._ledger.gaps(scopes)
         )
+
+    def lacking(self, exchange: str, symbol: str) -> Iterator[Lacking]:
+        """What rows of a symbol of an exchange may be missing; `lacks` says whether it is any."""
+        for scope in sorted(self._selected((symbol,), (exchange,))):
+            yield from self._ledger.lacking(scope)
 
     def counts(self, exchange: str, symbol: str) -> ScopeCounts:
         """What was found in the symbol's own scope; of a connection it is in none of its symbols'.

@@ -17,6 +17,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.query.keys import Keys, KeyValue, wanted_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.lake.breaker import Guard
@@ -32,6 +33,9 @@ from k2_streams.query.answer import (
     SymbolsMeta,
     symbol_row,
 )
+from k2_streams.query.bars.answer import BarsAnswer
+from k2_streams.query.bars.query import BarsQuery
+from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.engine import Engine, FilesUnreadableError
 from k2_streams.query.errors import (
     InvalidParameter,
@@ -50,6 +54,7 @@ from k2_streams.query.request import (
     SnapshotsRequest,
     SymbolsRequest,
 )
+from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.selection import Selection
 from k2_streams.query.settled import may_be_settled
 from k2_streams.query.stopwatch import Stopwatch
@@ -85,9 +90,10 @@ class HybridQuery:
         notional: computes it where a row was made without.
         reads: of an object store, if the files are in one.
         partitions: of the raw topic; None: not known, then none is refused.
+        rules: by which trades count in bars; None: there are none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
         self,
         tail: Tail,
         lake: LakeView,
@@ -100,6 +106,7 @@ class HybridQuery:
         notional: Notional = of_ones,
         reads: Guard | None = None,
         partitions: int | None = None,
+        rules: ConditionRules | None = None,
     ) -> None:
         self.stream = stream
         self._tail = tail
@@ -110,6 +117,7 @@ class HybridQuery:
         self._state = state
         self._read_points = ReadPoints(tail, lake, clock, partitions)
         self._reader = Reader(stream, lake, engine, notional, reads)
+        self._bars = BarsQuery(self, self._reader, gaps, notional, rules)
         self._totals = SymbolTotals(self._reader.totals)
         self._wanted = asyncio.Event()
         self._known: set[tuple[KeyValue, Keys]] = set()
@@ -120,37 +128,62 @@ class HybridQuery:
         Raises:
             QueryError: see its kinds in `query.errors`.
         """
+        return await self.ask(request, self._rows)
+
+    async def _rows(self, asked: ResolvedRequest) -> Answer:
+        read_point, request, token = asked.read_point, asked.request, asked.token
+        selection = replace(asked.selection, at_most=request.limit + 1)
+        rows = await self._reader.rows(read_point, selection, asked.watch)
+        if request.cursor is None:
+            await self.check_known(asked, rows)
+        answer = proof.answer(
+            self.stream,
+            rows,
+            read_point=read_point,
+            request=request,
+            selection=selection,
+            token=token,
+            gaps=self._gaps,
+            state=asked.state,
+            watch=asked.watch,
+        )
+        if answer.meta.complete and await self._is_settled(read_point, token, selection):
+            return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
+        return answer
+
+    async def bars(self, request: BarsRequest) -> BarsAnswer:
+        """Bars of both parts' trades, with their proof.
+
+        Raises:
+            QueryError: see its kinds in `query.errors`.
+        """
+        return await self._bars.answer(request)
+
+    async def ask(
+        self, request: RowsRequest, answered: Callable[[ResolvedRequest], Awaitable[_T]]
+    ) -> _T:
+        """What `answered` makes of a request at a read point; it may be called again, on another.
+
+        Raises:
+            QueryError: see its kinds in `query.errors`.
+        """
         self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
         as_of = await self._token_of(request.as_of)
         wanted = Wanted(as_of, request.min_offsets, request.wait_ms)
         now_ns = self._clock.time_ns() if as_of is None else as_of.at_ns
 
-        async def ask(read_point: ReadPoint) -> Answer:
+        async def at(read_point: ReadPoint) -> _T:
             selection = await self._resolve(read_point, request, now_ns)
-            rows = await self._reader.rows(read_point, selection, watch)
-            if request.cursor is None:
-                await self._check_known(read_point, request, rows)
             token = as_of or _token(read_point, now_ns)
-            answer = proof.answer(
-                self.stream,
-                rows,
-                read_point=read_point,
-                request=request,
-                selection=selection,
-                token=token,
-                gaps=self._gaps,
-                state=self._state(),
-                watch=watch,
+            return await answered(
+                ResolvedRequest(read_point, request, selection, token, self._state(), watch)
             )
-            if answer.meta.complete and await self._is_settled(read_point, token, selection):
-                return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
-            return answer
 
         await self._wait(wanted, watch)
         rows, scanned, reads_lake = await self._extent(request, now_ns)
         async with self._engine.turn(rows, scanned, reads_lake=reads_lake):
-            return await self._attempt(wanted, watch, ask)
+            return await self._attempt(wanted, watch, at)
 
     async def _extent(self, request: RowsRequest, now_ns: int) -> tuple[int, int, bool]:
         """Rows that are answered at most, rows that may be looked at, and whether in the lake.
@@ -372,12 +405,11 @@ class HybridQuery:
         raise LakeUnavailable(f"files of the lake cannot be read: {last}") from last
 
     async def _resolve(self, read_point: ReadPoint, request: RowsRequest, now_ns: int) -> Selection:
-        """What is wanted, its range as two times, and one row more than a page."""
+        """What is wanted, its range as two times."""
         selection = Selection(
             request.selected,
             after=None if request.cursor is None else request.cursor.after,
             descending=request.descending,
-            at_most=request.limit + 1,
         )
         if request.view == "corrected":
             if not self.stream.is_corrected:
@@ -412,13 +444,19 @@ class HybridQuery:
                     f"{self.stream.name} is selected by {' and '.join(self.stream.key)}",
                 )
 
-    async def _check_known(
-        self, read_point: ReadPoint, request: RowsRequest, rows: pa.Table
-    ) -> None:
+    async def check_known(self, asked: ResolvedRequest, rows: pa.Table) -> None:
         """Refuse symbols of which no row was accepted, as far as the read point reaches.
 
         Of a stream with another key: values of its narrowest column.
+
+        Args:
+            asked: which symbols.
+            rows: those that have a row here (in the column of that name) are known.
+
+        Raises:
+            UnknownSymbolError: there is one.
         """
+        read_point, request = asked.read_point, asked.request
         column = self.stream.name_column
         names = wanted_of(request.selected, column)
         others = tuple(one for one in request.selected if one[0] != column)

@@ -1,7 +1,7 @@
 """Both parts of a read point, as one: rows, the newest of them, their symbols, their totals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
+from k2_streams.lake.plan import PlannedFile
 from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, QuerySession
@@ -44,6 +45,28 @@ NARROWED_ABOVE = 5_000
 #: Corrections that one answer applies: 50 MB while they are read. Venues correct a few trades in a
 #: hundred thousand.
 MAX_CORRECTIONS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Both parts of a selection, as statements take them.
+
+    Attributes:
+        scan: how the files are read.
+        planned: the files that may hold rows of it.
+        lake_limits: per partition the offset from which on the files' rows are not wanted.
+        tail: the rows of it that are not the files'.
+    """
+
+    scan: statement.Scan
+    planned: Sequence[PlannedFile]
+    lake_limits: Mapping[int, int]
+    tail: pa.Table
+
+    @property
+    def files(self) -> list[str]:
+        """The files by their paths."""
+        return [file.path for file in self.planned]
 
 
 class Reader:
@@ -95,24 +118,39 @@ class Reader:
         self, read_point: ReadPoint, selection: Selection, watch: Stopwatch
     ) -> pa.Table:
         """The selection's rows, in order, as they were made."""
+
+        def work(session: QuerySession, parts: Parts) -> pa.Table:
+            found = parts.tail
+            if not parts.planned or is_full(found, selection):
+                found = in_order(self._stream, found, selection)
+            for step in steps(parts.planned, selection):
+                if not step.is_needed(found, selection, self._stream.time):
+                    break
+                found = self._scanned(session, step.files, parts.lake_limits, found, selection)
+            return found
+
+        return await self.read(read_point, selection, work, watch)
+
+    async def read(
+        self,
+        read_point: ReadPoint,
+        selection: Selection,
+        work: Callable[[QuerySession, Parts], _T],
+        watch: Stopwatch,
+    ) -> _T:
+        """What `work` makes of both parts of a selection, on a worker's thread."""
         with watch.stage("plan"):
             files = await self._lake.planned(read_point.head, selection)
         limits, ranges = read_point.cut.lake_limits, _tail_ranges(read_point)
 
-        def work(session: QuerySession) -> pa.Table:
+        def on_session(session: QuerySession) -> _T:
             with watch.stage("tail"):
-                found = select(self._stream, read_point.view.batches(ranges), selection)
-                if not files or is_full(found, selection):
-                    found = in_order(self._stream, found, selection)
+                tail = select(self._stream, read_point.view.batches(ranges), selection)
             with watch.stage("scan"):
-                for step in steps(files, selection):
-                    if not step.is_needed(found, selection, self._stream.time):
-                        break
-                    found = self._scanned(session, step.files, limits, found, selection)
-            return found
+                return work(session, Parts(self._scan, files, limits, tail))
 
         with watch.stage("engine"):
-            return await self._run(work, files)
+            return await self._run(on_session, files)
 
     def _scanned(
         self,

@@ -27,6 +27,8 @@ from k2_streams.query.answer import (
     SymbolsMeta,
     symbol_row,
 )
+from k2_streams.query.bars.answer import BarsAnswer
+from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.request import (
     DEFAULT_LIMIT,
     GapsRequest,
@@ -54,6 +56,10 @@ class Queries(Protocol):
 
     async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
         """The lake's snapshots."""
+        ...
+
+    async def bars(self, request: BarsRequest) -> BarsAnswer:
+        """Bars of trades."""
         ...
 
 

@@ -69,7 +69,9 @@ def look_up(
         some = files if _reaches_lake(read_point, window) else ()
         try:
             signs = session.table(
-                tick_statement.ticks(scan, some, window, wanted, MAX_ROWS), tail, left
+                tick_statement.ticks(scan, some, window, wanted, MAX_ROWS),
+                tail,
+                {tick_statement.SOUGHT: left},
             )
         except TooMuchError:
             break

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from k2_streams.core.query.bars.fold import Fill
+from k2_streams.core.query.bars.interval import Interval
 from k2_streams.core.query.keys import Keys
 from k2_streams.query.packing import pack, unpack
 
@@ -106,12 +108,47 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return cursor
 
 
-_Kind = TypeVar("_Kind", Token, Cursor)
+class BarsCursor(msgspec.Struct, frozen=True, array_like=True):
+    """The next page of bars: as `Cursor`, with what the bars are."""
+
+    token: Token
+    after: tuple[int, str, str]  # start, exchange and symbol of the last bar given
+    symbols: tuple[str, ...]
+    exchanges: tuple[str, ...]
+    interval: Interval
+    align: Literal["utc", "tz", "session"]
+    zone: str | None
+    calendar: str | None
+    fill: Fill
+    conditions: Literal["eligible", "all"] | None
+    view: Literal["reported", "corrected"]
+    start_ns: int
+    end_ns: int
+    limit: int
+    asked: int
+
+    def encode(self) -> str:
+        """The cursor as text."""
+        return _encode(self, b"B")
+
+    @classmethod
+    def decode(cls, text: str) -> "BarsCursor":
+        """The inverse of `encode`.
+
+        Raises:
+            TokenError: the text is not a cursor of bars.
+        """
+        cursor = _decode(text, cls, b"B")
+        _check(cursor.token)
+        return cursor
 
 
-def _encode(value: Token | Cursor, kind: bytes) -> str:
+_Kind = TypeVar("_Kind", Token, Cursor, BarsCursor)
+
+
+def _encode(value: Token | Cursor | BarsCursor, kind: bytes) -> str:
     fields = _fields(value)
-    if isinstance(value, Cursor):
+    if not isinstance(value, Token):
         fields[0] = _fields(value.token)
     _packed_token(fields)[1] = pack(_packed_token(fields)[1])
     body = bytes((_VERSION,)) + kind + msgspec.msgpack.encode(fields)
@@ -143,7 +180,7 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
         raise TokenError(str(error)) from error
 
 
-def _fields(value: Token | Cursor) -> list[Any]:
+def _fields(value: Token | Cursor | BarsCursor) -> list[Any]:
     return list(msgspec.structs.astuple(value))
 
 

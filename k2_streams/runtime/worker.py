@@ -301,6 +301,7 @@ class Worker:
             reads=reads,
             on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
             notional=self._notional,
+            rules=settings.conditions_file,
             limits=self._limits,
         )
         sink = SinkRunner(

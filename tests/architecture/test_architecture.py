@@ -50,6 +50,7 @@ HOME_OF = {
     "pyiceberg": ("lake", "testing/memory"),
     "sqlalchemy": ("lake", "testing/memory/catalog.py"),
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
+    "exchange_calendars": ("query/bars/calendars.py",),  # it brings pandas
     "fsspec": ("query", "testing/oracle/sql.py"),
     # An endpoint is data and knows no request. The last: the client.
     "aiohttp": ("web/http", "web/server.py", "testing/client.py"),
@@ -365,6 +366,7 @@ BREAKS = [
     ("testing/driver.py", "import pytest", "only in testing/pytest_plugin.py"),
     ("testing/memory/disk.py", "import greenlet", "only in testing/memory/loop.py"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),
+    ("query/a.py", "import exchange_calendars", "only in query/bars/calendars.py"),
     ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py, testing"),
     ("web/endpoints/a.py", "from aiohttp import web", "only in web/http, web/server.py"),
     ("web/a.py", "import prometheus_client", "only in runtime/metrics"),

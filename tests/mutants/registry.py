@@ -1157,4 +1157,44 @@ MUTANTS = (
             "    if plan.read == ():\n",
         ),
     ),
+    _mutant(
+        "bars-know-no-upper-edge",
+        "a gap makes every bar behind it incomplete, so that none is known to be empty",
+        "tests/unit/test_bars_complete.py::test_a_gap_within_a_minute_makes_exactly_that_minute_incomplete",
+        (
+            "core/query/bars/completeness.py",
+            "        if latest_ns is not None:\n",
+            "        if latest_ns is None:\n",
+        ),
+    ),
+    _mutant(
+        "bars-complete-before-events-read",
+        "a bar is complete though gaps among its trades are not known yet",
+        "tests/unit/test_bars_complete.py::test_no_bar_is_complete_before_the_events_were_read",
+        (
+            "query/bars/query.py",
+            "known = gaps is not None and gaps.covers(offsets) and gaps.forgotten == 0\n",
+            "known = gaps is not None and gaps.forgotten == 0\n",
+        ),
+    ),
+    _mutant(
+        "bars-stepped-over-clock-change",
+        "bars are stepped on from midnight, so that those behind a change are shifted",
+        "tests/unit/test_bars_grid.py::test_a_bar_begins_where_the_clock_shows_a_multiple",
+        (
+            "core/query/bars/grid.py",
+            "    if len(begins) == len(ends) == 1 and ends[0] - begins[0] == DAY_NS:",
+            "    if len(begins) == len(ends) == 1:",
+        ),
+    ),
+    _mutant(
+        "bars-open-by-time-alone",
+        "of trades at one moment any may open a bar, so that answers differ from node to node",
+        "tests/property/test_bars_answer.py::",
+        (
+            "query/bars/statement.py",
+            '_ORDER = "exchange_time_ns, log_partition, log_offset, log_row"\n',
+            '_ORDER = "exchange_time_ns"\n',
+        ),
+    ),
 )

@@ -196,6 +196,11 @@ def test_commands_end_with_2_and_one_line(command, tmp_path, monkeypatch):
             "/nowhere.csv",
             "K2_INSTRUMENTS_FILE: /nowhere.csv: cannot be read",
         ),
+        (
+            "K2_CONDITIONS_FILE",
+            "/nowhere.csv",
+            "K2_CONDITIONS_FILE: /nowhere.csv: cannot be read",
+        ),
     ],
 )
 def test_a_worker_ends_with_2_and_one_line(tmp_path, name, value, said):

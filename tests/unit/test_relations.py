@@ -55,7 +55,8 @@ def test_every_relation_has_one_path_with_its_columns_and_its_proof():
         if isinstance(endpoint.answer, TableAnswer)
     }
     relations = relations_of(SERVED).values()
-    assert set(tables) == {f"/v1/{relation.name}" for relation in relations}
+    made = tables.keys() - {f"/v1/{relation.name}" for relation in relations}
+    assert made == {"/v1/bars"}  # of trades, by an interval: it has no rows of its own
     for relation in relations:
         endpoint = tables[f"/v1/{relation.name}"]
         assert endpoint.summary == relation.summary

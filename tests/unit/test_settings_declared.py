@@ -7,6 +7,7 @@ import pytest
 
 from k2_streams.core.load.tail_quota import DiskBound
 from k2_streams.failpoints import Entry
+from k2_streams.runtime.settings.conditions import load
 from k2_streams.runtime.settings.declare import declarations
 from k2_streams.runtime.settings.tools import (
     DevelopmentSettings,
@@ -17,6 +18,7 @@ from k2_streams.runtime.settings.tools import (
 from k2_streams.runtime.settings.worker import Settings, SettingsError, declared, from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
+CONDITIONS = str(ROOT / "tests" / "cases" / "conditions.csv")
 BY_VARIABLE = {one.variable: one for one in declared()}
 LOCAL = {one.variable for one in declarations(LocalBrokerSettings).values()}
 DEVELOPMENT = {one.variable for one in declarations(DevelopmentSettings).values()}
@@ -52,6 +54,7 @@ CASES = {
     "K2_BREAKER_OPEN_S": ("1", 1.0, "0"),
     "K2_BREAKER_SUCCESSES": ("4", 4, "0"),
     "K2_INSTRUMENTS_FILE": ("/srv/instruments.csv", Path("/srv/instruments.csv"), None),
+    "K2_CONDITIONS_FILE": (CONDITIONS, load(Path(CONDITIONS)), "/nowhere.csv"),
     "K2_TIERS_FILE": ("tiers.csv", Path("tiers.csv").absolute(), None),
     "K2_MEMORY_LIMIT_BYTES": ("1073741824", 1 << 30, "1"),
     "K2_MAX_RATE_PER_S": ("1000", 1000, "-1"),

@@ -76,6 +76,14 @@ class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):
 _Id = tuple[str, str, int, int]  # scope, session, first, last
 
 
+class Lacking(NamedTuple):
+    """Numbers that are missing or abandoned between two messages, by the event times of these."""
+
+    previous_time_ns: int | None  # None: not known, and so without a bound
+    next_time_ns: int | None
+    numbers: int
+
+
 class _Part(NamedTuple):
     """Numbers of a gap that were not received, between the event times of their neighbours."""
 
@@ -140,12 +148,20 @@ class GapLedger:
         The range is [start_ns, end_ns) of event time, without a bound where one is None. What was
         received of the gap meanwhile divides the times that its other numbers may have.
         """
-        if gap.state == FILLED:
-            return False
-        parts = self._parts.get(_id_of(gap), (_whole(gap),))
         return any(
-            meets(part.previous_time_ns, part.next_time_ns, start_ns, end_ns) for part in parts
+            meets(part.previous_time_ns, part.next_time_ns, start_ns, end_ns)
+            for part in self._parts_of(gap)
         )
+
+    def lacking(self, scope: str) -> Iterator[Lacking]:
+        """What a scope lacks, as `lacks` and `conflicts` know it."""
+        for gap in self.gaps([scope]):
+            lost = (*gap.missing, *gap.abandoned)
+            for part in self._parts_of(gap):
+                numbers = _size(_within(lost, part.first, part.last))
+                yield Lacking(part.previous_time_ns, part.next_time_ns, numbers)
+        for first_ns, last_ns in self._conflicts.get(scope, ()):
+            yield Lacking(first_ns, last_ns, 1)
 
     def conflicts(self, scope: str, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether a message of a range of time is no row because its number was used twice."""
@@ -155,6 +171,10 @@ class GapLedger:
 
     def __len__(self) -> int:
         return len(self._gaps)
+
+    def _parts_of(self, gap: Gap) -> tuple[_Part, ...]:
+        """What of a gap was not received; nothing of one that was filled."""
+        return () if gap.state == FILLED else self._parts.get(_id_of(gap), (_whole(gap),))
 
     def _open(self, event: GapOpened) -> None:
         key = (event.scope, event.session, event.first, event.last)
@@ -333,6 +353,13 @@ def _divided(part: _Part, sequence: int, time_ns: int | None) -> Iterator[_Part]
         yield part._replace(last=sequence - 1, next_time_ns=time_ns or part.next_time_ns)
     if sequence < part.last:
         yield part._replace(first=sequence + 1, previous_time_ns=time_ns or part.previous_time_ns)
+
+
+def _within(ranges: Ranges, first: int, last: int) -> Ranges:
+    """What of ranges lies in the numbers first to last."""
+    return tuple(
+        (max(low, first), min(high, last)) for low, high in ranges if low <= last and first <= high
+    )
 
 
 def _size(ranges: Ranges) -> int:

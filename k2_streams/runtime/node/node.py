@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from k2_streams.core.enrich.notional import Notional
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Vector
 from k2_streams.kafka.topics import TopicInfo
@@ -38,6 +39,7 @@ class Node:
         reads: of an object store.
         on_tail_full: called when the tail is full, and when it has room again.
         notional: computes it where a row was made without.
+        rules: by which trades count in bars, if there are any.
         limits: of the tail's reader.
     """
 
@@ -55,6 +57,7 @@ class Node:
         reads: Guard,
         on_tail_full: Callable[[bool], None],
         notional: Notional,
+        rules: ConditionRules | None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._lag_records = 0
@@ -83,6 +86,7 @@ class Node:
             notional=notional,
             reads=self.reads,
             partitions=topic.partitions,
+            rules=rules,
         )
         self.reader = TailReader(
             stream,

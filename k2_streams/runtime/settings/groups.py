@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy
 from k2_streams.core.load.tail_quota import DiskBound
+from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
@@ -221,6 +222,11 @@ class LakeSettings(Group):
         "(`K2_MEMORY_LIMIT_BYTES`) an eighth of that, but at least 64 MiB",
         ge=16 * _MIB,
         le=1 << 40,
+    )
+    conditions_file: Annotated[ConditionRules | None, parsing.CONDITIONS] = setting(
+        None,
+        "Which trades count in [bars](../how-to/bars.md), by their conditions. Without it all do",
+        expected="a CSV file",
     )
     breaker_failures: int = setting(
         _BREAKER.failures,

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from k2_streams import failpoints
 from k2_streams.core.load.tail_quota import DiskBound
+from k2_streams.core.query.bars.conditions import ConditionRules
+from k2_streams.runtime.settings import conditions
 
 _MIB = 1024 * 1024
 DEFAULT_KAFKA_PORT = 9092
@@ -62,6 +64,15 @@ def _plan(value: Any) -> tuple[failpoints.Entry, ...]:
         raise ExplainedError(str(error)) from error
 
 
+def _conditions(value: Any) -> ConditionRules | None:
+    if value is None or isinstance(value, ConditionRules):
+        return value
+    try:
+        return conditions.load(Path(value).absolute())
+    except conditions.ConditionsError as error:
+        raise ExplainedError(str(error)) from error
+
+
 def rising(count: int, most: float) -> AfterValidator:
     """So many numbers, none below the one before, above 0 and up to `most`."""
 
@@ -104,5 +115,7 @@ BY_COMMA = BeforeValidator(_parts)
 #: `50%` of the disk, or bytes.
 DISK_BOUND = PlainValidator(_disk_bound)
 FAILPOINTS = PlainValidator(_plan)
+#: The rules of the file that the text names.
+CONDITIONS = PlainValidator(_conditions)
 #: Relative to the folder in which the process was started, whatever that is later.
 ABSOLUTE = AfterValidator(Path.absolute)

@@ -81,19 +81,17 @@ def _decoded(description: str, rule: Rule, schema: dict[str, Any], *examples: st
     )
 
 
+Symbol = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MAX_SYMBOL_CHARS,
+        extra_json_schema={"format": "k2-symbol"},
+        extra={RULE: Rule(is_valid=is_symbol, expected=SYMBOL_RULE)},
+    ),
+]
 Symbols = Annotated[
-    tuple[
-        Annotated[
-            str,
-            msgspec.Meta(
-                min_length=1,
-                max_length=MAX_SYMBOL_CHARS,
-                extra_json_schema={"format": "k2-symbol"},
-                extra={RULE: Rule(is_valid=is_symbol, expected=SYMBOL_RULE)},
-            ),
-        ],
-        ...,
-    ],
+    tuple[Symbol, ...],
     msgspec.Meta(
         min_length=1,
         max_length=MAX_SYMBOLS,

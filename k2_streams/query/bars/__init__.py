@@ -1,0 +1,1 @@
+"""Bars over lake and tail, at one read point, with their proof."""

@@ -1,0 +1,51 @@
+"""Sessions of exchanges, by the calendars of `exchange-calendars`; its only home.
+
+The package brings pandas, half a second of import: it is imported when a calendar is first asked
+for, and is not there where it was not installed.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from k2_streams.query.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+#: Calendars kept: 20 years of one take 2 MB, and a second to make.
+MAX_CALENDARS = 16
+
+
+def sessions_of(name: str, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """Open and close of each session of a calendar that meets a range; breaks are within them.
+
+    Takes a second for the first time, so that it is not for an event loop.
+
+    Raises:
+        InvalidParameter: there is no such calendar, or it does not reach so far.
+    """
+    calendar = _calendar(name)
+    opens, closes = (column.array.asi8 for column in (calendar.opens, calendar.closes))
+    if start_ns < opens[0] or end_ns > closes[-1]:
+        raise InvalidParameter(
+            "calendar",
+            f"{name} has the sessions from {calendar.first_session:%Y-%m-%d} to "
+            f"{calendar.last_session:%Y-%m-%d}: expected a range within them",
+        )
+    meets = (closes > start_ns) & (opens < end_ns)
+    return list(zip(opens[meets].tolist(), closes[meets].tolist(), strict=True))
+
+
+@lru_cache(MAX_CALENDARS)
+def _calendar(name: str) -> "ExchangeCalendar":
+    try:
+        import exchange_calendars  # noqa: PLC0415 - see the module
+    except ImportError as error:
+        raise InvalidParameter(
+            "calendar", "the server lacks a package: install k2-streams[calendars] there"
+        ) from error
+    if name not in exchange_calendars.get_calendar_names():
+        raise InvalidParameter(
+            "calendar", f"expected a calendar of exchange-calendars, as XASX or XNYS, found {name}"
+        )
+    return exchange_calendars.get_calendar(name)
