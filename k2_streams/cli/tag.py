@@ -11,7 +11,14 @@ from k2_streams.cli.option_types import DurationType
 from k2_streams.cli.tables import chosen_lakes, settings_of, table_options
 from k2_streams.cli.text_table import lines_of
 from k2_streams.lake.errors import LakeError
-from k2_streams.lake.maintenance.tags import Tag, create_tag, delete_tag, list_tags, release_tag
+from k2_streams.lake.maintenance.tags import (
+    NothingTaggedError,
+    Tag,
+    create_tag,
+    delete_tag,
+    list_tags,
+    release_tag,
+)
 from k2_streams.lake.table import Lake
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -65,7 +72,7 @@ def tag() -> None:
 def create(
     *, name: str, retain_s: float | None, hold: bool, names: Sequence[str], module: str | None
 ) -> None:
-    """Name the newest snapshot of each table."""
+    """Name the newest snapshot of each table that has one."""
     if hold and retain_s is not None:
         raise CannotError("--retain and --hold: choose one, as a hold has no end")
 
@@ -104,7 +111,7 @@ def list_all(*, names: Sequence[str], module: str | None, as_json: bool) -> None
 @click.argument("name")
 @table_options
 def delete(*, name: str, names: Sequence[str], module: str | None) -> None:
-    """Delete a tag of each table; its snapshots expire as others do."""
+    """Delete a tag of each table that has it; its snapshots expire as others do."""
     for table, _ in _each(module, names, lambda lake: delete_tag(lake, name)):
         click.echo(f"{table}: deleted {name}")
 
@@ -113,7 +120,7 @@ def delete(*, name: str, names: Sequence[str], module: str | None) -> None:
 @click.argument("name")
 @table_options
 def release(*, name: str, names: Sequence[str], module: str | None) -> None:
-    """End the hold on a tag of each table; the tag stays."""
+    """End the hold on a tag of each table that has it; the tag stays."""
     for table, _ in _each(module, names, lambda lake: release_tag(lake, name)):
         click.echo(f"{table}: released {name}")
 
@@ -121,14 +128,22 @@ def release(*, name: str, names: Sequence[str], module: str | None) -> None:
 def _each(
     module: str | None, names: Sequence[str], act: Callable[[Lake], _Done]
 ) -> list[tuple[str, _Done]]:
-    """What came of each table, by its name.
+    """What came of each table, by its name; without names of those that it concerns.
 
     Raises:
-        CannotError: one of them could not be read or changed.
+        CannotError: it concerns none, or one of them could not be read or changed.
     """
+    done, absent = [], None
     try:
-        return [
-            (lake.stream.name, act(lake)) for lake in chosen_lakes(settings_of(), module, names)
-        ]
+        for lake in chosen_lakes(settings_of(), module, names):
+            try:
+                done.append((lake.stream.name, act(lake)))
+            except NothingTaggedError as error:
+                if names:
+                    raise
+                absent = error
     except LakeError as error:
         raise CannotError(str(error)) from error
+    if absent is not None and not done:
+        raise CannotError(str(absent)) from absent
+    return done

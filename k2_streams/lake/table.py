@@ -35,6 +35,7 @@ from k2_streams.lake.errors import (
     LakeConfigError,
     LakeError,
     LakeUnavailableError,
+    NotProvenError,
     SnapshotNotFoundError,
     SpecChangedError,
     VectorMovedError,
@@ -56,7 +57,9 @@ COMMIT_TRIES = 3
 RELOAD_TRIES = 5
 RELOAD_PAUSE_S = 0.1
 #: What an attempt raises that can never land.
-_REFUSALS = (VectorMovedError, InputsGoneError, LakeConfigError, SpecChangedError)
+_REFUSALS = (
+    VectorMovedError, InputsGoneError, NotProvenError, LakeConfigError, SpecChangedError,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -287,8 +290,8 @@ class Lake:
             The snapshot, and how many attempts it took.
 
         Raises:
-            VectorMovedError, InputsGoneError, LakeConfigError, SpecChangedError: it does not fit
-                the head any more, and did not land.
+            VectorMovedError, InputsGoneError, NotProvenError, LakeConfigError, SpecChangedError: it
+                does not fit the head any more, and did not land.
             CommitUnknownError: it may have landed.
             LakeUnavailableError: others were first each time.
         """

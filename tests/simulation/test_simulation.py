@@ -16,6 +16,8 @@ from simulation.world import run
 ROOT = Path(__file__).resolve().parents[2]
 #: Seeds of the fast tests, in groups so that a failure is found soon.
 GROUPS, GROUP_SEEDS = 10, 4
+#: Seeds that run with maintenance as well.
+MAINTAINED = (0, 8, 10, 11)
 #: Seeds whose traces are compared: with kills, stops, late commits, lost answers.
 COMPARED = (9,)
 
@@ -26,6 +28,16 @@ def test_nothing_is_violated(group):
         outcome = run(seed)
         assert outcome.violation is None, outcome.text
         assert not outcome.counts.get("operator"), outcome.text  # so rare that these seeds lack it
+
+
+def test_nothing_is_violated_beside_maintenance():
+    """Small files are compacted and snapshots expire while workers are killed and catalogs fail."""
+    compacted = 0
+    for seed in MAINTAINED:
+        outcome = run(seed, is_maintained=True)
+        assert outcome.violation is None, outcome.text
+        compacted += outcome.counts.get("compacted", 0)
+    assert compacted > 0
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte():

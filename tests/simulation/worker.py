@@ -7,6 +7,7 @@ from typing import Any
 
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.load.tail_quota import DiskBound
+from k2_streams.core.maintenance.compaction import CompactionPolicy
 from k2_streams.core.types import TopicPartition
 from k2_streams.query.engine import EngineConfig, EngineMemory
 from k2_streams.runtime.limits import Limits
@@ -37,6 +38,8 @@ FREE_BYTES = 1_000_000
 READ_S = 0.0001
 #: Rows wait so long for the lake, and so many do not wait.
 COMMIT_EVERY_S, COMMIT_ROWS = 2.0, 40
+#: Between two looks at what is to be compacted. Files are deleted an hour later: after every run.
+MAINTENANCE_S = 1.0
 #: Filters so small that most of what is asked is "maybe": the store has to confirm it.
 DEDUP_IDS, DEDUP_RATE = 32, 0.5
 #: Some ten rows; what is spilled of the others may take a quarter of it in memory.
@@ -102,6 +105,7 @@ class SimWorker(MemoryWorker):
         clock: VirtualClock,
         partitions: int,
         died: Callable[[MemoryWorker, str], None],
+        is_maintained: bool = False,
     ) -> None:
         kafka = MemoryKafka(cluster, network, BATCH_ROWS)
         settings = Settings(
@@ -118,6 +122,9 @@ class SimWorker(MemoryWorker):
             lake_commit_rows=COMMIT_ROWS,
             tail_disk_limit=DiskBound(share=0.5),
             overload=OverloadSettings(policy=Policy(TRIGGERS, COOL_DOWN_S)),
+            maintenance=is_maintained,
+            maintenance_interval_s=MAINTENANCE_S,
+            compaction=CompactionPolicy(open_day_files=2),
         ).model_copy(update={"tail_memory_bytes": TAIL_MEMORY_BYTES})  # less than a setting may be
         super().__init__(
             MemoryWorld(loop=loop, faults=chaos, cluster=cluster, group=group),

@@ -60,6 +60,7 @@ MET = {
     "degradation level changed": "levels",
     "source paused: the tail is full": "tail_full",
     "source resumed: the tail has room": "tail_room",
+    "files compacted": "compacted",
 }
 
 
@@ -80,10 +81,11 @@ class Outcome:
 
 
 class World:
-    """Everything of a run."""
+    """Everything of a run; with `is_maintained` its table is compacted and expires meanwhile."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, is_maintained: bool = False) -> None:
         self.outcome = Outcome(seed)
+        self._is_maintained = is_maintained
         threads = seeded(seed, "threads")
         self.loop = VirtualLoop(lambda: threads.uniform(0, THREAD_WAIT_S))
         self.chaos = Chaos(seeded(seed, "chaos"))
@@ -257,6 +259,7 @@ class World:
             clock=self.clocks[number],
             partitions=PARTITIONS,
             died=self.kill,
+            is_maintained=self._is_maintained,
         )
 
     # -- what must hold ----------------------------------------------------------------------
@@ -410,9 +413,9 @@ class World:
         raise structlog.DropEvent
 
 
-def run(seed: int) -> Outcome:
+def run(seed: int, *, is_maintained: bool = False) -> Outcome:
     """Run a seed, on this thread; the same seed gives the same outcome, trace and all."""
-    world = World(seed)
+    world = World(seed, is_maintained=is_maintained)
     with _surroundings(world):
         try:
             world.loop.run_until_complete(world.run())

@@ -23,17 +23,22 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import StringType
 
 from k2_streams.core.maintenance.compaction import CompactionPolicy
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import FailpointError, arm, parse
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import (
     InputsGoneError,
     LakeUnavailableError,
+    NotProvenError,
     TableMismatchError,
     VectorMissingError,
 )
+from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.maintenance import rewrite
 from k2_streams.lake.maintenance.compaction import Compactor
+from k2_streams.lake.maintenance.replace import attempt_replace, find_replacement
+from k2_streams.lake.schema import description_of
 
 
 @pytest.fixture
@@ -460,6 +465,19 @@ def test_files_of_an_earlier_version_are_compacted_with_nulls_for_what_they_lack
     before = rows_of(world)
     assert compactor(world).run_once().files == 8
     assert rows_of(world).to_pylist() == before.to_pylist()
+
+
+def test_a_replacement_with_other_rows_is_refused_by_the_commit_itself(world):
+    lake = filled(world, 3)
+    inputs, head = live_files(world), world.table().current_snapshot()
+    described = description_of(TRADES)
+
+    def attempt(table):
+        return attempt_replace(table, inputs[:2], inputs[2], "c-1", described, EarlierMetadata())
+
+    with pytest.raises(NotProvenError, match="expected 6 rows in place of as many, found 3"):
+        lake.settle(lake.load(), "c-1", attempt, lambda found: find_replacement(found, "c-1"))
+    assert world.table().current_snapshot() == head
 
 
 def test_a_file_that_is_no_parquet_stays_as_it_is(world):

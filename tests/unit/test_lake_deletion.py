@@ -5,10 +5,13 @@ import time
 import pytest
 from lake_rows import World, append, places_of, record, table_of
 from maintenance_world import SetClock, commit, compact_all, filled, rows_of, state_of
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+from pyiceberg.io.fsspec import FsspecFileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from k2_streams.core.maintenance.deletion import plain
 from k2_streams.failpoints import FailpointError, arm, parse
-from k2_streams.lake.errors import LakeUnavailableError, VectorMissingError
+from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, VectorMissingError
 from k2_streams.lake.maintenance import deletions
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import expire_snapshots
@@ -18,7 +21,7 @@ from k2_streams.lake.maintenance.orphans import (
     delete_orphans,
     find_orphans,
 )
-from k2_streams.lake.maintenance.table_files import ReachableFiles, list_files
+from k2_streams.lake.maintenance.table_files import ReachableFiles, delete_file, list_files
 
 NOW_MS = SetClock().now_ns // 1_000_000
 LATER = 1 << 62
@@ -250,3 +253,31 @@ def test_of_a_table_that_does_not_say_what_it_holds_nothing_is_called_an_orphan(
     world.table().append(table_of(record(0, 0)))
     with pytest.raises(VectorMissingError):
         find_orphans(world.writer(), clock_after(OLDER_THAN_S + 60))
+
+
+class FolderForBucket(PyArrowFileIO):
+    """A store with buckets, which is a folder here."""
+
+    def __init__(self, folder):
+        super().__init__()
+        stores = {"s3": SubTreeFileSystem(str(folder), LocalFileSystem())}
+        self.fs_by_scheme = lambda scheme, _bucket: stores[scheme]
+
+
+def test_files_of_a_store_are_listed_and_deleted_by_their_addresses(tmp_path):
+    (tmp_path / "bucket/lake/k2/trades/data").mkdir(parents=True)
+    (tmp_path / "bucket/lake/k2/trades/data/a.parquet").write_bytes(b"abc")
+    (tmp_path / "bucket/lake/k2/trades2").mkdir()
+    (tmp_path / "bucket/lake/k2/trades2/b.parquet").write_bytes(b"b")
+    store = FolderForBucket(tmp_path)
+    (found,) = list_files(store, "s3://bucket/lake/k2/trades")
+    assert (found.path, found.size_bytes) == ("s3://bucket/lake/k2/trades/data/a.parquet", 3)
+    assert abs(found.modified_ms / 1_000 - time.time()) < 3_600
+    assert [*list_files(store, "s3://bucket/nowhere")] == []
+    assert delete_file(store, found.path)
+    assert not delete_file(store, found.path)
+
+
+def test_a_store_that_cannot_be_listed_is_refused():
+    with pytest.raises(LakeConfigError, match="py-io-impl"):
+        [*list_files(FsspecFileIO({}), "s3://bucket/lake")]

@@ -10,7 +10,7 @@ from pyiceberg.exceptions import CommitFailedException
 from rows_requests import parse_rows
 
 from k2_streams.cli.main import main
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import expire_snapshots
@@ -22,6 +22,7 @@ from k2_streams.lake.maintenance.tags import (
     list_tags,
     release_tag,
 )
+from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.hybrid import HybridQuery
@@ -146,7 +147,7 @@ def test_a_tag_is_not_moved(world):
 
 
 def test_what_is_not_there_is_named(world):
-    with pytest.raises(TagError, match="empty table"):
+    with pytest.raises(TagError, match="found none"):
         create_tag(world.writer(), "day")
     filled(world, 1)
     create_tag(world.writer(), "day")
@@ -198,6 +199,18 @@ def command(world, monkeypatch):
         return done.output
 
     return run
+
+
+def test_tables_that_it_does_not_concern_are_left_out(world, command):
+    assert "found none" in command("create", "eod", code=2)
+    Lake(world.config, stream=QUOTES).ensure()
+    filled(world, 1)
+    assert command("create", "eod", "--hold").startswith("trades: eod is snapshot")
+    assert "found none" in command("create", "more", "--table", "quotes", code=2)
+    assert command("release", "eod") == "trades: released eod\n"
+    assert "is not held" in command("release", "eod", code=2)
+    assert command("delete", "eod") == "trades: deleted eod\n"
+    assert "one of its tags (none), found 'eod'" in command("delete", "eod", code=2)
 
 
 def test_the_command_creates_lists_holds_and_deletes(world, command):

@@ -36,9 +36,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class CompactionPolicy:
-    """How large files become."""
+    """How large files become, and how many of a day that is open become one."""
 
     target_bytes: int = 256 << 20
+    open_day_files: int = OPEN_DAY_FILES
 
     @property
     def small_bytes(self) -> int:
@@ -87,7 +88,7 @@ def _group(
     ascending: Sequence[Candidate], *, is_open: bool, policy: CompactionPolicy
 ) -> Sequence[Candidate]:
     """The longest beginning that may become one file."""
-    least, ratio = (OPEN_DAY_FILES, OPEN_DAY_RATIO) if is_open else (2, CLOSED_DAY_RATIO)
+    least, ratio = (policy.open_day_files, OPEN_DAY_RATIO) if is_open else (2, CLOSED_DAY_RATIO)
     sizes = [0, *accumulate(one.size_bytes for one in ascending)]
     rows = [0, *accumulate(one.rows for one in ascending)]
     possible = [

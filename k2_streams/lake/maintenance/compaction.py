@@ -163,7 +163,8 @@ class Compactor:
                     )
                 if manifest.partition_spec_id in alike:
                     for entry in manifest.fetch_manifest_entry(table.io):
-                        yield entry.data_file
+                        if entry.data_file.partition[0] is not None:  # another engine's null
+                            yield entry.data_file
 
     def _replace(self, table: Table, inputs: list[DataFile], output: DataFile) -> Compacted:
         commit_id = self._new_commit_id()

@@ -41,6 +41,10 @@ class TagError(LakeError):
     """A tag that cannot be created, changed or deleted; the text says why, and what to do."""
 
 
+class NothingTaggedError(TagError):
+    """The table has no snapshot that a tag could name, no such tag, or no such hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A name of a snapshot."""
@@ -107,6 +111,7 @@ def create_tag(
         is_held: it cannot be deleted until it is released.
 
     Raises:
+        NothingTaggedError: nothing was ever committed.
         TagError: the name is taken or is none, or the snapshot cannot be asked for by it.
         LakeUnavailableError: the catalog does not answer, or others commit all the time.
         LakeConfigError: the table does not say what it holds of the log.
@@ -120,7 +125,7 @@ def create_tag(
         lake.head_of(table)
         head = metadata.current_snapshot()
         if head is None:
-            raise TagError(f"{lake.stream.log}: expected a commit to tag, found an empty table")
+            raise NothingTaggedError(f"{lake.stream.log}: expected a commit to tag, found none")
         if name in metadata.refs:
             raise TagError(f"{lake.stream.log}: there is a tag or branch {name} already")
         if snapshot_vector(head) is None:
@@ -153,7 +158,8 @@ def delete_tag(lake: Lake, name: str) -> None:
     """Remove a tag; its snapshot expires with the next expiry.
 
     Raises:
-        TagError: there is none, or it is held.
+        NothingTaggedError: there is none.
+        TagError: it is held.
         LakeUnavailableError: as `create_tag`.
     """
 
@@ -174,13 +180,13 @@ def release_tag(lake: Lake, name: str) -> None:
     """End the hold on a tag, also where another engine has dropped the tag. The tag stays.
 
     Raises:
-        TagError: it is not held.
+        NothingTaggedError: it is not held.
         LakeUnavailableError: as `create_tag`.
     """
 
     def change(table: Table) -> _Change:
         if HOLD + name not in table.metadata.properties:
-            raise TagError(f"{lake.stream.log}: tag {name} is not held")
+            raise NothingTaggedError(f"{lake.stream.log}: tag {name} is not held")
         return _Change((RemovePropertiesUpdate(removals=[HOLD + name]),), ())
 
     _commit(lake, change, f"release tag {name}")
@@ -211,7 +217,9 @@ def _existing(lake: Lake, table: Table, name: str) -> Tag:
     tag = _named(table.metadata, name)
     if tag is None:
         names = ", ".join(one.name for one in tags_of(table.metadata)) or "none"
-        raise TagError(f"{lake.stream.log}: expected one of its tags ({names}), found {name!r}")
+        raise NothingTaggedError(
+            f"{lake.stream.log}: expected one of its tags ({names}), found {name!r}"
+        )
     return tag
 
 
