@@ -11,8 +11,11 @@ SEED ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.k2-installed
+NATIVE := .venv/.k2-native-installed
 JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
+RUST := native/Cargo.toml native/Cargo.lock native/pyproject.toml $(wildcard native/src/*.rs native/src/*/*.rs)
+CARGO := $(shell command -v cargo)
 SOURCES := k2_streams topologies tests bench faults
 # Tests side by side, each process with a Kafka of its own: much of an integration test is waiting.
 # A Kafka that was given is one alone.
@@ -34,7 +37,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference doctor setup jars test test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
+.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +48,12 @@ doctor: ## Check that make, Python, Java and Maven are here and new enough
 	$(call must_be_ok,$(strip $(diagnosis)))
 	@$(if $(filter doctor,$(MAKECMDGOALS)),echo '$(content)',:)
 
-setup: $(INSTALLED) $(COPIED) ## Install everything into .venv and .cache (the other targets do it too)
+setup: $(INSTALLED) $(NATIVE) $(COPIED) ## Install everything into .venv and .cache (the other targets do it too)
+
+native: $(NATIVE) ## Build the native decoder into .venv, where cargo is (setup does it too)
+
+wheel: $(INSTALLED) ## Build the wheel of the native decoder into native/target/wheels
+	$(BIN)/maturin build -q --release --locked -m native/Cargo.toml
 
 jars: $(COPIED) ## Fetch Kafka's jars into .cache
 
@@ -58,6 +66,17 @@ $(INSTALLED): requirements.lock pyproject.toml | doctor
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Records are decoded in Python where it is not there: whoever has no Rust needs none.
+$(NATIVE): $(INSTALLED) $(RUST)
+ifeq ($(CARGO),)
+	@echo 'cargo is not here: records are decoded in Python, at about half the speed.'
+else
+	@echo 'Building the native decoder: a minute or two, once.'
+	@$(BIN)/maturin develop -q --release --locked -m native/Cargo.toml || \
+		echo 'The native decoder was not built (see above): records are decoded in Python.'
+endif
+	@touch $@
+
 # Copied beside and renamed, so that the folder is whole or absent.
 $(COPIED): deploy/broker/pom.xml | doctor
 	@echo "Fetching Kafka's jars into $(JARS): 54 MB, once."
@@ -67,8 +86,13 @@ $(COPIED): deploy/broker/pom.xml | doctor
 	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
 	@touch $@
 
-test: setup ## Run the tests, against a Kafka that they start themselves
+test: setup test-native ## Run the tests, against a Kafka that they start themselves
 	$(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS)
+
+test-native: ## Run the native decoder's own tests, where cargo is
+ifneq ($(CARGO),)
+	cd native && cargo test -q --release --locked --no-default-features
+endif
 
 test-long: setup ## Run the tests that take minutes: every library task of a worker ended, a minute of silence
 	$(BIN)/python -m pytest $(PARALLEL) -m long tests/integration $(ARGS)
@@ -78,6 +102,9 @@ lint: $(INSTALLED) ## Check format, lint, types and spelling
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/codespell $(SOURCES) README.md CONTRIBUTING.md CHANGELOG.md docs
+ifneq ($(CARGO),)
+	cd native && cargo fmt --check && cargo clippy -q --release --locked --all-targets -- -D warnings
+endif
 
 check: lint ## Check format, lint, types, spelling, architecture and the fast tests
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration" $(FAST)

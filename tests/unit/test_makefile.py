@@ -140,7 +140,9 @@ def test_a_failing_test_fails_make(machine, tmp_path):
     (tmp_path / "test_it.py").write_text("def test_bad():\n    assert False\n")
     done = make(
         dict(os.environ) | {"MAKEFLAGS": "", "MAKELEVEL": ""},
-        *("test", "-o", ".venv/.k2-installed", "-o", ".cache/kafka/.jars-copied", "-o", "doctor"),
+        "test",
+        *("-o", ".venv/.k2-installed", "-o", ".venv/.k2-native-installed"),
+        *("-o", ".cache/kafka/.jars-copied", "-o", "doctor", "-o", "test-native"),
         f"ARGS=-p no:cacheprovider --rootdir={tmp_path} {tmp_path}/test_it.py",
     )
     assert done.returncode == 2
