@@ -185,5 +185,5 @@ lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrad
 		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock $(ARGS)
 
 clean: ## Remove what setup and the tools made; data in .k2 stay
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
+	rm -rf .venv .cache native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

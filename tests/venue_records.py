@@ -1,6 +1,9 @@
 """Venues' messages for tests: made by hand in each venue's shapes, and the recorded ones."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +33,11 @@ RECORDED = {
     "hitbtc.v2": HITBTC_LINES,
     "kraken.v1": [VENUES / "KRAKEN.jsonl.zst"],
 }
+
+#: Of a recording so many messages of each shape are seeds, none longer than this.
+SEEDS_OF_A_SHAPE = 4
+READ_RECORDS = 6_000
+SEED_MAX_BYTES = 4_096
 
 APPEND_MS = 1_786_310_000_000
 STAMP = b"1786310000000000001 1786310000000000000 "
@@ -179,6 +187,28 @@ def decode(
             [value for _, value in messages],
         )
     )
+
+
+def shape(value: bytes) -> bytes:
+    """What a message looks like without its numbers and texts."""
+    return re.sub(rb'"[^"]*"(?!:)|\d+(\.\d+)?', b"", value)[:200]
+
+
+@cache
+def seeds(name: str) -> list[tuple[bytes, bytes]]:
+    """Messages to start from; the recorded ones where there are recordings."""
+    found = [tuple(TRADES[name])] + [(key, value) for key, value, _ in CONTROL.get(name, [])]
+    shapes: dict[bytes, int] = {}
+    for path in RECORDED.get(name, []):
+        if not path.exists():
+            continue
+        for one in islice(read(name, path), READ_RECORDS):
+            if len(one.value) <= SEED_MAX_BYTES:
+                like = shape(one.value)
+                shapes[like] = shapes.get(like, 0) + 1
+                if shapes[like] <= SEEDS_OF_A_SHAPE:
+                    found.append((one.key, one.value))
+    return found
 
 
 def records(name: str, *paths: Path) -> Iterator[Recorded]:

@@ -4,6 +4,9 @@ The protocol calls a header's key a string, but no broker checks it, and librdka
 it is given. aiokafka (0.14) raises for the whole batch, so that one record would stop a partition
 for good. Such a batch is read again here; bytes that are no UTF-8 become U+FFFD. All other batches
 are decoded by aiokafka alone.
+
+A reader that wants columns gets those of the native extension, if it takes all batches of an
+answer; else the records one by one, whose errors and oddities are then those of every reader.
 """
 
 from collections.abc import Iterator
@@ -15,6 +18,11 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.record.util import decode_varint_py
+
+from k2_streams.kafka.record_columns import RecordColumns
+from k2_streams.native import Native
+
+_COMMITTED = 1  # the isolation level
 
 
 def install() -> None:
@@ -30,8 +38,13 @@ class Batches(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
     first one for all.
     """
 
-    _last: memoryview
+    _last: memoryview | None = None
     _again = False
+
+    @property
+    def untouched(self) -> bytes | None:
+        """All bytes; None once a batch was given."""
+        return self._buffer if self._last is None else None
 
     def has_next(self) -> bool:
         """Whether there is another whole batch."""
@@ -45,7 +58,7 @@ class Batches(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
         """
         if self._again:
             self._again = False
-            return _AnyKeyBatch(self._last)
+            return _AnyKeyBatch(self._last or b"")
         if self._next_slice is not None:
             self._last = self._next_slice
         return super().next_batch()
@@ -58,7 +71,34 @@ class Batches(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
 class AnyKeyRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """The records of one partition in an answer to a fetch, each of them once."""
 
+    _columns: RecordColumns | None = None
+    _end = 0  # where the reader goes on behind the columns
+    _at_most = 0
+
+    def as_columns(self, native: Native, at_most: int) -> int:
+        """Give columns of so many records from now on, not records.
+
+        Returns:
+            How many times; 0: what comes is given record by record.
+        """
+        if self._columns is None:
+            data = self._records.untouched
+            found = data and native.records(
+                data,
+                self.next_fetch_offset,
+                self._aborted_transactions,
+                committed=self._isolation_level == _COMMITTED,
+            )
+            if not found:
+                return 0
+            self._columns, self._end = RecordColumns(found.columns), found.next_offset
+        self._at_most = at_most
+        return max(-(-len(self._columns) // at_most), 1)
+
     def _unpack_records(self) -> Iterator[Any]:
+        if self._columns is not None:
+            yield from self._unpack_columns()
+            return
         while True:
             try:
                 yield from super()._unpack_records()
@@ -70,6 +110,13 @@ class AnyKeyRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka has no 
                 self._records.read_again()
             else:
                 return
+
+    def _unpack_columns(self) -> Iterator[RecordColumns]:
+        while self._columns:
+            given, self._columns = self._columns[: self._at_most], self._columns[self._at_most :]
+            self.next_fetch_offset = int(given.offsets[-1]) + 1 if self._columns else self._end
+            yield given
+        self.next_fetch_offset = self._end
 
 
 class _AnyKeyBatch(_DefaultRecordBatchPy):  # type: ignore[misc] # aiokafka has no types

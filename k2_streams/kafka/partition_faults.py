@@ -19,6 +19,9 @@ from aiokafka.structs import TopicPartition
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load import backoff
+from k2_streams.kafka.header_keys import AnyKeyRecords
+from k2_streams.kafka.record_columns import APPEND_TIME, RecordColumns
+from k2_streams.native import Native
 
 log = structlog.get_logger(__name__)
 
@@ -75,24 +78,23 @@ class ProducerTimeError(Exception):
         )
 
 
-#: `ConsumerRecord.timestamp_type` of a record that the broker dated. (A batch of magic 0 has None.)
-_APPEND_TIME = 1
-
-
+# `ConsumerRecord.timestamp_type` is None in a batch of magic 0.
 def producer_timed(records: Sequence[Any]) -> int | None:
     """The first record that the broker did not date; None: it dated all."""
+    if isinstance(records, RecordColumns):
+        return records.first_producer_timed()
     for index, record in enumerate(records):
-        if record.timestamp_type != _APPEND_TIME:
+        if record.timestamp_type != APPEND_TIME:
             return index
     return None
 
 
-def without_producer_times(records: Sequence[Any]) -> list[Any]:
+def without_producer_times(records: Sequence[Any]) -> Sequence[Any]:
     """Records without a time where the broker did not date them: what counts is the stream time."""
+    if isinstance(records, RecordColumns):
+        return records.without_producer_times()
     return [
-        dataclasses.replace(record, timestamp=0)
-        if record.timestamp_type != _APPEND_TIME
-        else record
+        dataclasses.replace(record, timestamp=0) if record.timestamp_type != APPEND_TIME else record
         for record in records
     ]
 
@@ -188,12 +190,16 @@ def go_on(consumer: Any, tp: tuple[str, int], offset: int) -> None:
 
 
 async def drain(
-    fetcher: Any, tps: Collection[TopicPartition], wait_s: float, max_records: int | None
-) -> tuple[dict[TopicPartition, list[Any]], dict[TopicPartition, Exception]]:
+    fetcher: Any,
+    tps: Collection[TopicPartition],
+    wait_s: float,
+    max_records: int | None,
+    native: Native | None = None,
+) -> tuple[dict[TopicPartition, Sequence[Any]], dict[TopicPartition, Exception]]:
     """What an aiokafka fetcher holds of these partitions, each by itself; waits if it is nothing.
 
-    Returns records, and the errors of partitions that could not be read. The position of such a
-    partition is undefined: the caller seeks to where it was.
+    Returns records, as columns where `native` takes them, and the errors of partitions that could
+    not be read. The position of such a partition is undefined: the caller seeks to where it was.
 
     Raises:
         KafkaError: of the reader's group, not of a partition.
@@ -201,7 +207,7 @@ async def drain(
     # An error of the group would else be taken for the first partition's.
     if fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001 - nothing public drains one partition
         await fetcher._subscriptions.wait_for_assignment()  # noqa: SLF001 - as above
-    found, errors = await _take(fetcher, tps, max_records)
+    found, errors = await _take(fetcher, tps, max_records, native)
     if found or errors or wait_s <= 0:
         return found, errors
     waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as above
@@ -210,20 +216,25 @@ async def drain(
         waiter.cancel()
         return {}, {}
     waiter.result()  # the group's errors
-    return await _take(fetcher, tps, max_records)
+    return await _take(fetcher, tps, max_records, native)
 
 
 async def _take(
-    fetcher: Any, tps: Collection[TopicPartition], max_records: int | None
-) -> tuple[dict[TopicPartition, list[Any]], dict[TopicPartition, Exception]]:
-    found: dict[TopicPartition, list[Any]] = {}
+    fetcher: Any,
+    tps: Collection[TopicPartition],
+    max_records: int | None,
+    native: Native | None,
+) -> tuple[dict[TopicPartition, Sequence[Any]], dict[TopicPartition, Exception]]:
+    found: dict[TopicPartition, Sequence[Any]] = {}
     errors: dict[TopicPartition, Exception] = {}
     left = max_records
     for tp in list(fetcher._records):  # noqa: SLF001 - as above
         if tp not in tps or left == 0:
             continue
         try:
-            records = (await fetcher.fetched_records([tp], timeout=0, max_records=left)).get(tp)
+            given = _columns_given(fetcher._records[tp], native, left)  # noqa: SLF001 - as above
+            asked = left if not given else 1 if given > 1 else None
+            records = (await fetcher.fetched_records([tp], timeout=0, max_records=asked)).get(tp)
         except NoOffsetForPartitionError:
             continue  # between an assignment and its first seek, which answers it
         except Exception as error:  # noqa: BLE001 - a broken batch raises whatever its bytes make it
@@ -231,9 +242,17 @@ async def _take(
             errors[tp] = error
             continue
         if records:
-            found[tp] = records
+            found[tp] = records = records[0] if given else records
             left = None if left is None else left - len(records)
     return found, errors
+
+
+def _columns_given(held: Any, native: Native | None, at_most: int | None) -> int:
+    """How many times a partition's result gives columns; 0: it gives records one by one."""
+    records = getattr(held, "_partition_records", None)
+    if native is None or at_most is None or not isinstance(records, AnyKeyRecords):
+        return 0
+    return records.as_columns(native, at_most)
 
 
 #: Answers to a fetch that aiokafka logs without the partition, and asks again at once for ever.

@@ -1,23 +1,56 @@
 """What one fetch gave of one partition: the unit in which records reach tasks and sinks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k2_streams.core.types import TopicPartition
+import numpy as np
+import numpy.typing as npt
 
-Record = Any  # aiokafka.ConsumerRecord
+from k2_streams.core.types import TopicPartition
+from k2_streams.kafka.record_columns import RecordColumns
+
+#: aiokafka.ConsumerRecord, or what `RecordColumns` makes where one is looked at.
+Record = Any
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Records of one fetch: positions `[start, end)`, which a transaction's markers take too."""
+    """Records of one fetch: positions `[start, end)`, which a transaction's markers take too.
+
+    The records are `RecordColumns` where the native extension decoded them.
+    """
 
     tp: TopicPartition
     start: int
     end: int
-    records: list[Record]
+    records: Sequence[Record]
     highwater: int
+
+
+def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    """Records one after the other; columns if all parts are."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = [part for part in parts if isinstance(part, RecordColumns)]
+    if parts and len(columns) == len(parts):
+        return RecordColumns.joined(columns)
+    return [record for part in parts for record in part]
+
+
+def offsets_of(records: Sequence[Record]) -> Indices:
+    """The offset of each record."""
+    if isinstance(records, RecordColumns):
+        return records.offsets
+    return np.fromiter((record.offset for record in records), np.int64, len(records))
+
+
+def timestamps_ms_of(records: Sequence[Record]) -> Indices:
+    """The broker's time of each record."""
+    if isinstance(records, RecordColumns):
+        return records.timestamps_ms
+    return np.fromiter((record.timestamp for record in records), np.int64, len(records))
 
 
 def partitions_of(tps: Iterable[TopicPartition], topic: str) -> set[int]:

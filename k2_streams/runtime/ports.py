@@ -22,6 +22,7 @@ from k2_streams.kafka.topics import TopicAdmin, TopicInfo, TopicProblem, TopicSp
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.store import DataFiles
 from k2_streams.lake.table import Lake
+from k2_streams.native import Native
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.tail.store import SpillStore
 from k2_streams.runtime.control.memory import ProcessMemory, WorkerMemory
@@ -155,6 +156,7 @@ class Ports:
         memory: of this process.
         new_engine: makes what runs a query's statements.
         end: ends the process at once, with an exit code and the reason.
+        native: the native decoder, where it is used.
     """
 
     group: ConsumerGroup
@@ -168,6 +170,7 @@ class Ports:
     memory: WorkerMemory
     new_engine: Callable[[EngineConfig, Clock], Engine]
     end: Callable[[int, str], None]
+    native: Native | None = None
 
 
 class SystemThreads:
@@ -216,6 +219,7 @@ def system_ports(
     chance: Callable[[], float],
     memory_limit_bytes: int | None,
     end: Callable[[int, str], None],
+    native: Native | None,
 ) -> Ports:
     """Production's ports: the operating system, Kafka, RocksDB and the catalog in the settings."""
     return Ports(
@@ -230,4 +234,5 @@ def system_ports(
         memory=ProcessMemory(memory_limit_bytes),
         new_engine=Engine,
         end=end,
+        native=native,
     )

@@ -95,6 +95,7 @@ class Worker:
         self._limits = limits
         self._metrics = metrics
         self._known = topics
+        self.native = ports.native
         self._notional: Notional = of_ones if instruments is None else instruments.notional
         self._stack = contextlib.AsyncExitStack()
         clock = ports.clock
@@ -361,6 +362,7 @@ class Worker:
             supervisor=self.supervisor,
             settling=Settling(ports.kafka),
             disk=ports.disk,
+            native=ports.native,
             limits=self._limits,
         )
 

@@ -14,14 +14,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What each package may import of the others; `clock`, `failpoints` and `importing` are open to all
-#: but core and topology.
+#: What each package may import of the others; `clock`, `failpoints`, `importing` and `native` are
+#: open to all but core and topology.
 _LOWEST = {"core", "feeds", "kafka", "lake", "state"}
 MAY_IMPORT = {
     "__init__": {"core", "topology", "web", "runtime"},  # the public names, imported when used
     "clock": set(),
     "failpoints": set(),
     "importing": set(),
+    "native": set(),
     "core": set(),
     "topology": {"core"},  # declarations and agents know neither Kafka nor RocksDB
     "feeds": {"core"},
@@ -44,6 +45,7 @@ HOME_OF = {
     "mode": ("runtime/faust_driver",),
     # Brokers, catalog and threads in memory stand in for the libraries' own.
     "aiokafka": ("kafka", "testing/memory"),
+    "k2_native": ("native.py",),
     "greenlet": ("testing/memory/loop.py",),
     "pytest": ("testing/pytest_plugin.py",),
     "rocksdict": ("state",),
@@ -209,7 +211,7 @@ def _import_refusal(package: str, path: str, name: str) -> str | None:
 def _layer_refusal(package: str, target: str) -> str | None:
     allowed = MAY_IMPORT[package] | {"", package}
     if package not in {"core", "topology"}:
-        allowed = allowed | {"clock", "failpoints", "importing"}
+        allowed = allowed | {"clock", "failpoints", "importing", "native"}
     return None if target in allowed else f"{package} may not import {target}"
 
 
@@ -346,6 +348,7 @@ BREAKS = [
     ("runtime/a.py", "import k2_streams.testing.memory.loop", "runtime may not import testing"),
     ("topologies/a.py", "from k2_streams.testing import StreamDriver", "may not import testing"),
     ("core/a.py", "from k2_streams.clock import SYSTEM_CLOCK", "core may not import clock"),
+    ("topology/a.py", "from k2_streams.native import Native", "topology may not import native"),
     ("utils/a.py", "", "in no layer"),
     ("__init__.py", "from k2_streams.state import table", "__init__ may not import state"),
     ("query/a.py", "from k2_streams import App", "query may not import App"),
@@ -363,6 +366,7 @@ BREAKS = [
     ("query/a.py", "import rocksdict as r", "only in state"),
     ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
     ("testing/local/a.py", "import aiokafka", "only in kafka, testing/memory"),
+    ("feeds/a.py", "def f():\n    import k2_native", "2: k2_native, only in native.py"),
     ("testing/driver.py", "import pytest", "only in testing/pytest_plugin.py"),
     ("testing/memory/disk.py", "import greenlet", "only in testing/memory/loop.py"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),

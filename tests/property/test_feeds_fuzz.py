@@ -11,28 +11,21 @@ import logging
 import re
 import time
 from decimal import Decimal, InvalidOperation
-from functools import cache
-from itertools import islice
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from venue_records import CONTROL, RECORDED, TRADES, decode
+from venue_records import TRADES, decode, seeds
 
 from k2_streams.core.records.symbols import is_symbol
 from k2_streams.feeds.decoding.decoded import MAX_INT64, MIN_EVENT_TIME_NS, Decoded, Kind
 from k2_streams.feeds.feed import FEEDS
-from k2_streams.feeds.recordings.readers import read
 from k2_streams.feeds.venues import kraken
 from k2_streams.runtime.settings.tools import development_settings
 
 log = logging.getLogger(__name__)
 SECONDS = development_settings().fuzz_duration_s
 EXAMPLES = 200 if SECONDS else 40
-#: Of a recording so many messages of each shape are seeds, none longer than this.
-SEEDS_OF_A_SHAPE = 4
-READ_RECORDS = 6_000
-SEED_MAX_BYTES = 4_096
 
 HOSTILE = [
     b"NaN", b"null", b"true", b"-1", b"0", b"1e400", b"1.5", b"[]", b"{}", b'""', b'"NaN"',
@@ -42,28 +35,6 @@ HOSTILE = [
     b"\xff", b",", b":", b"}", b'"', b"\\", b"[" * 80 + b"]" * 80,
 ]  # fmt: skip
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|true|false|null|[^,]+')
-
-
-def shape(value: bytes) -> bytes:
-    """What a message looks like without its numbers and texts."""
-    return re.sub(rb'"[^"]*"(?!:)|\d+(\.\d+)?', b"", value)[:200]
-
-
-@cache
-def seeds(name: str) -> list[tuple[bytes, bytes]]:
-    """Messages to start from; the recorded ones where there are recordings."""
-    found = [tuple(TRADES[name])] + [(key, value) for key, value, _ in CONTROL.get(name, [])]
-    shapes: dict[bytes, int] = {}
-    for path in RECORDED.get(name, []):
-        if not path.exists():
-            continue
-        for one in islice(read(name, path), READ_RECORDS):
-            if len(one.value) <= SEED_MAX_BYTES:
-                like = shape(one.value)
-                shapes[like] = shapes.get(like, 0) + 1
-                if shapes[like] <= SEEDS_OF_A_SHAPE:
-                    found.append((one.key, one.value))
-    return found
 
 
 def _hostile_token(draw: st.DrawFn, value: bytes, _: str) -> bytes:

@@ -129,6 +129,7 @@ class Failing(Thread):
         )
         fetcher = SimpleNamespace(_closed=False, _subscriptions=subscriptions)
         self.faults = PartitionFaults()
+        self.app = SimpleNamespace(worker=SimpleNamespace(native=None))
         self.consumer = SimpleNamespace(flow_active=True)
         self._group = SimpleNamespace(
             _fetcher=fetcher, _closed=False, _max_poll_records=1, assignment=lambda: assignment

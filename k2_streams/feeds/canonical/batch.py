@@ -16,6 +16,8 @@ lies within one value, and as many objects as values means one each. (Without it
 `{"a":` and `3}` are three values and, joined, three other objects.)
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,9 @@ _FIELDS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, R
 _NOT_SO = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode_lines(shape: Shape[Kind], values: list[bytes | None]) -> tuple[list[Kind], list[int]]:
+def decode_lines(
+    shape: Shape[Kind], values: Sequence[bytes | None]
+) -> tuple[list[Kind], list[int]]:
     """The records that a quick way takes, in order, and the indices of the others.
 
     A record's numbers are strings, or `Raw` JSON text without escapes. It is right
@@ -52,7 +56,9 @@ def decode_lines(shape: Shape[Kind], values: list[bytes | None]) -> tuple[list[K
     return [line for line in lines if line is not None], left
 
 
-def _joined(shape: Shape[Kind], values: list[bytes | None], *, loosely: bool) -> list[Kind] | None:
+def _joined(
+    shape: Shape[Kind], values: Sequence[bytes | None], *, loosely: bool
+) -> list[Kind] | None:
     """All values at once; None if they cannot be trusted together, or one of them is refused."""
     try:
         if max(map(len, values), default=0) > MAX_VALUE_BYTES:  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import enum
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -67,9 +68,21 @@ class RawBatch:
     partition: int
     offsets: npt.NDArray[np.int64]
     append_time_ms: npt.NDArray[np.int64]  # the broker's
-    keys: list[bytes | None]
-    values: list[bytes | None]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
     price_domains: PriceDomains = positive_prices  # of the reference table, where there is one
+
+    def take(self, places: npt.NDArray[np.int64]) -> "RawBatch":
+        """Some of the records, ascending."""
+        keys, values = self.keys, self.values
+        return RawBatch(
+            self.partition,
+            self.offsets[places],
+            self.append_time_ms[places],
+            [keys[place] for place in places],
+            [values[place] for place in places],
+            self.price_domains,
+        )
 
 
 class Bad(NamedTuple):

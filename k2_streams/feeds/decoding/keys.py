@@ -1,14 +1,15 @@
 """Record keys: the scope of a record's sequence, as `EXCHANGE:SYMBOL`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from k2_streams.core.records.bytes_column import BytesColumn
 from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
 from k2_streams.core.sequence import scopes
 from k2_streams.feeds.decoding.decoded import Reason, refuse, shown
@@ -56,9 +57,9 @@ class KeyColumn:
     index: npt.NDArray[np.int32]  # of each record: which scope; -1 for no key or no scope's key
 
     @classmethod
-    def of(cls, keys: list[bytes | None]) -> "KeyColumn":
+    def of(cls, keys: Sequence[bytes | None]) -> "KeyColumn":
         """Parse a batch's keys."""
-        encoded = pa.array(keys, pa.binary()).dictionary_encode()
+        encoded = BytesColumn.of(keys).array.dictionary_encode()
         parts: list[ScopeKey] = []
         place = np.full(len(encoded.dictionary) + 1, -1, dtype=np.int32)  # the last: no key
         for number, key in enumerate(encoded.dictionary.to_pylist()):

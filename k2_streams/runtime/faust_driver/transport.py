@@ -245,6 +245,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     self._readable(active),
                     wait_s,
                     consumer._max_poll_records,  # noqa: SLF001
+                    self.app.worker.native,
                 )
         except LogError:
             if consumer.assignment():

@@ -21,6 +21,7 @@ from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.enrich.instruments import Instruments
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import TopicConfigurationError, ensure_topics
+from k2_streams.native import load_native
 from k2_streams.runtime.assignment import UndeclaredTopicError
 from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed, raise_limit
 from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST
@@ -283,6 +284,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             chance=secrets.SystemRandom().random,
             memory_limit_bytes=settings.overload.memory_limit_bytes,
             end=self._end,
+            native=load_native(settings.native, self._metrics.left_to_python),
         )
         return Worker(
             topology,

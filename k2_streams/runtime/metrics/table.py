@@ -6,9 +6,12 @@ or a feed's description declares, never a record's or a caller's: the number of 
 To add a metric: declare it here, set it where it happens, move it in a test by its full name.
 """
 
+from typing import get_args
+
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.load.degradation import Level
 from k2_streams.core.sequence.step import Verdict
+from k2_streams.native import Fallback
 from k2_streams.runtime.metrics.declaration import (
     Label,
     MetricGroup,
@@ -97,6 +100,17 @@ class SourceMetrics(MetricGroup):
         unit="records",
     )
     accepted_rows_total = counter("Rows written to the log", unit="rows")
+
+
+class DecodingMetrics(MetricGroup):
+    """The native decoder, where it is used. A replay counts again."""
+
+    native_decoder_fallbacks_total = counter(
+        "What the native decoder left to Python: a partition's answers to a fetch, records, and "
+        "calls in which it had a defect",
+        Label("kind", get_args(Fallback)),
+        unit="fallbacks",
+    )
 
 
 class AgentMetrics(MetricGroup):

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.native import Fallback
 from k2_streams.runtime.metrics import table
 from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.runtime.task.epoch import Epoch
@@ -23,6 +24,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         self.process = table.ProcessMetrics(registry)
         self.source = table.SourceMetrics(registry)
+        self.decoding = table.DecodingMetrics(registry)
         self.agents = table.AgentMetrics(registry)
         self.dedup = table.DedupMetrics(registry)
         self.lines = table.LineMetrics(registry)
@@ -65,6 +67,10 @@ class Metrics:
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
         load.deferred_records_total.inc(len(epoch.newly_deferred))
         load.deferred_processed_records_total.inc(epoch.drained)
+
+    def left_to_python(self, kind: Fallback, count: int) -> None:
+        """Add what the native decoder did not take; from any thread."""
+        self.decoding.native_decoder_fallbacks_total.labels(kind).inc(count)
 
     def add(self, counts: Figures) -> None:
         """Add what tables and agents have counted, once it is committed.

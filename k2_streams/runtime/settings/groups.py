@@ -14,6 +14,7 @@ from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.native import Use
 from k2_streams.runtime.settings import parsing
 from k2_streams.runtime.settings.declare import Group, setting
 
@@ -173,6 +174,18 @@ class LogSettings(Group):
 
     log_format: Literal["console", "json"] = setting(
         "console", "Shape of a log line: fields as `name='value'`, or one JSON object per line"
+    )
+
+
+class DecodingSettings(Group):
+    """What decodes records."""
+
+    heading: ClassVar[str] = "Decoding"
+
+    native: Use = setting(
+        "auto",
+        "`auto` uses the native decoder (package `k2-native`) where it is installed, `off` decodes "
+        "in Python alone. Both give the same rows and dead letters",
     )
 
 
@@ -458,6 +471,7 @@ class WorkerGroups(
     IdentitySettings,
     WebSettings,
     LogSettings,
+    DecodingSettings,
     LakeSettings,
     MaintenanceSettings,
     LoadSettings,

@@ -9,6 +9,7 @@ from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo
+from k2_streams.native import Native
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
@@ -33,6 +34,7 @@ class TaskContext:
     overload: Overload
     supervisor: Supervisor
     disk: Disk = ROCKS_DISK
+    native: Native | None = None  # decodes the usual records of some feeds
     limits: Limits = DEFAULT_LIMITS
     #: By partition: they outlive the tasks that failed.
     failures: defaultdict[int, RecordFailures] = field(

@@ -15,8 +15,9 @@ from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch
 from k2_streams.feeds.decoding.merged import Part, merged
 from k2_streams.feeds.description import Description
 from k2_streams.feeds.feed import CANONICAL, Feeds, UnknownFeedError, feed
-from k2_streams.runtime.fetched import Record
-from k2_streams.runtime.task.headers import feed_names
+from k2_streams.kafka.record_columns import RecordColumns
+from k2_streams.runtime.fetched import Record, offsets_of
+from k2_streams.runtime.task.headers import places_by_feed
 from k2_streams.runtime.task.processing_error import ProcessingError
 
 #: Scope keys whose partition is remembered: 1 MiB.
@@ -97,9 +98,8 @@ class Decoding:
         Raises:
             ProcessingError: a feed's decoder failed.
         """
-        offsets = np.fromiter((r.offset for r in records), np.int64, len(records))
-        names = feed_names(records, CANONICAL)
-        groups = _groups(names)
+        offsets = offsets_of(records)
+        groups = places_by_feed(records, CANONICAL)
         parts: list[Part] = []
         unknown: list[Bad] = []
         descriptions: list[Description] = []
@@ -115,13 +115,13 @@ class Decoding:
                 unknown += [Bad(int(i), "unknown-feed", "feed", detail) for i in places]
                 continue
             counts[name] += len(places)
-            members = records if len(places) == len(records) else [records[i] for i in places]
+            keys, values = _keys_and_values(records, places)
             raw = RawBatch(
                 partition=self._partition,
                 offsets=offsets[places],
                 append_time_ms=times_ms[places],
-                keys=[r.key for r in members],
-                values=[r.value for r in members],
+                keys=keys,
+                values=values,
                 price_domains=self._price_domains,
             )
             try:
@@ -184,11 +184,14 @@ class Decoding:
         return here
 
 
-def _groups(names: list[str]) -> dict[str, Indices]:
-    """The places of each feed's records, ascending."""
-    if len(set(names)) == 1:
-        return {names[0]: np.arange(len(names))}
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
-    return {name: np.array(at, np.int64) for name, at in places.items()}
+def _keys_and_values(
+    records: Sequence[Record], places: Indices
+) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+    """Of some records, or of all."""
+    if isinstance(records, RecordColumns):
+        keys, values = records.keys, records.values
+        if len(places) < len(records):
+            keys, values = keys.take(places), values.take(places)
+        return keys, values
+    members = records if len(places) == len(records) else [records[i] for i in places]
+    return [record.key for record in members], [record.value for record in members]

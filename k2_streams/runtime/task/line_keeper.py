@@ -16,7 +16,7 @@ from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.decoding.decoded import Decoded
 from k2_streams.runtime.task.epoch import PartitionProgress
-from k2_streams.runtime.task.headers import LINE, last_header
+from k2_streams.runtime.task.headers import lines_named
 from k2_streams.state.position import Position, SectionCodec
 from k2_streams.state.table import RowTable
 
@@ -85,10 +85,7 @@ class LineKeeper:
         seen_ms = {(one.exchange, one.line): one.seen_ms for one in self._stats}
         room = _Room(dict(seen_ms))
         excess = 0
-        for at, record in enumerate(records):
-            value = last_header(record.headers, LINE) if record.headers else None
-            if value is None:
-                continue
+        for at, value in lines_named(records):
             if not _LINE.fullmatch(value):
                 bad.append(at)
             elif exchanges[at]:

@@ -172,6 +172,7 @@ class MarketTables:
                 program.price_domains,
                 settings.conflict_tolerance_ms,
                 context.limits.sequence,
+                context.native,
             ),
             enriches=lambda: context.overload.enriches,
             progress=progress_of(position),

@@ -7,7 +7,7 @@ what comes after, is decided by its `TaskLifecycle`.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from k2_streams.core.error_text import described
 from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.deferral.record import RestoredRecord
-from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.fetched import Fetched, Record, joined
 from k2_streams.runtime.task.checkpoint import Checkpoints
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
@@ -256,11 +256,11 @@ class RunningTask:
         self._context.metrics.source.lag_records.labels(*labels).set(self.lag_records)
         return taken > 0
 
-    def _gather(self) -> tuple[list[Any], int]:
+    def _gather(self) -> tuple[Sequence[Record], int]:
         """The next records of the inbox, and the position behind them."""
-        records: list[Any] = []
-        end = self._next
-        while self._inbox and len(records) < self._limits.batch_records:
+        parts: list[Sequence[Record]] = []
+        count, end = 0, self._next
+        while self._inbox and count < self._limits.batch_records:
             fetched = self._inbox.popleft()
             self._inbox_records -= len(fetched.records)
             if fetched.start != end:
@@ -274,11 +274,12 @@ class RunningTask:
                 self._drop_inbox()
                 self._on_seek(end)
                 break
-            records += fetched.records
+            parts.append(fetched.records)
+            count += len(fetched.records)
             end = fetched.end
-        return records, end
+        return joined(parts), end
 
-    def _process(self, records: list[Any], end: int, budget: int) -> tuple[int, int]:
+    def _process(self, records: Sequence[Record], end: int, budget: int) -> tuple[int, int]:
         """Defer what has to wait, and process the rest within the budget; both are counted."""
         found = self.deferral.triage(records, self._epoch, budget)
         if found.taken < len(records):

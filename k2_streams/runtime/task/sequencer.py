@@ -19,7 +19,9 @@ from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
 from k2_streams.core.sequence.step import SEQUENCE_LIMITS, ScopeState, SequenceLimits
 from k2_streams.feeds.feed import Bad
-from k2_streams.runtime.fetched import Record
+from k2_streams.feeds.native_feed import with_native
+from k2_streams.native import Native
+from k2_streams.runtime.fetched import Record, offsets_of, timestamps_ms_of
 from k2_streams.runtime.task.decoding import OTHER_FEEDS, Decoding
 from k2_streams.runtime.task.epoch import BEGINNING, Epoch, PartitionProgress
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
@@ -54,6 +56,7 @@ class SequencerOptions:
     price_domains: PriceDomains = positive_prices  # which prices an instrument may have
     tolerance_ms: int = CONFLICT_TOLERANCE_MS  # how much later than its session a repeat may be
     limits: SequenceLimits = SEQUENCE_LIMITS  # what a scope keeps at most
+    native: Native | None = None  # decodes the usual records of some feeds
 
 
 DEFAULT_OPTIONS = SequencerOptions()
@@ -102,7 +105,7 @@ class Sequencer:
             self._outputs,
             partition,
             Decoding(
-                agent.source.feeds,
+                with_native(agent.source.feeds, options.native),
                 source.row_schema,
                 source.raw,
                 partition,
@@ -199,7 +202,7 @@ class Sequencer:
             raise
         except Exception as error:
             self._ticks.forget()  # it may have seen rows that never come
-            offsets = [record.offset for record in records]
+            offsets = offsets_of(records)
             feed = None if context is None else context.feed
             place = (self._outputs.source, self._partition)
             raise ProcessingError.of(error, *place, offsets, feed) from error
@@ -221,8 +224,7 @@ class Sequencer:
 
     def _times(self, records: Sequence[Record]) -> tuple[Indices, Indices]:
         """The append time of each record, and stream time at it."""
-        times_ms = np.fromiter((r.timestamp for r in records), np.int64, len(records))
-        times_ms = np.clip(times_ms, MIN_APPEND_MS, MAX_APPEND_MS)
+        times_ms = np.clip(timestamps_ms_of(records), MIN_APPEND_MS, MAX_APPEND_MS)
         return times_ms, np.maximum.accumulate(np.maximum(times_ms, self._now_ms))
 
     def _state(self, scope: str) -> ScopeState | None:

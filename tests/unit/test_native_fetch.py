@@ -1,0 +1,147 @@
+"""A fetch gives columns where the native decoder takes it, and the same records in any case."""
+
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.structs import TopicPartition
+from native_decoder import native, needs_native
+from record_batches import batch, record
+
+from k2_streams.core.records.bytes_column import BytesColumn
+from k2_streams.kafka import partition_faults
+from k2_streams.kafka.header_keys import AnyKeyRecords, Batches
+from k2_streams.kafka.partition_faults import drain
+from k2_streams.kafka.record_columns import RecordColumns
+from k2_streams.runtime.fetched import joined, offsets_of, timestamps_ms_of
+from k2_streams.runtime.task.headers import lines_named, places_by_feed
+
+pytestmark = needs_native
+
+AT = TopicPartition("k2.trades.raw", 0)
+HEADERS = [
+    [],
+    [(b"feed", b"kraken.v1"), (b"line", b"a")],
+    [(b"feed", b"\xff")],
+    [(b"feed", b"kraken.v1"), (b"feed", None), (b"other", b"x")],
+    [(b"line", b"b"), (b"line", b"c")],
+    [(b"feed", b"\xfe")],
+]
+DATA = batch(*(record(n, b"k%d" % n, b"v%d" % n, HEADERS[n % 6]) for n in range(20)), base=5)
+
+
+class Consumer:
+    """aiokafka's own fetcher and results over bytes, without a broker."""
+
+    def __init__(self, data, at=5):
+        state = self.state = SimpleNamespace(paused=False, position=at)
+        state.consumed_to = lambda position: setattr(state, "position", position)
+        assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+        records = AnyKeyRecords(
+            AT, Batches(data), [], at, None, None, check_crcs=True, isolation_level=1
+        )
+        result = FetchResult(AT, assignment=assignment, partition_records=records, backoff=0)
+        fetcher = self.fetcher = Fetcher.__new__(Fetcher)
+        fetcher._subscriptions = SimpleNamespace(
+            reassignment_in_progress=False, is_assigned=lambda _: True
+        )
+        fetcher._records = OrderedDict({AT: result})
+        fetcher._wait_consume_future = None
+
+    async def drain(self, max_records, decoder):
+        found, errors = await drain(self.fetcher, {AT}, 0.0, max_records, decoder)
+        assert not errors
+        return found.get(AT, [])
+
+
+def as_tuples(records):
+    return [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for r in records]
+
+
+@pytest.mark.parametrize("max_records", [1, 7, 10, 20, 100])
+async def test_columns_come_in_the_same_portions_as_records_and_move_the_reader_as_far(max_records):
+    """Written against the client's own classes: another version of it that differs is noticed."""
+    one_by_one, in_columns = Consumer(DATA), Consumer(DATA)
+    given = 0
+    while given < 20:
+        expected = await one_by_one.drain(max_records, None)
+        found = await in_columns.drain(max_records, native())
+        assert isinstance(found, RecordColumns)
+        assert as_tuples(found) == as_tuples(expected)
+        assert in_columns.state.position == expected[-1].offset + 1
+        given += len(found)
+    # Behind the last portion of columns the partition is asked for at once.
+    assert AT not in in_columns.fetcher._records
+    assert in_columns.state.position == 25
+
+
+async def test_an_answer_without_a_record_moves_the_reader_behind_it():
+    consumer = Consumer(batch(last=4, base=5))
+    assert await consumer.drain(100, native()) == []
+    assert (consumer.state.position, len(consumer.fetcher._records)) == (10, 0)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_the_native_decoder_does_not_take_is_read_one_by_one(broken):
+    fallbacks = []
+    odd = batch(record(0, timestamp=2**62, headers=[(None, b"")]), base=25) if broken else b"\0\0"
+    decoder = native(lambda kind, count: fallbacks.append((kind, count)))
+    found, errors = await drain(Consumer(DATA + odd).fetcher, {AT}, 0.0, 100, decoder)
+    assert fallbacks == ([("fetch", 1)] if broken else [])
+    assert bool(errors) is broken
+    assert bool(found) is not broken
+
+
+async def test_a_partition_whose_records_were_begun_one_by_one_goes_on_so():
+    consumer = Consumer(DATA)
+    first = await consumer.drain(7, None)
+    rest = await consumer.drain(100, native())
+    assert not isinstance(rest, RecordColumns)
+    assert [r.offset for r in [*first, *rest]] == list(range(5, 25))
+
+
+async def columns_and_records():
+    found = await Consumer(DATA).drain(100, native())
+    return found, list(found)
+
+
+async def test_columns_say_what_their_records_say():
+    columns, records = await columns_and_records()
+    assert as_tuples(columns[3:9]) == as_tuples(records[3:9])
+    assert as_tuples([columns[-1]]) == as_tuples(records[-1:])
+    assert as_tuples(joined([columns[:9], columns[9:]])) == as_tuples(records)
+    assert isinstance(joined([columns[:9], columns[9:]]), RecordColumns)
+    assert as_tuples(joined([columns[:9], records[9:]])) == as_tuples(records)
+    assert offsets_of(columns).tolist() == offsets_of(records).tolist() == list(range(5, 25))
+    assert timestamps_ms_of(columns).tolist() == timestamps_ms_of(records).tolist()
+    assert list(columns.keys) == [r.key for r in records]
+    assert list(columns.values) == BytesColumn.of([r.value for r in records])[:]
+    with pytest.raises(ValueError, match="in their order"):
+        columns[::2]
+    with pytest.raises(IndexError):
+        columns[20]
+
+
+async def test_feeds_and_lines_are_those_of_the_records():
+    columns, records = await columns_and_records()
+
+    def places(found):
+        return {name: at.tolist() for name, at in places_by_feed(found, "canonical").items()}
+
+    assert places(columns) == places(records)
+    assert set(places(columns)) == {"canonical", "kraken.v1", "\ufffd"}
+    assert list(lines_named(columns)) == list(lines_named(records))
+    plain = columns[3:4]
+    assert places(plain) == {"canonical": [0]}
+    assert list(lines_named(plain)) == []
+
+
+async def test_times_of_producers_are_found_and_left_out_alike():
+    dated, not_dated = batch(record(0)), batch(record(0, timestamp=7), base=1, attributes=0)
+    columns = await Consumer(dated + not_dated, at=0).drain(100, native())
+    records = [SimpleNamespace(timestamp_type=r.timestamp_type) for r in columns]
+    first, found = partition_faults.producer_timed, partition_faults.without_producer_times
+    assert first(columns) == first(records) == 1
+    assert first(columns[:1]) is None
+    assert timestamps_ms_of(found(columns)).tolist() == [2000, 0]
