@@ -20,12 +20,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World
+from maintenance_world import SetClock, compact_all
 from rows_requests import parse_rows
 
 from k2_streams.clock import SYSTEM_CLOCK
+from k2_streams.core.maintenance.compaction import CompactionPolicy
 from k2_streams.core.records import stream
 from k2_streams.core.records.schema import DECIMAL, MICROS, TRADES
 from k2_streams.core.records.vector import Range
+from k2_streams.lake.maintenance.deletions import delete_due
+from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
@@ -88,8 +92,8 @@ def _values(kind: pa.DataType, numbers: np.ndarray) -> pa.Array:
     return pa.array((numbers * 7).astype(np.int32 if kind == pa.int32() else np.int64))
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+@pytest.fixture(scope="module", params=["as committed", "compacted"])
+def world(request, tmp_path_factory):
     world = World(tmp_path_factory.mktemp("lake"))
     groups = [("ALL", 0, 1.0), ("NONE", 1, 0.0), ("SOME", 2, 0.5), ("RARE", 3, 0.001)]
     world.rows = pa.concat_tables(rows_of(*group) for group in groups)
@@ -98,6 +102,11 @@ def world(tmp_path_factory):
     alone = rows_of("NONE", 4, 0.0, days=1)
     world.writer().append(alone, {0: Range(4, 5)}, topic_id=TOPIC_ID, commit_id="y")
     world.rows = in_order(pa.concat_tables([world.rows, alone]))
+    if request.param == "compacted":
+        compact_all(world, clock=SetClock(NOON_NS + 9 * DAY_NS), policy=CompactionPolicy())
+        expire_snapshots(world.writer(), keep=1, older_than_ms=1 << 62, files_at_ms=0)
+        delete_due(world.writer(), SYSTEM_CLOCK, delay_s=0.0)
+        assert len(world.data_files()) == 2  # of two days
     return world
 
 

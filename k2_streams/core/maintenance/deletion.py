@@ -57,13 +57,17 @@ class StoredFile:
 
 
 def plain(path: str) -> str:
-    """A path as it is compared: local ones without a scheme, `s3a` and `s3n` as `s3`."""
-    scheme, found, rest = path.partition("://")
-    if not found:
+    """A path as it is compared.
+
+    Engines spell one file in several ways: local ones without a scheme, as `file:/x` or as
+    `file:///x`, those of S3 with `s3`, `s3a` or `s3n`.
+    """
+    scheme, colon, rest = path.partition(":")
+    if not colon or "/" in scheme:
         return path
     if scheme == "file":
         return "/" + rest.lstrip("/")
-    return f"{'s3' if scheme in ('s3a', 's3n') else scheme}://{rest}"
+    return f"{'s3' if scheme in ('s3a', 's3n') else scheme}:{rest}"
 
 
 def is_below(path: str, folder: str) -> bool:
