@@ -159,6 +159,20 @@ class LogReader:
         self._positions[tp] = offset
         self._consumer.seek(tp, offset)
 
+    def rest(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch nothing of a partition until it is told to go on: it is read by other means."""
+        tp = ClientPartition(topic, partition)
+        self.faults.clear(*tp)
+        self._positions[tp] = offset
+        stand_still(self._consumer, tp, offset)
+
+    def go_on(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch a partition from here on."""
+        tp = ClientPartition(topic, partition)
+        self.faults.clear(*tp)
+        self._positions[tp] = offset
+        go_on(self._consumer, tp, offset)
+
     async def poll(self, timeout_ms: int = 200, max_records: int | None = None) -> list[Chunk]:
         """What has come, one chunk per partition whose position moved; empty after the time-out.
 

@@ -40,6 +40,19 @@ class OutputRecord(NamedTuple):
     headers: tuple[Header, ...] = ()
 
 
+class CommittedOffsets(NamedTuple):
+    """Where a committed transaction's records are, as the broker acknowledged them.
+
+    Attributes:
+        offsets: per topic of the outputs, of each record in its order; the broker may not say
+            where a record is that it was sent twice, and then it is negative.
+        changelog_ends: of each changelog the offset after its last row.
+    """
+
+    offsets: dict[str, list[int]]
+    changelog_ends: list[int]
+
+
 class TransactionalProducer:
     """Sends records, and the source's position, as one transaction.
 
@@ -98,10 +111,10 @@ class TransactionalProducer:
         group_id: str,
         offsets: Mapping[TopicPartition, int],
         many: Sequence[OutputRecord] = (),
-    ) -> list[int]:
+    ) -> CommittedOffsets:
         """One transaction: outputs, each changelog's rows in their order, the source's offsets.
 
-        All records go to this task's partition. Returns each changelog's offset after its last row.
+        All records go to this task's partition. It returns only if the commit was acknowledged.
         `many` are outputs of which there may be as many as raw records, sent in whole batches:
         ten times as quick. The order within a topic is kept.
 
@@ -122,6 +135,7 @@ class TransactionalProducer:
                 )
                 for output in outputs
             ]
+            placed = list(zip(outputs, sent, strict=True))
             for topic in dict.fromkeys(output.topic for output in many):
                 bulk = [
                     (output.key, output.value, list(output.headers))
@@ -141,7 +155,11 @@ class TransactionalProducer:
             )
             await failpoint_in_loop("checkpoint.offsets-sent")
             await self._producer.commit_transaction()
-            return [int(future.result().offset) + rows for future, rows in (b[-1] for b in batches)]
+            places: dict[str, list[int]] = {}
+            for output, future in placed:
+                places.setdefault(output.topic, []).append(int(future.result().offset))
+            ends = [int(future.result().offset) + rows for future, rows in (b[-1] for b in batches)]
+            return CommittedOffsets(places, ends)
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 

@@ -12,6 +12,8 @@ from k2_streams.runtime.ports import ConsumerGroup
 
 #: A task or a sink that has enough to do.
 _BUSY = "busy"
+#: A sink that takes its rows from memory.
+_IN_MEMORY = "in memory"
 
 
 class PartitionFlow:
@@ -53,10 +55,20 @@ class PartitionFlow:
 
     def set_busy(self, tps: Iterable[TopicPartition], *, busy: bool) -> None:
         """Pause partitions whose owner has enough to do, and resume them."""
-        if busy:
-            self._gate.hold(self._owned.intersection(tps), _BUSY)
+        self._set(tps, _BUSY, held=busy)
+
+    def set_in_memory(self, tps: Iterable[TopicPartition], *, in_memory: bool) -> None:
+        """Deliver nothing of a log's partitions whose rows come from memory; deliver them again.
+
+        Their position has moved meanwhile: a seek has to follow.
+        """
+        self._set(tps, _IN_MEMORY, held=in_memory)
+
+    def _set(self, tps: Iterable[TopicPartition], reason: str, *, held: bool) -> None:
+        if held:
+            self._gate.hold(self._owned.intersection(tps), reason)
         else:
-            self._gate.release(tps, _BUSY)
+            self._gate.release(tps, reason)
             self._pause_others()
 
     def hold_sources(self, held: bool, reason: str, holder: str = "") -> None:

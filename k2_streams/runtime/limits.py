@@ -31,6 +31,9 @@ class Limits:
             as long as with none.
         snapshots_spare: so many more than those that are kept, and the oldest expire.
         compactions_in_a_row: of one table; then the table's other maintenance has its turn.
+        committed_rows_bytes: rows of a log that were committed here and wait for one of its readers
+            to take them from memory; with 0 all are read from the log. Some seconds of a worker at
+            full load; the readers have most of it in their own buffers anyway.
         tail_fetch_ms: how long the broker holds an empty fetch of the tail. Short: a record is seen
             by queries at most this long after the broker gave it.
         load_tick_s: between two measurements of load.
@@ -53,6 +56,7 @@ class Limits:
     snapshots_kept: int = 100
     snapshots_spare: int = 100
     compactions_in_a_row: int = 100
+    committed_rows_bytes: int = 64 << 20
     tail_fetch_ms: int = 250
     load_tick_s: float = 0.5
     watchdog_tick_s: float = 1.0

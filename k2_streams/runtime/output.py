@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from k2_streams.core.records.stream import Stream
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.node.node import Node
 from k2_streams.runtime.sinks.runner import SinkRunner
@@ -15,4 +16,5 @@ class OutputParts:
     stream: Stream
     sink: SinkRunner
     node: Node
+    committed: CommittedRows  # what tasks give to sink and node
     keeper: TableKeeper | None = None  # None: maintenance is off

@@ -4,7 +4,8 @@
         | assign, revoke, deliver          |
         v                                  v
 Worker: Ownership --> tasks --> log --> sink --> lake
-            |                     '---> node (tail, query)
+            |           |         '---> node (tail, query)
+            |           '---> committed rows, from memory, to sink and tail
             '-- control: load, watchdog, topics, status
 """
 
@@ -25,6 +26,7 @@ from k2_streams.lake.breaker import Guard
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.query.relations import ServedLog
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.control.stale_assignment import StaleAssignment
@@ -199,6 +201,7 @@ class Worker:
         for output in self.outputs:
             stack.push_async_callback(output.sink.close)
             self._keep(self._name("sink", output), output.sink.run)
+            self._keep(self._name("sink-given", output), output.sink.run_given)
             if output.keeper is not None:
                 stack.push_async_callback(output.keeper.close)
                 self._keep(self._name("maintenance", output), output.keeper.run)
@@ -289,6 +292,7 @@ class Worker:
     def _new_output(self, stream: Stream, tail_limits: TailLimits) -> OutputParts:
         """Sink and node of a log; both share the breaker of the lake."""
         settings, ports, topic = self._settings, self._ports, stream.log
+        committed = CommittedRows(ports.clock, self._limits.committed_rows_bytes)
         guard, reads = self._new_guard(stream, "lake"), self._new_guard(stream, "store")
         node = Node(
             stream,
@@ -303,6 +307,7 @@ class Worker:
             on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
             notional=self._notional,
             rules=settings.conditions_file,
+            committed=committed,
             limits=self._limits,
         )
         sink = SinkRunner(
@@ -319,12 +324,16 @@ class Worker:
             on_seek=lambda starts: self.flow.seek_soon(
                 {TopicPartition(topic, p): offset for p, offset in starts.items()}
             ),
+            on_memory=lambda partitions, in_memory: self.flow.set_in_memory(
+                [TopicPartition(topic, p) for p in partitions], in_memory=in_memory
+            ),
+            committed=committed,
             on_committed=lambda _: node.query.refresh_soon(),
             thread=ports.threads.executor("lake"),
             guard=guard,
             limits=self._limits,
         )
-        return OutputParts(stream, sink, node, self._new_keeper(stream, guard))
+        return OutputParts(stream, sink, node, committed, self._new_keeper(stream, guard))
 
     def _new_keeper(self, stream: Stream, guard: Guard) -> TableKeeper | None:
         """Maintenance of a log's table, by the worker that owns the log's first partition."""
@@ -364,6 +373,7 @@ class Worker:
             disk=ports.disk,
             native=ports.native,
             limits=self._limits,
+            committed={output.stream.log: output.committed for output in self.outputs},
         )
 
         def new_task(partition: int) -> TaskLifecycle:

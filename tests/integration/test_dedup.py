@@ -58,7 +58,8 @@ class Ids:
             sealed = table.seal()
             rows = [(b"", value) for value in sealed.records()]
             at = {TopicPartition(self.changelog.name, 0): self.sent}
-            (end,) = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
+            committed = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
+            (end,) = committed.changelog_ends
             if written:
                 table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, 0, sealed.buckets))
             self.committed = sealed.buckets

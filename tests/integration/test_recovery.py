@@ -70,12 +70,13 @@ class Log:
         self.rows |= rows
         position = self.position()
         changelog = [*rows.items(), (POSITION_KEY, encode_position(position))]
-        (offset,) = await producer.commit(
+        committed = await producer.commit(
             [OutputRecord(self.out, None, b"rows")],
             [(self.changelog.name, changelog)],
             self.id,
             {TopicPartition(self.out, 0): self.epoch},
         )
+        (offset,) = committed.changelog_ends
         if store is not None:
             store.write(dict(rows), self.meta(offset))
 

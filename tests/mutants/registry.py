@@ -120,7 +120,7 @@ MUTANTS = (
         "tests/unit/test_lake_sink.py::test_a_hole_or_an_overlap_is_refused",
         (
             "runtime/sinks/runner.py",
-            "        if fetched.start != expected:\n",
+            "        if not fetched.start <= expected < fetched.end:\n",
             "        if fetched.start < 0:\n",
         ),
         (
@@ -1130,6 +1130,77 @@ MUTANTS = (
             "kafka/header_keys.py",
             "                self._records.read_again()\n",
             "                raise\n",
+        ),
+    ),
+    _mutant(
+        "given-before-the-commit",
+        "rows are given to tail and sink once they are sent; the commit follows",
+        SIMULATION,
+        (
+            "kafka/transactions.py",
+            "            await self._producer.commit_transaction()\n            places",
+            "            self.late = asyncio.ensure_future(self._producer.commit_transaction())\n"
+            "            places",
+        ),
+    ),
+    _mutant(
+        "gap-taken-for-a-marker",
+        "what others committed between two transactions of a task is taken for a marker",
+        "tests/property/test_rows_from_memory.py::",
+        (
+            "core/records/log_chunk.py",
+            "        return Range(first - MARKER_OFFSETS if follows else first, self._end)\n",
+            "        return Range(previous if was_known else first, self._end)\n",
+        ),
+    ),
+    _mutant(
+        "given-rows-taken-anywhere",
+        "a reader takes whatever is given, wherever it stands",
+        "tests/property/test_rows_from_memory.py::",
+        (
+            "runtime/committed_rows.py",
+            "len(waiting) > 0 and waiting[0].chunk.start <= position",
+            "len(waiting) > 0",
+        ),
+    ),
+    _mutant(
+        "given-rows-taken-twice",
+        "a reader in the middle of what is given takes all of it",
+        "tests/unit/test_committed_rows.py::",
+        (
+            "core/records/log_chunk.py",
+            "if batch.log_offset >= position)",
+            "if batch.log_offset >= 0)",
+        ),
+    ),
+    _mutant(
+        "fetched-behind-given",
+        "the tail appends what was fetched although memory was faster",
+        SIMULATION,
+        (
+            "runtime/node/tailing.py",
+            "            chunk = chunk.since(end)\n",
+            "            chunk = chunk.since(fetched.start)\n",
+        ),
+    ),
+    _mutant(
+        "followed-for-ever",
+        "a reader that is given nothing any more does not go back to the log",
+        "tests/unit/test_committed_rows.py::",
+        (
+            "runtime/committed_rows.py",
+            "        return end == position and is_recent and not",
+            "        return end == position and not",
+        ),
+    ),
+    _mutant(
+        "hand-over-outlives-its-task",
+        "the readers of a partition are not told that its task is over",
+        "tests/unit/test_committed_rows.py::",
+        (
+            "runtime/committed_rows.py",
+            "            log.clear(self._partition)\n",
+            "            log.clear(-1)\n",
         ),
     ),
     _mutant(

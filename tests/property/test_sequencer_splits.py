@@ -439,7 +439,7 @@ def test_an_epoch_without_rows_still_says_how_far_it_came() -> None:
         accepted_time_us=5,
         outputs={TRADES_INPUT.events: 3},
     )
-    (only,) = epoch.outputs(2, position)
+    (only,) = epoch.outputs(2, position).records
     assert dict(only.headers)["k2.raw-next"] == b"17"
     assert dict(only.headers)["k2.events"] == b"3"
     assert pa.ipc.open_stream(only.value).read_all().num_rows == 0

@@ -12,6 +12,7 @@ from k2_streams.core.records import events
 from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.derived import message_ids
 from k2_streams.core.records.events import Event, GapAbandoned
+from k2_streams.core.records.log_chunk import LogChunk
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import expired
@@ -143,6 +144,30 @@ def changelog_ids(cluster: MemoryCluster, partition: int, end: int | None = None
         for bucket, hashes in decode_ids(record.value or b"")
         for at in range(len(hashes))
     }
+
+
+def given_is_committed(cluster: MemoryCluster, chunk: LogChunk) -> None:
+    """A task gives rows: they are what a committed reader finds at these offsets, and all of it."""
+    log = cluster.partitions[TRADES, chunk.partition]
+    there = log.entries[chunk.start : chunk.end]
+    committed = [
+        entry.record
+        for entry in there
+        if entry.record is not None and (entry.transaction is None or entry.transaction.committed)
+    ]
+    is_open = any(entry.transaction and entry.transaction.committed is None for entry in there)
+    require(not is_open, "rows were given before their commit", chunk.range)
+    has_marker = len(there) == chunk.end - chunk.start and there[-1].record is None
+    require(has_marker, "rows were given with another end than their marker's", chunk.range)
+    read = LogChunk.decoded(chunk.partition, chunk.start, chunk.end, committed)
+    require(
+        [row for batch in chunk.batches for row in rows_of(batch)]
+        == [row for batch in read.batches for row in rows_of(batch)]
+        and len(chunk.batches) == len(read.batches)
+        and chunk.headers == read.headers,
+        "rows were given that are not the log's",
+        chunk.range,
+    )
 
 
 def lake_moved(service: MemoryCatalogService) -> None:

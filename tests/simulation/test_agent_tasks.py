@@ -102,6 +102,7 @@ class World:
             supervisor=Supervisor(clock, metrics),
             disk=self.disk,
             limits=LIMITS,
+            committed={},
             failures=self.failures,
         )
 

@@ -62,6 +62,7 @@ def test_the_seeds_met_every_kind_of_fault():
         *("kill", "stop", "rebalance", "slow", "lost_request", "lost_answer", "lost_batch"),
         *("catalog_away", "clock", "load", "levels", "fenced", "answers"),
         *("disk_full", "tail_full", "tail_room"),
+        *("tail_from_memory", "sink_from_memory"),
         *("late", "beyond_horizon", "stale", "ids", "repeated_ids"),
     }
     met: Counter[str] = Counter()

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy, Trigger
 from k2_streams.core.load.tail_quota import DiskBound
 from k2_streams.core.maintenance.compaction import CompactionPolicy
+from k2_streams.core.records.log_chunk import LogChunk
 from k2_streams.core.types import TopicPartition
 from k2_streams.query.engine import EngineConfig, EngineMemory
 from k2_streams.runtime.limits import Limits
@@ -88,6 +90,22 @@ class SimEngine:
         """Nothing is held."""
 
 
+class GivenWitness:
+    """Sees what tasks give to the readers of the log, when they give it."""
+
+    def __init__(self, given: Callable[[LogChunk], None]) -> None:
+        self.give = given
+
+    def clear(self, partition: int) -> None:
+        """Nothing has to hold then."""
+
+
+def rows_read(reader: str, origin: str) -> float:
+    """Rows that the readers of one kind have read in all runs so far, from memory or the log."""
+    labels = {"stream": "trades", "origin": origin}
+    return METRICS.registry.get_sample_value(f"k2_{reader}_rows_read_total", labels) or 0.0
+
+
 class SimWorker(MemoryWorker):
     """One process."""
 
@@ -104,7 +122,9 @@ class SimWorker(MemoryWorker):
         disk: MemoryDisk,
         clock: VirtualClock,
         partitions: int,
+        committed_rows_bytes: int,
         died: Callable[[MemoryWorker, str], None],
+        given: Callable[[LogChunk], None],
         is_maintained: bool = False,
     ) -> None:
         kafka = MemoryKafka(cluster, network, BATCH_ROWS)
@@ -137,11 +157,12 @@ class SimWorker(MemoryWorker):
             ),
             TOPOLOGY,
             settings,
-            limits=LIMITS,
+            limits=replace(LIMITS, committed_rows_bytes=committed_rows_bytes),
             metrics=METRICS,
             fetch_records=FETCH_RECORDS,
             ended=lambda worker, code, reason: died(worker, f"exit {code}: {reason}"),
         )
+        self.parts.main.committed.tell(GivenWitness(given))
 
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         raise AssertionError(f"{tp} is not readable at {offset}") from error

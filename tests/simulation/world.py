@@ -17,6 +17,7 @@ import structlog
 from pyiceberg import table as pyiceberg_table
 from pyiceberg.manifest import clear_manifest_cache
 
+from k2_streams.core.records.log_chunk import LogChunk
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import DEAD_LETTER, EVENTS, RAW, TRADES
@@ -37,7 +38,7 @@ from simulation.damage import damage
 from simulation.lake_files import LakeFiles
 from simulation.shortcuts import shortcuts
 from simulation.venue import Venue
-from simulation.worker import FREE_BYTES, READ_S, SimWorker
+from simulation.worker import FREE_BYTES, READ_S, SimWorker, rows_read
 
 PARTITIONS = 2
 #: A piece of work waits so long for its thread, at the most.
@@ -51,8 +52,14 @@ RESTART_S = (0.3, 2.0)
 
 #: What a worker's memory may come to: a share for each level, from NORMAL up.
 MEMORY_SHARES = (IDLE_SHARE, 0.75, 0.85, 0.92, 0.97)
+#: How often a log's partition and the source's of the same number have one owner.
+TOGETHER = 0.7
+#: What waits for a reader from memory: nothing, a few checkpoints, whatever comes.
+COMMITTED_ROWS_BYTES = (0, 8_000, 1 << 20)
 #: Others fill a disk for so long.
 DISK_FULL_S = (0.5, 6.0)
+#: Of a log, as metrics name them.
+READERS = ("tail", "sink")
 #: How often every worker is asked for its status.
 STATUS_EVERY_S = 0.5
 #: What a worker logs that the runs must have met.
@@ -110,7 +117,9 @@ class World:
         self.service = MemoryCatalogService(self.loop, self.chaos, self._lake_moved)
         self.files = LakeFiles(self.service.warehouse)
         tps = [TopicPartition(topic, p) for p in range(PARTITIONS) for topic in (RAW, TRADES)]
-        self.group = MemoryGroup(self.loop, tps)
+        memory = seeded(seed, "memory")
+        self.group = MemoryGroup(self.loop, tps, together=memory.random() < TOGETHER)
+        self._committed_rows_bytes = memory.choice(COMMITTED_ROWS_BYTES)
         self.log = Log(self.cluster)
         self.venues = [
             Venue(self.cluster, p, PARTITIONS, seeded(seed, f"venue {p}"))
@@ -124,6 +133,7 @@ class World:
         self.clocks = [VirtualClock(self.loop) for _ in range(workers)]
         self.workers = [self._new_worker(number) for number in range(workers)]
         self.loop.set_exception_handler(self._unheard)
+        self._read_before = {reader: rows_read(reader, "memory") for reader in READERS}
         self._calm = False
         self.is_over = False
 
@@ -258,8 +268,10 @@ class World:
             disk=self.disks[number],
             clock=self.clocks[number],
             partitions=PARTITIONS,
+            committed_rows_bytes=self._committed_rows_bytes,
             died=self.kill,
             is_maintained=self._is_maintained,
+            given=self._given,
         )
 
     # -- what must hold ----------------------------------------------------------------------
@@ -311,6 +323,12 @@ class World:
     def _store_written(self, path: Path, rows: Entries) -> None:
         try:
             checks.store_written(self.cluster, path, rows)
+        except ViolationError as violation:
+            self._violated(violation)
+
+    def _given(self, chunk: LogChunk) -> None:
+        try:
+            checks.given_is_committed(self.cluster, chunk)
         except ViolationError as violation:
             self._violated(violation)
 
@@ -384,7 +402,11 @@ class World:
             "fenced": self.cluster.fenced,
             "snapshots": len(self.service.history(TABLE)),
             "generations": self.group.generation,
+            **{f"{reader}_from_memory": int(self._from_memory(reader)) for reader in READERS},
         }
+
+    def _from_memory(self, reader: str) -> float:
+        return rows_read(reader, "memory") - self._read_before[reader]
 
     def _where(self) -> str:
         parts = [f"generation {self.group.generation}"]

@@ -11,11 +11,14 @@ from metric_values import value
 from sink_world import HandClock
 
 from k2_streams.core.records import log_record
-from k2_streams.core.records.log_record import CheckpointHeaders
+from k2_streams.core.records.log_chunk import LogChunk
+from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import TopicOffsets, Vector
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.committed_rows import CommittedRows
+from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import TailReader
@@ -55,6 +58,7 @@ class MemoryConsumer:
     def __init__(self, topics: MemoryTopics) -> None:
         self._topics = topics
         self._positions: dict[Any, int] = {}
+        self._paused: set[Any] = set()
 
     async def start(self) -> None:
         pass
@@ -76,9 +80,17 @@ class MemoryConsumer:
         await asyncio.sleep(0)
         found = {}
         for tp, offset in self._positions.items():
+            if tp in self._paused:
+                continue
             found[tp] = self._topics.records[tuple(tp)][offset:]
             self._positions[tp] += len(found[tp])
         return found
+
+    def pause(self, tp: Any) -> None:
+        self._paused.add(tp)
+
+    def resume(self, tp: Any) -> None:
+        self._paused.discard(tp)
 
     def last_stable_offset(self, tp: Any) -> int:
         return len(self._topics.records[tuple(tp)])
@@ -101,6 +113,7 @@ class TailWorld:
         self.tail = Tail(stream, topic_id=TOPIC_ID)
         self.gaps = None if beside.events is None else GapsView()
         self._in_lake = in_lake
+        self.committed = CommittedRows(self.clock, DEFAULT_LIMITS.committed_rows_bytes)
         self.reader = TailReader(
             stream,
             beside,
@@ -111,6 +124,7 @@ class TailWorld:
             self.metrics.tail.of(stream.name),
             self.clock,
             vector=self._vector,
+            committed=self.committed,
         )
 
     async def _vector(self) -> Vector:
@@ -126,6 +140,14 @@ class TailWorld:
         (value,) = log_record.encode_checkpoint(self.stream.log_schema, [batch], 0, ACCEPTED_US)
         self.topics.append(self.stream.log, value, headers.encode())
 
+    def chunk(
+        self, offset: int, rows: Sequence[dict[str, Any]], headers: CheckpointHeaders
+    ) -> LogChunk:
+        """A checkpoint as its task gives it, at an offset of the log."""
+        batch = pa.RecordBatch.from_pylist(list(rows), schema=self.stream.log_schema)
+        batches = (LogBatch(batch, 0, ACCEPTED_US, 0, offset),)
+        return LogChunk(0, offset, offset + 1, batches, headers, 0)
+
     def freshness_s(self) -> float:
         """The sum of what was observed."""
         name, stream = "k2_freshness_seconds_sum", self.stream.name
@@ -137,6 +159,7 @@ class TailWorld:
             running = [
                 group.create_task(self.reader.run_log()),
                 group.create_task(self.reader.run_events()),
+                group.create_task(self.reader.run_given()),
             ]
             while not until():  # noqa: ASYNC110 - each turn is one of the readers'
                 await asyncio.sleep(0)

@@ -122,7 +122,11 @@ def test_a_row_that_does_not_fit_the_log_says_what_is_wrong(k2_driver):
 
 
 @pytest.mark.parametrize(
-    "point", ["checkpoint.sealed", "checkpoint.acknowledged", "checkpoint.committed"]
+    "point",
+    [
+        *("checkpoint.sealed", "checkpoint.acknowledged", "checkpoint.committed"),
+        "checkpoint.handed-over",
+    ],
 )
 def test_a_crash_leaves_tables_and_outputs_as_one(k2_driver, point):
     driver = k2_driver(totals(), partitions=1)

@@ -18,6 +18,7 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import OutputRecord
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import STALLED_AFTER_S, TailReader
@@ -189,7 +190,18 @@ async def test_a_circuit_breaker_shows_its_state_and_its_changes() -> None:
 def test_an_open_transaction_shows_that_the_log_is_stalled() -> None:
     metrics, clock = Metrics(), SinkWorld().clock
     tail_metrics = metrics.tail.of("trades")
-    reader = TailReader(TRADES, BESIDE, None, 1, None, None, tail_metrics, clock, vector=None)  # type: ignore[arg-type]
+    reader = TailReader(
+        TRADES,
+        BESIDE,
+        None,  # type: ignore[arg-type]
+        1,
+        None,  # type: ignore[arg-type]
+        None,
+        tail_metrics,
+        clock,
+        vector=None,  # type: ignore[arg-type]
+        committed=CommittedRows(clock, 0),
+    )
     log = SimpleNamespace(stable_and_end=lambda _topic, _partition: (5, 9))
     reader._watch_stalls(log)
     assert value(metrics.registry, "k2_log_stalled", stream="trades", partition="0") == 0

@@ -6,15 +6,17 @@ import time
 
 import lake_rows
 import pytest
+from metric_values import value
 from sink_world import T0_MS, SinkWorld
 
 from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records.log_chunk import LogChunk
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.sinks import runner as sinking
-from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS
+from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS, LakeBehindError, MarkerPendingError
 
 
 @pytest.fixture
@@ -207,3 +209,81 @@ async def test_snapshots_that_cannot_go_are_not_asked_for_with_every_commit(tmp_
     had = await commits_of_a_worker(lake, 9, at_s=time.time() - 3_600)  # all are of later times
     assert had[-1] == 9
     assert len(short_lists) == 2
+
+
+# -- rows from memory ----------------------------------------------------------------------------
+
+
+def give(world, offset):
+    """A task of this worker commits one record of two rows."""
+    batches = (lake_rows.record(0, offset, 2),)
+    chunk = LogChunk(0, offset, offset + 1, batches, None, world.clock.time_ns() // 1_000_000)
+    world.committed.give(chunk)
+
+
+async def test_while_a_task_gives_rows_nothing_of_the_partition_is_fetched(world):
+    give(world, 0)
+    await world.look()
+    assert world.memory == [({0}, True)]
+    world.give(0)  # it was on its way
+    world.give(1)
+    assert (world.runner.positions, world.seeks) == ({0: 1}, [])
+    give(world, 1)
+    await world.look()
+    assert (world.runner.positions, world.runner.buffered_rows) == ({0: 2}, 4)
+    labels = {"stream": "trades", "origin": "memory"}
+    assert value(world.metrics.registry, "k2_sink_rows_read_total", **labels) == 4
+
+
+async def test_the_log_is_read_from_where_memory_ended(world):
+    give(world, 0)
+    await world.look()
+    world.committed.clear(0)
+    await world.look()
+    assert world.memory == [({0}, True), ({0}, False)]
+    assert world.seeks == [{0: 0}]  # what memory passed over may be a marker that is still to come
+    world.give(0, records=2)
+    assert world.runner.positions == {0: 2}
+    assert world.runner.buffered_rows == 4
+
+
+async def test_a_full_sink_takes_nothing_from_memory_and_goes_on_where_it_was(world):
+    world.lake.away = True
+    for offset in range(8):
+        give(world, offset)
+    await world.look(after_s=1.0)
+    assert world.paused
+    assert world.runner.positions[0] < 8
+    await world.pass_time(3)
+    world.lake.away = False
+    await world.pass_time(40)
+    assert covered(world).end == world.runner.positions[0]
+    assert sum(rows for _, rows in world.lake.commits) == 2 * covered(world).end
+
+
+async def test_a_partition_that_goes_is_fetched_when_it_comes_back(world):
+    give(world, 0)
+    await world.look()
+    await world.runner.assign(set())
+    assert world.memory[-1] == ({0}, False)
+    await world.start()
+    give(world, 1)
+    await world.look()
+    assert world.runner.positions == {0: 0}  # the lake has nothing: memory does not begin there
+
+
+async def test_a_lake_that_ends_behind_the_last_stable_offset_is_no_error(world):
+    """A commit is acknowledged before its marker is written, and its rows are in the lake."""
+    world.kafka.stable, world.kafka.end, world.lake.next = 3, 5, {0: 5}
+    await world.runner.assign(set())
+    assert await world.runner.assign({0}) == {0: 5}
+
+
+async def test_a_sink_waits_for_the_marker_of_what_the_lake_has(world):
+    world.kafka.end, world.lake.next = 5, {0: 6}
+    await world.runner.assign(set())
+    with pytest.raises(MarkerPendingError, match="marker at offset 5"):
+        await world.runner.assign({0})
+    world.lake.next = {0: 7}  # two offsets more are no marker
+    with pytest.raises(LakeBehindError):
+        await world.runner.assign({0})

@@ -15,6 +15,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.lake.breaker import Guard
 from k2_streams.query.engine import EngineMemory
 from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.status import Monitors, Status
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.output import OutputParts
@@ -63,7 +64,7 @@ def parts_of(stream: Any, rows: int) -> OutputParts:
         reads=None,
         reader=SimpleNamespace(error=None, faults=[], dead_letters=SimpleNamespace(total=rows)),
     )
-    return OutputParts(stream, sink, node)  # type: ignore[arg-type]
+    return OutputParts(stream, sink, node, CommittedRows(HandClock(), 0))  # type: ignore[arg-type]
 
 
 def task(topic: str, lag_records: int) -> Any:

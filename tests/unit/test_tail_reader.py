@@ -1,6 +1,7 @@
 """The tail of any log: a user's output has neither sequence events nor an append time."""
 
 import pyarrow as pa
+from metric_values import value
 from raw_agents import raw_topology
 from tail_world import ACCEPTED_US, TailWorld
 
@@ -8,6 +9,7 @@ from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import Stream
+from k2_streams.runtime.committed_rows import FOLLOWED_FOR_S
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.topology.declarations import Agent, Output, StreamSource, Topology
 
@@ -77,3 +79,42 @@ async def test_freshness_counts_from_the_append_time_that_rows_carry_on() -> Non
     await world.follow(lambda: world.tail.rows == 1)
     expected = world.clock.time_ns() / 1e9 - appended_us / 1e6
     assert world.freshness_s() == expected
+
+
+async def test_rows_that_a_task_gives_are_in_the_tail_before_they_are_fetched() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE)
+    world.checkpoint(rows("a"), CheckpointHeaders(3, None, 0, 0, 0, 0))
+    await world.follow(lambda: world.tail.rows == 1)
+    world.committed.give(world.chunk(1, rows("b", "c"), CheckpointHeaders(9, None, 0, 0, 0, 0)))
+    await world.follow(lambda: world.tail.rows == 3)
+    view = world.tail.view().partitions[0]
+    assert (view.end, view.raw_next) == (2, 9)
+    read = {
+        origin: value(
+            world.metrics.registry, "k2_tail_rows_read_total", stream="alerts", origin=origin
+        )
+        for origin in ("log", "memory")
+    }
+    assert read == {"log": 1, "memory": 2}
+
+
+async def test_what_was_given_is_not_taken_from_the_log_as_well() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE)
+    headers = CheckpointHeaders(9, None, 0, 0, 0, 0)
+    await world.follow(world.tail.all_ready)
+    world.committed.give(world.chunk(0, rows("a"), headers))
+    world.checkpoint(rows("a"), headers)
+    world.checkpoint(rows("b"), headers)
+    await world.follow(lambda: world.tail.rows == 1)
+    world.clock.now_s += FOLLOWED_FOR_S  # nothing is given any more
+    await world.follow(lambda: world.tail.rows == 2)
+    assert world.tail.view().partitions[0].end == 2
+
+
+async def test_rows_wait_for_their_dead_letters_however_they_come() -> None:
+    world = TailWorld(ALERTS.stream, BESIDE)
+    await world.follow(world.tail.all_ready)
+    world.committed.give(world.chunk(0, rows("a"), CheckpointHeaders(9, None, 0, 0, 1, 0)))
+    world.topics.append(BESIDE.dead_letters, b"")
+    await world.follow(lambda: world.tail.rows == 1)
+    assert world.reader.dead_letters.reached() == {0: 1}

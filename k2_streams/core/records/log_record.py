@@ -140,19 +140,26 @@ def _decoded(headers: Headers) -> CheckpointHeaders:
     return CheckpointHeaders(*(given.get(name) for name in _HEADER_NAMES))
 
 
-def encode_checkpoint(
+class EncodedRows(NamedTuple):
+    """One record of a checkpoint: its rows, and its value."""
+
+    rows: pa.RecordBatch
+    value: bytes
+
+
+def encode_records(
     schema: pa.Schema,
     batches: Sequence[pa.RecordBatch],
     source_partition: int,
     accepted_time_us: int,
     rows_per_record: int = ROWS_PER_RECORD,
-) -> list[bytes]:
-    """The values of a checkpoint's records: at least one, if of no row.
+) -> list[EncodedRows]:
+    """A checkpoint's records: at least one, if of no row.
 
     The headers (`CheckpointHeaders`) belong to the last one.
     """
     rows = pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema=schema)
-    values: list[bytes] = []
+    records: list[EncodedRows] = []
     parts = [
         rows.slice(start, rows_per_record)
         for start in range(0, max(rows.num_rows, 1), rows_per_record)
@@ -164,8 +171,20 @@ def encode_checkpoint(
             half = part.num_rows // 2
             parts[:0] = [part.slice(0, half), part.slice(half)]
         else:
-            values.append(value)
-    return values
+            records.append(EncodedRows(part, value))
+    return records
+
+
+def encode_checkpoint(
+    schema: pa.Schema,
+    batches: Sequence[pa.RecordBatch],
+    source_partition: int,
+    accepted_time_us: int,
+    rows_per_record: int = ROWS_PER_RECORD,
+) -> list[bytes]:
+    """The values of a checkpoint's records alone, as `encode_records`."""
+    records = encode_records(schema, batches, source_partition, accepted_time_us, rows_per_record)
+    return [record.value for record in records]
 
 
 def encode(rows: pa.RecordBatch, source_partition: int, accepted_time_us: int) -> bytes:

@@ -361,6 +361,12 @@ class Tail:
         with self._lock:
             return TailView({number: part.seen() for number, part in self._partitions.items()})
 
+    @property
+    def ends(self) -> dict[int, int]:
+        """Of each partition that is followed the next offset to be appended."""
+        with self._lock:
+            return {number: part.end for number, part in self._partitions.items()}
+
     def ready(self, partition: int) -> bool:
         """Whether the partition has been read up to the end that the log had at the start."""
         with self._lock:

@@ -28,6 +28,7 @@ _TASK = Label("task", bound="background tasks of a worker, about 10 and 5 per lo
 _PATH = Label("path", bound="routes of the server, and `unmatched`")
 #: First label of all metrics of a group: what every log has. `group.of(stream.name)` sets it.
 _STREAM = Label("stream", bound="logs of the topology")
+_ORIGIN = Label("origin", ("memory", "log"))
 _BREAKER = Label("breaker", ("lake", "store"))
 _BREAKER_STATE = Label("state", tuple(state.value for state in BreakerState))
 
@@ -223,6 +224,12 @@ class LakeMetrics(MetricGroup):
         unit="commits",
     )
     sink_buffered_rows = gauge("Rows in the sink that are not committed yet", _STREAM, unit="rows")
+    sink_rows_read_total = counter(
+        "Rows read by the sink: given by a task of this worker at its commit, or fetched",
+        _STREAM,
+        _ORIGIN,
+        unit="rows",
+    )
     sink_refused = gauge(
         "1 while the sink refuses to write to its table; /v1/status has the reason",
         _STREAM,
@@ -285,6 +292,12 @@ class TailMetrics(MetricGroup):
     """Per log its tail: rows of the log that the lake does not contain yet."""
 
     tail_rows = gauge("Rows in the tail", _STREAM, unit="rows")
+    tail_rows_read_total = counter(
+        "Rows read by the tail: given by a task of this worker at its commit, or fetched",
+        _STREAM,
+        _ORIGIN,
+        unit="rows",
+    )
     tail_memory_bytes = gauge("Memory of the tail, its index included", _STREAM, unit="bytes")
     tail_spilled_bytes = gauge("Disk space of the tail", _STREAM, unit="bytes")
     tail_spill_limit_bytes = gauge("Disk quota of the tail", _STREAM, unit="bytes")

@@ -16,6 +16,7 @@ from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.node.log_topics import LogTopics
@@ -40,6 +41,7 @@ class Node:
         on_tail_full: called when the tail is full, and when it has room again.
         notional: computes it where a row was made without.
         rules: by which trades count in bars, if there are any.
+        committed: rows of the log that tasks of this worker give.
         limits: of the tail's reader.
     """
 
@@ -58,6 +60,7 @@ class Node:
         on_tail_full: Callable[[bool], None],
         notional: Notional,
         rules: ConditionRules | None,
+        committed: CommittedRows,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._lag_records = 0
@@ -98,6 +101,7 @@ class Node:
             metrics,
             ports.clock,
             vector=self._vector,
+            committed=committed,
             limits=limits,
         )
 
@@ -121,6 +125,7 @@ class Node:
         return {
             "tail-quota": self.quota.run,
             "tail": self.reader.run_log,
+            "tail-given": self.reader.run_given,
             "events": self.reader.run_events,
             "lake-view": self.query.run,
         }

@@ -1,6 +1,7 @@
 """What a query node reads for itself: the log beyond the lake, and what was published beside it.
 
 With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
+Rows that a task of this worker committed come from memory, at the commit (ADR 0009).
 """
 
 import asyncio
@@ -12,17 +13,20 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.records import events, log_record
+from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
 from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
 from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.stream import Stream
-from k2_streams.core.records.vector import Range, Vector
+from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
+from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogError, LogReader
 from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.node.log_topics import LogTopics
@@ -39,6 +43,8 @@ POLL_RECORDS = 64
 POLL_EVENTS = 2_000
 #: The two readers, in errors and logs.
 _LOG, _EVENTS = "log", "events"
+#: Where the rows came from, in metrics.
+_FROM_LOG, _FROM_MEMORY = "log", "memory"
 #: Rows wait at most this long for their events; then they are shown without.
 EVENTS_WAIT_S = 0.25
 #: The last stable offset may stand below the log's end for a checkpoint, not longer.
@@ -62,10 +68,11 @@ class TailReader:
         metrics: of the log's tail.
         clock: of this machine.
         vector: where the lake ends.
+        committed: what tasks of this worker give at their commits.
         limits: how long the broker holds an empty fetch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called once, where everything is wired
         self,
         stream: Stream,
         beside: LogTopics,
@@ -77,6 +84,7 @@ class TailReader:
         clock: Clock,
         *,
         vector: Callable[[], Awaitable[Vector]],
+        committed: CommittedRows,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.stalled: set[int] = set()  # partitions of the log that an open transaction holds back
@@ -99,6 +107,12 @@ class TailReader:
         self._errors = {_LOG: "starting", _EVENTS: "starting"}
         self._faults: dict[str, PartitionFaults] = {}
         self._event_positions: dict[TopicPartition, int] = {}
+        self._is_given = asyncio.Event()
+        self._given = committed.feed(self._is_given.set)
+        self._given.want(self._partitions)
+        self._resting: set[int] = set()  # partitions that follow what is given
+        #: Both sources of rows append in turn, each where the other one ended.
+        self._appending = asyncio.Lock()
 
     @property
     def faults(self) -> list[PartitionFault]:
@@ -108,6 +122,13 @@ class TailReader:
     async def run_log(self) -> None:
         """Read the log for ever."""
         await self._forever(_LOG, self._log)
+
+    async def run_given(self) -> None:
+        """Take what tasks of this worker give, for ever."""
+        while True:
+            await self._is_given.wait()
+            self._is_given.clear()
+            await self._take_given()
 
     async def run_events(self) -> None:
         """Read events and dead letters for ever."""
@@ -154,6 +175,7 @@ class TailReader:
                     )
                 followed = self._tail.view().partitions
             reader.assign({tp: followed[tp.partition].end for tp in log_partitions})
+            self._resting.clear()
             reader.isolate = True
             self._faults["tail"] = reader.faults
             self._errors.pop(_LOG, None)
@@ -161,21 +183,62 @@ class TailReader:
                 if self._tail.is_full:  # answers are older, and as exact as ever
                     await asyncio.sleep(FULL_PAUSE_S)
                     continue
+                await self._take_given()
+                self._choose(reader)
                 for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_RECORDS):
-                    batches = _decoded(reader, chunk)
-                    if batches is not None:
-                        await self._events_of(chunk)
-                        self._append(chunk, batches)
+                    async with self._appending:
+                        await self._take_fetched(reader, chunk)
                 self._watch_stalls(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
                 self._metrics.tail_memory_bytes.set(
                     self._tail.memory_bytes + self._tail.index_bytes
                 )
 
+    def _choose(self, reader: LogReader) -> None:
+        """Fetch the partitions of which nothing continues in memory, and no others."""
+        log_topic = self._stream.log
+        for partition, end in self._tail.ends.items():
+            if self._given.follows(partition, end):
+                if partition not in self._resting:
+                    reader.rest(log_topic, partition, end)
+                    self._resting.add(partition)
+            elif partition in self._resting:
+                # The marker that memory passed over may be still to come: no log ends behind it.
+                reader.go_on(log_topic, partition, end - MARKER_OFFSETS)
+                self._resting.discard(partition)
+
+    async def _take_given(self) -> None:
+        """Append what continues where the tail ends."""
+        async with self._appending:
+            for partition in self._tail.ends:
+                while not self._tail.is_full:
+                    chunk = self._given.take(partition, self._tail.ends[partition])
+                    if chunk is None:
+                        break
+                    await failpoint_in_loop("tail.taken")
+                    await self._events_of(chunk)
+                    self._append(chunk, _FROM_MEMORY)
+
+    async def _take_fetched(self, reader: LogReader, fetched: Chunk) -> None:
+        """Append what was fetched, but for what memory was ahead with."""
+        end = self._tail.ends[fetched.partition]
+        if fetched.end <= end:
+            return
+        chunk = _decoded(reader, fetched)
+        if chunk is not None:
+            chunk = chunk.since(end)
+            await self._events_of(chunk)
+            self._append(chunk, _FROM_LOG)
+
     def _watch_stalls(self, reader: LogReader) -> None:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
         now_s = self._clock.monotonic()
         for partition in self._partitions:
+            if partition in self._resting:  # nothing is fetched, so nothing is known, and no need
+                self._stable.pop(partition, None)
+                self._metrics.log_stalled.labels(str(partition)).set(0)
+                self.stalled.discard(partition)
+                continue
             stable, end = reader.stable_and_end(self._stream.log, partition)
             last, since_s = self._stable.get(partition, (-1, now_s))
             if stable != last or stable >= end:
@@ -185,16 +248,17 @@ class TailReader:
             self._metrics.log_stalled.labels(str(partition)).set(stalled)
             (self.stalled.add if stalled else self.stalled.discard)(partition)
 
-    def _append(self, chunk: Chunk, batches: list[LogBatch]) -> None:
-        headers = log_record.last_headers(chunk.records) or CheckpointHeaders()
+    def _append(self, chunk: LogChunk, origin: str) -> None:
+        headers, batches = chunk.headers or CheckpointHeaders(), chunk.batches
         self._tail.append(
             chunk.partition,
-            Range(chunk.start, chunk.end),
+            chunk.range,
             batches,
             raw_next=headers.processed,
             deferred=headers.deferred,
             held=headers.held,
         )
+        self._metrics.tail_rows_read_total.labels(origin).inc(chunk.rows)
         if batches and batches[-1].rows.num_rows:
             age_s = self._clock.time_ns() / 1e9 - self._since_us(batches[-1]) / 1e6
             self._metrics.freshness_seconds.observe(max(age_s, 0.0))
@@ -229,14 +293,14 @@ class TailReader:
             self._cover()
             self._events_moved.notify_all()
 
-    async def _events_of(self, chunk: Chunk) -> None:
+    async def _events_of(self, chunk: LogChunk) -> None:
         """Wait, a little, until the events and dead letters of these records have been read.
 
         They are in the same transaction, but come by another fetch. An answer whose rows are ahead
         of them has `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
-        headers = log_record.last_headers(chunk.records) or CheckpointHeaders()
+        headers = chunk.headers or CheckpointHeaders()
         self._published.expect(partition, headers.events, chunk.end)
         self.dead_letters.expect(partition, headers.dead_letters, chunk.end)
         async with self._events_moved:
@@ -271,13 +335,10 @@ class TailReader:
         gaps.advance(chunk.partition, chunk.end)
 
 
-def _decoded(reader: LogReader, chunk: Chunk) -> list[LogBatch] | None:
+def _decoded(reader: LogReader, chunk: Chunk) -> LogChunk | None:
     """The rows of a chunk; None: it is not readable, and its partition stands still before it."""
     try:
-        return [
-            log_record.decode(record.value or b"", chunk.partition, record.offset)
-            for record in chunk.records
-        ]
+        return LogChunk.decoded(chunk.partition, chunk.start, chunk.end, chunk.records)
     except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
         reader.reject(chunk, error)
         return None

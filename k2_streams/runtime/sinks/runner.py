@@ -9,8 +9,8 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.load.circuit_breaker import BreakerState
-from k2_streams.core.records import log_record
-from k2_streams.core.records.vector import Range, Vector
+from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
+from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka.client import KafkaConfig
@@ -21,6 +21,7 @@ from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, Vector
 from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.lake.sink import Pending, Sink
 from k2_streams.lake.table import Lake
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics.table import LakeMetrics
@@ -42,6 +43,10 @@ class LakeBehindError(LakeConfigError):
     """The log no longer holds what the lake lacks, or never held what the lake says it has."""
 
 
+class MarkerPendingError(LogError):  # type: ignore[misc] # aiokafka has no types
+    """The lake has a transaction whose marker its coordinator has not written yet."""
+
+
 class SinkRunner:
     """Buffers the records of this worker's partitions of the log and commits them.
 
@@ -51,6 +56,9 @@ class SinkRunner:
     but the batch that could not be committed: it is the trial. The log keeps what comes behind it,
     and is read on from there once the batch is in. A refused table (`error`) is tried again with
     growing pauses: what another engine changed it can change back, and then the sink goes on.
+
+    While a task of this worker gives the rows of a partition at its commits (ADR 0009), nothing of
+    that partition is fetched. Whatever the sink was not given it fetches, from where it stands.
     """
 
     def __init__(  # noqa: PLR0913 - called once, where everything is wired
@@ -65,7 +73,9 @@ class SinkRunner:
         commit_rows: int,
         on_pause: Callable[[set[int], bool], None],
         on_seek: Callable[[Mapping[int, int]], None],
+        on_memory: Callable[[set[int], bool], None],
         on_committed: Callable[[Vector], None],
+        committed: CommittedRows,
         thread: ThreadPoolExecutor,
         guard: Guard | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -80,6 +90,10 @@ class SinkRunner:
         self._clock = clock
         self._on_pause = on_pause
         self._on_seek = on_seek
+        self._on_memory = on_memory
+        self._is_given = asyncio.Event()
+        self._given = committed.feed(self._is_given.set)
+        self._in_memory: set[int] = set()  # partitions of which nothing is fetched
         self._on_committed = on_committed
         self._sink = Sink(
             lake, topic.name, topic.id, commit_every_s=commit_every_s, commit_rows=commit_rows
@@ -129,6 +143,8 @@ class SinkRunner:
                 self._sink.forget(partition)
                 self._oldest_ms.pop(partition, None)
                 del self._positions[partition]
+            self._given.want(partitions)
+            self._set_in_memory(self._in_memory - partitions, in_memory=False)
             fresh = partitions - set(self._positions)
             if fresh:
                 self._follow(await self._checked(fresh))
@@ -154,10 +170,14 @@ class SinkRunner:
         tps = [TopicPartition(topic.name, partition) for partition in sorted(partitions)]
         async with LogReader(self._kafka) as reader:
             begins = await reader.begin_offsets(tps)
-            ends = await reader.end_offsets(tps)
+            # Not the last stable offset: what came from memory may be in the lake before its
+            # transaction's marker is in the log.
+            ends = await reader.high_watermarks(tps)
         starts = {}
         for tp in tps:
             start = vector.next_of(tp.topic, tp.partition) or 0
+            if start == ends[tp] + MARKER_OFFSETS:
+                raise MarkerPendingError(f"{tp}: the marker at offset {ends[tp]} is still to come")
             if not begins[tp] <= start <= ends[tp]:
                 raise LakeBehindError(
                     f"{topic.name}-{tp.partition}: the lake ends at offset {start}, the log holds "
@@ -169,27 +189,67 @@ class SinkRunner:
     def offer(self, fetched: Fetched) -> None:
         """Take records in. A batch out of chain is dropped, and the partition sought anew."""
         partition = fetched.tp.partition
+        self._take_given()  # it may be ahead of what was fetched
         expected = self._positions.get(partition)
-        if expected is None or self._waits_for_lake:
+        if expected is None or self._waits_for_lake or partition in self._in_memory:
             return
-        if fetched.start != expected:
+        if not fetched.start <= expected < fetched.end:
             self._on_seek({partition: expected})
             return
-        batches = [
-            log_record.decode(record.value, partition, record.offset) for record in fetched.records
-        ]
-        headers = log_record.last_headers(fetched.records)
-        deferred = None if headers is None else headers.deferred
-        self._sink.offer(partition, Range(fetched.start, fetched.end), batches, deferred)
-        self._positions[partition] = fetched.end
+        chunk = LogChunk.decoded(partition, fetched.start, fetched.end, fetched.records)
+        self._take(chunk.since(expected), "log")
+        self._take_given()
+
+    async def run_given(self) -> None:
+        """Take what tasks of this worker give, for ever; also while a commit is under way."""
+        while True:
+            await self._is_given.wait()
+            self._is_given.clear()
+            self._take_given()
+
+    def _take_given(self) -> None:
+        """Take what continues where the sink stands, and fetch no more than the rest."""
+        for partition in self._positions:
+            while not self._takes_nothing and (
+                chunk := self._given.take(partition, self._positions[partition])
+            ):
+                self._take(chunk, "memory")
+        self._choose()
+
+    @property
+    def _takes_nothing(self) -> bool:
+        return self._waits_for_lake or self._paused
+
+    def _take(self, chunk: LogChunk, origin: str) -> None:
+        partition = chunk.partition
+        deferred = None if chunk.headers is None else chunk.headers.deferred
+        self._sink.offer(partition, chunk.range, chunk.batches, deferred)
+        self._positions[partition] = chunk.end
+        self._metrics.sink_rows_read_total.labels(origin).inc(chunk.rows)
         self._metrics.sink_buffered_rows.set(self.buffered_rows)
-        if fetched.records:
-            oldest_ms = self._oldest_ms.setdefault(partition, fetched.records[0].timestamp)
+        if chunk.appended_ms is not None:
+            oldest_ms = self._oldest_ms.setdefault(partition, chunk.appended_ms)
             age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
             if age_ms > WARN_AFTER_MS:
                 log.warning("lake far behind", partition=partition, age_ms=age_ms)
         if not self._paused and self._sink.full():
             self._pause(paused=True)
+
+    def _choose(self) -> None:
+        """Fetch the partitions of which nothing continues in memory, and no others."""
+        follows = {p for p, at in self._positions.items() if self._given.follows(p, at)}
+        left = self._in_memory - follows
+        self._set_in_memory(follows - self._in_memory, in_memory=True)
+        self._set_in_memory(left, in_memory=False)
+        if left:
+            # The marker that memory passed over may be still to come: no log ends behind it.
+            self._on_seek({p: self._positions[p] - MARKER_OFFSETS for p in left})
+
+    def _set_in_memory(self, partitions: set[int], *, in_memory: bool) -> None:
+        if partitions:
+            change = self._in_memory.update if in_memory else self._in_memory.difference_update
+            change(partitions)
+            self._on_memory(partitions, in_memory)
 
     def _wait_for_lake(self) -> None:
         """The lake takes nothing: keep the batch on its way, and leave the rest in the log."""
@@ -215,6 +275,7 @@ class SinkRunner:
 
     async def look(self) -> None:
         """Commit what is due, or what is to be tried again."""
+        self._take_given()
         now_s = self._clock.monotonic()
         if self._pending is None and self._sink.due(now_s):
             self._pending, self._retry_at_s = self._sink.take(), now_s
@@ -277,6 +338,7 @@ class SinkRunner:
             self._go_on()
         if self._paused and not self._sink.full():
             self._pause(paused=False)
+            self._take_given()
 
     async def _commit(self, pending: Pending) -> None:
         """Commit, or find out that someone else has and where to go on."""

@@ -2,12 +2,13 @@
 
     1 seal      stop adding to the epoch; what it changed is in memory
     2 transact  outputs, each table's changelog rows and position, the group's offsets: all or none
-    3 write     each table's store, in one batch a store
-    4 count     metrics, so that a replay counts once
+    3 hand over the logs' rows to this worker's tail and sink, at their acknowledged offsets
+    4 write     each table's store, in one batch per store
+    5 count     metrics, so that a replay counts once
 
-3 before 2 would put a store ahead of its changelog after a kill: replayed records would look like
-duplicates, and be lost. On any failure the task is over, and its successor begins at the last
-position that was committed.
+3 before 2 would show rows that may be aborted (ADR 0009). 4 before 2 would put a store ahead of its
+changelog after a kill: replayed records would look like duplicates, and be lost. On any failure the
+task is over, and its successor begins at the last position that was committed.
 """
 
 import asyncio
@@ -19,10 +20,11 @@ import msgspec
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
-from k2_streams.kafka.transactions import ChangelogRows, OutputRecord, TransactionalProducer
+from k2_streams.kafka.transactions import ChangelogRows, TransactionalProducer
+from k2_streams.runtime.committed_rows import HandOver
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.task.context import TaskContext
-from k2_streams.runtime.task.epoch import Epoch
+from k2_streams.runtime.task.epoch import Epoch, EpochOutputs
 from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.state.codec import POSITION_KEY
 from k2_streams.state.position import Position, RowSum, Section, encode_position
@@ -76,6 +78,7 @@ class Checkpoints:
         self._partitions = partitions
         self._on_written = on_written
         self._on_done = on_done
+        self._hand_over = HandOver(partition, context.committed, context.clock)
         self._sealed_at = context.clock.monotonic()
         self._commit: BackgroundTask | None = None
 
@@ -159,8 +162,8 @@ class Checkpoints:
         outputs = await loop.run_in_executor(context.pool, self._outputs, epoch, position)
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             await failpoint_in_loop("checkpoint.encoded")
-            changelog_ends = await self._producer.commit(
-                outputs,
+            committed = await self._producer.commit(
+                outputs.records,
                 [(one.table.changelog.topic, one.rows) for one in changed],
                 context.settings.app_id,
                 {source: position.next_offset},
@@ -168,20 +171,23 @@ class Checkpoints:
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
                 await context.settling.check(self._producer, self._partitions)
-        # 3 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
         await failpoint_in_loop("checkpoint.committed")
-        for one, end in zip(changed, changelog_ends, strict=True):
+        # 3 Only now the readers: nothing can undo the rows any more, whoever owns the partition.
+        self._hand_over.give(outputs.logs, committed.offsets)
+        await failpoint_in_loop("checkpoint.handed-over")
+        # 4 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
+        for one, end in zip(changed, committed.changelog_ends, strict=True):
             await loop.run_in_executor(context.pool, one.table.written, one.sealed, end, encoded)
         await loop.run_in_executor(context.pool, self._on_written)
         await failpoint_in_loop("checkpoint.written")
-        # 4 Metrics count what was committed.
+        # 5 Metrics count what was committed.
         context.metrics.task.checkpoint_seconds.observe(context.clock.monotonic() - started)
         context.metrics.count(epoch)
         for each in sealed:
             context.metrics.add(each.counts)
             context.metrics.show(each.gauges)
 
-    def _outputs(self, epoch: Epoch, position: Position) -> list[OutputRecord]:
+    def _outputs(self, epoch: Epoch, position: Position) -> EpochOutputs:
         """The epoch as records.
 
         Raises:
@@ -219,7 +225,10 @@ class Checkpoints:
             commit.result()
 
     async def cancel(self) -> None:
-        """Give the transaction in flight up: its outcome is unknown."""
+        """Give the transaction in flight up: its outcome is unknown, and nothing of it is given."""
         commit, self._commit = self._commit, None
-        if commit is not None:
-            await commit.close()
+        try:
+            if commit is not None:
+                await commit.close()
+        finally:
+            self._hand_over.close()

@@ -1,6 +1,7 @@
 """What all tasks of one source share."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.native import Native
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
@@ -36,6 +38,8 @@ class TaskContext:
     disk: Disk = ROCKS_DISK
     native: Native | None = None  # decodes the usual records of some feeds
     limits: Limits = DEFAULT_LIMITS
+    #: By log, of those that have readers in this worker.
+    committed: Mapping[str, CommittedRows] = field(default_factory=dict)
     #: By partition: they outlive the tasks that failed.
     failures: defaultdict[int, RecordFailures] = field(
         default_factory=lambda: defaultdict(RecordFailures)

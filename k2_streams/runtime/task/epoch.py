@@ -13,8 +13,9 @@ from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
 from k2_streams.core.records.events import Event
-from k2_streams.core.records.log_record import CheckpointHeaders, encode_checkpoint
+from k2_streams.core.records.log_record import CheckpointHeaders, encode_records
 from k2_streams.kafka.transactions import Header, OutputRecord
+from k2_streams.runtime.committed_rows import LogRecords
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.state.position import Position
@@ -30,6 +31,13 @@ class PartitionProgress(NamedTuple):
     lines: tuple[LineStats, ...]
     held: int  # scopes with gaps that a line may still fill
     oldest_gap_ms: int  # no gap is older than this append time; 0: there is none
+
+
+class EpochOutputs(NamedTuple):
+    """A sealed epoch as records; those of the logs also as the rows that they hold."""
+
+    records: list[OutputRecord]
+    logs: list[LogRecords]
 
 
 BEGINNING = PartitionProgress(0, (), 0, 0)
@@ -112,7 +120,7 @@ class Epoch:
         partition: int,
         position: Position,
         record_rows: int = DEFAULT_LIMITS.log_record_rows,
-    ) -> list[OutputRecord]:
+    ) -> EpochOutputs:
         """The sealed epoch as records of the logs and events.
 
         Deferred records and dead letters may be as many as raw records, and stand beside them.
@@ -128,22 +136,25 @@ class Epoch:
             events=0 if of.events is None else position.outputs.get(of.events, 0),
             dead_letters=position.outputs.get(of.dead_letter, 0),
             held=0 if self.progress is None else self.progress.held,
-        ).encode()
+        )
         outputs: list[OutputRecord] = []
+        logs: list[LogRecords] = []
         for stream in of.streams:
             log, batches = stream.log, self.rows[stream.log]
-            values = encode_checkpoint(
+            *others, last = encode_records(
                 stream.log_schema, batches, partition, accepted_time_us, record_rows
             )
-            outputs += [OutputRecord(log, None, value) for value in values[:-1]]
-            outputs.append(OutputRecord(log, None, values[-1], headers))
+            outputs += [OutputRecord(log, None, one.value) for one in others]
+            outputs.append(OutputRecord(log, None, last.value, headers.encode()))
+            rows = tuple(one.rows for one in (*others, last))
+            logs.append(LogRecords(log, rows, partition, accepted_time_us, headers))
         if of.events is not None:
             for event in self.events:
                 stamped = events.stamped(event, accepted_time_us)
                 outputs.append(
                     OutputRecord(of.events, event.scope.encode(), events.encode(stamped))
                 )
-        return outputs
+        return EpochOutputs(outputs, logs)
 
 
 def dead_letter(

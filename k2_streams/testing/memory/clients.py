@@ -230,6 +230,7 @@ class MemoryConsumer:
         self._network = network
         self._committed = committed
         self._positions: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
 
     async def start(self) -> None:
         """Connect."""
@@ -242,10 +243,19 @@ class MemoryConsumer:
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Read these partitions."""
         self._positions = dict.fromkeys(partitions, 0)
+        self._paused.clear()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on from there."""
         self._positions[partition] = offset
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Fetch nothing of it."""
+        self._paused.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetch it again."""
+        self._paused.discard(partition)
 
     async def position(self, partition: TopicPartition) -> int:
         """The next offset that is read."""
@@ -279,10 +289,10 @@ class MemoryConsumer:
         self, *, timeout_ms: int, max_records: int | None = None
     ) -> dict[TopicPartition, list[MemoryRecord]]:
         """What there is; where there is nothing, what comes within the time."""
-        if not any(self._readable(tp, at) for tp, at in self._positions.items()):
-            partitions = [self._cluster.partitions[tp] for tp in self._positions]
+        if not any(self._readable(tp, at) for tp, at in self._active().items()):
+            partitions = [self._cluster.partitions[tp] for tp in self._active()]
             await grown(partitions, timeout_ms / 1000)
-        asked = dict(self._positions)
+        asked = self._active()
         found = await self._network.ask(lambda: self._read(asked, max_records or POLL_RECORDS))
         records: dict[TopicPartition, list[MemoryRecord]] = {}
         for tp, (some, position) in found.items():
@@ -292,12 +302,16 @@ class MemoryConsumer:
                     records[tp] = some
         return records
 
+    def _active(self) -> dict[TopicPartition, int]:
+        """Positions of what is not paused."""
+        return {tp: at for tp, at in self._positions.items() if tp not in self._paused}
+
     def _end(self, tp: TopicPartition) -> int:
         log = self._cluster.partitions[tp]
         return log.stable if self._committed else log.end
 
     def _readable(self, tp: TopicPartition, position: int) -> bool:
-        return position != self._end(tp)
+        return position < self._end(tp)
 
     def _read(
         self, asked: Mapping[TopicPartition, int], most: int

@@ -38,9 +38,14 @@ class MemoryGroup:
     Args:
         loop: gives the time.
         tps: that are assigned.
+        together: partitions of one number go to one member, as Faust's assignor does it for topics
+            of as many partitions; else each goes to the next member.
     """
 
-    def __init__(self, loop: VirtualLoop, tps: Sequence[TopicPartition]) -> None:
+    def __init__(
+        self, loop: VirtualLoop, tps: Sequence[TopicPartition], *, together: bool = False
+    ) -> None:
+        self._together = together
         self._loop = loop
         self._tps = list(tps)
         self.generation = 0
@@ -115,7 +120,8 @@ class MemoryGroup:
         for member in self._members.values():
             member.assigned = set()
         for index, tp in enumerate(self._tps):
-            self._members[names[index % len(names)]].assigned.add(tp)
+            member_number = tp.partition if self._together else index
+            self._members[names[member_number % len(names)]].assigned.add(tp)
         for member in self._members.values():
             future, member.joined = member.joined, None
             if future is not None and not future.done():

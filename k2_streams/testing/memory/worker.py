@@ -241,7 +241,7 @@ class MemoryWorker:
                 await asyncio.sleep(NOTHING_ACTIVE_S)
                 continue
             logs = [self._cluster.partitions[tp] for tp in active]
-            if all(self._read[tp] == log.stable for tp, log in zip(active, logs, strict=True)):
+            if all(self._read[tp] >= log.stable for tp, log in zip(active, logs, strict=True)):
                 await grown(logs, FETCH_WAIT_S)
             await asyncio.sleep(faults.one_way_s())
             generation = self._generation

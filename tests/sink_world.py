@@ -18,6 +18,7 @@ from k2_streams.kafka.topics import TRADES, TopicInfo
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError, VectorMovedError
 from k2_streams.lake.snapshots import Committed, Head
+from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.metrics import Metrics
@@ -82,6 +83,7 @@ class FakeKafka:
     """Answers what a `LogReader` asks of the log's ends."""
 
     end: int = 1_000
+    stable: int = 1_000
 
     def consumer(self, **_):
         async def nothing():
@@ -93,8 +95,15 @@ class FakeKafka:
         async def ends(tps):
             return dict.fromkeys(tps, self.end)
 
+        async def stables(tps):
+            return dict.fromkeys(tps, self.stable)
+
         return SimpleNamespace(
-            start=nothing, stop=nothing, beginning_offsets=begins, end_offsets=ends
+            start=nothing,
+            stop=nothing,
+            beginning_offsets=begins,
+            end_offsets=stables,
+            high_watermarks=ends,
         )
 
 
@@ -102,13 +111,14 @@ class SinkWorld:
     """One partition of the log, one record an offset, two rows each."""
 
     def __init__(self, *, commit_rows=6, policy=None, lake=None, limits=DEFAULT_LIMITS):
-        self.clock, self.lake = HandClock(), lake or FakeLake()
-        self.paused, self.seeks, self.seen = False, [], []
+        self.clock, self.lake, self.kafka = HandClock(), lake or FakeLake(), FakeKafka()
+        self.paused, self.seeks, self.seen, self.memory = False, [], [], []
+        self.committed = CommittedRows(self.clock, limits.committed_rows_bytes)
         self.position = 0
         self.metrics = Metrics()
         self.runner = SinkRunner(
             self.lake,
-            FakeKafka(),
+            self.kafka,
             TopicInfo(TRADES, TOPIC_ID, 1),
             self.metrics.lake.of("trades"),
             self.clock,
@@ -116,7 +126,9 @@ class SinkWorld:
             commit_rows=commit_rows,
             on_pause=self._pause,
             on_seek=self._seek,
+            on_memory=lambda partitions, held: self.memory.append((set(partitions), held)),
             on_committed=self.seen.append,
+            committed=self.committed,
             thread=ThreadPoolExecutor(1),
             guard=Guard(policy or BreakerPolicy(failures=2, open_s=20.0), self.clock),
             limits=limits,
@@ -139,13 +151,13 @@ class SinkWorld:
             self.position += 1
         return 0 if self.paused else records
 
-    def give(self, offset, *, age_ms=0):
-        """Hand a record over, paused or not."""
-        batch = record(0, offset, 2)
-        value = trade_log.encode(batch.rows, 0, T0_MS * 1000)
-        timestamp = self.clock.time_ns() // 1_000_000 - age_ms
-        one = SimpleNamespace(value=value, offset=offset, timestamp=timestamp, headers=())
-        self.runner.offer(Fetched(TopicPartition(TRADES, 0), offset, offset + 1, [one], offset + 1))
+    def give(self, offset, *, age_ms=0, records=1):
+        """Hand records over, paused or not."""
+        timestamp, end, found = self.clock.time_ns() // 1_000_000 - age_ms, offset + records, []
+        for at in range(offset, end):
+            value = trade_log.encode(record(0, at, 2).rows, 0, T0_MS * 1000)
+            found.append(SimpleNamespace(value=value, offset=at, timestamp=timestamp, headers=()))
+        self.runner.offer(Fetched(TopicPartition(TRADES, 0), offset, end, found, end))
 
     async def look(self, after_s=0.0):
         self.clock.now_s += after_s

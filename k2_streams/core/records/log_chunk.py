@@ -1,0 +1,142 @@
+"""What a reader of a log takes at once: all committed records of a range of offsets, decoded.
+
+It is the same whether it was fetched from the log or given by the task that wrote it (ADR 0009).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+from k2_streams.core.records import log_record
+from k2_streams.core.records.log_record import CheckpointHeaders, Headers, LogBatch
+from k2_streams.core.records.vector import Range
+
+#: The offsets that the end of a transaction takes in each of its partitions.
+MARKER_OFFSETS = 1
+
+
+class _LogRecord(Protocol):
+    """Any client's record."""
+
+    @property
+    def offset(self) -> int:
+        """In the partition."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """One batch of rows."""
+        ...
+
+    @property
+    def headers(self) -> Headers:
+        """In their order."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """When it was appended, in milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """The committed records at offsets `[start, end)` of a partition, without exception.
+
+    Attributes:
+        partition: of the log.
+        start: its first offset.
+        end: the offset behind it.
+        batches: the records, by offset; markers and aborted records take offsets, and are none.
+        headers: of the last checkpoint that ends in it; None: none does.
+        appended_ms: when its first record was appended; None: there is no record.
+    """
+
+    partition: int
+    start: int
+    end: int
+    batches: tuple[LogBatch, ...]
+    headers: CheckpointHeaders | None
+    appended_ms: int | None
+
+    @classmethod
+    def decoded(cls, partition: int, start: int, end: int, records: Sequence[_LogRecord]) -> Self:
+        """Of records as a client gives them.
+
+        Raises:
+            LogFormatError: a record is of no version that this code reads.
+        """
+        return cls(
+            partition,
+            start,
+            end,
+            tuple(
+                log_record.decode(record.value or b"", partition, record.offset)
+                for record in records
+            ),
+            log_record.last_headers(records),
+            records[0].timestamp if records else None,
+        )
+
+    @property
+    def range(self) -> Range:
+        """Its offsets."""
+        return Range(self.start, self.end)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all records."""
+        return sum(batch.rows.num_rows for batch in self.batches)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the rows take in memory."""
+        return sum(batch.size_bytes for batch in self.batches)
+
+    def since(self, position: int) -> Self:
+        """What a reader at this position has still to read.
+
+        Raises:
+            ValueError: the position lies outside the range: something before it would be missing.
+        """
+        if not self.start <= position <= self.end:
+            raise ValueError(f"expected a position in [{self.start}, {self.end}], found {position}")
+        batches = tuple(batch for batch in self.batches if batch.log_offset >= position)
+        return replace(self, start=position, batches=batches)
+
+
+class CommittedChain:
+    """The ranges of one producer's transactions in a partition that nobody else writes to.
+
+    A range is known by the offsets that the broker acknowledged, and by them alone. It ends behind
+    the transaction's marker, which is never delivered: so where the next one begins, if nothing
+    lies between.
+    """
+
+    def __init__(self) -> None:
+        self._end = 0  # of all that was acknowledged
+        self._is_known = False  # whether the transaction before ended there
+        self._is_broken = False
+
+    def add(self, offsets: Sequence[int]) -> Range | None:
+        """The range of the next committed transaction.
+
+        Args:
+            offsets: of its records in this partition, as acknowledged; at least one.
+
+        Returns:
+            All offsets of which these records are the only committed ones; None: not known, since
+            other records lie between them, or the broker did not say where they are.
+        """
+        first, previous, was_known = offsets[0], self._end, self._is_known
+        self._is_known = False
+        if first < 0 or list(offsets) != list(range(first, first + len(offsets))):
+            return None
+        # Offsets that go back are another log's of the same name: none of them is ours.
+        self._is_broken = self._is_broken or first < previous
+        if self._is_broken:
+            return None
+        self._end, self._is_known = first + len(offsets) + MARKER_OFFSETS, True
+        # A reader of the log may stand in front of a marker.
+        follows = was_known and first == previous
+        return Range(first - MARKER_OFFSETS if follows else first, self._end)

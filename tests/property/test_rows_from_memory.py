@@ -1,0 +1,328 @@
+"""A tail and a sink that take rows from memory hold what they would hold from the log alone.
+
+Production's readers, producers and hand-over run on brokers in memory. Beside each reader stands
+another one of the same log that is given nothing.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+from aiokafka.errors import KafkaError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from lake_rows import record
+from sink_world import TOPIC_ID, FakeLake
+
+from k2_streams.core.load.circuit_breaker import BreakerPolicy
+from k2_streams.core.records.log_record import CheckpointHeaders, encode_records
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import TopicOffsets, Vector
+from k2_streams.core.types import TopicPartition
+from k2_streams.kafka.topics import TopicInfo
+from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
+from k2_streams.lake.breaker import Guard
+from k2_streams.query.tail.store import Tail
+from k2_streams.runtime.committed_rows import CommittedRows, HandOver, LogRecords
+from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.limits import Limits
+from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.node.log_topics import LogTopics
+from k2_streams.runtime.node.tailing import TailReader
+from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
+from k2_streams.testing.memory.cluster import MemoryCluster
+from k2_streams.testing.memory.faults import MemoryFault, NoFaults, seeded
+from k2_streams.testing.memory.loop import VirtualLoop
+from k2_streams.testing.memory.ports import VirtualClock
+
+LOG, BESIDE, GROUP = TRADES.log, "k2.dead-letter", "k2"
+#: Some checkpoints, so that readers that lag are refused some.
+FEW_BYTES = 12_000
+MANY_BYTES = 1 << 20
+#: Both readers have read everything, and the lake has it, by then.
+END_S = 20.0
+
+
+class SlowNetwork(NoFaults):
+    """Requests take time; the answers to some are lost."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seeded(seed, "network"))
+        self.answers_until_lost = -1  # none is lost
+
+    def happens(self, kind: MemoryFault) -> bool:
+        if kind is not MemoryFault.LOST_ANSWER or self.answers_until_lost < 0:
+            return False
+        self.answers_until_lost -= 1
+        return self.answers_until_lost < 0
+
+    def one_way_s(self) -> float:
+        return self.chance.uniform(0.0005, 0.02)
+
+
+class FilledLake(FakeLake):
+    """Keeps the rows too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+
+    def append(self, rows: pa.Table, ranges: Any, **given: Any) -> Any:
+        done = super().append(rows, ranges, **given)
+        self.rows += rows.to_pylist()
+        return done
+
+
+class Readers:
+    """A tail and a sink of the log, with what they are given."""
+
+    def __init__(self, world: "LogWorld", limit_bytes: int) -> None:
+        self.world, self.lake, self.metrics = world, FilledLake(), Metrics()
+        self.committed = CommittedRows(world.clock, limit_bytes)
+        self.tail = Tail(TRADES, topic_id=TOPIC_ID)
+        limits = Limits(tail_fetch_ms=100, sink_tick_s=0.05)
+        self.reader = TailReader(
+            TRADES,
+            LogTopics(BESIDE),
+            world.kafka,
+            1,
+            self.tail,
+            None,
+            self.metrics.tail.of("trades"),
+            world.clock,
+            vector=self._vector,
+            committed=self.committed,
+            limits=limits,
+        )
+        self.position, self.held = 0, {"busy": False, "memory": False}
+        self.sink = SinkRunner(
+            self.lake,  # type: ignore[arg-type]
+            world.kafka,
+            world.cluster.topics[LOG],
+            self.metrics.lake.of("trades"),
+            world.clock,
+            commit_every_s=0.5,
+            commit_rows=30,
+            on_pause=lambda _, held: self.held.update(busy=held),
+            on_seek=self._seek,
+            on_memory=lambda _, held: self.held.update(memory=held),
+            on_committed=lambda _: None,
+            committed=self.committed,
+            thread=ThreadPoolExecutor(1),
+            guard=Guard(BreakerPolicy(failures=2, open_s=1.0), world.clock),
+            limits=limits,
+        )
+
+    async def _vector(self) -> Vector:
+        return Vector({LOG: TopicOffsets(TOPIC_ID, {0: 0})})
+
+    def _seek(self, starts: Any) -> None:
+        self.position = starts[0]
+
+    async def run(self) -> None:
+        self.position = (await self.sink.assign({0}))[0]
+        async with asyncio.TaskGroup() as group:
+            for work in (self.reader.run_log, self.reader.run_events, self.reader.run_given):
+                group.create_task(work())
+            for work in (self.sink.run, self.sink.run_given, self._deliver):
+                group.create_task(work())
+
+    async def _deliver(self) -> None:
+        """As the consumer's driver does: a fetch is on its way while others go ahead of it."""
+        log = self.world.cluster.partitions[LOG, 0]
+        while True:
+            await asyncio.sleep(self.world.faults.one_way_s())
+            if any(self.held.values()):
+                continue
+            start = self.position
+            records, end = log.read(start, 3)
+            if not records:
+                continue
+            self.position = end
+            await asyncio.sleep(self.world.faults.one_way_s())
+            self.sink.offer(Fetched(TopicPartition(LOG, 0), start, end, list(records), log.end))
+
+    def held_rows(self) -> list[Any]:
+        """What the tail holds, and what it knows beside the rows."""
+        view = self.tail.view().partitions[0]
+        batches = [batch.load() for batch in view.batches]
+        found = [
+            (b.log_offset, b.source_partition, b.accepted_time_us, b.rows.to_pylist())
+            for b in batches
+        ]
+        return [view.end, view.raw_next, view.deferred, view.held, found]
+
+    def lake_rows(self) -> list[dict[str, Any]]:
+        return sorted(self.lake.rows, key=lambda row: (row["log_offset"], row["log_row"]))
+
+    def from_memory(self) -> float:
+        labels = {"stream": "trades", "origin": "memory"}
+        found = [
+            self.metrics.registry.get_sample_value(f"k2_{one}_rows_read_total", labels) or 0
+            for one in ("tail", "sink")
+        ]
+        return min(found)
+
+
+class LogWorld:
+    """One partition of a log, its writer, and two pairs of readers."""
+
+    def __init__(self, seed: int, limit_bytes: int) -> None:
+        self.loop = VirtualLoop()
+        self.cluster = MemoryCluster(self.loop, {LOG: 1, BESIDE: 1})
+        self.cluster.topics[LOG] = TopicInfo(LOG, TOPIC_ID, 1)
+        self.faults = SlowNetwork(seed)
+        self.kafka = MemoryKafka(self.cluster, MemoryNetwork(self.loop, self.faults))
+        self.clock = VirtualClock(self.loop)
+        self.given = Readers(self, limit_bytes)
+        self.alone = Readers(self, 0)
+        self._checkpoint = 0
+        self._producer: TransactionalProducer | None = None
+        self._hand_over: HandOver | None = None
+
+    async def _writer(self) -> tuple[TransactionalProducer, HandOver]:
+        if self._producer is None or self._hand_over is None:
+            self._producer = TransactionalProducer(self.kafka, "task", 0)
+            await self._producer.start()
+            logs = {LOG: self.given.committed}
+            self._hand_over = HandOver(0, logs, self.clock)
+        return self._producer, self._hand_over
+
+    def _written(self, rows: int, part: int) -> tuple[list[OutputRecord], LogRecords]:
+        number = self._checkpoint = self._checkpoint + 1
+        headers = CheckpointHeaders(number * 10, None, number % 3, 0, 0, number % 2)
+        batches = [record(0, number, rows).rows]
+        encoded = encode_records(TRADES.log_schema, batches, 0, number, part)
+        outputs = [OutputRecord(LOG, None, one.value) for one in encoded]
+        outputs[-1] = outputs[-1]._replace(headers=headers.encode())
+        return outputs, LogRecords(LOG, tuple(one.rows for one in encoded), 0, number, headers)
+
+    async def commit(self, rows: int, part: int) -> None:
+        """A checkpoint of a task of this worker."""
+        producer, hand_over = await self._writer()
+        outputs, written = self._written(rows, part)
+        try:
+            committed = await producer.commit(outputs, [], GROUP, {})
+        except KafkaError:
+            self.end_task()
+        else:
+            hand_over.give([written], committed.offsets)
+
+    async def commit_unheard(self, rows: int, part: int, answers: int) -> None:
+        """The same, and after so many answers one is lost: its own, or a reader's."""
+        self.faults.answers_until_lost = answers
+        await self.commit(rows, part)
+        self.faults.answers_until_lost = -1
+
+    async def leave_open(self, rows: int) -> None:
+        """A task is killed in the middle of a transaction; its successor aborts it."""
+        producer, _ = await self._writer()
+        outputs, _ = self._written(rows, 2)
+        await producer._producer.begin_transaction()
+        for one in outputs:
+            sent = await producer._producer.send(
+                LOG, value=one.value, key=None, partition=0, headers=one.headers
+            )
+            await sent
+        self.end_task()
+        await self._writer()
+
+    async def elsewhere(self, rows: int, *, fence: bool) -> None:
+        """Another worker commits: it took the partition over, or it may not write here at all."""
+        other = TransactionalProducer(self.kafka, "task" if fence else "stranger", 0)
+        await other.start()
+        outputs, _ = self._written(rows, 2)
+        await other.commit(outputs, [], GROUP, {})
+
+    def end_task(self) -> None:
+        if self._hand_over is not None:
+            self._hand_over.close()
+        self._producer = self._hand_over = None
+
+    async def play(self, acts: list[tuple[Any, ...]]) -> None:
+        readers = [asyncio.ensure_future(one.run()) for one in (self.given, self.alone)]
+        await asyncio.sleep(0.5)
+        for name, *arguments in acts:
+            await self._act(name, *arguments)
+        for one in (self.given, self.alone):
+            one.lake.away = False
+        await asyncio.sleep(END_S)
+        for one in readers:
+            assert not one.done()
+            one.cancel()
+
+    async def _act(self, name: str, *arguments: Any) -> None:
+        if name == "wait":
+            await asyncio.sleep(*arguments)
+        elif name == "lake away":
+            self.given.lake.away = self.alone.lake.away = bool(*arguments)
+        elif name == "end":
+            self.end_task()
+        elif name == "fenced":
+            await self.elsewhere(*arguments, fence=True)
+        elif name == "stranger":
+            await self.elsewhere(*arguments, fence=False)
+        else:
+            acts = {"commit": self.commit, "unheard": self.commit_unheard, "open": self.leave_open}
+            with suppress(FencedError, KafkaError):
+                await acts[name](*arguments)
+                return
+            self.end_task()
+
+
+def played(seed: int, limit_bytes: int, acts: list[tuple[Any, ...]]) -> LogWorld:
+    world = LogWorld(seed, limit_bytes)
+    try:
+        world.loop.run_until_complete(world.play(acts))
+    finally:
+        world.loop.abandon()
+    return world
+
+
+ROWS, PART = st.integers(0, 6), st.integers(1, 3)
+ACTS = st.one_of(
+    st.tuples(st.just("commit"), ROWS, PART),
+    st.tuples(st.just("commit"), ROWS, PART),
+    st.tuples(st.just("unheard"), ROWS, PART, st.integers(0, 8)),
+    st.tuples(st.just("open"), ROWS),
+    st.tuples(st.sampled_from(["fenced", "stranger"]), ROWS),
+    st.tuples(st.just("end")),
+    st.tuples(st.just("wait"), st.sampled_from([0.01, 0.1, 0.6, 1.5])),
+    st.tuples(st.just("lake away"), st.booleans()),
+)
+
+
+COMMIT = ("commit", 6, 3)
+#: What others commit between two checkpoints, before a reader has gone back to the log.
+STRANGER = [COMMIT, COMMIT, ("stranger", 3), COMMIT, ("wait", 0.6), ("stranger", 2), COMMIT]
+#: A sink that is full is given more than may wait for it.
+LAG = [("lake away", True), *[COMMIT] * 40, ("lake away", False), *[COMMIT, ("wait", 0.6)] * 8]
+#: Its task's successor is another worker's, then again one of this worker.
+SUCCESSORS = [COMMIT, COMMIT, ("fenced", 4), COMMIT, COMMIT, ("wait", 0.1), COMMIT, COMMIT]
+
+
+@settings(max_examples=40, deadline=None)
+@example(1, MANY_BYTES, STRANGER)
+@example(2, FEW_BYTES, LAG)
+@example(3, MANY_BYTES, SUCCESSORS)
+@given(
+    st.integers(0, 1 << 16),
+    st.sampled_from([FEW_BYTES, MANY_BYTES]),
+    st.lists(ACTS, max_size=25),
+)
+def test_rows_from_memory_are_those_of_the_log(seed, limit_bytes, acts):
+    world = played(seed, limit_bytes, acts)
+    assert world.given.held_rows() == world.alone.held_rows()
+    assert world.given.lake_rows() == world.alone.lake_rows()
+
+
+def test_both_readers_take_rows_from_memory_while_checkpoints_follow_each_other():
+    """Else the comparison above would compare the log with itself."""
+    acts = [one for _ in range(20) for one in (("commit", 5, 2), ("wait", 0.1))]
+    world = played(1, MANY_BYTES, acts)
+    assert len(world.given.lake_rows()) == 100
+    assert world.given.from_memory() >= 80
+    assert world.alone.from_memory() == 0
