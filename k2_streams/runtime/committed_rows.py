@@ -1,6 +1,6 @@
 """Rows of a log from memory: what this worker's tasks committed, for its own tail and sink.
 
-    1 acknowledge  the broker has acknowledged the commit, and the transaction hangs nowhere
+    1 acknowledge  the broker has acknowledged the commit, and no partition lacks its marker
     2 give         the rows of the transaction's records, at their acknowledged offsets
     3 take         a reader takes them if they continue at the position where it stands
 

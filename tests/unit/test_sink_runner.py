@@ -241,7 +241,7 @@ async def test_the_log_is_read_from_where_memory_ended(world):
     world.committed.clear(0)
     await world.look()
     assert world.memory == [({0}, True), ({0}, False)]
-    assert world.seeks == [{0: 0}]  # what memory passed over may be a marker that is still to come
+    assert world.seeks == [{0: 0}]  # it may be a marker that is still to come
     world.give(0, records=2)
     assert world.runner.positions == {0: 2}
     assert world.runner.buffered_rows == 4

@@ -203,7 +203,7 @@ class TailReader:
                     reader.rest(log_topic, partition, end)
                     self._resting.add(partition)
             elif partition in self._resting:
-                # The marker that memory passed over may be still to come: no log ends behind it.
+                # The marker in front of the position may be still to come: no log ends behind it.
                 reader.go_on(log_topic, partition, end - MARKER_OFFSETS)
                 self._resting.discard(partition)
 

@@ -242,7 +242,7 @@ class SinkRunner:
         self._set_in_memory(follows - self._in_memory, in_memory=True)
         self._set_in_memory(left, in_memory=False)
         if left:
-            # The marker that memory passed over may be still to come: no log ends behind it.
+            # The marker in front of the position may be still to come: no log ends behind it.
             self._on_seek({p: self._positions[p] - MARKER_OFFSETS for p in left})
 
     def _set_in_memory(self, partitions: set[int], *, in_memory: bool) -> None:
