@@ -3,6 +3,7 @@
 The log is the truth. What a sink or a tail has of it so far is up to the test.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from k2_streams.query.tail.store import SpillStore, Tail
 
 TOPIC = "k2.trades"
 TOPIC_ID = "topic-1"
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 T0 = 1_700_000_000_000_000_000
 ORDER = ("exchange_time_ns", "log_partition", "log_offset", "log_row")
 
@@ -56,6 +58,7 @@ def make_batch(
     exchange: str = "X",
     first_sequence: int = 1,
     more: dict[str, list] | None = None,
+    accepted_us: int | None = None,
 ) -> LogBatch:
     """A record of the log with these (symbol, event time) as a reader of the log gets it.
 
@@ -87,7 +90,8 @@ def make_batch(
     rows = pa.RecordBatch.from_arrays(
         [_column(f, values.get(f.name, [None] * count)) for f in LOG], schema=LOG
     )
-    return decode(encode(rows, partition, 1_000_000 + offset), partition, offset)
+    accepted_us = 1_000_000 + offset if accepted_us is None else accepted_us
+    return decode(encode(rows, partition, accepted_us), partition, offset)
 
 
 def _column(column: pa.Field, values: list) -> pa.Array:
@@ -115,6 +119,7 @@ class Log:
         trades: Sequence[tuple[str, int]],
         markers: int = 1,
         more: dict[str, list] | None = None,
+        accepted_us: int | None = None,
     ) -> None:
         """One committed record, and the transaction's marker behind it."""
         offset = self.ends.get(partition, 0)
@@ -124,6 +129,7 @@ class Log:
             offset=offset,
             first_sequence=self.sequence,
             more=more,
+            accepted_us=accepted_us,
         )
         self.sequence += len(trades)
         self.records.setdefault(partition, []).append(batch)
@@ -156,7 +162,7 @@ class FileLake:
         self._made = 0
         self.heads = [Head(None, 0, Vector(), 0, 0)]
         self.files: dict[int, list[str]] = {}
-        self._rows: dict[str, set[tuple[str, str, int]]] = {}
+        self._rows: dict[str, set[tuple[str, str, int, dt.datetime]]] = {}
         self.away = False
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -214,16 +220,21 @@ class FileLake:
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
+        accepted_from_us: int | None = None,
+        accepted_to_us: int | None = None,
     ) -> list[PlannedFile]:
         """As strict as a plan may be: only files that hold a matching row."""
         self.meanwhile()
 
-        def matches(symbol: str, exchange: str, time_ns: int) -> bool:
+        def matches(symbol: str, exchange: str, time_ns: int, accepted: dt.datetime) -> bool:
+            accepted_us = (accepted - EPOCH) // dt.timedelta(microseconds=1)
             named = {"symbol": symbol, "exchange": exchange}
             return (
                 all(named[column] in values for column, values in keys)
                 and (start_ns is None or time_ns >= start_ns)
                 and (end_ns is None or time_ns < end_ns)
+                and (accepted_from_us is None or accepted_us >= accepted_from_us)
+                and (accepted_to_us is None or accepted_us <= accepted_to_us)
             )
 
         return [
@@ -246,7 +257,7 @@ class FileLake:
         path = self._folder / f"{self._made}.parquet"
         ordered = table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)])
         pq.write_table(ordered.cast(description_of(stream.TRADES).file_schema), path)
-        names = ("symbol", "exchange", "exchange_time_ns")
+        names = ("symbol", "exchange", "exchange_time_ns", "accepted_time")
         self._rows[str(path)] = set(zip(*(table[n].to_pylist() for n in names), strict=True))
         return str(path)
 
@@ -288,11 +299,12 @@ class World:
         partitions: int = 2,
         memory_bytes: int = 2**28,
         spill: SpillStore | None = None,
+        gaps: GapsView | None = None,
     ) -> None:
         self.log = Log()
         self.lake = FileLake(folder)
         self.clock = FixedClock()
-        self.gaps = GapsView()
+        self.gaps = GapsView() if gaps is None else gaps
         self.view = LakeView(lambda: self.lake)
         self.tail = Tail(stream.TRADES, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=spill)
         self.partitions = partitions

@@ -62,6 +62,8 @@ class Filter:
     start_ns: int | None = None
     end_ns: int | None = None
     corrections: bool = False  # rows that refer to another alone
+    accepted_from_us: int | None = None  # both inclusive
+    accepted_to_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,18 @@ class _Bounds(Generic[T]):
     def may_hold(self, value: T) -> bool:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
+    def may_meet(self, first: T | None, last: T | None) -> bool:
+        """Whether a value can be from `first` to `last`, both inclusive; None is no bound."""
+        is_above = last is not None and self.low is not None and self.low > last
+        is_below = first is not None and self.high is not None and self.high < first
+        return not (is_above or is_below)
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class _File:
     planned: PlannedFile
     keys: dict[str, _Bounds[Any]]  # by column
+    accepted_us: _Bounds[int]
     corrects: bool  # whether a row may refer to another
 
     def may_match(self, wanted: Filter) -> bool:
@@ -86,10 +95,11 @@ class _File:
                 return False
         if wanted.corrections and not self.corrects:
             return False
-        low, high = self.planned.first_ns, self.planned.last_ns
-        if wanted.start_ns is not None and high is not None and high < wanted.start_ns:
-            return False
-        return not (wanted.end_ns is not None and low is not None and low >= wanted.end_ns)
+        end_ns = wanted.end_ns
+        time_ns = _Bounds(self.planned.first_ns, self.planned.last_ns)
+        return time_ns.may_meet(
+            wanted.start_ns, None if end_ns is None else end_ns - 1
+        ) and self.accepted_us.may_meet(wanted.accepted_from_us, wanted.accepted_to_us)
 
 
 class Planner:
@@ -198,6 +208,7 @@ def _file(table: TableDescription, file: DataFile) -> _File:
             last_ns,
         ),
         keys={name: _Bounds(*_bounds(schema, file, name)) for name in stream.key},
+        accepted_us=_Bounds(*_bounds(schema, file, "accepted_time")),
         corrects=stream.is_corrected and _may_hold_values(schema, file, "ref_message_id"),
     )
 

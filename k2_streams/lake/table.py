@@ -184,17 +184,20 @@ class Lake:
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
+        accepted_from_us: int | None = None,
+        accepted_to_us: int | None = None,
     ) -> list[PlannedFile]:
         """The files of a snapshot that can hold rows of these keys and times.
 
         Every matching row is in one of them; rows that do not match may be too. With `corrections`
-        those rows alone are wanted that refer to another.
+        those rows alone are wanted that refer to another. Both bounds of the accepted time are
+        inclusive.
 
         Raises:
             SnapshotNotFoundError: it has expired, or never was.
             LakeUnavailableError: the catalog or the store does not answer.
         """
-        wanted = Filter(keys, start_ns, end_ns, corrections)
+        wanted = Filter(keys, start_ns, end_ns, corrections, accepted_from_us, accepted_to_us)
         table = self._table or self.load()
         snapshot = table.snapshot_by_id(snapshot_id)
         if snapshot is None:  # newer than the handle

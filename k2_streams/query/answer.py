@@ -25,13 +25,15 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int = 0  # raw records that could not be used, ever
     dead_letters_next: dict[int, int] = {}  # counted are those of records of the log below these
     stalled: bool = False  # the log's last stable offset stands still below its end
+    has_deferred: bool = False  # a source record was deferred, now or ever
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """The proof that an answer carries.
 
     Rows asked again with `as_of=token` are the same, whatever was appended, committed, compacted
-    or evicted since. Gaps are as known now: one that was open may later be shown as filled.
+    or evicted since. Gaps are as known now: one that was open may later be shown as filled. With
+    `known_at` they are as known then.
     """
 
     token: Annotated[str, about("Asks for these rows again (`as_of=`).")]
@@ -40,7 +42,13 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
         about("Of the log: per partition the next offset that is not in the answer."),
     ]
     snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
-    pinned: Annotated[bool, about("Asked with a token or a cursor: the same rows for ever.")]
+    pinned: Annotated[
+        bool, about("Asked with a token, a cursor or `known_at`: the same rows for ever.")
+    ]
+    known_at_ns: Annotated[
+        int | None,
+        about("The accepted time up to which rows and gaps are as they were known; null: now."),
+    ] = None
     start_ns: Annotated[int | None, about("Start of the range as it was resolved, inclusive.")]
     end_ns: Annotated[int | None, about("End of the range as it was resolved, exclusive.")]
     order: Annotated[Literal["asc", "desc"], about("Of event time.")]
@@ -78,7 +86,11 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
         bool, about("Complete, and no gap of the range is expected to become known any more.")
     ]
     deferred: Annotated[
-        int, about("Source records that were deferred at the answer's offsets, on all workers.")
+        int,
+        about(
+            "Source records that were deferred at the answer's offsets, on all workers; -1: not "
+            "known, of a time at which records may have been deferred."
+        ),
     ]
     dead_letters: Annotated[int, about("All dead letters there ever were.")]
     dead_letters_complete: Annotated[
@@ -174,6 +186,10 @@ class SymbolsMeta(msgspec.Struct, frozen=True, kw_only=True):
     ]
     snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
     symbols: Annotated[int, about("How many are listed.")]
+    known_at_ns: Annotated[
+        int | None,
+        about("The accepted time up to which rows and gaps are as they were known; null: now."),
+    ] = None
     gaps_complete: Annotated[
         bool,
         about(
@@ -232,7 +248,20 @@ class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
         dict[int, int],
         about("Of the topic of sequence events: per partition the next offset not read."),
     ]
-    complete: Annotated[bool, about("No gap was dropped because of a limit.")]
+    complete: Annotated[
+        bool,
+        about(
+            "No gap was dropped because of a limit; with `known_at` also: the events were read up "
+            "to then."
+        ),
+    ]
+    token: Annotated[
+        str | None, about("With `known_at`: asks for the rows that were known then (`as_of=`).")
+    ] = None
+    known_at_ns: Annotated[
+        int | None,
+        about("The accepted time up to which rows and gaps are as they were known; null: now."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,17 @@ class InvalidParameter(QueryError):  # noqa: N818 (the name of the contract)
         self.message = message
 
 
+class BeforeHistoryError(InvalidParameter):
+    """Fix the input: no row had been accepted by the time that was asked about."""
+
+    code = "before_history"
+
+    def __init__(self, known_ns: int) -> None:
+        super().__init__(
+            "known_at", f"no row had been accepted by then ({known_ns}): expected a later time"
+        )
+
+
 class UnknownSymbolError(QueryError):
     """Fix the input: no row of one of these symbols was ever accepted.
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -43,7 +43,8 @@ from k2_streams.query.errors import (
     RetryLaterError,
     UnknownSymbolError,
 )
-from k2_streams.query.gaps import GapsView
+from k2_streams.query.gaps import GapsView, KnownGaps
+from k2_streams.query.known_at import Known, KnownAt
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.read_point import ReadPoint, ReadPoints, Wanted
 from k2_streams.query.reading import Reader
@@ -68,11 +69,20 @@ _T = TypeVar("_T")
 #: How often the lake's head is looked up: a commit comes every 10 s, and the tail's memory and the
 #: catalog's load are all that depends on it. Answers do not: the tail has what the head lacks.
 REFRESH_EVERY_S = 5.0
+#: `deferred` of a token of a time at which records may have been deferred: how many is not known.
+NOT_KNOWN = -1
 #: Symbols remembered as known, so that an empty answer needs no second look.
 MAX_KNOWN = 100_000
 #: A view can lose spilled batches once, and a snapshot its files to each compaction meanwhile; more
 #: often something is wrong.
 MAX_ATTEMPTS = 5
+
+
+class Standing(NamedTuple):
+    """What was wanted by name: rows of a token, or those known at a time with the gaps then."""
+
+    token: Token | None  # None: all rows there are
+    gaps: KnownGaps | None
 
 
 class HybridQuery:
@@ -117,8 +127,9 @@ class HybridQuery:
         self._state = state
         self._read_points = ReadPoints(tail, lake, clock, partitions)
         self._reader = Reader(stream, lake, engine, notional, reads)
-        self._bars = BarsQuery(self, self._reader, gaps, notional, rules)
+        self._bars = BarsQuery(self, self._reader, notional, rules)
         self._totals = SymbolTotals(self._reader.totals)
+        self._known_at = KnownAt(self._reader)
         self._wanted = asyncio.Event()
         self._known: set[tuple[KeyValue, Keys]] = set()
 
@@ -143,7 +154,7 @@ class HybridQuery:
             request=request,
             selection=selection,
             token=token,
-            gaps=self._gaps,
+            gaps=asked.gaps,
             state=asked.state,
             watch=asked.watch,
         )
@@ -170,20 +181,27 @@ class HybridQuery:
         self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
         as_of = await self._token_of(request.as_of)
-        wanted = Wanted(as_of, request.min_offsets, request.wait_ms)
-        now_ns = self._clock.time_ns() if as_of is None else as_of.at_ns
+        wanted = Wanted(as_of, request.min_offsets, request.wait_ms, request.gaps_known_ns)
+        now_ns = self._now_ns(wanted)
 
-        async def at(read_point: ReadPoint) -> _T:
+        async def at(read_point: ReadPoint, then: Standing) -> _T:
             selection = await self._resolve(read_point, request, now_ns)
-            token = as_of or _token(read_point, now_ns)
             return await answered(
-                ResolvedRequest(read_point, request, selection, token, self._state(), watch)
+                ResolvedRequest(
+                    read_point,
+                    request,
+                    selection,
+                    then.token or _token(read_point, now_ns),
+                    then.gaps,
+                    self._state(),
+                    watch,
+                )
             )
 
         await self._wait(wanted, watch)
         rows, scanned, reads_lake = await self._extent(request, now_ns)
         async with self._engine.turn(rows, scanned, reads_lake=reads_lake):
-            return await self._attempt(wanted, watch, at)
+            return await self._answered(wanted, watch, at)
 
     async def _extent(self, request: RowsRequest, now_ns: int) -> tuple[int, int, bool]:
         """Rows that are answered at most, rows that may be looked at, and whether in the lake.
@@ -211,14 +229,14 @@ class HybridQuery:
         self._check_keys(request.selected)
         watch = Stopwatch(self._clock)
         as_of = await self._token_of(request.as_of)
-        wanted = Wanted(as_of, request.min_offsets, request.wait_ms)
-        now_ns = self._clock.time_ns() if as_of is None else as_of.at_ns
+        wanted = Wanted(as_of, request.min_offsets, request.wait_ms, request.known_at_ns)
+        now_ns = self._now_ns(wanted)
 
-        async def ask(read_point: ReadPoint) -> SymbolsAnswer:
+        async def ask(read_point: ReadPoint, then: Standing) -> SymbolsAnswer:
             totals = await self._totals.at(read_point)
             places = [(self.stream.key.index(name), wanted) for name, wanted in request.selected]
             rows = [
-                self._symbol_row(key, totals[key])
+                self._symbol_row(key, totals[key], then.gaps)
                 for key in sorted(totals)
                 if all(key[at] in wanted for at, wanted in places)
             ]
@@ -227,8 +245,8 @@ class HybridQuery:
             if missing:
                 raise UnknownSymbolError(tuple(sorted(map(str, missing))), self.stream.name_column)
             offsets = read_point.cut.next
-            token = as_of or _token(read_point, now_ns)
-            gaps, gaps_complete, is_missing = self._gaps, False, False
+            token = then.token or _token(read_point, now_ns)
+            gaps, gaps_complete, is_missing = then.gaps, False, False
             if gaps is not None:
                 gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
                 is_missing = gaps.lacks(symbols=request.symbols, exchanges=request.exchanges)
@@ -237,6 +255,7 @@ class HybridQuery:
                 offsets=offsets,
                 snapshot=read_point.head.snapshot_id,
                 symbols=len(rows),
+                known_at_ns=request.known_at_ns,
                 gaps_complete=gaps_complete,
                 complete=gaps_complete and not is_missing and token.deferred == 0,
                 deferred=token.deferred,
@@ -245,9 +264,9 @@ class HybridQuery:
             return SymbolsAnswer(rows, meta)
 
         await self._wait(wanted, watch)
-        scanned, reads_lake = self._symbols_extent(as_of)
+        scanned, reads_lake = self._symbols_extent(wanted)
         async with self._engine.turn(len(self._totals), scanned, reads_lake=reads_lake):
-            return await self._attempt(wanted, watch, ask)
+            return await self._answered(wanted, watch, ask)
 
     async def _token_of(self, as_of: Token | TagName | None) -> Token | None:
         """Of a tag the token of what its snapshot holds.
@@ -282,18 +301,19 @@ class HybridQuery:
             with watch.stage("read_point"):
                 await self._read_points.find(wanted)
 
-    def _symbols_extent(self, as_of: Token | None) -> tuple[int, bool]:
+    def _symbols_extent(self, wanted: Wanted) -> tuple[int, bool]:
         """Rows that may be looked at, and whether in the lake: all of them, or the newest alone."""
-        if self._totals.reaches_from(None if as_of is None else as_of.next):
+        is_earlier = wanted.known_ns is not None
+        if not is_earlier and self._totals.reaches_from(wanted.at and wanted.at.next):
             return self._tail.rows, False
         in_lake = 0 if self._lake.head is None else self._lake.head.rows
         return in_lake + self._tail.rows, in_lake > 0
 
     async def gaps(self, request: GapsRequest) -> GapsAnswer:
-        """Gaps as this node knows them.
+        """Gaps as this node knows them, or knew them at a time.
 
         Raises:
-            BusyError: the queries before it take too long.
+            QueryError: see its kinds in `query.errors`.
         """
         if self._gaps is None:
             return GapsAnswer((), GapsMeta(gaps=0, omitted=0, positions={}, complete=False))
@@ -301,8 +321,12 @@ class HybridQuery:
         if request.window_ns is not None:
             end_ns = self._clock.time_ns() if end_ns is None else end_ns
             start_ns = end_ns - request.window_ns
-        async with self._engine.turn(request.limit, request.limit, reads_lake=False):
-            found, omitted = self._gaps.find(
+        wanted = Wanted(known_ns=request.known_at_ns)
+        reads_lake = request.known_at_ns is not None
+        async with self._engine.turn(request.limit, request.limit, reads_lake=reads_lake):
+            then = await self._pinned(wanted, Stopwatch(self._clock))
+            assert then.gaps is not None  # noqa: S101 - there are some
+            found, omitted = then.gaps.find(
                 symbols=request.symbols,
                 exchanges=request.exchanges,
                 states=request.states,
@@ -310,11 +334,14 @@ class HybridQuery:
                 end_ns=end_ns,
                 limit=request.limit,
             )
+        token = then.token
         meta = GapsMeta(
             gaps=len(found),
             omitted=omitted,
             positions=self._gaps.positions,
-            complete=self._gaps.forgotten == 0,
+            complete=then.gaps.forgotten == 0 and (token is None or then.gaps.covers(token.next)),
+            token=None if token is None else token.encode(),
+            known_at_ns=request.known_at_ns,
         )
         return GapsAnswer(found, meta)
 
@@ -380,6 +407,38 @@ class HybridQuery:
     async def close(self) -> None:
         """Disconnect from the lake; nothing can be asked any more. The engine's owner closes it."""
         await self._lake.close()
+
+    def _now_ns(self, wanted: Wanted) -> int:
+        """The time at which a window ends that has no end."""
+        if wanted.at is not None:
+            return wanted.at.at_ns
+        return self._clock.time_ns() if wanted.known_ns is None else wanted.known_ns
+
+    async def _pinned(self, wanted: Wanted, watch: Stopwatch) -> "Standing":
+        """The rows that are wanted, if they were named, and the gaps to show with them."""
+        known_ns = wanted.known_ns
+        if known_ns is None:
+            return Standing(wanted.at, self._gaps)
+
+        async def find(read_point: ReadPoint) -> Known:
+            deferred = NOT_KNOWN if self._state().has_deferred else 0
+            return await self._known_at.find(read_point, known_ns, deferred)
+
+        known = await self._attempt(Wanted(known_ns=known_ns), watch, find)
+        gaps = None if self._gaps is None else self._gaps.at(known_ns // 1_000, known.ends)
+        return Standing(wanted.at or known.token, gaps)
+
+    async def _answered(
+        self,
+        wanted: Wanted,
+        watch: Stopwatch,
+        ask: Callable[[ReadPoint, "Standing"], Awaitable[_T]],
+    ) -> _T:
+        """Ask about the rows that are wanted: those of a token, those known at a time, or all."""
+        then = await self._pinned(wanted, watch)
+        if then.token is not None:
+            wanted = Wanted(then.token, wait_ms=wanted.wait_ms)
+        return await self._attempt(wanted, watch, lambda read_point: ask(read_point, then))
 
     async def _attempt(
         self, wanted: Wanted, watch: Stopwatch, ask: Callable[[ReadPoint], Awaitable[_T]]
@@ -476,11 +535,13 @@ class HybridQuery:
             unknown = tuple(str(name) for name in missing if name not in found)
             raise UnknownSymbolError(unknown, column)
 
-    def _symbol_row(self, key: tuple[KeyValue, ...], total: Total) -> msgspec.Struct:
+    def _symbol_row(
+        self, key: tuple[KeyValue, ...], total: Total, gaps: KnownGaps | None
+    ) -> msgspec.Struct:
         stream, newest = self.stream, total.newest
         counts = {}
-        if stream.is_sequenced and self._gaps is not None:
-            counts["counts"] = self._gaps.counts(*map(str, key))
+        if stream.is_sequenced and gaps is not None:
+            counts["counts"] = gaps.counts(*map(str, key))
         return symbol_row(stream)(
             **dict(zip(stream.key, key, strict=True)),
             **{stream.counted: total.rows},

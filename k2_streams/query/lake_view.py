@@ -49,6 +49,8 @@ class LakeReader(Protocol):
         start_ns: int | None = None,
         end_ns: int | None = None,
         corrections: bool = False,
+        accepted_from_us: int | None = None,
+        accepted_to_us: int | None = None,
     ) -> Sequence[PlannedFile]:
         """The files of a snapshot that can hold such rows."""
         ...
@@ -116,6 +118,21 @@ class LakeView:
             LakeUnavailable: as `files`.
         """
         return sum(file.rows for file in await self.planned(head, selection))
+
+    async def files_accepted(self, head: Head, from_us: int | None, to_us: int) -> list[str]:
+        """The files of that snapshot that can hold rows accepted in this time, bounds inclusive.
+
+        Raises:
+            LakeUnavailable: as `files`.
+        """
+        snapshot_id = head.snapshot_id
+        if snapshot_id is None or head.rows == 0:
+            return []
+        planned = await self._call(
+            self._plans,
+            lambda lake: lake.plan(snapshot_id, accepted_from_us=from_us, accepted_to_us=to_us),
+        )
+        return [file.path for file in planned]
 
     async def planned(self, head: Head, selection: Selection) -> Sequence[PlannedFile]:
         """The same files with what is known of them.

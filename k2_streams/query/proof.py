@@ -7,7 +7,7 @@ import pyarrow as pa
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.answer import Answer, Meta, NodeState
-from k2_streams.query.gaps import GapsView
+from k2_streams.query.gaps import KnownGaps
 from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.result import key_of_last, rows_from_lake
@@ -27,7 +27,7 @@ def answer(
     request: RowsRequest,
     selection: Selection,
     token: Token,
-    gaps: GapsView | None,
+    gaps: KnownGaps | None,
     state: NodeState,
     watch: Stopwatch,
 ) -> Answer:
@@ -40,7 +40,7 @@ def answer(
         request: what was asked.
         selection: the same with its range resolved.
         token: of the first page.
-        gaps: as known now; None: of these rows none are known, and never all of them.
+        gaps: as known now, or then; None: of these rows none are known, and never all of them.
         state: of the pipeline now.
         watch: where the time went.
     """
@@ -59,6 +59,7 @@ def answer(
             asked=request.asked() if request.cursor is None else request.cursor.asked,
             view=request.view,
             keys=request.keys,
+            known_at_ns=request.gaps_known_ns,
         )
     offsets = read_point.cut.next
     found, omitted, gaps_complete, is_missing = _gaps(gaps, selection, offsets)
@@ -68,6 +69,7 @@ def answer(
         offsets=offsets,
         snapshot=read_point.head.snapshot_id,
         pinned=request.pinned,
+        known_at_ns=request.gaps_known_ns,
         start_ns=selection.start_ns,
         end_ns=selection.end_ns,
         order="desc" if selection.descending else "asc",
@@ -97,7 +99,7 @@ def answer(
 
 
 def _gaps(
-    gaps: GapsView | None, selection: Selection, offsets: Mapping[int, int]
+    gaps: KnownGaps | None, selection: Selection, offsets: Mapping[int, int]
 ) -> tuple[tuple[Gap, ...], int, bool, bool]:
     """Gaps listed and omitted, whether they reach as far as the rows, whether something lacks."""
     if gaps is None:

@@ -17,10 +17,14 @@ from k2_streams.failpoints import failpoint
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.errors import BehindError, InvalidParameter, LakeUnavailable, NotYetError
 from k2_streams.query.lake_view import LakeView
-from k2_streams.query.tail.store import Tail, TailView
+from k2_streams.query.tail.store import PartitionView, Tail, TailView
 from k2_streams.query.token import Token
 from k2_streams.query.waiting import Waiting
 
+#: A checkpoint's transaction is committed within this after its accepted time, or never: a task
+#: gives it up after 10 s (`runtime.task.checkpoint`), and as long again for clocks that differ.
+#: So an end of the log that was found later than this holds every row that was accepted by then.
+SETTLED_AFTER_S = 20
 #: Times a newer snapshot is looked for before the asker is told to come back.
 MAX_RELOADS = 3
 
@@ -32,6 +36,7 @@ class Wanted:
     at: Token | None = None  # exactly there
     min_offsets: Mapping[int, int] | None = None  # source offsets that must have been processed
     wait_ms: int = 0
+    known_ns: int | None = None  # every row accepted by this time must have been read
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ class ReadPoints:
             left_s = deadline_s - self._clock.monotonic()
             if left_s <= 0 or not await self._waiting.changed(version, left_s):
                 assert short is not None  # noqa: S101 - one of the two was too short
-                raise NotYetError("the node has not read that far", short.wanted, short.found)
+                what = "that far" if wanted.known_ns is None else "past known_at (in ns)"
+                raise NotYetError(f"the node has not read {what}", short.wanted, short.found)
 
     def _check_partitions(self, offsets: Mapping[int, int]) -> None:
         """A partition that does not exist never gets there: it is not waited for."""
@@ -147,12 +153,24 @@ class ReadPoints:
         if late:
             found = {number: view.partitions[number].end for number in late}
             return Ahead({number: self._tail.ready_at(number) for number in late}, found)
+        if wanted.known_ns is not None:
+            return self._short_of_time(view, wanted.known_ns)
         asked = wanted.min_offsets or {}
         parts = view.partitions
         processed = {number: parts[number].raw_next if number in parts else 0 for number in asked}
         if all(processed[number] > offset for number, offset in asked.items()):
             return None
         return Ahead({number: offset + 1 for number, offset in asked.items()}, processed)
+
+    def _short_of_time(self, view: TailView, known_ns: int) -> Ahead | None:
+        """The partitions in which rows accepted by a time may still have to be read."""
+        numbers = view.partitions if self._partitions is None else range(self._partitions)
+        through = {
+            number: _known_through_ns(view.partitions[number]) if number in view.partitions else 0
+            for number in numbers
+        }
+        late = {number: ns for number, ns in through.items() if ns < known_ns}
+        return Ahead(dict.fromkeys(late, known_ns), late) if late or not through else None
 
     def _held(self, head: Head) -> dict[int, int]:
         offsets = head.vector.topics.get(self._tail.topic)
@@ -170,3 +188,12 @@ class ReadPoints:
         if token is not None and token.topic_id != found:
             raise InvalidParameter("as_of", "the token is of another log")
         return found
+
+
+def _known_through_ns(part: PartitionView) -> int:
+    """Every row of a partition that was accepted up to this time has been read.
+
+    A record may have the accepted time of the one before it, so that of the last is not past yet.
+    """
+    by_record = part.accepted_us * 1_000 - 1
+    return max(by_record, part.read_to_ns - SETTLED_AFTER_S * 10**9)

@@ -235,6 +235,24 @@ class Reader:
 
         return await self._run(work, files)
 
+    async def accepted(
+        self, read_point: ReadPoint, from_us: int | None, to_us: int
+    ) -> dict[int, int]:
+        """Per partition the offset behind the snapshot's last row accepted in this time.
+
+        Both bounds are inclusive; None is no bound. A partition without such a row is not named.
+        """
+        files = await self._lake.files_accepted(read_point.head, from_us, to_us)
+        if not files:
+            return {}
+        asked = statement.accepted(self._scan, files, from_us, to_us)
+
+        def work(session: QuerySession) -> dict[int, int]:
+            found = session.table(asked, self._empty)
+            return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+        return await self._run(work, files)
+
     async def totals(self, read_point: ReadPoint, part: Slice) -> Totals:
         """Totals by symbol of a slice, in steps that each fit the engine's limits."""
         files = await self._lake.files(read_point.head, Selection()) if part.lake else []

@@ -82,6 +82,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None = None  # exclusive
     limit: int = DEFAULT_LIMIT
     as_of: Token | None = None  # None: now
+    known_at_ns: int | None = None  # as known at this accepted time; not beside `as_of`
 
 
 class RelationRows(NamedTuple):
@@ -161,6 +162,7 @@ async def _read_rows(query: Queries, asked: Asked) -> RelationRows:
             end_ns=asked.end_ns,
             limit=asked.limit,
             as_of=asked.as_of,
+            known_at_ns=asked.known_at_ns,
         )
     )
     return RelationRows(answer.rows, answer.meta)
@@ -187,6 +189,7 @@ async def _read_gaps(query: Queries, asked: Asked) -> RelationRows:
             symbols=_texts(asked.keys, "symbol"),
             exchanges=_texts(asked.keys, "exchange"),
             limit=asked.limit,
+            known_at_ns=asked.known_at_ns,
         )
     )
     return RelationRows(table_of(answer.gaps, Gap), answer.meta)
@@ -200,7 +203,9 @@ def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
     row = symbol_row(stream)
 
     async def read(query: Queries, asked: Asked) -> RelationRows:
-        answer = await query.symbols(SymbolsRequest(as_of=asked.as_of))
+        answer = await query.symbols(
+            SymbolsRequest(as_of=asked.as_of, known_at_ns=asked.known_at_ns)
+        )
         return RelationRows(table_of(answer.symbols, row), answer.meta)
 
     yield Relation(

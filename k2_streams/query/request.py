@@ -42,10 +42,12 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     wait_ms: int = 0
     view: RowsView = "reported"
     keys: Keys = ()  # of other key columns than symbol and exchange
+    known_at_ns: int | None = None  # the rows and gaps that were known at this time
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         _check_range(self.start_ns, self.end_ns, self.window_ns)
+        _check_known_at(self.known_at_ns, is_pinned=self.cursor is not None or bool(self.as_of))
         _check_pinning(is_pinned=self.pinned, min_offsets=self.min_offsets)
 
     @property
@@ -56,7 +58,12 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pinned(self) -> bool:
         """Its rows are the same for ever."""
-        return self.cursor is not None or self.as_of is not None
+        return (self.cursor or self.as_of or self.known_at_ns) is not None
+
+    @property
+    def gaps_known_ns(self) -> int | None:
+        """When gaps were known as the answer shows them; None: now. Of all pages of an answer."""
+        return self.known_at_ns if self.cursor is None else self.cursor.known_at_ns
 
     def asked(self) -> int:
         """A checksum of the query, by which a cursor recognises its own."""
@@ -118,6 +125,7 @@ class GapsRequest(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None = None
     window_ns: int | None = None
     limit: int = DEFAULT_LIMIT
+    known_at_ns: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -137,6 +145,7 @@ class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
     keys: Keys = ()  # of other key columns than symbol and exchange
+    known_at_ns: int | None = None
 
     @property
     def selected(self) -> Keys:
@@ -145,7 +154,10 @@ class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
-        _check_pinning(is_pinned=self.as_of is not None, min_offsets=self.min_offsets)
+        is_pinned = self.as_of is not None
+        _check_known_at(self.known_at_ns, is_pinned=is_pinned)
+        is_pinned = is_pinned or self.known_at_ns is not None
+        _check_pinning(is_pinned=is_pinned, min_offsets=self.min_offsets)
 
 
 class SnapshotsRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,4 +176,12 @@ def _check_range(start_ns: int | None, end_ns: End, window_ns: int | None) -> No
 def _check_pinning(*, is_pinned: bool, min_offsets: dict[int, int]) -> None:
     """Rows that are pinned do not grow, so there is nothing to wait for."""
     if is_pinned and min_offsets:
-        raise InvalidParameter("min_offsets", "min_offsets cannot be combined with as_of or cursor")
+        raise InvalidParameter(
+            "min_offsets", "min_offsets cannot be combined with as_of, cursor or known_at"
+        )
+
+
+def _check_known_at(known_at_ns: int | None, *, is_pinned: bool) -> None:
+    """A token says which rows were known, and so does a time."""
+    if known_at_ns is not None and is_pinned:
+        raise InvalidParameter("known_at", "known_at cannot be combined with as_of or cursor")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from k2_streams.query.answer import NodeState
+from k2_streams.query.gaps import KnownGaps
 from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.selection import Selection
@@ -19,6 +20,7 @@ class ResolvedRequest:
         request: what was asked.
         selection: the same, with its range resolved and its corrections known.
         token: of the first page.
+        gaps: as known now, or then; None: none are known of these rows.
         state: of the pipeline now.
         watch: where the time goes.
     """
@@ -27,5 +29,6 @@ class ResolvedRequest:
     request: RowsRequest
     selection: Selection
     token: Token
+    gaps: KnownGaps | None
     state: NodeState
     watch: Stopwatch

@@ -5,6 +5,7 @@ A file's columns are found by their field ids, so that one written before a colu
 null for it.
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,7 +30,8 @@ _TYPES: dict[pa.DataType, str] = {
     MICROS: "TIMESTAMP WITH TIME ZONE",
 }
 
-Value = KeyValue | list[str] | list[dict[str, str]]
+Value = KeyValue | dt.datetime | list[str] | list[dict[str, str]]
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,22 @@ def names(
     column = quoted(scan.stream.name_column)
     return Statement(
         f"SELECT DISTINCT {column} AS name FROM {scan.source}{where}",  # noqa: S608 (bound values)
+        (list(files), *where.values),
+    )
+
+
+def accepted(scan: Scan, files: Sequence[str], from_us: int | None, to_us: int) -> Statement:
+    """Per partition of the log (`log_partition`) the offset behind the files' last row (`next`).
+
+    Of the rows accepted from `from_us` to `to_us`, both inclusive; None is no bound.
+    """
+    where = Where()
+    where.add("accepted_time <= ?", _EPOCH + dt.timedelta(microseconds=to_us))
+    if from_us is not None:
+        where.add("accepted_time >= ?", _EPOCH + dt.timedelta(microseconds=from_us))
+    return Statement(
+        f"SELECT log_partition, max(log_offset) + 1 AS next FROM {scan.source}{where} "  # noqa: S608 (bound values)
+        "GROUP BY log_partition",
         (list(files), *where.values),
     )
 

@@ -91,6 +91,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     asked: int  # a checksum of the parameters of the first page
     view: Literal["reported", "corrected"] = "reported"
     keys: Keys = ()  # of other columns than symbol and exchange
+    known_at_ns: int | None = None  # gaps are shown as known then; None: as known now
 
     def encode(self) -> str:
         """The cursor as text."""

@@ -959,12 +959,44 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "known-before-it-was-accepted",
+        "an answer as known at a time has rows that were accepted later",
+        "tests/property/test_known_at.py::",
+        (
+            "query/known_at.py",
+            "if batch.accepted_us > known_us:",
+            "if batch.accepted_us > known_us + 1_000:",
+        ),
+    ),
+    _mutant(
+        "idle-means-known",
+        "a partition without newer rows is read past a time while transactions are open",
+        "tests/unit/test_known_at_answers.py::",
+        ("query/read_point.py", "part.read_to_ns - SETTLED_AFTER_S * 10**9)", "part.read_to_ns)"),
+    ),
+    _mutant(
+        "gaps-of-today",
+        "gaps are shown as known now, whenever they are asked to be known",
+        "tests/unit/test_known_at_answers.py::",
+        (
+            "core/sequence/gap_history.py",
+            "if event.accepted_time_us <= known_us:",
+            "if event.accepted_time_us <= known_us + 10**6:",
+        ),
+    ),
+    _mutant(
+        "older-rows-not-looked-for",
+        "a partition's last row before a time is looked for in the newest window alone",
+        "tests/unit/test_known_at_answers.py::",
+        ("query/known_at.py", "for window in range(WINDOWS + 1):", "for window in range(1):"),
+    ),
+    _mutant(
         "lists-without-a-turn",
         "gaps are listed however many queries run",
         "tests/unit/test_query_admission.py::",
         (
             "query/hybrid.py",
-            "async with self._engine.turn(request.limit, request.limit, reads_lake=False):",
+            "async with self._engine.turn(request.limit, request.limit, reads_lake=reads_lake):",
             "if request.limit:",
         ),
     ),

@@ -33,6 +33,7 @@ def test_beside_a_log_are_the_topics_of_its_source() -> None:
     assert LogTopics.of(of_trades, TRADES_INPUT.stream) == (
         "k2.dead-letter",
         "k2.sequence-events",
+        "k2.trades.deferred",
     )
     agent = Agent("find", trades, function=lambda batch, ctx: None, outputs=(ALERTS,))
     of_alerts = Topology("app", (trades,), (agent,), outputs=(ALERTS,))

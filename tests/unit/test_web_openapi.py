@@ -78,6 +78,7 @@ def breaks_a_rule_between(query):
         ("window" in query and "start" in query)
         or (both_times and parse_time(start) > parse_time(end))
         or ("min_offsets" in query and ("as_of" in query or "cursor" in query))
+        or "known_at" in query  # which may lie before the first row, and not beside a token
         or "cursor" in query  # one that fits the question beside it, and its token
         or "interval" in query  # of bars: `test_web_bars` has their rules
     )

@@ -296,7 +296,7 @@ def test_other_paths():
         (
             "/v1/trades",
             {"as_of": TOKEN.encode(), "min_offsets": "0:1"},
-            "min_offsets cannot be combined with as_of or cursor",
+            "min_offsets cannot be combined with as_of, cursor or known_at",
         ),
         (
             "/v1/trades",

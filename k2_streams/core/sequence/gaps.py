@@ -142,6 +142,25 @@ class GapLedger:
             for key in self._ids.get(scope, ()):
                 yield self._gaps[key]
 
+    def part(self, scopes: Iterable[str]) -> "GapLedger":
+        """A ledger of its own that holds these scopes alone."""
+        part = GapLedger(self._max_gaps)
+        part.forgotten = self.forgotten
+        for scope in scopes:
+            if scope not in self._counts:
+                continue
+            part._counts[scope] = self._counts[scope]
+            part._ids[scope] = dict(self._ids.get(scope, {}))
+            part._conflicts[scope] = list(self._conflicts.get(scope, ()))
+            if scope in self._late:
+                part._late[scope] = self._late[scope]
+            for key in part._ids[scope]:
+                part._gaps[key] = self._gaps[key]
+                part._by_number[key[:2]] = list(self._by_number[key[:2]])
+                if key in self._parts:
+                    part._parts[key] = self._parts[key]
+        return part
+
     def lacks(self, gap: Gap, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether a number that a gap still misses, or that was abandoned, may lie in a range.
 

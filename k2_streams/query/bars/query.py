@@ -20,7 +20,7 @@ from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.bars.sums import carried_of, sums_of
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import InvalidParameter, TooMuchError
-from k2_streams.query.gaps import GapsView
+from k2_streams.query.gaps import KnownGaps
 from k2_streams.query.proof import MAX_META_GAPS
 from k2_streams.query.reading import Parts, Reader
 from k2_streams.query.request import RowsRequest
@@ -66,7 +66,6 @@ class BarsQuery:
     Args:
         questions: finds read points.
         reader: of the trades.
-        gaps: of this node; None: then no bar is complete.
         notional: computes it where a row was made without.
         rules: by which trades count; None: there are none.
     """
@@ -75,13 +74,11 @@ class BarsQuery:
         self,
         questions: Questions,
         reader: Reader,
-        gaps: GapsView | None,
         notional: Notional,
         rules: ConditionRules | None,
     ) -> None:
         self._questions = questions
         self._reader = reader
-        self._gaps = gaps
         self._notional = notional
         self._rules = rules
 
@@ -211,7 +208,7 @@ class BarsQuery:
         bars = bars[: request.limit]
         token = asked.token
         offsets = asked.read_point.cut.next
-        gaps = self._gaps
+        gaps = asked.gaps
         known = gaps is not None and gaps.covers(offsets) and gaps.forgotten == 0
         missing = list(_missing(bars, grid, gaps))
         rests = known and token.deferred == 0
@@ -270,7 +267,7 @@ def _place(bar: BarValues, grid: Grid) -> tuple[int, str, str]:
     return int(grid.starts_ns[bar.bar]), bar.exchange, bar.symbol
 
 
-def _missing(bars: Sequence[BarValues], grid: Grid, gaps: GapsView | None) -> Iterator[int]:
+def _missing(bars: Sequence[BarValues], grid: Grid, gaps: KnownGaps | None) -> Iterator[int]:
     """How many numbers may be missing of each bar, as far as is known."""
     if gaps is None or not bars:
         yield from (0 for _ in bars)

@@ -66,6 +66,7 @@ class TailBatch:
     size_bytes: int
     min_time_ns: int
     max_time_ns: int
+    accepted_us: int
     batch: LogBatch | None
     store: SpillStore | None = None
     names: np.ndarray | None = None  # sorted hashes of a spilled batch's symbols
@@ -118,6 +119,8 @@ class PartitionView:
     batches: tuple[TailBatch, ...]  # by log_offset; those without rows are not listed
     deferred: int  # deferred source records, according to the records below `end`
     held: int | None  # scopes with gaps that a line may still fill; None: no record says
+    accepted_us: int = 0  # accepted time of the last record below `end`; 0: not known
+    read_to_ns: int = 0  # `end` has reached an end of the partition that was found at this time
 
     @property
     def range(self) -> Range:
@@ -162,9 +165,18 @@ class _Partition:
         self.raw_next = raw_next
         self.deferred = deferred
         self.held = held
+        self.accepted_us = 0
+        self.read_to_ns = 0
+        self.ahead: tuple[int, int] | None = None  # an end that is not reached yet, and when
         self.batches: deque[TailBatch] = deque()
         self.spilled = 0  # how many of the first batches are on disk
         self.view: PartitionView | None = None
+
+    def reach(self) -> None:
+        """Take note of an end that has been reached."""
+        if self.ahead is not None and self.end >= self.ahead[0]:
+            self.read_to_ns, self.ahead = self.ahead[1], None
+            self.view = None
 
     def seen(self) -> PartitionView:
         if self.view is None:
@@ -175,6 +187,8 @@ class _Partition:
                 tuple(self.batches),
                 self.deferred,
                 self.held,
+                self.accepted_us,
+                self.read_to_ns,
             )
         return self.view
 
@@ -297,7 +311,7 @@ class Tail:
         Args:
             partition: of the log.
             range_: starts where the last one ended.
-            batches: the records in it that hold trades, by offset.
+            batches: the records in it, by offset.
             raw_next: source offsets below it are processed, if a header of the records has it.
             deferred: deferred source records, by the last header that has them.
             held: scopes with gaps held for a line, in the same way.
@@ -333,8 +347,25 @@ class Tail:
             part.raw_next = max(part.raw_next, raw_next or 0)
             part.deferred = part.deferred if deferred is None else deferred
             part.held = part.held if held is None else held
+            if batches:
+                part.accepted_us = batches[-1].accepted_time_us
             part.view = None
+            part.reach()
             self._spill_oldest()
+        self._changed()
+
+    def observe(self, ends: Mapping[int, int], at_ns: int) -> None:
+        """Ends of partitions that the log was found to have at a time or later.
+
+        Of a partition that has been read up to such an end it is known that nothing else was
+        committed by then, also where it has no newer record.
+        """
+        with self._lock:
+            for partition, end in ends.items():
+                part = self._partitions.get(partition)
+                if part is not None and part.ahead is None:
+                    part.ahead = (end, at_ns)
+                    part.reach()
         self._changed()
 
     def evict(self, vector: Vector) -> int:
@@ -440,6 +471,7 @@ def _taken(stream: Stream, batch: LogBatch) -> TailBatch:
         batch.size_bytes,
         times.get("min", 0),
         times.get("max", 0),
+        batch.accepted_time_us,
         batch,
     )
 
@@ -456,6 +488,7 @@ def _spilled(stream: Stream, kept: TailBatch, store: SpillStore) -> TailBatch:
         kept.size_bytes,
         kept.min_time_ns,
         kept.max_time_ns,
+        kept.accepted_us,
         None,
         store,
         np.array(sorted(_hash(name) for name in names), dtype=np.uint32),

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from k2_streams.core.records.stream import Stream
-from k2_streams.topology.declarations import Topology
+from k2_streams.topology.declarations import RawSource, Topology
 
 
 class LogTopics(NamedTuple):
@@ -12,13 +12,16 @@ class LogTopics(NamedTuple):
     Attributes:
         dead_letters: of records of the log's source that could not be processed.
         events: of what the sequencer finds; None: nothing is sequenced in the log's source.
+        deferred: of records of the log's source that wait under load; None: none ever does.
     """
 
     dead_letters: str
     events: str | None = None
+    deferred: str | None = None
 
     @classmethod
     def of(cls, topology: Topology, stream: Stream) -> "LogTopics":
         """Those beside a log of a topology."""
         source = topology.source_of(stream)
-        return cls(topology.dead_letter(source), topology.events(source))
+        deferred = source.input.deferred if isinstance(source, RawSource) else None
+        return cls(topology.dead_letter(source), topology.events(source), deferred)

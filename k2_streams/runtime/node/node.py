@@ -112,6 +112,7 @@ class Node:
             dead_letters=self.reader.dead_letters.total,
             dead_letters_next=self.reader.dead_letters.reached(),
             stalled=bool(self.reader.stalled),
+            has_deferred=self.reader.has_deferred,
         )
 
     def report(self, lag_records: int, level: str) -> None:

@@ -51,6 +51,9 @@ EVENTS_WAIT_S = 0.25
 STALLED_AFTER_S = 2.0
 #: Of a partition before its first checkpoint.
 NOTHING_WRITTEN = CheckpointHeaders(0, None, 0, 0, 0, 0)
+#: How often the ends of the log's partitions are looked up: of one without new records it is known
+#: by these up to when it has been read.
+OBSERVE_EVERY_S = 1.0
 #: Offsets below the lake's vector that are looked at first for the newest `k2.raw-next`.
 LOOK_BACK_OFFSETS = 64
 
@@ -91,6 +94,8 @@ class TailReader:
         self.dead_letters = Published()
         self._published = Published()  # events
         self._events_moved = asyncio.Condition()
+        self.has_deferred = False  # a source record was deferred, now or ever
+        self._observe_at_s = 0.0
         self._stable: dict[int, tuple[int, float]] = {}
         self._stream = stream
         self._beside = beside
@@ -189,6 +194,7 @@ class TailReader:
                     async with self._appending:
                         await self._take_fetched(reader, chunk)
                 self._watch_stalls(reader)
+                await self._observe(reader)
                 self._metrics.tail_rows.set(self._tail.rows)
                 self._metrics.tail_memory_bytes.set(
                     self._tail.memory_bytes + self._tail.index_bytes
@@ -230,6 +236,20 @@ class TailReader:
             await self._events_of(chunk)
             self._append(chunk, _FROM_LOG)
 
+    async def _observe(self, reader: LogReader) -> None:
+        """Look up how far the log goes, and whether a record was ever deferred."""
+        if self._clock.monotonic() < self._observe_at_s:
+            return
+        self._observe_at_s = self._clock.monotonic() + OBSERVE_EVERY_S
+        log_topic, deferred = self._stream.log, self._beside.deferred
+        topics = [log_topic] if deferred is None else [log_topic, deferred]
+        tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
+        at_ns = self._clock.time_ns()  # before the ends are asked for: they are of then or later
+        ends = await reader.end_offsets(tps)
+        self.has_deferred |= any(end for tp, end in ends.items() if tp.topic == deferred)
+        found = {tp.partition: end for tp, end in ends.items() if tp.topic == log_topic}
+        self._tail.observe(found, at_ns)
+
     def _watch_stalls(self, reader: LogReader) -> None:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""
         now_s = self._clock.monotonic()
@@ -250,6 +270,7 @@ class TailReader:
 
     def _append(self, chunk: LogChunk, origin: str) -> None:
         headers, batches = chunk.headers or CheckpointHeaders(), chunk.batches
+        self.has_deferred |= bool(headers.deferred)
         self._tail.append(
             chunk.partition,
             chunk.range,
@@ -271,7 +292,8 @@ class TailReader:
         return newest_us
 
     async def _events(self) -> None:
-        topics = [topic for topic in self._beside if topic is not None]
+        beside = self._beside
+        topics = [topic for topic in (beside.dead_letters, beside.events) if topic is not None]
         tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
             begins = await reader.begin_offsets(tps)

@@ -172,6 +172,18 @@ AsOf = (
     ]
     | None
 )
+KnownAt = (
+    Annotated[
+        int,
+        _decoded(
+            "Rows, corrections and gaps as they were known at this accepted time, the time of the "
+            f"checkpoint. {_TIME} Cannot be combined with `as_of` or `cursor`.",
+            Rule(parse_time, beside="tz"),
+            _TIME_TEXT,
+        ),
+    ]
+    | None
+)
 NextCursor = (
     Annotated[
         Cursor,
@@ -190,8 +202,8 @@ MinOffsets = (
         _decoded(
             "`PARTITION:OFFSET,...` of the source topic (of an output: the log that its agent "
             "reads): the answer must hold what became of the records at these offsets and of all "
-            "before. Cannot be combined with `as_of` or `cursor`. A partition that does not exist "
-            "is refused.",
+            "before. Cannot be combined with `as_of`, `cursor` or `known_at`. A partition that "
+            "does not exist is refused.",
             Rule(_decode_offsets),
             {"type": "string", "format": "k2-offsets"},
             "0:12,1:9",
@@ -206,7 +218,7 @@ WaitMs = (
             ge=0,
             le=MAX_WAIT_MS,
             description=f"How long to wait for `min_offsets` (default {MAX_WAIT_MS} with it) or "
-            "for a token ahead of this node (default 0); then 503 `not_yet`.",
+            "for a token or a `known_at` ahead of this node (default 0); then 503 `not_yet`.",
         ),
     ]
     | None

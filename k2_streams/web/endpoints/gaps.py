@@ -15,11 +15,22 @@ from k2_streams.web.declaration.shared_parameters import (
     MAX_LISTED,
     EndTime,
     Exchanges,
+    KnownAt,
     Start,
     Symbols,
     Window,
     Zone,
 )
+from k2_streams.web.http.errors import (
+    BEFORE_HISTORY,
+    LAKE_BEHIND,
+    LAKE_UNAVAILABLE,
+    NOT_YET,
+    QUERY_TIMEOUT,
+)
+
+#: Of gaps as known at a time.
+_ERRORS = (BEFORE_HISTORY, NOT_YET, LAKE_BEHIND, LAKE_UNAVAILABLE, QUERY_TIMEOUT)
 
 
 class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +50,7 @@ class GapsParameters(msgspec.Struct, frozen=True, kw_only=True):
     end: EndTime = None
     window: Window = None
     tz: Zone = None
+    known_at: KnownAt = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LISTED, description="Gaps at most.")] = (
         DEFAULT_LIMIT
     )
@@ -55,6 +67,7 @@ async def _gaps(call: Call[GapsParameters]) -> Rows:
             end_ns=parameters.end,
             window_ns=parameters.window,
             limit=parameters.limit,
+            known_at_ns=parameters.known_at,
         )
     )
     return Rows(table_of(answer.gaps, Gap), answer.meta)
@@ -65,4 +78,4 @@ def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
     relation = relations_of(streams).get("gaps")
     if relation is None:
         return []
-    return [Endpoint.of(relation, _gaps, GapsParameters)]
+    return [Endpoint.of(relation, _gaps, GapsParameters, errors=_ERRORS)]

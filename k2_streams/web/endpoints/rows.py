@@ -16,6 +16,7 @@ from k2_streams.web.declaration.shared_parameters import (
     AsOf,
     EndOrLast,
     Exchanges,
+    KnownAt,
     MinOffsets,
     NextCursor,
     Start,
@@ -26,6 +27,7 @@ from k2_streams.web.declaration.shared_parameters import (
     wait_ms_of,
 )
 from k2_streams.web.http.errors import (
+    BEFORE_HISTORY,
     LAKE_BEHIND,
     LAKE_UNAVAILABLE,
     NOT_YET,
@@ -53,6 +55,7 @@ class RowsParameters(msgspec.Struct, frozen=True, kw_only=True):
     )
     cursor: NextCursor = None
     as_of: AsOf = None
+    known_at: KnownAt = None
     min_offsets: MinOffsets = None
     wait_ms: WaitMs = None
     view: Annotated[
@@ -67,6 +70,7 @@ class RowsParameters(msgspec.Struct, frozen=True, kw_only=True):
 #: Of queries for rows.
 ROWS_ERRORS = (
     UNKNOWN_SYMBOL,
+    BEFORE_HISTORY,
     QUERY_TOO_LARGE,
     NOT_YET,
     LAKE_BEHIND,
@@ -96,6 +100,7 @@ def rows_request(parameters: RowsParameters, given: frozenset[str]) -> RowsReque
         descending=parameters.order == "desc",
         cursor=cursor,
         as_of=parameters.as_of,
+        known_at_ns=parameters.known_at,
         min_offsets=parameters.min_offsets or {},
         wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
         view=parameters.view,

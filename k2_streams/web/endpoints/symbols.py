@@ -13,12 +13,15 @@ from k2_streams.web.declaration.endpoint import Call, Endpoint, Rows
 from k2_streams.web.declaration.shared_parameters import (
     AsOf,
     Exchanges,
+    KnownAt,
     MinOffsets,
     Symbols,
     WaitMs,
+    Zone,
     wait_ms_of,
 )
 from k2_streams.web.http.errors import (
+    BEFORE_HISTORY,
     LAKE_BEHIND,
     LAKE_UNAVAILABLE,
     NOT_YET,
@@ -34,6 +37,8 @@ class SymbolsParameters(msgspec.Struct, frozen=True, kw_only=True):
     symbol: Symbols = ()
     exchange: Exchanges = ()
     as_of: AsOf = None
+    known_at: KnownAt = None
+    tz: Zone = None
     min_offsets: MinOffsets = None
     wait_ms: WaitMs = None
 
@@ -46,6 +51,7 @@ async def _symbols(call: Call[SymbolsParameters]) -> Rows:
             symbols=parameters.symbol,
             exchanges=parameters.exchange,
             as_of=parameters.as_of,
+            known_at_ns=parameters.known_at,
             min_offsets=parameters.min_offsets or {},
             wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
         )
@@ -65,6 +71,7 @@ def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
             SymbolsParameters,
             errors=(
                 UNKNOWN_SYMBOL,
+                BEFORE_HISTORY,
                 QUERY_TOO_LARGE,
                 NOT_YET,
                 LAKE_BEHIND,

@@ -67,12 +67,20 @@ QUERY_TOO_LARGE = ErrorKind(
 INVALID_PARAMETER = ErrorKind(
     422, "invalid_parameter", "A parameter is not as described; `field` names it."
 )
+BEFORE_HISTORY = ErrorKind(
+    422, "before_history", "No row had been accepted by the time of `known_at`."
+)
 RATE_LIMITED = ErrorKind(429, "rate_limited", "The caller sends too many requests.")
 INTERNAL = ErrorKind(500, "internal", "A fault of the server, logged under the correlation id.")
 QUERY_FAILED = ErrorKind(
     500, "query_failed", "The query failed for no known reason, logged under the correlation id."
 )
-NOT_YET = ErrorKind(503, "not_yet", "The node has not read up to the offsets asked for.")
+NOT_YET = ErrorKind(
+    503,
+    "not_yet",
+    "The node has not read up to the offsets asked for, or not every partition past `known_at`: up "
+    "to a newer record, or to an end found 20 s later.",
+)
 LAKE_BEHIND = ErrorKind(
     503, "lake_behind", "The snapshot that the node sees is older than the rows its tail evicted."
 )
