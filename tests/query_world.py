@@ -162,7 +162,7 @@ class FileLake:
         self._made = 0
         self.heads = [Head(None, 0, Vector(), 0, 0)]
         self.files: dict[int, list[str]] = {}
-        self._rows: dict[str, set[tuple[str, str, int, dt.datetime]]] = {}
+        self._rows: dict[str, set[tuple[str, str, dt.datetime, int]]] = {}
         self.away = False
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -226,7 +226,7 @@ class FileLake:
         """As strict as a plan may be: only files that hold a matching row."""
         self.meanwhile()
 
-        def matches(symbol: str, exchange: str, time_ns: int, accepted: dt.datetime) -> bool:
+        def matches(symbol: str, exchange: str, accepted: dt.datetime, time_ns: int) -> bool:
             accepted_us = (accepted - EPOCH) // dt.timedelta(microseconds=1)
             named = {"symbol": symbol, "exchange": exchange}
             return (
@@ -257,7 +257,7 @@ class FileLake:
         path = self._folder / f"{self._made}.parquet"
         ordered = table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)])
         pq.write_table(ordered.cast(description_of(stream.TRADES).file_schema), path)
-        names = ("symbol", "exchange", "exchange_time_ns", "accepted_time")
+        names = ("symbol", "exchange", "accepted_time", "exchange_time_ns")
         self._rows[str(path)] = set(zip(*(table[n].to_pylist() for n in names), strict=True))
         return str(path)
 

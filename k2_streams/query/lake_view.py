@@ -135,7 +135,7 @@ class LakeView:
         return [file.path for file in planned]
 
     async def planned(self, head: Head, selection: Selection) -> Sequence[PlannedFile]:
-        """The same files with what is known of them.
+        """The files of `files` with what is known of them.
 
         Raises:
             LakeUnavailable: as `files`.
