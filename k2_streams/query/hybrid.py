@@ -304,7 +304,9 @@ class HybridQuery:
     def _symbols_extent(self, wanted: Wanted) -> tuple[int, bool]:
         """Rows that may be looked at, and whether in the lake: all of them, or the newest alone."""
         is_earlier = wanted.known_ns is not None
-        if not is_earlier and self._totals.reaches_from(wanted.at and wanted.at.next):
+        if not is_earlier and self._totals.reaches_from(
+            None if wanted.at is None else wanted.at.next
+        ):
             return self._tail.rows, False
         in_lake = 0 if self._lake.head is None else self._lake.head.rows
         return in_lake + self._tail.rows, in_lake > 0
