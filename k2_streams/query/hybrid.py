@@ -44,7 +44,7 @@ from k2_streams.query.errors import (
     UnknownSymbolError,
 )
 from k2_streams.query.gaps import GapsView, KnownGaps
-from k2_streams.query.known_at import Known, KnownAt
+from k2_streams.query.known_at import KnownAt, KnownRows
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.read_point import ReadPoint, ReadPoints, Wanted
 from k2_streams.query.reading import Reader
@@ -422,7 +422,7 @@ class HybridQuery:
         if known_ns is None:
             return Standing(wanted.at, self._gaps)
 
-        async def find(read_point: ReadPoint) -> Known:
+        async def find(read_point: ReadPoint) -> KnownRows:
             deferred = NOT_KNOWN if self._state().has_deferred else 0
             return await self._known_at.find(read_point, known_ns, deferred)
 

@@ -31,7 +31,7 @@ MAX_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRows:
     """What was known of a log at a time.
 
     Attributes:
@@ -49,9 +49,9 @@ class KnownAt:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._remembered: OrderedDict[tuple[str, int], Known] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, int], KnownRows] = OrderedDict()
 
-    async def find(self, read_point: ReadPoint, known_ns: int, deferred: int) -> Known:
+    async def find(self, read_point: ReadPoint, known_ns: int, deferred: int) -> KnownRows:
         """What was known at a time.
 
         Args:
@@ -69,7 +69,7 @@ class KnownAt:
             if not any(offsets.values()):
                 raise BeforeHistoryError(known_ns)
             token = Token(read_point.topic_id, offsets, known_ns, deferred)
-            known = self._remembered[key] = Known(token, read_point.cut.next)
+            known = self._remembered[key] = KnownRows(token, read_point.cut.next)
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         self._remembered.move_to_end(key)
