@@ -57,6 +57,7 @@ async def test_it_compacts_and_shows_what_it_did(world, kept):
     assert kept.counted("k2_maintenance_compacted_files_total") == 8
     assert kept.counted("k2_maintenance_compacted_rows_total") == 24
     assert kept.counted("k2_maintenance_compaction_seconds_count") == 1
+    assert kept.counted("k2_maintenance_table_files") == 1
     shown = kept.keeper.as_dict()
     assert (shown["compacted_files"], shown["compacted_rows"]) == (8, 24)
     assert shown["last_compaction"]["snapshot"] == world.table().current_snapshot().snapshot_id

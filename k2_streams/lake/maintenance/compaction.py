@@ -82,6 +82,8 @@ class Compactor:
     ) -> None:
         #: Files that are left as they are, by path, and why.
         self.unfit: dict[str, str] = {}
+        #: Data files of the head when it was looked at last.
+        self.files = 0
         self._lake = lake
         self._described = description_of(lake.stream)
         self._earlier = EarlierMetadata()
@@ -141,6 +143,7 @@ class Compactor:
 
     def _choose(self, table: Table) -> list[DataFile]:
         live = {file.file_path: file for file in self._live_files(table)}
+        self.files = len(live)
         fit = [_candidate(file) for path, file in live.items() if path not in self.unfit]
         return [live[one.path] for one in next_group(fit, self._today, self._policy)]
 

@@ -105,6 +105,7 @@ class TableKeeper:
             else {"snapshot": last.snapshot_id, "files": last.files, "rows": last.rows},
             "expired_snapshots": self._expired,
             "deleted_files": self._deleted,
+            "table_files": self._compactor.files,
             "unfit_files": len(self._compactor.unfit),
             "error": self.error,
         }
@@ -120,6 +121,7 @@ class TableKeeper:
             began_s = self._clock.monotonic()
             done = await self._in_thread(self._compactor.run_once)
             self._metrics.maintenance_unfit_files.set(len(self._compactor.unfit))
+            self._metrics.maintenance_table_files.set(self._compactor.files)
             if done is None:
                 return
             self._last = done

@@ -264,6 +264,11 @@ class MaintenanceMetrics(MetricGroup):
     maintenance_compacted_rows_total = counter(
         "Rows that compaction has written again", _STREAM, unit="rows"
     )
+    maintenance_table_files = gauge(
+        "Data files of the table at the last look at what is to be compacted",
+        _STREAM,
+        unit="files",
+    )
     maintenance_unfit_files = gauge(
         "Data files that compaction leaves as they are: another engine wrote them otherwise, or "
         "their rows could not be proven; the log says why",
