@@ -13,6 +13,8 @@ from k2_streams.lake.errors import UnfitFileError
 from k2_streams.lake.schema import TableDescription
 
 _FIELD_ID = b"PARQUET:field_id"
+#: Rows read at once, of several row groups where these are small: each read has its own cost.
+PART_ROWS = 20_000
 
 
 class InputFile:
@@ -54,7 +56,7 @@ class InputFile:
     def parts(
         self, columns: Sequence[str] | None = None, within: KeyRange | None = None
     ) -> Iterator[pa.Table]:
-        """The rows within a range of sort keys, per row group, in the types of the stream.
+        """The rows within a range of sort keys, some row groups at a time, in the stream's types.
 
         Args:
             columns: of the stream; None: all.
@@ -72,25 +74,38 @@ class InputFile:
             return
         with self._open() as source:
             parquet = pq.ParquetFile(source, metadata=self._footer)
-            for at in wanted:
-                rows = self._read(parquet, at, columns)
+            for groups in self._together(wanted):
+                rows = self._read(parquet, groups, columns)
                 if within is not None:
                     rows = within.select(rows, self._described.stream.sort)
                 if rows.num_rows:
                     yield rows
 
+    def _together(self, row_groups: Sequence[int]) -> Iterator[list[int]]:
+        """Row groups in their order, some with few rows together."""
+        some: list[int] = []
+        rows = 0
+        for at in row_groups:
+            more = self._footer.row_group(at).num_rows
+            if some and rows + more > PART_ROWS:
+                yield some
+                some, rows = [], 0
+            some.append(at)
+            rows += more
+        yield some
+
     def _open(self) -> pa.PythonFile:
         return pa.PythonFile(self._io.new_input(self.path).open(), mode="r")
 
     def _read(
-        self, parquet: pq.ParquetFile, row_group: int, columns: Sequence[str] | None
+        self, parquet: pq.ParquetFile, row_groups: list[int], columns: Sequence[str] | None
     ) -> pa.Table:
         schema = self._described.stream.table_schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         stored = [self._names[name] for name in schema.names if name in self._names]
         try:
-            found = parquet.read_row_group(row_group, columns=stored)
+            found = parquet.read_row_groups(row_groups, columns=stored)
             return self._typed(found, schema)
         except pa.ArrowException as error:
             raise UnfitFileError(self.path, str(error)) from error
