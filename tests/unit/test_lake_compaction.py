@@ -35,7 +35,7 @@ from k2_streams.lake.errors import (
     VectorMissingError,
 )
 from k2_streams.lake.history import EarlierMetadata
-from k2_streams.lake.maintenance import rewrite
+from k2_streams.lake.maintenance import compaction, rewrite
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.lake.maintenance.replace import attempt_replace, find_replacement
 from k2_streams.lake.schema import description_of
@@ -440,7 +440,21 @@ def test_a_branch_keeps_its_files_and_main_is_compacted(world):
     assert len([*world.table().scan(snapshot_id=branch).plan_files()]) == 8
 
 
-def test_sinks_without_end_are_given_way(world):
+def test_a_compaction_beside_a_sink_without_a_pause_lands_in_the_end(world, monkeypatch):
+    """Its rows are written once; only the commit is tried again."""
+    filled(world, 8)
+    sink, numbers, written = world.writer(), itertools.count(8), []
+    real = rewrite.write_file
+    monkeypatch.setattr(rewrite, "write_file", lambda *given: written.append(1) or real(*given))
+    compacting = compactor(world)
+    before_commit(compacting, lambda _: commit(sink, next(numbers)), times=17)
+    assert compacting.run_once().files == 8
+    assert len(written) == 1
+    assert world.places() == places_of(*[(0, n) for n in range(next(numbers))])
+
+
+def test_sinks_without_end_are_given_way(world, monkeypatch):
+    monkeypatch.setattr(compaction, "COMMIT_ROUNDS", 1)
     filled(world, 8)
     sink, numbers = world.writer(), itertools.count(8)
     compacting = compactor(world)

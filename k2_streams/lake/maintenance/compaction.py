@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from k2_streams.clock import Clock
 from k2_streams.core.maintenance.compaction import (
@@ -23,7 +25,12 @@ from k2_streams.core.maintenance.compaction import (
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.compatibility import check_table, is_partitioned_alike
-from k2_streams.lake.errors import NotProvenError, TableMismatchError, UnfitFileError
+from k2_streams.lake.errors import (
+    LakeUnavailableError,
+    NotProvenError,
+    TableMismatchError,
+    UnfitFileError,
+)
 from k2_streams.lake.history import EarlierMetadata
 from k2_streams.lake.maintenance.replace import attempt_replace, find_replacement
 from k2_streams.lake.maintenance.rewrite import RANGE_BYTES, Rewrite
@@ -35,6 +42,8 @@ log = structlog.get_logger(__name__)
 DAY_NS = 86_400_000_000_000
 #: Files that are left as they are, with the reason: of the last ones found.
 MAX_UNFIT = 1_000
+#: Of a commit, each with some fifteen attempts: minutes beside sinks that commit without a pause.
+COMMIT_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +184,7 @@ class Compactor:
         def attempt(head: Table) -> int:
             return attempt_replace(head, inputs, output, commit_id, self._described, self._earlier)
 
-        landed, attempts = self._lake.settle(
-            table, commit_id, attempt, lambda metadata: find_replacement(metadata, commit_id)
-        )
+        landed, attempts = self._settle(table, commit_id, attempt)
         failpoint("maintenance.replaced")
         done = Compacted(
             landed.snapshot_id,
@@ -197,6 +204,23 @@ class Compactor:
             snapshot=done.snapshot_id,
         )
         return done
+
+    def _settle(
+        self, table: Table, commit_id: str, attempt: Callable[[Table], int]
+    ) -> tuple[Snapshot, int]:
+        """Commit, however often sinks are first: the rows need not be written again for that."""
+        rounds = 1
+        while True:
+            try:
+                return self._lake.settle(
+                    table, commit_id, attempt, lambda found: find_replacement(found, commit_id)
+                )
+            except LakeUnavailableError as error:
+                is_conflict = isinstance(error.__cause__, CommitFailedException)
+                if not is_conflict or rounds == COMMIT_ROUNDS:
+                    raise
+            rounds += 1
+            table = self._lake.load()
 
     def _leave(self, paths: list[str], reason: str) -> None:
         for path in paths:
