@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +31,13 @@ from k2_streams.core.records.schema import DECIMAL
 _EXACT = Context(prec=2 * DECIMAL.precision)
 _LIMIT = 10**DECIMAL.precision
 _ONE = Decimal(1)
+#: Without a bound.
+_FIRST_NS, _LAST_NS = -(2**63), 2**63 - 1
+#: Kinds of entries: of a multiplier of 1, of another one, quoted inversely; and no entry.
+_PLAIN, _LINEAR, _INVERSE, _UNKNOWN = range(4)
+
+Int64s = npt.NDArray[np.int64]
+
 #: The symbol of an entry that holds for every instrument of its exchange that has no entry of its
 #: own at that time.
 EVERY_SYMBOL = "*"
@@ -86,14 +92,6 @@ class OverlapError(ValueError):
         )
 
 
-class _Periods(NamedTuple):
-    """The entries of one instrument, by time."""
-
-    starts_ns: npt.NDArray[np.int64]
-    ends_ns: npt.NDArray[np.int64]
-    entries: list[int]  # index into the table
-
-
 class Instruments:
     """A reference table.
 
@@ -106,28 +104,31 @@ class Instruments:
         by_name: dict[tuple[str, str], list[int]] = {}
         for index, entry in enumerate(self._entries):
             by_name.setdefault((entry.exchange, entry.symbol), []).append(index)
-        self._periods = {name: self._in_order(found) for name, found in by_name.items()}
+        self._names = {name: number for number, name in enumerate(by_name)}
+        # The entries by name, and of one name by time.
+        order = [index for found in by_name.values() for index in self._in_order(found)]
+        self._entry = np.array(order, np.int64)
+        self._ends_ns = np.array([self._end_ns(index) for index in order], np.int64)
+        self._name = np.repeat(np.arange(len(by_name)), list(map(len, by_name.values())))
+        starts_ns = np.array([self._start_ns(index) for index in order], np.int64)
+        self._starts_ns = np.unique(starts_ns)
+        self._places = self._place(self._name, starts_ns)
+        self._kind = np.array([_kind(entry) for entry in self._entries], np.int8)
 
-    def _in_order(self, indices: list[int]) -> _Periods:
-        limits = np.iinfo(np.int64)
-
-        def start(index: int) -> int:
-            start_ns = self._entries[index].valid_from_ns
-            return int(limits.min) if start_ns is None else start_ns
-
-        def end(index: int) -> int:
-            end_ns = self._entries[index].valid_to_ns
-            return int(limits.max) if end_ns is None else end_ns
-
-        order = sorted(indices, key=start)
+    def _in_order(self, indices: list[int]) -> list[int]:
+        order = sorted(indices, key=self._start_ns)
         for before, after in pairwise(order):
-            if end(before) > start(after):
+            if self._end_ns(before) > self._start_ns(after):
                 raise OverlapError(self._entries[after])
-        return _Periods(
-            np.array([start(index) for index in order], np.int64),
-            np.array([end(index) for index in order], np.int64),
-            order,
-        )
+        return order
+
+    def _start_ns(self, index: int) -> int:
+        start_ns = self._entries[index].valid_from_ns
+        return _FIRST_NS if start_ns is None else start_ns
+
+    def _end_ns(self, index: int) -> int:
+        end_ns = self._entries[index].valid_to_ns
+        return _LAST_NS if end_ns is None else end_ns
 
     def __len__(self) -> int:
         """How many entries."""
@@ -135,7 +136,8 @@ class Instruments:
 
     def at(self, exchange: str, symbol: str, time_ns: int) -> Instrument | None:
         """What is known of an instrument at a time."""
-        (index,) = self._indices(exchange, symbol, np.array([time_ns], np.int64)).tolist()
+        names = np.array([self._number(exchange, symbol)]), np.array([self._number(exchange)])
+        (index,) = self._holding(*names, np.array([time_ns], np.int64)).tolist()
         return None if index < 0 else self._entries[index]
 
     def price_domain(self, exchange: str, symbol: str, time_ns: int) -> PriceDomain:
@@ -143,68 +145,90 @@ class Instruments:
         entry = self.at(exchange, symbol, time_ns)
         return PriceDomain.POSITIVE if entry is None else entry.price_domain
 
-    def _indices(
-        self, exchange: str, symbol: str, times_ns: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """Of each time, the entry that holds; -1: none."""
-        own = self._own(exchange, symbol, times_ns)
-        if (exchange, EVERY_SYMBOL) not in self._periods or (own >= 0).all():
-            return own
-        return np.where(own >= 0, own, self._own(exchange, EVERY_SYMBOL, times_ns))
+    def _number(self, exchange: str, symbol: str = EVERY_SYMBOL) -> int:
+        return self._names.get((exchange, symbol), -1)
 
-    def _own(
-        self, exchange: str, symbol: str, times_ns: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        periods = self._periods.get((exchange, symbol))
-        if periods is None:
+    def _place(self, name: Int64s, times_ns: Int64s) -> Int64s:
+        """Numbers in the order of name and time, equal for times between the same two starts."""
+        rank = np.searchsorted(self._starts_ns, times_ns, side="right")
+        place: Int64s = name * (len(self._starts_ns) + 1) + rank
+        return place
+
+    def _holding(self, own: Int64s, every: Int64s, times_ns: Int64s) -> Int64s:
+        """Of each name and time, the entry that holds; -1: none.
+
+        Args:
+            own: the number of the instrument's name; -1: it has no entry.
+            every: that of its exchange's `EVERY_SYMBOL`.
+            times_ns: the times.
+        """
+        found = self._holding_of(own, times_ns)
+        if (every < 0).all() or (found >= 0).all():
+            return found
+        return np.where(found >= 0, found, self._holding_of(every, times_ns))
+
+    def _holding_of(self, name: Int64s, times_ns: Int64s) -> Int64s:
+        if not self._entries:
             return np.full(len(times_ns), -1, np.int64)
-        place = np.searchsorted(periods.starts_ns, times_ns, side="right") - 1
-        holds = (place >= 0) & (times_ns < periods.ends_ns[place])
-        return np.where(holds, np.array(periods.entries, np.int64)[place], -1)
+        last = np.searchsorted(self._places, self._place(name, times_ns), side="right") - 1
+        holds = (last >= 0) & (self._name[last] == name) & (times_ns < self._ends_ns[last])
+        return np.where(holds, self._entry[last], -1)
 
     def notional(self, rows: pa.RecordBatch | pa.Table) -> pa.Array:
         """The notional of trades, as the module says."""
         entries = self._of_rows(rows)
         price, quantity = (plain(rows.column(name)) for name in ("price", "quantity"))
-        known = np.unique(entries)
-        if all(i >= 0 and self._is_plain(self._entries[i]) for i in known.tolist()):
+        kind = np.where(entries >= 0, np.append(self._kind, _UNKNOWN)[entries], _UNKNOWN)
+        if (kind == _PLAIN).all():
             return notional(price, quantity)
         made = pa.nulls(len(price), DECIMAL)
-        for index in known.tolist():
-            if index < 0:
+        for of_kind in (_PLAIN, _LINEAR, _INVERSE):
+            if not (kind == of_kind).any():
                 continue
-            mask = pa.array(entries == index)
-            entry = self._entries[index]
-            made = pc.replace_with_mask(
-                made, mask, _notional(entry, price.filter(mask), quantity.filter(mask))
-            )
+            mask = pa.array(kind == of_kind)
+            factors = price.filter(mask), quantity.filter(mask)
+            held = [self._entries[index] for index in entries[kind == of_kind].tolist()]
+            made = pc.replace_with_mask(made, mask, _NOTIONAL[of_kind](*factors, held))
         return made
 
-    @staticmethod
-    def _is_plain(entry: Instrument) -> bool:
-        return entry.multiplier == _ONE and not entry.inverse
-
-    def _of_rows(self, rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.int64]:
+    def _of_rows(self, rows: pa.RecordBatch | pa.Table) -> Int64s:
         """Of each row, its entry; -1: none."""
         exchange, symbol = (_encoded(rows.column(name)) for name in ("exchange", "symbol"))
-        times_ns = plain(rows.column("exchange_time_ns")).to_numpy()
         exchanges, symbols = exchange.dictionary.to_pylist(), symbol.dictionary.to_pylist()
-        codes = exchange.indices.to_numpy().astype(np.int64) * len(symbols)
-        codes += symbol.indices.to_numpy()
-        found = np.full(len(codes), -1, np.int64)
-        for code in np.unique(codes).tolist():
-            own = codes == code
-            names = divmod(code, len(symbols))
-            found[own] = self._indices(exchanges[names[0]], symbols[names[1]], times_ns[own])
-        return found
+        of_exchange = exchange.indices.to_numpy().astype(np.int64)
+        codes, at = np.unique(
+            of_exchange * len(symbols) + symbol.indices.to_numpy(), return_inverse=True
+        )
+        own = [
+            self._number(exchanges[code // len(symbols)], symbols[code % len(symbols)])
+            for code in codes.tolist()
+        ]
+        every = np.array([self._number(name) for name in exchanges], np.int64)
+        times_ns = plain(rows.column("exchange_time_ns")).to_numpy()
+        return self._holding(np.array(own, np.int64)[at], every[of_exchange], times_ns)
 
 
-def _notional(entry: Instrument, price: pa.Array, quantity: pa.Array) -> pa.Array:
-    if not entry.inverse:
-        return notional(price, quantity, pa.array([entry.multiplier] * len(price), DECIMAL))
-    multiplier = _units(entry.multiplier)
-    pairs = zip(price.to_pylist(), quantity.to_pylist(), strict=True)
-    return pa.array([_inverse(p, q, multiplier) for p, q in pairs], DECIMAL)
+def _kind(entry: Instrument) -> int:
+    if entry.inverse:
+        return _INVERSE
+    return _PLAIN if entry.multiplier == _ONE else _LINEAR
+
+
+def _of_plain(price: pa.Array, quantity: pa.Array, _held: list[Instrument]) -> pa.Array:
+    return notional(price, quantity)
+
+
+def _of_linear(price: pa.Array, quantity: pa.Array, held: list[Instrument]) -> pa.Array:
+    return notional(price, quantity, pa.array([entry.multiplier for entry in held], DECIMAL))
+
+
+def _of_inverse(price: pa.Array, quantity: pa.Array, held: list[Instrument]) -> pa.Array:
+    rows = zip(price.to_pylist(), quantity.to_pylist(), held, strict=True)
+    return pa.array([_inverse(p, q, _units(entry.multiplier)) for p, q, entry in rows], DECIMAL)
+
+
+#: By kind of an entry, the notional of rows whose entries are of it.
+_NOTIONAL = {_PLAIN: _of_plain, _LINEAR: _of_linear, _INVERSE: _of_inverse}
 
 
 def _inverse(price: Decimal, quantity: Decimal, multiplier: int) -> Decimal | None:

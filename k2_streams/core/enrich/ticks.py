@@ -69,10 +69,12 @@ class Ticks:
             self.forget()
             return _named(ticks)
         of_exchange, of_symbol = np.divmod(key[first], len(symbols))
-        numbers = self._numbers(
-            [exchanges[code] for code in of_exchange.tolist()],
-            [symbols[code] for code in of_symbol.tolist()],
+        names = zip(
+            map(exchanges.__getitem__, of_exchange.tolist()),
+            map(symbols.__getitem__, of_symbol.tolist()),
+            strict=True,
         )
+        numbers = self._numbers(list(names))
         day_before, high_before, low_before = np.roll(day, 1), np.roll(high, 1), np.roll(low, 1)
         for before, known, now in (
             (day_before, self._day, day),
@@ -87,17 +89,16 @@ class Ticks:
         ticks[at] = np.where(day == day_before, above.astype(np.int8) - below + 1, -1)
         return _named(ticks)
 
-    def _numbers(self, exchanges: list[str], symbols: list[str]) -> Ints:
+    def _numbers(self, names: list[tuple[str, str]]) -> Ints:
         """The number of each symbol, of at most `MAX_REMEMBERED`; each is named once."""
         given = self._number
-        for _ in range(2):
-            names = zip(exchanges, symbols, strict=True)
-            numbers = (given.setdefault(name, len(given)) for name in names)
-            found = np.fromiter(numbers, np.int64, len(symbols))
-            if len(given) <= MAX_REMEMBERED:
-                break
+        new = [name for name in names if name not in given]
+        if len(given) + len(new) > MAX_REMEMBERED:
             self.forget()
-        return found
+            new = names
+        for name in new:
+            given[name] = len(given)
+        return np.array(list(map(given.__getitem__, names)), np.int64)
 
 
 def _codes(column: pa.DictionaryArray) -> tuple[Ints, list[str]]:

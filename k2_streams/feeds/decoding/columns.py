@@ -328,15 +328,11 @@ def laid_down(
 
 def _names(of_scope: list[str], scope: npt.NDArray[np.int32]) -> pa.Array:
     """A dictionary column with, for each row, the name that its scope has."""
-    distinct: dict[str, int] = {}
-    place = np.array(
-        [distinct.setdefault(name, len(distinct)) for name in of_scope] + [-1], dtype=np.int32
-    )
-    index = place[scope]
+    distinct = pa.array(of_scope, pa.string()).dictionary_encode()
+    index = np.append(distinct.indices.to_numpy(), np.int32(-1))[scope]
     unreadable = index < 0
     mask = unreadable if unreadable.any() else None
-    names = pa.array(list(distinct), pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(index, mask=mask), names)
+    return pa.DictionaryArray.from_arrays(pa.array(index, mask=mask), distinct.dictionary)
 
 
 def _is_absent(values: list[Any] | None, count: int) -> bool:

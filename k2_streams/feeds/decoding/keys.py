@@ -29,22 +29,19 @@ class ScopeKey(NamedTuple):
 
     exchange: str
     symbol: str
-
-    @property
-    def text(self) -> str:
-        """The key as it stands in the record."""
-        return f"{self.exchange}:{self.symbol}"
+    text: str  # the key as it stands in the record
 
 
 @lru_cache(maxsize=_REMEMBERED_KEYS)
 def parse(key: bytes) -> ScopeKey | None:
     """The parts of a key, UTF-8, which splits at its first ':'; None if it is no scope's key."""
     try:
-        exchange, _, symbol = key.decode().partition(":")
+        text = key.decode()
     except UnicodeDecodeError:
         return None
+    exchange, _, symbol = text.partition(":")
     if EXCHANGE.fullmatch(exchange) and is_symbol(symbol):
-        return ScopeKey(exchange, symbol)
+        return ScopeKey(exchange, symbol, text)
     return None
 
 
@@ -60,15 +57,12 @@ class KeyColumn:
     def of(cls, keys: Sequence[bytes | None]) -> "KeyColumn":
         """Parse a batch's keys."""
         encoded = BytesColumn.of(keys).array.dictionary_encode()
-        parts: list[ScopeKey] = []
-        place = np.full(len(encoded.dictionary) + 1, -1, dtype=np.int32)  # the last: no key
-        for number, key in enumerate(encoded.dictionary.to_pylist()):
-            found = parse(key)
-            if found is not None:
-                place[number] = len(parts)
-                parts.append(found)
-        indices = encoded.indices.fill_null(len(encoded.dictionary))
-        index = place[indices.to_numpy(zero_copy_only=False)]
+        found = list(map(parse, encoded.dictionary.to_pylist()))
+        parts = [part for part in found if part is not None]
+        is_scope = np.array([part is not None for part in found], np.bool_)
+        place = np.where(is_scope, np.cumsum(is_scope) - 1, -1).astype(np.int32)
+        indices = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
+        index = np.append(place, np.int32(-1))[indices]  # the last: no key
         return cls([part.text for part in parts], parts, index)
 
 

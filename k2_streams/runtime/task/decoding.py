@@ -20,8 +20,9 @@ from k2_streams.runtime.fetched import Record, offsets_of
 from k2_streams.runtime.task.headers import places_by_feed
 from k2_streams.runtime.task.processing_error import ProcessingError
 
-#: Scope keys whose partition is remembered: 1 MiB.
-PARTITION_CACHE_MAX = 20_000
+#: Scope keys whose partition is remembered: 10 MiB. As many as a table has rows in memory: of more
+#: all would be forgotten, and hashed again, with nearly every batch.
+PARTITION_CACHE_MAX = 100_000
 #: What records of feeds that this worker does not know are counted as.
 OTHER_FEEDS = "other"
 
@@ -158,9 +159,12 @@ class Decoding:
 
     def _checked(self, decoded: Decoded, bad: list[Bad]) -> Decoded:
         """Refuse records whose key belongs in another partition: their numbers count there."""
-        away = np.array([not self._is_here(scope) for scope in decoded.scopes], dtype=bool)
-        if not away.any():
+        here = list(map(self._is_own.get, decoded.scopes))
+        if None in here:
+            here = list(map(self._is_here, decoded.scopes))
+        if all(here):
             return decoded
+        away = ~np.array(here, np.bool_)
         lost = (decoded.scope >= 0) & away[decoded.scope]
         already = {entry.message for entry in bad}
         for i in np.flatnonzero(lost).tolist():

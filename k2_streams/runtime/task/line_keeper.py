@@ -1,7 +1,7 @@
 """The lines of a task's partition: who sent what, who is alive, and which gaps wait for whom."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,7 +66,9 @@ class LineKeeper:
         if progress.held:
             self.took(dict(table.items()))
 
-    def named(self, records: Sequence[Any], exchanges: Sequence[str], now_ms: Indices) -> Named:
+    def named(
+        self, records: Sequence[Any], exchanges: Callable[[], Sequence[str]], now_ms: Indices
+    ) -> Named:
         """By which line each record came. Changes nothing.
 
         A partition tracks at most `MAX_LINES_OF_EXCHANGE` lines of an exchange, and
@@ -76,7 +78,8 @@ class LineKeeper:
 
         Args:
             records: in the order of the source.
-            exchanges: of each record; "" where its sequence is not looked at.
+            exchanges: gives that of each record, "" where its sequence is not looked at; asked if
+                a record names a line.
             now_ms: stream time at each.
         """
         line = np.full(len(records), -1, np.int32)
@@ -85,12 +88,14 @@ class LineKeeper:
         seen_ms = {(one.exchange, one.line): one.seen_ms for one in self._stats}
         room = _Room(dict(seen_ms))
         excess = 0
+        of: Sequence[str] = ()
         for at, value in lines_named(records):
+            of = of or exchanges()
             if not _LINE.fullmatch(value):
                 bad.append(at)
-            elif exchanges[at]:
+            elif of[at]:
                 name = value.decode("ascii")
-                if room.takes((exchanges[at], name), int(now_ms[at])):
+                if room.takes((of[at], name), int(now_ms[at])):
                     line[at] = codes.setdefault(name, len(codes))
                 else:
                     excess += 1

@@ -11,6 +11,7 @@ agent has returned, or not at all.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -166,7 +167,8 @@ class RawContext:
         batch, records, epoch = messages.batch, self._records.records, self._epoch
         decoded = batch.decoded
         kind, known = decoded.kind, decoded.scope >= 0
-        named = self._steps.lines.named(records, _exchanges(batch), batch.now_ms)
+        exchanges = partial(_exchanges, batch)
+        named = self._steps.lines.named(records, exchanges, batch.now_ms)
         if named.bad:
             kind = _without_lines(named.bad, kind, self._bad)
         members = np.flatnonzero(known & ((kind == Kind.TRADE) | (decoded.sequence >= 0)))

@@ -1,5 +1,6 @@
 """Trades that their id identifies: which rows of a batch are repeats."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,54 +100,24 @@ def repeated(
     if not len(at):
         return found
     message = decoded.rows.column("message").to_numpy()[at]
-    trade_ids = decoded.rows.column("trade_id")
-    owners, within = _owners(decoded, sequenced, message, at)
+    scope, session = decoded.scope[message], sequenced.sessions[message]
+    counts = _of_feeds(sequenced, {Identity.SEQUENCE_ELSE_ID})[message]
+    rows = decoded.rows.take(pa.array(at))
     # A zero byte can stand in a trade id alone, which comes last.
-    prefixes = pa.array(
-        [
-            f"{scope}\0{name}\0{session if by_session else ''}\0"
-            for scope, session, name, by_session in owners
-        ],
-        pa.string(),
-    )
     identities = pc.binary_join_element_wise(
-        prefixes.take(pa.array(within)), trade_ids.take(pa.array(at)), ""
+        pa.array(decoded.scopes, pa.string()).take(pa.array(scope)),
+        rows.column("symbol").cast(pa.string()),
+        pa.array(["", *sequenced.names], pa.string()).take(pa.array((session + 1) * counts)),
+        rows.column("trade_id"),
+        "\0",
     )
     hashes = hashes_of(identities.cast(pa.binary()).to_numpy(zero_copy_only=False))
     repeats = step_batch(known, window, hashes, sequenced.now_ms[message])
-    counts = np.bincount(within[repeats], minlength=len(owners)).tolist()
-    for (scope, session, *_), count in zip(owners, counts, strict=True):
-        if count:
-            duplicates.add_ids(scope, session, count)
+    owners = zip(scope[repeats].tolist(), session[repeats].tolist(), strict=True)
+    for (owner, of_session), count in Counter(owners).items():
+        duplicates.add_ids(decoded.scopes[owner], sequenced.names[of_session], count)
     found[at[repeats]] = True
     return found
-
-
-def _owners(
-    decoded: Decoded,
-    sequenced: Sequenced,
-    message: npt.NDArray[np.int32],
-    at: npt.NDArray[np.intp],
-) -> tuple[list[tuple[str, str, str, bool]], npt.NDArray[np.intp]]:
-    """What ids are unique within: scope, session, symbol and whether the session counts.
-
-    Distinct, and of each row at `at`, whose message is given, which one.
-    """
-    names, symbols = sequenced.names, decoded.rows.column("symbol")
-    symbol = symbols.indices.to_numpy(zero_copy_only=False)[at].astype(np.int64)
-    by_session = _of_feeds(sequenced, {Identity.SEQUENCE_ELSE_ID})[message].astype(np.int64)
-    shape = (len(decoded.scopes), len(names), len(symbols.dictionary), 2)
-    of = np.ravel_multi_index(
-        (decoded.scope[message], sequenced.sessions[message], symbol, by_session), shape
-    )
-    whose, within = np.unique(of, return_inverse=True)
-    owners = [
-        (decoded.scopes[scope], names[session], symbols.dictionary[number].as_py(), bool(counts))
-        for scope, session, number, counts in zip(
-            *(index.tolist() for index in np.unravel_index(whose, shape)), strict=True
-        )
-    ]
-    return owners, within
 
 
 def are_by_id(sequenced: Sequenced) -> Bools:
