@@ -22,7 +22,7 @@ SOURCE, OTHER = StreamSource(TRADES), StreamSource(TRADES)
 def nothing(_batch: Any, _ctx: Any) -> None: ...
 
 
-def output(name: str = "bars") -> Output:
+def output(name: str = "bars_1m") -> Output:
     return Output.of(name, SCHEMA, key=("symbol",), time="time_ns")
 
 
@@ -36,7 +36,7 @@ def test_a_topology_knows_the_agents_of_a_source() -> None:
     one, two = agent(tables=(table,), outputs=(out,)), agent("second")
     made = Topology("bars", (SOURCE,), (one, two), (table,), (out,))
     assert made.agents_of(SOURCE) == (one, two)
-    assert (SOURCE.topic, out.stream.log) == ("k2.trades", "k2.bars")
+    assert (SOURCE.topic, out.stream.log) == ("k2.trades", "k2.bars_1m")
 
 
 SHARED, OUT = Table("shared", int), output()
@@ -49,7 +49,7 @@ SHARED, OUT = Table("shared", int), output()
         (lambda: Table("timers", int), "take another"),
         (lambda: Table("bars", 7), "table bars"),
         (lambda: output("k" * 65), "expected a name"),
-        (lambda: Output.of("bars", SCHEMA, key=("venue",), time="time_ns"), "output bars: "),
+        (lambda: Output.of("bars_1m", SCHEMA, key=("venue",), time="time_ns"), "output bars_1m: "),
         (lambda: agent("two words"), "expected a name"),
         (lambda: agent(on_error="skip"), "expected on_error 'stop' or 'dead-letter', found 'skip'"),
         (lambda: Topology("t", (SOURCE,), (agent(), agent())), "agent bars: declared twice"),
@@ -65,13 +65,13 @@ SHARED, OUT = Table("shared", int), output()
         ),
         (
             lambda: Topology("t", (SOURCE,), (agent(),), (), (OUT,)),
-            "output bars: expected one agent that uses it, found no agent",
+            "output bars_1m: expected one agent that uses it, found no agent",
         ),
         (
             lambda: Topology(
                 "t", (SOURCE, StreamSource(OUT.stream)), (agent(outputs=(OUT,)),), (), (OUT,)
             ),
-            "its topic k2.bars is a source of the same topology",
+            "its topic k2.bars_1m is a source of the same topology",
         ),
     ],
 )  # fmt: skip

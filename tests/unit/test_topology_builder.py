@@ -51,9 +51,9 @@ def test_declarations_become_a_topology_in_their_order() -> None:
 
 def test_a_stream_is_named_by_its_name_its_description_or_the_output_of_another_app() -> None:
     builder = TopologyBuilder("downstream")
-    bars = Output.of("bars", SCHEMA, key=("symbol",), time="time_ns")
+    bars = Output.of("bars_1m", SCHEMA, key=("symbol",), time="time_ns")
     assert builder.stream("quotes").stream is QUOTES
-    assert builder.stream(bars).topic == "k2.bars"
+    assert builder.stream(bars).topic == "k2.bars_1m"
     assert builder.stream(TRADES).topic == "k2.trades"
 
 

@@ -35,7 +35,10 @@ def nothing(_batch: Any, _ctx: Any) -> None: ...
 
 
 def bars_of(source: StreamSource) -> Topology:
-    table, output = Table("bars", int), Output.of("bars", SCHEMA, key=("symbol",), time="time_ns")
+    table, output = (
+        Table("bars", int),
+        Output.of("bars_1m", SCHEMA, key=("symbol",), time="time_ns"),
+    )
     agent = Agent("bars", source, nothing, (table,), (output,))
     return Topology("analytics", (source,), (agent,), (table,), (output,))
 
@@ -46,14 +49,14 @@ BARS = bars_of(StreamSource(TRADES))
 def test_a_topology_over_a_log_has_its_source_outputs_tables_and_dead_letters():
     found = {spec.name: spec for spec in topics_of(BARS, SETTINGS)}
     assert sorted(found) == [
-        "k2.analytics.levels", "k2.analytics.trades.dead-letter", "k2.bars", "k2.trades",
+        "k2.analytics.levels", "k2.analytics.trades.dead-letter", "k2.bars_1m", "k2.trades",
         "second-bars-changelog", "second-position-trades-changelog",
     ]  # fmt: skip
     assert {spec.partitions for spec in found.values()} == {3}
     for table in ("bars", "position-trades"):
         assert found[f"second-{table}-changelog"].config["cleanup.policy"] == "compact"
     assert found["k2.analytics.trades.dead-letter"].config["retention.ms"] == "-1"
-    assert found["k2.bars"].config == found["k2.trades"].config
+    assert found["k2.bars_1m"].config == found["k2.trades"].config
 
 
 @pytest.mark.parametrize("source", [TRADES_INPUT, QUOTES_INPUT], ids=lambda one: one.app_id)
