@@ -3,9 +3,10 @@
 import copy
 import itertools
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lake_rows import World, append, places_of, table_of
+from lake_rows import NOON_NS, TOPIC_ID, World, append, places_of, table_of
 from lake_rows import record as record_of
 from maintenance_world import (
     TODAY,
@@ -23,7 +24,8 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import StringType
 
 from k2_streams.core.maintenance.compaction import CompactionPolicy
-from k2_streams.core.records.stream import TRADES
+from k2_streams.core.maintenance.row_sums import sums_of
+from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import FailpointError, arm, parse
 from k2_streams.lake import table as lake_table
@@ -39,6 +41,7 @@ from k2_streams.lake.maintenance import compaction, rewrite
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.lake.maintenance.replace import attempt_replace, find_replacement
 from k2_streams.lake.schema import description_of
+from k2_streams.lake.table import Lake
 
 
 @pytest.fixture
@@ -507,3 +510,57 @@ def test_of_an_empty_table_nothing_is_compacted(world):
     assert Compactor(world.writer(), SetClock()).run_once() is None
     append(world.writer(), 0, 0, 5, count=0)
     assert Compactor(world.writer(), SetClock()).run_once() is None
+
+
+ALERTS = Stream.of_output(
+    "alerts",
+    pa.schema(
+        [
+            pa.field("account", pa.int64(), nullable=False),
+            pa.field("symbol", pa.string(), nullable=False),
+            pa.field("at_ns", pa.int64(), nullable=False),
+            pa.field("ratio", pa.float64()),
+            pa.field(
+                "legs", pa.list_(pa.struct([("price", pa.decimal128(10, 2)), ("n", pa.int32())]))
+            ),
+            pa.field("notes", pa.map_(pa.string(), pa.list_(pa.string()))),
+        ]
+    ),
+    key=("account", "symbol"),
+    time="at_ns",
+)
+
+
+def alerts(start):
+    rows = [
+        {
+            "account": start % 3 - 1,
+            "symbol": "B",
+            "at_ns": start,
+            "legs": [{"price": None, "n": 1}],
+        },
+        {"account": 7, "symbol": "A", "at_ns": 2, "ratio": 0.5, "notes": [("k", ["v", None])]},
+        {"account": -5, "symbol": "\u00e9", "at_ns": 3, "legs": [], "notes": []},
+    ]
+    for number, row in enumerate(rows):
+        row |= {"source_partition": 0, "log_partition": 0, "log_offset": start, "log_row": number}
+        row |= {"accepted_time": NOON_NS // 1_000}
+    return pa.Table.from_pylist(rows, schema=ALERTS.table_schema)
+
+
+def test_the_table_of_an_output_is_compacted_as_well(world, monkeypatch):
+    """Nested columns, a key of numbers and text, the day of the accepted time."""
+    monkeypatch.setattr(rewrite, "SAMPLE_EVERY_ROWS", 2)
+    lake = Lake(world.config, stream=ALERTS)
+    lake.ensure()
+    for start in range(8):
+        ranges = {0: Range(start, start + 1)}
+        lake.append(alerts(start), ranges, topic_id=TOPIC_ID, commit_id=f"alerts-{start}")
+    before = lake.load().scan().to_arrow()
+    compacting = Compactor(Lake(world.config, stream=ALERTS), SetClock(), range_bytes=1_000)
+    assert compacting.run_once().files == 8
+    after = lake.load().scan().to_arrow()
+    assert sums_of(after) == sums_of(before)
+    keys = list(zip(*(after[name].to_pylist() for name in ALERTS.sort), strict=True))
+    assert keys == sorted(keys)
+    assert lake.head().vector.next_of("k2.alerts", 0) == 8
