@@ -162,6 +162,7 @@ class FileLake:
         self._made = 0
         self.heads = [Head(None, 0, Vector(), 0, 0)]
         self.files: dict[int, list[str]] = {}
+        self.tags: dict[str, Vector] = {}
         self._rows: dict[str, set[tuple[str, str, dt.datetime, int]]] = {}
         self.away = False
         self.meanwhile: Callable[[], None] = lambda: None
@@ -211,6 +212,10 @@ class FileLake:
             SnapshotInfo(h.snapshot_id, None, 0, "append", h.rows, 0, 0, h.vector, None)
             for h in self.heads[1:]
         ]
+
+    def tagged(self, name: str) -> SnapshotInfo | None:
+        vector = self.tags.get(name)
+        return vector and SnapshotInfo(0, None, 0, "append", 0, 0, 0, vector, None)
 
     def plan(
         self,

@@ -158,7 +158,9 @@ class HybridQuery:
             state=asked.state,
             watch=asked.watch,
         )
-        if answer.meta.complete and await self._is_settled(read_point, token, selection):
+        # A tag can be deleted, and its name given to another snapshot.
+        may_settle = answer.meta.complete and not isinstance(request.as_of, TagName)
+        if may_settle and await self._is_settled(read_point, token, selection):
             return replace(answer, meta=msgspec.structs.replace(answer.meta, settled=True))
         return answer
 

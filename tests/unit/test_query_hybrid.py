@@ -540,6 +540,9 @@ async def test_an_answer_is_settled_if_nothing_of_its_gaps_is_expected_to_become
     world.log.append(0, [])
     world.read_tail(0, raw_next=2, held=0)
     assert await settled()
+    at = Token.decode(token)
+    world.lake.tags["eod"] = Vector({TOPIC: TopicOffsets(at.topic_id, at.next)})
+    assert not await settled(as_of="tag:eod")  # the name may be given to another snapshot
     assert not await settled(end=None)
     assert not await settled(end=str(T0 + 11))  # no row behind it
     assert not await settled(exchange=None)
