@@ -373,6 +373,33 @@ def test_files_of_another_engine_with_columns_of_its_own_stay_as_they_are(world)
     assert path in {file.file_path for file in live_files(world)}
 
 
+def test_files_of_another_engine_with_nulls_that_k2_does_not_write_stay_as_they_are(world):
+    filled(world, 8)
+    with world.table().update_schema() as update:
+        update.make_column_optional("symbol")
+    table = world.table()
+    rows = table.scan().to_arrow().slice(0, 3)
+    symbol = rows.schema.get_field_index("symbol")
+    table.append(rows.set_column(symbol, "symbol", [pa.nulls(3, rows.schema.field(symbol).type)]))
+    before = sums_of(rows_of(world))
+    compacting = compactor(world)
+    assert compacting.run_once().files == 8
+    assert [*compacting.unfit.values()] == ["column symbol has nulls"]
+    assert sums_of(rows_of(world)) == before
+
+
+def test_files_without_statistics_are_read_as_a_whole(world, monkeypatch):
+    """Of another engine that writes none: no row group can be left out."""
+    monkeypatch.setattr(rewrite, "SAMPLE_EVERY_ROWS", 5)
+    filled(world, 8, count=40)
+    for path in world.data_files():
+        pq.write_table(pq.read_table(path), path, store_schema=False, write_statistics=False)
+    before = rows_of(world)
+    (done,) = compact_all(world, range_bytes=100 * before.nbytes // before.num_rows)
+    assert done.files == 8
+    assert sums_of(rows_of(world)) == sums_of(before)
+
+
 def test_rows_that_another_engine_deleted_stay_deleted(world):
     """Before the compaction, and while it rewrites."""
     filled(world, 9)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, FileFormat
 
-from k2_streams.core.maintenance.key_ranges import KeyRange, SortKey
+from k2_streams.core.maintenance.key_ranges import KeyRange
 from k2_streams.core.records.columns import table_as
 from k2_streams.lake.errors import UnfitFileError
 from k2_streams.lake.schema import TableDescription
@@ -68,7 +68,7 @@ class InputFile:
         wanted = [
             at
             for at in range(self._footer.num_row_groups)
-            if within is None or within.may_hold(*self._bounds(at))
+            if within is None or self._may_hold(at, within)
         ]
         if not wanted:
             return
@@ -118,7 +118,11 @@ class InputFile:
             else pa.chunked_array([pa.nulls(found.num_rows, field.type)])
             for field in schema
         }
-        return table_as(pa.table(filled), schema)
+        rows = table_as(pa.table(filled), schema)
+        for field in schema:
+            if not field.nullable and rows.column(field.name).null_count:
+                raise UnfitFileError(self.path, f"column {field.name} has nulls")
+        return rows
 
     def _columns(self, stored: pa.Schema) -> dict[str, str]:
         """Per column of the stream its name in the file, where the file has it."""
@@ -142,14 +146,14 @@ class InputFile:
             )
         return found
 
-    def _bounds(self, row_group: int) -> tuple[SortKey, SortKey]:
-        """Keys that all keys of a row group lie between, both included."""
+    def _may_hold(self, row_group: int, within: KeyRange) -> bool:
+        """Whether a row of the group can lie in the range, as far as the footer says it."""
         least, greatest = [], []
         for name in self._described.stream.sort:
             column = self._footer.row_group(row_group).column(self._places[self._names[name]])
-            found = column.statistics
-            if found is None or not found.has_min_max:
-                raise UnfitFileError(self.path, f"column {name} has no bounds")
-            least.append(found.min)
-            greatest.append(found.max)
-        return tuple(least), tuple(greatest)
+            bounds = column.statistics
+            if bounds is None or not bounds.has_min_max:
+                return True
+            least.append(bounds.min)
+            greatest.append(bounds.max)
+        return within.may_hold(tuple(least), tuple(greatest))
