@@ -37,7 +37,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark faults faults-long up down lock clean
+.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark prometheus alerts faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -167,6 +167,14 @@ faults: setup ## Kill, stop and break what runs, and compare what came of it wit
 faults-long: setup rest-jars store-jars ## The same for an hour or so, and what needs root: clusters, disks, networks, clocks
 	$(BIN)/python -m faults --plan long $(ARGS)
 	$(BIN)/python -m faults.store
+
+prometheus: ## Fetch Prometheus from Debian's packages into .cache, for `make alerts`; nothing is installed
+	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus
+	@cd .cache/prometheus && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb . \
+		&& rm prometheus_*.deb
+
+alerts: setup prometheus ## Try every alert with promtool: it fires, not too early, and it resolves
+	$(BIN)/python -m pytest -rs tests/unit/test_alerts.py $(ARGS)
 
 simulate: $(INSTALLED) ## Run the simulation, SEEDS=20000 of them
 	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) $(ARGS)

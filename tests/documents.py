@@ -24,6 +24,7 @@ REASONS = {
     "cluster": "needs a cluster, a catalog or an object store of the reader",
     "recording": "needs recordings that are not part of the repository",
     "deletes": "deletes data",
+    "operator": "looks at a worker whose alert fires",
     "developer": "changes the checkout, or needs the network",
 }
 DATA = {"json", "csv", "toml", "text"}

@@ -60,6 +60,14 @@ def test_records_move_the_metrics_of_the_source(tmp_path: Path) -> None:
     assert value(registry, "k2_accepted_rows_total") == 2
 
 
+def test_a_gap_moves_the_metric_of_events(tmp_path: Path) -> None:
+    metrics = Metrics()
+    with world(tmp_path) as at:
+        metrics.count(at.process([canonical(0, 1), canonical(1, 9), canonical(2, 5)]))
+    for type_name, count in {"gap_opened": 1, "late": 1, "gap_filled": 0}.items():
+        assert value(metrics.registry, "k2_sequence_events_total", type=type_name) == count
+
+
 def test_lines_move_the_metrics_of_lines(tmp_path: Path) -> None:
     metrics = Metrics()
     with world(tmp_path) as at:

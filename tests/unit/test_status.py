@@ -6,12 +6,15 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from metric_values import value
 from raw_agents import raw_topology
 from sink_world import HandClock
 
 from k2_streams.core.load.degradation import Level, Signals
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.core.types import TopicPartition
+from k2_streams.kafka.partition_faults import PartitionFault
+from k2_streams.kafka.topics import TopicProblem
 from k2_streams.lake.breaker import Guard
 from k2_streams.query.engine import EngineMemory
 from k2_streams.query.tail.store import Tail
@@ -59,6 +62,7 @@ def parts_of(stream: Any, rows: int) -> OutputParts:
         positions={0: rows}, buffered_rows=0, retrying=None, error=None, guard=Guard()
     )
     node = SimpleNamespace(
+        report=lambda lag_records, level: None,
         tail=tail,
         quota=SimpleNamespace(limit_bytes=0, is_source_paused=False),
         reads=None,
@@ -85,7 +89,9 @@ def task(topic: str, lag_records: int) -> Any:
     )
 
 
-def status_of(topology: Topology) -> tuple[Status, Any, list[OutputParts]]:
+def status_of(
+    topology: Topology, metrics: Metrics | None = None
+) -> tuple[Status, Any, list[OutputParts]]:
     """The status, the owner whose tasks it reads, and the logs."""
     tasks = {
         TopicPartition(source.topic, 0): task(source.topic, lag_records=number)
@@ -114,7 +120,7 @@ def status_of(topology: Topology) -> tuple[Status, Any, list[OutputParts]]:
         outputs,
         load,  # type: ignore[arg-type]
         overload,  # type: ignore[arg-type]
-        Metrics(),
+        metrics or Metrics(),
         HandClock(),
         monitors=monitors,
     )
@@ -168,3 +174,24 @@ def test_a_reason_names_the_log_where_there_are_several(topology: Topology, wher
     assert status.ready().reason == f"sink: {where}refused"
     first.node.reader.error = "starting"
     assert status.ready().reason == f"tail: {where}starting"
+
+
+def test_a_tick_moves_the_metrics_of_what_keeps_a_worker_from_being_ready() -> None:
+    metrics = Metrics()
+    status, owner, (first, second) = status_of(TWO, metrics)
+    status.tick()
+    registry, gauges = metrics.registry, ("refused_partitions", "unreadable_partitions")
+    assert value(registry, "k2_ready") == 1
+    assert value(registry, "k2_source_partitions") == 2 * Settings().partitions
+    assert [value(registry, f"k2_{name}") for name in (*gauges, "topic_problems")] == [0, 0, 0]
+
+    owner.refused = {TopicPartition("k2.quotes", 0): "failed: agent add: no"}
+    fault = PartitionFault("k2.alerts", 0, 7, "CorruptRecordException", 0.0, 1, 1.0, "restore it")
+    first.node.reader.faults.append(fault)
+    second.node.reader.faults.append(fault)
+    status._topics.problems.append(TopicProblem("k2.alerts", "partitions", "expected 4, found 8"))
+    status.tick()
+    assert value(registry, "k2_ready") == 0
+    assert value(registry, "k2_refused_partitions") == 1
+    assert value(registry, "k2_unreadable_partitions") == 2
+    assert value(registry, "k2_topic_problems") == 1

@@ -4,7 +4,7 @@ One JSON object a record, `type` first. Ranges are inclusive on both ends, as FI
 EndSeqNo are. `source_partition` and `source_offset` are of the raw record that brought it about.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -95,9 +95,18 @@ class Reset(Event, frozen=True, kw_only=True, tag="reset"):
     previous: str
 
 
+def type_of(event: Event | type[Event]) -> str:
+    """The `type` that its record has."""
+    return str(event.__struct_config__.tag)
+
+
 AnyEvent = (
     GapOpened | GapFilled | GapAbandoned | Late | Stale | ConflictingDuplicate | Duplicates | Reset
 )
+
+_EVENTS: tuple[type[Event], ...] = get_args(AnyEvent)
+#: What `type` may be in a record.
+TYPES = tuple(type_of(event) for event in _EVENTS)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)

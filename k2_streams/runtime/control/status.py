@@ -87,6 +87,13 @@ class Status:
         for state in TaskState:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.task.tasks.labels(state.value).set(count)
+        self._metrics.task.source_partitions.set(
+            len(self._topology.sources) * self._settings.partitions
+        )
+        self._metrics.task.refused_partitions.set(len(self._owner.refused))
+        self._metrics.task.unreadable_partitions.set(len(self._faults()))
+        self._metrics.process.topic_problems.set(len(self._topics.problems))
+        self._metrics.process.ready.set(self.ready().ok)
         for output in self._outputs:
             output.node.report(self.lag_records, self._load.level.name)
         self._metrics.show_lines(self.lines().lines)

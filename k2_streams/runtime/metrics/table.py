@@ -10,6 +10,7 @@ from typing import get_args
 
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.records import events
 from k2_streams.core.sequence.step import Verdict
 from k2_streams.native import Fallback
 from k2_streams.runtime.metrics.declaration import (
@@ -45,6 +46,10 @@ class ProcessMetrics(MetricGroup):
         Label("version", bound="1"),
         Label("python_version", bound="1"),
         unit="info",
+    )
+    ready = gauge("1 while /health/ready answers 200", unit="state")
+    topic_problems = gauge(
+        "Topics' settings that are not what they must be; /v1/status names them", unit="settings"
     )
     memory_used_ratio = gauge("Resident memory over the memory limit of the process", unit="ratio")
     rocksdb_block_cache_bytes = gauge("Block cache of all RocksDB stores", unit="bytes")
@@ -94,6 +99,11 @@ class SourceMetrics(MetricGroup):
         _FEED,
         Label("attribute", bound="optional attributes of a row: `side`"),
         unit="rows",
+    )
+    sequence_events_total = counter(
+        "Events of the sequencer written to k2.sequence-events, by type",
+        Label("type", events.TYPES),
+        unit="events",
     )
     dead_letters_total = counter(
         "Records written to the dead-letter topic",
@@ -175,6 +185,17 @@ class TaskMetrics(MetricGroup):
         "Tasks of the worker",
         Label("state", ("created", "recovering", "running", "fenced", "failed", "closed")),
         unit="tasks",
+    )
+    source_partitions = gauge(
+        "Partitions of all sources, of which every one needs a running task in some worker",
+        unit="partitions",
+    )
+    refused_partitions = gauge(
+        "Partitions that wait for a person; /v1/status has the reason", unit="partitions"
+    )
+    unreadable_partitions = gauge(
+        "Partitions that the consumer or the tail cannot read; /v1/status has offset and error",
+        unit="partitions",
     )
     checkpoint_seconds = histogram("Duration of a checkpoint's transaction")
     task_failures_total = counter(
@@ -323,6 +344,7 @@ class QueryMetrics(MetricGroup):
     """The query engine, which all logs of the worker share."""
 
     query_memory_bytes = gauge("Memory of DuckDB, limited by K2_QUERY_MEMORY_BYTES", unit="bytes")
+    query_memory_limit_bytes = gauge("The limit of that memory", unit="bytes")
     query_footer_cache_bytes = gauge(
         "Part of it that caches Parquet footers; evicted when a statement needs memory",
         unit="bytes",

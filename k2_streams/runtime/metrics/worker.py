@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records import events
 from k2_streams.native import Fallback
 from k2_streams.runtime.metrics import table
 from k2_streams.runtime.metrics.web import WebMetrics
@@ -62,6 +63,8 @@ class Metrics:
             source.control_messages_total.labels(*labels).inc(count)
         for labels, count in epoch.unknown.items():
             source.unknown_attributes_total.labels(*labels).inc(count)
+        for event in epoch.events:
+            source.sequence_events_total.labels(events.type_of(event)).inc()
         source.accepted_rows_total.inc(epoch.row_count)
         self.add(epoch.figures)
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
