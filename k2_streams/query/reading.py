@@ -19,7 +19,7 @@ from k2_streams.lake.schema import field_ids
 from k2_streams.query import statement
 from k2_streams.query.engine import Engine, FilesUnreadableError, QuerySession
 from k2_streams.query.errors import LakeUnavailable, QueryTimeoutError, TooMuchError
-from k2_streams.query.file_steps import is_full, steps
+from k2_streams.query.file_steps import FileSteps, is_full
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.result import as_rows, corrections_of
@@ -123,10 +123,9 @@ class Reader:
             found = parts.tail
             if not parts.planned or is_full(found, selection):
                 found = in_order(self._stream, found, selection)
-            for step in steps(parts.planned, selection):
-                if not step.is_needed(found, selection, self._stream.time):
-                    break
-                found = self._scanned(session, step.files, parts.lake_limits, found, selection)
+            steps = FileSteps(parts.planned, selection, self._stream.time)
+            while some := steps.next(found):
+                found = self._scanned(session, some, parts.lake_limits, found, selection)
             return found
 
         return await self.read(read_point, selection, work, watch)

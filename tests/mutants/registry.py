@@ -1010,7 +1010,7 @@ MUTANTS = (
         "files-of-the-last-time-left-out",
         "a page ends before files that hold rows of the very time of its last row",
         "tests/unit/test_query_file_steps.py::",
-        ("query/file_steps.py", "else self.edge_ns <= last_ns", "else self.edge_ns < last_ns"),
+        ("query/file_steps.py", "else edge_ns <= last_ns", "else edge_ns < last_ns"),
     ),
     _mutant(
         "files-without-bounds-come-last",
@@ -1018,8 +1018,8 @@ MUTANTS = (
         "tests/unit/test_query_file_steps.py::",
         (
             "query/file_steps.py",
-            "    paths = [*(file.path for file in files if edges[file.path] is None), *known]\n",
-            "    paths = [*known, *(file.path for file in files if edges[file.path] is None)]\n",
+            "[*(file.path for file in files if edges[file.path] is None), *known]",
+            "[*known, *(file.path for file in files if edges[file.path] is None)]",
         ),
     ),
     _mutant(

@@ -1,6 +1,7 @@
 """Files of an ordered answer in steps: all of them, those with the first rows first."""
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from query_world import World
@@ -8,72 +9,80 @@ from query_world import World
 from k2_streams.lake.plan import PlannedFile
 from k2_streams.query import file_steps
 from k2_streams.query.engine import Engine, EngineConfig, QuerySession
-from k2_streams.query.file_steps import FIRST_FILES, steps
+from k2_streams.query.file_steps import FIRST_FILES, FileSteps
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.selection import Selection
 
 TIME = "exchange_time_ns"
-TIMES = st.integers(0, 9)
+#: Event time and place in the log, by which rows of one time are ordered.
+ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=4)
 
 
 @st.composite
 def worlds(draw):
-    """Files with the times of their rows, and bounds that hold them or are not known."""
+    """Files with their rows, and bounds that hold these or are not known."""
     files = {}
     for number in range(draw(st.integers(0, 12))):
-        times = draw(st.lists(TIMES, max_size=4))
-        low = min(times, default=0) - draw(st.integers(0, 2))
-        high = max(times, default=0) + draw(st.integers(0, 2))
-        planned = PlannedFile(
-            f"{number}",
-            0,
-            0,
-            draw(st.sampled_from([low, None])),
-            draw(st.sampled_from([high, None])),
-        )
-        files[planned] = times
+        rows = draw(ROWS)
+        low = min((time for time, _ in rows), default=0) - draw(st.integers(0, 2))
+        high = max((time for time, _ in rows), default=0) + draw(st.integers(0, 2))
+        bounds = (draw(st.sampled_from([low, None])), draw(st.sampled_from([high, None])))
+        files[PlannedFile(f"{number}", 0, 0, *bounds)] = rows
     return files
 
 
-@given(worlds(), st.lists(TIMES, max_size=4), st.integers(1, 6), st.booleans(), st.integers(1, 3))
+@given(worlds(), ROWS, st.integers(1, 6), st.booleans(), st.integers(1, 3))
 def test_an_answer_in_steps_is_that_of_all_files_at_once(
     files, tail, at_most, descending, first_files
 ):
     selection = Selection(at_most=at_most, descending=descending)
-    every = sorted([*tail, *(time for times in files.values() for time in times)])
-    times_of = {file.path: times for file, times in files.items()}
+    rows_of = {file.path: rows for file, rows in files.items()}
     found = in_order(tail, selection)
     read: list[str] = []
     before, file_steps.FIRST_FILES = file_steps.FIRST_FILES, first_files
     try:
-        for step in steps(list(files), selection):
-            if not step.is_needed(pa.table({TIME: pa.array(found, pa.int64())}), selection, TIME):
-                break
-            read += step.files
-            more = [time for path in step.files for time in times_of[path]]
-            found = in_order([*found, *more], selection)
+        left = FileSteps(list(files), selection, TIME)
+        while some := left.next(pa.table({TIME: pa.array([row[0] for row in found], pa.int64())})):
+            read += some
+            found = in_order([*found, *(row for path in some for row in rows_of[path])], selection)
     finally:
         file_steps.FIRST_FILES = before
+    every = [*tail, *(row for rows in files.values() for row in rows)]
     assert found == in_order(every, selection)
     assert len(set(read)) == len(read)
-    # A row of the last one's time may stand before it by its place, so its file is read too.
-    if len(found) == at_most:
-        for path in set(times_of) - set(read):
-            assert all(
-                time < found[-1] if descending else time > found[-1] for time in times_of[path]
-            )
 
 
-def in_order(times: list[int], selection: Selection) -> list[int]:
-    return sorted(times, reverse=selection.descending)[: selection.at_most]
+def in_order(rows: list[tuple[int, int]], selection: Selection) -> list[tuple[int, int]]:
+    return sorted(rows, reverse=selection.descending)[: selection.at_most]
 
 
-def test_steps_double_and_hold_each_file_once():
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_file_that_begins_at_the_time_of_the_last_row_is_read(descending):
+    """Its rows may stand before that row by their place in the log."""
+    full = pa.table({TIME: [5]})
+    selection = Selection(at_most=1, descending=descending)
+    for edge_ns, is_read in ((4, descending is False), (5, True), (6, descending is True)):
+        file = PlannedFile("a", 0, 0, edge_ns, edge_ns)
+        assert bool(FileSteps([file], selection, TIME).next(full)) == is_read
+
+
+def sizes(selection: Selection, *rows: int) -> list[int]:
+    """Of the steps over 60 files, when so many rows have been found before each."""
     files = [PlannedFile(f"{n}", 0, 0, n, n) for n in range(60)]
-    found = list(steps(files, Selection(at_most=1)))
-    assert [len(step.files) for step in found] == [FIRST_FILES, 16, 32, 4]
-    assert [path for step in found for path in step.files] == [file.path for file in files]
-    assert [len(step.files) for step in steps(files, Selection())] == [60], "all rows are wanted"
+    left = FileSteps(files, selection, TIME)
+    found = [left.next(pa.table({TIME: [0] * count})) for count in rows]
+    assert [path for some in found for path in some] == [
+        file.path for file in files[: sum(map(len, found))]
+    ]
+    return [len(some) for some in found]
+
+
+def test_steps_have_as_many_files_as_the_page_seems_to_need():
+    assert sizes(Selection(), 0, 5) == [60, 0], "every row is wanted"
+    assert sizes(Selection(at_most=90), 0, 0, 0, 0, 0) == [FIRST_FILES, 16, 32, 4, 0], "nothing yet"
+    assert sizes(Selection(at_most=90), 10, 50, 70) == [FIRST_FILES, 10, 8], "5 rows of each file"
+    assert sizes(Selection(at_most=90), 0, 8, 24) == [FIRST_FILES, 16, 32], "one: never too many"
+    assert sizes(Selection(at_most=9), 0, 9) == [FIRST_FILES, 0], "full, and the others are later"
 
 
 async def test_a_page_opens_no_more_files_than_it_needs(tmp_path, monkeypatch):
