@@ -1,14 +1,18 @@
 """The comparison with peers: counts that are wrong are found, and a ratio is of one run."""
 
+import json
 from collections import Counter
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.peers.counts import differences, numbers_of, numbers_sent
 from bench.peers.figures import Measured, table
+from bench.peers.quix.peer import is_new
 from bench.peers.running import PeerEndedError, PeerProcess, measure
 from k2_streams.testing.oracle.truth_file import Header, SessionLine, Truth
 
@@ -123,3 +127,21 @@ def test_a_peer_ends_with_its_block(tmp_path):
         process.check()
         assert process.measured.is_running()
     assert not process.measured.is_running()
+
+
+class _State(dict):
+    """As Quix gives one back: through JSON."""
+
+    def set(self, key, value):
+        self[key] = json.loads(json.dumps(value))
+
+
+@given(st.lists(st.integers(5, 14), max_size=40))
+def test_the_quix_peer_accepts_each_number_once(numbers):
+    """From the first one on that it saw: what lies below is late for good."""
+    state, seen = _State(), set()
+    trade = {"price": "1.5", "quantity": "2", "exchange_time_ns": 1}
+    for number in numbers:
+        expected = number not in seen and number >= numbers[0]
+        assert is_new(trade | {"sequence": number}, state) == expected
+        seen.add(number)

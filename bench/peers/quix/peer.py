@@ -6,17 +6,26 @@ terminated. In an environment of its own (`make peers`): it imports nothing of K
 
 import sys
 from decimal import Decimal
-
-import orjson
-from quixstreams import Application, State
+from typing import Any, Protocol
 
 #: Open gaps kept of a symbol; the oldest is forgotten first, and what fills it is a duplicate.
 MAX_GAPS = 8
 
 
-def is_new(value: bytes, state: State) -> bool:
-    """Whether the trade's number was not seen before; remembers it."""
-    trade = orjson.loads(value)
+class ScopeState(Protocol):
+    """`quixstreams.State`, as far as it is used."""
+
+    def get(self, key: str) -> Any:
+        """None: never set."""
+        ...
+
+    def set(self, key: str, value: Any) -> None:
+        """Until the next one."""
+        ...
+
+
+def is_new(trade: dict[str, Any], state: ScopeState) -> bool:
+    """Whether the trade's number was not seen before in its symbol; remembers it."""
     Decimal(trade["price"]), Decimal(trade["quantity"]), int(trade["exchange_time_ns"])
     number = trade["sequence"]
     highest, gaps = state.get("scope") or (number - 1, [])
@@ -36,6 +45,10 @@ def is_new(value: bytes, state: State) -> bool:
 
 def main(bootstrap: str, source: str, output: str, group: str, state_directory: str) -> None:
     """Run until terminated."""
+    # K2's own environment has neither, and imports this file to check it.
+    import orjson  # noqa: PLC0415
+    from quixstreams import Application  # noqa: PLC0415
+
     app = Application(
         broker_address=bootstrap,
         consumer_group=group,
@@ -48,7 +61,8 @@ def main(bootstrap: str, source: str, output: str, group: str, state_directory: 
     )
     trades = app.dataframe(app.topic(source, value_deserializer="bytes"))
     accepted = app.topic(output, value_serializer="bytes")
-    trades.filter(is_new, stateful=True).to_topic(accepted)
+    new = trades.filter(lambda value, state: is_new(orjson.loads(value), state), stateful=True)
+    new.to_topic(accepted)
     app.run()
 
 
