@@ -180,12 +180,14 @@ def test_no_value_that_a_batch_may_hold_stops_its_partition(k2: Cluster) -> None
     assert dict(letter.headers)["k2.offset"] == b"4"
 
 
-@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_records_of_any_codec_are_read(k2: Cluster, codec: str) -> None:
+def test_records_of_any_codec_are_read(k2: Cluster) -> None:
     """A producer chooses its compression; no worker ends by it."""
     with k2.worker() as worker:
-        truth = k2.produce("--messages", "3000", "--seed", "1", "--compression", codec)
-        k2.verify(worker, truth)
+        truths = []
+        for codec in ("gzip", "snappy", "lz4", "zstd"):
+            of_codec = ("--compression", codec, "--exchange", codec.upper())
+            truths.append(k2.produce("--messages", "3000", "--seed", "1", *of_codec))
+        k2.verify(worker, *truths)
 
 
 def test_a_record_in_the_wrong_partition_is_a_dead_letter(k2: Cluster) -> None:

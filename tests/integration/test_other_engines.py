@@ -1,7 +1,7 @@
 """Another engine works on the table while a worker writes to it; pyiceberg is the other engine."""
 
 import json
-import time
+import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
+from metric_values import samples
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
@@ -88,6 +89,12 @@ def is_refused(worker: LocalWorker, says: str) -> bool:
     return says in worker.get("/v1/status")["sink"]["error"]
 
 
+def failed_commits(worker: LocalWorker) -> float:
+    """How many commits of the sink the table has not taken."""
+    with urllib.request.urlopen(worker.url + "/metrics", timeout=10) as answer:  # noqa: S310 - loopback
+        return samples(answer.read().decode())["k2_lake_commit_failures_total"]
+
+
 def goes_on(k2: Cluster, worker: LocalWorker) -> None:
     """What was changed is changed back: the sink finds out by itself."""
     eventually(worker.is_ready, what="ready again")
@@ -119,7 +126,8 @@ def test_changes_of_schema_and_partitions_under_load(k2: Cluster) -> None:
     change(k2, evolve(lambda u: u.rename_column("vendor", "supplier")))
     eventually(lambda: is_refused(worker, "RENAME COLUMN supplier TO vendor"), within_s=15)
     before = newest(k2)
-    time.sleep(2.5)  # more than twice the time between two commits
+    tried = failed_commits(worker)
+    eventually(lambda: failed_commits(worker) > tried, what="another commit is refused")
     assert newest(k2) == before
     change(k2, evolve(lambda u: u.rename_column("supplier", "vendor")))
     goes_on(k2, worker)

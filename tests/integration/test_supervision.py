@@ -44,7 +44,7 @@ class Controlled:
         path = f"{HERE.parents[1]}:{HERE / 'controlled'}"
         settings = {"K2_TEST_CONTROL": str(self._port), "PYTHONPATH": path}
         self.worker: LocalWorker = k2.worker(**settings).start().wait_ready()
-        self.steady()
+        eventually(self._is_ready, what="every partition worked")
 
     def ask(self, **asked: Any) -> Any:
         with (
@@ -102,6 +102,7 @@ def is_known(loop: str, name: str) -> bool:
 def test_every_task_of_a_worker_is_known(k2: Cluster) -> None:
     k2.produce("--messages", "500")
     controlled = Controlled(k2)
+    assert controlled.steady() is None
     unknown = {task for task in controlled.tasks() if not is_known(*task)}
     assert not unknown
     threads = controlled.ask(do="threads")

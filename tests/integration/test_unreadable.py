@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from conftest import (  # type: ignore[import-not-found]
+    PARTITIONS,
+    Cluster,
+    eventually,
+    reset_topics,
+)
 
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.testing.client import StatusError
@@ -20,21 +25,31 @@ pytestmark = pytest.mark.integration
 _HEAD = struct.Struct(">qi")
 
 
-@pytest.fixture
-def own(tmp_path: Path, kafka_jars: Path) -> Iterator[Cluster]:
-    """Workers on a broker whose files a test may damage."""
-    broker = LocalBroker(tmp_path / "kafka", kafka_jars, java=java_program())
-    cluster = Cluster(broker.start(), tmp_path / "data")
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[LocalBroker]:
+    """A broker whose files a test may damage, and repairs."""
+    broker = LocalBroker(tmp_path_factory.mktemp("damaged"), kafka_jars, java=java_program())
     try:
-        yield cluster
+        broker.start()
+        yield broker
     finally:
-        cluster.close()
         broker.stop()
+
+
+@pytest.fixture
+def own(damaged: LocalBroker, tmp_path: Path) -> Iterator[Cluster]:
+    """Workers on that broker, and new topics."""
+    bootstrap = damaged.status().bootstrap
+    assert bootstrap is not None
+    reset_topics(bootstrap)
+    cluster = Cluster(bootstrap, tmp_path)
+    yield cluster
+    cluster.close()
 
 
 def flip_in_last_batch(folder: Path, topic: str, partition: int) -> int:
     """Flip one bit of the records of a partition's last data batch, or flip it back; its offset."""
-    (segment,) = (folder / "kafka").rglob(f"{topic}-{partition}/{0:020}.log")
+    (segment,) = folder.rglob(f"{topic}-{partition}/{0:020}.log")
     content = bytearray(segment.read_bytes())
     at, last = 0, (0, 0, 0)
     while at < len(content):
@@ -66,7 +81,7 @@ def unreadable(worker: LocalWorker) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("topic", [TRADES_INPUT.raw, TRADES_INPUT.stream.log])
 def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repaired(
-    own: Cluster, tmp_path: Path, topic: str
+    own: Cluster, damaged: LocalBroker, topic: str
 ) -> None:
     never = {
         "K2_LAKE_COMMIT_INTERVAL_S": "3600"
@@ -78,7 +93,7 @@ def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repair
     if topic == TRADES_INPUT.raw:
         truth = own.produce("--messages", "2000", "--seed", "5")
     broken = 1
-    offset = flip_in_last_batch(tmp_path, topic, broken)
+    offset = flip_in_last_batch(damaged.directory, topic, broken)
     worker = own.worker().start()
     eventually(lambda: is_named(worker, topic, broken, offset), what="named in status")
     why = readiness(worker)
@@ -89,7 +104,7 @@ def test_a_corrupt_batch_stops_its_partition_alone_and_goes_on_when_it_is_repair
     assert worker.process.poll() is None
     log = worker.log_file.read_text()
     assert f"topic='{topic}' partition={broken} offset={offset}" in log
-    assert flip_in_last_batch(tmp_path, topic, broken) == offset
+    assert flip_in_last_batch(damaged.directory, topic, broken) == offset
     eventually(lambda: not unreadable(worker) and not readiness(worker))
     own.verify(worker, truth)
 

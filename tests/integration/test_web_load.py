@@ -97,7 +97,7 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
 
     async def run() -> list[tuple[bool, int | None]]:
         tasks = [asyncio.create_task(half_request(worker.port)) for _ in range(400)]
-        return await beside(tasks, lambda: (worker.is_ready(), processed_if_asked(worker)), 15.0)
+        return await beside(tasks, lambda: (worker.is_ready(), processed_if_asked(worker)), 8.0)
 
     said = asyncio.run(run())
     stream.terminate()
@@ -120,7 +120,7 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
     async def stall() -> tuple[Counter[bytes], list[tuple[bool, int]]]:
         found: Counter[bytes] = Counter()
         tasks = [asyncio.create_task(stalled(worker.port, found)) for _ in range(100)]
-        said = await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 12.0)
+        said = await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 6.0)
         return found, said
 
     found, said = asyncio.run(stall())
