@@ -7,18 +7,22 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient
+from click.testing import CliRunner
 
 from faults.catalog import RestCatalog
 from faults.object_store import ObjectStore
 from faults.object_store import settings as store_settings
 from faults.stage import ROOT
+from k2_streams.cli.main import main
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
@@ -29,6 +33,8 @@ from k2_streams.testing.local.loopback import free_port
 from k2_streams.testing.local.workers import LocalWorker
 
 PARTITIONS = 4
+#: Between two looks at a condition: each is a request to a worker, which has other work to do.
+POLL_S = 0.1
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
@@ -47,7 +53,7 @@ def eventually(
         if time.monotonic() > deadline:
             said = what() if callable(what) else what
             pytest.fail(f"not within {within_s} s: {said or condition}")
-        time.sleep(0.05)
+        time.sleep(POLL_S)
 
 
 MAY_DELETE = "K2_TESTS_MAY_DELETE_TOPICS"
@@ -153,9 +159,24 @@ class Cluster:
     def produce(self, *arguments: str) -> Path:
         """Send, and give the truth file."""
         truth = self.directory / f"truth-{time.monotonic_ns()}.jsonl"
-        done = self.k2("produce", *arguments, "--truth", str(truth))
-        assert done.returncode == 0, done.stdout + done.stderr
+        code, printed = self._command("produce", *arguments, "--truth", str(truth))
+        assert code == 0, printed
         return truth
+
+    def _command(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a `k2` command, run here, where its modules are loaded already.
+
+        In another thread than the first it is a process: a command listens for signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            done = self.k2(*arguments)
+            return done.returncode, done.stdout + done.stderr
+        runner, environment = CliRunner(), self._environment({})
+        try:
+            found = runner.invoke(main, arguments, env=environment, catch_exceptions=False)
+        finally:
+            structlog.reset_defaults()  # the command's log goes to its own output
+        return found.exit_code, found.output
 
     def verify(
         self, worker: LocalWorker, *truths: Path, within_s: int = 240, also: str | None = "--sql"
@@ -163,8 +184,10 @@ class Cluster:
         """Every number agrees, in plain SQL as well where something tells rows apart."""
         more = [argument for truth in truths for argument in ("--truth", str(truth))]
         more += [also] if also else []
-        done = self.k2("verify", *more, "--url", worker.url, "--timeout", str(within_s))
-        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{worker.last_words()}"
+        code, printed = self._command(
+            "verify", *more, "--url", worker.url, "--timeout", str(within_s)
+        )
+        assert code == 0, f"{printed}\n{worker.last_words()}"
 
     def close(self) -> None:
         """End what still runs."""

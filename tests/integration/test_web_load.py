@@ -116,6 +116,7 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
     k2.produce("--rate", "20000", "--messages", str(ROWS), "--symbols", "20")
     eventually(lambda: processed(worker) >= ROWS, what="all of it is processed")
     stream = k2.spawn("produce", "--rate", "500", "--duration", "120", "--symbols", "20")
+    eventually(lambda: processed(worker) > ROWS, what="the stream is there")
 
     async def stall() -> tuple[Counter[bytes], list[tuple[bool, int]]]:
         found: Counter[bytes] = Counter()

@@ -143,6 +143,7 @@ def test_a_failing_test_fails_make(machine, tmp_path):
         "test",
         *("-o", ".venv/.k2-installed", "-o", ".venv/.k2-native-installed"),
         *("-o", ".cache/kafka/.jars-copied", "-o", "doctor", "-o", "test-native"),
+        "PARALLEL=",  # one process for one test
         f"ARGS=-p no:cacheprovider --rootdir={tmp_path} {tmp_path}/test_it.py",
     )
     assert done.returncode == 2

@@ -234,7 +234,6 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         except EndpointError as error:
             self._end(EXIT_CONFIGURATION, str(error))
             raise
-        gc.collect()
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
         worker.start()
         await super().on_start()
