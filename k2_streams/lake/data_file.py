@@ -43,6 +43,7 @@ def write_file(
     day: int,
     name: str,
     described: TableDescription,
+    schema: pa.Schema | None = None,
 ) -> DataFile:
     """Write the parts, one behind the other, as one file of a day. Nothing refers to it yet.
 
@@ -51,27 +52,29 @@ def write_file(
 
     Args:
         table: where it will belong.
-        parts: in the columns of the description's `file_schema`, in the order of the file.
+        parts: in the order of the file.
         rows: in all parts.
         day: of all rows, since 1970.
         name: of the file, below the folder of its day.
         described: whose columns they are.
+        schema: of the parts, where a text column is a dictionary; None: as `file_schema` has it.
+            The file is of the same types and encodings either way.
 
     Raises:
         TableMismatchError: a property of the table says how to write, and cannot be followed.
         OSError: the store refused.
     """
     io, metadata = table.io, table.metadata
-    schema, properties = metadata.schema(), metadata.properties
+    stored, properties = metadata.schema(), metadata.properties
     spec = metadata.spec()
-    partition = PartitionKey([PartitionFieldValue(spec.fields[0], day)], spec, schema)
+    partition = PartitionKey([PartitionFieldValue(spec.fields[0], day)], spec, stored)
     layout = _layout_of(properties)
     path = load_location_provider(metadata.location, properties).new_data_location(name, partition)
     output = io.new_output(path)
     with output.create() as stream:
         writer = pq.ParquetWriter(
             stream,
-            described.file_schema,
+            schema or described.file_schema,
             compression=layout.codec,
             compression_level=layout.level,
             use_dictionary=list(described.stream.repeated),
@@ -82,8 +85,8 @@ def write_file(
                 writer.write_table(part, row_group_size=layout.group_rows(rows))
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=writer.writer.metadata,
-        stats_columns=compute_statistics_plan(schema, properties),
-        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+        stats_columns=compute_statistics_plan(stored, properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(stored),
     )
     file = DataFile.from_args(
         content=DataFileContent.DATA,

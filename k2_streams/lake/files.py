@@ -15,6 +15,10 @@ from k2_streams.lake.data_file import write_file
 from k2_streams.lake.schema import TableDescription
 
 _DAY_US = 86_400_000_000
+#: Up to so many values a dictionary of the log goes to the file as it is: to make text of it, and a
+#: dictionary again, is half of what bringing rows in order costs. It stands whole in each row
+#: group, so a larger one, of which a group needs a few values, would make files larger.
+KEPT_DICTIONARY_VALUES = 256
 
 
 def sort_order(stream: Stream, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -45,19 +49,22 @@ def write(table: Table, rows: pa.Table, described: TableDescription) -> list[Dat
     """
     if rows.num_rows == 0:
         return []
-    ordered, days = in_file_order(rows, described)
+    order, days = sort_order(described.stream, rows)
+    ordered = _take(rows, order, _with_dictionaries(described.file_schema, rows))
     write_id = uuid.uuid4()
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
     files = []
     for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(days)])):
         name = f"{index:05d}-{write_id}.parquet"
         part = ordered.slice(start, end - start)
-        files.append(write_file(table, [part], part.num_rows, int(days[start]), name, described))
+        files.append(
+            write_file(table, [part], part.num_rows, int(days[start]), name, described, part.schema)
+        )
     return files
 
 
 def in_file_order(rows: pa.Table, described: TableDescription) -> tuple[pa.Table, np.ndarray]:
-    """The rows as they stand in files, and the day of the partition column of each."""
+    """The rows in `file_schema`, as they stand in files, and the day of the partition of each."""
     order, days = sort_order(described.stream, rows)
     return _take(rows, order, described.file_schema), days
 
@@ -78,12 +85,30 @@ def _ranks(column: pa.ChunkedArray) -> np.ndarray:
     return places
 
 
+def _with_dictionaries(schema: pa.Schema, rows: pa.Table) -> pa.Schema:
+    """The columns of a file; those that rows have as small dictionaries are of that type."""
+    return pa.schema(
+        field.with_type(rows[field.name].type) if _is_kept(rows[field.name]) else field
+        for field in schema
+    )
+
+
+def _is_kept(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1:
+        return False
+    return len(column.chunk(0).dictionary) <= KEPT_DICTIONARY_VALUES
+
+
 def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     """The rows in that order, in the columns of a file, a column at a time to spare memory."""
     indices = pa.array(order)
     columns = []
     for field in schema:
-        column = rows[field.name].take(indices)
+        column = rows[field.name]
+        if column.null_count == len(column):
+            columns.append(pa.chunked_array([pa.nulls(len(column), field.type)]))
+            continue
+        column = column.take(indices)
         chunks = [as_type(chunk, field.type) for chunk in column.chunks]
         columns.append(pa.chunked_array(chunks, field.type))
     return pa.Table.from_arrays(columns, schema=schema)

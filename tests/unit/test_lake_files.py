@@ -16,7 +16,7 @@ from k2_streams.core.records import stream
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range
-from k2_streams.lake import data_file
+from k2_streams.lake import data_file, files
 from k2_streams.lake.data_file import MIN_GROUP_ROWS, SMALL_FILE_GROUPS
 from k2_streams.lake.schema import description_of
 
@@ -139,12 +139,12 @@ def test_every_reader_finds_the_same_rows(world, monkeypatch):
     monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
     rows = commit(world, record(0, 0, 500), record(1, 3, 500))
     expected = plain(rows)
-    files = [str(path) for path in world.data_files()]
+    paths = [str(path) for path in world.data_files()]
 
     by_pyiceberg = world.table().scan().to_arrow()
     assert plain(by_pyiceberg.cast(TRADES)).equals(expected)
 
-    by_duckdb = duckdb.read_parquet(files, hive_partitioning=False)
+    by_duckdb = duckdb.read_parquet(paths, hive_partitioning=False)
     assert plain(by_duckdb.to_arrow_table()).equals(expected)
 
     by_polars = pl.scan_iceberg(world.table().metadata_location).collect()
@@ -152,6 +152,41 @@ def test_every_reader_finds_the_same_rows(world, monkeypatch):
     assert by_polars["price"].sum() == pc.sum(rows["price"]).as_py()
     for name in ("message_id", "price", "quantity", "exchange_time_ns"):
         assert sorted(by_polars[name].to_list()) == sorted(rows[name].to_pylist())
+
+
+@pytest.mark.parametrize("symbols", [2, 300])
+def test_a_file_made_of_dictionaries_is_the_one_made_of_their_texts(world, symbols):
+    """Types, encodings, bounds and rows are the same; no large dictionary is in each row group.
+
+    On the second day all values of the dictionary but one do not occur.
+    """
+    names = tuple(f"S{number:03}" for number in range(symbols))
+    records = [
+        record(0, 0, 4_000, symbols=names),
+        record(0, 1, 100, symbols=names[:1], start_ns=NOON_NS + DAY_NS),
+    ]
+    rows = expand(stream.TRADES, records)
+    assert pa.types.is_dictionary(rows["symbol"].type)
+    kept = files.write(world.table(), rows, TABLE)
+    texts = files.write(world.table(), rows.cast(TRADES), TABLE)
+    assert len(kept) == len(texts) == 2
+    for one, other in zip(kept, texts, strict=True):
+        for figure in ("lower_bounds", "upper_bounds", "value_counts", "null_value_counts"):
+            assert getattr(one, figure) == getattr(other, figure)
+        paths = [file.file_path.removeprefix("file://") for file in (one, other)]
+        mine, theirs = (pq.ParquetFile(path) for path in paths)
+        assert mine.schema.equals(theirs.schema)
+        assert mine.read().equals(theirs.read())
+        assert encodings_of(mine) == encodings_of(theirs)
+        if symbols > files.KEPT_DICTIONARY_VALUES:
+            assert one.file_size_in_bytes == other.file_size_in_bytes
+
+
+def encodings_of(file):
+    """What a reader has to know of each column of each row group."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return [(chunk.physical_type, chunk.compression, chunk.encodings) for chunk in chunks]
 
 
 def test_bounds_are_kept_where_they_help_to_skip_a_file(world):
