@@ -41,7 +41,7 @@ class OutputWorld:
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         spill: SpillStore | None = None,
     ) -> None:
-        self.stream, self.folder = stream, folder
+        self.stream, self.folder, self.gaps = stream, folder, gaps
         self._config = LakeConfig(f"sqlite:///{folder}/k2.db", f"{folder}/warehouse")
         self.lake = self._open()
         self.lake.ensure()

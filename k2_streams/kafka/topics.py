@@ -115,13 +115,20 @@ def stream_topics(
     sequence, dedup = of.tables
     return [
         TopicSpec(of.raw, partitions, {APPEND_TIME: "LogAppendTime"} | _WEEK),
+        *answered_topics(of, partitions),
+        levels_topic(of.levels, partitions),
+        table_topic(app_id, sequence, partitions),
+        TopicSpec(changelog_topic(app_id, dedup), partitions, ids),
+    ]
+
+
+def answered_topics(of: RawInput, partitions: int) -> list[TopicSpec]:
+    """Those topics of a raw topic's app that its rows are answered from."""
+    return [
         log_topic(of.stream.log, partitions),
         TopicSpec(of.events, partitions, _UNLIMITED),
         dead_letter_topic(of.dead_letter, partitions),
         TopicSpec(of.deferred, partitions, _UNLIMITED | _LARGE),
-        levels_topic(of.levels, partitions),
-        table_topic(app_id, sequence, partitions),
-        TopicSpec(changelog_topic(app_id, dedup), partitions, ids),
     ]
 
 

@@ -33,6 +33,8 @@ from k2_streams.query.answer import (
     SymbolsMeta,
     symbol_row,
 )
+from k2_streams.query.asof.query import QuotesJoin
+from k2_streams.query.asof.request import Joined, JoinRequest
 from k2_streams.query.bars.answer import BarsAnswer
 from k2_streams.query.bars.query import BarsQuery
 from k2_streams.query.bars.request import BarsRequest
@@ -128,6 +130,7 @@ class HybridQuery:
         self._read_points = ReadPoints(tail, lake, clock, partitions)
         self._reader = Reader(stream, lake, engine, notional, reads)
         self._bars = BarsQuery(self, self._reader, notional, rules)
+        self._quotes = QuotesJoin(self, self._reader)
         self._totals = SymbolTotals(self._reader.totals)
         self._known_at = KnownAt(self._reader)
         self._wanted = asyncio.Event()
@@ -171,6 +174,14 @@ class HybridQuery:
             QueryError: see its kinds in `query.errors`.
         """
         return await self._bars.answer(request)
+
+    async def quotes_of(self, trades: pa.Table, request: JoinRequest) -> Joined:
+        """What a join adds to trades, in their order; the rows of this query are the quotes.
+
+        Raises:
+            QueryError: see its kinds in `query.errors`.
+        """
+        return await self._quotes.joined(trades, request)
 
     async def ask(
         self, request: RowsRequest, answered: Callable[[ResolvedRequest], Awaitable[_T]]

@@ -27,6 +27,7 @@ from k2_streams.query.answer import (
     SymbolsMeta,
     symbol_row,
 )
+from k2_streams.query.asof.request import Joined, JoinRequest
 from k2_streams.query.bars.answer import BarsAnswer
 from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.request import (
@@ -60,6 +61,10 @@ class Queries(Protocol):
 
     async def bars(self, request: BarsRequest) -> BarsAnswer:
         """Bars of trades."""
+        ...
+
+    async def quotes_of(self, trades: pa.Table, request: JoinRequest) -> Joined:
+        """What a join with quotes adds to trades."""
         ...
 
 

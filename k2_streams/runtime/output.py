@@ -1,4 +1,4 @@
-"""One log that this worker writes: its sink, its query node, and who keeps its table."""
+"""One log that this worker writes, or answers from alone."""
 
 from dataclasses import dataclass
 
@@ -18,3 +18,11 @@ class OutputParts:
     node: Node
     committed: CommittedRows  # what tasks give to sink and node
     keeper: TableKeeper | None = None  # None: maintenance is off
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedLog:
+    """A log that another app writes, as this worker answers from it."""
+
+    stream: Stream
+    node: Node

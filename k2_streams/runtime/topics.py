@@ -1,7 +1,9 @@
 """Every topic of a topology, with what it must be: created where it is absent, checked at start."""
 
+from k2_streams.core.records.source import INPUTS, RawInput
 from k2_streams.kafka.topics import (
     TopicSpec,
+    answered_topics,
     dead_letter_topic,
     levels_topic,
     log_topic,
@@ -11,6 +13,12 @@ from k2_streams.kafka.topics import (
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.market import window_of
 from k2_streams.topology.declarations import StreamSource, Topology
+
+
+def followed_inputs(topology: Topology, settings: Settings) -> list[RawInput]:
+    """Raw topics of other apps, from whose logs a worker of a topology answers too."""
+    own = {stream.name for stream in topology.streams}
+    return [INPUTS[name] for name in settings.streams if name not in own]
 
 
 def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
@@ -32,6 +40,8 @@ def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
                 dead_letter_topic(topology.dead_letter(source), partitions),
             ]
     specs += [log_topic(stream.log, partitions) for stream in topology.streams]
+    for followed in followed_inputs(topology, settings):
+        specs += answered_topics(followed, partitions)
     specs += [table_topic(app_id, table.name, partitions) for table in topology.tables]
     specs.append(levels_topic(topology.levels, partitions))
     once: dict[str, TopicSpec] = {}

@@ -18,6 +18,7 @@ import structlog
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
 from k2_streams.core.load.circuit_breaker import BreakerState
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
@@ -44,7 +45,7 @@ from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.node import Node
 from k2_streams.runtime.node.tail_quota import TailLimits
-from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.output import FollowedLog, OutputParts
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
@@ -53,7 +54,7 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
 from k2_streams.runtime.task.market import MarketProgram, memory_of
 from k2_streams.runtime.task.program import Program
-from k2_streams.runtime.topics import topics_of
+from k2_streams.runtime.topics import followed_inputs, topics_of
 from k2_streams.topology.declarations import Source, StreamSource, Topology
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.services import Services
@@ -108,9 +109,16 @@ class Worker:
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
         self.engine = new_engine(settings, ports, metrics.query)
-        tail_limits = TailLimits.each(settings, topology.streams)
+        followed = followed_inputs(topology, settings)
+        tail_limits = TailLimits.each(
+            settings, [*topology.streams, *(one.stream for one in followed)]
+        )
         self.outputs: Sequence[OutputParts] = [
             self._new_output(stream, tail_limits[stream.name]) for stream in topology.streams
+        ]
+        #: Of logs that other apps write: answered from, and nothing else.
+        self.followed: Sequence[FollowedLog] = [
+            self._new_followed(one, tail_limits[one.stream.name]) for one in followed
         ]
         self.owner = Ownership(
             {source.topic: self._tasks_of(source, instruments) for source in topology.sources},
@@ -183,6 +191,11 @@ class Worker:
         """
         return self.outputs[0]
 
+    @property
+    def answered(self) -> "list[OutputParts | FollowedLog]":
+        """The logs that queries are answered from, its own first."""
+        return [*self.outputs, *self.followed]
+
     # -- its life --------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -193,10 +206,10 @@ class Worker:
         stack.callback(self.pool.shutdown)
         # 4 Queries are answered until the end.
         stack.push_async_callback(self._close_engine)
-        for output in self.outputs:
-            stack.push_async_callback(output.node.close)
-            for name, work in output.node.background.items():
-                self._keep(self._name(name, output), work)
+        for answered in self.answered:
+            stack.push_async_callback(answered.node.close)
+            for name, work in answered.node.background.items():
+                self._keep(self._name(name, answered), work)
         # 3 The sinks let a commit under way end; what they buffer is read again.
         for output in self.outputs:
             stack.push_async_callback(output.sink.close)
@@ -239,9 +252,9 @@ class Worker:
         kept = self.supervisor.keep(name, work)
         self._stack.push_async_callback(kept.close)
 
-    def _name(self, name: str, output: OutputParts) -> str:
+    def _name(self, name: str, answered: OutputParts | FollowedLog) -> str:
         """Of a background task; those of the main output go by their kind alone."""
-        return name if output is self.outputs[0] else f"{name}:{output.stream.log}"
+        return name if answered is self.outputs[0] else f"{name}:{answered.stream.log}"
 
     # -- called by the driver --------------------------------------------------------------------
 
@@ -269,7 +282,7 @@ class Worker:
         """What the web needs of this worker."""
         settings = self._settings
         return Services(
-            logs=tuple(ServedLog(one.stream, one.node.query) for one in self.outputs),
+            logs=tuple(ServedLog(one.stream, one.node.query) for one in self.answered),
             status=self.status.as_dict,
             lines=self.status.lines,
             ready=self.status.ready,
@@ -293,22 +306,14 @@ class Worker:
         """Sink and node of a log; both share the breaker of the lake."""
         settings, ports, topic = self._settings, self._ports, stream.log
         committed = CommittedRows(ports.clock, self._limits.committed_rows_bytes)
-        guard, reads = self._new_guard(stream, "lake"), self._new_guard(stream, "store")
-        node = Node(
+        guard = self._new_guard(stream, "lake")
+        node = self._new_node(
             stream,
             LogTopics.of(self._topology, stream),
-            self._known[topic],
             tail_limits,
-            self._metrics.tail.of(stream.name),
-            ports,
-            self.engine,
-            guard=guard,
-            reads=reads,
+            guard,
             on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
-            notional=self._notional,
-            rules=settings.conditions_file,
             committed=committed,
-            limits=self._limits,
         )
         sink = SinkRunner(
             ports.catalog.open(stream),
@@ -334,6 +339,47 @@ class Worker:
             limits=self._limits,
         )
         return OutputParts(stream, sink, node, committed, self._new_keeper(stream, guard))
+
+    def _new_followed(self, followed: RawInput, tail_limits: TailLimits) -> FollowedLog:
+        """The node of a log that another app writes. Its full tail pauses no source of this one."""
+        stream = followed.stream
+        node = self._new_node(
+            stream,
+            LogTopics.of_input(followed),
+            tail_limits,
+            self._new_guard(stream, "lake"),
+            on_tail_full=lambda _full: None,
+            # Empty for ever: this worker makes none of these rows.
+            committed=CommittedRows(self._ports.clock, self._limits.committed_rows_bytes),
+        )
+        return FollowedLog(stream, node)
+
+    def _new_node(
+        self,
+        stream: Stream,
+        beside: LogTopics,
+        tail_limits: TailLimits,
+        guard: Guard,
+        *,
+        on_tail_full: Callable[[bool], None],
+        committed: CommittedRows,
+    ) -> Node:
+        return Node(
+            stream,
+            beside,
+            self._known[stream.log],
+            tail_limits,
+            self._metrics.tail.of(stream.name),
+            self._ports,
+            self.engine,
+            guard=guard,
+            reads=self._new_guard(stream, "store"),
+            on_tail_full=on_tail_full,
+            notional=self._notional,
+            rules=self._settings.conditions_file,
+            committed=committed,
+            limits=self._limits,
+        )
 
     def _new_keeper(self, stream: Stream, guard: Guard) -> TableKeeper | None:
         """Maintenance of a log's table, by the worker that owns the log's first partition."""

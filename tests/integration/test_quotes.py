@@ -60,6 +60,32 @@ def test_trades_and_quotes_do_not_touch_each_other(k2: Cluster) -> None:
                 worker.get(f"/v1/{other}")
 
 
+def test_a_worker_of_trades_joins_them_with_the_quotes_of_another_app(k2: Cluster) -> None:
+    """Every trade has the quote at or before it that the log of quotes has, from lake and tail."""
+    with k2.worker(K2_STREAMS="quotes") as trades, k2.worker(topology="quotes") as quotes:
+        sent = ("--messages", "2000", "--symbols", "3", "--rate", "2000", "--start", "now")
+        k2.verify(quotes, k2.produce(*sent, "--seed", "2", "--stream", "quotes"))
+        k2.verify(trades, k2.produce(*sent, "--seed", "1"))
+        end = quotes.get("/v1/quotes?limit=1")["meta"]["offsets"]
+        asked = "symbol=S0001&exchange=SIM&limit=100000"
+
+        def joined() -> dict | None:
+            answer = trades.get(f"/v1/trades/quotes?{asked}&tolerance=1h")
+            return answer if answer["meta"]["quotes"]["offsets"] == end else None
+
+        answer = eventually(joined)
+        found = quotes.get(f"/v1/quotes?{asked}")["data"]
+        assert answer["data"]
+        assert found
+        for trade in answer["data"]:
+            time_ns = trade["exchange_time_ns"]
+            before = [quote for quote in found if quote["exchange_time_ns"] <= time_ns]
+            last = before[-1] if before else {"exchange_time_ns": None, "bid_price": None}
+            assert trade["quote_time_ns"] == last["exchange_time_ns"]
+            assert trade["bid_price"] == last["bid_price"]
+        assert trades.get("/v1/quotes?limit=1")["meta"]["rows"] == 1
+
+
 def test_a_killed_quotes_worker_goes_on_where_it_was(k2: Cluster) -> None:
     """kill -9 in the middle: every quote once."""
     worker = k2.worker(topology="quotes")

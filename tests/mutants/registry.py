@@ -1300,4 +1300,25 @@ MUTANTS = (
             '_ORDER = "exchange_time_ns"\n',
         ),
     ),
+    _mutant(
+        "asof-ignores-ties",
+        "of quotes at one moment any may be taken, so that answers differ from node to node",
+        "tests/property/test_asof_join.py::test_every_trade_has_the_quote_of_the_model",
+        (
+            "query/asof/statement.py",
+            '        f"QUALIFY {neighbour}(exchange_time_ns) OVER {window} IS DISTINCT FROM '
+            'exchange_time_ns"\n',
+            '        f"QUALIFY {neighbour}(exchange_time_ns) OVER {window} IS NOT NULL OR TRUE"\n',
+        ),
+    ),
+    _mutant(
+        "asof-old-is-complete",
+        "a quote that is old because what was quoted since is missing is shown as complete",
+        "tests/unit/test_asof_complete.py::test_a_gap_among_quotes_flags_the_trades_whose_quote_may_be_another",
+        (
+            "core/query/asof/strategy.py",
+            "        complete &= ~meets\n",
+            "        complete &= meets | ~meets\n",
+        ),
+    ),
 )

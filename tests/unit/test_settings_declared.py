@@ -38,6 +38,7 @@ CASES = {
     "K2_SESSION_TIMEOUT_S": ("10", 10.0, "-1"),
     "K2_WEB_HOST": ("::1", "::1", None),
     "K2_WEB_PORT": ("7000", 7000, "70000"),
+    "K2_STREAMS": ("quotes", ("quotes",), "bars"),
     "K2_API_KEYS": ("a,,b", ("a", "b"), None),
     "K2_RATE_LIMIT_PER_S": ("100", 100, "many"),
     "K2_LOG_FORMAT": ("json", "json", "xml"),

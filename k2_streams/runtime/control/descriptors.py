@@ -20,10 +20,16 @@ class DescriptorLimitError(Exception):
     """The limit of open files is below what the worker needs."""
 
 
-def needed(topology: Topology, partitions: int) -> int:
-    """What a worker that owns all partitions needs, without its web server's connections."""
+def needed(topology: Topology, partitions: int, followed: int = 0) -> int:
+    """What a worker that owns all partitions needs, without its web server's connections.
+
+    Args:
+        topology: of the worker.
+        partitions: of each source.
+        followed: logs of other apps that it answers from.
+    """
     stores = sum(_stores(topology, source) for source in topology.sources)
-    further_logs = max(len(topology.streams) - 1, 0)
+    further_logs = max(len(topology.streams) + followed - 1, 0)
     return (
         PROCESS_DESCRIPTORS
         + STORE_DESCRIPTORS * stores * partitions

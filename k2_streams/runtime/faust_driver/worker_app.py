@@ -40,7 +40,7 @@ from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ports import system_ports
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.runtime.topics import topics_of
+from k2_streams.runtime.topics import followed_inputs, topics_of
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker
 from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
 from k2_streams.topology.declarations import Topology
@@ -197,7 +197,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
         try:
-            least = needed(self.topology, self.settings.partitions)
+            followed = followed_inputs(self.topology, self.settings)
+            least = needed(self.topology, self.settings.partitions, len(followed))
             limit = raise_limit(least + LEAST_CONNECTIONS + BACKLOG)
             self._lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)

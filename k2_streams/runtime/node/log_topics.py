@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
 from k2_streams.topology.declarations import RawSource, Topology
 
@@ -25,3 +26,8 @@ class LogTopics(NamedTuple):
         source = topology.source_of(stream)
         deferred = source.input.deferred if isinstance(source, RawSource) else None
         return cls(topology.dead_letter(source), topology.events(source), deferred)
+
+    @classmethod
+    def of_input(cls, followed: RawInput) -> "LogTopics":
+        """Those beside the log of another app's raw topic."""
+        return cls(followed.dead_letter, followed.events, followed.deferred)

@@ -158,6 +158,13 @@ class WebSettings(Group):
         expected="keys by comma",
         is_secret=True,
     )
+    streams: Annotated[tuple[Literal["trades", "quotes"], ...], parsing.BY_COMMA] = setting(
+        (),
+        "Logs of other apps that this worker reads beside its own and answers from too: "
+        "[trades with quotes](../how-to/join-quotes.md). The other app has as many partitions "
+        "and the same catalog",
+        expected="trades, quotes",
+    )
     rate_limit_per_s: int = setting(
         60,
         "Requests per second and key, or per address where no keys are set",

@@ -35,7 +35,12 @@ _TAG = "tag:"
 _TIME_TEXT = {"type": "string", "format": "k2-time"}
 
 
-def _decode_as_of(text: str) -> Token | TagName:
+def decode_as_of(text: str) -> Token | TagName:
+    """A token, or `tag:NAME`.
+
+    Raises:
+        ValueError: neither.
+    """
     tag = text.removeprefix(_TAG)
     if tag != text:
         return TagName(tag)
@@ -166,7 +171,7 @@ AsOf = (
         _decoded(
             "An earlier answer's `meta.token`: the same rows again. Or `tag:NAME`: what the table "
             "held when `k2 tag create NAME` named its snapshot.",
-            Rule(_decode_as_of),
+            Rule(decode_as_of),
             {"type": "string", "format": "k2-token", "minLength": 1},
         ),
     ]

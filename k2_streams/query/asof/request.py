@@ -1,0 +1,81 @@
+"""What trades are joined with, and what an answer says of it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import pyarrow as pa
+
+from k2_streams.core.query.asof.strategy import AsOfRule
+from k2_streams.core.query.bars.interval import DAY_NS
+from k2_streams.core.records.schema import DECIMAL
+from k2_streams.core.sequence.gaps import Gap
+from k2_streams.query.answer import about
+from k2_streams.query.asof.statement import PRICES
+from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.token import TagName, Token
+
+#: A quote that is older says nothing of a trade, and all that may be one has to be read.
+MAX_TOLERANCE_NS = 7 * DAY_NS
+#: Of one answer; each reads the quotes of a range of its own.
+MAX_MARKOUTS = 8
+MAX_MARKOUT_NS = DAY_NS
+
+#: What a join adds to a row.
+QUOTE_COLUMNS = (
+    *(pa.field(name, DECIMAL) for name in PRICES),
+    pa.field("quote_time_ns", pa.int64()),
+    pa.field("quote_age_ns", pa.int64()),  # below 0: the quote came after the trade
+    *(pa.field(name, DECIMAL) for name in ("mid", "spread", "effective_spread")),
+    pa.field("quote_complete", pa.bool_(), nullable=False),
+    pa.field("markouts", pa.map_(pa.string(), DECIMAL), nullable=False),  # mids by their names
+)  # fmt: skip
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The quotes of trades.
+
+    Raises:
+        InvalidParameter: a field is out of its bounds.
+    """
+
+    rule: AsOfRule = AsOfRule()
+    #: Times after each trade at which the mid is wanted, by what they are called.
+    markouts: tuple[tuple[str, int], ...] = ()
+    as_of: Token | TagName | None = None  # of the quotes
+    known_at_ns: int | None = None
+    wait_ms: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        if not 0 <= self.rule.tolerance_ns <= MAX_TOLERANCE_NS:
+            raise InvalidParameter("tolerance", "expected at most 7d")
+        if len(self.markouts) > MAX_MARKOUTS or not all(
+            0 < later_ns <= MAX_MARKOUT_NS for _, later_ns in self.markouts
+        ):
+            raise InvalidParameter("markouts", f"expected at most {MAX_MARKOUTS}, up to 1d each")
+
+
+class QuotesMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of the quotes that trades were joined with."""
+
+    token: Annotated[str, about("Of the quotes: joins with the same quotes again.")]
+    offsets: Annotated[
+        dict[int, int], about("Of the log of quotes: per partition the next offset not in it.")
+    ]
+    gaps: Annotated[
+        tuple[Gap, ...], about("Gaps of the quotes in the range that was read, at most 100.")
+    ]
+    gaps_omitted: Annotated[int, about("How many more gaps there are.")]
+    gaps_complete: Annotated[
+        bool, about("The sequence events of the quotes were read as far as the quotes.")
+    ]
+    complete: Annotated[bool, about("`quote_complete` of every row.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a join adds to its rows, in their order, and the proof of it."""
+
+    columns: pa.Table
+    meta: QuotesMeta
