@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import (
     bad_records,
+    bars,
     dedup,
     dedup_kills,
     freshness,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
+    "bars": bars.run,
     "small_files": small_files.run,
     "peers": compare.run,
     "kills": kills.run,
