@@ -127,6 +127,7 @@ class BarsCursor(msgspec.Struct, frozen=True, array_like=True):
     end_ns: int
     limit: int
     asked: int
+    known_at_ns: int | None = None
 
     def encode(self) -> str:
         """The cursor as text."""

@@ -186,6 +186,21 @@ async def test_a_token_gives_the_same_bars_after_more_trades(world):
     assert newer.rows["trade_count"].to_pylist() == [7] + [6] * 9
 
 
+async def test_bars_as_known_at_a_time_hold_what_was_accepted_by_then_on_every_page(world):
+    accepted_us = world.log.rows(world.log.ends)[0]["accepted_time"].timestamp() * 10**6
+    world.tail.observe(world.log.ends, world.clock.now_ns)
+    known = {"known_at_ns": int(accepted_us) * 1_000 + 500}
+    whole = await world.query.bars(minutes(**known))
+    assert whole.rows["trade_count"].to_pylist() == [6] * 5  # the first record's
+    page = await world.query.bars(minutes(**known, limit=2))
+    rows = page.rows.to_pylist()
+    while page.meta.next_cursor is not None:
+        page = await world.query.bars(continued(BarsCursor.decode(page.meta.next_cursor)))
+        assert page.meta.known_at_ns == known["known_at_ns"]
+        rows += page.rows.to_pylist()
+    assert rows == whole.rows.to_pylist()
+
+
 async def test_a_price_is_carried_over_a_week_and_no_longer(world):
     week_ns = 7 * 86_400 * SECOND_NS
     last_ns = START_NS + MINUTES * MINUTE_NS - 10 * SECOND_NS

@@ -57,6 +57,9 @@ class BarsMeta(msgspec.Struct, frozen=True, kw_only=True):
     pinned: Annotated[bool, about("Asked with a token or a cursor: the same trades for ever.")]
     start_ns: Annotated[int, about("Start of the range as it was resolved, inclusive.")]
     end_ns: Annotated[int, about("End of the range as it was resolved, exclusive.")]
+    known_at_ns: Annotated[
+        int | None, about("The time of `known_at`: trades and gaps are as known then.")
+    ]
     interval: Annotated[str, about("As it was asked.")]
     align: Annotated[Literal["utc", "tz", "session"], about("What the bars begin by.")]
     tz: Annotated[str | None, about("The zone that was named.")]

@@ -238,6 +238,7 @@ class BarsQuery:
             pinned=request.rows.pinned,
             start_ns=page.start_ns,
             end_ns=page.end_ns,
+            known_at_ns=request.rows.gaps_known_ns,
             interval=interval_text(request.interval),
             align=request.align,
             tz=request.zone,

@@ -15,6 +15,17 @@ Align = Literal["utc", "tz", "session"]
 ConditionsUsed = Literal["eligible", "all"]
 
 
+class BarsRows(RowsRequest, frozen=True, kw_only=True):
+    """The trades of a page of bars."""
+
+    bars_cursor: BarsCursor | None = None
+
+    @property
+    def gaps_known_ns(self) -> int | None:
+        """As of `RowsRequest`, whose cursor is one of rows."""
+        return self.known_at_ns if self.bars_cursor is None else self.bars_cursor.known_at_ns
+
+
 class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Bars of some symbols; those that begin in the range.
 
@@ -37,6 +48,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = DEFAULT_LIMIT
     cursor: BarsCursor | None = None
     as_of: Token | TagName | None = None
+    known_at_ns: int | None = None
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
 
@@ -72,7 +84,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> RowsRequest:
         """The trades that it is about, by symbol, range and read point; its limit is of bars."""
-        return RowsRequest(
+        return BarsRows(
             symbols=self.symbols,
             exchanges=self.exchanges,
             start_ns=self.start_ns,
@@ -80,6 +92,8 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
             window_ns=self.window_ns,
             limit=self.limit,
             as_of=self.as_of,
+            known_at_ns=self.known_at_ns,
+            bars_cursor=self.cursor,
             min_offsets=self.min_offsets,
             wait_ms=self.wait_ms,
             view=self.view,
@@ -100,6 +114,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
             self.start_ns,
             self.end_ns,
             self.window_ns,
+            self.known_at_ns,
         )
         return zlib.crc32(msgspec.json.encode(query))
 
@@ -130,6 +145,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
             end_ns=end_ns,
             limit=self.limit,
             asked=self.asked() if self.cursor is None else self.cursor.asked,
+            known_at_ns=self.rows.gaps_known_ns,
         )
 
 

@@ -20,6 +20,7 @@ from k2_streams.web.declaration.shared_parameters import (
     AsOf,
     EndOrLast,
     Exchanges,
+    KnownAt,
     MinOffsets,
     Start,
     Symbol,
@@ -128,6 +129,7 @@ class BarsParameters(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     as_of: AsOf = None
+    known_at: KnownAt = None
     min_offsets: MinOffsets = None
     wait_ms: WaitMs = None
 
@@ -169,6 +171,7 @@ def bars_request(parameters: BarsParameters, given: frozenset[str]) -> BarsReque
         window_ns=parameters.window,
         limit=parameters.limit,
         as_of=parameters.as_of,
+        known_at_ns=parameters.known_at,
         min_offsets=parameters.min_offsets or {},
         wait_ms=wait_ms_of(parameters.wait_ms, parameters.min_offsets),
     )
