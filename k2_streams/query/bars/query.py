@@ -1,7 +1,10 @@
 """Bars of a request: the grid, the trades in it, what was traded before it, and the proof."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
@@ -113,15 +116,8 @@ class BarsQuery:
         if cursor is None:
             seen = {key[1] for key in carried} | {sums.symbol for sums in found}
             await self._questions.check_known(asked, pa.table({"symbol": sorted(seen)}))
-        filling = Filling(request.fill, asked.token.at_ns)
-        bars: list[BarValues] = []
-        for bar in fold.bars_of(found, page.grid, carried, filling):
-            if cursor is not None and _place(bar, page.grid) <= cursor.after:
-                continue
-            bars.append(bar)
-            if len(bars) > request.limit:
-                break
-        return self._proven(page, bars)
+        bars = await _off_loop(partial(_folded, page, found, carried))
+        return await self._proven(page, bars)
 
     async def _carried(self, page: _Page) -> dict[BarKey, Carried]:
         """The last price before the page's first bar, by exchange and symbol."""
@@ -146,7 +142,7 @@ class BarsQuery:
         added: Mapping[tuple[int, str, str], int | None] = {}
         if sum(rows["without"].to_pylist()):
             added = await self._turnovers(page, int(rows["bar"][-1].as_py()))
-        return list(sums_of(rows, added))
+        return await _off_loop(lambda: list(sums_of(rows, added)))
 
     async def _turnovers(
         self, page: _Page, last_bar: int
@@ -201,7 +197,7 @@ class BarsQuery:
 
         return await self._reader.read(asked.read_point, selection, work, asked.watch)
 
-    def _proven(self, page: _Page, bars: list[BarValues]) -> BarsAnswer:
+    async def _proven(self, page: _Page, bars: list[BarValues]) -> BarsAnswer:
         """Bars with what is missing of each, and what that rests on."""
         request, asked, grid = page.request, page.asked, page.grid
         more = len(bars) > request.limit
@@ -260,7 +256,27 @@ class BarsQuery:
             elapsed_ms=asked.watch.elapsed_ms,
             stages_ms=dict(asked.watch.stages_ms),
         )
-        return BarsAnswer(table_of_bars(bars, grid, missing, complete), meta)
+        rows = await _off_loop(partial(table_of_bars, bars, grid, missing, complete))
+        return BarsAnswer(rows, meta)
+
+
+async def _off_loop(work: Callable[[], _T]) -> _T:
+    """Do on a thread what takes a second for the longest page: the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _folded(
+    page: _Page, found: Sequence[Sums], carried: Mapping[BarKey, Carried]
+) -> list[BarValues]:
+    """The bars of a page behind its cursor, and one more, if there is one."""
+    cursor, limit = page.request.cursor, page.request.limit
+    filling = Filling(page.request.fill, page.asked.token.at_ns)
+    bars = (
+        bar
+        for bar in fold.bars_of(found, page.grid, carried, filling)
+        if cursor is None or _place(bar, page.grid) > cursor.after
+    )
+    return list(islice(bars, limit + 1))
 
 
 def _place(bar: BarValues, grid: Grid) -> tuple[int, str, str]:

@@ -51,7 +51,7 @@ def sums(parts: Parts, trades: Trades, at_most: int) -> Statement:
     within them, and needs what they close at.
     """
     placed, values = _placed(parts, trades)
-    held = "coalesce(next_ns, end_ns) - exchange_time_ns"
+    held = "least(coalesce(next_ns, end_ns), end_ns) - exchange_time_ns"
     columns = [
         "arg_min(price, place) FILTER (sets_last) AS open",
         "max(price) FILTER (sets_range) AS high",
@@ -68,7 +68,7 @@ def sums(parts: Parts, trades: Trades, at_most: int) -> Statement:
         "count(*) FILTER (adds) AS trade_count",
         "count(*) FILTER (late) AS late",
     ]
-    window = f"(PARTITION BY bar, exchange, symbol, sets_last ORDER BY {_ORDER})"
+    window = f"(PARTITION BY exchange, symbol, sets_last ORDER BY {_ORDER})"
     return Statement(
         f"WITH placed AS ({placed}), "  # noqa: S608 (bound values)
         f"ordered AS (SELECT *, row_number() OVER {window} AS place, "
