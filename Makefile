@@ -117,7 +117,8 @@ check-long: $(INSTALLED) ## Run the properties on many random examples, and fuzz
 	echo "Random examples, seed $$seed: \`make check-long SEED=$$seed\` runs the same ones again."; \
 	run="$(BIN)/python -m pytest -q --hypothesis-profile=long --hypothesis-seed=$$seed"; \
 	$$run $(PARALLEL) -m hypothesis tests/unit tests/property $(ARGS) && \
-	K2_FUZZ_DURATION_S=60 $$run --log-cli-level=INFO tests/property/test_feeds_fuzz.py $(ARGS)
+	K2_FUZZ_DURATION_S=60 $$run --log-cli-level=INFO tests/property/test_feeds_fuzz.py \
+		tests/property/test_native_trades.py tests/property/test_native_records.py $(ARGS)
 
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)

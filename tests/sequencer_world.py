@@ -12,9 +12,10 @@ from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.feeds.feed import FEEDS, Feeds
+from k2_streams.native import Native
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Sequencer
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.scope_table import ScopeTable
@@ -36,10 +37,19 @@ class Raw(NamedTuple):
 class World:
     """One partition."""
 
-    def __init__(self, store: PartitionStore, ids: IdStore, feeds: Feeds) -> None:
+    def __init__(
+        self, store: PartitionStore, ids: IdStore, feeds: Feeds, native: Native | None
+    ) -> None:
         self.table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         self.ids = IdTable(ids, Memory.of(1_000, 0.01), Window(86_400_000))
-        self.sequencer = Sequencer(raw_agent(TRADES_INPUT, feeds), 0, 1, self.table, self.ids)
+        self.sequencer = Sequencer(
+            raw_agent(TRADES_INPUT, feeds),
+            0,
+            1,
+            self.table,
+            self.ids,
+            options=SequencerOptions(native=native),
+        )
         self.epoch = Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
 
     def process(self, records: Sequence[Raw]) -> Epoch:
@@ -70,13 +80,13 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, feeds: Feeds = FEEDS) -> Iterator[World]:
+def world(folder: Path, feeds: Feeds = FEEDS, native: Native | None = None) -> Iterator[World]:
     """A world whose stores are closed at the end."""
     store, ids = PartitionStore(folder / "s"), IdStore(folder / "i")
     store.open()
     ids.open(lambda _bucket, _ids: None)
     try:
-        yield World(store, ids, feeds)
+        yield World(store, ids, feeds, native)
     finally:
         store.close()
         ids.close()

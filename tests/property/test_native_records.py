@@ -1,8 +1,10 @@
 """Record batches give the same records through the native decoder as through the client's own."""
 
 import gzip
+import logging
 import random
 import struct
+import time
 
 import cramjam
 import pytest
@@ -16,10 +18,14 @@ from record_batches import APPEND_TIME, CONTROL, GZIP, batch, number, record
 
 from k2_streams.kafka.header_keys import AnyKeyRecords, Batches
 from k2_streams.kafka.record_columns import RecordColumns
+from k2_streams.runtime.settings.tools import development_settings
 from k2_streams.runtime.task.headers import FEED, LINE, last_header
 
 pytestmark = needs_native
 
+log = logging.getLogger(__name__)
+SECONDS = development_settings().fuzz_duration_s
+FUZZED_BATCHES = 1_500
 AT = TopicPartition("k2.trades.raw", 0)
 TRANSACTIONAL = 0x10
 ABORT, COMMIT = b"\0\0\0\0", b"\0\0\0\1"
@@ -221,19 +227,26 @@ def spoiled(chance, data):
 
 
 @pytest.mark.parametrize("codec", range(5))
-def test_damaged_batches_are_read_alike_or_left_to_python(codec):
-    """Lengths, checksums and compressed bytes that cannot be: an error, and never a panic."""
-    chance = random.Random(codec)
+def test_damaged_batches_are_read_alike_or_left_to_python(codec, pytestconfig):
+    """Lengths, checksums and compressed bytes that cannot be: an error, and never a panic.
+
+    `K2_FUZZ_DURATION_S` is how much CPU time each codec gets (`make check-long`); else few batches.
+    """
+    chance = random.Random(f"{pytestconfig.getoption('hypothesis_seed')} {codec}")
     fallbacks = []
     decoder = native(lambda kind, _: fallbacks.append(kind))
     whole = built([(b"key", b"value" * 9, [("feed", b"x")], n) for n in range(5)], codec)
-    for _ in range(1_500):
+    ends = time.process_time() + (SECONDS or 0)
+    tries = 0
+    while tries < FUZZED_BATCHES or time.process_time() < ends:
+        tries += 1
         data = spoiled(chance, whole)
         found = decoder.records(data, 0, [], committed=True)
         if found is None:
             continue
         records = [tuple(one) for one in RecordColumns(found.columns)]
         assert by_python(data) == (records, found.next_offset), data.hex()
+    log.info("codec %d: %d batches, %d left to python", codec, tries, len(fallbacks))
     assert set(fallbacks) == {"fetch"}
 
 
