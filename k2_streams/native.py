@@ -6,7 +6,7 @@ extension does not take exactly so, it leaves to that path, and so does all that
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import structlog
@@ -24,17 +24,19 @@ Fallback = Literal["fetch", "record", "defect"]
 
 
 class NativeRecords(NamedTuple):
-    """The records of a partition in an answer to a fetch.
+    """Records that follow one another in an answer to a fetch.
 
     Attributes:
         columns: `offset`, `timestamp` (ms) and `timestamp_type`; `key`, `value`, `headers` (a map)
             as bytes; `feed` and `line`: the last header of that name, null if there is none or it
             is null.
         next_offset: where the reader goes on.
+        is_last: no other records follow in the answer.
     """
 
     columns: pa.RecordBatch
     next_offset: int
+    is_last: bool
 
 
 class NativeTrades(NamedTuple):
@@ -77,15 +79,15 @@ class Native:
         self.version: str = module.__version__
         self.feeds: frozenset[str] = frozenset(module.FEEDS)
 
-    def records(
+    def batches(
         self,
         data: bytes,
         fetch_offset: int,
         aborted: Sequence[tuple[int, int]],
         *,
         committed: bool,
-    ) -> NativeRecords | None:
-        """Decode the record batches of a partition; None: the Python path has to.
+    ) -> "NativeBatches":
+        """The record batches of a partition in an answer to a fetch.
 
         Args:
             data: as the broker sent them.
@@ -93,17 +95,8 @@ class Native:
             aborted: producer id and first offset of aborted transactions.
             committed: whether records of aborted transactions are left out.
         """
-        module = self._module
-        try:
-            return NativeRecords(
-                *module.decode_records(data, fetch_offset, list(aborted), committed)
-            )
-        except module.NotTakenError as error:
-            log.debug("fetch left to python", error=str(error), offset=fetch_offset)
-            self._on_fallback("fetch", 1)
-        except module.DefectError:
-            self._defect()
-        return None
+        read = self._module.RecordBatches(data, fetch_offset, list(aborted), committed).read
+        return NativeBatches(lambda at_least: self._called("fetch", 1, read, at_least))
 
     def trades(self, feed: str, records: pa.RecordBatch) -> NativeTrades | None:
         """Decode the records of one of `feeds`; None: the Python path has to.
@@ -112,22 +105,42 @@ class Native:
             feed: its name.
             records: columns `key`, `value` (binary) and `append_time_ms`.
         """
-        module = self._module
+        call = self._module.decode_trades
+        found = self._called("record", records.num_rows, call, feed, records)
+        if found is None:
+            return None
+        decoded = NativeTrades(*found)
+        if len(decoded.left):
+            self._on_fallback("record", len(decoded.left))
+        return decoded
+
+    def _called(self, kind: Fallback, count: int, call: Callable[..., Any], *given: Any) -> Any:
+        """What a call gives; None: Python decides, about so much of a kind."""
         try:
-            found = NativeTrades(*module.decode_trades(feed, records))
-        except module.NotTakenError:
-            self._on_fallback("record", records.num_rows)
-        except module.DefectError:
-            self._defect()
-        else:
-            if len(found.left):
-                self._on_fallback("record", len(found.left))
-            return found
+            return call(*given)
+        except self._module.NotTakenError as error:
+            log.debug("bytes left to python", kind=kind, error=str(error))
+            self._on_fallback(kind, count)
+        except self._module.DefectError:
+            log.exception("native decoder failed", version=self.version, remedy="report a bug")
+            self._on_fallback("defect", 1)
         return None
 
-    def _defect(self) -> None:
-        log.error("native decoder failed", version=self.version, remedy="report a bug")
-        self._on_fallback("defect", 1)
+
+class NativeBatches:
+    """The record batches of an answer, read in portions.
+
+    Args:
+        read: so many records at least, if there are as many; None: it cannot.
+    """
+
+    def __init__(self, read: Callable[[int], tuple[pa.RecordBatch, int, bool] | None]) -> None:
+        self._read = read
+
+    def read(self, at_least: int) -> NativeRecords | None:
+        """The next records; None: the Python path has to go on, where the last ones ended."""
+        found = self._read(at_least)
+        return None if found is None else NativeRecords(*found)
 
 
 def load_native(

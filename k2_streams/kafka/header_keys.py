@@ -9,6 +9,7 @@ A reader that wants columns gets those of the native extension, if it takes all 
 answer; else the records one by one, whose errors and oddities are then those of every reader.
 """
 
+import enum
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.record.util import decode_varint_py
 
 from k2_streams.kafka.record_columns import RecordColumns
-from k2_streams.native import Native
+from k2_streams.native import Native, NativeBatches
 
 _COMMITTED = 1  # the isolation level
 
@@ -68,40 +69,63 @@ class Batches(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
         self._again = True
 
 
+class Given(enum.Enum):
+    """What a partition's result gives next."""
+
+    RECORDS = "one by one"
+    COLUMNS = "columns, and others after them"
+    LAST_COLUMNS = "columns, the last"
+
+
 class AnyKeyRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """The records of one partition in an answer to a fetch, each of them once."""
 
-    _columns: RecordColumns | None = None
-    _end = 0  # where the reader goes on behind the columns
-    _at_most = 0
+    _native: NativeBatches | None = None
+    _is_native_over = False  # read to the end
+    _is_left_to_python = False  # from here on
+    _portion: RecordColumns | None = None
+    _portion_end = 0  # where the reader goes on behind it
+    _at_most = 1
 
-    def as_columns(self, native: Native, at_most: int) -> int:
-        """Give columns of so many records from now on, not records.
-
-        Returns:
-            How many times; 0: what comes is given record by record.
-        """
-        if self._columns is None:
+    def as_columns(self, native: Native, at_most: int) -> Given:
+        """Give columns of so many records next, not records."""
+        if self._is_left_to_python:
+            return Given.RECORDS
+        if self._native is None:
             data = self._records.untouched
-            found = data and native.records(
-                data,
-                self.next_fetch_offset,
-                self._aborted_transactions,
-                committed=self._isolation_level == _COMMITTED,
+            if not data:
+                return Given.RECORDS
+            committed = self._isolation_level == _COMMITTED
+            self._native = native.batches(
+                data, self.next_fetch_offset, self._aborted_transactions, committed=committed
             )
-            if not found:
-                return 0
-            self._columns, self._end = RecordColumns(found.columns), found.next_offset
+        if not self._portion and not self._is_native_over:
+            found = self._native.read(at_most)
+            if found is None:
+                self._is_left_to_python = True
+                return Given.RECORDS
+            self._portion, self._portion_end = RecordColumns(found.columns), found.next_offset
+            self._is_native_over = found.is_last
         self._at_most = at_most
-        return max(-(-len(self._columns) // at_most), 1)
+        more = not self._is_native_over or len(self._portion or ()) > at_most
+        return Given.COLUMNS if more else Given.LAST_COLUMNS
 
     def _unpack_records(self) -> Iterator[Any]:
-        if self._columns is not None:
-            yield from self._unpack_columns()
+        yield from self._unpack_columns()
+        if self._is_native_over:
             return
+        # From the beginning. What was given as columns is left out here: each batch that aiokafka
+        # passes sets `next_fetch_offset` to its own end, also one that lies below.
+        given_below = self.next_fetch_offset
         while True:
             try:
-                yield from super()._unpack_records()
+                found = super()._unpack_records()
+                if self._native is None:
+                    yield from found
+                else:
+                    for record in found:
+                        if record.offset >= given_below:
+                            yield record
             except (UnicodeDecodeError, CorruptRecordException) as error:
                 # aiokafka's decoder in Python wraps the one, its compiled decoder does not.
                 if not isinstance(error.__cause__ or error, UnicodeDecodeError):
@@ -112,11 +136,13 @@ class AnyKeyRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka has no 
                 return
 
     def _unpack_columns(self) -> Iterator[RecordColumns]:
-        while self._columns:
-            given, self._columns = self._columns[: self._at_most], self._columns[self._at_most :]
-            self.next_fetch_offset = int(given.offsets[-1]) + 1 if self._columns else self._end
+        while self._portion:
+            given, rest = self._portion[: self._at_most], self._portion[self._at_most :]
+            self._portion = rest
+            self.next_fetch_offset = int(given.offsets[-1]) + 1 if rest else self._portion_end
             yield given
-        self.next_fetch_offset = self._end
+        if self._is_native_over:
+            self.next_fetch_offset = self._portion_end
 
 
 class _AnyKeyBatch(_DefaultRecordBatchPy):  # type: ignore[misc] # aiokafka has no types

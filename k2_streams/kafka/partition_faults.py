@@ -19,7 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load import backoff
-from k2_streams.kafka.header_keys import AnyKeyRecords
+from k2_streams.kafka.header_keys import AnyKeyRecords, Given
 from k2_streams.kafka.record_columns import APPEND_TIME, RecordColumns
 from k2_streams.native import Native
 
@@ -233,7 +233,7 @@ async def _take(
             continue
         try:
             given = _columns_given(fetcher._records[tp], native, left)  # noqa: SLF001 - as above
-            asked = left if not given else 1 if given > 1 else None
+            asked = {Given.RECORDS: left, Given.COLUMNS: 1, Given.LAST_COLUMNS: None}[given]
             records = (await fetcher.fetched_records([tp], timeout=0, max_records=asked)).get(tp)
         except NoOffsetForPartitionError:
             continue  # between an assignment and its first seek, which answers it
@@ -242,16 +242,16 @@ async def _take(
             errors[tp] = error
             continue
         if records:
-            found[tp] = records = records[0] if given else records
+            found[tp] = records = records if given is Given.RECORDS else records[0]
             left = None if left is None else left - len(records)
     return found, errors
 
 
-def _columns_given(held: Any, native: Native | None, at_most: int | None) -> int:
-    """How many times a partition's result gives columns; 0: it gives records one by one."""
+def _columns_given(held: Any, native: Native | None, at_most: int | None) -> Given:
+    """What a partition's result gives next: columns where they are wanted and can be had."""
     records = getattr(held, "_partition_records", None)
     if native is None or at_most is None or not isinstance(records, AnyKeyRecords):
-        return 0
+        return Given.RECORDS
     return records.as_columns(native, at_most)
 
 

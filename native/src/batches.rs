@@ -1,11 +1,13 @@
 //! The record batches of one partition in an answer to a fetch, as columns.
 //!
-//! Either everything is taken exactly as the client's own decoder reads it, or nothing is.
+//! A portion is taken whole, exactly as the client's own decoder reads it, or not at all.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, Int8Builder, Int64Builder, MapBuilder, MapFieldNames};
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, Int8Builder, Int64Builder, MapBuilder, MapFieldNames,
+};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::ArrowError;
 
@@ -28,44 +30,69 @@ const CONTROL: i16 = 0x20;
 const ABORT: &[u8] = b"\0\0\0\0";
 const COMMIT: &[u8] = b"\0\0\0\x01";
 
-/// What a reader was to be given of a partition.
-pub struct Fetch<'a> {
-    pub offset: i64,
-    /// Producer id and first offset of each aborted transaction.
-    pub aborted: &'a [(i64, i64)],
-    /// Whether records of aborted transactions are left out.
-    pub committed: bool,
-}
-
-/// The records of an answer, and where the reader goes on.
-pub struct Records {
+/// Records that follow one another in an answer.
+pub struct Portion {
     pub columns: RecordBatch,
+    /// Where the reader goes on.
     pub next_offset: i64,
+    /// No whole batch follows; one that is cut off is for the next fetch.
+    pub is_last: bool,
 }
 
-/// Decode all whole batches; one that is cut off at the end is for the next fetch.
-pub fn decode(data: &[u8], fetch: &Fetch) -> Result<Records, Refusal> {
-    let mut transactions = Transactions::new(fetch);
-    let mut out = Columns::default();
-    let mut unpacked = Vec::new();
-    let mut next_offset = fetch.offset;
-    let mut rest = data;
-    while let Some((batch, behind)) = next_batch(rest)? {
-        rest = behind;
-        if transactions.admit(&batch)? {
-            let records = match batch.codec {
-                0 => batch.records,
-                codec => {
-                    codec::unpack(codec, batch.records, &mut unpacked)?;
-                    &unpacked
-                }
-            };
-            read_records(&batch, records, next_offset, &mut out)?;
+/// Reads an answer from its beginning, in portions. After a refusal it is of no use any more.
+pub struct Answer {
+    transactions: Transactions,
+    next_offset: i64,
+    at: usize,
+    unpacked: Vec<u8>,
+}
+
+impl Answer {
+    /// Args: `fetch_offset`, below which records are left out; producer id and first offset of each
+    /// aborted transaction; whether the records of these are left out.
+    pub fn new(fetch_offset: i64, aborted: Vec<(i64, i64)>, committed: bool) -> Self {
+        Self {
+            transactions: Transactions::new(aborted, committed),
+            next_offset: fetch_offset,
+            at: 0,
+            unpacked: Vec::new(),
         }
-        next_offset = batch.next_offset;
     }
-    let columns = out.finish().map_err(|_| refuse("records that no columns hold"))?;
-    Ok(Records { columns, next_offset })
+
+    /// Decode whole batches, until they have so many records or no other follows.
+    ///
+    /// Args: `data`, which is the same in all calls.
+    pub fn read(&mut self, data: &[u8], at_least: usize) -> Result<Portion, Refusal> {
+        let mut out = Columns::default();
+        let mut is_last = false;
+        while !is_last && out.len() < at_least {
+            let rest = data.get(self.at..).unwrap_or_default();
+            match next_batch(rest)? {
+                Some((batch, behind)) => {
+                    self.read_batch(&batch, &mut out)?;
+                    self.at = data.len() - behind.len();
+                    is_last = whole_batch(behind)?.is_none();
+                }
+                None => is_last = true,
+            }
+        }
+        let columns = out.finish().map_err(|_| refuse("records that no columns hold"))?;
+        Ok(Portion { columns, next_offset: self.next_offset, is_last })
+    }
+
+    fn read_batch(&mut self, batch: &Batch, out: &mut Columns) -> Result<(), Refusal> {
+        if self.transactions.admit(batch)? {
+            let records = if batch.codec == 0 {
+                batch.records
+            } else {
+                codec::unpack(batch.codec, batch.records, &mut self.unpacked)?;
+                &self.unpacked
+            };
+            read_records(batch, records, self.next_offset, out)?;
+        }
+        self.next_offset = batch.next_offset;
+        Ok(())
+    }
 }
 
 /// The header of a batch, checked, and its records as they came.
@@ -87,15 +114,22 @@ impl Batch<'_> {
     }
 }
 
-fn next_batch(data: &[u8]) -> Result<Option<(Batch<'_>, &[u8])>, Refusal> {
+/// The first batch's bytes, and what stands behind them.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
+/// The parts of an answer; none if its first batch is not there as a whole.
+fn whole_batch(data: &[u8]) -> Result<Option<Parts<'_>>, Refusal> {
     if data.len() < OVERHEAD {
         return Ok(None);
     }
     let length = usize::try_from(i32_at(data, 8)).map_err(|_| refuse("a negative length"))?;
-    if data.len() - OVERHEAD < length {
+    Ok(data.split_at_checked(OVERHEAD + length))
+}
+
+fn next_batch(data: &[u8]) -> Result<Option<(Batch<'_>, &[u8])>, Refusal> {
+    let Some((batch, behind)) = whole_batch(data)? else {
         return Ok(None);
-    }
-    let (batch, behind) = data.split_at(OVERHEAD + length);
+    };
     if batch.len() < HEADER {
         return Err(refuse("a batch shorter than its header"));
     }
@@ -133,10 +167,9 @@ struct Transactions {
 }
 
 impl Transactions {
-    fn new(fetch: &Fetch) -> Self {
-        let mut to_come = fetch.aborted.to_vec();
+    fn new(mut to_come: Vec<(i64, i64)>, committed: bool) -> Self {
         to_come.sort_by_key(|&(_, first_offset)| std::cmp::Reverse(first_offset));
-        Self { to_come, aborted: HashSet::new(), committed: fetch.committed }
+        Self { to_come, aborted: HashSet::new(), committed }
     }
 
     /// Whether a batch's records are the reader's.
@@ -277,6 +310,10 @@ impl Default for Columns {
 }
 
 impl Columns {
+    fn len(&self) -> usize {
+        self.offset.len()
+    }
+
     fn append(
         &mut self,
         offset: i64,

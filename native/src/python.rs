@@ -8,9 +8,11 @@ use arrow_pyarrow::PyArrowType;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyLookupError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
+use crate::batches::Answer;
+use crate::feeds;
 use crate::refusal::Refusal;
-use crate::{batches, feeds};
 
 create_exception!(
     k2_native,
@@ -38,33 +40,49 @@ fn detached<T: Send>(
         .map_err(|refusal| NotTakenError::new_err(refusal.to_string()))
 }
 
-/// Decode the record batches of a partition in an answer to a fetch.
+/// The record batches of a partition in an answer to a fetch, read in portions.
 ///
 /// Args:
 ///     data: as the broker sent them; a batch that is cut off at the end is ignored.
 ///     `fetch_offset`: records below it are left out.
 ///     aborted: producer id and first offset of aborted transactions.
 ///     committed: whether records of aborted transactions are left out.
-///
-/// Returns:
-///     The records as columns, and the offset to go on from.
-///
-/// Raises:
-///     `NotTakenError`: something else than whole, undamaged batches of format 2.
-///     `DefectError`: see there.
-#[pyfunction]
-fn decode_records(
-    py: Python<'_>,
-    data: &[u8],
-    fetch_offset: i64,
-    aborted: Vec<(i64, i64)>,
-    committed: bool,
-) -> PyResult<(PyArrowType<RecordBatch>, i64)> {
-    let found = detached(py, || {
-        let fetch = batches::Fetch { offset: fetch_offset, aborted: &aborted, committed };
-        batches::decode(data, &fetch)
-    })?;
-    Ok((found.columns.into(), found.next_offset))
+#[pyclass(module = "k2_native")]
+struct RecordBatches {
+    data: PyBackedBytes,
+    answer: Answer,
+}
+
+#[pymethods]
+impl RecordBatches {
+    #[new]
+    fn new(
+        data: PyBackedBytes,
+        fetch_offset: i64,
+        aborted: Vec<(i64, i64)>,
+        committed: bool,
+    ) -> Self {
+        Self { data, answer: Answer::new(fetch_offset, aborted, committed) }
+    }
+
+    /// Read on, until there are so many records or no other batch follows.
+    ///
+    /// Returns:
+    ///     The records as columns; the offset to go on from; whether they are the last.
+    ///
+    /// Raises:
+    ///     `NotTakenError`: something else than whole, undamaged batches of format 2. Nothing more
+    ///         is to be read of these.
+    ///     `DefectError`: see there.
+    fn read(
+        &mut self,
+        py: Python<'_>,
+        at_least: usize,
+    ) -> PyResult<(PyArrowType<RecordBatch>, i64, bool)> {
+        let Self { data, answer } = self;
+        let found = detached(py, || answer.read(data, at_least))?;
+        Ok((found.columns.into(), found.next_offset, found.is_last))
+    }
 }
 
 /// Decode the records of one feed.
@@ -114,6 +132,6 @@ fn k2_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FEEDS", feeds::FEEDS.to_vec())?;
     module.add("NotTakenError", module.py().get_type::<NotTakenError>())?;
     module.add("DefectError", module.py().get_type::<DefectError>())?;
-    module.add_function(wrap_pyfunction!(decode_records, module)?)?;
+    module.add_class::<RecordBatches>()?;
     module.add_function(wrap_pyfunction!(decode_trades, module)?)
 }

@@ -85,13 +85,14 @@ async def read(bootstrap: str, topic: str) -> list[Record]:
     return found
 
 
-def test_every_kind_of_bad_record_and_its_neighbours(k2: Cluster) -> None:
+@pytest.mark.parametrize("decoder", ["auto", "off"])
+def test_every_kind_of_bad_record_and_its_neighbours(k2: Cluster, decoder: str) -> None:
     """Each bad record between two good ones: the good ones are rows, the bad one a dead letter."""
     records: list[tuple[bytes | None, bytes | None, str | None]] = []
     for number, (_, key, value, feed) in enumerate(BAD):
         records += [(KEY, trade(number), None), (key, value, feed)]
     records.append((KEY, trade(len(BAD)), None))
-    with k2.worker() as worker:
+    with k2.worker(K2_NATIVE=decoder) as worker:
         asyncio.run(send(k2.bootstrap, records))
         eventually(
             lambda: worker.get("/v1/status")["watermark"][str(HOME)] == len(records),

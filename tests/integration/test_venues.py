@@ -22,9 +22,10 @@ def rows(worker: LocalWorker, exchange: str) -> list[dict]:
     return worker.get(f"/v1/trades?exchange={exchange}&{EVERYTHING}&end={end}")["data"]
 
 
-def test_numbered_trades(k2: Cluster, recordings: Path) -> None:
+@pytest.mark.parametrize("decoder", ["auto", "off"])
+def test_numbered_trades(k2: Cluster, recordings: Path, decoder: str) -> None:
     """Coinbase's matches and Binance's futures, trades and aggregates: each row, and no event."""
-    with k2.worker() as worker:
+    with k2.worker(K2_NATIVE=decoder) as worker:
         futures = str(recordings / "binance-2024-08-08" / "usdm-btcusdt_20240808.gz")
         truths = [
             k2.produce("--feed", "coinbase.exchange", venues(recordings, "COINBASE.ws.28.0")),

@@ -13,7 +13,7 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native_decoder import native, needs_native
+from native_decoder import all_records, native, needs_native
 from record_batches import APPEND_TIME, CONTROL, GZIP, batch, number, record
 
 from k2_streams.kafka.header_keys import AnyKeyRecords, Batches
@@ -49,7 +49,7 @@ def by_python(data, at=0, aborted=(), *, committed=True):
 
 def by_native(data, at=0, aborted=(), *, committed=True):
     """The same; None: it is left to Python."""
-    found = native().records(data, at, aborted, committed=committed)
+    found = all_records(data, at, aborted, committed=committed)
     if found is None:
         return None
     found.columns.validate(full=True)
@@ -164,6 +164,22 @@ def test_an_abort_ends_with_its_marker_and_takes_no_other_producer():
     assert [one[0] for one in records] == [0, 1, 3]
 
 
+@given(transactions(), st.integers(1, 4))
+def test_portions_are_together_what_is_read_at_once(found, at_least):
+    """Also where a transaction ends in another portion than it began in."""
+    data, aborted, _ = found
+    batches = native().batches(data, 0, aborted, committed=True)
+    portions, is_last = [], False
+    while not is_last:
+        portion = batches.read(at_least)
+        assert portion is not None
+        is_last = portion.is_last
+        assert portion.columns.num_rows >= at_least or is_last
+        portions.append(portion)
+    records = [tuple(one) for part in portions for one in RecordColumns(part.columns)]
+    assert (records, portions[-1].next_offset) == by_native(data, 0, aborted)
+
+
 XERIAL = b"\x82SNAPPY\0" + struct.pack(">ii", 1, 1)
 
 
@@ -241,7 +257,7 @@ def test_damaged_batches_are_read_alike_or_left_to_python(codec, pytestconfig):
     while tries < FUZZED_BATCHES or time.process_time() < ends:
         tries += 1
         data = spoiled(chance, whole)
-        found = decoder.records(data, 0, [], committed=True)
+        found = all_records(data, decoder=decoder)
         if found is None:
             continue
         records = [tuple(one) for one in RecordColumns(found.columns)]
@@ -255,4 +271,4 @@ def test_a_batch_that_becomes_too_large_is_left_to_python():
     head = bytearray(batch(record(0), attributes=APPEND_TIME | GZIP))[:61]
     data = head + gzip.compress(b"\0" * (300 << 20), 1)
     struct.pack_into(">i", data, 8, len(data) - 12)
-    assert native().records(summed(data), 0, [], committed=True) is None
+    assert all_records(summed(data)) is None

@@ -33,7 +33,7 @@ def extension(interface=INTERFACE, error=None):
         FEEDS=["canonical", "asx.csv"],
         NotTakenError=NotTaken,
         DefectError=Defect,
-        decode_records=decode,
+        RecordBatches=lambda *_: SimpleNamespace(read=decode),
         decode_trades=decode,
     )
 
@@ -62,7 +62,7 @@ def test_the_extension_is_used_where_it_is_wanted_installed_and_fits(
 def test_what_is_not_taken_and_what_fails_is_left_to_python_and_counted(error, kind):
     metrics = Metrics()
     found = Native(extension(error=error), metrics.left_to_python)
-    assert found.records(b"", 0, [], committed=True) is None
+    assert found.batches(b"", 0, [], committed=True).read(1) is None
     name = "k2_native_decoder_fallbacks_total"
     counted = {
         one: value(metrics.registry, name, kind=one) for one in ("fetch", "record", "defect")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
 from native_decoder import native, needs_native
 from record_batches import batch, record
@@ -28,7 +29,16 @@ HEADERS = [
     [(b"line", b"b"), (b"line", b"c")],
     [(b"feed", b"\xfe")],
 ]
-DATA = batch(*(record(n, b"k%d" % n, b"v%d" % n, HEADERS[n % 6]) for n in range(20)), base=5)
+RECORDS = [record(n, b"k%d" % n, b"v%d" % n, HEADERS[n % 6]) for n in range(20)]
+DATA = batch(*RECORDS, base=5)
+#: The same records in several batches.
+PARTS = b"".join(
+    batch(
+        *[record(n, b"k%d" % (at + n), b"v%d" % (at + n), HEADERS[(at + n) % 6]) for n in range(5)],
+        base=5 + at,
+    )
+    for at in range(0, 20, 5)
+)
 
 
 class Consumer:
@@ -59,18 +69,20 @@ def as_tuples(records):
     return [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for r in records]
 
 
-@pytest.mark.parametrize("max_records", [1, 7, 10, 20, 100])
-async def test_columns_come_in_the_same_portions_as_records_and_move_the_reader_as_far(max_records):
+@pytest.mark.parametrize("data", [DATA, PARTS], ids=["one batch", "several"])
+@pytest.mark.parametrize("max_records", [1, 5, 7, 20, 100])
+async def test_columns_move_the_reader_as_far_as_their_records_do(data, max_records):
     """Written against the client's own classes: another version of it that differs is noticed."""
-    one_by_one, in_columns = Consumer(DATA), Consumer(DATA)
-    given = 0
-    while given < 20:
-        expected = await one_by_one.drain(max_records, None)
+    in_columns = Consumer(data)
+    given = []
+    while len(given) < 20:
         found = await in_columns.drain(max_records, native())
         assert isinstance(found, RecordColumns)
-        assert as_tuples(found) == as_tuples(expected)
-        assert in_columns.state.position == expected[-1].offset + 1
-        given += len(found)
+        assert 0 < len(found) <= max_records
+        assert in_columns.state.position == found[-1].offset + 1
+        given += found
+    expected = await Consumer(data).drain(100, None)
+    assert as_tuples(given) == as_tuples(expected)
     # Behind the last portion of columns the partition is asked for at once.
     assert AT not in in_columns.fetcher._records
     assert in_columns.state.position == 25
@@ -91,6 +103,23 @@ async def test_what_the_native_decoder_does_not_take_is_read_one_by_one(broken):
     assert fallbacks == ([("fetch", 1)] if broken else [])
     assert bool(errors) is broken
     assert bool(found) is not broken
+
+
+@pytest.mark.parametrize("max_records", [1, 5, 7])
+async def test_behind_the_columns_of_whole_batches_a_broken_one_raises_as_ever(max_records):
+    """None of its records is given twice, by whichever path it comes, and none is passed."""
+    broken = bytearray(batch(record(0), base=26))
+    broken[-1] ^= 1  # so that its checksum is wrong
+    consumer, given = Consumer(PARTS + batch(record(0), base=25) + bytes(broken)), []
+    while True:
+        position = consumer.state.position
+        found, errors = await drain(consumer.fetcher, {AT}, 0.0, max_records, native())
+        if errors:
+            break
+        given += found[AT]
+    assert [one.offset for one in given] == list(range(5, position))
+    assert position >= 25
+    assert isinstance(errors[AT], CorruptRecordException)
 
 
 async def test_a_partition_whose_records_were_begun_one_by_one_goes_on_so():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from native_decoder import BOTH, native, needs_native
+from native_decoder import BOTH, all_records, native, needs_native
 from sequencer_world import T0_MS, Raw, canonical, spot, world
 
 from k2_streams.kafka.record_columns import RecordColumns
@@ -54,7 +54,7 @@ def columns(found):
         builder.append(
             record.offset, record.timestamp, record.key, record.value, list(record.headers)
         )
-    decoded = native().records(bytes(builder.build()), 0, [], committed=True)
+    decoded = all_records(bytes(builder.build()))
     assert decoded is not None
     return RecordColumns(decoded.columns)
 
