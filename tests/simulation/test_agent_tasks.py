@@ -22,6 +22,7 @@ from agent_world import (
     totals,
 )
 
+from k2_streams.core.load.checkpoint_pace import DEFAULT_PACE
 from k2_streams.core.records import log_record
 from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.core.types import TopicPartition
@@ -91,7 +92,11 @@ class World:
             program=AgentProgram.of(declared, SOURCE, self.cluster.topics, APP),
             source=self.cluster.topics[SOURCE.topic],
             settings=SimpleNamespace(
-                app_id=APP, partitions=1, worker_dir=Path("/state"), kafka=self.kafka
+                app_id=APP,
+                partitions=1,
+                worker_dir=Path("/state"),
+                kafka=self.kafka,
+                pace=DEFAULT_PACE,
             ),
             kafka=self.kafka,
             clock=clock,

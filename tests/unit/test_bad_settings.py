@@ -101,6 +101,11 @@ def test_a_setting_under_its_former_name_is_told_the_present_one(old, new):
     assert f"{old}: there is no such setting: did you mean {new}" in refusal({old: "1"})
 
 
+def test_the_shortest_interval_of_checkpoints_is_not_above_the_longest():
+    found = refusal({"K2_CHECKPOINT_SHORTEST_S": "0.5", "K2_CHECKPOINT_LONGEST_S": "0.4"})
+    assert "expected at most K2_CHECKPOINT_LONGEST_S=0.4, found 0.5" in found
+
+
 def test_all_that_is_wrong_is_told_at_once():
     told = refusal({"K2_PARTITIONS": "x", "K2_WAREHUSE": "y", PROTOCOL: "TLS", "K2_WEB_HOST": "::"})
     named = {line.partition(":")[0].partition("=")[0] for line in told.splitlines()}

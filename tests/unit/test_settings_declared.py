@@ -43,6 +43,8 @@ CASES = {
     "K2_RATE_LIMIT_PER_S": ("100", 100, "many"),
     "K2_LOG_FORMAT": ("json", "json", "xml"),
     "K2_NATIVE": ("off", "off", "on"),
+    "K2_CHECKPOINT_SHORTEST_S": ("0.02", 0.02, "0"),
+    "K2_CHECKPOINT_LONGEST_S": ("1", 1.0, "6"),
     "K2_LAKE_COMMIT_INTERVAL_S": ("0.5", 0.5, "inf"),
     "K2_LAKE_COMMIT_ROWS": ("100", 100, "0"),
     "K2_TAIL_MEMORY_BYTES": ("1048576", 1 << 20, "1"),

@@ -10,6 +10,7 @@ the checkpoint has come (`CheckpointHeaders`).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -49,7 +50,7 @@ class LogFormatError(ValueError):
     """A record of a log that this version cannot read: its writer is newer, or not K2."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogBatch:
     """The rows of one record of a log, immutable, with its place in the log."""
 
@@ -59,9 +60,9 @@ class LogBatch:
     log_partition: int
     log_offset: int
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
-        """What it takes in memory."""
+        """What it takes in memory; Arrow adds it up over all buffers each time."""
         return int(self.rows.nbytes)
 
 

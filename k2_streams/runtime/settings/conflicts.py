@@ -14,6 +14,7 @@ def conflicts(settings: WorkerGroups) -> Iterator[str]:
     """A line for each: the settings, their values, the remedy."""
     yield from _web(settings)
     yield from _memory(settings)
+    yield from _checkpoints(settings)
     yield from _sasl(settings)
     yield from _ca_file(settings)
 
@@ -53,6 +54,15 @@ def _memory(settings: WorkerGroups) -> Iterator[str]:
         yield (
             f"{' and '.join(given)}: expected less than K2_MEMORY_LIMIT_BYTES={limit_bytes} in "
             f"all, found {sum(given.values())}: raise the limit, or lower the rest"
+        )
+
+
+def _checkpoints(settings: WorkerGroups) -> Iterator[str]:
+    shortest_s, longest_s = settings.checkpoint_shortest_s, settings.checkpoint_longest_s
+    if shortest_s > longest_s:
+        yield (
+            f"K2_CHECKPOINT_SHORTEST_S: expected at most K2_CHECKPOINT_LONGEST_S={longest_s}, "
+            f"found {shortest_s}: lower it, or raise the other"
         )
 
 

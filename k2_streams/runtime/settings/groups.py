@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from k2_streams.core.load.checkpoint_pace import DEFAULT_PACE
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Level, Policy
 from k2_streams.core.load.tail_quota import DiskBound
@@ -20,6 +21,8 @@ from k2_streams.runtime.settings.declare import Group, setting
 
 _MIB = 1024 * 1024
 _DAY_S = 86_400
+#: Below the deadline of a checkpoint, and far below a session's time-out.
+_CHECKPOINT_S_MAX = 5
 #: An idle worker with default settings has a resident set of 232 to 250 MiB (measured). With a
 #: lower limit its source would be paused from its start on, for ever.
 IDLE_WORKER_BYTES = 256 * _MIB
@@ -309,6 +312,22 @@ class LoadSettings(Group):
 
     heading: ClassVar[str] = "Load and enrichment"
 
+    checkpoint_shortest_s: float = setting(
+        DEFAULT_PACE.shortest_s,
+        "Shortest time between two checkpoints of a partition, where they are quick. Rows are "
+        "visible this much later at the most, plus the checkpoint itself",
+        unit="s",
+        gt=0,
+        le=_CHECKPOINT_S_MAX,
+    )
+    checkpoint_longest_s: float = setting(
+        DEFAULT_PACE.longest_s,
+        "Longest time between two checkpoints of a partition: of one with a backlog, and where "
+        "checkpoints are slow",
+        unit="s",
+        gt=0,
+        le=_CHECKPOINT_S_MAX,
+    )
     instruments_file: Annotated[Path, parsing.ABSOLUTE] | None = setting(
         None,
         "Reference data of instruments, for `notional` and for prices at or below zero: "

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation
 
+from k2_streams.core.load.checkpoint_pace import PaceBounds
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
 from k2_streams.core.load.degradation import DEFAULT_TRIGGERS, Policy, Trigger
 from k2_streams.core.maintenance.compaction import CompactionPolicy
@@ -100,6 +101,11 @@ class Settings(WorkerGroups):
     def web_port(self) -> int:
         """The port that this worker listens on."""
         return self.web_base_port + self.worker_id
+
+    @property
+    def pace(self) -> PaceBounds:
+        """How far apart checkpoints are."""
+        return PaceBounds(self.checkpoint_shortest_s, self.checkpoint_longest_s)
 
     @property
     def worker_dir(self) -> Path:

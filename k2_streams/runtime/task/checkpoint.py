@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from k2_streams.core.load.checkpoint_pace import CheckpointPace
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
@@ -30,8 +31,6 @@ from k2_streams.state.codec import POSITION_KEY
 from k2_streams.state.position import Position, RowSum, Section, encode_position
 from k2_streams.state.state_table import SealedTable, StateTable
 
-#: How long a record waits for its transaction, at the most, plus the transaction itself.
-CHECKPOINT_EVERY_S = 0.15
 #: What is left of a wait below this is none: added to the loop's time it may not move it.
 _MOMENT_S = 1e-6
 #: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
@@ -54,6 +53,7 @@ class Checkpoints:
         tables: committed with the outputs; the position lies in the first one's changelog.
         position: of the last checkpoint.
         partitions: all that the producer writes to.
+        is_behind: whether more records wait than the task processes at once.
         on_written: called in the tasks' thread once the stores are written.
         on_done: called when the one in flight has ended, well or not.
     """
@@ -67,6 +67,7 @@ class Checkpoints:
         position: Position,
         partitions: Sequence[TopicPartition],
         *,
+        is_behind: Callable[[], bool],
         on_written: Callable[[], None],
         on_done: Callable[[], None],
     ) -> None:
@@ -76,6 +77,8 @@ class Checkpoints:
         self._producer = producer
         self._tables = tables
         self._partitions = partitions
+        self._pace = CheckpointPace(context.settings.pace)
+        self._is_behind = is_behind
         self._on_written = on_written
         self._on_done = on_done
         self._hand_over = HandOver(partition, context.committed, context.clock)
@@ -91,7 +94,8 @@ class Checkpoints:
         """How long until the next one's time has come; None while one is in flight."""
         if self._commit is not None:
             return None
-        left_s = CHECKPOINT_EVERY_S - (self._context.clock.monotonic() - self._sealed_at)
+        interval_s = self._pace.interval_s(is_behind=self._is_behind())
+        left_s = interval_s - (self._context.clock.monotonic() - self._sealed_at)
         return left_s if left_s > _MOMENT_S else 0.0
 
     def is_due(self, epoch: Epoch) -> bool:
@@ -176,16 +180,23 @@ class Checkpoints:
         self._hand_over.give(outputs.logs, committed.offsets)
         await failpoint_in_loop("checkpoint.handed-over")
         # 4 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
-        for one, end in zip(changed, committed.changelog_ends, strict=True):
-            await loop.run_in_executor(context.pool, one.table.written, one.sealed, end, encoded)
-        await loop.run_in_executor(context.pool, self._on_written)
+        ends = committed.changelog_ends
+        await loop.run_in_executor(context.pool, self._write, changed, ends, encoded)
         await failpoint_in_loop("checkpoint.written")
         # 5 Metrics count what was committed.
-        context.metrics.task.checkpoint_seconds.observe(context.clock.monotonic() - started)
+        took_s = context.clock.monotonic() - started
+        self._pace.took(took_s)
+        context.metrics.task.checkpoint_seconds.observe(took_s)
         context.metrics.count(epoch)
         for each in sealed:
             context.metrics.add(each.counts)
             context.metrics.show(each.gauges)
+
+    def _write(self, changed: Sequence[_Changed], ends: Sequence[int], encoded: bytes) -> None:
+        """Write each table's store; in one piece, since every change of threads costs time."""
+        for one, end in zip(changed, ends, strict=True):
+            one.table.written(one.sealed, end, encoded)
+        self._on_written()
 
     def _outputs(self, epoch: Epoch, position: Position) -> EpochOutputs:
         """The epoch as records.

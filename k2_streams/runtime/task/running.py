@@ -95,6 +95,7 @@ class RunningTask:
             taken.tables.all,
             position,
             taken.partitions,
+            is_behind=self._is_behind,
             on_written=self.deferral.committed,
             on_done=self.wake,
         )
@@ -222,7 +223,10 @@ class RunningTask:
             return False
         if self._context.overload.is_capped:
             return True  # the tokens decide how much
-        return self._inbox_records >= self._limits.batch_records or self._is_time()
+        return self._is_behind() or self._is_time()
+
+    def _is_behind(self) -> bool:
+        return self._inbox_records >= self._limits.batch_records
 
     def _may_drain(self) -> bool:
         """Whether a batch of what waits is to be worked now: the source comes first."""
