@@ -41,7 +41,11 @@ class DuplicateCounter:
     def update(self, other: "DuplicateCounter") -> None:
         """Count everything that another counter counted."""
         for key, ranges in other._ranges.items():  # noqa: SLF001 - of the same class
-            self._ranges.setdefault(key, []).extend(ranges)
+            mine = self._ranges.get(key)
+            if mine is None:
+                self._ranges[key] = ranges.copy()
+            else:
+                mine += ranges
         self._ids.update(other._ids)  # noqa: SLF001 - of the same class
 
     def events(self, source_partition: int = -1) -> list[Duplicates]:

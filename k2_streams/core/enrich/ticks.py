@@ -92,13 +92,13 @@ class Ticks:
     def _numbers(self, names: list[tuple[str, str]]) -> Ints:
         """The number of each symbol, of at most `MAX_REMEMBERED`; each is named once."""
         given = self._number
-        new = [name for name in names if name not in given]
-        if len(given) + len(new) > MAX_REMEMBERED:
-            self.forget()
-            new = names
-        for name in new:
-            given[name] = len(given)
-        return np.array(list(map(given.__getitem__, names)), np.int64)
+        found = list(map(given.get, names))
+        new = found.count(None)
+        if new:
+            if len(given) + new > MAX_REMEMBERED:
+                self.forget()
+            found = [given.setdefault(name, len(given)) for name in names]
+        return np.array(found, np.int64)
 
 
 def _codes(column: pa.DictionaryArray) -> tuple[Ints, list[str]]:

@@ -146,8 +146,7 @@ class _BatchStepper:
         names = np.array([self._name(columns.names[at]) for at in numbers.tolist()], np.int32)
         result = self._result
         result.verdicts[found.at], result.session[found.at] = found.verdicts, names[of]
-        result.duplicates.update(found.duplicates)
-        result.moves = found.moves
+        result.duplicates, result.moves = found.duplicates, found.moves
         self._numbered = found.rest
 
     def _in_scope_order(self) -> npt.NDArray[np.intp]:

@@ -8,6 +8,7 @@ reads it, or a checkpoint encodes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,8 +94,7 @@ class ScopeColumns:
 
     def slots(self, scopes: Sequence[str]) -> Int64s:
         """Of each scope its slot; -1: it has none."""
-        of = self._slots
-        return np.fromiter((of.get(scope, -1) for scope in scopes), np.int64, len(scopes))
+        return np.array(list(map(self._slots.get, scopes, repeat(-1))), np.int64)
 
     def numbers(self, names: Iterable[str]) -> list[int]:
         """Of each session's or line's name the number that rows have for it."""
