@@ -3,9 +3,11 @@
 import asyncio
 import random
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from k2_streams.core.maintenance.compaction import CompactionPolicy
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import expire_snapshots
@@ -29,6 +32,7 @@ from k2_streams.query.tail.store import Tail
 
 COMMITS, ROWS, SYMBOLS, QUESTIONS = 200, 5_000, 1_000, 200
 COMMIT_S = 10
+COMPACT_EVERY_S = 1.0
 MINUTES_NS = 15 * 60 * 1_000_000_000
 START_NS = 1_763_942_400_000_000_000  # 2025-11-24 00:00 UTC
 TOPIC_ID = "bench"
@@ -50,7 +54,7 @@ class Noon:
 def run(commits: int = COMMITS, rows: int = ROWS, questions: int = QUESTIONS) -> dict[str, float]:
     """Commits of so many rows each, ten seconds of one day apart; all in this process."""
     with tempfile.TemporaryDirectory(prefix="k2-bench-") as folder:
-        small, fresh = (_config(Path(folder) / name) for name in ("small", "fresh"))
+        small, fresh, live = (_config(Path(folder) / name) for name in ("small", "fresh", "live"))
         with closing(_lake(small)) as lake, closing(_lake(fresh)) as other:
             batches = list(_batches(commits, rows))
             for number, batch in enumerate(batches):
@@ -68,6 +72,7 @@ def run(commits: int = COMMITS, rows: int = ROWS, questions: int = QUESTIONS) ->
             asked_after, asked_fresh = (
                 _asked(config, commits, questions) for config in (small, fresh)
             )
+            alone, beside = (_commits(live, batches, number) for number in range(2))
             on_disk = sum(path.stat().st_size for path in Path(small.warehouse).rglob("*.parquet"))
     return {
         "rows": float(after.rows),
@@ -80,6 +85,8 @@ def run(commits: int = COMMITS, rows: int = ROWS, questions: int = QUESTIONS) ->
         "p99 ms of a fresh table": percentile(asked_fresh, 0.99),
         "p50 ms after": percentile(asked_after, 0.5),
         "p50 ms of a fresh table": percentile(asked_fresh, 0.5),
+        "sink commit p99 ms alone": percentile(alone, 0.99),
+        "sink commit p99 ms beside compaction": percentile(beside, 0.99),
         "bytes on disk / live": on_disk / after.size_bytes,
     }
 
@@ -105,6 +112,33 @@ def _compact(lake: Lake) -> int:
     while compactor.run_once() is not None:
         groups += 1
     return groups
+
+
+def _commits(config: LakeConfig, batches: list[pa.Table], is_beside: int) -> list[float]:
+    """Milliseconds of each commit of a sink, a tenth of a second apart."""
+    over, elapsed = threading.Event(), []
+
+    def compact() -> None:
+        with closing(_lake(config)) as lake:
+            while not over.wait(COMPACT_EVERY_S):
+                with suppress(LakeUnavailableError):  # the sink was first each time
+                    _compact(lake)
+
+    with closing(_lake(config)) as lake, ThreadPoolExecutor(1) as thread:
+        first = lake.head().sequence_number
+        running = thread.submit(compact) if is_beside else None
+        for number, batch in enumerate(batches):
+            offset = pa.array([first + number] * batch.num_rows, pa.int64())
+            column = batch.schema.get_field_index("log_offset")
+            rows = batch.set_column(column, batch.schema.field(column), offset)
+            began = time.perf_counter()
+            _append(lake, rows, first + number)
+            elapsed.append((time.perf_counter() - began) * 1_000)
+            over.wait(0.1)
+        over.set()
+        if running is not None:
+            running.result()
+    return elapsed
 
 
 def _asked(config: LakeConfig, commits: int, questions: int) -> list[float]:
