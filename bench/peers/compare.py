@@ -21,7 +21,7 @@ RUNS = 3
 #: Each in one message of a thousand: numbers are skipped, sent twice, swapped with the next.
 FAULTS = ["--gaps", "0.001", "--duplicates", "0.001", "--disorder", "0.001"]
 #: K2's consumer group: its name (`K2_APP_ID`).
-K2_GROUP = "k2"
+GROUP_OF_K2 = "k2"
 
 
 class WrongCountsError(Exception):
@@ -89,7 +89,7 @@ def _k2(at: Stage, sent: Input) -> Measured:
     """To the last row committed in Iceberg."""
     lake = lake_of(at)
     worker = at.start(0, K2_LAKE_COMMIT_INTERVAL_S="2", **STAYS_NORMAL)
-    with running.GroupOffsets(at.bootstrap, K2_GROUP, RAW) as offsets:
+    with running.GroupOffsets(at.bootstrap, GROUP_OF_K2, RAW) as offsets:
         found = running.measure(
             process_of(worker),
             lambda: sum(offsets.committed().values()),

@@ -49,6 +49,7 @@ def added(tmp_path, monkeypatch):
 
 def test_the_paths_are_those_of_the_contract():
     assert [endpoint.path for endpoint in declared((TRADES,))] == [
+        "/v1/bars",
         "/v1/gaps",
         "/v1/lines",
         "/v1/openapi.json",
@@ -84,7 +85,9 @@ def test_two_files_with_one_path_are_refused(added):
 def test_each_file_of_the_folder_declares_an_endpoint():
     (folder,) = endpoints.__path__
     files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
-    modules = {endpoint.handler.__module__.rpartition(".")[2] for endpoint in declared((TRADES,))}
+    modules = {
+        endpoint.handler.__module__.rpartition(".")[2] for endpoint in declared((TRADES, QUOTES))
+    }
     assert modules == files
 
 
@@ -96,7 +99,7 @@ def test_every_kind_of_error_has_a_code_of_its_own_and_a_meaning():
 def test_every_kind_of_error_is_one_of_some_endpoint():
     kinds = {
         kind
-        for endpoint in declared((TRADES,))
+        for endpoint in declared((TRADES, QUOTES))
         for keyed in (True, False)
         for kind in errors_of(endpoint, keyed=keyed)
     }
