@@ -121,6 +121,11 @@ class QuerySession:
         self._store = store
         self._timeout_s = timeout_s
 
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The connection, for as long as the work runs; to be left as it was found."""
+        return self._connection
+
     def table(
         self, statement: Statement, tail: pa.Table, others: Mapping[str, pa.Table] = NO_TABLES
     ) -> pa.Table:

@@ -148,7 +148,7 @@ class HybridQuery:
         read_point, request, token = asked.read_point, asked.request, asked.token
         selection = replace(asked.selection, at_most=request.limit + 1)
         rows = await self._reader.rows(read_point, selection, asked.watch)
-        if request.cursor is None:
+        if request.cursor is None and request.checks_names:
             await self.check_known(asked, rows)
         answer = proof.answer(
             self.stream,

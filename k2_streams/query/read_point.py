@@ -105,9 +105,11 @@ class ReadPoints:
             NotYetError: it does not, within the time given.
             BehindError: no snapshot holds what the tail has evicted.
             LakeUnavailable: no snapshot was ever loaded, and the catalog does not answer.
-            InvalidParameter: the token is of another log, or a partition does not exist.
+            InvalidParameter: the token is of another log, a partition does not exist, or a time
+                lies ahead.
         """
         self._check_partitions(wanted.min_offsets or {})
+        self._check_time(wanted.known_ns)
         deadline_s = self._clock.monotonic() + wanted.wait_ms / 1e3
         reloads = 0
         while True:
@@ -144,6 +146,14 @@ class ReadPoints:
                     "min_offsets",
                     f"partition {number} does not exist: expected 0 to {self._partitions - 1}",
                 )
+
+    def _check_time(self, known_ns: int | None) -> None:
+        """What will be known later nobody knows; a clock that is a little ahead does no harm."""
+        now_ns = self._clock.time_ns()
+        if known_ns is not None and known_ns > now_ns + SETTLED_AFTER_S * 10**9:
+            raise InvalidParameter(
+                "known_at", f"expected a time that has passed (now {now_ns}), found {known_ns}"
+            )
 
     def _short(self, view: TailView, wanted: Wanted) -> Ahead | None:
         """What the view lacks of what was asked for; of a token nothing more than its offsets."""

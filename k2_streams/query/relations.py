@@ -78,8 +78,8 @@ class ServedLog(NamedTuple):
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of a relation, at which read point.
 
-    A relation reads at least the rows that match; one that is not pruned by a key or by time reads
-    them all, up to `limit`.
+    A relation reads at least the rows that match, and none of a name that nobody knows; one that is
+    not pruned by a key or by time reads them all, up to `limit`.
     """
 
     keys: Keys = ()
@@ -168,6 +168,7 @@ async def _read_rows(query: Queries, asked: Asked) -> RelationRows:
             limit=asked.limit,
             as_of=asked.as_of,
             known_at_ns=asked.known_at_ns,
+            checks_names=False,
         )
     )
     return RelationRows(answer.rows, answer.meta)

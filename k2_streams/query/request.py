@@ -43,6 +43,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     view: RowsView = "reported"
     keys: Keys = ()  # of other key columns than symbol and exchange
     known_at_ns: int | None = None  # the rows and gaps that were known at this time
+    checks_names: bool = True  # symbols of which no row was ever accepted are refused
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""

@@ -26,6 +26,7 @@ from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.query.relations import ServedLog
+from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.load_monitor import LoadMonitor
@@ -109,6 +110,7 @@ class Worker:
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
         self.engine = new_engine(settings, ports, metrics.query)
+        self.sandbox = Sandbox(ports.new_engine, ports.clock)
         followed = followed_inputs(topology, settings)
         tail_limits = TailLimits.each(
             settings, [*topology.streams, *(one.stream for one in followed)]
@@ -205,7 +207,7 @@ class Worker:
         stack = self._stack
         stack.callback(self.pool.shutdown)
         # 4 Queries are answered until the end.
-        stack.push_async_callback(self._close_engine)
+        stack.push_async_callback(self._close_engines)
         for answered in self.answered:
             stack.push_async_callback(answered.node.close)
             for name, work in answered.node.background.items():
@@ -245,8 +247,9 @@ class Worker:
         """Stop in the reverse order of the start."""
         await self._stack.aclose()
 
-    async def _close_engine(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.engine.close)
+    async def _close_engines(self) -> None:
+        for engine in (self.engine, self.sandbox):
+            await asyncio.get_running_loop().run_in_executor(None, engine.close)
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         kept = self.supervisor.keep(name, work)
@@ -293,6 +296,7 @@ class Worker:
             # Of answers in progress: the same part of the process as queries have.
             answers_bytes=query_limit_bytes(self._ports.memory.limit_bytes),
             clock=self._ports.clock,
+            sandbox=self.sandbox,
         )
 
     # -- parts -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from k2_streams.web.declaration.endpoint import (
 )
 from k2_streams.web.declaration.parameters import Parameter
 from k2_streams.web.http import correlation
+from k2_streams.web.http.dispatch import SQL
 from k2_streams.web.http.errors import (
     BODY_NOT_ALLOWED,
     BUSY,
@@ -52,6 +53,8 @@ _SECURITY_SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
     "bearer": {"type": "http", "scheme": "bearer"},
 }
+#: A row whose columns each request says.
+_ANY_ROW = {"type": "object", "additionalProperties": True}
 #: As OpenAPI describes parameters whose names are not known.
 _ANY = {
     "name": "parameters",
@@ -92,7 +95,9 @@ def document(endpoints: Iterable[Endpoint[Any]], *, keyed: bool) -> dict[str, An
     )
     builder = _Builder(dict(zip(structs, refs, strict=True)), keyed=keyed)
     rows = {
-        endpoint.answer.row: _row_schema(endpoint.answer.schema)
+        endpoint.answer.row: _ANY_ROW
+        if endpoint.answer.schema is None
+        else _row_schema(endpoint.answer.schema)
         for endpoint in endpoints
         if isinstance(endpoint.answer, TableAnswer)
     }
@@ -144,7 +149,14 @@ class _Builder:
         }
         if self._keyed and not endpoint.is_public:
             operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
-        return {"get": operation}
+        if endpoint.body is None:
+            return {"get": operation}
+        others = [one for one in operation["parameters"] if one["name"] != endpoint.body]
+        body = {"required": True, "content": {SQL: {"schema": {"type": "string", "minLength": 1}}}}
+        return {
+            "get": operation,
+            "post": {**operation, "parameters": others, "requestBody": body},
+        }
 
     def _answer(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
         match endpoint.answer:

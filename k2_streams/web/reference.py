@@ -71,12 +71,13 @@ def _section(endpoint: Endpoint[Any]) -> str:
 def _answer(endpoint: Endpoint[Any]) -> Iterator[str]:
     match endpoint.answer:
         case TableAnswer(meta=meta) as answer:
-            yield "Columns of a row:\n"
-            columns = [
-                (f"`{one.name}`", _type_name(cell_schema(one.type, nullable=one.nullable)))
-                for one in answer.schema
-            ]
-            yield _table(("column", "type"), columns)
+            if answer.schema is not None:
+                yield "Columns of a row:\n"
+                columns = [
+                    (f"`{one.name}`", _type_name(cell_schema(one.type, nullable=one.nullable)))
+                    for one in answer.schema
+                ]
+                yield _table(("column", "type"), columns)
             yield _fields("meta", meta)
         case JsonAnswer(schema=schema):
             yield _fields("field", schema) if isinstance(schema, type) else "One JSON object.\n"

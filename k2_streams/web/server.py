@@ -66,7 +66,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
             correlation(id_source(services.clock.time_ns())),
             telemetry(services.telemetry, services.clock),
             errors([endpoint.path for endpoint in endpoints]),
-            limits(),
+            limits(frozenset(endpoint.path for endpoint in endpoints if endpoint.body)),
             access(services.keys, limiter, services.clock, public_paths),
         ]
     )
@@ -77,6 +77,8 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
     for endpoint in endpoints:
         # And HEAD: the same head, without the body.
         app.router.add_get(endpoint.path, dispatcher.handler(endpoint))
+        if endpoint.body is not None:
+            app.router.add_post(endpoint.path, dispatcher.handler(endpoint))
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:

@@ -10,6 +10,7 @@ from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records.stream import Stream
 from k2_streams.query.relations import Relation, ServedLog, relations_of, sequenced
+from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
 from k2_streams.web.http.telemetry import Telemetry
@@ -47,6 +48,7 @@ class Services:
         logs: every log that is served, each under `/v1/<name>`; their names differ.
         answers_bytes: what all answers that are being sent may hold in memory together.
         answer_timeout_s: the time limit of one request.
+        sandbox: where statements of callers run; its owner closes it.
     """
 
     logs: tuple[ServedLog, ...]
@@ -59,6 +61,7 @@ class Services:
     connections: Connections = field(default_factory=Connections)
     answers_bytes: int = DEFAULT_TOTAL_BYTES
     answer_timeout_s: float = ANSWER_TIMEOUT_S
+    sandbox: Sandbox = field(default_factory=Sandbox)
     clock: Clock = SYSTEM_CLOCK
 
     @property

@@ -991,6 +991,46 @@ MUTANTS = (
         ("query/known_at.py", "for window in range(WINDOWS + 1):", "for window in range(1):"),
     ),
     _mutant(
+        "any-function-in-sql",
+        "a statement may call whatever function DuckDB has",
+        "tests/unit/test_sql_hostile.py::",
+        (
+            "query/sql/parsing.py",
+            'if len(path) != 1 or node["function_name"].lower() not in known:',
+            "if len(path) != 1:",
+        ),
+    ),
+    _mutant(
+        "pruned-as-of",
+        "rows are left out that an as-of join would have matched",
+        "tests/unit/test_sql_answers.py::",
+        (
+            "query/sql/parsing.py",
+            'if both and node["ref_type"] != "ASOF":',
+            "if both:",
+        ),
+    ),
+    _mutant(
+        "exclusive-bound-too-early",
+        "rows at the last moment that a condition allows are not read",
+        "tests/unit/test_sql_golden.py::",
+        (
+            "query/sql/pruning.py",
+            '"COMPARE_LESSTHANOREQUALTO": (None, high + 1),',
+            '"COMPARE_LESSTHANOREQUALTO": (None, high),',
+        ),
+    ),
+    _mutant(
+        "relations-at-two-read-points",
+        "what is made of a log is read at another read point than its rows",
+        "tests/unit/test_sql_answers.py::",
+        (
+            "query/sql/query.py",
+            "as_of=None if is_known else tokens.get(log),",
+            "as_of=None,",
+        ),
+    ),
+    _mutant(
         "lists-without-a-turn",
         "gaps are listed however many queries run",
         "tests/unit/test_query_admission.py::",

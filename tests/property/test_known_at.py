@@ -137,6 +137,7 @@ class Run:
 
     def accept(self, number: int, rows: list, pause_ms: int, action: str | None) -> None:
         self.now_us += pause_ms * 1_000
+        self.world.clock.now_ns = self.now_us * 1_000
         self.times.append(self.now_us)
         count = len(rows)
         more = (

@@ -103,6 +103,15 @@ async def test_a_time_before_the_first_row_is_refused(world):
         assert (error.value.code, error.value.field) == ("before_history", "known_at")
 
 
+async def test_a_time_that_lies_ahead_is_refused(world):
+    accept(world, 0, US, "A")
+    world.clock.now_ns = T0
+    with pytest.raises(NotYetError):
+        await known(world, T0 + SETTLED_NS)
+    with pytest.raises(InvalidParameter, match="has passed"):
+        await known(world, T0 + SETTLED_NS + 1)
+
+
 async def test_a_partition_that_was_idle_for_days_is_found_in_the_lake(world):
     accept(world, 0, US, "A")
     accept(world, 1, US, "B")
@@ -114,6 +123,7 @@ async def test_a_partition_that_was_idle_for_days_is_found_in_the_lake(world):
     world.commit()
     await world.query.refresh()
     assert world.tail.rows == 0
+    world.clock.now_ns = T0 + 101 * HOUR_US * 1_000
     assert sorted(await known(world, T0 + 100 * HOUR_US * 1_000)) == ["A", "B", "B1", "B99"]
 
 

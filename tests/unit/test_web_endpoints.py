@@ -54,6 +54,7 @@ def test_the_paths_are_those_of_the_contract():
         "/v1/lines",
         "/v1/openapi.json",
         "/v1/snapshots",
+        "/v1/sql",
         "/v1/status",
         "/v1/symbols",
         "/v1/trades",

@@ -62,6 +62,7 @@ async def test_each_output_has_its_path_and_paths_about_raw_sources_do_not_exist
         "/v1/openapi.json",
         "/v1/positions",
         "/v1/snapshots",
+        "/v1/sql",
         "/v1/status",
     ]
     for path in ("/v1/gaps", "/v1/lines", "/v1/symbols", "/v1/trades"):

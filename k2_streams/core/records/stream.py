@@ -37,7 +37,7 @@ _KEY_TYPES = (pa.string(), pa.int32(), pa.int64())
 #: Topics and paths of K2's own.
 RESERVED_STREAMS = frozenset({
     "trades", "quotes", "gaps", "symbols", "snapshots", "lines", "status", "levels", "dead-letter",
-    "sequence-events", "bars",
+    "sequence-events", "sql", "bars",
 })  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from k2_streams.core.records.struct_tables import schema_of
 from k2_streams.query.answer import Answer
+from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.relations import Relation
 from k2_streams.query.request import RowsRequest
 from k2_streams.web.declaration.parameters import ParameterSet
@@ -49,17 +50,20 @@ class TableAnswer:
 
     Attributes:
         row: the name of a row in the OpenAPI document.
-        columns: of a row: a schema, or a struct whose fields are the columns.
+        columns: of a row: a schema, or a struct whose fields are the columns; None: each request
+            says them.
         meta: describes the rows.
     """
 
     row: str
-    columns: pa.Schema | type[msgspec.Struct]
+    columns: pa.Schema | type[msgspec.Struct] | None
     meta: type[msgspec.Struct]
 
     @property
-    def schema(self) -> pa.Schema:
-        """The columns of a row."""
+    def schema(self) -> pa.Schema | None:
+        """The columns of a row, where they are known."""
+        if self.columns is None:
+            return None
         return self.columns if isinstance(self.columns, pa.Schema) else schema_of(self.columns)
 
 
@@ -137,6 +141,8 @@ class Endpoint(Generic[Parameters]):
         relations: whose rows the handler may read with `Call.rows`.
         errors: those that not every endpoint has.
         without: fields of `parameters` that this endpoint does not offer.
+        body: the parameter that a POST may send as its body; None: no request has a body.
+        prefix: parameters that begin so are the caller's own: `Call.named`; None: there are none.
         is_public: needs no API key and has no rate limit; such an endpoint reads no relation.
 
     Raises:
@@ -152,6 +158,8 @@ class Endpoint(Generic[Parameters]):
     errors: tuple[ErrorKind, ...] = ()
     without: frozenset[str] = frozenset()
     is_public: bool = False
+    body: str | None = None
+    prefix: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the worker."""
@@ -211,10 +219,14 @@ class Endpoint(Generic[Parameters]):
         if self.takes_any:
             texts = {name: tuple(values) for name, values in query.items()}
             return Call(self, self.parameters(values=texts), given, site, reserve)
+        named: dict[str, str] = {}
+        if self.prefix is not None:
+            named = _named(query, self.prefix)
+            query = {name: one for name, one in query.items() if not name.startswith(self.prefix)}
         values = self.parameter_set.read(query)
         fields = self.parameters.__struct_fields__
         own = {name: value for name, value in values.items() if name in fields}
-        return Call(self, self.parameters(**own), given, site, reserve, values.get("format"))
+        return Call(self, self.parameters(**own), given, site, reserve, values.get("format"), named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +248,7 @@ class Call(Generic[Parameters]):
         site: what is served.
         reserve: takes room in memory for so many rows until the answer is sent; raises 503 `busy`.
         format: of a table, if the caller named one.
+        named: the caller's own parameters, by their names behind the endpoint's prefix.
     """
 
     endpoint: Endpoint[Parameters]
@@ -244,6 +257,7 @@ class Call(Generic[Parameters]):
     site: Site
     reserve: Callable[[int], None]
     format: Literal["json", "arrow", "csv"] | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def services(self) -> Services:
@@ -268,6 +282,21 @@ class Call(Generic[Parameters]):
             raise ValueError(f"expected a limit from 1 to {MAX_LIMIT}, found {request.limit}")
         self.reserve(request.limit)
         return await self.services.by_name[relation].query.rows(request)
+
+
+def _named(query: Mapping[str, Sequence[str]], prefix: str) -> dict[str, str]:
+    """The caller's own parameters.
+
+    Raises:
+        InvalidParameter: one is given twice.
+    """
+    found = {}
+    for name, texts in query.items():
+        if name.startswith(prefix):
+            if len(texts) > 1:
+                raise InvalidParameter(name, f"expected once, found {len(texts)} times")
+            found[name.removeprefix(prefix)] = texts[0]
+    return found
 
 
 def check_endpoints(

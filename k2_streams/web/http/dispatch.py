@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from k2_streams.query.errors import InvalidParameter
 from k2_streams.web.declaration.endpoint import (
     Body,
     Call,
@@ -21,11 +22,21 @@ from k2_streams.web.declaration.endpoint import (
     TextAnswer,
 )
 from k2_streams.web.http.answers import AnswerSender, is_known, pinned_headers
-from k2_streams.web.http.errors import TIMEOUT, retry_later
+from k2_streams.web.http.errors import (
+    BODY_TOO_LONG,
+    TIMEOUT,
+    UNSUPPORTED_MEDIA_TYPE,
+    ApiError,
+    retry_later,
+)
 from k2_streams.web.http.formats import ROWS_AT_ONCE, Format, encode_json
 from k2_streams.web.http.negotiation import choose
 from k2_streams.web.http.room import Reservation, size_of
 
+#: The media type of a body that is sent, its length, and how long it may take to come.
+SQL = "application/sql"
+MAX_BODY_BYTES = 64 << 10
+BODY_TIMEOUT_S = 10.0
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -46,6 +57,8 @@ class Dispatcher:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             query = {name: request.query.getall(name) for name in request.query}
+            if request.method == "POST" and endpoint.body is not None:
+                query.setdefault(endpoint.body, []).append(await _body_of(request))
             reservations: list[Reservation] = []
             with ExitStack() as room:
 
@@ -96,6 +109,26 @@ class Dispatcher:
         if endpoint.relations:  # its length depends on rows: it is bounded as they are
             return await self._sender.send_body(request, body, headers)
         return web.Response(body=body, headers=headers)
+
+
+async def _body_of(request: web.Request) -> str:
+    """The text that a request sends.
+
+    Raises:
+        ApiError: 413, it is too long; 415, it is not said to be SQL; 422, it is not UTF-8.
+    """
+    if request.content_type != SQL:
+        raise ApiError(UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type: {SQL}")
+    body = bytearray()
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise ApiError(BODY_TOO_LONG, f"expected a body of at most {MAX_BODY_BYTES} bytes")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidParameter("query", "expected UTF-8") from error
 
 
 def _kept(reservations: list[Reservation], size_bytes: int) -> Reservation | None:

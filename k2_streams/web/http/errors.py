@@ -59,6 +59,10 @@ HEADERS_TOO_LONG = ErrorKind(
     413, "headers_too_long", "The headers are too long; `message` has the limit."
 )
 BODY_NOT_ALLOWED = ErrorKind(413, "body_not_allowed", "The request has a body.")
+BODY_TOO_LONG = ErrorKind(413, "body_too_long", "The body is too long; `message` has the limit.")
+UNSUPPORTED_MEDIA_TYPE = ErrorKind(
+    415, "unsupported_media_type", "The body is of another type; `message` has the one expected."
+)
 QUERY_TOO_LARGE = ErrorKind(
     413,
     "query_too_large",

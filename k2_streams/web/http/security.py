@@ -58,8 +58,12 @@ MAX_QUERY_LENGTH = 16_128
 MAX_HEADER_BYTES = 16_384
 
 
-def limits() -> Middleware:
-    """The middleware that bounds a request's size; no path takes a body."""
+def limits(bodies: frozenset[str] = frozenset()) -> Middleware:
+    """The middleware that bounds a request's size.
+
+    Args:
+        bodies: the paths that take a body with POST; whoever reads it bounds it.
+    """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -71,7 +75,8 @@ def limits() -> Middleware:
             raise ApiError(
                 HEADERS_TOO_LONG, f"expected headers of at most {MAX_HEADER_BYTES} bytes"
             )
-        if request.can_read_body:
+        takes_body = request.method == "POST" and request.path in bodies
+        if request.can_read_body and not takes_body:
             raise ApiError(BODY_NOT_ALLOWED, "expected a request without a body")
         return await handler(request)
 
