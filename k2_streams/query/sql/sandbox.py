@@ -89,7 +89,7 @@ def select(
     try:
         relation = connection.sql(text, params=dict(parameters) or None)
         batches, rows = [], 0
-        # What is not taken is given up, before the connection does anything else.
+        # What is not taken is closed, before the connection does anything else.
         with closing(relation.to_arrow_reader(_ROWS_AT_ONCE)) as reader:
             for batch in reader:
                 batches.append(batch)

@@ -115,7 +115,7 @@ async def _body_of(request: web.Request) -> str:
     """The text that a request sends.
 
     Raises:
-        ApiError: 413, it is too long; 415, it is not said to be SQL; 422, it is not UTF-8.
+        ApiError: 413, it is too long; 415, its type is not that of SQL; 422, it is not UTF-8.
     """
     if request.content_type != SQL:
         raise ApiError(UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type: {SQL}")
