@@ -1343,7 +1343,7 @@ MUTANTS = (
     _mutant(
         "asof-ignores-ties",
         "of quotes at one moment any may be taken, so that answers differ from node to node",
-        "tests/property/test_asof_join.py::test_every_trade_has_the_quote_of_the_model",
+        "tests/unit/test_asof_ties.py::test_the_quote_next_to_the_trade_is_taken",
         (
             "query/asof/statement.py",
             '        f"QUALIFY {neighbour}(exchange_time_ns) OVER {window} IS DISTINCT FROM '
