@@ -2,6 +2,7 @@
 
 import pytest
 
+from k2_streams.core.sequence.codec import decode, encode
 from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     MAX_SESSIONS,
@@ -12,7 +13,14 @@ from k2_streams.core.sequence.sessions import (
     SessionRule,
     place,
 )
-from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Step, Verdict, step
+from k2_streams.core.sequence.step import (
+    MAX_SEQUENCE,
+    ScopeMessage,
+    ScopeState,
+    Step,
+    Verdict,
+    step,
+)
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -222,3 +230,12 @@ def test_default_ids_count_on_after_sessions_are_dropped():
     stale = send(state, rule, 1, 0)
     assert (stale.verdict, stale.session_id) == (Verdict.STALE, UNKNOWN_SESSION)
     assert stale.state.sessions == state.sessions
+
+
+def test_a_state_fits_its_codec_however_often_numbers_jump_as_far_as_they_can():
+    state = None
+    for number in range(MAX_SESSIONS + 4):
+        for sequence in (1, MAX_SEQUENCE):
+            state = send(state, SessionRule.DECLARED, sequence, number, f"day-{number}").state
+    assert state.counters.numbers_abandoned == MAX_SEQUENCE
+    assert decode(encode(state)) == state

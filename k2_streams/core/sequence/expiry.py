@@ -11,7 +11,7 @@ import msgspec
 from k2_streams.core.records.events import Event, GapAbandoned
 from k2_streams.core.sequence.events import MessageEvents
 from k2_streams.core.sequence.horizon import abandon_expired, is_due
-from k2_streams.core.sequence.step import ScopeState
+from k2_streams.core.sequence.step import ScopeState, with_abandoned
 
 #: No gap: nothing ages.
 NEVER_MS = 0
@@ -55,7 +55,7 @@ def expired(
         event.last - event.first + 1 for event in about.events if isinstance(event, GapAbandoned)
     )
     counters = msgspec.structs.replace(
-        state.counters, numbers_abandoned=state.counters.numbers_abandoned + numbers
+        state.counters, numbers_abandoned=with_abandoned(state.counters, numbers)
     )
     made = msgspec.structs.replace(state, sessions=sessions, counters=counters)
     return made, tuple(about.events)

@@ -242,11 +242,20 @@ def counted(
         counters.resets + (verdict is Verdict.RESET),
         counters.gaps_opened + opened,
         counters.gaps_filled + filled,
-        counters.numbers_abandoned + abandoned,
+        with_abandoned(counters, abandoned),
         first,
         last,
         counters.conflicts + (verdict is Verdict.CONFLICTING),
     )
+
+
+def with_abandoned(counters: Counters, numbers: int) -> int:
+    """`numbers_abandoned` with more of them, at most `MAX_SEQUENCE`.
+
+    A venue's numbers may jump to the largest one in every session: the sum has no bound, but the
+    state's codec has.
+    """
+    return min(counters.numbers_abandoned + numbers, MAX_SEQUENCE)
 
 
 def _begin(
