@@ -105,7 +105,8 @@ def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         column = rows[field.name]
-        if column.null_count == len(column):
+        # What is in a nested column may be required: only its own nulls have valid values beneath.
+        if column.null_count == len(column) and not pa.types.is_nested(field.type):
             columns.append(pa.chunked_array([pa.nulls(len(column), field.type)]))
             continue
         column = column.take(indices)

@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 OURS = {
     *("events", "lake-view", "load", "sink", "tail", "tail-quota", "topics", "watchdog"),
     *("checkpoint", "drain", "reject", "retake", "seek", "sink-retry", "task", "task-end"),
+    *("sink-given", "tail-given"),
 }
 #: A step of a take-over or a request of a library that is under way by chance.
 PASSING = {"Ownership._take", "Ownership._close", "GroupCoordinator._maybe_leave_group"}

@@ -105,13 +105,12 @@ class BarsQuery:
         return await self._questions.ask(request.rows, answered)
 
     async def _page(self, page: _Page) -> BarsAnswer:
-        request, asked, cursor = page.request, page.asked, page.request.cursor
+        asked, cursor = page.asked, page.request.cursor
         carried: dict[BarKey, Carried] = {}
         found: list[Sums] = []
         if len(page.grid):
             carried = await self._carried(page)
-            if request.fill != "none" and carried:  # each bar has at least so many rows
-                page = replace(page, grid=page.grid.part(0, request.limit // len(carried) + 2))
+            page = replace(page, grid=_within_reach(page, carried))
             found = await self._sums(page)
         if cursor is None:
             seen = {key[1] for key in carried} | {sums.symbol for sums in found}
@@ -263,6 +262,21 @@ class BarsQuery:
 async def _off_loop(work: Callable[[], _T]) -> _T:
     """Do on a thread what takes a second for the longest page: the event loop goes on."""
     return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _within_reach(page: _Page, carried: Mapping[BarKey, Carried]) -> Grid:
+    """The bars that a page with fills can reach: each has a row per price that is carried into it.
+
+    Bars that begin after the answer's time, or when a price is too old to be carried, may have
+    none: then the page may reach any bar.
+    """
+    grid, request = page.grid, page.request
+    if request.fill == "none" or not carried:
+        return grid
+    reached = request.limit // len(carried) + 2
+    carried_until_ns = min(price.time_ns for price in carried.values()) + fold.MAX_CARRY_NS
+    filled = int((grid.starts_ns < min(page.asked.token.at_ns, carried_until_ns)).sum())
+    return grid.part(0, reached) if reached <= filled else grid
 
 
 def _folded(
