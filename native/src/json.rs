@@ -80,6 +80,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The values of a list, as `item` reads each.
+    pub fn items<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let mut found = Vec::new();
+        self.list(|scanner| {
+            found.push(item(scanner)?);
+            Some(())
+        })?;
+        Some(found)
+    }
+
     /// A value without others inside.
     pub fn scalar(&mut self) -> Option<Scalar<'a>> {
         match self.peek()? {

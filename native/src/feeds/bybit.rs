@@ -29,13 +29,7 @@ pub fn read<'a>(raw: &Raw<'a>) -> Option<Found<'a>> {
     scanner.object(|scanner, name| match name {
         b"topic" => topic.text(scanner),
         b"data" => {
-            let mut found = Vec::new();
-            scanner.list(|scanner| {
-                let mut fields = Fields::default();
-                scanner.object(|scanner, name| fields.read(scanner, name))?;
-                found.push(fields);
-                Some(())
-            })?;
+            let found = scanner.items(Fields::of)?;
             data.replace(found).is_none().then_some(())
         }
         _ => scanner.skip(),
@@ -57,6 +51,12 @@ pub fn read<'a>(raw: &Raw<'a>) -> Option<Found<'a>> {
 }
 
 impl<'a> Fields<'a> {
+    fn of(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut fields = Self::default();
+        scanner.object(|scanner, name| fields.read(scanner, name))?;
+        Some(fields)
+    }
+
     fn read(&mut self, scanner: &mut Scanner<'a>, name: &[u8]) -> Option<()> {
         match name {
             b"i" => self.id.id(scanner),

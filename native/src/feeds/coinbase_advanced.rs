@@ -37,11 +37,7 @@ pub fn read<'a>(raw: &Raw<'a>) -> Option<Found<'a>> {
         b"channel" => channel.text(scanner),
         b"sequence_num" => sequence.integer(scanner),
         b"events" => {
-            let mut found = Vec::new();
-            scanner.list(|scanner| {
-                found.push(Event::read(scanner)?);
-                Some(())
-            })?;
+            let found = scanner.items(Event::read)?;
             events.replace(found).is_none().then_some(())
         }
         _ => scanner.skip(),
@@ -73,13 +69,7 @@ impl<'a> Event<'a> {
         scanner.object(|scanner, name| match name {
             b"type" => kind.text(scanner),
             b"trades" => {
-                let mut found = Vec::new();
-                scanner.list(|scanner| {
-                    let mut fields = Fields::default();
-                    scanner.object(|scanner, name| fields.read(scanner, name))?;
-                    found.push(fields);
-                    Some(())
-                })?;
+                let found = scanner.items(Fields::of)?;
                 trades.replace(found).is_none().then_some(())
             }
             _ => scanner.skip(),
@@ -90,6 +80,12 @@ impl<'a> Event<'a> {
 }
 
 impl<'a> Fields<'a> {
+    fn of(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut fields = Self::default();
+        scanner.object(|scanner, name| fields.read(scanner, name))?;
+        Some(fields)
+    }
+
     fn read(&mut self, scanner: &mut Scanner<'a>, name: &[u8]) -> Option<()> {
         match name {
             b"product_id" => self.product.text(scanner),
