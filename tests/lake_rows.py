@@ -1,7 +1,9 @@
 """Records and rows for the tests of the lake, made from a seed."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -122,3 +124,17 @@ def append(
 def places_of(*starts: tuple[int, int], count: int = 3) -> list[tuple[int, int, int]]:
     """The places of the rows of records at these (partition, offset)."""
     return sorted((p, offset, row) for p, offset in starts for row in range(count))
+
+
+def before_each_commit(lake: Lake, act: Callable[[int], object], times: int) -> None:
+    """Act before the first commits that reach the catalog: `act` is given the commit's number."""
+    lake.load()
+    real, calls = lake._catalog.commit_table, []
+
+    def commit_table(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) <= times:
+            act(len(calls))
+        return real(*args, **kwargs)
+
+    lake._catalog.commit_table = commit_table

@@ -129,7 +129,7 @@ def transactions(draw):
 
 
 def owned(data, producer):
-    """A batch of another producer; its checksum is made anew."""
+    """A batch of another producer; its checksum is computed again."""
     changed = bytearray(data)
     struct.pack_into(">q", changed, 43, producer)
     return summed(changed)

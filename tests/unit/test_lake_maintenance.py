@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from lake_rows import World, append, places_of, record, table_of
+from lake_rows import World, append, before_each_commit, places_of, record, table_of
 
 from k2_streams.core.records.vector import Vector
 from k2_streams.lake.errors import (
@@ -24,19 +24,6 @@ def world(tmp_path):
 def filled(world, count):
     lake = world.writer()
     return lake, [append(lake, 0, n, n + 1).snapshot_id for n in range(count)]
-
-
-def before_each_commit(lake, act, times):
-    lake.head()
-    real, calls = lake._catalog.commit_table, []
-
-    def commit_table(*args, **kwargs):
-        calls.append(args)
-        if len(calls) <= times:
-            act(len(calls))
-        return real(*args, **kwargs)
-
-    lake._catalog.commit_table = commit_table
 
 
 def test_old_snapshots_go_and_rows_and_vector_stay(world):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from lake_rows import DAY_NS, TOPIC_ID, World, record, table_of
+from lake_rows import DAY_NS, TOPIC_ID, World, before_each_commit, record, table_of
 from maintenance_world import SetClock, commit, compact_all, filled, rows_of
 from pyiceberg.exceptions import CommitFailedException
 from rows_requests import parse_rows
@@ -50,19 +50,6 @@ def maintain(world, now_ms=1 << 50):
     commit(world.writer(), world.vector()[0])
     expire_snapshots(world.writer(), keep=1, older_than_ms=LATER, files_at_ms=now_ms)
     delete_due(world.writer(), SetClock((now_ms + 1) * 1_000_000), delay_s=0.0)
-
-
-def before_each_commit(lake, act, times):
-    lake.load()
-    real, calls = lake._catalog.commit_table, []
-
-    def commit_table(*args, **kwargs):
-        calls.append(args)
-        if len(calls) <= times:
-            act(len(calls))
-        return real(*args, **kwargs)
-
-    lake._catalog.commit_table = commit_table
 
 
 def test_a_tagged_snapshot_is_the_same_after_all_maintenance(world):

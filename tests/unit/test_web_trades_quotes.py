@@ -33,7 +33,7 @@ def quoted(time_ns, bid):
 
 @pytest.fixture
 async def client(tmp_path):
-    """Six trades, half of them in the lake, and a quote a second before each."""
+    """Six trades, half of them in the lake, and one quote per trade, one second before it."""
     engine = Engine(EngineConfig(allowed=(str(tmp_path),)))
     trades = World(tmp_path / "trades", engine)
     trades.add(0, [("A", T0 + n * 10 * SECOND_NS) for n in range(3)])
