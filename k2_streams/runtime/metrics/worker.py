@@ -1,5 +1,6 @@
 """All metrics of a worker, in one registry of its own; and what is counted in several places."""
 
+import collections
 import platform
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -63,8 +64,8 @@ class Metrics:
             source.control_messages_total.labels(*labels).inc(count)
         for labels, count in epoch.unknown.items():
             source.unknown_attributes_total.labels(*labels).inc(count)
-        for event in epoch.events:
-            source.sequence_events_total.labels(events.type_of(event)).inc()
+        for name, count in collections.Counter(map(events.type_of, epoch.events)).items():
+            source.sequence_events_total.labels(name).inc(count)
         source.accepted_rows_total.inc(epoch.row_count)
         self.add(epoch.figures)
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
