@@ -16,7 +16,7 @@ JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 RUST := native/Cargo.toml native/Cargo.lock native/pyproject.toml $(wildcard native/src/*.rs native/src/*/*.rs)
 CARGO := $(shell command -v cargo)
-SOURCES := k2_streams topologies tests bench faults
+SOURCES := k2_streams client topologies tests bench faults
 # Tests side by side, each process with a Kafka of its own: much of an integration test is waiting.
 # A Kafka that was given is one alone.
 PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 3 --dist worksteal)
@@ -52,18 +52,19 @@ setup: $(INSTALLED) $(NATIVE) $(COPIED) ## Install everything into .venv and .ca
 
 native: $(NATIVE) ## Build the native decoder into .venv, where cargo is (setup does it too)
 
-wheel: $(INSTALLED) ## Build the wheel of the native decoder into native/target/wheels
+wheel: $(INSTALLED) ## Build the wheels of the native decoder (into native/target/wheels) and the client (client/dist)
 	$(BIN)/maturin build -q --release --locked -m native/Cargo.toml
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w client/dist ./client
 
 jars: $(COPIED) ## Fetch Kafka's jars into .cache
 
 # The lock names every package with its hashes, the build backend too, so the second step needs no
 # network. The stamp comes last: an interrupted installation starts again.
-$(INSTALLED): requirements.lock pyproject.toml | doctor
+$(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml | doctor
 	@echo 'Installing the Python packages into .venv: a few minutes, once.'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --retries 5 --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e client -e .
 	@touch $@
 
 # Records are decoded in Python where it is not there: whoever has no Rust needs none.
@@ -191,8 +192,8 @@ reference: $(INSTALLED) ## Write the generated pages of docs/reference
 
 lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock $(ARGS)
+		--generate-hashes --no-emit-package k2-client --no-emit-index-url --no-header -q -o requirements.lock $(ARGS)
 
 clean: ## Remove what setup and the tools made; data in .k2 stay
-	rm -rf .venv .cache native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
+	rm -rf .venv .cache native/target client/dist client/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info client/*.egg-info
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import (
     bad_records,
     bars,
+    client,
     dedup,
     dedup_kills,
     freshness,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "freshness": freshness.run,
     "query": query.run,
     "bars": bars.run,
+    "client": client.run,
     "small_files": small_files.run,
     "peers": compare.run,
     "kills": kills.run,

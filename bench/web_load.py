@@ -191,7 +191,7 @@ async def _ask(client: HttpClient, url: str) -> tuple[str, float]:
     try:
         answer = await client.drain(url)
     except NoAnswerError as error:
-        found = type(error.__cause__).__name__
+        found = str(error).rpartition(": ")[2]
     else:
         found = str(answer.status)
         if answer.status != 200:
@@ -205,7 +205,7 @@ def heavy_queries(
     """`clients` that each ask `each` heavy queries, against what one client gets alone."""
 
     async def measure(worker: LocalWorker) -> dict[str, float]:
-        async with HttpClient(timeout_s=CLIENT_PATIENCE_S, connections=0) as session:
+        async with HttpClient(timeout_s=CLIENT_PATIENCE_S, connections=None) as session:
             await _ask(session, worker.url + HEAVY)
             began = time.monotonic()
             for _ in range(alone):

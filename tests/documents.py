@@ -4,9 +4,10 @@ A block's info string says what a test does with it: `LANGUAGE [KEY=VALUE ...]`.
 
 - `python`: a unit test runs it. `file=NAME` writes it to a module that later blocks may import.
 - `sh run=kafka`, `python run=kafka`: the integration test follows it, on a worker.
+- `python run=notebook`: `tests/integration/test_notebook.py` runs the page's blocks as one program.
 - `sh run=kafka-end`: the same, after the blocks of all pages.
 - `sh run=never reason=NAME`: not run, for one of `REASONS`; its commands are still checked.
-- `json`, `csv`, `toml`, `text`: data.
+- `json`, `csv`, `toml`, `text`: data. `java`, `sql`: a test of the page compiles or runs it.
 """
 
 import re
@@ -27,7 +28,7 @@ REASONS = {
     "operator": "looks at a worker whose alert fires",
     "developer": "changes the checkout, or needs the network",
 }
-DATA = {"json", "csv", "toml", "text"}
+DATA = {"json", "csv", "toml", "text", "java", "sql"}
 KEYS = {"run", "reason", "file"}
 
 
@@ -55,6 +56,8 @@ def pages() -> list[Path]:
     return [
         *sorted(ROOT.glob("*.md")),
         *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "examples").glob("*.md")),
+        ROOT / "client" / "README.md",
     ]
 
 

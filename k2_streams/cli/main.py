@@ -31,6 +31,7 @@ _COMMANDS = {
     "dead-letters": _Command(
         "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be processed."
     ),
+    "sql": _Command("k2_streams.cli.sql:sql", "Ask running nodes in SQL, with the proof."),
     "maintain": _Command(
         "k2_streams.cli.maintain:maintain", "Compact the Iceberg tables, or look at their files."
     ),

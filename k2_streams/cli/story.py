@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
+from k2_client import ClientError
 from k2_streams.cli.errors import CannotError
 from k2_streams.demo.frame import Stopped, ignore_signals, last_line, own_stage, stoppable
 from k2_streams.demo.web import DemoError
@@ -43,7 +44,9 @@ def run_story(context: click.Context, story: Callable[[Console, Stage], bool]) -
         context.exit(EXIT_SIGNALLED + stopped.number)
     except (BrokerError, SettingsError) as error:
         raise CannotError(str(error)) from error
-    except (DemoError, WorkerError, NotReachedError, TruthError, *UNREACHABLE) as error:
+    except (
+        DemoError, ClientError, WorkerError, NotReachedError, TruthError, *UNREACHABLE,
+    ) as error:  # fmt: skip
         raise click.ClickException(f"the story broke off: {error}") from error
     console.print(last_line(agreed, time.monotonic() - began))
     context.exit(0 if agreed else EXIT_DIFFERENT)

@@ -32,8 +32,7 @@ def ask(worker: LocalWorker, as_of: str | None = None) -> DemoAnswer:
     """The demo's question: the last fifteen minutes of one symbol, now or as of a token.
 
     Raises:
-        DemoError: it was refused.
-        OSError: no answer.
+        ClientError: it was refused, or nobody answered in time.
     """
     question = {"exchange": "SIM", "symbol": QUESTION_SYMBOL, "window": "15m", "limit": str(LIMIT)}
     if as_of is not None:
@@ -81,8 +80,7 @@ def travel(console: Console, worker: LocalWorker, before: DemoAnswer) -> list[Ch
     2. The same as of an earlier snapshot: exactly the rows that lay below its offsets, twice.
 
     Raises:
-        DemoError: it was refused.
-        OSError: no answer.
+        ClientError: it was refused, or nobody answered in time.
     """
     now = ask(worker)
     again = ask(worker, before.meta["token"])

@@ -1,19 +1,16 @@
-"""The HTTP client of commands, demos, benchmarks and tests: GET requests, waited for or awaited.
+"""Single requests of commands, demos, benchmarks and tests, by the transport of K2's client.
 
-`HttpClient` is for a coroutine and keeps its connections. `fetch` and `fetch_json` are for anything
-else: they open a connection per request, run on an event loop in a thread of their own and return
-when the answer is there, so they may be called from any thread.
+Nothing is asked again: who tests a worker wants to see each answer. Whoever wants rows takes
+`k2_client` itself.
 """
 
-import asyncio
-import functools
-import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-import aiohttp
 import msgspec
+
+from k2_client.exchange import NoReply, Question, Reply, Send
+from k2_client.transport import AsyncHttpTransport, HttpTransport, verification
 
 #: Default for the whole of a request: longer than a worker may take for an answer.
 REQUEST_TIMEOUT_S = 60.0
@@ -23,27 +20,14 @@ _BODY_IN_ERROR_BYTES = 300
 Parameters = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
-class HttpAnswer(NamedTuple):
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]  # names in any case
-    body: bytes
-
-
 class NoAnswerError(OSError):
     """No answer in time, or a connection that was refused or broke off."""
-
-
-def key_headers(api_key: str | None) -> dict[str, str]:
-    """The headers that send an API key; none without one."""
-    return {"X-API-Key": api_key} if api_key else {}
 
 
 class StatusError(OSError):
     """An answer with a status other than 200."""
 
-    def __init__(self, url: str, answer: HttpAnswer) -> None:
+    def __init__(self, url: str, answer: Reply) -> None:
         text = answer.body[:_BODY_IN_ERROR_BYTES].decode(errors="replace")
         super().__init__(f"{url} answered {answer.status}: {text}")
         self.status = answer.status
@@ -51,24 +35,22 @@ class StatusError(OSError):
 
 
 class HttpClient:
-    """Use as an async context manager, made inside a running event loop.
+    """Keeps its connections. Use as an async context manager.
 
     Args:
-        headers: of every request.
+        api_key: of every request.
         timeout_s: of a whole request.
-        connections: open at once, at most; 0: no limit.
+        connections: open at once, at most; None: no limit.
     """
 
     def __init__(
         self,
-        headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
-        connections: int = 100,
+        connections: int | None = 100,
     ) -> None:
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            connector=aiohttp.TCPConnector(limit=connections),
+        self._transport = AsyncHttpTransport(
+            api_key, timeout_s, verify=False, connections=connections
         )
 
     async def __aenter__(self) -> Self:
@@ -77,82 +59,60 @@ class HttpClient:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        await self._session.close()
+        await self._transport.close()
 
-    async def get(self, url: str, parameters: Parameters | None = None) -> HttpAnswer:
+    async def get(self, url: str, parameters: Parameters | None = None) -> Reply:
         """Ask, and read the answer to its end, whatever its status is.
 
         Raises:
             NoAnswerError: there is none.
         """
-        async with self._answer(url, parameters) as answer:
-            body = await answer.read()
-        return HttpAnswer(answer.status, answer.headers, body)
+        return _answered(url, await self._transport.send(_asked(url, parameters)))
 
-    async def drain(self, url: str) -> HttpAnswer:
-        """Ask, and read the answer; the body of status 200 is dropped piece by piece.
+    async def drain(self, url: str) -> Reply:
+        """The same without the body of status 200, which is read and dropped piece by piece.
 
         Raises:
             NoAnswerError: there is none, or it ends early.
         """
-        async with self._answer(url, None) as answer:
-            if answer.status != 200:
-                return HttpAnswer(answer.status, answer.headers, await answer.read())
-            async for _ in answer.content.iter_any():
-                pass
-        return HttpAnswer(answer.status, answer.headers, b"")
-
-    @asynccontextmanager
-    async def _answer(
-        self, url: str, parameters: Parameters | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        try:
-            async with self._session.get(url, params=parameters) as answer:
-                yield answer
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NoAnswerError(f"{url}: {str(error) or type(error).__name__}") from error
+        return _answered(url, await self._transport.send(_asked(url), keeps_body=False))
 
 
-def fetch(url: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> HttpAnswer:
-    """The answer with status 200 to a request on a connection of its own.
+def fetch(url: str, timeout_s: float, api_key: str | None = None) -> Reply:
+    """The answer with status 200 to a request on a connection of its own, from any thread.
 
     Raises:
         StatusError: the answer has another status.
         NoAnswerError: there is none.
     """
-    future = asyncio.run_coroutine_threadsafe(_fetch(url, timeout_s, headers), _loop())
-    try:
-        answer = future.result()
-    finally:
-        future.cancel()  # of a caller that a signal interrupts
+    with HttpTransport(api_key, timeout_s, verification((url,), None)) as transport:
+        answer = _answered(url, transport.send(_asked(url)))
     if answer.status != 200:
         raise StatusError(url, answer)
     return answer
 
 
-def fetch_json(url: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> Any:
+def fetch_json(url: str, timeout_s: float, api_key: str | None = None) -> Any:
     """The JSON of an answer with status 200.
 
     Raises:
         StatusError: the answer has another status.
         NoAnswerError: there is none.
     """
-    return decode(fetch(url, timeout_s, headers))
+    return decode(fetch(url, timeout_s, api_key))
 
 
-def decode(answer: HttpAnswer) -> Any:
+def decode(answer: Reply) -> Any:
     """The JSON of an answer."""
     return msgspec.json.decode(answer.body)
 
 
-async def _fetch(url: str, timeout_s: float, headers: Mapping[str, str] | None) -> HttpAnswer:
-    async with HttpClient(headers, timeout_s) as client:
-        return await client.get(url)
+def _asked(url: str, parameters: Parameters | None = None) -> Send:
+    pairs = parameters.items() if isinstance(parameters, Mapping) else parameters or ()
+    return Send(url, Question("", tuple(pairs)))
 
 
-@functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of the requests of threads, started with the first of them."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="http-client", daemon=True).start()
-    return loop
+def _answered(url: str, outcome: Reply | NoReply) -> Reply:
+    if isinstance(outcome, NoReply):
+        raise NoAnswerError(f"{url}: {outcome.reason}")
+    return outcome

@@ -147,6 +147,8 @@ class _Builder:
             "parameters": [*parameters, _CORRELATION],
             "responses": dict(sorted(responses.items())),
         }
+        if endpoint.relation is not None:
+            operation["x-k2-relation"] = endpoint.relation
         if self._keyed and not endpoint.is_public:
             operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
         if endpoint.body is None:
@@ -167,6 +169,10 @@ class _Builder:
                     Format.JSON.value: {"schema": body},
                     Format.ARROW.value: {"schema": {"type": "string", "contentEncoding": "binary"}},
                     Format.CSV.value: {"schema": {"type": "string"}},
+                    Format.PARQUET.value: {
+                        "schema": {"type": "string", "contentEncoding": "binary"}
+                    },
+                    Format.MARKDOWN.value: {"schema": {"type": "string"}},
                 }
                 return _response("The rows.", content, _table_headers())
             case JsonAnswer(schema=schema):
@@ -209,8 +215,8 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 def _table_headers() -> dict[str, Any]:
     return {
         META_HEADER: _header(
-            "With CSV: the answer's `meta`, as JSON. Above 4,096 bytes fields are left out; "
-            "`left_out` names them."
+            "With CSV and Markdown: the answer's `meta`, as JSON. Above 4,096 bytes fields are "
+            "left out; `left_out` names them."
         ),
         "ETag": _header("Of a pinned answer."),
         "Cache-Control": _header("`no-store`, or of a pinned answer how long it may be kept."),

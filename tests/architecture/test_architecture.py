@@ -54,14 +54,14 @@ HOME_OF = {
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
     "exchange_calendars": ("query/bars/calendars.py",),  # it brings pandas
     "fsspec": ("query", "testing/oracle/sql.py"),
-    # An endpoint is data and knows no request. The last: the client.
-    "aiohttp": ("web/http", "web/server.py", "testing/client.py"),
+    "aiohttp": ("web/http", "web/server.py"),  # an endpoint is data and knows no request
     "prometheus_client": ("runtime/metrics",),
     "psutil": ("testing", "runtime", "cli"),
     "pydantic": ("runtime/settings",),
     "pydantic_settings": ("runtime/settings",),
     "annotated_types": ("runtime/settings",),  # pydantic's own
     "click": ("cli",),
+    "k2_client": ("cli", "testing", "demo"),  # whoever asks a worker; no part of one does
     "rich": ("cli", "demo", "testing"),
     "matplotlib": ("demo/load_picture.py",),
 }
@@ -299,6 +299,59 @@ def test_a_tool_that_imports_a_command_is_found():
     assert tool_violations("from k2_streams.testing.client import fetch") == []
 
 
+#: What the client may import at its beginning, where, and what a method may take from its caller.
+CLIENT_LIBRARIES = {"pyarrow": "", "httpx": "transport.py"}
+CALLERS_LIBRARIES = {"pandas", "polars", "duckdb"}
+#: What touches the world, in the client: the others are told.
+CLIENT_WORLD = {"client.py", "async_client.py", "transport.py"}
+_WORLD = {"asyncio", "socket", "ssl", "threading", "subprocess"}
+
+
+def client_violations(path: str, source: str) -> list[str]:
+    """What a file of the client may not import: it stands alone, and decides without a socket."""
+    tree = ast.parse(source)
+    at_beginning = {node.lineno for node in tree.body}
+    imports = {(line, name) for line, name, _ in _imports(tree, path)}
+    return [
+        f"{line}: {name}"
+        for line, name in sorted(imports)
+        if _client_lacks(path, name.partition(".")[0], is_inner=line not in at_beginning)
+    ]
+
+
+def _client_lacks(path: str, root: str, *, is_inner: bool) -> bool:
+    if root in CALLERS_LIBRARIES:
+        return not is_inner
+    if root in _WORLD:
+        return path not in CLIENT_WORLD
+    if root in CLIENT_LIBRARIES:
+        return CLIENT_LIBRARIES[root] not in {"", path}
+    return root != "k2_client" and root not in sys.stdlib_module_names
+
+
+def test_the_client_stands_alone():
+    folder = ROOT / "client" / "k2_client"
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.py")}
+    assert {"exchange.py", "transport.py", "client.py"} <= set(files)
+    assert found_in(files, client_violations) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "found"),
+    [
+        ("exchange.py", "from k2_streams.clock import Clock", ["1: k2_streams.clock.Clock"]),
+        ("client.py", "import httpx", ["1: httpx"]),
+        ("result.py", "import polars", ["1: polars"]),
+        ("operations.py", "import asyncio", ["1: asyncio"]),
+        ("result.py", "def f():\n    import polars", []),
+        ("transport.py", "import httpx, ssl\nfrom k2_client.exchange import Send", []),
+        ("result.py", "import json\nimport pyarrow.parquet as pq", []),
+    ],
+)
+def test_a_client_that_leans_on_others_is_found(path, source, found):
+    assert client_violations(path, source) == found
+
+
 def command_violations(source: str) -> list[str]:
     """A command reads options, calls a function and prints: it is short, and computes nothing."""
     lines = len(source.splitlines())
@@ -371,10 +424,12 @@ BREAKS = [
     ("testing/memory/disk.py", "import greenlet", "only in testing/memory/loop.py"),
     ("web/a.py", "import duckdb", "only in query, testing/oracle/sql.py"),
     ("query/a.py", "import exchange_calendars", "only in query/bars/calendars.py"),
-    ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py, testing"),
+    ("query/a.py", "import aiohttp.web", "only in web/http, web/server.py"),
     ("web/endpoints/a.py", "from aiohttp import web", "only in web/http, web/server.py"),
     ("web/a.py", "import prometheus_client", "only in runtime/metrics"),
     ("web/a.py", "import pandas", "without a home"),
+    ("query/a.py", "from k2_client import connect", "only in cli, testing, demo"),
+    ("testing/a.py", "import httpx", "without a home"),
     ("runtime/a.py", "from pydantic import BaseModel", "only in runtime/settings"),
     ("lake/a.py", "import pydantic_settings", "only in runtime/settings"),
     ("lake/a.py", "from annotated_types import Ge", "only in runtime/settings"),

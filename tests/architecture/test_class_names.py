@@ -29,8 +29,12 @@ def shared_names(sources: Iterable[tuple[str, str]]) -> set[str]:
 def _sources() -> list[tuple[str, str]]:
     package = ROOT / "k2_streams"
     own = [(file.relative_to(package).parts[0], file.read_text()) for file in package.rglob("*.py")]
-    topologies = [("topologies", file.read_text()) for file in (ROOT / "topologies").rglob("*.py")]
-    return own + topologies
+    others = [
+        (folder, file.read_text())
+        for folder in ("topologies", "client/k2_client")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    return own + others
 
 
 def test_no_class_name_is_used_twice():

@@ -14,7 +14,6 @@ from k2_streams.testing.client import (
     StatusError,
     fetch,
     fetch_json,
-    key_headers,
 )
 from k2_streams.testing.local.loopback import free_port
 
@@ -36,7 +35,7 @@ async def url():
 
 
 async def test_a_thread_gets_json_with_its_key(url):
-    found = await asyncio.to_thread(fetch_json, f"{url}/a?x=1", 5.0, key_headers("secret"))
+    found = await asyncio.to_thread(fetch_json, f"{url}/a?x=1", 5.0, "secret")
     assert found == {"key": "secret", "asked": {"x": "1"}}
 
 
@@ -48,7 +47,7 @@ async def test_another_status_is_an_error_with_the_body(url):
 
 
 async def test_a_coroutine_gets_every_status_and_keeps_its_headers(url):
-    async with HttpClient(key_headers("k")) as client:
+    async with HttpClient("k") as client:
         answer = await client.get(f"{url}/none", [("x", "1"), ("y", "2")])
         drained = await client.drain(f"{url}/a")
     assert answer.status == 404

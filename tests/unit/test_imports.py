@@ -19,7 +19,7 @@ NEVER = {
 LAKE = {"pyiceberg", "sqlalchemy", "pyparsing", "strictyaml", "k2_streams.lake.table"}
 QUERY = {"duckdb", "fsspec", "k2_streams.query"}
 WORKER = {"faust", "mode", "rocksdict", "prometheus_client", "k2_streams.runtime.worker"}
-HTTP = {"aiohttp"}
+HTTP = {"aiohttp", "httpx"}
 REST = {"pyiceberg.catalog.rest"}
 
 
@@ -48,11 +48,19 @@ def command(module: str) -> str:
         (command("broker"), LAKE | QUERY | WORKER | HTTP),
         (command("produce"), LAKE | QUERY | WORKER),
         (command("dead_letters"), LAKE | QUERY | WORKER | HTTP),
+        (command("sql"), LAKE | QUERY | WORKER | {"aiohttp"}),
+        (
+            "import k2_client",
+            {"k2_streams", "pandas", "msgspec", "aiohttp"} | LAKE | QUERY | WORKER,
+        ),
         (command("changelog"), {"faust", "mode", "duckdb"}),
         (command("verify"), {"faust", "mode", "rocksdict"} | REST),
         ("import topologies.trades", {"k2_streams.testing", "k2_streams.cli"} | REST),
     ],
-    ids=["package", "help", "broker", "produce", "dead-letters", "changelog", "verify", "worker"],
+    ids=[
+        *("package", "help", "broker", "produce", "dead-letters", "sql", "client", "changelog"),
+        *("verify", "worker"),
+    ],
 )  # fmt: skip
 def test_a_start_loads_nothing_that_it_does_not_need(code, unneeded):
     assert loaded(code) & (unneeded | NEVER) == set()

@@ -1,15 +1,17 @@
-"""The three formats of an answer hold the same rows, and their proof."""
+"""All formats of an answer hold the same rows, and their proof."""
 
 import csv
 import datetime as dt
 import io
 import json
+import re
 from decimal import Decimal
 
 import jsonschema_rs
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 from web_support import META, trades_table
@@ -75,10 +77,41 @@ def test_arrow_holds_the_table_and_its_proof(rows):
         assert reader.read_all().replace_schema_metadata().equals(rows)
 
 
-def test_another_engine_reads_arrow_and_csv():
+def test_parquet_holds_the_table_and_its_proof(rows, monkeypatch):
+    monkeypatch.setattr(formats, "GROUP_ROWS", 4)
+    pieces = list(render(rows, Proof(), Format.PARQUET))
+    file = pq.ParquetFile(pa.BufferReader(b"".join(pieces)))
+    assert json.loads(file.schema_arrow.metadata[b"k2.meta"])["note"] == "t"
+    assert file.num_row_groups == len(pieces) - 1 == -(-rows.num_rows // 4)
+    assert file.read().replace_schema_metadata().equals(rows)
+
+
+def test_markdown_is_a_table_whose_cells_are_text(rows):
+    head, line, *lines = rendered(rows, Format.MARKDOWN).decode().splitlines()
+    assert head == f"| {' | '.join(rows.schema.names)} |"
+    assert line == f"|{'---|' * rows.num_columns}"
+    assert len(lines) == rows.num_rows
+    for row, text in zip(rows.to_pylist(), lines, strict=True):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", text)[1:-1]]
+        assert len(cells) == rows.num_columns
+        found = dict(zip(rows.schema.names, cells, strict=True))
+        assert found["symbol"] == row["symbol"]
+        assert found["message_id"].replace(r"\|", "|") == row["message_id"]
+        assert found["side"] == (row["side"] or "")
+
+
+def test_markdown_has_no_markup_of_a_value():
+    rows = pa.table({"a|b": ["<b>|&\r\nx", None, ""]})
+    expected = "| a\\|b |\n|---|\n| &lt;b>\\|&amp;  x |\n|  |\n|  |\n"
+    assert rendered(rows, Format.MARKDOWN).decode() == expected
+
+
+def test_another_engine_reads_arrow_csv_and_parquet():
     rows = trades_table(1_000)
     stream = pl.read_ipc_stream(rendered(rows, Format.ARROW))
     text = pl.read_csv(rendered(rows, Format.CSV))
+    file = pl.read_parquet(rendered(rows, Format.PARQUET))
+    assert file["price"].to_list() == stream["price"].to_list()
     assert stream["price"].sum() == sum(rows["price"].to_pylist())
     assert text["source_offset"].to_list() == rows["source_offset"].to_pylist()
 

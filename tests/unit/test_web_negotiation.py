@@ -17,6 +17,8 @@ ARROW = "application/vnd.apache.arrow.stream"
         ("text/csv", Format.CSV),
         ("TEXT/CSV; charset=utf-8", Format.CSV),
         (ARROW, Format.ARROW),
+        ("application/vnd.apache.parquet", Format.PARQUET),
+        ("text/markdown", Format.MARKDOWN),
         ("text/csv;q=0.5, application/json;q=0.4", Format.CSV),
         (f"text/csv;q=0.5, {ARROW};q=0.9, */*;q=0.1", Format.ARROW),
         ("text/csv;q=0", Format.JSON),
@@ -32,4 +34,6 @@ def test_accept(accept, expected):
 
 def test_the_parameter_wins():
     assert choose("arrow", "text/csv") is Format.ARROW
+    assert choose("parquet", "text/csv") is Format.PARQUET
+    assert choose("markdown", "text/csv") is Format.MARKDOWN
     assert choose("json", "text/csv") is Format.JSON

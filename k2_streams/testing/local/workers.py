@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from k2_client.exchange import Reply
 from k2_streams.core.records.source import INPUTS
 from k2_streams.runtime.settings.environment import inherited
 from k2_streams.testing import client
@@ -132,7 +133,7 @@ class LocalWorker:
         """
         return client.decode(self.fetch(path, within_s))
 
-    def fetch(self, path: str, within_s: float = 30.0) -> client.HttpAnswer:
+    def fetch(self, path: str, within_s: float = 30.0) -> Reply:
         """An answer, with the API key of the settings.
 
         Raises:
@@ -140,8 +141,7 @@ class LocalWorker:
             NoAnswerError: there is none.
         """
         keys = self._environment.get("K2_API_KEYS")
-        headers = client.key_headers(keys.split(",")[0] if keys else None)
-        return client.fetch(self.url + path, within_s, headers)
+        return client.fetch(self.url + path, within_s, keys.split(",")[0] if keys else None)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""

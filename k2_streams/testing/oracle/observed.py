@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from k2_client import AsyncClient, ClientError
+from k2_client.exchange import Reply
 from k2_streams.clock import Clock
 from k2_streams.core.records.stream import Stream
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.snapshots import Head
 from k2_streams.lake.table import Lake
-from k2_streams.testing.client import HttpAnswer, HttpClient, NoAnswerError, Parameters, key_headers
+from k2_streams.testing.client import HttpClient, NoAnswerError, Parameters, decode
 from k2_streams.testing.oracle.check_rows import columns_of
 from k2_streams.testing.oracle.topic_records import NotReachedError
 
@@ -29,7 +31,6 @@ PAGE_ROWS = 25_000
 #: What `min_offsets` waits at a time: as long as the platform allows.
 _WAIT_MS = 5_000
 _BATCH_ROWS = 131_072
-_META = b"k2.meta"
 _RETRYABLE = {429, 503}
 
 
@@ -51,7 +52,9 @@ class HttpPlatform:
         self._url = url.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
-        self._client = HttpClient(key_headers(api_key))
+        self._client = HttpClient(api_key)
+        self._rows = AsyncClient(url, api_key, patience_s=timeout_s, page_rows=PAGE_ROWS)
+        self._stream = stream.name
 
     async def __aenter__(self) -> Self:
         """Nothing is asked yet."""
@@ -60,6 +63,7 @@ class HttpPlatform:
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
         await self._client.__aexit__()
+        await self._rows.close()
 
     async def wait(self, ends: Mapping[int, int], show: Callable[[int], None]) -> Meta:
         """Wait until an answer holds all raw records below these ends; the answer's meta.
@@ -83,7 +87,7 @@ class HttpPlatform:
             else:
                 answered = True
                 if answer.status == 200:
-                    meta: Meta = msgspec.json.decode(answer.body)["meta"]
+                    meta: Meta = decode(answer)["meta"]
                     return meta
                 last = _refusal(answer)
                 if answer.status not in _RETRYABLE:
@@ -104,55 +108,30 @@ class HttpPlatform:
         Raises:
             NotReachedError: a page does not come.
         """
-        cursor: str | None = None
-        while True:
-            question: list[tuple[str, str]] = [("limit", str(PAGE_ROWS)), ("format", "arrow")]
-            if cursor is None:
-                question += [("exchange", exchange) for exchange in exchanges]
-                question += [("min_offsets", _min_offsets(ends))] if _min_offsets(ends) else []
-            else:
-                question.append(("cursor", cursor))
-            body = await self._ask(question)
-            with pa.ipc.open_stream(body) as reader:
-                table = reader.read_all()
-            meta: Meta = msgspec.json.decode((table.schema.metadata or {})[_META])
-            yield table, meta
-            cursor = meta["next_cursor"]
-            if cursor is None:
-                return
+        wanted = {p: end - 1 for p, end in ends.items() if end}
+        try:
+            async for page in self._rows.pages(
+                self._stream, exchange=exchanges, min_offsets=wanted
+            ):
+                yield page.arrow(), dict(page.proof)
+        except ClientError as error:
+            raise NotReachedError(f"{self._url}{self._path}: {error}") from error
 
-    async def _ask(self, question: list[tuple[str, str]]) -> bytes:
-        """An answer, asked for again while the platform is busy (429, 503)."""
-        deadline = self._clock.monotonic() + self._timeout_s
-        while True:
-            try:
-                answer = await self._get(self._path, question)
-                if answer.status == 200:
-                    return answer.body
-                last = _refusal(answer)
-                if answer.status not in _RETRYABLE:
-                    raise NotReachedError(f"{self._url}{self._path} answered {last}")
-            except NoAnswerError as error:
-                last = str(error)
-            if self._clock.monotonic() >= deadline:
-                raise NotReachedError(f"{self._url}{self._path} gave no page in time; last: {last}")
-            await asyncio.sleep(RETRY_EVERY_S)
-
-    async def _get(self, path: str, question: Parameters) -> HttpAnswer:
+    async def _get(self, path: str, question: Parameters) -> Reply:
         return await self._client.get(self._url + path, question)
 
     async def _show_watermark(self, ends: Mapping[int, int], show: Callable[[int], None]) -> None:
         """Show how far the platform is; only for people, so no answer is no error."""
         try:
             answer = await self._get("/v1/status", {})
-            status = msgspec.json.decode(answer.body) if answer.status == 200 else {}
+            status = decode(answer) if answer.status == 200 else {}
             marks = status.get("watermark", {})
             show(sum(min(marks.get(str(p)) or 0, end) for p, end in ends.items()))
         except (NoAnswerError, msgspec.MsgspecError):
             return
 
 
-def _refusal(answer: HttpAnswer) -> str:
+def _refusal(answer: Reply) -> str:
     return f"{answer.status}: {answer.body.decode(errors='replace')[:300]}"
 
 

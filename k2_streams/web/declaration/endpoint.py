@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -20,7 +20,7 @@ from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.relations import Relation
 from k2_streams.query.request import RowsRequest
 from k2_streams.web.declaration.parameters import ParameterSet
-from k2_streams.web.declaration.shared_parameters import MAX_LIMIT, FormatParameter
+from k2_streams.web.declaration.shared_parameters import MAX_LIMIT, FormatName, FormatParameter
 from k2_streams.web.http.errors import ErrorKind
 from k2_streams.web.services import Services
 
@@ -139,6 +139,7 @@ class Endpoint(Generic[Parameters]):
         parameters: a struct whose fields are the query string's parameters.
         answer: what the handler returns.
         relations: whose rows the handler may read with `Call.rows`.
+        relation: the one whose rows and proof it answers with; None: its rows are of its own.
         errors: those that not every endpoint has.
         without: fields of `parameters` that this endpoint does not offer.
         body: the parameter that a POST may send as its body; None: no request has a body.
@@ -155,6 +156,7 @@ class Endpoint(Generic[Parameters]):
     parameters: type[Parameters]
     answer: TableAnswer | JsonAnswer | TextAnswer | PageAnswer
     relations: tuple[str, ...] = ()
+    relation: str | None = None
     errors: tuple[ErrorKind, ...] = ()
     without: frozenset[str] = frozenset()
     is_public: bool = False
@@ -188,6 +190,7 @@ class Endpoint(Generic[Parameters]):
             parameters=parameters,
             answer=TableAnswer(relation.row, relation.columns, relation.proof),
             relations=(relation.name,) if relation.is_log else (),
+            relation=relation.name,
             errors=errors,
             without=without,
         )
@@ -256,7 +259,7 @@ class Call(Generic[Parameters]):
     given: frozenset[str]
     site: Site
     reserve: Callable[[int], None]
-    format: Literal["json", "arrow", "csv"] | None = None
+    format: FormatName = None
     named: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -230,7 +230,7 @@ WaitMs = (
 )
 FormatName = (
     Annotated[
-        Literal["json", "arrow", "csv"],
+        Literal["json", "arrow", "csv", "parquet", "markdown"],
         msgspec.Meta(description="The format of the answer, instead of the header `Accept`."),
     ]
     | None

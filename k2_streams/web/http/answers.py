@@ -90,7 +90,7 @@ class AnswerSender:
             ApiError: 503 if too many long answers are on their way, or there is no room for it.
         """
         headers = {"Vary": "Accept", **headers, "Content-Type": form.content_type}
-        if form is Format.CSV:
+        if not form.has_meta:
             headers[META_HEADER] = meta_header(meta)
         if request.method == "HEAD":
             return web.Response(headers=headers)

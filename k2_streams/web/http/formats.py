@@ -1,4 +1,4 @@
-"""An answer's rows as JSON, an Arrow stream or CSV; its proof (`meta`) goes with each of them.
+"""An answer's rows in each format that is offered; its proof (`meta`) goes with all of them.
 
 Pure and without the GIL for most of its work, so that it runs beside the event loop in a thread.
 """
@@ -12,19 +12,29 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from k2_streams.web.http.texts import content, holds_any, json_parts, plain_texts, replaced
 
 #: Rows rendered at a time: some 2 MB of text, which is what an answer holds beside its rows. Their
 #: texts fit the processor's cache; no offset of Arrow's (2 GiB per column) can overflow.
 ROWS_AT_ONCE = 2_048
+#: Rows of a Parquet file's row group: compressed, they are smaller than a piece of text.
+GROUP_ROWS = 8 * ROWS_AT_ONCE
 #: A header longer than this is refused by common clients (8 KiB for all of a line). Gaps have no
-#: bound, token and offsets grow with the partitions: what does not fit is left out of CSV's header.
+#: bound, token and offsets grow with the partitions: what does not fit is left out of the header.
 META_HEADER_BYTES = 4_096
 META_HEADER = "X-K2-Meta"
 META_KEY = b"k2.meta"
 _CSV_SPECIAL = b',"\r\n'
 _NEEDS_QUOTES = '[",\r\n]'
+#: What would end a cell of Markdown, or be more than text in it.
+_MARKDOWN_SPECIAL = b"|\r\n<&"
+_MARKDOWN_ESCAPED = str.maketrans({"|": r"\|", "\r": " ", "\n": " ", "<": "&lt;", "&": "&amp;"})
+_TYPE_PARAMETERS = {
+    "text/csv": "; charset=utf-8; header=present",
+    "text/markdown": "; charset=utf-8",
+}
 
 
 class Format(enum.Enum):
@@ -33,11 +43,23 @@ class Format(enum.Enum):
     JSON = "application/json"
     ARROW = "application/vnd.apache.arrow.stream"
     CSV = "text/csv"
+    PARQUET = "application/vnd.apache.parquet"
+    MARKDOWN = "text/markdown"
 
     @property
     def content_type(self) -> str:
         """The header's value."""
-        return f"{self.value}; charset=utf-8; header=present" if self is Format.CSV else self.value
+        media_type: str = self.value
+        return media_type + _TYPE_PARAMETERS.get(media_type, "")
+
+    @property
+    def has_meta(self) -> bool:
+        """Whether its bytes hold the proof; that of the others is in a header."""
+        return self not in {Format.CSV, Format.MARKDOWN}
+
+
+#: The formats, by their names in the parameter `format`.
+BY_NAME = {form.name.lower(): form for form in Format}
 
 
 def encode_json(value: Any) -> bytes:
@@ -49,8 +71,9 @@ def render(rows: pa.Table, meta: msgspec.Struct, form: Format) -> Iterator[bytes
     """The answer's bytes, in pieces of at most `ROWS_AT_ONCE` rows.
 
     JSON: `{"data": [{...}, ...], "meta": {...}}`. CSV: RFC 4180 with a header line; null is an
-    empty cell, an empty text is `""`; its meta goes into a header (`meta_header`). Arrow: an IPC
-    stream, its schema's metadata holding `k2.meta`.
+    empty cell, an empty text is `""`. Markdown: a table as GitHub has them. The meta of both goes
+    into a header (`meta_header`). Arrow: an IPC stream, its schema's metadata holding `k2.meta`.
+    Parquet: a file, whose metadata holds it too; it comes in pieces of `GROUP_ROWS`.
     """
     match form:
         case Format.JSON:
@@ -59,6 +82,10 @@ def render(rows: pa.Table, meta: msgspec.Struct, form: Format) -> Iterator[bytes
             return _csv_pieces(rows)
         case Format.ARROW:
             return _arrow_pieces(rows, meta)
+        case Format.PARQUET:
+            return _parquet_pieces(rows, meta)
+        case Format.MARKDOWN:
+            return _markdown_pieces(rows)
 
 
 def meta_header(meta: msgspec.Struct) -> str:
@@ -114,6 +141,52 @@ def _arrow_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
     yield _drained(sink)
 
 
+def _parquet_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
+    schema = rows.schema.with_metadata({META_KEY: encode_json(meta)})
+    sink = _Pieces()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for start in range(0, rows.num_rows, GROUP_ROWS):
+            writer.write_table(rows.slice(start, GROUP_ROWS).cast(schema))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def _markdown_pieces(rows: pa.Table) -> Iterator[bytes]:
+    names = [_cell_text(name) for name in rows.schema.names]
+    yield f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n".encode()
+    for columns in _batches(rows):
+        parts: list[Any] = []
+        for column in columns:
+            parts += [" | " if parts else "| ", _markdown_cells(column)]
+        yield bytes(content(pc.binary_join_element_wise(*parts, " |\n", "")))
+
+
+class _Pieces(io.RawIOBase):
+    """A file that is taken away while it is written; its writer counts from its beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = bytearray()
+        self._taken_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._taken_bytes + len(self._written)
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        piece = bytes(self._written)
+        self._taken_bytes += len(piece)
+        self._written.clear()
+        return piece
+
+
 def _drained(sink: io.BytesIO) -> bytes:
     piece = sink.getvalue()
     sink.seek(0)
@@ -163,3 +236,14 @@ def _csv_cells(column: pa.Array) -> pa.Array:
         if pc.any(quoted).as_py():
             cells = replaced(cells, quoted, lambda cell: '"' + cell.replace('"', '""') + '"')
     return cells.fill_null("") if cells.null_count else cells
+
+
+def _markdown_cells(column: pa.Array) -> pa.Array:
+    cells = plain_texts(column).fill_null("")
+    if holds_any(cells, _MARKDOWN_SPECIAL):
+        cells = replaced(cells, pc.match_substring_regex(cells, r"[|\r\n<&]"), _cell_text)
+    return cells
+
+
+def _cell_text(text: str) -> str:
+    return text.translate(_MARKDOWN_ESCAPED)

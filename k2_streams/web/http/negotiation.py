@@ -1,8 +1,6 @@
 """In which format a caller wants the answer."""
 
-from k2_streams.web.http.formats import Format
-
-_BY_NAME = {"json": Format.JSON, "arrow": Format.ARROW, "csv": Format.CSV}
+from k2_streams.web.http.formats import BY_NAME, Format
 
 
 def choose(name: str | None, accept: str) -> Format:
@@ -11,7 +9,7 @@ def choose(name: str | None, accept: str) -> Format:
     A header that names none of ours gets JSON: HTTP allows to answer with what there is.
     """
     if name is not None:
-        return _BY_NAME[name]
+        return BY_NAME[name]
     best, best_quality = Format.JSON, 0.0
     for choice in accept.split(","):
         media_type, *attributes = (part.strip().lower() for part in choice.split(";"))
@@ -29,6 +27,10 @@ def _of_media_type(media_type: str) -> Format | None:
             return Format.ARROW
         case Format.CSV.value | "text/*":
             return Format.CSV
+        case Format.PARQUET.value:
+            return Format.PARQUET
+        case Format.MARKDOWN.value:
+            return Format.MARKDOWN
         case _:
             return None
 

@@ -1,0 +1,107 @@
+"""The SQL of the pages about other engines gives the vector of the table, and what is missing."""
+
+import json
+import os
+import subprocess
+
+import duckdb
+import pytest
+from documents import ROOT, blocks
+from lake_rows import World, append
+
+PAGES = ROOT / "docs" / "engines"
+SPARK = ROOT / ".cache" / "spark"
+EVENTS = [
+    {"type": kind, "exchange": "SYN", "symbol": "AAA", "session": "0", "first": first, "last": last}
+    for kind, first, last in (
+        ("gap_opened", 100, 109),
+        ("late", 104, 104),
+        ("gap_abandoned", 105, 107),
+        ("duplicates", None, None),
+        ("gap_opened", 200, 200),
+    )
+]
+MISSING, ABANDONED = 10 - 1 - 3 + 1, 3
+
+
+def statements(page: str) -> list[str]:
+    """The statements of a page's SQL."""
+    text = "".join(block.text for block in blocks(PAGES / page) if block.language == "sql")
+    return [one for one in text.split(";") if one.strip()]
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    for partition in (0, 1):
+        append(made.writer(), partition, 0, 4, count=9)
+    append(made.writer(), 1, 4, 6)
+    return made
+
+
+def check(vector, coverage, world):
+    """The rows of the page's last statement, and those of the coverage."""
+    assert {row["log_partition"]: row["next"] for row in vector} == world.vector() == {0: 4, 1: 6}
+    assert all(row["is_below"] for row in vector)
+    rows = world.table().scan().to_arrow().to_pylist()
+    for row in coverage:
+        mine = [one for one in rows if one["symbol"] == row["symbol"]]
+        assert row["received"] == len({one["sequence"] for one in mine})
+        assert row["late"] == len({one["sequence"] for one in mine if one["late"]})
+    by_symbol = {row["symbol"]: (row["missing"], row["abandoned"]) for row in coverage}
+    assert by_symbol == {"AAA": (MISSING, ABANDONED), "BBB": (None, None)}
+
+
+def test_duckdb_gives_the_vector_and_what_is_missing(world):
+    table = world.table()
+    files = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
+    connection = duckdb.connect()
+    connection.execute("SET VARIABLE trades_files = $files", {"files": files})
+    metadata = table.metadata_location.removeprefix("file://")
+    connection.execute("SET VARIABLE trades_metadata = $file", {"file": metadata})
+    columns = ", ".join(f"${name} AS {name}" for name in EVENTS[0])
+    for at, event in enumerate(EVENTS):
+        into = "INSERT INTO gap_events" if at else "CREATE TABLE gap_events AS"
+        types = columns.replace("$first", "$first::BIGINT").replace("$last", "$last::BIGINT")
+        connection.execute(f"{into} SELECT {types}", event)
+
+    def rows(found):
+        return found.to_arrow_table().to_pylist()
+
+    *before, last = statements("duckdb.md")
+    for one in before:
+        connection.execute(one)
+    (coverage,) = statements("README.md")
+    check(rows(connection.sql(last)), rows(connection.sql(coverage)), world)
+
+
+def test_spark_gives_the_same(world, tmp_path):
+    python = SPARK / "venv/bin/python"
+    if not python.exists() or not list((SPARK / "lib").glob("iceberg-spark-runtime-*.jar")):
+        pytest.skip("no Spark in .cache/spark: `make spark` fetches it from PyPI and Maven")
+    location = world.table().metadata_location
+    page = [
+        one.replace("k2.k2.trades.snapshots", "snapshots").replace("k2.k2.trades", "trades")
+        for one in statements("spark.md")
+    ]
+    events = [{**one, "first": one["first"] or 0, "last": one["last"] or 0} for one in EVENTS]
+    asked = {
+        "views": {"trades": location, "snapshots": f"{location}#snapshots"},
+        "rows": {"gap_events": events},
+        "statements": [page, statements("README.md")],
+    }
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    script = ROOT / "tests" / "spark_sql.py"
+    arguments = [script, tmp_path / "asked.json", tmp_path / "found.json", SPARK / "lib"]
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "SPARK_HOME"}}
+    run = subprocess.run(
+        [python, *map(str, arguments)],
+        env={**environment, "PYSPARK_PYTHON": str(python)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3_000:]
+    check(*json.loads((tmp_path / "found.json").read_text()), world)
