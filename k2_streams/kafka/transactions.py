@@ -1,7 +1,8 @@
 """The producer of a task: one transactional id a source partition, one transaction a checkpoint."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -44,13 +45,37 @@ class CommittedOffsets(NamedTuple):
     """Where a committed transaction's records are, as the broker acknowledged them.
 
     Attributes:
-        offsets: per topic of the outputs, of each record in its order; the broker may not say
-            where a record is that it was sent twice, and then it is negative.
+        offsets: per topic of all outputs, of each record in its order; the broker may not say
+            where records are that it was sent twice: then they begin with a negative one.
         changelog_ends: of each changelog the offset after its last row.
     """
 
     offsets: dict[str, list[int]]
     changelog_ends: list[int]
+
+
+_Row = tuple[bytes | None, bytes | None, list[Header]]
+
+
+class _Sent(NamedTuple):
+    """A batch on its way to the broker."""
+
+    acknowledged: asyncio.Future[Any]
+    rows: int
+
+    def offsets(self) -> range:
+        """Of its rows, once it is acknowledged."""
+        first = int(self.acknowledged.result().offset)
+        return range(first, first + self.rows)
+
+    def end(self) -> int:
+        """Behind its last row."""
+        return self.offsets().stop
+
+
+async def _acknowledged(sent: Iterable[_Sent]) -> None:
+    await asyncio.gather(*(one.acknowledged for one in sent))
+    await failpoint_in_loop("checkpoint.acknowledged")
 
 
 class TransactionalProducer:
@@ -135,48 +160,51 @@ class TransactionalProducer:
                 )
                 for output in outputs
             ]
-            placed = list(zip(outputs, sent, strict=True))
-            for topic in dict.fromkeys(output.topic for output in many):
-                bulk = [
-                    (output.key, output.value, list(output.headers))
-                    for output in many
-                    if output.topic == topic
-                ]
-                sent += [future for future, _ in await self._send_rows(topic, bulk)]
-            batches = [
+            placed = [
+                (one.topic, _Sent(future, 1)) for one, future in zip(outputs, sent, strict=True)
+            ]
+            by_topic: dict[str, list[_Row]] = {}
+            for one in many:
+                row = (one.key, one.value, list(one.headers))
+                by_topic.setdefault(one.topic, []).append(row)
+            for topic, bulk in by_topic.items():
+                placed += [(topic, batch) for batch in await self._send_rows(topic, bulk)]
+            tables = [
                 await self._send_rows(topic, [(key, value, []) for key, value in rows])
                 for topic, rows in changelogs
             ]
             await failpoint_in_loop("checkpoint.sent")
-            await asyncio.gather(*sent, *(future for sent in batches for future, _ in sent))
-            await failpoint_in_loop("checkpoint.acknowledged")
-            await self._producer.send_offsets_to_transaction(
-                {ClientPartition(*tp): offset for tp, offset in offsets.items()}, group_id
+            # Neither answer needs the other one: both are waited for at once.
+            await asyncio.gather(
+                _acknowledged([*(one for _, one in placed), *chain(*tables)]),
+                self._send_offsets(offsets, group_id),
             )
-            await failpoint_in_loop("checkpoint.offsets-sent")
             await self._producer.commit_transaction()
             places: dict[str, list[int]] = {}
-            for output, future in placed:
-                places.setdefault(output.topic, []).append(int(future.result().offset))
-            ends = [int(future.result().offset) + rows for future, rows in (b[-1] for b in batches)]
-            return CommittedOffsets(places, ends)
+            for topic, batch in placed:
+                places.setdefault(topic, []).extend(batch.offsets())
+            return CommittedOffsets(places, [batches[-1].end() for batches in tables])
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 
-    async def _send_rows(
-        self, topic: str, rows: Sequence[tuple[bytes | None, bytes | None, list[Header]]]
-    ) -> list[tuple[asyncio.Future[Any], int]]:
-        """Send rows as whole batches: each one's acknowledgement to come, and its rows."""
+    async def _send_offsets(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
+        await self._producer.send_offsets_to_transaction(
+            {ClientPartition(*tp): offset for tp, offset in offsets.items()}, group_id
+        )
+        await failpoint_in_loop("checkpoint.offsets-sent")
+
+    async def _send_rows(self, topic: str, rows: Sequence[_Row]) -> list[_Sent]:
+        """Send rows as whole batches."""
         sent = []
         batch, count = self._producer.create_batch(), 0
         for key, value, headers in rows:
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                sent.append((await self._send_batch(batch, topic), count))
+                sent.append(_Sent(await self._send_batch(batch, topic), count))
                 batch, count = self._producer.create_batch(), 0
                 if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     raise ValueError(f"{topic}: a row of {len(value or b'')} bytes is too large")
             count += 1
-        sent.append((await self._send_batch(batch, topic), count))
+        sent.append(_Sent(await self._send_batch(batch, topic), count))
         return sent
 
     async def _send_batch(self, batch: Any, topic: str) -> asyncio.Future[Any]:

@@ -1,7 +1,8 @@
 """Rows of a log from memory: what this worker's tasks committed, for its own tail and sink.
 
     1 acknowledge  the broker has acknowledged the commit, and no partition lacks its marker
-    2 give         the rows of the transaction's records, at their acknowledged offsets
+    2 give         the rows of the transaction's records, at their acknowledged offsets, and the
+                   events and the number of dead letters of the same transaction at theirs
     3 take         a reader takes them if they continue at the position where it stands
 
 Whatever is not taken is read from the log, which has all of it. ADR 0009 tells what breaks if two
@@ -15,8 +16,10 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from k2_streams.clock import Clock
-from k2_streams.core.records.log_chunk import CommittedChain, LogChunk
+from k2_streams.core.records.events import AnyEvent
+from k2_streams.core.records.log_chunk import CommittedChain, LogChunk, PublishedBeside
 from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
+from k2_streams.runtime.task.outputs import TaskOutputs
 
 #: A reader that was given nothing for so long reads the log: what somebody else has committed is
 #: only there. Some checkpoints long, so that it is rare while records come.
@@ -186,32 +189,65 @@ class CommittedRows:
 
 
 class HandOver:
-    """One task's side: gives the rows of its checkpoints to the readers of its logs.
+    """One task's side: gives what its checkpoints commit to the readers of its logs.
 
     Args:
         partition: of the task.
         logs: those that have readers here, by topic.
+        outputs: of the task: where its events and dead letters go.
         clock: of this machine.
     """
 
-    def __init__(self, partition: int, logs: Mapping[str, CommittedRows], clock: Clock) -> None:
+    def __init__(
+        self, partition: int, logs: Mapping[str, CommittedRows], outputs: TaskOutputs, clock: Clock
+    ) -> None:
         self._partition = partition
         self._logs = logs
+        self._outputs = outputs
         self._clock = clock
-        self._chains = {log: CommittedChain() for log in logs}
+        self._chains = {topic: CommittedChain() for topic in outputs.topics}
 
-    def give(self, written: Sequence[LogRecords], offsets: Mapping[str, Sequence[int]]) -> None:
+    def give(
+        self,
+        written: Sequence[LogRecords],
+        offsets: Mapping[str, Sequence[int]],
+        found: Sequence[AnyEvent],
+    ) -> None:
         """A checkpoint was committed.
 
         Args:
             written: its records, by log.
             offsets: of the records of each topic, as they were acknowledged.
+            found: the events among them, in their order.
         """
+        events = self._beside(self._outputs.events, offsets, found)
+        dead_letters = self._beside(self._outputs.dead_letter, offsets)
         for records in written:
             if records.log in self._logs:
-                self._give(records, offsets[records.log])
+                self._give(records, offsets[records.log], events, dead_letters)
 
-    def _give(self, records: LogRecords, offsets: Sequence[int]) -> None:
+    def _beside(
+        self,
+        topic: str | None,
+        offsets: Mapping[str, Sequence[int]],
+        found: Sequence[AnyEvent] = (),
+    ) -> PublishedBeside | None:
+        """What was published to a topic; None: nothing, or it is not known where."""
+        placed = offsets.get(topic, ()) if topic is not None else ()
+        if topic is None or not placed:
+            return None
+        within = self._chains[topic].add(placed)
+        if within is None:
+            return None
+        return PublishedBeside(within, placed[0], len(placed), tuple(found))
+
+    def _give(
+        self,
+        records: LogRecords,
+        offsets: Sequence[int],
+        events: PublishedBeside | None,
+        dead_letters: PublishedBeside | None,
+    ) -> None:
         found = self._chains[records.log].add(offsets)
         if found is None:
             return
@@ -223,7 +259,16 @@ class HandOver:
         )
         appended_ms = self._clock.time_ns() // 1_000_000
         self._logs[records.log].give(
-            LogChunk(self._partition, found.start, found.end, batches, records.headers, appended_ms)
+            LogChunk(
+                self._partition,
+                found.start,
+                found.end,
+                batches,
+                records.headers,
+                appended_ms,
+                events,
+                dead_letters,
+            )
         )
 
     def close(self) -> None:

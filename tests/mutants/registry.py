@@ -1246,6 +1246,26 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "given-events-taken-anywhere",
+        "events of a transaction are taken although those before them were not read",
+        "tests/unit/test_tail_reader.py::",
+        (
+            "core/records/log_chunk.py",
+            "        return self.range.start <= position <= self.range.end\n",
+            "        return position <= self.range.end\n",
+        ),
+    ),
+    _mutant(
+        "given-events-read-as-well",
+        "events that memory was ahead with are counted when they are fetched",
+        "tests/unit/test_tail_reader.py::",
+        (
+            "runtime/node/tailing.py",
+            "            records = [one for one in chunk.records if one.offset >= position]\n",
+            "            records = list(chunk.records)\n",
+        ),
+    ),
+    _mutant(
         "fetched-behind-given",
         "the tail appends what was fetched although memory was faster",
         SIMULATION,

@@ -1,4 +1,4 @@
-"""A tail and a sink that take rows from memory hold what they would hold from the log alone.
+"""A tail and a sink that take from memory hold what they would hold from the topics alone.
 
 Production's readers, producers and hand-over run on brokers in memory. Beside each reader stands
 another one of the same log that is given nothing.
@@ -7,7 +7,7 @@ another one of the same log that is given nothing.
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from aiokafka.errors import KafkaError
@@ -17,6 +17,7 @@ from lake_rows import record
 from sink_world import TOPIC_ID, FakeLake
 
 from k2_streams.core.load.circuit_breaker import BreakerPolicy
+from k2_streams.core.records import events
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_records
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import TopicOffsets, Vector
@@ -24,6 +25,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
 from k2_streams.lake.breaker import Guard
+from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.committed_rows import CommittedRows, HandOver, LogRecords
 from k2_streams.runtime.fetched import Fetched
@@ -32,18 +34,35 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import TailReader
 from k2_streams.runtime.sinks.runner import SinkRunner
+from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
 from k2_streams.testing.memory.cluster import MemoryCluster
 from k2_streams.testing.memory.faults import MemoryFault, NoFaults, seeded
 from k2_streams.testing.memory.loop import VirtualLoop
 from k2_streams.testing.memory.ports import VirtualClock
 
-LOG, BESIDE, GROUP = TRADES.log, "k2.dead-letter", "k2"
+LOG, DEAD_LETTERS, EVENTS, GROUP = TRADES.log, "k2.dead-letter", "k2.sequence-events", "k2"
+OUTPUTS = TaskOutputs("k2.raw", (TRADES,), DEAD_LETTERS, EVENTS)
 #: Some checkpoints, so that readers that lag are refused some.
 FEW_BYTES = 12_000
 MANY_BYTES = 1 << 20
 #: Both readers have read everything, and the lake has it, by then.
 END_S = 20.0
+#: More records than a test writes.
+MANY = 1_000_000
+
+
+class Written(NamedTuple):
+    """A checkpoint before it is committed."""
+
+    log: list[OutputRecord]
+    beside: list[OutputRecord]
+    given: LogRecords
+    events: list[events.AnyEvent]
+
+
+def gap(first: int) -> events.GapOpened:
+    return events.GapOpened(scope="X:A", session="", first=first, last=first, size="small")
 
 
 class SlowNetwork(NoFaults):
@@ -82,15 +101,15 @@ class Readers:
     def __init__(self, world: "LogWorld", limit_bytes: int) -> None:
         self.world, self.lake, self.metrics = world, FilledLake(), Metrics()
         self.committed = CommittedRows(world.clock, limit_bytes)
-        self.tail = Tail(TRADES, topic_id=TOPIC_ID)
+        self.tail, self.gaps = Tail(TRADES, topic_id=TOPIC_ID), GapsView()
         limits = Limits(tail_fetch_ms=100, sink_tick_s=0.05)
         self.reader = TailReader(
             TRADES,
-            LogTopics(BESIDE),
+            LogTopics(DEAD_LETTERS, EVENTS),
             world.kafka,
             1,
             self.tail,
-            None,
+            self.gaps,
             self.metrics.tail.of("trades"),
             world.clock,
             vector=self._vector,
@@ -155,6 +174,13 @@ class Readers:
         ]
         return [view.end, view.raw_next, view.deferred, view.held, found]
 
+    def held_beside(self) -> list[Any]:
+        """Gaps, and how many dead letters were read; and whether both reach as far as the rows."""
+        ends = self.tail.ends
+        dead = self.reader.dead_letters
+        covers = (self.gaps.covers(ends), dead.reached() == ends)
+        return [self.gaps.find(limit=10_000), self.gaps.totals(), dead.total, covers]
+
     def lake_rows(self) -> list[dict[str, Any]]:
         return sorted(self.lake.rows, key=lambda row: (row["log_offset"], row["log_row"]))
 
@@ -172,7 +198,7 @@ class LogWorld:
 
     def __init__(self, seed: int, limit_bytes: int) -> None:
         self.loop = VirtualLoop()
-        self.cluster = MemoryCluster(self.loop, {LOG: 1, BESIDE: 1})
+        self.cluster = MemoryCluster(self.loop, {LOG: 1, DEAD_LETTERS: 1, EVENTS: 1})
         self.cluster.topics[LOG] = TopicInfo(LOG, TOPIC_ID, 1)
         self.faults = SlowNetwork(seed)
         self.kafka = MemoryKafka(self.cluster, MemoryNetwork(self.loop, self.faults))
@@ -188,28 +214,42 @@ class LogWorld:
             self._producer = TransactionalProducer(self.kafka, "task", 0)
             await self._producer.start()
             logs = {LOG: self.given.committed}
-            self._hand_over = HandOver(0, logs, self.clock)
+            self._hand_over = HandOver(0, logs, OUTPUTS, self.clock)
         return self._producer, self._hand_over
 
-    def _written(self, rows: int, part: int) -> tuple[list[OutputRecord], LogRecords]:
+    def _committed(self, topic: str) -> int:
+        return len(self.cluster.partitions[topic, 0].read(0, MANY)[0])
+
+    def _written(self, rows: int, part: int) -> Written:
         number = self._checkpoint = self._checkpoint + 1
-        headers = CheckpointHeaders(number * 10, None, number % 3, 0, 0, number % 2)
+        found = [gap(number * 10 + one) for one in range(number % 3)]
+        beside = [OutputRecord(EVENTS, b"X:A", events.encode(one)) for one in found]
+        beside += [OutputRecord(DEAD_LETTERS, None, b"bad")] * (number % 2)
+        headers = CheckpointHeaders(
+            number * 10,
+            None,
+            number % 3,
+            self._committed(EVENTS) + len(found),
+            self._committed(DEAD_LETTERS) + number % 2,
+            number % 2,
+        )
         batches = [record(0, number, rows).rows]
         encoded = encode_records(TRADES.log_schema, batches, 0, number, part)
         outputs = [OutputRecord(LOG, None, one.value) for one in encoded]
         outputs[-1] = outputs[-1]._replace(headers=headers.encode())
-        return outputs, LogRecords(LOG, tuple(one.rows for one in encoded), 0, number, headers)
+        rows_of = tuple(one.rows for one in encoded)
+        return Written(outputs, beside, LogRecords(LOG, rows_of, 0, number, headers), found)
 
     async def commit(self, rows: int, part: int) -> None:
         """A checkpoint of a task of this worker."""
         producer, hand_over = await self._writer()
-        outputs, written = self._written(rows, part)
+        written = self._written(rows, part)
         try:
-            committed = await producer.commit(outputs, [], GROUP, {})
+            committed = await producer.commit(written.log, [], GROUP, {}, written.beside)
         except KafkaError:
             self.end_task()
         else:
-            hand_over.give([written], committed.offsets)
+            hand_over.give([written.given], committed.offsets, written.events)
 
     async def commit_unheard(self, rows: int, part: int, answers: int) -> None:
         """The same, and after so many answers one is lost: its own, or a reader's."""
@@ -220,11 +260,11 @@ class LogWorld:
     async def leave_open(self, rows: int) -> None:
         """A task is killed in the middle of a transaction; its successor aborts it."""
         producer, _ = await self._writer()
-        outputs, _ = self._written(rows, 2)
+        written = self._written(rows, 2)
         await producer._producer.begin_transaction()
-        for one in outputs:
+        for one in (*written.log, *written.beside):
             sent = await producer._producer.send(
-                LOG, value=one.value, key=None, partition=0, headers=one.headers
+                one.topic, value=one.value, key=None, partition=0, headers=one.headers
             )
             await sent
         self.end_task()
@@ -234,8 +274,8 @@ class LogWorld:
         """Another worker commits: it took the partition over, or it may not write here at all."""
         other = TransactionalProducer(self.kafka, "task" if fence else "stranger", 0)
         await other.start()
-        outputs, _ = self._written(rows, 2)
-        await other.commit(outputs, [], GROUP, {})
+        written = self._written(rows, 2)
+        await other.commit(written.log, [], GROUP, {}, written.beside)
 
     def end_task(self) -> None:
         if self._hand_over is not None:
@@ -317,6 +357,7 @@ def test_rows_from_memory_are_those_of_the_log(seed, limit_bytes, acts):
     world = played(seed, limit_bytes, acts)
     assert world.given.held_rows() == world.alone.held_rows()
     assert world.given.lake_rows() == world.alone.lake_rows()
+    assert world.given.held_beside() == world.alone.held_beside()
 
 
 def test_both_readers_take_rows_from_memory_while_checkpoints_follow_each_other():

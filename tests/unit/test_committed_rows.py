@@ -6,7 +6,8 @@ import pytest
 from lake_rows import record
 from sink_world import HandClock
 
-from k2_streams.core.records.log_chunk import CommittedChain, LogChunk
+from k2_streams.core.records.events import GapFilled
+from k2_streams.core.records.log_chunk import CommittedChain, LogChunk, PublishedBeside
 from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.vector import Range
 from k2_streams.runtime.committed_rows import (
@@ -140,14 +141,24 @@ def test_a_partition_that_is_not_wanted_takes_no_room():
 # -- a task's side -------------------------------------------------------------------------------
 
 
+def filled(first):
+    return GapFilled(scope="X:A", session="", first=first, last=first)
+
+
 def written(*rows, log="log"):
     return LogRecords(log, tuple(record(0, n, n).rows for n in rows), 3, 77, CheckpointHeaders(9))
 
 
+def handing_over(world, partition):
+    topics = ("log", "other", "events", "dead")
+    outputs = SimpleNamespace(topics=topics, events="events", dead_letter="dead")
+    return HandOver(partition, {"log": world.rows}, outputs, world.clock)
+
+
 def test_rows_are_given_at_the_offsets_that_were_acknowledged():
     world = fed()
-    task = HandOver(1, {"log": world.rows}, world.clock)
-    task.give([written(2, 3), written(1, log="other")], {"log": [4, 5], "other": [0]})
+    task = handing_over(world, 1)
+    task.give([written(2, 3), written(1, log="other")], {"log": [4, 5], "other": [0]}, [])
     taken = world.feed.take(1, 4)
     assert [(b.log_partition, b.log_offset, b.rows.num_rows) for b in taken.batches] == [
         (1, 4, 2),
@@ -157,12 +168,35 @@ def test_rows_are_given_at_the_offsets_that_were_acknowledged():
     assert taken.headers == CheckpointHeaders(9)
 
 
+def test_events_and_dead_letters_are_given_at_their_own_offsets():
+    world, found = fed(), [filled(1), filled(2)]
+    task = handing_over(world, 0)
+    task.give([written(1)], {"log": [0], "events": [7, 8], "dead": [3]}, found)
+    task.give([written(1)], {"log": [2], "events": [10]}, [filled(3)])
+    first, second = world.feed.take(0, 0), world.feed.take(0, 2)
+    assert first.events == PublishedBeside(Range(7, 10), 7, 2, tuple(found))
+    assert first.dead_letters == PublishedBeside(Range(3, 5), 3, 1)
+    assert second.events == PublishedBeside(Range(9, 12), 10, 1, (filled(3),))
+    assert second.dead_letters is None
+    assert [first.events.seen_by(position) for position in (7, 8, 9, 10)] == [0, 1, 2, 2]
+
+
+def test_events_that_do_not_follow_one_another_are_read_from_their_topic():
+    """Between them lies what others have committed."""
+    world = fed()
+    task = handing_over(world, 0)
+    task.give([written(1)], {"log": [0], "events": [7, 9]}, [filled(1), filled(2)])
+    task.give([written(1)], {"log": [2], "events": [-1]}, [filled(3)])
+    assert world.feed.take(0, 0).events is None
+    assert world.feed.take(0, 2).events is None
+
+
 def test_when_a_task_is_over_its_readers_read_the_log():
     world = fed()
-    task = HandOver(0, {"log": world.rows}, world.clock)
-    task.give([written(1)], {"log": [0]})
+    task = handing_over(world, 0)
+    task.give([written(1)], {"log": [0]}, [])
     world.feed.take(0, 0)
-    task.give([written(1)], {"log": [2]})
+    task.give([written(1)], {"log": [2]}, [])
     assert world.feed.follows(0, 2)
     told = len(world.told)
     task.close()
@@ -174,8 +208,8 @@ def test_when_a_task_is_over_its_readers_read_the_log():
 def test_a_successor_does_not_continue_where_its_predecessor_ended():
     """Between the two lies what nobody here knows: aborted records, another worker's."""
     world = fed()
-    HandOver(0, {"log": world.rows}, world.clock).give([written(1)], {"log": [0]})
+    handing_over(world, 0).give([written(1)], {"log": [0]}, [])
     world.feed.take(0, 0)
-    HandOver(0, {"log": world.rows}, world.clock).give([written(1)], {"log": [4]})
+    handing_over(world, 0).give([written(1)], {"log": [4]}, [])
     assert world.feed.take(0, 2) is None
     assert offsets_of(world.feed.take(0, 4)) == [4]

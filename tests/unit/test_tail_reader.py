@@ -1,14 +1,19 @@
 """The tail of any log: a user's output has neither sequence events nor an append time."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 from metric_values import value
 from raw_agents import raw_topology
 from tail_world import ACCEPTED_US, TailWorld
 
+from k2_streams.core.records import events
+from k2_streams.core.records.log_chunk import PublishedBeside
 from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.stream import TRADES, Stream
+from k2_streams.core.records.vector import Range
 from k2_streams.runtime.committed_rows import FOLLOWED_FOR_S
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.topology.declarations import Agent, Output, StreamSource, Topology
@@ -21,6 +26,11 @@ FOUND = pa.schema(
 )
 ALERTS = Output.of("alerts", FOUND, key=("account",), time="time_ns")
 BESIDE = LogTopics("k2.app.trades.dead-letter")
+SEQUENCED = LogTopics("k2.dead-letter", "k2.sequence-events")
+
+
+def gap(number: int) -> events.GapOpened:
+    return events.GapOpened(scope="X:A", session="", first=number, last=number, size="small")
 
 
 def rows(*accounts: str) -> list[dict]:
@@ -110,6 +120,57 @@ async def test_what_was_given_is_not_taken_from_the_log_as_well() -> None:
     world.clock.now_s += FOLLOWED_FOR_S  # nothing is given any more
     await world.follow(lambda: world.tail.rows == 2)
     assert world.tail.view().partitions[0].end == 2
+
+
+async def test_events_and_dead_letters_that_are_given_are_not_waited_for() -> None:
+    """Their topics have nothing yet: the transaction's markers are still to be written."""
+    world = TailWorld(TRADES, SEQUENCED)
+    await world.follow(lambda: world.tail.all_ready() and world.reader.error is None)
+    headers = CheckpointHeaders(9, None, 0, 1, 1, 0)
+    given = replace(
+        world.chunk(0, (), headers),
+        events=PublishedBeside(Range(0, 2), 0, 1, (gap(5),)),
+        dead_letters=PublishedBeside(Range(0, 2), 0, 1),
+    )
+    world.committed.give(given)
+    await world.follow(lambda: world.tail.ends == {0: 1})
+    assert world.gaps is not None
+    found, _ = world.gaps.find(limit=10)
+    assert [(one.first, one.last) for one in found] == [(5, 5)]
+    assert world.gaps.covers({0: 1})
+    assert world.reader.dead_letters.reached() == {0: 1}
+
+
+async def test_what_was_given_of_events_is_not_counted_when_it_is_read_as_well() -> None:
+    world = TailWorld(TRADES, SEQUENCED)
+    await world.follow(lambda: world.tail.all_ready() and world.reader.error is None)
+    given = replace(
+        world.chunk(0, (), CheckpointHeaders(9, None, 0, 1, 1, 0)),
+        events=PublishedBeside(Range(0, 1), 0, 1, (gap(5),)),
+        dead_letters=PublishedBeside(Range(0, 1), 0, 1),
+    )
+    world.committed.give(given)
+    await world.follow(lambda: world.tail.ends == {0: 1})
+    for number in (5, 7):
+        world.topics.append("k2.sequence-events", events.encode(gap(number)))
+        world.topics.append(SEQUENCED.dead_letters, b"")
+    await world.follow(lambda: world.reader.dead_letters.total == 2)
+    assert world.gaps is not None
+    assert world.gaps.totals().gaps_opened == 2, "the one that was given and the one behind it"
+
+
+async def test_events_in_front_of_which_something_is_missing_are_read() -> None:
+    world = TailWorld(TRADES, SEQUENCED)
+    await world.follow(lambda: world.tail.all_ready() and world.reader.error is None)
+    given = replace(
+        world.chunk(0, (), CheckpointHeaders(9, None, 0, 2, 0, 0)),
+        events=PublishedBeside(Range(1, 2), 1, 1, (gap(5),)),
+    )
+    world.committed.give(given)
+    await world.follow(lambda: world.tail.ends == {0: 1})
+    assert world.gaps is not None
+    assert not world.gaps.covers({0: 1})
+    assert world.gaps.totals().gaps_opened == 0
 
 
 async def test_rows_wait_for_their_dead_letters_however_they_come() -> None:

@@ -4,7 +4,7 @@ One JSON object a record, `type` first. Ranges are inclusive on both ends, as FI
 EndSeqNo are. `source_partition` and `source_offset` are of the raw record that brought it about.
 """
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -127,6 +127,7 @@ def decode(value: bytes) -> AnyEvent:
     return event
 
 
-def stamped(event: Event, accepted_time_us: int) -> Event:
+def stamped(event: Event, accepted_time_us: int) -> AnyEvent:
     """The event with the time of the checkpoint that publishes it."""
-    return msgspec.structs.replace(event, accepted_time_us=accepted_time_us)
+    replaced = msgspec.structs.replace(event, accepted_time_us=accepted_time_us)
+    return cast("AnyEvent", replaced)

@@ -5,14 +5,17 @@ It is the same whether it was fetched from the log or given by the task that wro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from k2_streams.core.records import log_record
+from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.records.log_record import CheckpointHeaders, Headers, LogBatch
 from k2_streams.core.records.vector import Range
 
 #: The offsets that the end of a transaction takes in each of its partitions.
 MARKER_OFFSETS = 1
+#: What an event that waits takes in memory, about.
+_EVENT_BYTES = 512
 
 
 class _LogRecord(Protocol):
@@ -39,6 +42,30 @@ class _LogRecord(Protocol):
         ...
 
 
+class PublishedBeside(NamedTuple):
+    """What the transaction of a chunk published to another topic, at acknowledged offsets.
+
+    Attributes:
+        range: of offsets, of which these records are the only committed ones.
+        first: the offset of the first record; they follow one another.
+        records: how many there are.
+        events: the records, where the topic has events.
+    """
+
+    range: Range
+    first: int
+    records: int
+    events: tuple[AnyEvent, ...] = ()
+
+    def contains(self, position: int) -> bool:
+        """Whether a reader at this position may take it instead of reading."""
+        return self.range.start <= position <= self.range.end
+
+    def seen_by(self, position: int) -> int:
+        """How many of the records a reader at this position has read."""
+        return min(max(position - self.first, 0), self.records)
+
+
 @dataclass(frozen=True, slots=True)
 class LogChunk:
     """The committed records at offsets `[start, end)` of a partition, without exception.
@@ -50,6 +77,8 @@ class LogChunk:
         batches: the records, by offset; markers and aborted records take offsets, and are none.
         headers: of the last checkpoint that ends in it; None: none does.
         appended_ms: when its first record was appended; None: there is no record.
+        events: of its transaction; None: there are none, or they are to be read.
+        dead_letters: the same.
     """
 
     partition: int
@@ -58,6 +87,8 @@ class LogChunk:
     batches: tuple[LogBatch, ...]
     headers: CheckpointHeaders | None
     appended_ms: int | None
+    events: PublishedBeside | None = None
+    dead_letters: PublishedBeside | None = None
 
     @classmethod
     def decoded(cls, partition: int, start: int, end: int, records: Sequence[_LogRecord]) -> Self:
@@ -90,8 +121,9 @@ class LogChunk:
 
     @property
     def size_bytes(self) -> int:
-        """What the rows take in memory."""
-        return sum(batch.size_bytes for batch in self.batches)
+        """What rows and events take in memory."""
+        events = 0 if self.events is None else self.events.records * _EVENT_BYTES
+        return sum(batch.size_bytes for batch in self.batches) + events
 
     def since(self, position: int) -> Self:
         """What a reader at this position has still to read.

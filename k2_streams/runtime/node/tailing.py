@@ -1,19 +1,20 @@
 """What a query node reads for itself: the log beyond the lake, and what was published beside it.
 
 With its own committed readers, assigned by hand, outside Faust's group: every node answers alone.
-Rows that a task of this worker committed come from memory, at the commit (ADR 0009).
+What a task of this worker committed comes from memory, at the commit (ADR 0009).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.records import events, log_record
-from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
+from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk, PublishedBeside
 from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
 from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.stream import Stream
@@ -222,6 +223,7 @@ class TailReader:
                     if chunk is None:
                         break
                     await failpoint_in_loop("tail.taken")
+                    self._take_beside(chunk)
                     await self._events_of(chunk)
                     self._append(chunk, _FROM_MEMORY)
 
@@ -297,7 +299,7 @@ class TailReader:
         tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
             begins = await reader.begin_offsets(tps)
-            reader.assign({tp: self._event_positions.get(tp, begins[tp]) for tp in tps})
+            reader.assign({tp: self._event_positions.setdefault(tp, begins[tp]) for tp in tps})
             reader.isolate = True
             self._faults["events"] = reader.faults
             self._errors.pop(_EVENTS, None)
@@ -306,20 +308,51 @@ class TailReader:
 
     async def _poll_events(self, reader: LogReader) -> None:
         for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_EVENTS):
+            place = TopicPartition(chunk.topic, chunk.partition)
+            position = self._event_positions[place]
+            if chunk.end <= position:  # memory was ahead
+                continue
+            records = [one for one in chunk.records if one.offset >= position]
             if chunk.topic == self._beside.dead_letters:
-                self.dead_letters.read(chunk.partition, len(chunk.records))
+                self.dead_letters.read(chunk.partition, len(records))
             elif self._gaps is not None:
-                self._fold(chunk, self._gaps)
-            self._event_positions[TopicPartition(chunk.topic, chunk.partition)] = chunk.end
+                self._fold(chunk, records, self._gaps)
+            self._event_positions[place] = chunk.end
         async with self._events_moved:
             self._cover()
             self._events_moved.notify_all()
 
+    def _take_beside(self, chunk: LogChunk) -> None:
+        """Take what was published with these rows, where it continues what has been read."""
+        partition, gaps, beside = chunk.partition, self._gaps, self._beside
+        found = chunk.events
+        if found is not None and gaps is not None and beside.events is not None:
+            place = TopicPartition(beside.events, partition)
+            read = self._continued(place, found)
+            if read is not None:
+                for number, event in enumerate(found.events[read:], found.first + read):
+                    gaps.apply(event, partition, number + 1)
+                gaps.advance(partition, found.range.end)
+                self._published.read(partition, found.records - read)
+        found = chunk.dead_letters
+        if found is not None:
+            read = self._continued(TopicPartition(beside.dead_letters, partition), found)
+            if read is not None:
+                self.dead_letters.read(partition, found.records - read)
+
+    def _continued(self, place: TopicPartition, found: PublishedBeside) -> int | None:
+        """Stand behind it; how much of it had been read. None: something before it was not."""
+        position = self._event_positions.get(place, -1)  # -1: nobody reads yet
+        if not found.contains(position):
+            return None
+        self._event_positions[place] = found.range.end
+        return found.seen_by(position)
+
     async def _events_of(self, chunk: LogChunk) -> None:
         """Wait, a little, until the events and dead letters of these records have been read.
 
-        They are in the same transaction, but come by another fetch. An answer whose rows are ahead
-        of them has `gaps_complete: false`, or `dead_letters_complete: false`.
+        They are in the same transaction, but may come by another fetch. An answer whose rows are
+        ahead of them has `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
         headers = chunk.headers or CheckpointHeaders()
@@ -338,8 +371,8 @@ class TailReader:
         if self._gaps is not None:
             self._gaps.cover(self._published.reached())
 
-    def _fold(self, chunk: Chunk, gaps: GapsView) -> None:
-        for record in chunk.records:
+    def _fold(self, chunk: Chunk, records: Sequence[Any], gaps: GapsView) -> None:
+        for record in records:
             try:
                 event = events.decode(record.value or b"")
             except msgspec.MsgspecError as error:

@@ -2,7 +2,7 @@
 
     1 seal      stop adding to the epoch; what it changed is in memory
     2 transact  outputs, each table's changelog rows and position, the group's offsets: all or none
-    3 hand over the logs' rows to this worker's tail and sink, at their acknowledged offsets
+    3 hand over rows and events to this worker's tail and sink, at their acknowledged offsets
     4 write     each table's store, in one batch per store
     5 count     metrics, so that a replay counts once
 
@@ -81,7 +81,9 @@ class Checkpoints:
         self._is_behind = is_behind
         self._on_written = on_written
         self._on_done = on_done
-        self._hand_over = HandOver(partition, context.committed, context.clock)
+        self._hand_over = HandOver(
+            partition, context.committed, context.program.outputs, context.clock
+        )
         self._sealed_at = context.clock.monotonic()
         self._commit: BackgroundTask | None = None
 
@@ -171,13 +173,13 @@ class Checkpoints:
                 [(one.table.changelog.topic, one.rows) for one in changed],
                 context.settings.app_id,
                 {source: position.next_offset},
-                [*epoch.newly_deferred, *epoch.dead_letters],
+                outputs.many,
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
                 await context.settling.check(self._producer, self._partitions)
         await failpoint_in_loop("checkpoint.committed")
         # 3 Only now the readers: nothing can undo the rows any more, whoever owns the partition.
-        self._hand_over.give(outputs.logs, committed.offsets)
+        self._hand_over.give(outputs.logs, committed.offsets, outputs.events)
         await failpoint_in_loop("checkpoint.handed-over")
         # 4 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
         ends = committed.changelog_ends

@@ -12,7 +12,7 @@ import pyarrow as pa
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
-from k2_streams.core.records.events import Event
+from k2_streams.core.records.events import AnyEvent, Event
 from k2_streams.core.records.log_record import CheckpointHeaders, encode_records
 from k2_streams.kafka.transactions import Header, OutputRecord
 from k2_streams.runtime.committed_rows import LogRecords
@@ -34,10 +34,19 @@ class PartitionProgress(NamedTuple):
 
 
 class EpochOutputs(NamedTuple):
-    """A sealed epoch as records; those of the logs also as the rows that they hold."""
+    """A sealed epoch as records; also what this worker's readers are given of them.
+
+    Attributes:
+        records: of the logs.
+        many: of all other topics: there may be as many as raw records.
+        logs: the rows of `records`.
+        events: those of `many` that are events.
+    """
 
     records: list[OutputRecord]
+    many: list[OutputRecord]
     logs: list[LogRecords]
+    events: list[AnyEvent]
 
 
 BEGINNING = PartitionProgress(0, (), 0, 0)
@@ -121,9 +130,7 @@ class Epoch:
         position: Position,
         record_rows: int = DEFAULT_LIMITS.log_record_rows,
     ) -> EpochOutputs:
-        """The sealed epoch as records of the logs and events.
-
-        Deferred records and dead letters may be as many as raw records, and stand beside them.
+        """The sealed epoch as records.
 
         There is at least one record of each log, if of no row: readers learn from its headers how
         far the source has been processed, and how many events and dead letters they must have seen.
@@ -148,13 +155,15 @@ class Epoch:
             outputs.append(OutputRecord(log, None, last.value, headers.encode()))
             rows = tuple(one.rows for one in (*others, last))
             logs.append(LogRecords(log, rows, partition, accepted_time_us, headers))
+        many = [*self.newly_deferred, *self.dead_letters]
+        found: list[AnyEvent] = []
         if of.events is not None:
-            for event in self.events:
-                stamped = events.stamped(event, accepted_time_us)
-                outputs.append(
-                    OutputRecord(of.events, event.scope.encode(), events.encode(stamped))
-                )
-        return EpochOutputs(outputs, logs)
+            found = [events.stamped(event, accepted_time_us) for event in self.events]
+            many += [
+                OutputRecord(of.events, event.scope.encode(), events.encode(event))
+                for event in found
+            ]
+        return EpochOutputs(outputs, many, logs, found)
 
 
 def dead_letter(
