@@ -155,13 +155,19 @@ class TailWorld:
 
     async def follow(self, until: Callable[[], bool]) -> None:
         """Run both readers until something is so."""
+        await self.follow_through((until, lambda: None))
+
+    async def follow_through(self, *steps: tuple[Callable[[], bool], Callable[[], None]]) -> None:
+        """Run both readers; whenever something is so, do the next thing."""
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             running = [
                 group.create_task(self.reader.run_log()),
                 group.create_task(self.reader.run_events()),
                 group.create_task(self.reader.run_given()),
             ]
-            while not until():  # noqa: ASYNC110 - each turn is one of the readers'
-                await asyncio.sleep(0)
+            for is_so, act in steps:
+                while not is_so():  # noqa: ASYNC110 - each turn is one of the readers'
+                    await asyncio.sleep(0)
+                act()
             for task in running:
                 task.cancel()
