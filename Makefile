@@ -16,11 +16,17 @@ JARS := .cache/kafka/lib
 COPIED := .cache/kafka/.jars-copied
 RUST := native/Cargo.toml native/Cargo.lock native/pyproject.toml $(wildcard native/src/*.rs native/src/*/*.rs)
 CARGO := $(shell command -v cargo)
-SOURCES := k2_streams client topologies tests bench faults
+GO := $(shell command -v go)
+HELM := v3.22.0
+SOURCES := k2_streams client topologies tests bench faults deploy
 # Tests side by side, each process with a Kafka of its own: much of an integration test is waiting.
 # A Kafka that was given is one alone.
 PARALLEL ?= $(if $(K2_BOOTSTRAP),,-n 3 --dist worksteal)
 FAST := $(wildcard tests/architecture tests/unit tests/property tests/simulation tests/mutants tests/docs)
+
+# The image has the versions of requirements.lock, of fewer packages.
+OF_IMAGE := --constraints requirements.lock --no-emit-package k2-client --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header -q
 
 # What reads or writes the lake, and what happens to it.
 ON_S3 := $(addprefix tests/integration/test_,s3.py exactly_once.py corrections.py recorded.py quotes.py \
@@ -37,7 +43,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark prometheus alerts faults faults-long up down lock clean
+.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -178,6 +184,30 @@ prometheus: ## Fetch Prometheus from Debian's packages into .cache, for `make al
 alerts: setup prometheus ## Try every alert with promtool: it fires, not too early, and it resolves
 	$(BIN)/python -m pytest -rs tests/unit/test_alerts.py $(ARGS)
 
+dashboards: $(INSTALLED) ## Write deploy/grafana/dashboards from their table
+	$(BIN)/python -m deploy.dashboards
+
+dashboards-check: setup prometheus ## Try every panel on a Prometheus that scrapes a worker with traffic (a minute)
+	$(BIN)/python -m deploy.dashboards check
+
+deploy-tools: $(INSTALLED) ## Fetch what deploy-check and release-check use into .cache/deploy (helm where Go is)
+	$(BIN)/python -m venv .cache/deploy/venv
+	.cache/deploy/venv/bin/python -m pip install -q -r deploy/requirements.txt
+	@mkdir -p .cache/deploy/debian && cd .cache/deploy/debian && \
+		{ apt-get -qq -o APT::Sandbox::User=root download debootstrap && dpkg -x debootstrap_*.deb . \
+		&& rm debootstrap_*.deb; } || echo 'No debootstrap: the steps of the Dockerfile are not executed.'
+ifneq ($(GO),)
+	GOBIN='$(CURDIR)/.cache/deploy/bin' go install helm.sh/helm/v3/cmd/helm@$(HELM)
+else
+	@echo 'go is not here: the chart is not checked.'
+endif
+
+deploy-check: setup deploy-tools prometheus ## Check the image, the compose file and the chart, as far as it goes without Docker
+	$(BIN)/python -m deploy.checks
+
+release-check: setup deploy-tools ## Build sdists and wheels into dist, install and try each, list what is in them
+	$(BIN)/python -m deploy.release dist
+
 simulate: $(INSTALLED) ## Run the simulation, SEEDS=20000 of them
 	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) $(ARGS)
 
@@ -190,10 +220,12 @@ down: $(INSTALLED) ## Stop what `make up` started
 reference: $(INSTALLED) ## Write the generated pages of docs/reference
 	$(BIN)/python -m k2_streams.runtime.reference
 
-lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml (ARGS=--upgrade for newer versions)
+lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml, and the image's parts of it (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 		--generate-hashes --no-emit-package k2-client --no-emit-index-url --no-header -q -o requirements.lock $(ARGS)
+	$(BIN)/uv pip compile pyproject.toml $(OF_IMAGE) -o deploy/image/runtime.lock
+	$(BIN)/uv pip compile deploy/image/build.in $(OF_IMAGE) -o deploy/image/build.lock
 
 clean: ## Remove what setup and the tools made; data in .k2 stay
-	rm -rf .venv .cache native/target client/dist client/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info client/*.egg-info
+	rm -rf .venv .cache dist build native/target client/dist client/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info client/*.egg-info
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,12 +46,15 @@ def banned(text: str) -> list[str]:
 FILES = {
     ".": ("*.md", "Makefile", "pyproject.toml", ".pre-commit-config.yaml", ".ci/*"),
     "docs": ("**/*.md",),
-    "deploy": ("**/*.sh", "**/*.java", "**/*.xml", "**/*.txt"),
+    "deploy": (
+        "**/*.sh", "**/*.java", "**/*.xml", "**/*.txt", "**/*.py", "**/*.yml", "**/*.yaml",
+        "**/*.tpl", "**/Dockerfile", "grafana/**/*.json",
+    ),
     "k2_streams": ("**/*.py", "**/*.html"),
     "topologies": ("**/*.py", "**/*.toml"),
     "bench": ("**/*.py",),
     "faults": ("**/*.py",),
-}
+}  # fmt: skip
 
 
 def product() -> list[str]:

@@ -1,7 +1,6 @@
 """`deploy/prometheus/alerts.yml`: every alert fires, not too early, and resolves."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,28 +8,17 @@ from typing import Any
 import pytest
 import yaml
 from alert_cases import CASES, FIRED_MIN, ONSET_MIN
-
-from k2_streams.runtime.metrics.reference import declarations
+from metric_selectors import selectors, unknown
+from promtool_program import promtool
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
-FETCHED = ROOT / ".cache" / "prometheus" / "usr" / "bin" / "promtool"
 ALERTS: dict[str, dict[str, Any]] = {
     rule["alert"]: rule
     for group in yaml.safe_load(RULES.read_text())["groups"]
     for rule in group["rules"]
 }
 LEAST_ALERTS = 30
-METRICS = {metric.name: metric for metric in declarations()}
-#: The series of a histogram.
-PARTS = ("_bucket", "_sum", "_count")
-
-
-def promtool() -> str:
-    found = str(FETCHED) if FETCHED.exists() else shutil.which("promtool")
-    if found is None:
-        pytest.skip("no promtool: `make prometheus` fetches it from Debian's packages")
-    return found
 
 
 def minutes(duration: str) -> int:
@@ -113,24 +101,6 @@ def test_an_alert_fires_not_too_early_and_resolves(name, tmp_path):
 def test_a_rule_that_never_fires_is_found(name, tmp_path):
     broken = ALERTS[name]["expr"].replace(" > ", " < -").replace(" < max", " > max")
     assert run(name, broken, tmp_path).returncode == 1
-
-
-def selectors(expression: str) -> list[tuple[str, str]]:
-    """The series of K2 that an expression reads, and what stands in their braces."""
-    return re.findall(r"\b(k2_\w+)(?:{([^}]*)})?", expression)
-
-
-def unknown(series: str, matchers: str) -> str | None:
-    """What a worker does not expose of a series; None: all of it is declared."""
-    name = next((series.removesuffix(part) for part in PARTS if series.endswith(part)), series)
-    metric = METRICS.get(name)
-    if metric is None or (name != series) is not (metric.type_name == "histogram"):
-        return series
-    labels = {label.name: label.values for label in metric.labels}
-    for label, value in re.findall(r'(\w+)!?=~?"([^"]*)"', matchers):
-        if label not in labels or (labels[label] and value not in labels[label]):
-            return f"{series}: {label}={value}"
-    return None
 
 
 @pytest.mark.parametrize("name", ALERTS)

@@ -1,0 +1,1 @@
+"""A release: distributions built, each installed into an empty environment, tried and listed."""
