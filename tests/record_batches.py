@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiokafka.record.util import calc_crc32c, encode_varint
 
 #: Bits of a batch's attributes.
-GZIP, APPEND_TIME, CONTROL = 0x01, 0x08, 0x20
+GZIP, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x01, 0x08, 0x10, 0x20
 #: Up to the checksum, and what it speaks of up to the records.
 _HEAD = struct.Struct(">qiibI")
 _REST = struct.Struct(">hiqqqhii")
@@ -51,3 +51,10 @@ def batch(
     last = len(records) - 1 if last is None else last
     rest = _REST.pack(attributes, last, 1000, 2000, -1, -1, -1, len(records)) + body
     return _HEAD.pack(base, len(rest) + 9, 0, 2, calc_crc32c(rest)) + rest
+
+
+def marker(base: int, *, committed: bool = True) -> bytes:
+    """The batch that ends a transaction."""
+    key, value = struct.pack(">hh", 0, int(committed)), struct.pack(">hi", 0, 0)
+    attributes = APPEND_TIME | TRANSACTIONAL | CONTROL
+    return batch(record(0, key, value), base=base, attributes=attributes)

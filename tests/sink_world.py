@@ -151,12 +151,13 @@ class SinkWorld:
             self.position += 1
         return 0 if self.paused else records
 
-    def give(self, offset, *, age_ms=0, records=1):
-        """Hand records over, paused or not."""
+    def give(self, offset, *, age_ms=0, records=1, markers=0):
+        """Hand records, and markers behind them, over, paused or not."""
         timestamp, end, found = self.clock.time_ns() // 1_000_000 - age_ms, offset + records, []
         for at in range(offset, end):
             value = trade_log.encode(record(0, at, 2).rows, 0, T0_MS * 1000)
             found.append(SimpleNamespace(value=value, offset=at, timestamp=timestamp, headers=()))
+        end += markers
         self.runner.offer(Fetched(TopicPartition(TRADES, 0), offset, end, found, end))
 
     async def look(self, after_s=0.0):

@@ -19,7 +19,6 @@ import structlog
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
-from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.transaction_states import COMMITTED, EMPTY
 from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
@@ -86,11 +85,13 @@ class Settling:
         """After a transaction that was committed, and took long: does it hang anywhere?
 
         Its brokers may have been started meanwhile. The next one, aborted, would abort this, too.
+        Markers that are only late are waited for.
 
         Raises:
             FencedError, KafkaError: as `TransactionalProducer.mark`.
         """
-        hanging = sorted(await open_transactions(self._config, partitions))
+        async with LogReader(self._config) as reader:
+            hanging = sorted(await _open_after_marks(reader, partitions))
         if hanging:
             await _mark(producer, hanging, committed=True)
 

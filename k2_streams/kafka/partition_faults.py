@@ -200,6 +200,8 @@ async def drain(
 
     Returns records, as columns where `native` takes them, and the errors of partitions that could
     not be read. The position of such a partition is undefined: the caller seeks to where it was.
+    Of a partition with no record in what was fetched there are none: markers and aborted records
+    move its position, too.
 
     Raises:
         KafkaError: of the reader's group, not of a partition.
@@ -231,8 +233,10 @@ async def _take(
     for tp in list(fetcher._records):  # noqa: SLF001 - as above
         if tp not in tps or left == 0:
             continue
+        held = fetcher._records[tp]  # noqa: SLF001 - as above
+        before = _position(held, tp)
         try:
-            given = _columns_given(fetcher._records[tp], native, left)  # noqa: SLF001 - as above
+            given = _columns_given(held, native, left)
             asked = {Given.RECORDS: left, Given.COLUMNS: 1, Given.LAST_COLUMNS: None}[given]
             records = (await fetcher.fetched_records([tp], timeout=0, max_records=asked)).get(tp)
         except NoOffsetForPartitionError:
@@ -244,7 +248,19 @@ async def _take(
         if records:
             found[tp] = records = records if given is Given.RECORDS else records[0]
             left = None if left is None else left - len(records)
+        elif _position(held, tp) != before:
+            found[tp] = ()
     return found, errors
+
+
+def _position(held: Any, tp: TopicPartition) -> int | None:
+    """Where the consumer stands in a partition; None: what it holds is of no use any more."""
+    assignment = getattr(held, "_assignment", None)
+    if assignment is None or not assignment.active:
+        return None
+    state = assignment.state_value(tp)
+    position: int | None = state.position if state.has_valid_position else None
+    return position
 
 
 def _columns_given(held: Any, native: Native | None, at_most: int | None) -> Given:

@@ -19,7 +19,8 @@ Indices = npt.NDArray[np.int64]
 class Fetched:
     """Records of one fetch: positions `[start, end)`, which a transaction's markers take too.
 
-    The records are `RecordColumns` where the native extension decoded them.
+    There is no record where markers and aborted records alone take them. The records are
+    `RecordColumns` where the native extension decoded them.
     """
 
     tp: TopicPartition

@@ -120,7 +120,7 @@ MUTANTS = (
         "tests/unit/test_lake_sink.py::test_a_hole_or_an_overlap_is_refused",
         (
             "runtime/sinks/runner.py",
-            "        if not fetched.start <= expected < fetched.end:\n",
+            "        if not fetched.start <= expected <= fetched.end:\n",
             "        if fetched.start < 0:\n",
         ),
         (
@@ -866,6 +866,26 @@ MUTANTS = (
             "kafka/hanging_transactions.py",
             "if (last.producer_id, last.producer_epoch) != producer.session:",
             "if last.state != EMPTY:",
+        ),
+    ),
+    _mutant(
+        "late-marker-taken-for-none",
+        "a marker that its coordinator writes a moment later is written a second time",
+        "tests/simulation/test_take_over.py::",
+        (
+            "kafka/hanging_transactions.py",
+            "hanging = sorted(await _open_after_marks(reader, partitions))",
+            "hanging = sorted((await reader.stable_offsets(partitions)).open)",
+        ),
+    ),
+    _mutant(
+        "markers-alone-not-told",
+        "a fetch of markers alone moves nobody: sinks and tasks never reach the end of their log",
+        "tests/unit/test_transport.py::",
+        (
+            "kafka/partition_faults.py",
+            "        elif _position(held, tp) != before:\n            found[tp] = ()\n",
+            "",
         ),
     ),
     _mutant(

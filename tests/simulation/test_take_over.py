@@ -14,7 +14,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import RAW, TRADES
-from k2_streams.kafka.transactions import FencedError, TransactionalProducer
+from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
 from k2_streams.lake.breaker import Guard
 from k2_streams.runtime.assignment import Ownership
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -34,7 +34,7 @@ from k2_streams.state.rebuild import StateLostError
 from k2_streams.state.restore import Span, restore
 from k2_streams.state.row_tables import RowTables
 from k2_streams.state.store import PartitionStore, StoreMeta
-from k2_streams.testing.memory.cluster import BEGIN_MS, MemoryCluster
+from k2_streams.testing.memory.cluster import BEGIN_MS, MemoryCluster, TransactionShare
 from k2_streams.testing.memory.disk import MemoryDisk
 from simulation.checks import CHANGELOG, IDS_CHANGELOG
 from simulation.place import CountedKafka, Place
@@ -259,3 +259,28 @@ def test_what_was_written_since_the_fence_means_fenced(place, tmp_path, monkeypa
     with pytest.raises(FencedError, match="someone else"):
         place.run(take_over.run())
     take_over.tables.close()
+
+
+@pytest.mark.parametrize("late_s", [1.0, None], ids=["late", "never"])
+def test_a_marker_is_written_again_only_if_it_does_not_come(place, late_s):
+    """A coordinator answers before it writes them: under load a second or so before."""
+    cluster, at = place.cluster, TopicPartition(TRADES, 0)
+    log, share = cluster.partitions[at], TransactionShare()
+
+    def write() -> None:
+        del log.open[share]
+        cluster.marker(at)
+
+    async def main():
+        producer = TransactionalProducer(place.kafka, "k2-0", 0)
+        await producer.start()
+        await producer.commit([OutputRecord(TRADES, None, b"rows")], [], "k2", {})
+        del log.entries[-1]  # its marker
+        log.open[share] = 0
+        if late_s is not None:
+            place.loop.later(late_s, write)
+        await Settling(place.kafka).check(producer, [at])
+        await asyncio.sleep(late_s or 0.0)
+
+    place.run(main())
+    assert [entry.record is None for entry in log.entries] == [False, True]

@@ -1,18 +1,16 @@
 """A fetch gives columns where the native decoder takes it, and the same records in any case."""
 
-from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
+from fetched_bytes import FetchedBytes
 from native_decoder import native, needs_native
-from record_batches import batch, record
+from record_batches import APPEND_TIME, TRANSACTIONAL, batch, marker, record
 
 from k2_streams.core.records.bytes_column import BytesColumn
 from k2_streams.kafka import partition_faults
-from k2_streams.kafka.header_keys import AnyKeyRecords, Batches
 from k2_streams.kafka.partition_faults import drain
 from k2_streams.kafka.record_columns import RecordColumns
 from k2_streams.runtime.fetched import joined, offsets_of, timestamps_ms_of
@@ -31,6 +29,9 @@ HEADERS = [
 ]
 RECORDS = [record(n, b"k%d" % n, b"v%d" % n, HEADERS[n % 6]) for n in range(20)]
 DATA = batch(*RECORDS, base=5)
+ABORTED = batch(record(0), base=5, attributes=APPEND_TIME | TRANSACTIONAL) + marker(
+    6, committed=False
+)
 #: The same records in several batches.
 PARTS = b"".join(
     batch(
@@ -41,28 +42,8 @@ PARTS = b"".join(
 )
 
 
-class Consumer:
-    """aiokafka's own fetcher and results over bytes, without a broker."""
-
-    def __init__(self, data, at=5):
-        state = self.state = SimpleNamespace(paused=False, position=at)
-        state.consumed_to = lambda position: setattr(state, "position", position)
-        assignment = SimpleNamespace(active=True, state_value=lambda _: state)
-        records = AnyKeyRecords(
-            AT, Batches(data), [], at, None, None, check_crcs=True, isolation_level=1
-        )
-        result = FetchResult(AT, assignment=assignment, partition_records=records, backoff=0)
-        fetcher = self.fetcher = Fetcher.__new__(Fetcher)
-        fetcher._subscriptions = SimpleNamespace(
-            reassignment_in_progress=False, is_assigned=lambda _: True
-        )
-        fetcher._records = OrderedDict({AT: result})
-        fetcher._wait_consume_future = None
-
-    async def drain(self, max_records, decoder):
-        found, errors = await drain(self.fetcher, {AT}, 0.0, max_records, decoder)
-        assert not errors
-        return found.get(AT, [])
+def fetched(data, position=5, aborted=()):
+    return FetchedBytes(AT, data, position, aborted)
 
 
 def as_tuples(records):
@@ -72,8 +53,7 @@ def as_tuples(records):
 @pytest.mark.parametrize("data", [DATA, PARTS], ids=["one batch", "several"])
 @pytest.mark.parametrize("max_records", [1, 5, 7, 20, 100])
 async def test_columns_move_the_reader_as_far_as_their_records_do(data, max_records):
-    """Written against the client's own classes: another version of it that differs is noticed."""
-    in_columns = Consumer(data)
+    in_columns = fetched(data)
     given = []
     while len(given) < 20:
         found = await in_columns.drain(max_records, native())
@@ -81,17 +61,30 @@ async def test_columns_move_the_reader_as_far_as_their_records_do(data, max_reco
         assert 0 < len(found) <= max_records
         assert in_columns.state.position == found[-1].offset + 1
         given += found
-    expected = await Consumer(data).drain(100, None)
+    expected = await fetched(data).drain(100, None)
     assert as_tuples(given) == as_tuples(expected)
     # Behind the last portion of columns the partition is asked for at once.
     assert AT not in in_columns.fetcher._records
     assert in_columns.state.position == 25
 
 
-async def test_an_answer_without_a_record_moves_the_reader_behind_it():
-    consumer = Consumer(batch(last=4, base=5))
-    assert await consumer.drain(100, native()) == []
-    assert (consumer.state.position, len(consumer.fetcher._records)) == (10, 0)
+#: Position, bytes and aborted transactions of what holds no record for a committed reader.
+NO_RECORDS = {
+    "a batch whose records were compacted away": (10, batch(last=4, base=5), ()),
+    "the marker of a commit": (6, marker(5), ()),
+    "markers alone": (7, marker(5) + marker(6, committed=False), ()),
+    "an aborted transaction": (7, ABORTED, [(-1, 5)]),
+}
+
+
+@pytest.mark.parametrize("decoder", [None, native()], ids=["Python", "native"])
+@pytest.mark.parametrize(("end", "data", "aborted"), NO_RECORDS.values(), ids=NO_RECORDS)
+async def test_an_answer_without_a_record_moves_the_reader_behind_it(end, data, aborted, decoder):
+    """And is told as such: at the end of a log nothing else would come."""
+    consumer = fetched(data, aborted=aborted)
+    assert await consumer.drain(100, decoder) == ()
+    assert (consumer.state.position, len(consumer.fetcher._records)) == (end, 0)
+    assert await consumer.drain(100, decoder) is None
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -99,7 +92,7 @@ async def test_what_the_native_decoder_does_not_take_is_read_one_by_one(broken):
     fallbacks = []
     odd = batch(record(0, timestamp=2**62, headers=[(None, b"")]), base=25) if broken else b"\0\0"
     decoder = native(lambda kind, count: fallbacks.append((kind, count)))
-    found, errors = await drain(Consumer(DATA + odd).fetcher, {AT}, 0.0, 100, decoder)
+    found, errors = await drain(fetched(DATA + odd).fetcher, {AT}, 0.0, 100, decoder)
     assert fallbacks == ([("fetch", 1)] if broken else [])
     assert bool(errors) is broken
     assert bool(found) is not broken
@@ -110,7 +103,7 @@ async def test_behind_the_columns_of_whole_batches_a_broken_one_raises_as_ever(m
     """None of its records is given twice, by whichever path it comes, and none is passed."""
     broken = bytearray(batch(record(0), base=26))
     broken[-1] ^= 1  # so that its checksum is wrong
-    consumer, given = Consumer(PARTS + batch(record(0), base=25) + bytes(broken)), []
+    consumer, given = fetched(PARTS + batch(record(0), base=25) + bytes(broken)), []
     while True:
         position = consumer.state.position
         found, errors = await drain(consumer.fetcher, {AT}, 0.0, max_records, native())
@@ -123,7 +116,7 @@ async def test_behind_the_columns_of_whole_batches_a_broken_one_raises_as_ever(m
 
 
 async def test_a_partition_whose_records_were_begun_one_by_one_goes_on_so():
-    consumer = Consumer(DATA)
+    consumer = fetched(DATA)
     first = await consumer.drain(7, None)
     rest = await consumer.drain(100, native())
     assert not isinstance(rest, RecordColumns)
@@ -131,7 +124,7 @@ async def test_a_partition_whose_records_were_begun_one_by_one_goes_on_so():
 
 
 async def columns_and_records():
-    found = await Consumer(DATA).drain(100, native())
+    found = await fetched(DATA).drain(100, native())
     return found, list(found)
 
 
@@ -168,7 +161,7 @@ async def test_feeds_and_lines_are_those_of_the_records():
 
 async def test_times_of_producers_are_found_and_left_out_alike():
     dated, not_dated = batch(record(0)), batch(record(0, timestamp=7), base=1, attributes=0)
-    columns = await Consumer(dated + not_dated, at=0).drain(100, native())
+    columns = await fetched(dated + not_dated, position=0).drain(100, native())
     records = [SimpleNamespace(timestamp_type=r.timestamp_type) for r in columns]
     first, found = partition_faults.producer_timed, partition_faults.without_producer_times
     assert first(columns) == first(records) == 1

@@ -14,6 +14,7 @@ from k2_streams.core.records.log_chunk import LogChunk
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.errors import TableMismatchError
 from k2_streams.lake.maintenance.expiry import expire_snapshots
+from k2_streams.lake.sink import EMPTY_EVERY_COMMITS
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.sinks import runner as sinking
 from k2_streams.runtime.sinks.runner import PAUSE_AFTER_MS, LakeBehindError, MarkerPendingError
@@ -165,6 +166,23 @@ async def test_a_batch_out_of_chain_is_sought_anew(world):
     world.give(5)
     assert world.seeks == [{0: 1}]
     assert world.runner.positions == {0: 1}
+
+
+async def test_the_lake_reaches_the_end_of_a_log_whose_last_batch_is_a_marker(world):
+    world.read(2)
+    await world.look()
+    await world.look(after_s=1.0)
+    world.give(2, records=0, markers=1)
+    await world.look()
+    await world.look(after_s=EMPTY_EVERY_COMMITS)
+    assert [ranges[0] for ranges, _ in world.lake.commits] == [Range(0, 2), Range(2, 3)]
+    assert not world.seeks
+
+
+async def test_what_was_fetched_and_came_from_memory_before_is_no_reason_to_seek(world):
+    world.read(2)
+    world.give(1)
+    assert (world.runner.positions, world.seeks) == ({0: 2}, [])
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
+from fetched_bytes import FetchedBytes
+from record_batches import TRANSACTIONAL, batch, marker, record
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFaults
@@ -147,6 +149,56 @@ async def test_a_fetch_ends_no_worker_for_an_error_of_its_group() -> None:
 async def test_an_error_of_a_fetch_is_raised() -> None:
     with pytest.raises(KafkaError):
         await Failing({AT})._fetch({AT}, 0.0)
+
+
+class Fetching(Thread):
+    """A thread whose client has fetched these bytes, which begin at offset 10."""
+
+    def __init__(self, data: bytes, aborted: Any = ()) -> None:
+        fetched = FetchedBytes(AT, data, 10, aborted)
+
+        async def position(_tp: Any) -> int:
+            return fetched.state.position
+
+        self.faults, self._answers, self._chain = PartitionFaults(), None, {AT: 10}
+        topics = SimpleNamespace(append_time_seen_s={})
+        self.app = SimpleNamespace(worker=SimpleNamespace(native=None, topics=topics))
+        self.consumer = SimpleNamespace(flow_active=True)
+        self._group = SimpleNamespace(
+            _fetcher=fetched.fetcher,
+            _closed=False,
+            _max_poll_records=100,
+            position=position,
+            highwater=lambda _: None,
+        )
+
+    def _ensure_consumer(self) -> Any:
+        return self._group
+
+    async def fetch(self, active: set[TopicPartition], wait_s: float) -> list[Fetched]:
+        return await self._fetch(active, wait_s)
+
+
+@pytest.mark.parametrize(
+    ("data", "aborted", "records", "end"),
+    [
+        (batch(record(0), base=10) + marker(11), (), 1, 12),
+        (marker(10), (), 0, 11),
+        (batch(record(0), base=10, attributes=TRANSACTIONAL), [(-1, 10)], 0, 11),
+    ],
+    ids=["a transaction", "a marker", "aborted records"],
+)
+async def test_the_end_of_a_log_is_reached_whatever_its_last_batch_is(
+    data: bytes, aborted: Any, records: int, end: int
+) -> None:
+    """A sink waits for the end of its log, and a lag is counted to it."""
+    made = consumer(lambda _: None)
+    made._thread = Fetching(data, aborted)
+    (message,) = [message async for _, message in BatchConsumer.getmany(made, 1.0)]
+    batch_of = message.value
+    assert (batch_of.start, batch_of.end, len(batch_of.records)) == (10, end, records)
+    assert message.offset == made._read_offset[AT] == end - 1
+    assert not made._thread._group._fetcher._records, "the next ones can be fetched"
 
 
 @pytest.mark.parametrize("name", ["trades", "quotes"])

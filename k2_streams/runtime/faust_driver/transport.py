@@ -2,7 +2,9 @@
 
 Stock Faust delivers an event at a time (6-7 thousand a second) and commits by acknowledgements it
 counts itself. Here a message is a `Fetched`: all records that one fetch gave of one partition, with
-the range of positions they stand for. Faust takes neither acknowledgements nor commits of them:
+the range of positions they stand for. It may hold no record: markers and aborted records move the
+position, too, and an owner has to reach the end of its partition. Faust takes neither
+acknowledgements nor commits of them:
 
 1. After an assignment, before the flow resumes, Faust calls `perform_seek`. It asks the worker to
    take the partitions over; the worker seeks to where its own state says.
@@ -43,6 +45,7 @@ from k2_streams.kafka.partition_faults import (
     stand_still,
     without_producer_times,
 )
+from k2_streams.kafka.record_columns import APPEND_TIME
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
 from k2_streams.runtime.control.library_tasks import LibraryTasks
 from k2_streams.runtime.fetched import Fetched
@@ -253,25 +256,24 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             # The group's, told to whoever waits for an assignment: `_hear_group_errors` hears it.
             return []
         self._stop_unreadable(errors)
-        batches = []
-        for tp, found in records.items():
-            start = self._chain.get(tp)
-            position = await consumer.position(tp)
-            if start is None:
-                log.warning("records of a partition nobody sought", tp=str(tp))
-                continue
-            self._chain[tp] = position
-            highwater = consumer.highwater(tp) or position
-            batch = Fetched(
-                TopicPartition(tp.topic, tp.partition), start, position, found, highwater
-            )
-            if tp.topic in self._append_time_seen_s:
-                batch = self._broker_timed(batch)
-            if batch.end > batch.start:
-                batches.append(batch)
-            if batch.end == position:
-                self.faults.clear(tp.topic, tp.partition)
-        return batches
+        batches = [await self._batch(tp, found) for tp, found in records.items()]
+        return [batch for batch in batches if batch is not None]
+
+    async def _batch(self, tp: Any, records: Sequence[Any]) -> Fetched | None:
+        """What was fetched of a partition, chained to what was before; None: nothing of use."""
+        start = self._chain.get(tp)
+        if start is None:
+            log.warning("records of a partition nobody sought", tp=str(tp))
+            return None
+        consumer = self._ensure_consumer()
+        self._chain[tp] = position = await consumer.position(tp)
+        highwater = consumer.highwater(tp) or position
+        batch = Fetched(TopicPartition(*tp), start, position, records, highwater)
+        if tp.topic in self._append_time_seen_s:
+            batch = self._broker_timed(batch)
+        if batch.end == position:
+            self.faults.clear(tp.topic, tp.partition)
+        return batch if batch.end > batch.start else None
 
     @property
     def _append_time_seen_s(self) -> Mapping[str, float]:
@@ -440,26 +442,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             if self.should_stop or not self.flow_active or moved:
                 await self._thread.give_back(batches[number:])
                 return
-            last = batch.records[-1]
-            self._read_offset[batch.tp] = last.offset
-            yield (
-                batch.tp,
-                ConsumerMessage(
-                    topic=batch.tp.topic,
-                    partition=batch.tp.partition,
-                    offset=last.offset,
-                    timestamp=last.timestamp / 1000.0,
-                    timestamp_type=last.timestamp_type,
-                    headers=(),
-                    key=b"",
-                    value=batch,
-                    checksum=None,
-                    serialized_key_size=0,
-                    serialized_value_size=0,
-                    tp=batch.tp,
-                    generation_id=generation,
-                ),
-            )
+            message = _message(batch, generation)
+            self._read_offset[batch.tp] = message.offset
+            yield batch.tp, message
 
     async def _add_gap(self, *_: Any) -> None:
         """Gaps in the offsets are markers of transactions: nothing follows from them."""
@@ -469,6 +454,25 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def verify_event_path(self, now: float, tp: TopicPartition) -> None:
         """Faust's livelock detector reads its own commits. The watchdog reads ours."""
+
+
+def _message(batch: Fetched, generation: int) -> ConsumerMessage:
+    """A batch as Faust's message. Of its time and its key Faust makes nothing here."""
+    return ConsumerMessage(
+        topic=batch.tp.topic,
+        partition=batch.tp.partition,
+        offset=batch.end - 1,
+        timestamp=0.0,
+        timestamp_type=APPEND_TIME,
+        headers=(),
+        key=b"",
+        value=batch,
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        tp=batch.tp,
+        generation_id=generation,
+    )
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

@@ -193,9 +193,11 @@ class SinkRunner:
         expected = self._positions.get(partition)
         if expected is None or self._waits_for_lake or partition in self._in_memory:
             return
-        if not fetched.start <= expected < fetched.end:
+        if not fetched.start <= expected <= fetched.end:
             self._on_seek({partition: expected})
             return
+        if expected == fetched.end:
+            return  # all of it came from memory
         chunk = LogChunk.decoded(partition, fetched.start, fetched.end, fetched.records)
         self._take(chunk.since(expected), "log")
         self._take_given()

@@ -278,7 +278,8 @@ class RunningTask:
                 self._drop_inbox()
                 self._on_seek(end)
                 break
-            parts.append(fetched.records)
+            if fetched.records:
+                parts.append(fetched.records)
             count += len(fetched.records)
             end = fetched.end
         return joined(parts), end

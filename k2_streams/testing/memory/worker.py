@@ -249,8 +249,8 @@ class MemoryWorker:
                 log, start = self._cluster.partitions[tp], self._chain[tp]
                 records, position = log.read(start, self._fetch_records)
                 self._read[tp] = position
-                if not records:
-                    continue  # as aiokafka's fetcher: markers alone are no batch yet
+                if position == start:
+                    continue
                 self._chain[tp] = position
                 await failpoint_in_loop("source.fetched")
                 fetched = Fetched(tp, start, position, list(records), log.end)
