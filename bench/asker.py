@@ -76,8 +76,11 @@ class Ledger:
 class Asker(threading.Thread):
     """Asks one worker until `end` is set, again where it does not answer."""
 
-    def __init__(self, ledger: Ledger, worker: LocalWorker, symbol: str) -> None:
+    def __init__(
+        self, ledger: Ledger, worker: LocalWorker, symbol: str, pause_s: float = 0.0
+    ) -> None:
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self.end = threading.Event()
         self._ledger = ledger
         self._worker = worker
@@ -87,6 +90,8 @@ class Asker(threading.Thread):
         asked = 0
         while not self.end.is_set():
             asked += 1
+            if self._pause_s:
+                self.end.wait(self._pause_s)
             found = self._ask()
             if found is None:
                 # Nobody listens there now: do not ask a thousand times per second.
@@ -117,11 +122,19 @@ class Asker(threading.Thread):
 
 
 class Asking:
-    """Askers of several workers at once. Use as a context manager; then read `ledger`."""
+    """Askers of several workers at once. Use as a context manager; then read `ledger`.
 
-    def __init__(self, symbol: str, workers: Iterable[LocalWorker]) -> None:
+    Args:
+        symbol: asked for.
+        workers: that are asked.
+        pause_s: before each question; without one both processes are busy with nothing else.
+    """
+
+    def __init__(
+        self, symbol: str, workers: Iterable[LocalWorker], *, pause_s: float = 0.0
+    ) -> None:
         self.ledger = Ledger()
-        self._askers = [Asker(self.ledger, worker, symbol) for worker in workers]
+        self._askers = [Asker(self.ledger, worker, symbol, pause_s) for worker in workers]
 
     def __enter__(self) -> Ledger:
         for asker in self._askers:

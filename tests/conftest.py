@@ -29,29 +29,32 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# `make check-long` (`--hypothesis-profile=long`): new examples each time, and more of them.
+# `python -m mutants`: those same ones, and as many as a test declares.
+settings.register_profile("declared", settings.get_profile("fixed"))
+# `make check-long` (`--hypothesis-profile=long`): new examples each time.
 LONG = "long"
-LONG_FACTOR = 5
-settings.register_profile(
-    LONG, settings.get_profile("fixed"), derandomize=False, max_examples=100 * LONG_FACTOR
-)
+settings.register_profile(LONG, settings.get_profile("fixed"), derandomize=False)
 settings.load_profile("fixed")
+#: Examples of a run for each that a test declares; Hypothesis's own number is 100.
+EXAMPLES = {"fixed": 0.4, "declared": 1.0, LONG: 5.0}
+#: As few are declared where each takes long: no run tries fewer.
+FEWEST_EXAMPLES = 10
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With the long profile, multiply the examples of tests that name a number of their own."""
-    if config.getoption("hypothesis_profile") != LONG:
-        return
-    multiplied = set()
+    """Try as many examples as the profile says."""
+    factor = EXAMPLES[config.getoption("hypothesis_profile") or "fixed"]
+    scaled = set()
     for item in items:
         test = getattr(item, "obj", None)
         test = getattr(test, "__func__", test)
         own = getattr(test, "_hypothesis_internal_use_settings", None)
-        if own is None or test in multiplied or own.max_examples == 100 * LONG_FACTOR:
+        if own is None or test in scaled:
             continue
-        multiplied.add(test)
-        more = settings(own, max_examples=own.max_examples * LONG_FACTOR)
-        test._hypothesis_internal_use_settings = more
+        scaled.add(test)
+        least = min(own.max_examples, FEWEST_EXAMPLES)
+        examples = max(round(own.max_examples * factor), least)
+        test._hypothesis_internal_use_settings = settings(own, max_examples=examples)
 
 
 def pytest_collection_finish() -> None:

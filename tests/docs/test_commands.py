@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 
 import click
+import forked
 import pytest
 from click.testing import CliRunner
 from documents import DATA, KEYS, REASONS, ROOT, Block, blocks, commands, pages
@@ -192,7 +193,9 @@ def test_the_samples_of_a_page_run_from_top_to_bottom(page, tmp_path):
             if name.startswith("test_"):
                 tests.append(name)
         texts.append(block.text)
-    run(tmp_path, "-c", "\n".join([*texts, CALL_TESTS]))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = forked.run_text("\n".join([*texts, CALL_TESTS]), environment, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
     if tests:
         plugin = "k2_streams.testing.pytest_plugin"
         run(tmp_path, "-m", "pytest", "-q", "-p", plugin, "-p", "no:cacheprovider", *tests)

@@ -5,6 +5,7 @@ With `K2_TESTS_LAKE=s3` the lake of each test is in an object store, with a REST
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -23,16 +25,17 @@ from faults.object_store import ObjectStore
 from faults.object_store import settings as store_settings
 from faults.stage import ROOT
 from k2_streams.cli.main import main
-from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
+from k2_streams.core.records.source import TRADES_INPUT, RawInput
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.topics import ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings.tools import development_settings
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.testing.local.loopback import free_port
-from k2_streams.testing.local.workers import LocalWorker
+from k2_streams.testing.local.workers import LocalWorker, launch
 
 PARTITIONS = 4
+K2 = str(Path(sys.executable).parent / "k2")
 #: Between two looks at a condition: each is a request to a worker, which has other work to do.
 POLL_S = 0.1
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -60,12 +63,22 @@ MAY_DELETE = "K2_TESTS_MAY_DELETE_TOPICS"
 
 
 def reset_topics(bootstrap: str) -> None:
-    """Delete K2's topics and create them again, empty."""
+    """Delete K2's topics, and create those of trades again, empty."""
     asyncio.run(_reset_topics(bootstrap))
 
 
+def create_topics(bootstrap: str, source: RawInput) -> None:
+    """Create the topics of an app of the product's, before a worker of it does."""
+    asyncio.run(_create_topics(bootstrap, source))
+
+
+async def _create_topics(bootstrap: str, source: RawInput) -> None:
+    specs = stream_topics(source, source.app_id, PARTITIONS)
+    await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
+
+
 async def _reset_topics(bootstrap: str) -> None:
-    """Delete K2's topics, and make them anew; on a broker of somebody else's only if allowed."""
+    """On a broker of somebody else's only if allowed."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -82,9 +95,7 @@ async def _reset_topics(bootstrap: str) -> None:
             await asyncio.sleep(0.2)
     finally:
         await admin.close()
-    for source in (TRADES_INPUT, QUOTES_INPUT):
-        specs = stream_topics(source, source.app_id, PARTITIONS)
-        await ensure_topics(KafkaConfig(bootstrap=bootstrap), specs)
+    await _create_topics(bootstrap, TRADES_INPUT)
 
 
 class Cluster:
@@ -103,6 +114,7 @@ class Cluster:
         self.directory = directory
         self.lake_settings = dict(lake_settings or {})
         self.workers: list[LocalWorker] = []
+        self._spawned: list[forked.Forked] = []
 
     @property
     def lake(self) -> LakeConfig:
@@ -120,21 +132,23 @@ class Cluster:
         defaults = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
         environment = {**defaults, **self.lake_settings, **settings}
         worker = LocalWorker(
-            self.directory, self.bootstrap, worker_id, environment, topology=topology, app=app
+            self.directory,
+            self.bootstrap,
+            worker_id,
+            environment,
+            topology=topology,
+            app=app,
+            # What is found by this path is loaded when an interpreter starts. A fork has pytest's
+            # path, with the apps of the tests.
+            launch=launch if "PYTHONPATH" in settings else forked.Forked,
         )
         self.workers.append(worker)
         return worker
 
     def k2(self, *arguments: str, within_s: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run the `k2` command to its end."""
-        return subprocess.run(
-            [str(Path(sys.executable).parent / "k2"), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=within_s,
-            check=False,
-            env=self._environment({}),
-        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return forked.run([K2, *arguments], self._environment({}), self.directory, within_s)
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -146,15 +160,13 @@ class Cluster:
             **more,
         }
 
-    def spawn(self, *arguments: str) -> subprocess.Popen[str]:
+    def spawn(self, *arguments: str) -> forked.Forked:
         """Start the `k2` command and go on."""
-        return subprocess.Popen(
-            [str(Path(sys.executable).parent / "k2"), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self._environment({}),
-        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        printed = self.directory / f"k2-{time.monotonic_ns()}.out"
+        process = forked.Forked([K2, *arguments], self._environment({}), printed)
+        self._spawned.append(process)
+        return process
 
     def produce(self, *arguments: str) -> Path:
         """Send, and give the truth file."""
@@ -191,6 +203,8 @@ class Cluster:
 
     def close(self) -> None:
         """End what still runs."""
+        for process in self._spawned:
+            process.send_signal(signal.SIGKILL)
         for worker in self.workers:
             worker.kill()
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PARTITIONS, Cluster, eventually
+from conftest import PARTITIONS, Cluster, create_topics, eventually
 
 from faults.topics import truncate
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
@@ -53,6 +53,7 @@ def data_files(k2: Cluster) -> list[Path]:
 
 
 def test_an_app_is_started_anew(k2: Cluster) -> None:
+    create_topics(k2.bootstrap, QUOTES_INPUT)
     worker = k2.worker()
     with worker:
         truth = k2.produce("--rate", "2000", "--messages", "4000", "--symbols", "20")

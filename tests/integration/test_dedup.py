@@ -163,36 +163,39 @@ async def test_ids_that_nobody_counted_are_refused(ids: Ids, tmp_path: Path) -> 
         await ids.recover(IdStore(tmp_path / "ids"))
 
 
-def test_ids_are_rows_once_through_kills(k2: Cluster) -> None:
-    """kill -9 four times while repeats arrive at any distance; then every id and count."""
+@pytest.mark.parametrize(
+    ("kills", "messages"), [(2, 20_000), pytest.param(4, 60_000, marks=pytest.mark.long)]
+)
+def test_ids_are_rows_once_through_kills(k2: Cluster, kills: int, messages: int) -> None:
+    """kill -9 while repeats arrive at any distance; then every id and count."""
     worker = k2.worker().start().wait_ready()
     truth = k2.directory / "ids.jsonl"
     producer = k2.spawn(
-        "produce", "--ids", "--messages", "60000", "--rate", "4000", "--duplicates", "2%",
+        "produce", "--ids", "--messages", str(messages), "--rate", "4000", "--duplicates", "2%",
         "--symbols", "50", "--seed", "11", "--truth", str(truth),
     )  # fmt: skip
     rng = random.Random(5)
-    for goal in sorted(rng.sample(range(3_000, 50_000), 4)):
+    for goal in sorted(rng.sample(range(messages // 20, messages // 2), kills)):
         eventually(lambda goal=goal: _ids(worker) >= goal, within_s=240, what="ids")
         worker.kill()
         worker.start().wait_ready()
     out, _ = producer.communicate(timeout=300)
     assert producer.returncode == 0, out
     k2.verify(worker, truth)
-    assert _ids(worker) == 60_000
+    assert _ids(worker) == messages
     worker.stop()
     # A worker without its disk builds the ids from the changelog: all of it again is repeats.
     shutil.rmtree(k2.directory / "worker-0")
     worker.start().wait_ready()
     more = k2.directory / "again.jsonl"
     done = k2.k2(
-        "produce", "--ids", "--messages", "60000", "--symbols", "50", "--seed", "11",
+        "produce", "--ids", "--messages", str(messages), "--symbols", "50", "--seed", "11",
         "--truth", str(more),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
-    eventually(lambda: _repeated(worker.url) >= 60_000, within_s=240, what="all of it")
-    assert _ids(worker) == 60_000
+    eventually(lambda: _repeated(worker.url) >= messages, within_s=240, what="all of it")
+    assert _ids(worker) == messages
     worker.stop()
 
 

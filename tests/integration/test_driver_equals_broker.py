@@ -12,7 +12,6 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -138,8 +137,6 @@ def run_on_broker(k2: Cluster) -> tuple[Topics, dict[str, Any], list[Any]]:
     """The topics, the answers, and where each message was put."""
     records, placed = encoded(), []
     part = -(-len(records) // (len(POINTS) + 1))
-    root = Path(__file__).parents[1]
-    path = {"PYTHONPATH": f"{root.parent}:{root}"}
     for number, point in enumerate((*POINTS, None)):
         placed += asyncio.run(send(k2.bootstrap, records[number * part : (number + 1) * part]))
         armed = {} if point is None else {"K2_FAILPOINTS": f"{point}=crash@{NTH}"}
@@ -147,10 +144,10 @@ def run_on_broker(k2: Cluster) -> tuple[Topics, dict[str, Any], list[Any]]:
         if point is not None:
             wait_dead(worker)
     armed = {"K2_FAILPOINTS": f"{AGENTS_POINT}=crash@{NTH}"}
-    agents = k2.worker(app="differential_app", **path, **armed).start()
+    agents = k2.worker(app="differential_app", **armed).start()
     wait_processed(k2.bootstrap, "k2", RAW, last_offsets(placed), worker)
     wait_dead(agents)
-    agents = k2.worker(app="differential_app", **path).start()
+    agents = k2.worker(app="differential_app").start()
     log = asyncio.run(read(k2.bootstrap, [LOG]))[LOG]
     wait_processed(k2.bootstrap, "k2-differential", LOG, last_offsets(log), agents)
     answers: dict[str, Any] = {

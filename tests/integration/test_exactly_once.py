@@ -23,6 +23,8 @@ FAULTS = [
     "--gaps", "0.001", "--duplicates", "0.001", "--disorder", "0.001", "--late", "0.001",
     "--invalid", "0.001", "--resets", "20",
 ]  # fmt: skip
+#: Between two questions: some ten a second, and time for what they are asked about.
+ASK_PAUSE_S = 0.05
 
 
 def test_kill_minus_nine_under_load(k2: Cluster) -> None:
@@ -32,10 +34,10 @@ def test_kill_minus_nine_under_load(k2: Cluster) -> None:
     rng = random.Random(5)
     truth = k2.directory / "truth.jsonl"
     producer = k2.spawn(
-        "produce", "--rate", "4000", "--messages", "60000", "--seed", "5", "--symbols", "200",
+        "produce", "--rate", "2500", "--messages", "32500", "--seed", "5", "--symbols", "200",
         *FAULTS, "--truth", str(truth),
     )  # fmt: skip
-    with Asking("S0002", [worker]) as answers:
+    with Asking("S0002", [worker], pause_s=ASK_PAUSE_S) as answers:
         for _ in range(3):
             time.sleep(rng.uniform(0.3, 2.5))
             worker.kill()
@@ -49,14 +51,14 @@ def test_kill_minus_nine_under_load(k2: Cluster) -> None:
 
 
 def test_hybrid_answers_have_no_hole_and_no_double_while_workers_die(k2: Cluster) -> None:
-    """Asked without a pause during load, commits, a take-over: all answers agree."""
+    """Asked all the time during load, commits, a take-over: all answers agree."""
     first, second = k2.worker(0), k2.worker(1)
     first.start().wait_ready()
     second.start().wait_ready()
     truth = k2.directory / "truth.jsonl"
-    with Asking("S0000", [first, second]) as answers:
+    with Asking("S0000", [first, second], pause_s=ASK_PAUSE_S) as answers:
         producer = k2.spawn(
-            "produce", "--rate", "3000", "--messages", "45000", "--seed", "9", "--symbols", "20",
+            "produce", "--rate", "2000", "--messages", "24000", "--seed", "9", "--symbols", "20",
             "--truth", str(truth),
         )  # fmt: skip
         eventually(lambda: answers.answers > 10, what="answers")
@@ -84,9 +86,9 @@ def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster)
     zombie, heir = k2.worker(0), k2.worker(1)
     zombie.start().wait_ready()
     truth = k2.directory / "truth.jsonl"
-    with Asking("S0002", [zombie, heir]) as answers:
+    with Asking("S0002", [zombie, heir], pause_s=ASK_PAUSE_S) as answers:
         producer = k2.spawn(
-            "produce", "--rate", "3000", "--messages", "60000", "--seed", "4", *FAULTS,
+            "produce", "--rate", "2000", "--messages", "36000", "--seed", "4", *FAULTS,
             "--truth", str(truth),
         )  # fmt: skip
         eventually(lambda: zombie.get("/v1/status")["watermark"]["0"] > 0, what="work begun")

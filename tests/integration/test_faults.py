@@ -13,7 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
-from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from conftest import (  # type: ignore[import-not-found]
+    PARTITIONS,
+    Cluster,
+    eventually,
+    reset_topics,
+)
 
 from faults.topics import recreate, truncate
 from k2_streams.core.records.stream import TRADES
@@ -30,17 +35,26 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[LocalBroker]:
+    """A broker of these tests, always at the same address."""
+    folder = tmp_path_factory.mktemp("own")
+    broker = LocalBroker(folder, kafka_jars, port=free_port(), java=java_program())
+    yield broker
+    broker.stop()
+
+
 @pytest.fixture
-def own_broker(tmp_path: Path, kafka_jars: Path) -> Iterator[LocalBroker]:
-    """A broker that a test may stop and kill."""
-    local = LocalBroker(tmp_path / "kafka", kafka_jars, port=free_port(), java=java_program())
+def own_broker(local: LocalBroker) -> Iterator[LocalBroker]:
+    """A broker that a test may stop and kill; it runs, and has no topics of an earlier test."""
+    reset_topics(local.start())
     yield local
     pid = local.status().pid
     if pid is not None:
         psutil.Process(pid).resume()
-    local.stop()
 
 
+@pytest.mark.long
 def test_a_short_selection_of_faults_loses_and_doubles_nothing() -> None:
     """kill -9, a stop past the session, a dead broker, a storm: `make faults` in little."""
     done = subprocess.run(
@@ -69,8 +83,10 @@ def test_a_stop_ends_while_the_broker_stands_still(own_broker: LocalBroker, tmp_
         cluster.close()
 
 
-def test_a_broker_that_comes_late_is_waited_for(own_broker: LocalBroker, tmp_path: Path) -> None:
-    """A worker started first is ready once the broker is."""
+def test_a_broker_that_comes_late_or_is_killed_is_waited_for(
+    own_broker: LocalBroker, tmp_path: Path
+) -> None:
+    """A worker started first is ready once the broker is, and goes on where a kill stopped it."""
     cluster = Cluster(own_broker.start(), tmp_path / "data")
     own_broker.stop()
     worker = cluster.worker()
@@ -79,6 +95,12 @@ def test_a_broker_that_comes_late_is_waited_for(own_broker: LocalBroker, tmp_pat
         eventually(lambda: "broker away" in worker.last_words(200), what="the broker is missed")
         own_broker.start()
         worker.wait_ready()
+        before = cluster.produce("--messages", "2000", "--seed", "1")
+        eventually(lambda: sum(worker.get("/v1/status")["watermark"].values()) > 0, what="work")
+        psutil.Process(own_broker.status().pid).kill()
+        own_broker.start()
+        after = cluster.produce("--messages", "2000", "--seed", "2", "--exchange", "LATER")
+        cluster.verify(worker, before, after)
     finally:
         cluster.close()
 

@@ -107,7 +107,7 @@ def test_changes_of_schema_and_partitions_under_load(k2: Cluster) -> None:
     truth = k2.directory / "truth.jsonl"
     worker = k2.worker().start()
     sending = k2.spawn(
-        "produce", "--rate", "500", "--messages", "20000", "--symbols", "20", "--seed", "29",
+        "produce", "--rate", "500", "--duration", "300", "--symbols", "20", "--seed", "29",
         "--truth", str(truth),
     )  # fmt: skip
     worker.wait_ready()
@@ -139,6 +139,7 @@ def test_changes_of_schema_and_partitions_under_load(k2: Cluster) -> None:
     worker.start().wait_ready()
     goes_on(k2, worker)
 
+    sending.terminate()
     assert sending.wait(120) == 0
     k2.verify(worker, truth)
     desks = table_of(k2).scan(selected_fields=("desk",)).to_arrow()["desk"]

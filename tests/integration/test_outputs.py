@@ -2,7 +2,6 @@
 
 import urllib.request
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
-HERE = Path(__file__).parent
 MESSAGES = 4_000
 
 
@@ -64,8 +62,7 @@ def check_rows(worker: LocalWorker, trades: LocalWorker) -> None:
 
 def test_outputs_are_products_without_further_code(k2: Cluster) -> None:
     """Through kill -9: each output is in its topic, its table and its answers, once."""
-    paths = f"{HERE}:{HERE.parents[1]}"
-    worker = k2.worker(app="outputs_app", PYTHONPATH=paths)
+    worker = k2.worker(app="outputs_app")
     with k2.worker() as trades, worker:
         k2.produce("--messages", str(MESSAGES), "--symbols", "5", "--seed", "3", "--gaps", "1%")
         eventually(lambda: watermark_of(worker) > 0, what="some rows in the outputs")

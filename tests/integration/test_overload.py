@@ -27,12 +27,12 @@ FAULTS = [
 TIERS = "SIM:S019*,1\nSIM:S01*,2\n*,3\n"
 
 
-def capped(k2: Cluster, rate: int) -> LocalWorker:
+def capped(k2: Cluster, rate: int, **settings: str) -> LocalWorker:
     """A worker that may do so many records a second, and is not slow to recover."""
     tiers = k2.directory / "tiers.csv"
     tiers.write_text(TIERS)
     worker: LocalWorker = k2.worker(
-        K2_MAX_RATE_PER_S=str(rate), K2_COOL_DOWN_S="1", K2_TIERS_FILE=str(tiers)
+        K2_MAX_RATE_PER_S=str(rate), K2_COOL_DOWN_S="1", K2_TIERS_FILE=str(tiers), **settings
     )
     return worker
 
@@ -60,18 +60,24 @@ async def _levels(bootstrap: str) -> list[LevelChanged]:
     return sorted(found, key=lambda change: change.time_us)
 
 
-def test_ten_times_too_much_and_kills_in_deferral_and_drain(k2: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("kills", "messages"), [(2, 30_000), pytest.param(5, 50_000, marks=pytest.mark.long)]
+)
+def test_ten_times_too_much_and_kills_in_deferral_and_drain(
+    k2: Cluster, kills: int, messages: int
+) -> None:
     """Killed while records are put off and while they drain: no difference to the truth."""
     worker = capped(k2, 2_500)
     worker.start().wait_ready()
     truth = k2.directory / "truth.jsonl"
     rng = random.Random(7)
     producer = k2.spawn(
-        "produce", "--rate", "25000", "--messages", "50000", "--seed", "7", "--symbols", "200",
+        "produce", "--rate", "25000", "--messages", str(messages), "--seed", "7", "--symbols",
+        "200",
         *FAULTS, "--truth", str(truth),
     )  # fmt: skip
     waiting = 0
-    for _ in range(5):
+    for _ in range(kills):
         eventually(lambda: load(worker)["deferred_records"] > 100, what="records deferred")
         time.sleep(rng.uniform(0.1, 1.5))  # the kill comes at any moment
         waiting = max(waiting, load(worker)["deferred_records"])
@@ -94,11 +100,11 @@ def test_ten_times_too_much_and_kills_in_deferral_and_drain(k2: Cluster) -> None
 
 def test_levels_rise_and_fall_and_tier_1_never_waits(k2: Cluster) -> None:
     """AGGRESSIVE under the load, one level down at a time, and every change published."""
-    worker = capped(k2, 2_500)
+    worker = capped(k2, 2_500, K2_LAG_TRIGGERS_RECORDS="60000,120000,240000")
     worker.start().wait_ready()
     truth = k2.directory / "truth.jsonl"
     producer = k2.spawn(
-        "produce", "--rate", "25000", "--messages", "50000", "--seed", "9", "--symbols", "200",
+        "produce", "--rate", "25000", "--messages", "25000", "--seed", "9", "--symbols", "200",
         "--truth", str(truth),
     )  # fmt: skip
     eventually(lambda: load(worker)["level"] == "AGGRESSIVE", what="AGGRESSIVE")

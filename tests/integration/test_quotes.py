@@ -3,8 +3,14 @@
 from pathlib import Path
 
 import pytest
-from conftest import Cluster, eventually, verdicts  # type: ignore[import-not-found]
+from conftest import (  # type: ignore[import-not-found]
+    Cluster,
+    create_topics,
+    eventually,
+    verdicts,
+)
 
+from k2_streams.core.records.source import QUOTES_INPUT
 from k2_streams.testing.client import StatusError
 
 pytestmark = pytest.mark.integration
@@ -25,6 +31,7 @@ def count(worker, condition) -> tuple[int, int]:
             return rows, meet
 
 
+@pytest.mark.long
 @pytest.mark.recorded
 def test_recorded_quotes_sent_twice_are_there_once_and_flagged(
     k2: Cluster, recordings: Path
@@ -62,6 +69,7 @@ def test_trades_and_quotes_do_not_touch_each_other(k2: Cluster) -> None:
 
 def test_a_worker_of_trades_joins_them_with_the_quotes_of_another_app(k2: Cluster) -> None:
     """Every trade has the quote at or before it that the log of quotes has, from lake and tail."""
+    create_topics(k2.bootstrap, QUOTES_INPUT)
     with k2.worker(K2_STREAMS="quotes") as trades, k2.worker(topology="quotes") as quotes:
         sent = ("--messages", "2000", "--symbols", "3", "--rate", "2000", "--start", "now")
         k2.verify(quotes, k2.produce(*sent, "--seed", "2", "--stream", "quotes"))

@@ -50,6 +50,7 @@ def test_binance_with_recorded_edits_gives_exactly_their_events(
         k2.verify(worker, truth)
 
 
+@pytest.mark.long
 def test_equal_fills_of_bhp_are_kept_and_a_replay_adds_no_row(
     k2: Cluster, recordings: Path
 ) -> None:

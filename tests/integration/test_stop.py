@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,19 @@ TOPIC = "records"
 ENDS_WITHIN_S = 15.0
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[LocalBroker]:
+    """A broker of these tests, started or not."""
+    broker = LocalBroker(tmp_path_factory.mktemp("own"), kafka_jars, java=java_program())
+    yield broker
+    broker.stop()
+
+
 @pytest.fixture
-async def own(tmp_path: Path, kafka_jars: Path) -> AsyncIterator[LocalBroker]:
-    """A broker that a test may stop and kill."""
-    broker = LocalBroker(tmp_path / "kafka", kafka_jars, java=java_program())
-    try:
-        await ensure_topics(KafkaConfig(broker.start()), [TopicSpec(TOPIC, 1, {})])
-        yield broker
-    finally:
-        broker.stop()
+async def own(directory: LocalBroker) -> LocalBroker:
+    """A broker that a test may stop and kill: started again, if one before did."""
+    await ensure_topics(KafkaConfig(directory.start()), [TopicSpec(TOPIC, 1, {})])
+    return directory
 
 
 def threads_at_work(pid: int) -> list[int]:
@@ -59,13 +63,16 @@ async def waits_for_its_commit(producer: Producer) -> None:
 @pytest.mark.parametrize("begin", [waits_for_its_batch, waits_for_its_commit])
 async def test_nothing_is_left_of_a_producer_whose_broker_is_away(
     own: LocalBroker,
+    topic_prefix: str,
     fault: signal.Signals,
     begin: Callable[[Producer], Awaitable[None]],
 ) -> None:
     status = own.status()
     assert status.pid is not None
     before = asyncio.all_tasks()
-    producer = KafkaConfig(status.bootstrap).producer(transactional_id="one", retry_backoff_ms=10)
+    producer = KafkaConfig(status.bootstrap).producer(
+        transactional_id=topic_prefix, retry_backoff_ms=10
+    )
     await producer.start()
     await producer.begin_transaction()
     await producer.send_and_wait(TOPIC, b"sent", partition=0)

@@ -100,7 +100,9 @@ def is_known(loop: str, name: str) -> bool:
     )
 
 
-def test_every_task_of_a_worker_is_known(k2: Cluster) -> None:
+def test_every_task_of_a_worker_is_known_and_readiness_names_one_that_is_down(
+    k2: Cluster,
+) -> None:
     k2.produce("--messages", "500")
     controlled = Controlled(k2)
     assert controlled.steady() is None
@@ -110,8 +112,15 @@ def test_every_task_of_a_worker_is_known(k2: Cluster) -> None:
     pools = ("tasks", "lake", "k2-", "query", "asyncio", "Thread-", "ThreadPool", "duckdb")
     others = [t for t in threads if not t.startswith((*pools, "MainThread", "watchdog", "control"))]
     assert not others, "pools give an error to who asked; the watchdog's thread is watched"
+    assert "level='error'" not in controlled.worker.log_file.read_text(), "a healthy start"
+    controlled.ask(do="end", task=["main", "sink"], how="cancel")
+    named = "background task sink failed"
+    eventually(lambda: named in readiness(controlled.worker), 5.0, "named")
+    assert controlled.steady() is None
+    before_stop = len(controlled.worker.log_file.read_text())
     controlled.worker.stop()
-    assert "level='error'" not in controlled.worker.log_file.read_text(), "a healthy start and stop"
+    stopped = controlled.worker.log_file.read_text()[before_stop:]
+    assert "level='error'" not in stopped, "a healthy stop"
 
 
 @pytest.mark.long
@@ -173,11 +182,3 @@ def test_a_worker_without_a_task_of_a_library_ends_with_a_code_or_goes_on(
         return
     assert code == EXIT_TASK_LOST, controlled.worker.last_words()
     assert "event='worker ends'" in controlled.worker.log_file.read_text()
-
-
-def test_readiness_names_a_task_that_is_down(k2: Cluster) -> None:
-    controlled = Controlled(k2)
-    controlled.ask(do="end", task=["main", "sink"], how="cancel")
-    named = "background task sink failed"
-    eventually(lambda: named in readiness(controlled.worker), 5.0, "named")
-    assert controlled.steady() is None

@@ -22,7 +22,7 @@ def rows(worker: LocalWorker, exchange: str) -> list[dict]:
     return worker.get(f"/v1/trades?exchange={exchange}&{EVERYTHING}&end={end}")["data"]
 
 
-@pytest.mark.parametrize("decoder", ["auto", "off"])
+@pytest.mark.parametrize("decoder", ["auto", pytest.param("off", marks=pytest.mark.long)])
 def test_numbered_trades(k2: Cluster, recordings: Path, decoder: str) -> None:
     """Coinbase's matches and Binance's futures, trades and aggregates: each row, and no event."""
     with k2.worker(K2_NATIVE=decoder) as worker:

@@ -16,7 +16,7 @@ from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
-ROWS = 120_000
+ROWS = 45_000
 HEAVY = "/v1/trades?limit=100000"
 SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"
 

@@ -84,7 +84,8 @@ def caught(mutant: Mutant, folder: Path) -> Caught:
     if not where.startswith(str(folder)):
         raise RuntimeError(f"{mutant.name}: the tests would run on {where}")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_asked(mutant)],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+         "--hypothesis-profile=declared", *_asked(mutant)],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=TEST_TIMEOUT_S,
         check=False,
     )  # fmt: skip

@@ -32,7 +32,7 @@ CHANGES = [
 ]
 RECORD_ROWS = 2_000
 #: All of the week take two minutes; they agree as well.
-EVERY = 8
+EVERY = 24
 pytestmark = [
     pytest.mark.recorded,
     pytest.mark.skipif(not TRADES.exists(), reason=f"{TRADES} is not there"),

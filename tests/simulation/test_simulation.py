@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from simulation.world import run
+from simulation.world import Outcome, run
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seeds of the fast tests, in groups so that a failure is found soon.
@@ -22,10 +23,16 @@ MAINTAINED = (0, 8, 10, 11)
 COMPARED = (9,)
 
 
+@cache
+def outcome_of(seed: int) -> Outcome:
+    """What came of a seed; each runs once per process of pytest."""
+    return run(seed)
+
+
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_nothing_is_violated(group):
     for seed in range(group * GROUP_SEEDS, (group + 1) * GROUP_SEEDS):
-        outcome = run(seed)
+        outcome = outcome_of(seed)
         assert outcome.violation is None, outcome.text
         assert not outcome.counts.get("operator"), outcome.text  # so rare that these seeds lack it
 
@@ -43,7 +50,7 @@ def test_nothing_is_violated_beside_maintenance():
 def test_the_same_seed_gives_the_same_trace_byte_for_byte():
     """In this process, and in one that orders its sets and dictionaries' hashes differently."""
     for seed in COMPARED:
-        here = run(seed).text
+        here = outcome_of(seed).text
         assert run(seed).text == here
         there = subprocess.run(
             [sys.executable, "-m", "simulation", "--trace", str(seed)],
@@ -67,7 +74,7 @@ def test_the_seeds_met_every_kind_of_fault():
     }
     met: Counter[str] = Counter()
     for seed in range(GROUPS * GROUP_SEEDS):
-        met.update(run(seed).counts)
+        met.update(outcome_of(seed).counts)
         if all(met[kind] for kind in wanted):
             break
     assert {kind for kind in wanted if not met[kind]} == set()

@@ -1,13 +1,12 @@
 """An agent on a topic that the app does not declare ends the start, with the topic's name."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 #: A topology of somebody's, and its start as far as the first look at its agents.
 PROGRAM = '''
 import asyncio
@@ -35,15 +34,8 @@ asyncio.run(app.on_start())
 
 def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_path: Path) -> None:
     """Faust would be assigned the topic's partitions, and nothing would read them."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=ROOT,
-        env={**os.environ, "K2_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environment = {**os.environ, "K2_DATA_DIR": str(tmp_path / "data")}
+    ended = forked.run_text(PROGRAM, environment, tmp_path)
     assert ended.returncode == 2, ended.stderr
     assert "topic mine: no source or output of this app declares it" in ended.stderr
     assert TOPICS in ended.stderr, "what is declared is named"
@@ -69,20 +61,14 @@ def test_a_topology_that_does_not_fit_together_ends_the_worker_with_one_line(
     (tmp_path / "mine.py").write_text(
         f'import k2_streams as k2\n\napp = k2.App("mine")\n{declared}'
     )
-    ended = subprocess.run(
-        [str(Path(sys.executable).parent / "faust"), "-A", "mine", "worker", "-l", "info"],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "K2_DATA_DIR": str(tmp_path / "data"),
-            "K2_BOOTSTRAP": "127.0.0.1:1",
-            "PYTHONPATH": f"{ROOT}:{tmp_path}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    faust = str(Path(sys.executable).parent / "faust")
+    environment = {
+        **os.environ,
+        "K2_DATA_DIR": str(tmp_path / "data"),
+        "K2_BOOTSTRAP": "127.0.0.1:1",
+        "PYTHONPATH": str(tmp_path),
+    }
+    ended = forked.run([faust, "-A", "mine", "worker", "-l", "info"], environment, tmp_path)
     assert ended.returncode == 2, ended.stderr
     (line,) = (one for one in ended.stderr.splitlines() if "k2: " in one)
     assert f"k2: {says}" in line

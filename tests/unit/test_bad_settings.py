@@ -5,10 +5,10 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
+import forked
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -209,12 +209,8 @@ def test_commands_end_with_2_and_one_line(command, tmp_path, monkeypatch):
     ],
 )
 def test_a_worker_ends_with_2_and_one_line(tmp_path, name, value, said):
-    done = subprocess.run(
-        [sys.executable, "-c", "import topologies.trades"],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "K2_DATA_DIR": str(tmp_path),
-             name: value},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    environment = {"PATH": "/usr/bin:/bin", "K2_DATA_DIR": str(tmp_path), name: value}
+    done = forked.run_text("import topologies.trades", environment, tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"k2: {said}")
     assert len(done.stderr.splitlines()) == 1

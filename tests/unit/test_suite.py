@@ -35,27 +35,39 @@ def test_the_suite_is_derandomized_unless_the_long_one_is_asked_for(pytestconfig
     assert settings().database is None
 
 
-@settings(max_examples=7)
-@given(st.integers())
-def own_number(number):
-    """What the hook of `conftest.py` multiplies."""
+def of_examples(count):
+    """A test that declares so many."""
+
+    @settings(max_examples=count)
+    @given(st.integers())
+    def test(number):
+        """What the hook of `conftest.py` changes."""
+
+    return test
 
 
-@pytest.mark.parametrize(("profile", "examples"), [("fixed", 7), ("long", 35)])
-def test_the_long_profile_multiplies_also_the_examples_that_a_test_names(
-    profile, examples, pytestconfig
+@pytest.mark.parametrize(
+    ("profile", "declared", "tried"),
+    [
+        (None, 200, 80),
+        (None, 12, 10),
+        (None, 7, 7),
+        ("fixed", 200, 80),
+        ("declared", 200, 200),
+        ("long", 7, 35),
+    ],
+)
+def test_a_profile_says_how_many_of_its_examples_a_test_tries(
+    profile, declared, tried, pytestconfig
 ):
     path = str(TESTS / "conftest.py")
     plugins = pytestconfig.pluginmanager.get_plugins()
     (conftest,) = [one for one in plugins if getattr(one, "__file__", None) == path]
     config = type("Config", (), {"getoption": lambda self, name: profile})()
-    item = type("Item", (), {"obj": staticmethod(own_number)})()
-    before = own_number._hypothesis_internal_use_settings
-    try:
-        conftest.pytest_collection_modifyitems(config, [item, item])
-        assert own_number._hypothesis_internal_use_settings.max_examples == examples
-    finally:
-        own_number._hypothesis_internal_use_settings = before
+    test = of_examples(declared)
+    item = type("Item", (), {"obj": staticmethod(test)})()
+    conftest.pytest_collection_modifyitems(config, [item, item])
+    assert test._hypothesis_internal_use_settings.max_examples == tried
 
 
 def test_no_test_draws_from_a_generator_without_a_seed():

@@ -31,7 +31,7 @@ KEY = "k-schemathesis"
 NO_LIMIT_PER_S = 1e9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REQUEST_SETTINGS = settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

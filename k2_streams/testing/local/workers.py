@@ -3,10 +3,10 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from k2_client.exchange import Reply
 from k2_streams.core.records.source import INPUTS
@@ -30,6 +30,48 @@ class WorkerError(Exception):
     """A worker ended, or did not become ready; the text has its last words."""
 
 
+class WorkerProcess(Protocol):
+    """What a `subprocess.Popen` has."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or the signal that ended it, below 0; None: it runs."""
+
+    def poll(self) -> int | None:
+        """Look whether it has ended; its exit code."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended.
+        """
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal, unless it has ended."""
+
+
+#: Starts a command with this environment; what it prints is appended to the file.
+Launch = Callable[[Sequence[str], Mapping[str, str], Path], WorkerProcess]
+
+
+def launch(command: Sequence[str], environment: Mapping[str, str], log_file: Path) -> WorkerProcess:
+    """Start a program from nothing, in a session of its own."""
+    with log_file.open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own command, no shell
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
 class LocalWorker:
     """`faust -A <module> worker`, on a port of its own.
 
@@ -43,6 +85,7 @@ class LocalWorker:
         app: a module with an app in its place; `PYTHONPATH` in the settings says where it is.
         host: where it is asked; another than loopback needs `K2_API_KEYS` in the settings.
         under: a command to run it under, which must become the worker itself.
+        launch: starts the process.
     """
 
     def __init__(
@@ -57,7 +100,9 @@ class LocalWorker:
         under: Sequence[str] = (),
         *,
         app: str | None = None,
+        launch: Launch = launch,
     ) -> None:
+        self._launch = launch
         self._module = app or f"topologies.{topology}"
         self._under = under
         self.port = port or free_port()
@@ -75,21 +120,14 @@ class LocalWorker:
             **(settings or {}),
         }
         self._environment = inherited(given)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: WorkerProcess | None = None
 
     def start(self) -> Self:
         """Start the process; it is not ready yet."""
         self.directory.mkdir(parents=True, exist_ok=True)
         faust = [*self._under, str(Path(sys.executable).parent / "faust")]
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                [*faust, "-A", self._module, "worker", "-l", "info"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = [*faust, "-A", self._module, "worker", "-l", "info"]
+        self.process = self._launch(command, self._environment, self.log_file)
         return self
 
     def wait_ready(self, within_s: float = READY_WITHIN_S) -> Self:
