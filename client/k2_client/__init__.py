@@ -8,7 +8,8 @@
 `connect` gives a `Client`; an `AsyncClient` has the same methods for coroutines.
 """
 
-from k2_client.async_client import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from k2_client.client import Client, connect
 from k2_client.errors import (
     ClientError,
@@ -20,6 +21,9 @@ from k2_client.errors import (
 )
 from k2_client.result import Result
 from k2_client.row_stream import StreamFrame
+
+if TYPE_CHECKING:
+    from k2_client.async_client import AsyncClient
 
 __all__ = [
     "AsyncClient",
@@ -34,3 +38,12 @@ __all__ = [
     "UnreadableError",
     "connect",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncClient` when it is first used: asyncio takes as long to import as the rest."""
+    if name == "AsyncClient":
+        from k2_client.async_client import AsyncClient  # noqa: PLC0415
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

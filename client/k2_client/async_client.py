@@ -9,6 +9,7 @@ from k2_client.exchange import PATIENCE_S, Nodes, Operation
 from k2_client.operations import Document, Operations
 from k2_client.options import (
     BarsOptions,
+    CoverageOptions,
     GapsOptions,
     JoinOptions,
     Names,
@@ -94,6 +95,10 @@ class AsyncClient:
     async def gaps(self, symbols: Names = (), **options: Unpack[GapsOptions]) -> Result:
         """As `Client.gaps`."""
         return await self._run(self._operations.gaps(symbols, options))
+
+    async def coverage(self, symbols: Names = (), **options: Unpack[CoverageOptions]) -> Result:
+        """As `Client.coverage`."""
+        return await self._run(self._operations.coverage(symbols, options))
 
     async def symbols(self, symbols: Names = (), **options: Unpack[PointOptions]) -> Result:
         """As `Client.symbols`."""

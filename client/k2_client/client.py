@@ -9,6 +9,7 @@ from k2_client.exchange import PATIENCE_S, Nodes, Operation
 from k2_client.operations import Document, Operations
 from k2_client.options import (
     BarsOptions,
+    CoverageOptions,
     GapsOptions,
     JoinOptions,
     Names,
@@ -118,6 +119,10 @@ class Client:
     def gaps(self, symbols: Names = (), **options: Unpack[GapsOptions]) -> Result:
         """Sequence numbers that were skipped, and what became of them."""
         return self._run(self._operations.gaps(symbols, options))
+
+    def coverage(self, symbols: Names = (), **options: Unpack[CoverageOptions]) -> Result:
+        """Of each symbol, trading date and session how many numbers there are of how many."""
+        return self._run(self._operations.coverage(symbols, options))
 
     def symbols(self, symbols: Names = (), **options: Unpack[PointOptions]) -> Result:
         """Symbols with their newest row and what the sequencer found."""

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 Prices: TypeAlias = Literal["decimal", "float64", "str"]
 PRICES = ("decimal", "float64", "str")
@@ -55,6 +54,8 @@ def _shaped(table: pa.Table, name: str, prices: Prices) -> pa.ChunkedArray:
 
 def _decimal_texts(column: pa.Array) -> pa.Array:
     """The text of each value, plain, without trailing zeros."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - 60 ms, of those who want other prices
+
     texts = column.cast(pa.string())
     scientific = pc.match_substring(texts, "E")  # as Arrow writes values below 1e-6
     if pc.any(scientific).as_py():

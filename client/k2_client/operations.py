@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from k2_client.errors import TooManyRowsError, UnreadableError
 from k2_client.exchange import Nodes, Operation, Question, Reply
 from k2_client.options import (
     BarsOptions,
+    CoverageOptions,
     GapsOptions,
     JoinOptions,
     Names,
@@ -32,6 +32,7 @@ from k2_client.row_stream import RowStream
 MAX_ROWS = 10_000_000
 #: The most that one answer of these paths has.
 MAX_GAPS = 10_000
+MAX_COVERAGE = 10_000
 MAX_SNAPSHOTS = 10_000
 MAX_SQL_ROWS = 100_000
 #: Where an answer in text has its proof.
@@ -70,10 +71,10 @@ class Operations:
         """The same, and those to come."""
         where = options.get("where") or {}
         given = {name: value for name, value in options.items() if name not in {"start", "end"}}
-        places = parameters_of({"to": options.get("end"), "from": options.get("start", "now")})
-        asked = (*parameters_of({"symbol": symbols, **where, **given}), *places[:-1])
+        asked = parameters_of({"symbol": symbols, **where, **given, "to": options.get("end")})
+        ((_, start),) = parameters_of({"from": options.get("start", "now")})
         path = f"/v1/{relation}/stream"
-        return RowStream(self._nodes, path, asked, places[-1][1], shape_of(options))
+        return RowStream(self._nodes, path, asked, start, shape_of(options))
 
     def trades_quotes(self, symbols: Names, options: JoinOptions) -> Operation[Result]:
         """Trades, each with the quote that stood at its time."""
@@ -91,6 +92,11 @@ class Operations:
         """Sequence numbers that were skipped."""
         asked = (*parameters_of({"symbol": symbols}), *parameters_of(options))
         return self._one("/v1/gaps", asked, options, MAX_GAPS)
+
+    def coverage(self, symbols: Names, options: CoverageOptions) -> Operation[Result]:
+        """How many numbers there are of how many."""
+        asked = (*parameters_of({"symbol": symbols}), *parameters_of(options))
+        return self._one("/v1/coverage", asked, options, MAX_COVERAGE)
 
     def symbols(self, symbols: Names, options: PointOptions) -> Operation[Result]:
         """Symbols with their newest row."""
@@ -217,6 +223,8 @@ def _proof_of(reply: Reply, form: SqlFormat) -> Mapping[str, Any]:
             case "arrow":
                 found = json.loads(pa.ipc.open_stream(reply.body).schema.metadata[META_KEY])
             case "parquet":
+                import pyarrow.parquet as pq  # noqa: PLC0415 - of those who write one
+
                 schema = pq.read_schema(pa.BufferReader(reply.body))
                 found = json.loads(schema.metadata[META_KEY])
             case _:

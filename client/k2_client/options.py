@@ -13,6 +13,8 @@ from k2_client.result import Result
 Names: TypeAlias = str | Sequence[str]
 #: Integer nanoseconds, RFC 3339, or a `datetime`; one without a zone needs `tz`.
 Moment: TypeAlias = int | str | date
+#: A trading date, as text 2026-11-30.
+Day: TypeAlias = date | str
 #: A token, `tag:NAME`, or an earlier result.
 Token: TypeAlias = str | Result
 SqlFormat: TypeAlias = Literal["json", "arrow", "csv", "parquet", "markdown"]
@@ -80,7 +82,7 @@ class JoinOptions(RowsOptions, total=False):
     tolerance: str
     allow_exact_matches: bool
     markouts: Names
-    quotes_as_of: Token | None
+    quotes_as_of: str | None  # of the proof's `quotes`
 
 
 class BarsOptions(RangeOptions, total=False):
@@ -103,6 +105,16 @@ class GapsOptions(ShapeOptions, total=False):
     window: str | None
     tz: str | None
     known_at: Moment | None
+
+
+class CoverageOptions(ShapeOptions, total=False):
+    """Of coverage."""
+
+    date: Day | Sequence[Day] | None
+    exchange: Names | None
+    known_at: Moment | None
+    tz: str | None
+    wait_ms: int | None
 
 
 class SnapshotsOptions(ShapeOptions, total=False):

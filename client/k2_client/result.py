@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from k2_client.columns import ColumnShape, shaped
 from k2_client.errors import IncompleteError, UnreadableError, gaps_of
@@ -101,6 +100,8 @@ class Result:
         Raises:
             OSError: it cannot be written.
         """
+        import pyarrow.parquet as pq  # noqa: PLC0415 - of those who write one
+
         path = Path(path)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:

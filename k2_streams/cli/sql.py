@@ -12,6 +12,8 @@ from k2_streams.cli.sql_prompt import Prompt
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 
 EXIT_INCOMPLETE = 1
+#: While no node answers: a person waits.
+PATIENCE_S = 10.0
 
 _EXAMPLES = """\b
 Examples:
@@ -110,7 +112,8 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
     )
     stdin = click.get_text_stream("stdin")
     try:
-        with k2_client.connect(urls or f"http://127.0.0.1:{settings.web_port}", key) as client:
+        nodes = urls or f"http://127.0.0.1:{settings.web_port}"
+        with k2_client.connect(nodes, key, patience_s=PATIENCE_S) as client:
             asker = Asker(client, choices)
             if statement is None and file is None and stdin.isatty():
                 Prompt(asker).run()

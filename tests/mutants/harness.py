@@ -12,7 +12,7 @@ from mutants.registry import Change, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a build and its tests are made of.
-COPIED = ("k2_streams", "topologies", "tests", "pyproject.toml", "Makefile")
+COPIED = ("k2_streams", "client", "topologies", "tests", "pyproject.toml", "Makefile")
 #: A test that has not noticed by then has not.
 TEST_TIMEOUT_S = 1_800
 

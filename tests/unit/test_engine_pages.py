@@ -5,22 +5,30 @@ import os
 import subprocess
 
 import duckdb
+import pyarrow as pa
 import pytest
 from documents import ROOT, blocks
 from lake_rows import World, append
 
 PAGES = ROOT / "docs" / "engines"
 SPARK = ROOT / ".cache" / "spark"
+#: (type, first, last, first and last of the gap).
 EVENTS = [
-    {"type": kind, "exchange": "SYN", "symbol": "AAA", "session": "0", "first": first, "last": last}
-    for kind, first, last in (
-        ("gap_opened", 100, 109),
-        ("late", 104, 104),
-        ("gap_abandoned", 105, 107),
-        ("duplicates", None, None),
-        ("gap_opened", 200, 200),
+    {
+        "type": kind, "exchange": "SYN", "symbol": "AAA", "scope": "SYN:AAA", "session": "0",
+        "first": first, "last": last, "gap_first": gap[0], "gap_last": gap[1],
+    }
+    for kind, first, last, gap in (
+        ("gap_opened", 100, 109, (0, 0)),
+        ("late", 104, 104, (0, 0)),
+        ("late", 99, 99, (0, 0)),
+        ("gap_abandoned", 105, 107, (100, 109)),
+        ("duplicates", 0, 0, (0, 0)),
+        ("gap_opened", 200, 200, (0, 0)),
+        ("gap_opened", 300, 305, (0, 0)),
+        ("gap_filled", 300, 305, (0, 0)),
     )
-]
+]  # fmt: skip
 MISSING, ABANDONED = 10 - 1 - 3 + 1, 3
 
 
@@ -49,7 +57,7 @@ def check(vector, coverage, world):
         assert row["received"] == len({one["sequence"] for one in mine})
         assert row["late"] == len({one["sequence"] for one in mine if one["late"]})
     by_symbol = {row["symbol"]: (row["missing"], row["abandoned"]) for row in coverage}
-    assert by_symbol == {"AAA": (MISSING, ABANDONED), "BBB": (None, None)}
+    assert by_symbol == {"AAA": (MISSING, ABANDONED), "BBB": (0, 0)}
 
 
 def test_duckdb_gives_the_vector_and_what_is_missing(world):
@@ -59,11 +67,8 @@ def test_duckdb_gives_the_vector_and_what_is_missing(world):
     connection.execute("SET VARIABLE trades_files = $files", {"files": files})
     metadata = table.metadata_location.removeprefix("file://")
     connection.execute("SET VARIABLE trades_metadata = $file", {"file": metadata})
-    columns = ", ".join(f"${name} AS {name}" for name in EVENTS[0])
-    for at, event in enumerate(EVENTS):
-        into = "INSERT INTO gap_events" if at else "CREATE TABLE gap_events AS"
-        types = columns.replace("$first", "$first::BIGINT").replace("$last", "$last::BIGINT")
-        connection.execute(f"{into} SELECT {types}", event)
+    gap_events = pa.Table.from_pylist(EVENTS)
+    connection.register("gap_events", gap_events)
 
     def rows(found):
         return found.to_arrow_table().to_pylist()
@@ -84,10 +89,9 @@ def test_spark_gives_the_same(world, tmp_path):
         one.replace("k2.k2.trades.snapshots", "snapshots").replace("k2.k2.trades", "trades")
         for one in statements("spark.md")
     ]
-    events = [{**one, "first": one["first"] or 0, "last": one["last"] or 0} for one in EVENTS]
     asked = {
         "views": {"trades": location, "snapshots": f"{location}#snapshots"},
-        "rows": {"gap_events": events},
+        "rows": {"gap_events": EVENTS},
         "statements": [page, statements("README.md")],
     }
     (tmp_path / "asked.json").write_text(json.dumps(asked))

@@ -51,7 +51,8 @@ def command(module: str) -> str:
         (command("sql"), LAKE | QUERY | WORKER | {"aiohttp"}),
         (
             "import k2_client",
-            {"k2_streams", "pandas", "msgspec", "aiohttp"} | LAKE | QUERY | WORKER,
+            {"k2_streams", "pandas", "msgspec", "aiohttp", "asyncio", "pyarrow.compute"}
+            | LAKE | QUERY | WORKER,
         ),
         (command("changelog"), {"faust", "mode", "duckdb"}),
         (command("verify"), {"faust", "mode", "rocksdict"} | REST),

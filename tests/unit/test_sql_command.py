@@ -10,7 +10,7 @@ from web_node import served
 from web_support import application
 
 import k2_client
-from k2_streams.cli import sql_prompt
+from k2_streams.cli import sql, sql_prompt
 from k2_streams.cli.main import main
 from k2_streams.cli.sql_answers import Asker, SqlChoices
 from k2_streams.cli.sql_prompt import Prompt
@@ -78,16 +78,11 @@ def test_what_cannot_be_answered_is_exit_code_2_and_no_row(run, words):
 
 
 def test_no_node_is_exit_code_2(monkeypatch):
-    monkeypatch.setattr(
-        k2_client, "connect", lambda _, key: connect(f"http://127.0.0.1:{free_port()}", key)
-    )
-    done = CliRunner().invoke(main, ["sql", "SELECT 1"])
+    monkeypatch.setattr(sql, "PATIENCE_S", 0.0)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    done = CliRunner().invoke(main, ["sql", "--url", nobody, "SELECT 1"])
     assert done.exit_code == 2
     assert "no answer to /v1/sql" in done.stderr
-
-
-def connect(url, key, connected=k2_client.connect):
-    return connected(url, key, patience_s=0.0)
 
 
 def test_a_statement_comes_from_a_file_or_from_standard_input(run, tmp_path):
