@@ -67,6 +67,8 @@ POINTS = (
     "rebalance.released",
     "rebalance.assigned",
     "rebalance.taken",
+    "transfer.sent",
+    "transfer.committed",
     "shutdown.begun",
     "shutdown.released",
     "shutdown.tasks-closed",

@@ -8,6 +8,8 @@ import click
 import msgspec
 from rich.console import Console
 
+from k2_streams.cli.dead_letters_redrive import redrive
+from k2_streams.cli.dead_letters_show import show
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.option_types import InstantType, OffsetRangeType
 from k2_streams.cli.text_table import lines_of, printable
@@ -25,7 +27,6 @@ from k2_streams.testing.oracle.dead_letters import (
 )
 from k2_streams.testing.oracle.topic_records import NotReachedError
 
-_NS_PER_MS = 1_000_000
 _EXAMPLES = """\b
 Examples:
   k2 dead-letters list                                    the oldest 100
@@ -61,11 +62,13 @@ def row_of(letter: Letter) -> tuple[str, ...]:
 
 @click.group(name="dead-letters", context_settings={"help_option_names": ["-h", "--help"]})
 def dead_letters() -> None:
-    """Look at records that could not be processed.
+    """Look at records that could not be processed, and send them again.
 
     \b
-    Example:
+    Examples:
       k2 dead-letters list --newest
+      k2 dead-letters show 0:1234
+      k2 dead-letters redrive --dry-run
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 
@@ -105,17 +108,7 @@ def dead_letters() -> None:
 def list_letters(**options: Any) -> None:
     """List the dead letters of a stream that match all options."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    since, until = options["since"], options["until"]
-    wanted = LetterFilter(
-        reasons=frozenset(options["reasons"]),
-        feeds=frozenset(options["feeds"]),
-        keys=options["keys"],
-        partition=options["partition"],
-        first_offset=options["offsets"][0],
-        last_offset=options["offsets"][1],
-        since_ms=None if since is None else since // _NS_PER_MS,
-        until_ms=None if until is None else until // _NS_PER_MS,
-    )
+    wanted = LetterFilter.of_options(options)
     selection = LetterSelection(wanted, options["limit"], newest=options["newest"])
     try:
         kafka = with_bootstrap(from_environment().kafka, options["bootstrap"])
@@ -132,3 +125,7 @@ def list_letters(**options: Any) -> None:
         for line in lines_of(COLUMNS, map(row_of, letters)):
             click.echo(line)
     click.echo(selection.summary(), err=True)
+
+
+for _command in (show, redrive):
+    dead_letters.add_command(_command)

@@ -29,7 +29,7 @@ _COMMANDS = {
         "k2_streams.cli.changelog:changelog", "Show what a table's changelog holds."
     ),
     "dead-letters": _Command(
-        "k2_streams.cli.dead_letters:dead_letters", "List the records that could not be processed."
+        "k2_streams.cli.dead_letters:dead_letters", "List unprocessed records, or send them again."
     ),
     "sql": _Command("k2_streams.cli.sql:sql", "Ask running nodes in SQL, with the proof."),
     "maintain": _Command(

@@ -6,6 +6,7 @@ from typing import NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from k2_streams.core.records.bytes_column import BytesColumn
 
@@ -74,6 +75,21 @@ class RecordColumns(Sequence[FetchedRecord]):
     def lines(self) -> pa.BinaryArray:
         """The last header `line` of each record, in the same way."""
         return self._columns.column("line")
+
+    def places_with_header(self, name: bytes) -> list[int]:
+        """The places of the records whose last header of a name has a value, ascending."""
+        headers = self._columns.column("headers")
+        found: Indices = pc.indices_nonzero(pc.equal(headers.keys, name)).to_numpy()
+        if not len(found):
+            return []
+        # Of a slice the keys are those of the whole, and so are the ends of its records.
+        ends: Indices = headers.offsets.to_numpy()[1:]
+        places = np.unique(np.searchsorted(ends, found.astype(np.int64), side="right")).tolist()
+        return [
+            place
+            for place in places
+            if place < len(self) and dict(headers[place].as_py()).get(name) is not None
+        ]
 
     def first_producer_timed(self) -> int | None:
         """The first record that the broker did not date; None: it dated all."""

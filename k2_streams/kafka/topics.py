@@ -91,6 +91,11 @@ def dead_letter_topic(name: str, partitions: int) -> TopicSpec:
     return TopicSpec(name, partitions, _UNLIMITED | _LARGE)
 
 
+def redrives_topic(name: str, partitions: int) -> TopicSpec:
+    """Which dead letters were sent again; a redrive creates it."""
+    return TopicSpec(name, partitions, _UNLIMITED)
+
+
 def levels_topic(name: str, partitions: int) -> TopicSpec:
     """Changes of the degradation level."""
     return TopicSpec(name, partitions, _UNLIMITED)

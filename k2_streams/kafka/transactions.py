@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from k2_streams.core.types import TopicPartition
@@ -21,6 +21,9 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 #: Changelog rows go as whole record batches of this size; a topic's limit is 1 MiB.
 BATCH_BYTES = 512 * 1024
 
+
+#: What a request raises whose outcome is unknown, or that was refused.
+REQUEST_FAILED = (KafkaError,)
 
 Header = tuple[str, bytes | None]
 
@@ -71,6 +74,13 @@ class _Sent(NamedTuple):
     def end(self) -> int:
         """Behind its last row."""
         return self.offsets().stop
+
+
+def _by_topic(outputs: Iterable[OutputRecord]) -> dict[str, list[_Row]]:
+    by_topic: dict[str, list[_Row]] = {}
+    for one in outputs:
+        by_topic.setdefault(one.topic, []).append((one.key, one.value, list(one.headers)))
+    return by_topic
 
 
 async def _acknowledged(sent: Iterable[_Sent]) -> None:
@@ -163,11 +173,7 @@ class TransactionalProducer:
             placed = [
                 (one.topic, _Sent(future, 1)) for one, future in zip(outputs, sent, strict=True)
             ]
-            by_topic: dict[str, list[_Row]] = {}
-            for one in many:
-                row = (one.key, one.value, list(one.headers))
-                by_topic.setdefault(one.topic, []).append(row)
-            for topic, bulk in by_topic.items():
+            for topic, bulk in _by_topic(many).items():
                 placed += [(topic, batch) for batch in await self._send_rows(topic, bulk)]
             tables = [
                 await self._send_rows(topic, [(key, value, []) for key, value in rows])
@@ -184,6 +190,29 @@ class TransactionalProducer:
             for topic, batch in placed:
                 places.setdefault(topic, []).extend(batch.offsets())
             return CommittedOffsets(places, [batches[-1].end() for batches in tables])
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise FencedError(str(error)) from error
+
+    async def send(self, outputs: Sequence[OutputRecord]) -> None:
+        """One transaction of these records alone, all to this producer's partition.
+
+        The order within a topic is kept. It returns only if the commit was acknowledged.
+
+        Raises:
+            FencedError: someone else has started a producer with this id; nothing of this will ever
+                be seen.
+            KafkaError: the outcome is unknown. Who starts a producer with this id knows it: what is
+                not committed then never will be.
+        """
+        try:
+            await self._producer.begin_transaction()
+            sent = [
+                await self._send_rows(topic, rows) for topic, rows in _by_topic(outputs).items()
+            ]
+            await _acknowledged(chain(*sent))
+            await failpoint_in_loop("transfer.sent")
+            await self._producer.commit_transaction()
+            await failpoint_in_loop("transfer.committed")
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 

@@ -29,6 +29,7 @@ class InputMessage(NamedTuple):
     feed: str | None = None
     at: When = None
     partition: int | None = None
+    headers: Headers = ()  # of a raw record, beside those of feed and line
 
 
 class SentRecord(NamedTuple):
@@ -90,7 +91,8 @@ class RawEncoder:
         partition = message.partition
         if partition is None:
             partition = 0 if key is None else partition_of(key, self._partitions)
-        return [EncodedRecord(partition, key, _value_bytes(value), tuple(headers))]
+        every = (*headers, *message.headers)
+        return [EncodedRecord(partition, key, _value_bytes(value), every)]
 
 
 class LogEncoder:

@@ -145,10 +145,12 @@ class Cluster:
         self.workers.append(worker)
         return worker
 
-    def k2(self, *arguments: str, within_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+    def k2(
+        self, *arguments: str, within_s: float = 300.0, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `k2` command to its end."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        return forked.run([K2, *arguments], self._environment({}), self.directory, within_s)
+        return forked.run([K2, *arguments], self._environment(settings), self.directory, within_s)
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         return {

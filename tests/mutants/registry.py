@@ -431,6 +431,72 @@ MUTANTS = (
         ("core/sequence/step.py", "elif sequence < session.floor:", "elif sequence < -1:"),
     ),
     _mutant(
+        "dead-stays-dead",
+        "a number that was redriven stays dead: each further copy is one more row",
+        "tests/unit/test_sequence_dead.py::",
+        (
+            "core/sequence/redrive.py",
+            "        dead=without_number(session.dead, sequence),\n",
+            "        dead=session.dead,\n",
+        ),
+    ),
+    _mutant(
+        "redriven-by-its-time",
+        "a redriven record is of the session that its time fits, not of that its number is dead in",
+        "tests/unit/test_sequence_dead.py::",
+        ("core/sequence/step.py", "    where = where_dead or place(\n", "    where = place(\n"),
+    ),
+    _mutant(
+        "forgotten-taken-for-received",
+        "a redriven number of which it is not known whether it is dead is dropped as a repeat",
+        "tests/unit/test_sequence_dead.py::",
+        (
+            "core/sequence/step.py",
+            "if is_redriven and sequence < session.dead_floor:",
+            "if is_redriven and sequence < 0:",
+        ),
+    ),
+    _mutant(
+        "refused-taken-for-received",
+        "the number of a record that becomes a dead letter counts as one with a row",
+        "tests/unit/test_redrive_outlook.py::",
+        (
+            "runtime/task/raw_context.py",
+            "    nature[kind == Kind.BAD] = Nature.DEAD\n",
+            "    nature[kind == Kind.BAD] = Nature.USUAL\n",
+        ),
+    ),
+    _mutant(
+        "redriven-apart-from-its-note",
+        "what a redrive sends is committed before what it notes of that",
+        "tests/property/test_redrive_exact.py::",
+        (
+            "runtime/redrive/run.py",
+            "                    await producer.send(self._outputs(accepted))\n",
+            "                    *raw, entry = self._outputs(accepted)\n"
+            "                    await producer.send(raw)\n"
+            "                    await producer.send([entry])\n",
+        ),
+    ),
+    _mutant(
+        "redrives-read-before-the-fence",
+        "what was sent is read while a killed redrive's transaction may still be committed",
+        "tests/property/test_redrive_exact.py::",
+        (
+            "runtime/redrive/run.py",
+            "                await producer.start()\n"
+            "                await self._partition(partition, producer, report)\n",
+            "                await self._partition(partition, producer, report)\n",
+        ),
+        (
+            "runtime/redrive/run.py",
+            "        outlook = await self.outlook(partition)\n",
+            "        outlook = await self.outlook(partition)\n"
+            "        if producer is not None:\n"
+            "            await producer.start()\n",
+        ),
+    ),
+    _mutant(
         "empty-checkpoint-writes-nothing",
         "an epoch without rows says nowhere how far the source was worked",
         "tests/property/test_sequencer_splits.py::"

@@ -13,6 +13,7 @@ from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, SessionRule
 from k2_streams.core.sequence.step import (
     MAX_SEQUENCE,
     SEQUENCE_LIMITS,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -52,6 +53,15 @@ _DO = st.one_of(
     st.tuples(st.just("swap_last_with"), st.integers(1, 6)),
     st.tuples(st.just("wait"), st.sampled_from(_WAITS_MS)),
 )
+#: What a decoder and a redrive do: records become dead letters, and are sent again.
+_DO_DEAD = st.one_of(
+    _DO,
+    _DO,
+    st.tuples(st.just("die"), st.integers(1, 5)),
+    st.tuples(st.just("die_without_time"), st.integers(1, 3)),
+    st.tuples(st.just("redrive"), st.integers(1, 8)),
+    st.tuples(st.just("redrive"), st.integers(1, 8)),
+)
 
 
 @dataclass
@@ -65,7 +75,12 @@ class _Venue:
     time_ns: int = START_NS
     append_ms: int = APPEND_MS
 
-    def send(self, sequence: int | None, time_ns: int | None = None) -> None:
+    def send(
+        self,
+        sequence: int | None,
+        time_ns: int | None = None,
+        nature: Nature = Nature.USUAL,
+    ) -> None:
         if sequence is not None and sequence > MAX_SEQUENCE:
             return
         self.time_ns += 1_000_000
@@ -79,6 +94,7 @@ class _Venue:
                 PARTITION,
                 len(self.messages),
                 self.append_ms,
+                nature,
             )
         )
 
@@ -137,16 +153,37 @@ class _Venue:
             self.messages[-1] = replace(other, offset=last.offset, append_ms=last.append_ms)
             self.messages[-1 - back] = replace(last, offset=other.offset, append_ms=other.append_ms)
 
+    def die(self, count: int, time_ns: int | None = None) -> None:
+        """The next numbers, and one before, in records that become dead letters."""
+        first = self.next[self.scope]
+        for sequence in (*range(first, first + count), max(first - 2, 0)):
+            self.send(sequence, time_ns, Nature.DEAD)
+        self.next[self.scope] += count
+
+    def die_without_time(self, count: int) -> None:
+        self.die(count, 0)
+
+    def redrive(self, back: int) -> None:
+        """The last messages again, dead ones and others, each as it was."""
+        for message in self.messages[-back:]:
+            if message.sequence is not None:
+                offset, append_ms = len(self.messages), self.append_ms
+                again = replace(message, nature=Nature.REDRIVEN, offset=offset, append_ms=append_ms)
+                self.messages.append(again)
+
     def wait(self, wait_ms: int) -> None:
         self.append_ms += wait_ms
 
 
 @st.composite
-def messages(draw, *, huge: bool = True) -> list[ScopeMessage]:
-    """Up to three scopes with gaps, repeats, disorder, falls, jumps of time and named sessions."""
+def messages(draw, *, huge: bool = True, dead: bool = False) -> list[ScopeMessage]:
+    """Up to three scopes with gaps, repeats, disorder, falls, jumps of time and named sessions.
+
+    With `dead` some become dead letters, and are redriven.
+    """
     venue = _Venue()
     least = draw(st.sampled_from([1, 10, 30]))  # hypothesis alone would keep them short
-    for what, how in draw(st.lists(_DO, min_size=least, max_size=50)):
+    for what, how in draw(st.lists(_DO_DEAD if dead else _DO, min_size=least, max_size=50)):
         if what == "jump_to_huge" and not huge:
             continue
         getattr(venue, what)(how)
@@ -209,4 +246,5 @@ def to_batch(stream: list[ScopeMessage]) -> Batch:
         offset=np.array([message.offset for message in stream], np.int64),
         append_ms=np.array([message.append_ms for message in stream], np.int64),
         partition=PARTITION,
+        nature=np.array([message.nature for message in stream], np.int8),
     )

@@ -166,16 +166,17 @@ KNOWN = {
 
 
 @settings(max_examples=250, deadline=None)
-@given(messages(), rules, cuts, tolerances)
+@given(messages(dead=True), rules, cuts, tolerances)
 def test_a_batch_is_the_fold_of_step(stream, rule, where, tolerance_ms):
     assert_same(stream, rule, where, tolerance_ms)
 
 
 @settings(max_examples=200, deadline=None)
-@given(messages(), rules, cuts, tolerances)
+@given(messages(dead=True), rules, cuts, tolerances)
 def test_a_batch_is_the_fold_of_step_at_the_limits(stream, rule, where, tolerance_ms):
     """With limits of 3, ranges are abandoned and sessions dropped all the time."""
-    assert_same(stream, rule, where, tolerance_ms, SequenceLimits(missing=3, sessions=3))
+    limits = SequenceLimits(missing=3, sessions=3, dead=3)
+    assert_same(stream, rule, where, tolerance_ms, limits)
 
 
 def test_nothing_gives_nothing():

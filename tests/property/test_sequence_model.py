@@ -8,10 +8,12 @@ from sequence_inputs import HORIZON_MS, fold, messages, rules
 
 from k2_streams.core.records.events import (
     ConflictingDuplicate,
+    Dead,
     GapAbandoned,
     GapFilled,
     GapOpened,
     Late,
+    Redriven,
     Reset,
     Stale,
 )
@@ -20,6 +22,7 @@ from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionR
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     SEQUENCE_LIMITS,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -39,6 +42,8 @@ class Numbers:
     gaps: dict[tuple[int, int], str] = field(default_factory=dict)
     since_ms: dict[int, int] = field(default_factory=dict)  # of each that was ever missing
     time_ns: dict[int, int] = field(default_factory=dict)  # of each received; 0: it has none
+    latest_ns: int = 0
+    dead: set[int] = field(default_factory=set)  # received in dead letters alone
 
     def beyond(self, append_ms: int) -> set[int]:
         """What has been missing for too long, and what is missing below it."""
@@ -47,8 +52,19 @@ class Numbers:
 
     def is_before(self, time_ns: int) -> bool:
         """Whether a time is later than every time of the session by more than a second."""
-        last_ns = max(self.time_ns.values())
-        return last_ns > 0 and time_ns > last_ns + 10**9
+        return self.latest_ns > 0 and time_ns > self.latest_ns + 10**9
+
+    def take_time(self, number: int, time_ns: int) -> None:
+        """The event time of a number received just now."""
+        self.time_ns[number] = max(time_ns, 0)
+        self.latest_ns = max(self.latest_ns, time_ns)
+
+    def revive(self, number: int, time_ns: int) -> None:
+        """A dead number is received again. Gaps beside it keep the bounds that they have."""
+        self.dead.remove(number)
+        self.latest_ns = max(self.latest_ns, time_ns)
+        if number in {min(self.received), max(self.received)} and time_ns > 0:
+            self.time_ns[number] = time_ns
 
     def verdict(self, number: int, time_ns: int) -> Verdict:
         if self.abandoned and number <= max(self.abandoned):
@@ -122,16 +138,25 @@ class Model:
         opened = filled = None
         late = False
         numbers = self.sessions.get(name)
-        if numbers is None:
+        revived = self._session_of_dead(message, after)
+        assert [e.sequence for e in events if isinstance(e, Redriven)] == [number] * bool(revived)
+        if revived:
+            assert (after.verdict, name) == (Verdict.LATE, revived)
+            self.sessions[name].revive(number, message.event_time_ns)
+        elif numbers is None:
             self._check_begins(number, message, after)
         else:
             assert after.verdict is numbers.verdict(number, message.event_time_ns)
             self._check_not_used_again(message, after)
             if after.verdict in ACCEPTED:
                 late = after.verdict is Verdict.LATE
-                numbers.time_ns[number] = max(message.event_time_ns, 0)
+                numbers.take_time(number, message.event_time_ns)
                 opened = numbers.receive(number, message.append_ms)
                 filled = numbers.close_filled()
+        dies = message.nature is Nature.DEAD and after.verdict in ACCEPTED
+        assert [e.sequence for e in events if isinstance(e, Dead)] == [number] * dies
+        if dies:
+            self.sessions[name].dead.add(number)
         assert [e.sequence for e in events if isinstance(e, Late)] == [number] * late
         stale = after.verdict is Verdict.STALE
         assert [e.sequence for e in events if isinstance(e, Stale)] == [number] * stale
@@ -149,6 +174,23 @@ class Model:
             if isinstance(e, GapAbandoned) and e.reason != "horizon":
                 self.sessions[e.session].abandon(e)
         self._check_state(after.state, after)
+
+    def _session_of_dead(self, message: ScopeMessage, after: Step) -> str | None:
+        """The newest session in which a redriven message's number is dead, if there is one."""
+        if message.nature is not Nature.REDRIVEN:
+            return None
+        by_name = {SessionRule.ORDERED, SessionRule.DECLARED}
+        named = message.session if self.rule in by_name else None
+        assert after.state is not None
+        return next(
+            (
+                one.id
+                for one in reversed(after.state.sessions)
+                if message.sequence in self.sessions.get(one.id, Numbers()).dead
+                and named in {None, one.id}
+            ),
+            None,
+        )
 
     def _check_not_used_again(self, message: ScopeMessage, after: Step) -> None:
         """Where time tells the session, a number of the current one used twice is of a new one."""
@@ -198,8 +240,8 @@ class Model:
             assert not resets
         if after.verdict is Verdict.RESET or not self.sessions:
             self.current = after.session_id
-        times = {number: max(message.event_time_ns, 0)}
-        self.sessions[after.session_id] = Numbers(received={number}, time_ns=times)
+        numbers = self.sessions[after.session_id] = Numbers(received={number})
+        numbers.take_time(number, message.event_time_ns)
 
     def _check_state(self, state: ScopeState | None, after: Step) -> None:
         assert state is not None
@@ -225,6 +267,7 @@ class Model:
         ranges = [range(part.start, part.end) for part in session.missing]
         assert [n for part in ranges for n in part] == sorted(numbers.missing)
         assert session.missing_numbers == len(numbers.missing)
+        assert [n for dead in session.dead for n in range(*dead)] == sorted(numbers.dead)
         for part in session.missing:
             assert {numbers.since_ms[n] for n in range(part.start, part.end)} == {part.since_ms}
             assert part.gap_first <= part.start < part.end <= part.gap_last + 1
@@ -247,7 +290,8 @@ class Model:
         counters = state.counters
         assert counters.accepted == sum(self.counts[v.name] for v in ACCEPTED)
         assert counters.duplicates == self.counts["DUPLICATE"]
-        assert counters.late == self.counts["LATE"] == self.counts["Late"]
+        late = self.counts["Late"] + self.counts["Redriven"]
+        assert counters.late == self.counts["LATE"] == late
         assert counters.conflicts == self.counts["CONFLICTING"]
         assert counters.stale == self.counts["STALE"] == self.counts["Stale"]
         assert counters.resets == self.counts["RESET"] == self.counts["Reset"]
@@ -273,13 +317,13 @@ def check_stream(stream, rule, limits=SEQUENCE_LIMITS) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(messages(huge=False), rules)
+@given(messages(huge=False, dead=True), rules)
 def test_verdicts_events_and_state_are_those_of_remembering_every_number(stream, rule):
     check_stream(stream, rule)
 
 
 @settings(max_examples=200, deadline=None)
-@given(messages(huge=False), rules)
+@given(messages(huge=False, dead=True), rules)
 def test_so_are_they_at_the_limits(stream, rule):
     """With limits of 3, ranges are abandoned and sessions dropped all the time."""
     check_stream(stream, rule, SequenceLimits(missing=3, sessions=3))

@@ -14,7 +14,7 @@ from k2_streams.kafka import partition_faults
 from k2_streams.kafka.partition_faults import drain
 from k2_streams.kafka.record_columns import RecordColumns
 from k2_streams.runtime.fetched import joined, offsets_of, timestamps_ms_of
-from k2_streams.runtime.task.headers import lines_named, places_by_feed
+from k2_streams.runtime.task.headers import lines_named, places_by_feed, redriven
 
 pytestmark = needs_native
 
@@ -23,8 +23,8 @@ HEADERS = [
     [],
     [(b"feed", b"kraken.v1"), (b"line", b"a")],
     [(b"feed", b"\xff")],
-    [(b"feed", b"kraken.v1"), (b"feed", None), (b"other", b"x")],
-    [(b"line", b"b"), (b"line", b"c")],
+    [(b"feed", b"kraken.v1"), (b"feed", None), (b"k2.redrive", b"x")],
+    [(b"line", b"b"), (b"line", b"c"), (b"k2.redrive", b"x"), (b"k2.redrive", None)],
     [(b"feed", b"\xfe")],
 ]
 RECORDS = [record(n, b"k%d" % n, b"v%d" % n, HEADERS[n % 6]) for n in range(20)]
@@ -154,6 +154,8 @@ async def test_feeds_and_lines_are_those_of_the_records():
     assert places(columns) == places(records)
     assert set(places(columns)) == {"canonical", "kraken.v1", "\ufffd"}
     assert list(lines_named(columns)) == list(lines_named(records))
+    assert redriven(columns) == redriven(records) == [3, 9, 15]
+    assert (redriven(columns[4:10]), redriven(columns[:3])) == ([5], [])
     plain = columns[3:4]
     assert places(plain) == {"canonical": [0]}
     assert list(lines_named(plain)) == []

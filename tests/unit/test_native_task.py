@@ -8,8 +8,7 @@ from native_decoder import BOTH, all_records, native, needs_native
 from sequencer_world import T0_MS, Raw, canonical, spot, world
 
 from k2_streams.kafka.record_columns import RecordColumns
-from k2_streams.runtime.task.processing_error import ProcessingError
-from k2_streams.runtime.task.sequencer import PROCESSING_ERROR
+from k2_streams.runtime.task.processing_error import PROCESSING_ERROR, ProcessingError
 
 LINE_A, LINE_B = (("line", b"a"),), (("line", b"b"), ("k2.other", None))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sequencer_world import Raw, World, canonical, spot, world
 
 from k2_streams.core.error_text import MAX_ERROR_CHARS
+from k2_streams.core.records.events import Dead
 from k2_streams.core.records.record_failures import FAILURES_MAX, RecordFailures
 from k2_streams.failpoints import arm, parse
 from k2_streams.feeds.canonical.feed import Canonical
@@ -87,12 +88,12 @@ def test_a_plug_in_that_raises_on_a_record_costs_that_record_alone(tmp_path: Pat
 
 
 def test_a_failure_in_k2s_own_code_costs_that_record_alone(tmp_path: Path) -> None:
-    """Its number was read and counts: no gap is told of it."""
+    """Its number was read and counts, as dead: no gap is told of it."""
     arm(parse("source.rows=raise-on:0/7"))
     with world(tmp_path) as at:
         isolated(at, [canonical(n, n) for n in range(12)], 12)
         assert at.epoch.row_count == 11
-        assert at.epoch.events == []
+        assert [(type(one), one.source_offset) for one in at.epoch.events] == [(Dead, 7)]
         assert at.epoch.reasons == {"processing-error": 1}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from k2_streams.core.records import events as ev
-from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
+from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters, Redriven
 from k2_streams.testing.oracle.model import Expected
 from k2_streams.testing.oracle.truth_file import Header, SentRange, Truth, session_line
 
@@ -126,6 +126,45 @@ def test_events_of_others_are_left_alone():
     assert compared(right() + of_others) == {}
 
 
+def dead_and_good() -> Truth:
+    """X:A: numbers 1 to 4, of which 2 is of a record that nobody can use."""
+    expected = Expected()
+    group = expected.group("X:A", "0")
+    numbers, good = np.array([1, 2, 3, 4]), np.array([True, False, True, True])
+    expected.feed(np.full(4, group), numbers, good, np.ones(4, np.int64))
+    header = Header(topic="raw", feed="canonical", options={}, sent=4)
+    lines = [session_line(one, 3) for one in expected.truths()]
+    return Truth(header, lines, Counter({"not-json": 1}), {0: SentRange(0, 4, 4)})
+
+
+def dead_events(found: FoundEvents, *events: tuple[type[ev.Dead | ev.Redriven], int]) -> list[str]:
+    for kind, number in events:
+        offset = number - 1 if kind is ev.Dead else 70
+        event = kind(
+            scope="X:A", session="0", sequence=number, source_partition=0, source_offset=offset
+        )
+        found.add(ev.encode(event), "events 0:1")
+    return [text for check in found.checks() for text in check.differences]
+
+
+def test_dead_numbers_are_those_of_the_truth_but_for_those_redriven():
+    assert dead_events(FoundEvents(dead_and_good()), (ev.Dead, 2)) == []
+    refused = [(ev.Dead, 2), (ev.Dead, 3)]  # a decoder refused a good one
+    (difference,) = dead_events(FoundEvents(dead_and_good()), *refused)
+    assert difference == "too many 1 x dead X:A, session 0: 3"
+    found = FoundEvents(dead_and_good())
+    assert dead_events(found, *refused, (ev.Redriven, 3)) == []
+    assert found.redriven == {("X:A", "0"): {3}}
+    (difference,) = dead_events(FoundEvents(dead_and_good()), (ev.Dead, 2), (ev.Redriven, 2))
+    assert difference == "missing 1 x dead X:A, session 0: 2", "it had to stay dead"
+
+
+def test_a_truth_of_before_dead_numbers_were_told_is_not_compared_with_them():
+    old = dead_and_good()
+    old.sessions[0] = msgspec.structs.replace(old.sessions[0], dead=None)
+    assert dead_events(FoundEvents(old), (ev.Dead, 3)) == []
+
+
 def test_a_stranger_among_our_offsets():
     stranger = ev.Late(scope="X:B", session="0", sequence=1, source_partition=0, source_offset=5)
     assert compared([*right(), stranger]) == {"late": ["too many 1 x late X:B, session 0: 1"]}
@@ -148,8 +187,10 @@ def test_a_record_that_is_no_event(value):
     assert check.differences[0].startswith("events 0:1: not an event")
 
 
-def letters(*reasons: str, alone: bool = True, **options) -> list[tuple[str, list[str]]]:
-    found = FoundLetters(truth(alone, {"not-json": 2, "empty": 1}))
+def letters(
+    *reasons: str, alone: bool = True, redriven: Redriven | None = None, **options
+) -> list[tuple[str, list[str]]]:
+    found = FoundLetters(truth(alone, {"not-json": 2, "empty": 1}), redriven)
     for offset, reason in enumerate(reasons):
         headers = {
             "k2.reason": reason.encode(),
@@ -194,3 +235,16 @@ def test_letters_of_others_are_left_alone():
         "not-json: expected 2, found 0",
     ]
     assert letters("not-json", "x", alone=False) == [], "others wrote among ours"
+
+
+def test_letters_whose_number_was_redriven_are_rows_by_now():
+    """Those of a verdict are about a message that has no row."""
+    number = {"k2.scope": b"X:A", "k2.session": b"0", "k2.sequence": b"7"}
+    redriven = {("X:A", "0"): {7}}
+    found = letters("wrong-type", "stale", redriven=redriven, **number)
+    assert found[0][1] == [
+        "empty: expected 1, found 0",
+        "not-json: expected 2, found 0",
+        "stale: expected 0, found 1",
+    ]
+    assert "wrong-type: expected 0, found 1" in letters("wrong-type", **number)[0][1]

@@ -22,6 +22,7 @@ from k2_streams.core.sequence.sessions import (
 )
 from k2_streams.core.sequence.step import (
     ACCEPTED,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -100,6 +101,7 @@ class ScopePart(NamedTuple):
     event_time_ns: Int64s
     offset: Int64s
     append_ms: Int64s
+    nature: Int8s  # a `Nature`
 
 
 @dataclass(slots=True)
@@ -138,10 +140,12 @@ class Stepper:
         out = ScopeStep(state, np.empty(len(part.places), np.int8), [])
         columns = (
             part.places, part.sequence, part.session, part.event_time_ns, part.offset,
-            part.append_ms,
+            part.append_ms, part.nature,
         )  # fmt: skip
         fields = zip(*(column.tolist() for column in columns), strict=True)
-        for place, (index, sequence, session, time_ns, offset, append_ms) in enumerate(fields):
+        for place, (index, sequence, session, time_ns, offset, append_ms, nature) in enumerate(
+            fields
+        ):
             line = self.lined.line_at(index)
             message = ScopeMessage(
                 sequence,
@@ -151,6 +155,7 @@ class Stepper:
                 part.partition,
                 offset,
                 append_ms,
+                Nature(nature),
             )
             arrival = Arrival(line, int(self.lined.now_ms[index]), self.alive_at(index))
             rule, tolerance_ms = self.counting_at(index)

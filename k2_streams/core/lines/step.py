@@ -30,6 +30,7 @@ from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS, Missing, Session, SessionRule
 from k2_streams.core.sequence.step import (
     SEQUENCE_LIMITS,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -282,9 +283,12 @@ def _abandoned(event: GapAbandoned, held: Held | None) -> list[Event]:
 def _moved(
     state: ScopeState | None, message: ScopeMessage, arrival: Arrival, session: str
 ) -> tuple[LineAt, ...]:
-    """The scope's lines after a message, by name."""
+    """The scope's lines after a message, by name; one that is redriven came by none of them."""
     assert message.sequence is not None  # noqa: S101 - `step` asked before
-    lines = {line.name: line for line in (state.lines.at if state and state.lines else ())}
+    before = state.lines.at if state and state.lines else ()
+    if message.nature is Nature.REDRIVEN:
+        return before
+    lines = {line.name: line for line in before}
     was = lines.get(arrival.line)
     highest = message.sequence + 1
     if was is not None and was.session == session:

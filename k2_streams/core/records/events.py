@@ -95,13 +95,34 @@ class Reset(Event, frozen=True, kw_only=True, tag="reset"):
     previous: str
 
 
+class Dead(Event, frozen=True, kw_only=True, tag="dead"):
+    """A number was received for the first time, in a record that became a dead letter: no row."""
+
+    sequence: int
+
+
+class Redriven(Event, frozen=True, kw_only=True, tag="redriven"):
+    """A dead number arrived again in a redriven record, and is accepted, marked late."""
+
+    sequence: int
+
+
 def type_of(event: Event | type[Event]) -> str:
     """The `type` that its record has."""
     return str(event.__struct_config__.tag)
 
 
 AnyEvent = (
-    GapOpened | GapFilled | GapAbandoned | Late | Stale | ConflictingDuplicate | Duplicates | Reset
+    GapOpened
+    | GapFilled
+    | GapAbandoned
+    | Late
+    | Stale
+    | ConflictingDuplicate
+    | Duplicates
+    | Reset
+    | Dead
+    | Redriven
 )
 
 _EVENTS: tuple[type[Event], ...] = get_args(AnyEvent)

@@ -82,6 +82,11 @@ class RawInput:
         return f"{self.stream.log}.deferred"
 
     @property
+    def redrives(self) -> str:
+        """The topic that says which dead letters were sent again."""
+        return f"{self.stream.log}.redrives"
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """K2's own tables: scopes with the position, and the trade ids that were seen."""
         return ("sequence", "dedup")

@@ -20,7 +20,7 @@ from k2_streams.core.lines.batch import Alive, ScopePart, Stepper
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.columns import Moves, ScopeColumns
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
-from k2_streams.core.sequence.messages import Batch, Int8s, Int32s, counting_at
+from k2_streams.core.sequence.messages import Batch, Int8s, Int32s, counting_at, natures_of
 from k2_streams.core.sequence.moves import moved_by
 from k2_streams.core.sequence.run import Run, Same, alike, extended, repeated
 from k2_streams.core.sequence.sessions import (
@@ -33,6 +33,7 @@ from k2_streams.core.sequence.sessions import (
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     SEQUENCE_LIMITS,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -180,6 +181,9 @@ class _BatchStepper:
         breaks |= np.diff(session) != 0
         if batch.ruled is not None:
             breaks |= np.diff(batch.ruled.rule[order]) != 0
+        if batch.nature is not None:  # each message that is not usual is a run of its own
+            unusual = batch.nature[order] != Nature.USUAL
+            breaks |= unusual[1:] | unusual[:-1]
         starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
         columns = (
             starts,
@@ -201,9 +205,12 @@ class _BatchStepper:
         counting = counting_at(self._batch, self._counting, int(self._numbered[run.start]))
         rule, tolerance_ms = counting
         at = run.start
+        is_usual = not natures_of(self._batch, self._numbered[at : at + 1]).any()
         whole = True  # every message so far brought its time to the session
         while at < run.end:
-            same = alike(state, rule, name, run, at, self._horizon_ms) if state else None
+            same = None
+            if state and is_usual:
+                same = alike(state, rule, name, run, at, self._horizon_ms)
             if state is not None and same is not None and same.verdict is Verdict.DUPLICATE:
                 same = self._repeats(run, at, same, state.sessions[same.at], tolerance_ms)
             if state is None or same is None:
@@ -239,6 +246,7 @@ class _BatchStepper:
             batch.event_time_ns[index],
             batch.offset[index],
             batch.append_ms[index],
+            natures_of(batch, index),
         )
         after = by_lines.stepper.step(state, part)
         for verdict, session in zip(after.verdicts.tolist(), after.sessions, strict=True):
@@ -283,6 +291,7 @@ class _BatchStepper:
             batch.partition,
             int(batch.offset[index]),
             int(batch.append_ms[index]),
+            Nature.USUAL if batch.nature is None else Nature(int(batch.nature[index])),
         )
         rule, tolerance_ms = counting
         after = step(state, message, rule, self._horizon_ms, tolerance_ms, self._limits)

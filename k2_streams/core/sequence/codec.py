@@ -1,15 +1,15 @@
 """A scope's sequence state as bytes: a version byte, then msgpack arrays in the order of fields.
 
-Version 5 is of a scope without lines, version 6 has the lines last. Versions 3 and 4 are the same
-without the event times of the messages beside missing ranges, 1 and 2 also without the ranges' age:
-they are read, and not written any more.
+Version 7 is of a scope without lines, version 8 has the lines last. Versions 5 and 6 are the same
+without dead numbers, 3 and 4 also without the event times of the messages beside missing ranges, 1
+and 2 also without the ranges' age: they are read, and not written any more.
 """
 
 import msgspec
 
 from k2_streams.core.sequence.step import ScopeState
 
-PLAIN, LINED = 5, 6
+PLAIN, LINED = 7, 8
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(ScopeState)
 _PLAIN, _LINED = bytes([PLAIN]), bytes([LINED])
@@ -37,6 +37,15 @@ def decode(value: bytes) -> ScopeState:
         found = value[0] if value else "nothing"
         raise SequenceFormatError(f"sequence state: expected version 1 to {LINED}, found {found}")
     try:
-        return _DECODER.decode(memoryview(value)[1:])
+        state = _DECODER.decode(memoryview(value)[1:])
     except msgspec.DecodeError as error:
         raise SequenceFormatError(f"sequence state: {error}") from error
+    return state if value[0] >= PLAIN else _without_knowing_dead(state)
+
+
+def _without_knowing_dead(state: ScopeState) -> ScopeState:
+    """A state of a version that did not remember which of the received numbers were dead."""
+    sessions = tuple(
+        msgspec.structs.replace(one, dead_floor=one.expected) for one in state.sessions
+    )
+    return msgspec.structs.replace(state, sessions=sessions)

@@ -182,6 +182,8 @@ class ScopeColumns:
             last_time_ns,
             was.bottom_time_ns,
             top_time_ns,
+            was.dead,
+            was.dead_floor,
         )
         counted = base.counters
         counters = Counters(

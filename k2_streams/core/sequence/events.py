@@ -5,11 +5,13 @@ from typing import Any
 from k2_streams.core.records.events import (
     SMALL_GAP_MAX,
     ConflictingDuplicate,
+    Dead,
     Event,
     GapAbandoned,
     GapFilled,
     GapOpened,
     Late,
+    Redriven,
     Reset,
     Stale,
 )
@@ -84,6 +86,14 @@ class MessageEvents:
     def conflicting(self, sequence: int) -> None:
         """A number that was received of another message."""
         self.events.append(ConflictingDuplicate(sequence=sequence, **self._common))
+
+    def dead(self, sequence: int) -> None:
+        """A number was received in a record that becomes a dead letter."""
+        self.events.append(Dead(sequence=sequence, **self._common))
+
+    def redriven(self, sequence: int) -> None:
+        """A dead number was received in a record that was redriven."""
+        self.events.append(Redriven(sequence=sequence, **self._common))
 
     def reset(self, sequence: int, previous: str) -> None:
         """A session began behind another."""

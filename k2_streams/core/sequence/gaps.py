@@ -16,11 +16,14 @@ import msgspec
 from k2_streams.core.records.events import (
     AnyEvent,
     ConflictingDuplicate,
+    Dead,
     Duplicates,
+    Event,
     GapAbandoned,
     GapFilled,
     GapOpened,
     Late,
+    Redriven,
     Reset,
     Stale,
 )
@@ -71,9 +74,19 @@ class ScopeCounts(msgspec.Struct, frozen=True, kw_only=True):
     stale: int = 0
     resets: int = 0
     conflicts: int = 0  # numbers used twice: dead letters
+    dead: int = 0  # numbers received in dead letters alone, not redriven yet
 
 
 _Id = tuple[str, str, int, int]  # scope, session, first, last
+
+
+#: What an event adds to its scope's counts, where it says nothing else.
+_COUNTED: dict[type[Event], dict[str, int]] = {
+    Stale: {"stale": 1},
+    Reset: {"resets": 1},
+    Dead: {"dead": 1},
+    Redriven: {"dead": -1},
+}
 
 
 class Lacking(NamedTuple):
@@ -123,10 +136,8 @@ class GapLedger:
                 self._count(event.scope, duplicates=event.count)
             case ConflictingDuplicate():
                 self._conflict(event)
-            case Stale():
-                self._count(event.scope, stale=1)
-            case Reset():
-                self._count(event.scope, resets=1)
+            case Stale() | Reset() | Dead() | Redriven():
+                self._count(event.scope, **_COUNTED[type(event)])
 
     def counts(self, scope: str) -> ScopeCounts:
         """What was found in a scope."""

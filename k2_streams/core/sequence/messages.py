@@ -37,6 +37,12 @@ class Batch:
     partition: int
     lined: Lined | None = None  # where messages may come by redundant lines
     ruled: Ruled | None = None  # where feeds with other rules are among them
+    nature: Int8s | None = None  # a `Nature` each; None: all are usual
+
+
+def natures_of(batch: Batch, at: npt.NDArray[np.intp]) -> Int8s:
+    """What messages of a batch are beside their number."""
+    return np.zeros(len(at), np.int8) if batch.nature is None else batch.nature[at]
 
 
 def counting_at(batch: Batch, counting: Counting, index: int) -> Counting:

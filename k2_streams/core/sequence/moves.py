@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
 from k2_streams.core.sequence.columns import UNKNOWN_NAME, Moves, Rows, ScopeColumns
-from k2_streams.core.sequence.messages import Batch, Int8s, Int64s
+from k2_streams.core.sequence.messages import Batch, Int8s, Int64s, natures_of
 from k2_streams.core.sequence.sessions import RESET_SILENCE_NS, Counting, SessionRule
-from k2_streams.core.sequence.step import MAX_SEQUENCE, Verdict
+from k2_streams.core.sequence.step import MAX_SEQUENCE, Nature, Verdict
 
 Bools = npt.NDArray[np.bool_]
 
@@ -150,6 +150,7 @@ class _Mover:
             | (number == part.own("session"))
         )
         fits &= ~by_time | (time_ns >= part.own("begins_ns"))
+        fits &= natures_of(batch, at) == Nature.USUAL
         fits &= (oldest_ms == 0) | (oldest_ms + self._horizon_ms > batch.append_ms[at])
         has_lines = part.own("lines") > 0
         if batch.lined is None:

@@ -113,6 +113,8 @@ def extended(
         max(session.last_time_ns, latest_ns),
         session.bottom_time_ns,
         top_ns,
+        session.dead,
+        session.dead_floor,
     )
     counters = Counters(
         was.accepted + same.size,

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from k2_streams.core.sequence.dead import Ranges
+
 #: A replay of the last three weeks of trading days is recognised; a scope's state stays small.
 MAX_SESSIONS = 16
 #: A silence longer than this, with a number that fell by more than half, is a new session.
@@ -81,6 +83,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     #: Event times of the lowest and of the highest number received that has one; 0: not known.
     bottom_time_ns: int = 0
     top_time_ns: int = 0
+    dead: Ranges = ()  # received numbers whose record became a dead letter
+    dead_floor: int = 0  # of a received number below it that is not in `dead` that is not known
 
     @property
     def missing_numbers(self) -> int:

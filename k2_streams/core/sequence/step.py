@@ -16,6 +16,7 @@ cut into batches, on the machine's clock or on restarts.
     received before, its event time later       CONFLICTING: another message with the same number; a
     than all of the session                     new session (RESET) where those are told by time
     below `floor`, or session no longer kept    STALE: whether it was received is not known any more
+    of a redriven record, and dead              LATE: the number is dead no more
 
 What is missing is kept as ranges, as TCP's selective acknowledgement (RFC 2018) has it.
 """
@@ -29,6 +30,7 @@ import msgspec
 
 from k2_streams.core.lines.state import Lines
 from k2_streams.core.records.events import Event, GapAbandoned, GapFilled, GapOpened
+from k2_streams.core.sequence.dead import holds
 from k2_streams.core.sequence.events import MessageEvents
 from k2_streams.core.sequence.horizon import (
     LATE_HORIZON_MS,
@@ -38,6 +40,7 @@ from k2_streams.core.sequence.horizon import (
     since_ms_above,
     since_ms_below,
 )
+from k2_streams.core.sequence.redrive import MAX_DEAD, died, place_dead, revived
 from k2_streams.core.sequence.sessions import (
     CONFLICT_TOLERANCE_MS,
     DEFAULT_SESSION,
@@ -61,10 +64,12 @@ class SequenceLimits(NamedTuple):
     Attributes:
         missing: missing ranges, over all its sessions.
         sessions: sessions.
+        dead: dead ranges, over all its sessions.
     """
 
     missing: int = MAX_MISSING
     sessions: int = MAX_SESSIONS
+    dead: int = MAX_DEAD
 
 
 SEQUENCE_LIMITS = SequenceLimits()
@@ -91,6 +96,14 @@ ACCEPTED = frozenset(
 )
 
 
+class Nature(enum.IntEnum):
+    """What a message is beside its number."""
+
+    USUAL = 0
+    DEAD = 1  # its record becomes a dead letter, whatever the verdict on its number
+    REDRIVEN = 2  # its record was a dead letter and is sent again
+
+
 class ScopeMessage(msgspec.Struct, frozen=True, gc=False):
     """What the sequence needs to know of a message."""
 
@@ -101,6 +114,7 @@ class ScopeMessage(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     append_ms: int = 0  # the broker's time of the record; 0: not known, and nothing grows old
+    nature: Nature = Nature.USUAL
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -188,7 +202,10 @@ def step(
     sessions, dropped = before.sessions, before.dropped
     if is_due(sessions, message.append_ms, horizon_ms):
         sessions = abandon_expired(sessions, message.append_ms, horizon_ms, about)
-    where = place(
+    where_dead = None
+    if message.nature is Nature.REDRIVEN:
+        where_dead = place_dead(sessions, rule, message.session, sequence)
+    where = where_dead or place(
         sessions,
         dropped,
         rule,
@@ -206,9 +223,12 @@ def step(
         sessions = (*sessions[: where.at], session, *sessions[where.at + 1 :])
     else:
         verdict, sessions = _begin(sessions, where, message, about)
-        if len(sessions) > limits.sessions:
-            abandon(sessions[0], len(sessions[0].missing), "session-dropped", about)
-            sessions, dropped = sessions[1:], dropped + 1
+    if message.nature is Nature.DEAD and verdict in ACCEPTED:
+        about.dead(sequence)
+        sessions = died(sessions, where.at, sequence, limits.dead)
+    if len(sessions) > limits.sessions:
+        abandon(sessions[0], len(sessions[0].missing), "session-dropped", about)
+        sessions, dropped = sessions[1:], dropped + 1
     if about.grew:
         sessions = _bounded(sessions, limits.missing, about)
     events = tuple(about.events)
@@ -265,7 +285,7 @@ def _begin(
     sequence = message.sequence
     assert sequence is not None  # noqa: S101 - `step` asked before
     time_ns = max(message.event_time_ns, 0)
-    begins = Session(where.id, sequence, sequence + 1, (), 0, *[time_ns] * 4)
+    begins = Session(where.id, sequence, sequence + 1, (), 0, time_ns, time_ns, time_ns, time_ns)
     verdict = Verdict.FIRST
     if sessions and where.placing is Placing.NEW:
         verdict = Verdict.RESET
@@ -281,6 +301,10 @@ def _classify(
     """A message of a kept session, against what is known of that session."""
     sequence = message.sequence
     assert sequence is not None  # noqa: S101 - `step` asked before
+    is_redriven = message.nature is Nature.REDRIVEN
+    if is_redriven and holds(session.dead, sequence):
+        about.redriven(sequence)
+        return Verdict.LATE, revived(session, sequence, max(message.event_time_ns, 0))
     first, expected, missing = session.first, session.expected, session.missing
     bottom_ns, top_ns = session.bottom_time_ns, session.top_time_ns
     time_ns = max(message.event_time_ns, 0)
@@ -308,6 +332,9 @@ def _classify(
             if session.is_before(time_ns, tolerance_ms):
                 about.conflicting(sequence)
                 return Verdict.CONFLICTING, session
+            if is_redriven and sequence < session.dead_floor:
+                about.stale(sequence)
+                return Verdict.STALE, session
             return Verdict.DUPLICATE, session
         about.late(sequence)
         missing = _receive(missing, index, sequence, time_ns, session.floor, about)
@@ -321,6 +348,8 @@ def _classify(
         max(session.last_time_ns, time_ns),
         bottom_ns,
         top_ns,
+        session.dead,
+        session.dead_floor,
     )
 
 

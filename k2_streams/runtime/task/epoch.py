@@ -24,6 +24,33 @@ from k2_streams.state.position import Position
 REMEMBERED_HEADERS = 1_024
 
 
+#: What a dead letter says of its record.
+LETTER_HEADERS = frozenset(
+    f"k2.{name}"
+    for name in (
+        "reason", "field", "detail", "topic", "partition", "offset", "append-time",
+        "scope", "session", "sequence", "null",
+    )
+)  # fmt: skip
+
+
+class Numbered(NamedTuple):
+    """Which number a dead letter's record has, where that could be read."""
+
+    scope: str
+    session: str  # as the sequencer found it; "": of none that is kept
+    sequence: int
+
+    def told_by(self, letter: OutputRecord) -> OutputRecord:
+        """The dead letter with the number in its headers."""
+        number = (
+            ("k2.scope", self.scope.encode()),
+            ("k2.session", self.session.encode()),
+            ("k2.sequence", b"%d" % self.sequence),
+        )
+        return letter._replace(headers=(*letter.headers, *number))
+
+
 class PartitionProgress(NamedTuple):
     """Where the partition stands after the newest record."""
 
@@ -179,9 +206,12 @@ def dead_letter(
     field_name: str | None,
     detail: str,
 ) -> OutputRecord:
-    """A record that could not be used: its bytes as they came; why, and where from, in headers."""
+    """A record that could not be used: its bytes as they came; why, and where from, in headers.
+
+    Headers of the same names that it came with, as a redriven one may, are replaced.
+    """
     why = (
-        *headers,
+        *((name, content) for name, content in headers if name not in LETTER_HEADERS),
         *_blame(reason, field_name or ""),
         ("k2.detail", detail.encode(errors="replace")[:512]),
         *_place(of.source, partition),

@@ -1,4 +1,4 @@
-"""The two headers of a raw record that K2 reads: `feed` and `line`.
+"""The headers of a raw record that K2 reads: `feed`, `line`, and of a redriven one `k2.redrive`.
 
 A header may occur several times, and its value may be null. The last one counts, as in Kafka's own
 `Headers.lastHeader`; a null value is as no header at all. Other headers are passed on unread.
@@ -14,6 +14,8 @@ from k2_streams.kafka.record_columns import RecordColumns
 
 FEED = "feed"
 LINE = "line"
+#: Of a record that was a dead letter: the redrive that sent it again.
+REDRIVE = "k2.redrive"
 
 Indices = npt.NDArray[np.int64]
 
@@ -52,6 +54,17 @@ def lines_named(records: Sequence[Any]) -> Iterable[tuple[int, bytes]]:
     else:
         named = ((at, last_header(r.headers, LINE)) for at, r in enumerate(records) if r.headers)
     yield from ((at, value) for at, value in named if value is not None)
+
+
+def redriven(records: Sequence[Any]) -> list[int]:
+    """The places of the records that are redriven, ascending."""
+    if isinstance(records, RecordColumns):
+        return records.places_with_header(REDRIVE.encode())
+    return [
+        at
+        for at, record in enumerate(records)
+        if record.headers and last_header(record.headers, REDRIVE) is not None
+    ]
 
 
 #: Distinct feeds, and of each record the index of its own.

@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 from k2_streams.core.error_text import described
 
+#: The reason of a dead letter that K2's own code, or a feed's, failed on.
+PROCESSING_ERROR = "processing-error"
+
 
 class ProcessingError(Exception):
     """Records could not be processed, and nothing of them was taken into the epoch or the state.

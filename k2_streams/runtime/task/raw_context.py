@@ -31,12 +31,13 @@ from k2_streams.core.sequence.messages import Batch as Messages
 from k2_streams.core.sequence.messages import Ruled
 from k2_streams.core.sequence.scopes import exchange_of
 from k2_streams.core.sequence.sessions import Counting
-from k2_streams.core.sequence.step import ACCEPTED, ScopeState, SequenceLimits, Verdict
+from k2_streams.core.sequence.step import ACCEPTED, Nature, ScopeState, SequenceLimits, Verdict
 from k2_streams.failpoints import failpoint_of_records
 from k2_streams.feeds.feed import Bad, Kind
 from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.decoding import DecodedBatch, Decoding
-from k2_streams.runtime.task.epoch import Epoch, dead_letter
+from k2_streams.runtime.task.epoch import Epoch, Numbered, dead_letter
+from k2_streams.runtime.task.headers import redriven
 from k2_streams.runtime.task.line_keeper import LineKeeper, Named
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.row_ids import (
@@ -134,6 +135,7 @@ class RawContext:
         self._epoch = Epoch(steps.outputs, 0, records=len(records))
         self._bad: list[Bad] = []
         self._stepped: BatchStep | None = None
+        self._sequenced: SequencedRecords | None = None
         self._figures: list[LineStats] = []
         self._forgotten: frozenset[LineKey] = frozenset()
         self._ids = NewIds(steps.ids)
@@ -179,7 +181,7 @@ class RawContext:
         self._forgotten = named.forgotten
         names = [""]
         if len(members):
-            stepped = self._stepped = self._step(batch, members, named)
+            stepped = self._stepped = self._step(batch, kind, members, named)
             verdicts[members] = stepped.verdicts
             sessions[members] = stepped.session
             names = stepped.session_names
@@ -191,7 +193,8 @@ class RawContext:
         found = Sequenced(
             kind, verdicts, sessions, names, batch.now_ms, batch.feed, batch.descriptions
         )
-        return SequencedRecords(batch, found, members, named)
+        self._sequenced = SequencedRecords(batch, found, members, named)
+        return self._sequenced
 
     def deduplicate(self, sequenced: SequencedRecords) -> pa.RecordBatch:
         """The rows that are accepted and no repeats, in the columns of the log.
@@ -272,20 +275,20 @@ class RawContext:
         for entry in sorted(self._bad, key=lambda found: found.message):
             record = records.records[entry.message]
             self._epoch.reasons[entry.reason] += 1
-            self._epoch.dead_letters.append(
-                dead_letter(
-                    of=steps.outputs,
-                    partition=steps.partition,
-                    offset=record.offset,
-                    key=record.key,
-                    value=record.value,
-                    headers=tuple(record.headers),
-                    timestamp_ms=int(records.append_time_ms[entry.message]),
-                    reason=entry.reason,
-                    field_name=entry.field,
-                    detail=entry.detail,
-                )
+            letter = dead_letter(
+                of=steps.outputs,
+                partition=steps.partition,
+                offset=record.offset,
+                key=record.key,
+                value=record.value,
+                headers=tuple(record.headers),
+                timestamp_ms=int(records.append_time_ms[entry.message]),
+                reason=entry.reason,
+                field_name=entry.field,
+                detail=entry.detail,
             )
+            numbered = self._numbered(entry.message)
+            self._epoch.dead_letters.append(numbered.told_by(letter) if numbered else letter)
         return Change(
             self._epoch,
             self._stepped,
@@ -297,7 +300,19 @@ class RawContext:
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _step(self, batch: DecodedBatch, members: Indices, named: Named) -> BatchStep:
+    def _numbered(self, record: int) -> Numbered | None:
+        """The number of one of the call's records; None: it could not be read, or it has none."""
+        if self._sequenced is None:
+            return None
+        decoded, found = self._sequenced.batch.decoded, self._sequenced.found
+        scope, sequence = int(decoded.scope[record]), int(decoded.sequence[record])
+        if scope < 0 or sequence < 0 or found.verdicts[record] < 0:
+            return None
+        return Numbered(decoded.scopes[scope], found.names[found.sessions[record]], sequence)
+
+    def _step(
+        self, batch: DecodedBatch, kind: npt.NDArray[np.int8], members: Indices, named: Named
+    ) -> BatchStep:
         steps, decoded, lined = self._steps, batch.decoded, named.lined
         rules = [
             Counting(description.session_rule, description.tolerance_ms(steps.tolerance_ms))
@@ -315,6 +330,7 @@ class RawContext:
             partition=steps.partition,
             lined=None if lined is None else lined.of(members),
             ruled=_ruled(rules, batch.feed[members]),
+            nature=_natures(kind, self._records.records, members),
         )
         rule, tolerance_ms = rules[0]
         return step_batch(
@@ -396,6 +412,17 @@ def _ruled(rules: list[Counting], feed: npt.NDArray[np.int16]) -> Ruled | None:
     distinct = list(dict.fromkeys(rules))
     of = np.array([distinct.index(rule) for rule in rules], np.int8)
     return Ruled(distinct, of[feed])
+
+
+def _natures(
+    kind: npt.NDArray[np.int8], records: Sequence[Record], members: Indices
+) -> npt.NDArray[np.int8] | None:
+    """What these messages are beside their numbers; None: all are usual."""
+    nature = np.zeros(len(records), np.int8)
+    nature[redriven(records)] = Nature.REDRIVEN
+    nature[kind == Kind.BAD] = Nature.DEAD
+    found = nature[members]
+    return found if found.any() else None
 
 
 def _without_lines(

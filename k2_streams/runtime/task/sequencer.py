@@ -27,7 +27,7 @@ from k2_streams.runtime.task.epoch import BEGINNING, Epoch, PartitionProgress
 from k2_streams.runtime.task.gap_keeper import GAPS, GapKeeper, GapsState
 from k2_streams.runtime.task.line_keeper import LINES, LineKeeper, LinesState
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.processing_error import ProcessingError
+from k2_streams.runtime.task.processing_error import PROCESSING_ERROR, ProcessingError
 from k2_streams.runtime.task.raw_context import Change, RawContext, RawRecords, RawSteps
 from k2_streams.state.ids import IdTable
 from k2_streams.state.position import Position, Section
@@ -35,8 +35,6 @@ from k2_streams.state.scope_table import ScopeTable
 from k2_streams.topology.declarations import Agent, RawSource
 from k2_streams.topology.errors import StateReadError
 
-#: The reason of a dead letter that K2's own code, or a feed's, failed on.
-PROCESSING_ERROR = "processing-error"
 #: Append times outside are taken for the nearest inside: nothing made of one leaves 64 bits. Kafka
 #: allows any, -1 for none among them, on a topic whose times are the producers'.
 MIN_APPEND_MS, MAX_APPEND_MS = 0, 9_000_000_000_000  # the year 2255

@@ -3,9 +3,10 @@
 import base64
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,10 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     partition: int | None  # of the record that could not be processed, as its offset
     offset: int | None
     append_time: str | None  # the broker's, of that record
+    scope: str | None  # what its number counts in, where scope and number could be read
+    session: str | None
+    sequence: int | None
+    redrive: str | None  # that had sent the record, if it was a dead letter before
     key: str | None
     key_base64: str | None
     value: str | None
@@ -80,6 +85,10 @@ def letter_of(partition: int, record: Record) -> Letter:
         partition=_number(fields.get("partition")),
         offset=_number(fields.get("offset")),
         append_time=fields.get("append-time") or None,
+        scope=fields.get("scope"),
+        session=fields.get("session"),
+        sequence=_number(fields.get("sequence")),
+        redrive=fields.get("redrive"),
         key=key,
         key_base64=key_base64,
         value=value,
@@ -121,6 +130,22 @@ class LetterFilter:
     last_offset: int | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> "LetterFilter":
+        """What the options of a command ask for; those that it does not have ask for any."""
+        since_ns, until_ns = options["since"], options["until"]
+        first, last = options.get("offsets", (None, None))
+        return cls(
+            reasons=frozenset(options["reasons"]),
+            feeds=frozenset(options["feeds"]),
+            keys=options["keys"],
+            partition=options.get("partition"),
+            first_offset=first,
+            last_offset=last,
+            since_ms=None if since_ns is None else since_ns // 1_000_000,
+            until_ms=None if until_ns is None else until_ns // 1_000_000,
+        )
 
     def matches(self, letter: Letter) -> bool:
         """Whether it is one of them."""

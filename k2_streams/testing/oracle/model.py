@@ -41,6 +41,7 @@ class SessionTruth:
     duplicates: list[Range] = field(default_factory=list)  # numbers repeated
     duplicate_count: int = 0  # each as often as it was
     conflicts: list[int] = field(default_factory=list)  # used for two messages, with repetition
+    dead: list[Range] = field(default_factory=list)  # numbers received in dead letters alone
     reset: tuple[int, str] | None = None  # its first number, and the session before
     ids: list[str] = field(default_factory=list)  # of rows identified by them: numbers are indices
 
@@ -326,6 +327,7 @@ class Expected:
                 duplicates=ranges_of(sorted(set(session.duplicates))),
                 duplicate_count=len(session.duplicates),
                 conflicts=sorted(session.conflicts),
+                dead=ranges_of(sorted(session.bad)),
                 reset=session.reset,
             )
 

@@ -121,6 +121,8 @@ class ExpectedMessages:
     def truths(self) -> Iterable[SessionTruth]:
         """What must have come of each session, by scope."""
         truths = {(one.scope, one.session): one for one in self._plain.truths()}
+        for truth in truths.values():
+            truth.dead = []  # a number without a row of its own is no dead letter's here
         for session, lined in self._lined.items():
             truths[session] = SessionTruth(
                 *session,

@@ -13,8 +13,8 @@ import numpy as np
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence import codec as sequence_codec
-from k2_streams.core.sequence.step import ScopeMessage, ScopeState, step
-from k2_streams.feeds.feed import CANONICAL, Feeds, RawBatch, UnknownFeedError, feed
+from k2_streams.core.sequence.step import Nature, ScopeMessage, ScopeState, step
+from k2_streams.feeds.feed import CANONICAL, Feeds, Kind, RawBatch, UnknownFeedError, feed
 from k2_streams.feeds.plugins import with_plugged_in
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Record
@@ -61,8 +61,10 @@ class _ReplayedPartition:
             )
         )
         home = [partition_of(one.encode(), self._partitions) for one in decoded.scopes]
-        columns = (decoded.scope, decoded.sequence, decoded.session, decoded.event_time_ns)
-        for record, scope, sequence, session, time_ns in zip(
+        columns = (
+            decoded.kind, decoded.scope, decoded.sequence, decoded.session, decoded.event_time_ns,
+        )  # fmt: skip
+        for record, kind, scope, sequence, session, time_ns in zip(
             records, *(column.tolist() for column in columns), strict=True
         ):
             if scope < 0 or sequence < 0 or home[scope] != self._number:
@@ -70,8 +72,9 @@ class _ReplayedPartition:
             named = decoded.sessions[session] if session >= 0 else None
             key = decoded.scopes[scope]
             message = ScopeMessage(
-                sequence, named, time_ns, key, self._number, record.offset, record.timestamp
-            )
+                sequence, named, time_ns, key, self._number, record.offset, record.timestamp,
+                _nature_of(kind, record),
+            )  # fmt: skip
             after = step(
                 self.states.get(key),
                 message,
@@ -81,6 +84,13 @@ class _ReplayedPartition:
             )
             if after.state is not None:
                 self.states[key] = after.state
+
+
+def _nature_of(kind: int, record: Record) -> Nature:
+    if kind == Kind.BAD:
+        return Nature.DEAD
+    is_redriven = dict(record.headers).get("k2.redrive") is not None
+    return Nature.REDRIVEN if is_redriven else Nature.USUAL
 
 
 def _feed_of(record: Record) -> str:

@@ -63,6 +63,7 @@ class SessionLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     duplicates: list[Range] = []
     duplicate_count: int = 0
     conflicts: list[int] = []  # used for two messages, with repetition
+    dead: list[Range] | None = None  # None: a file of before dead numbers were told
     reset: tuple[int, str] | None = None
     ids: list[str] = []  # of rows identified by them; `rows` are indices into this list
 
@@ -135,6 +136,7 @@ def session_line(truth: SessionTruth, scale: int) -> SessionLine:
         duplicates=truth.duplicates,
         duplicate_count=truth.duplicate_count,
         conflicts=truth.conflicts,
+        dead=truth.dead,
         reset=truth.reset,
         ids=truth.ids,
     )

@@ -1,8 +1,8 @@
 """What `k2 verify` does: compare a platform's answers, lake, events and dead letters with a truth.
 
 1. Wait until an answer holds every raw offset that the run sent.
-2. Compare the rows of the answers, page by page, at one read point.
-3. Compare the sequence events and the dead letters, as the topics hold them.
+2. Read the sequence events. Compare the rows of the answers, page by page, at one read point.
+3. Compare the events and the dead letters, as the topics hold them.
 4. Wait until the lake holds what the answer of step 1 held, and compare its rows.
 5. Account for each record sent, and make the checks of `invariants` that were asked for.
 """
@@ -94,23 +94,25 @@ async def verify(what: Verification) -> list[Check]:
     truth, errors = what.truth, Console(stderr=True)
     offsets = {partition: sent.next for partition, sent in truth.positions.items()}
     checks: list[Check] = []
+    events = FoundEvents(truth)
     key = what.settings.api_keys[0] if what.settings.api_keys else None
     async with HttpPlatform(
         what.url, key, SYSTEM_CLOCK, what.timeout_s, what.source.stream
     ) as http:
         with progress(errors, SYSTEM_CLOCK, "waiting", sum(offsets.values()), "offsets") as show:
             meta = await http.wait(offsets, show)
+        await _read_events(what, events)
         rows: FoundRows | None = None
         if "http" in what.parts:
-            rows = FoundRows(truth)
+            rows = FoundRows(truth, events.redriven)
             checks += await _http_rows(truth, http, rows, offsets)
-    events, letters = FoundEvents(truth), FoundLetters(truth)
+    letters = FoundLetters(truth, events.redriven)
     if "events" in what.parts:
-        checks += await _events(what, events)
+        checks += events.checks()
     if "letters" in what.parts:
         checks += await _letters(what, letters)
     if "lake" in what.parts:
-        rows = FoundRows(truth)
+        rows = FoundRows(truth, events.redriven)
         checks += await _lake_rows(what, rows, meta)
     if rows is not None and {"events", "letters"} <= what.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
@@ -122,12 +124,12 @@ async def verify(what: Verification) -> list[Check]:
     return checks
 
 
-async def _events(what: Verification, events: FoundEvents) -> list[Check]:
+async def _read_events(what: Verification, events: FoundEvents) -> None:
+    """All events: which numbers were redriven says what is to be expected of rows and letters."""
     topic = what.source.events
     async for partition, records in read_topic(what.settings.kafka, topic):
         for record in records:
             events.add(record.value, f"{topic} {partition}:{record.offset}")
-    return events.checks()
 
 
 async def _letters(what: Verification, letters: FoundLetters) -> list[Check]:

@@ -1,0 +1,1 @@
+"""Redrive: dead letters are sent to their raw topic again, each once."""
