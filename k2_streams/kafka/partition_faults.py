@@ -231,9 +231,9 @@ async def _take(
     errors: dict[TopicPartition, Exception] = {}
     left = max_records
     for tp in list(fetcher._records):  # noqa: SLF001 - as above
-        if tp not in tps or left == 0:
+        held = fetcher._records.get(tp)  # noqa: SLF001 - a rebalance drops it while another is taken
+        if held is None or tp not in tps or left == 0:
             continue
-        held = fetcher._records[tp]  # noqa: SLF001 - as above
         before = _position(held, tp)
         try:
             given = _columns_given(held, native, left)
@@ -259,7 +259,8 @@ def _position(held: Any, tp: TopicPartition) -> int | None:
     if assignment is None or not assignment.active:
         return None
     state = assignment.state_value(tp)
-    position: int | None = state.position if state.has_valid_position else None
+    is_valid = state is not None and state.has_valid_position
+    position: int | None = state.position if is_valid else None
     return position
 
 

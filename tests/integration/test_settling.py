@@ -18,7 +18,7 @@ from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 pytestmark = pytest.mark.integration
 
 Place = TopicPartition
-MARKED_WITHIN_S = 10.0
+MARKED_WITHIN_S = 60.0
 
 
 async def verified(config: KafkaConfig, *, on: bool) -> None:

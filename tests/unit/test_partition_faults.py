@@ -85,6 +85,25 @@ async def test_an_error_of_the_group_is_no_partitions():
         await drain(made, set(TPS), 0.0, None)
 
 
+async def test_what_a_rebalance_drops_while_it_is_taken_is_no_fault():
+    made = fetcher({tp: result(tp, ["one"]) for tp in TPS})
+    revoked = iter([False, False, True, False])
+
+    async def wait_for_assignment():
+        made._records.clear()
+
+    class Subscriptions:
+        is_assigned = staticmethod(lambda _: True)
+
+        @property
+        def reassignment_in_progress(self):
+            return next(revoked, False)
+
+    made._subscriptions = Subscriptions()
+    made._subscriptions.wait_for_assignment = wait_for_assignment
+    assert await drain(made, set(TPS), 0.0, None) == ({TPS[0]: ["one"]}, {})
+
+
 async def test_no_more_records_are_taken_than_asked_for():
     held = {tp: result(tp, list(range(5))) for tp in TPS}
     found, _ = await drain(fetcher(held), set(TPS), 0.0, 7)
