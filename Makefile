@@ -43,7 +43,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
+.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -219,6 +219,9 @@ down: $(INSTALLED) ## Stop what `make up` started
 
 reference: $(INSTALLED) ## Write the generated pages of docs/reference
 	$(BIN)/python -m k2_streams.runtime.reference
+
+docs: $(INSTALLED) ## Build the documentation as a site, without a network
+	$(BIN)/python -m deploy.site
 
 lock: $(INSTALLED) ## Write requirements.lock from pyproject.toml, and the image's parts of it (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
