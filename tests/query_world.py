@@ -243,7 +243,7 @@ class FileLake:
             )
 
         return [
-            PlannedFile(file, 0, 0, *self._bounds(file))
+            PlannedFile(file, len(self._rows[file]), 0, *self._bounds(file), *self._accepted(file))
             for file in self.files[snapshot_id]
             if any(matches(*row) for row in self._rows[file])
         ]
@@ -253,6 +253,12 @@ class FileLake:
         times = [time_ns for *_, time_ns in self._rows[file]]
         slack = int(Path(file).stem) % 3
         return (None, None) if slack == 2 else (min(times) - slack, max(times) + slack)
+
+    def _accepted(self, file: str) -> tuple[int | None, int | None]:
+        """The same of the accepted time."""
+        times = [(at - EPOCH) // dt.timedelta(microseconds=1) for _, _, at, _ in self._rows[file]]
+        slack = int(Path(file).stem) % 3
+        return (None, None) if slack == 1 else (min(times) - slack, max(times) + slack)
 
     def close(self) -> None:
         pass

@@ -45,6 +45,8 @@ class PlannedFile:
         size_bytes: of the file.
         first_ns: no row has an earlier event time; None: not known.
         last_ns: none has a later one; None: not known.
+        accepted_from_us: no row was accepted earlier; None: not known.
+        accepted_to_us: none was accepted later; None: not known.
     """
 
     path: str
@@ -52,6 +54,8 @@ class PlannedFile:
     size_bytes: int
     first_ns: int | None = None
     last_ns: int | None = None
+    accepted_from_us: int | None = None
+    accepted_to_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,7 @@ class Planner:
 def _file(table: TableDescription, file: DataFile) -> _File:
     schema, stream = table.schema, table.stream
     first_ns, last_ns = _bounds(schema, file, stream.time)
+    accepted_us = _Bounds(*_bounds(schema, file, "accepted_time"))
     return _File(
         PlannedFile(
             file.file_path.removeprefix("file://"),
@@ -206,9 +211,11 @@ def _file(table: TableDescription, file: DataFile) -> _File:
             file.file_size_in_bytes,
             first_ns,
             last_ns,
+            accepted_us.low,
+            accepted_us.high,
         ),
         keys={name: _Bounds(*_bounds(schema, file, name)) for name in stream.key},
-        accepted_us=_Bounds(*_bounds(schema, file, "accepted_time")),
+        accepted_us=accepted_us,
         corrects=stream.is_corrected and _may_hold_values(schema, file, "ref_message_id"),
     )
 

@@ -1,11 +1,12 @@
 """A node's committed view of `k2.sequence-events`: gaps and counts, and how far they reach."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from k2_streams.core.records.events import AnyEvent
+from k2_streams.core.records.events import AnyEvent, GapAbandoned, GapFilled, GapOpened
 from k2_streams.core.sequence.gap_history import GapHistory
 from k2_streams.core.sequence.gaps import Gap, GapLedger, Lacking, ScopeCounts, meets
 from k2_streams.core.sequence.scopes import exchange_of, is_connection, own_scope, symbol_of
@@ -127,6 +128,30 @@ class KnownGaps(ABC):
         return self._ledger_of((scope,)).counts(scope)
 
 
+#: Changes that a subscription may be behind: those of an outage of all symbols. 200 KB.
+MAX_CHANGES = 1_024
+GapEvent = GapOpened | GapFilled | GapAbandoned
+
+
+class GapChanges:
+    """The newest changes of gaps, numbered from 1 on, so that each reader takes those it lacks."""
+
+    def __init__(self, kept: int = MAX_CHANGES) -> None:
+        self.count = 0  # that there ever were
+        self._newest: deque[GapEvent] = deque(maxlen=kept)
+
+    def add(self, event: AnyEvent) -> None:
+        """Take an event in; most say nothing of a gap."""
+        if isinstance(event, GapEvent):
+            self.count += 1
+            self._newest.append(event)
+
+    def since(self, count: int) -> tuple[GapEvent, ...]:
+        """The changes behind so many; fewer if some are no longer kept."""
+        lacking = min(self.count - count, len(self._newest))
+        return tuple(self._newest)[len(self._newest) - lacking :]
+
+
 class GapsView(KnownGaps):
     """What the events say, for questions. Belongs to one event loop.
 
@@ -144,6 +169,7 @@ class GapsView(KnownGaps):
         self._covered: dict[int, int] = {}
         self._scopes = _Scopes()
         self._history = GapHistory() if history is None else history
+        self.changes = GapChanges()
 
     @property
     def positions(self) -> dict[int, int]:
@@ -164,6 +190,7 @@ class GapsView(KnownGaps):
             return
         self._ledger.apply(event)
         self._history.add(event)
+        self.changes.add(event)
         self._scopes.add(event.scope)
         self.advance(partition, position)
 

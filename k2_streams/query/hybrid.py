@@ -35,13 +35,13 @@ from k2_streams.query.answer import (
 )
 from k2_streams.query.asof.query import QuotesJoin
 from k2_streams.query.asof.request import Joined, JoinRequest
+from k2_streams.query.attempts import ReadAttempts
 from k2_streams.query.bars.answer import BarsAnswer
 from k2_streams.query.bars.query import BarsQuery
 from k2_streams.query.bars.request import BarsRequest
-from k2_streams.query.engine import Engine, FilesUnreadableError
+from k2_streams.query.engine import Engine
 from k2_streams.query.errors import (
     InvalidParameter,
-    LakeUnavailable,
     RetryLaterError,
     UnknownSymbolError,
 )
@@ -61,8 +61,11 @@ from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.selection import Selection
 from k2_streams.query.settled import may_be_settled
 from k2_streams.query.stopwatch import Stopwatch
+from k2_streams.query.subscription.opening import Subscriptions
+from k2_streams.query.subscription.request import StreamRequest
+from k2_streams.query.subscription.subscription import Subscription, SubscriptionLog
 from k2_streams.query.symbols import SymbolTotals, Total
-from k2_streams.query.tail.store import Tail, TailMovedError
+from k2_streams.query.tail.store import Tail
 from k2_streams.query.token import TagName, Token
 
 log = structlog.get_logger(__name__)
@@ -75,9 +78,6 @@ REFRESH_EVERY_S = 5.0
 NOT_KNOWN = -1
 #: Symbols remembered as known, so that an empty answer needs no second look.
 MAX_KNOWN = 100_000
-#: A view can lose spilled batches once, and a snapshot its files to each compaction meanwhile; more
-#: often something is wrong.
-MAX_ATTEMPTS = 5
 
 
 class Standing(NamedTuple):
@@ -133,6 +133,14 @@ class HybridQuery:
         self._quotes = QuotesJoin(self, self._reader)
         self._totals = SymbolTotals(self._reader.totals)
         self._known_at = KnownAt(self._reader)
+        self._attempts = ReadAttempts(self._read_points)
+        self._subscriptions = Subscriptions(
+            SubscriptionLog(stream, tail, gaps, state, clock),
+            self._attempts,
+            self._reader,
+            self._known_at,
+            engine,
+        )
         self._wanted = asyncio.Event()
         self._known: set[tuple[KeyValue, Keys]] = set()
 
@@ -182,6 +190,15 @@ class HybridQuery:
             QueryError: see its kinds in `query.errors`.
         """
         return await self._quotes.joined(trades, request)
+
+    async def subscribe(self, request: StreamRequest) -> Subscription:
+        """Rows from a place in the log on, and those to come.
+
+        Raises:
+            QueryError: see its kinds in `query.errors`.
+        """
+        self._check_keys(request.selected)
+        return await self._subscriptions.open(request)
 
     async def ask(
         self, request: RowsRequest, answered: Callable[[ResolvedRequest], Awaitable[_T]]
@@ -439,7 +456,7 @@ class HybridQuery:
             deferred = NOT_KNOWN if self._state().has_deferred else 0
             return await self._known_at.find(read_point, known_ns, deferred)
 
-        known = await self._attempt(Wanted(known_ns=known_ns), watch, find)
+        known = await self._attempts.ask(Wanted(known_ns=known_ns), watch, find)
         gaps = None if self._gaps is None else self._gaps.at(known_ns // 1_000, known.ends)
         return Standing(wanted.at or known.token, gaps)
 
@@ -453,30 +470,7 @@ class HybridQuery:
         then = await self._pinned(wanted, watch)
         if then.token is not None:
             wanted = Wanted(then.token, wait_ms=wanted.wait_ms)
-        return await self._attempt(wanted, watch, lambda read_point: ask(read_point, then))
-
-    async def _attempt(
-        self, wanted: Wanted, watch: Stopwatch, ask: Callable[[ReadPoint], Awaitable[_T]]
-    ) -> _T:
-        """Ask on a read point; on a new one if its parts went away meanwhile."""
-        unreadable: dict[int | None, FilesUnreadableError] = {}  # by snapshot
-        for _ in range(MAX_ATTEMPTS):
-            with watch.stage("read_point"):
-                read_point = await self._read_points.find(wanted)
-            try:
-                return await ask(read_point)
-            except TailMovedError:
-                continue
-            except FilesUnreadableError as error:
-                again = read_point.head.snapshot_id in unreadable
-                unreadable[read_point.head.snapshot_id] = error
-                if again:
-                    break
-                # Compaction may have replaced the file: a newer snapshot then names others.
-                log.warning("lake file unreadable", error=str(error))
-                await self._read_points.refresh()
-        last = next(reversed(unreadable.values()), None)
-        raise LakeUnavailable(f"files of the lake cannot be read: {last}") from last
+        return await self._attempts.ask(wanted, watch, lambda read_point: ask(read_point, then))
 
     async def _resolve(self, read_point: ReadPoint, request: RowsRequest, now_ns: int) -> Selection:
         """What is wanted, its range as two times."""

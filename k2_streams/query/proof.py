@@ -62,7 +62,7 @@ def answer(
             known_at_ns=request.gaps_known_ns,
         )
     offsets = read_point.cut.next
-    found, omitted, gaps_complete, is_missing = _gaps(gaps, selection, offsets)
+    found, omitted, gaps_complete, is_missing = gaps_of(gaps, selection, offsets)
     from_lake = rows_from_lake(rows, read_point.held)
     meta = Meta(
         token=token.encode(),
@@ -98,7 +98,7 @@ def answer(
     return Answer(rows, meta)
 
 
-def _gaps(
+def gaps_of(
     gaps: KnownGaps | None, selection: Selection, offsets: Mapping[int, int]
 ) -> tuple[tuple[Gap, ...], int, bool, bool]:
     """Gaps listed and omitted, whether they reach as far as the rows, whether something lacks."""

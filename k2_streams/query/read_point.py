@@ -176,7 +176,7 @@ class ReadPoints:
         """The partitions in which rows accepted by a time may still have to be read."""
         numbers = view.partitions if self._partitions is None else range(self._partitions)
         through = {
-            number: _known_through_ns(view.partitions[number]) if number in view.partitions else 0
+            number: known_through_ns(view.partitions[number]) if number in view.partitions else 0
             for number in numbers
         }
         late = {number: ns for number, ns in through.items() if ns < known_ns}
@@ -200,7 +200,7 @@ class ReadPoints:
         return found
 
 
-def _known_through_ns(part: PartitionView) -> int:
+def known_through_ns(part: PartitionView) -> int:
     """Every row of a partition that was accepted up to this time has been read.
 
     A record may have the accepted time of the one before it, so that of the last is not past yet.

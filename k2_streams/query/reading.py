@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -29,6 +29,9 @@ from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, tota
 from k2_streams.query.tail.rows import in_order, select
 from k2_streams.query.tail.store import TailBatch
 from k2_streams.query.tick_lookup import look_up, looked_for
+
+if TYPE_CHECKING:
+    from k2_streams.query.subscription.portion import Portion
 
 _T = TypeVar("_T")
 
@@ -105,7 +108,28 @@ class Reader:
     ) -> pa.Table:
         """The selection's rows, in order, with what was left out when they were made."""
         watch = watch or Stopwatch()
-        answer = await self._rows(read_point, selection, watch)
+        return await self._enriched(
+            read_point, await self._rows(read_point, selection, watch), watch
+        )
+
+    @property
+    def none(self) -> pa.Table:
+        """No row, in the table's columns."""
+        return self._empty
+
+    async def portion(self, read_point: ReadPoint, portion: "Portion") -> pa.Table:
+        """A portion's rows, in its order, with what was left out when they were made."""
+
+        def work(session: QuerySession) -> pa.Table:
+            return portion.read(session, self._scan)
+
+        rows = await self._run(work, portion.files)
+        return await self._enriched(read_point, rows, Stopwatch())
+
+    async def _enriched(
+        self, read_point: ReadPoint, answer: pa.Table, watch: Stopwatch
+    ) -> pa.Table:
+        """Rows with what was left out when they were made."""
         if not self._stream.is_enriched:
             return answer
         missing = sought(answer)
@@ -279,6 +303,10 @@ class Reader:
 
             totals = merged(totals, await self._engine.run(of_tail))
         return totals
+
+    async def planned(self, read_point: ReadPoint, selection: Selection) -> Sequence[PlannedFile]:
+        """The files that may hold rows of a selection."""
+        return await self._lake.planned(read_point.head, selection)
 
     async def _run(self, work: Callable[[QuerySession], _T], files: Sequence[object]) -> _T:
         """Do what reads these files; none of them: what reads the tail alone."""

@@ -37,6 +37,8 @@ from k2_streams.query.request import (
     SnapshotsRequest,
     SymbolsRequest,
 )
+from k2_streams.query.subscription.request import StreamRequest
+from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.query.token import Token
 
 
@@ -61,6 +63,10 @@ class Queries(Protocol):
 
     async def bars(self, request: BarsRequest) -> BarsAnswer:
         """Bars of trades."""
+        ...
+
+    async def subscribe(self, request: StreamRequest) -> Subscription:
+        """Rows from a place in the log on, and those to come."""
         ...
 
     async def quotes_of(self, trades: pa.Table, request: JoinRequest) -> Joined:

@@ -145,10 +145,41 @@ class BarsCursor(msgspec.Struct, frozen=True, array_like=True):
         return cursor
 
 
-_Kind = TypeVar("_Kind", Token, Cursor, BarsCursor)
+class StreamToken(msgspec.Struct, frozen=True, array_like=True):
+    """Where a subscription stands, to the row: any node goes on from it."""
+
+    token: Token  # every row below it is given; in order of event time: where the rows begin
+    end: dict[int, int] | None  # where the subscription ends; None: nowhere
+    partial: tuple[int, int] | None  # partition and row: of the record at `token`, those below it
+    after: Key | None  # in order of event time: the last row given
+    floor: int  # no row that is left has a smaller value in the column of the order
+    rows: int  # given so far
+    checksum: int  # over them (`core.subscription.tally`)
+    asked: int  # a checksum of what is subscribed to
+
+    def encode(self) -> str:
+        """The token as text."""
+        return _encode(self, b"S")
+
+    @classmethod
+    def decode(cls, text: str) -> "StreamToken":
+        """The inverse of `encode`.
+
+        Raises:
+            TokenError: the text is not the token of a subscription.
+        """
+        found = _decode(text, cls, b"S")
+        _check(found.token)
+        if not (found.floor >= 0 and found.rows >= 0 and 0 <= found.checksum < 2**64):
+            raise TokenError("not the token of a subscription")
+        return found
 
 
-def _encode(value: Token | Cursor | BarsCursor, kind: bytes) -> str:
+_Tokens = Token | Cursor | BarsCursor | StreamToken
+_Kind = TypeVar("_Kind", Token, Cursor, BarsCursor, StreamToken)
+
+
+def _encode(value: _Tokens, kind: bytes) -> str:
     fields = _fields(value)
     if not isinstance(value, Token):
         fields[0] = _fields(value.token)
@@ -182,7 +213,7 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
         raise TokenError(str(error)) from error
 
 
-def _fields(value: Token | Cursor | BarsCursor) -> list[Any]:
+def _fields(value: _Tokens) -> list[Any]:
     return list(msgspec.structs.astuple(value))
 
 

@@ -43,7 +43,7 @@ from k2_streams.topology.declarations import (
 from k2_streams.topology.declarations import Table as DeclaredTable
 from k2_streams.topology.errors import TopologyError
 from k2_streams.web.declaration.endpoint import EndpointError
-from k2_streams.web.endpoints.rows import check_key
+from k2_streams.web.endpoints.stream import check_key
 
 AgentT = TypeVar("AgentT", bound=Callable[[Any, Any], None])
 PageT = TypeVar("PageT", bound=Callable[[Any], Any])

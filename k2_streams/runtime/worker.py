@@ -296,6 +296,7 @@ class Worker:
             # Of answers in progress: the same part of the process as queries have.
             answers_bytes=query_limit_bytes(self._ports.memory.limit_bytes),
             clock=self._ports.clock,
+            streams_max=settings.streams_max,
             sandbox=self.sandbox,
         )
 

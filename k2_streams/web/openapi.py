@@ -3,7 +3,7 @@
 A schema cannot express a rule between two parameters; those stand in the descriptions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from k2_streams.web.declaration.endpoint import (
     Endpoint,
     JsonAnswer,
     PageAnswer,
+    StreamAnswer,
     TableAnswer,
     TextAnswer,
 )
@@ -39,6 +40,7 @@ from k2_streams.web.http.errors import (
     ErrorKind,
 )
 from k2_streams.web.http.formats import META_HEADER, Format
+from k2_streams.web.http.frames import FrameFormat
 from k2_streams.web.http.security import KEY_HEADER
 
 #: Of the contract, not of the program: it changes with what callers build on.
@@ -55,6 +57,11 @@ _SECURITY_SCHEMES = {
 }
 #: A row whose columns each request says.
 _ANY_ROW = {"type": "object", "additionalProperties": True}
+_FRAMES = (
+    "Frames, until they end or their reader has gone. Server-sent events: `id` is the token, "
+    "`event` the name of the frame, `data` an object as `x-events` describes it. Arrow: each batch "
+    "has its frame, but for the rows, in its metadata `k2.frame`."
+)
 #: As OpenAPI describes parameters whose names are not known.
 _ANY = {
     "name": "parameters",
@@ -125,6 +132,8 @@ def _structs(endpoints: Iterable[Endpoint[Any]]) -> Iterable[type[msgspec.Struct
         answer = endpoint.answer
         if isinstance(answer, TableAnswer):
             yield answer.meta
+        elif isinstance(answer, StreamAnswer):
+            yield from answer.frames.values()
         elif isinstance(answer, JsonAnswer) and isinstance(answer.schema, type):
             yield answer.schema
 
@@ -175,6 +184,8 @@ class _Builder:
                     Format.MARKDOWN.value: {"schema": {"type": "string"}},
                 }
                 return _response("The rows.", content, _table_headers())
+            case StreamAnswer(row=row, frames=frames):
+                return _response(_FRAMES, self._frames(row, frames))
             case JsonAnswer(schema=schema):
                 described = self._refs[schema] if isinstance(schema, type) else dict(schema)
                 return _response(endpoint.summary, {Format.JSON.value: {"schema": described}})
@@ -182,6 +193,16 @@ class _Builder:
                 return _response(endpoint.summary, {"*/*": {"schema": {}}})
             case TextAnswer(media_type=media_type):
                 return _response(endpoint.summary, {media_type: {"schema": {"type": "string"}}})
+
+    def _frames(self, row: str, frames: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]:
+        """A stream's content; what JSON schema has no word for stands beside it."""
+        data = {"type": "array", "items": {"$ref": f"#/components/schemas/{row}"}}
+        events = {"rows": _object({"token": {"type": "string"}, "data": data})}
+        events |= {name: self._refs[frame] for name, frame in frames.items()}
+        return {
+            FrameFormat.SSE.value: {"schema": {"type": "string"}, "x-events": events},
+            FrameFormat.ARROW.value: {"schema": {"type": "string", "contentEncoding": "binary"}},
+        }
 
     def _refusals(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
         by_status: dict[int, list[ErrorKind]] = {}

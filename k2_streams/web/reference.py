@@ -10,6 +10,7 @@ from k2_streams.web.declaration.endpoint import (
     Endpoint,
     JsonAnswer,
     PageAnswer,
+    StreamAnswer,
     TableAnswer,
     TextAnswer,
 )
@@ -79,6 +80,13 @@ def _answer(endpoint: Endpoint[Any]) -> Iterator[str]:
                 ]
                 yield _table(("column", "type"), columns)
             yield _fields("meta", meta)
+        case StreamAnswer(frames=frames):
+            yield (
+                "Frames of rows in the columns of the path without `/stream`, and between them "
+                "([Stream rows](../how-to/stream.md)):\n"
+            )
+            for name, frame in frames.items():
+                yield _fields(f"`{name}`", frame)
         case JsonAnswer(schema=schema):
             yield _fields("field", schema) if isinstance(schema, type) else "One JSON object.\n"
         case TextAnswer(media_type=media_type):

@@ -16,6 +16,7 @@ from k2_streams.web.http.middlewares import errors
 from k2_streams.web.http.rate_limit import RateLimiter
 from k2_streams.web.http.room import Room
 from k2_streams.web.http.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
+from k2_streams.web.http.streaming import StreamSender
 from k2_streams.web.http.telemetry import telemetry
 from k2_streams.web.openapi import document
 from k2_streams.web.services import Services
@@ -73,7 +74,10 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
     app.on_response_prepare.append(name_response)
     app.on_response_prepare.append(_harden)
     app.on_cleanup.append(_closing(sender))
-    dispatcher = Dispatcher(Site(services, endpoints, described), sender)
+    streams = StreamSender(
+        sender, room, services.telemetry, services.clock, limit=services.streams_max
+    )
+    dispatcher = Dispatcher(Site(services, endpoints, described), sender, streams)
     for endpoint in endpoints:
         # And HEAD: the same head, without the body.
         app.router.add_get(endpoint.path, dispatcher.handler(endpoint))

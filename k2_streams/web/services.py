@@ -9,6 +9,7 @@ import msgspec
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.lines.stats import LineReport
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.subscription.limits import STREAMS_MAX
 from k2_streams.query.relations import Relation, ServedLog, relations_of, sequenced
 from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.web.http.connections import Connections
@@ -48,6 +49,7 @@ class Services:
         logs: every log that is served, each under `/v1/<name>`; their names differ.
         answers_bytes: what all answers that are being sent may hold in memory together.
         answer_timeout_s: the time limit of one request.
+        streams_max: streams that may be open at a time.
         sandbox: where statements of callers run; its owner closes it.
     """
 
@@ -61,6 +63,7 @@ class Services:
     connections: Connections = field(default_factory=Connections)
     answers_bytes: int = DEFAULT_TOTAL_BYTES
     answer_timeout_s: float = ANSWER_TIMEOUT_S
+    streams_max: int = STREAMS_MAX
     sandbox: Sandbox = field(default_factory=Sandbox)
     clock: Clock = SYSTEM_CLOCK
 

@@ -10,6 +10,7 @@ SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_violated"
 COMMIT = "tests/unit/test_lake_commit.py::"
 COMPACTION = "tests/unit/test_lake_compaction.py::"
 DELETION = "tests/unit/test_lake_deletion.py::"
+SUBSCRIPTION = "tests/property/test_subscription_exact.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
 
 
@@ -1465,6 +1466,57 @@ MUTANTS = (
             "core/query/asof/strategy.py",
             "        complete &= ~meets\n",
             "        complete &= meets | ~meets\n",
+        ),
+    ),
+    _mutant(
+        "stream-reads-both-parts",
+        "a subscription takes offsets from the tail that it takes from the lake too",
+        "tests/unit/test_subscription_core.py::test_each_offset_is_read_from_one_part",
+        (
+            "core/subscription/sources.py",
+            "recent[partition] = Range(cut, until)",
+            "recent[partition] = Range(part.start, until)",
+        ),
+    ),
+    _mutant(
+        "stream-forgets-partial-record",
+        "a subscription's token says nothing of the rows of a record that are given",
+        SUBSCRIPTION + "test_what_a_reader_took_is_every_row_of_the_log_once",
+        (
+            "query/subscription/reader.py",
+            "    if partial is None:\n",
+            "    if partial is None or partial.row:\n",
+        ),
+    ),
+    _mutant(
+        "stream-passes-late-rows",
+        "a subscription looks for rows it has not seen in no file older than those it has",
+        SUBSCRIPTION + "test_what_a_reader_took_is_every_row_of_the_log_once",
+        (
+            "core/subscription/legs.py",
+            "return Leg(goal, self.beyond, beyond)",
+            "return Leg(goal, max(self.floor, self.beyond), beyond)",
+        ),
+    ),
+    _mutant(
+        "stream-ends-early",
+        "a finite range ends where the node has no more, before its end",
+        SUBSCRIPTION + "test_a_finite_range_ends_with_what_an_answer_at_its_token_has",
+        (
+            "query/subscription/subscription.py",
+            "self._is_over = end is not None and self._position.covers(end.next)",
+            "self._is_over = end is not None",
+        ),
+    ),
+    _mutant(
+        "stream-checksum-by-order",
+        "the checksum at the end of a range depends on the order of the rows",
+        "tests/unit/test_subscription_core.py::"
+        "test_a_tally_does_not_depend_on_the_order_and_notices_each_row",
+        (
+            "core/subscription/tally.py",
+            "(self.checksum + added) & _MASK",
+            "(self.checksum * 3 + added) & _MASK",
         ),
     ),
 )

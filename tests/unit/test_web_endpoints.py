@@ -58,6 +58,7 @@ def test_the_paths_are_those_of_the_contract():
         "/v1/status",
         "/v1/symbols",
         "/v1/trades",
+        "/v1/trades/stream",
         "/",
         "/health/live",
         "/health/ready",

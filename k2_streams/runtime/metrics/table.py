@@ -369,3 +369,15 @@ class HttpMetrics(MetricGroup):
         unit="connections",
     )
     http_response_memory_bytes = gauge("Memory reserved for responses in progress", unit="bytes")
+    streams = gauge("Open streams, limited by K2_STREAMS_MAX", unit="streams")
+    streams_refused_total = counter(
+        "Streams refused because K2_STREAMS_MAX were open", unit="streams"
+    )
+    stream_rows_total = counter("Rows given to streams", unit="rows")
+    stream_fallbacks_total = counter(
+        "Times that a stream's reader fell behind the tail and was served from the lake",
+        unit="fallbacks",
+    )
+    stream_pace_error_seconds = histogram(
+        "Of rows of a paced stream: time between when they were due and when they were given"
+    )

@@ -30,6 +30,24 @@ class WebMetrics:
         self.http.http_connections.set_function(connections)
         self.http.http_response_memory_bytes.set_function(response_bytes)
 
+    def streams(self, count: int) -> None:
+        """So many streams are open."""
+        self.http.streams.set(count)
+
+    def stream_refused(self) -> None:
+        """All places for streams were taken."""
+        self.http.streams_refused_total.inc()
+
+    def rows_streamed(self, rows: int, late_s: float | None) -> None:
+        """Rows were given; where they are paced, so long after they were due."""
+        self.http.stream_rows_total.inc(rows)
+        if late_s is not None:
+            self.http.stream_pace_error_seconds.observe(late_s)
+
+    def stream_fell_back(self) -> None:
+        """A stream's reader fell behind the tail."""
+        self.http.stream_fallbacks_total.inc()
+
     def scrape(self) -> bytes:
         """All metrics of the registry in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -13,6 +13,7 @@ from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence.horizon import LATE_HORIZON_MS
 from k2_streams.core.sequence.sessions import CONFLICT_TOLERANCE_MS
+from k2_streams.core.subscription.limits import STREAMS_MAX
 from k2_streams.failpoints import Entry
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.native import Use
@@ -167,6 +168,12 @@ class WebSettings(Group):
         "[trades with quotes](../how-to/join-quotes.md). The other app has as many partitions "
         "and the same catalog",
         expected="trades, quotes",
+    )
+    streams_max: int = setting(
+        STREAMS_MAX,
+        "[Streams](../how-to/stream.md) that may be open at a time; one more gets 503",
+        ge=0,
+        le=192,
     )
     rate_limit_per_s: int = setting(
         60,

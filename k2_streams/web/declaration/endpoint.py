@@ -19,8 +19,15 @@ from k2_streams.query.answer import Answer
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.relations import Relation
 from k2_streams.query.request import RowsRequest
+from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.web.declaration.parameters import ParameterSet
-from k2_streams.web.declaration.shared_parameters import MAX_LIMIT, FormatName, FormatParameter
+from k2_streams.web.declaration.shared_parameters import (
+    MAX_LIMIT,
+    FormatName,
+    FormatParameter,
+    FrameFormatName,
+    FrameFormatParameter,
+)
 from k2_streams.web.http.errors import ErrorKind
 from k2_streams.web.services import Services
 
@@ -87,6 +94,21 @@ class PageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamAnswer:
+    """The endpoint answers with frames for as long as its caller reads.
+
+    Attributes:
+        row: the name of a row in the OpenAPI document.
+        columns: of a row.
+        frames: what frames there are beside those of rows, by their names.
+    """
+
+    row: str
+    columns: pa.Schema
+    frames: Mapping[str, type[msgspec.Struct]]
+
+
+@dataclass(frozen=True, slots=True)
 class Pinned:
     """An answer whose rows are the same for ever, so that a cache may keep it.
 
@@ -119,7 +141,7 @@ class Body:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Result = Rows | Body | msgspec.Struct | dict[str, Any]
+Result = Rows | Body | Subscription | msgspec.Struct | dict[str, Any]
 
 
 class UndeclaredRelationError(LookupError):
@@ -154,7 +176,7 @@ class Endpoint(Generic[Parameters]):
     summary: str
     handler: "Callable[[Call[Parameters]], Awaitable[Result]]"
     parameters: type[Parameters]
-    answer: TableAnswer | JsonAnswer | TextAnswer | PageAnswer
+    answer: TableAnswer | JsonAnswer | TextAnswer | PageAnswer | StreamAnswer
     relations: tuple[str, ...] = ()
     relation: str | None = None
     errors: tuple[ErrorKind, ...] = ()
@@ -198,7 +220,7 @@ class Endpoint(Generic[Parameters]):
     @cached_property
     def parameter_set(self) -> ParameterSet:
         """All parameters, those of its kind of answer included."""
-        of_answer = [FormatParameter] if isinstance(self.answer, TableAnswer) else []
+        of_answer = [struct for kind, struct in _OF_ANSWER.items() if isinstance(self.answer, kind)]
         declared = [] if self.takes_any else [self.parameters]
         return ParameterSet([*declared, *of_answer], self.without)
 
@@ -227,8 +249,8 @@ class Endpoint(Generic[Parameters]):
             named = _named(query, self.prefix)
             query = {name: one for name, one in query.items() if not name.startswith(self.prefix)}
         values = self.parameter_set.read(query)
-        fields = self.parameters.__struct_fields__
-        own = {name: value for name, value in values.items() if name in fields}
+        fields = {one.encode_name: one.name for one in msgspec.structs.fields(self.parameters)}
+        own = {fields[name]: value for name, value in values.items() if name in fields}
         return Call(self, self.parameters(**own), given, site, reserve, values.get("format"), named)
 
 
@@ -259,7 +281,7 @@ class Call(Generic[Parameters]):
     given: frozenset[str]
     site: Site
     reserve: Callable[[int], None]
-    format: FormatName = None
+    format: FormatName | FrameFormatName = None
     named: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -285,6 +307,13 @@ class Call(Generic[Parameters]):
             raise ValueError(f"expected a limit from 1 to {MAX_LIMIT}, found {request.limit}")
         self.reserve(request.limit)
         return await self.services.by_name[relation].query.rows(request)
+
+
+#: What every endpoint takes whose answer is of this kind.
+_OF_ANSWER: Mapping[type, type[msgspec.Struct]] = {
+    TableAnswer: FormatParameter,
+    StreamAnswer: FrameFormatParameter,
+}
 
 
 def _named(query: Mapping[str, Sequence[str]], prefix: str) -> dict[str, str]:

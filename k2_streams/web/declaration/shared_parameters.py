@@ -243,6 +243,24 @@ class FormatParameter(msgspec.Struct, frozen=True):
     format: FormatName = None
 
 
+FrameFormatName = (
+    Annotated[
+        Literal["sse", "arrow"],
+        msgspec.Meta(
+            description="Server-sent events, or an Arrow stream whose batches have their frame in "
+            "`k2.frame`; instead of the header `Accept`."
+        ),
+    ]
+    | None
+)
+
+
+class FrameFormatParameter(msgspec.Struct, frozen=True):
+    """What every endpoint takes whose answer is a stream of frames."""
+
+    format: FrameFormatName = None
+
+
 def wait_ms_of(wait_ms: int | None, min_offsets: dict[int, int] | None) -> int:
     """`wait_ms`, or its default beside `min_offsets`."""
     if wait_ms is not None:

@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +25,7 @@ from k2_streams.web.http.room import Reservation, Room, size_of
 from k2_streams.web.http.security import CALLER
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 #: Two threads: rendering gives the interpreter up for most of its time, and two is what it takes
 #: for a short answer not to wait for a long one.
 RENDER_THREADS = 2
@@ -121,7 +122,7 @@ class AnswerSender:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         if rows.num_rows <= ROWS_AT_ONCE:
-            body = await self._run(lambda: b"".join(pieces))
+            body = await self.run(lambda: b"".join(pieces))
             response.content_length = len(body)
             return await self._stream(request, response, body, iter(()))
         if self._long_answers >= MAX_LONG_ANSWERS:
@@ -130,7 +131,7 @@ class AnswerSender:
         try:
             # The first piece is made before the head is sent: what fails until then is an error
             # body.
-            first = await self._run(lambda: next(pieces, b""))
+            first = await self.run(lambda: next(pieces, b""))
             return await self._stream(request, response, first, pieces)
         finally:
             self._long_answers -= 1
@@ -147,19 +148,20 @@ class AnswerSender:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 while piece is not None:
                     await _write(response, piece)
-                    piece = await self._run(lambda: next(more, None))
+                    piece = await self.run(lambda: next(more, None))
                 async with asyncio.timeout(STALLED_READER_S):
                     await response.write_eof()
         except (TimeoutError, ConnectionError) as error:
             _log.info("reader gone", path=request.path, error=type(error).__name__)
-            _abort(request)
+            abort(request)
         except Exception:  # noqa: BLE001 (whatever it is, the head is out already)
             # Half of it is out: to break the connection is the only way left to say so.
             _log.exception("answer broken off", path=request.path)
-            _abort(request)
+            abort(request)
         return response
 
-    async def _run(self, work: Any) -> Any:
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Render beside the event loop."""
         in_context = contextvars.copy_context().run  # what the thread logs has the request's id
         return await asyncio.get_running_loop().run_in_executor(self._pool, in_context, work)
 
@@ -195,6 +197,7 @@ def is_known(request: web.Request, etag: str) -> bool:
     return any(known.value in (value, "*") for known in request.if_none_match or ())
 
 
-def _abort(request: web.Request) -> None:
+def abort(request: web.Request) -> None:
+    """Break the connection: what was sent of an answer is not all of it."""
     if request.transport is not None:
         request.transport.abort()

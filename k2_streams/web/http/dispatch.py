@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.web.declaration.endpoint import (
     Body,
     Call,
@@ -18,6 +19,7 @@ from k2_streams.web.declaration.endpoint import (
     Result,
     Rows,
     Site,
+    StreamAnswer,
     TableAnswer,
     TextAnswer,
 )
@@ -30,8 +32,9 @@ from k2_streams.web.http.errors import (
     retry_later,
 )
 from k2_streams.web.http.formats import ROWS_AT_ONCE, Format, encode_json
-from k2_streams.web.http.negotiation import choose
+from k2_streams.web.http.negotiation import choose, choose_frames
 from k2_streams.web.http.room import Reservation, size_of
+from k2_streams.web.http.streaming import RESUME_HEADER, StreamSender
 
 #: The media type of a body that is sent, its length, and how long it may take to come.
 SQL = "application/sql"
@@ -43,9 +46,10 @@ NO_STORE = {"Cache-Control": "no-store"}
 class Dispatcher:
     """Makes the handlers of a site's endpoints."""
 
-    def __init__(self, site: Site, sender: AnswerSender) -> None:
+    def __init__(self, site: Site, sender: AnswerSender, streams: StreamSender) -> None:
         self._site = site
         self._sender = sender
+        self._streams = streams
 
     def handler(self, endpoint: Endpoint[Any]) -> Handler:
         """The handler of an endpoint.
@@ -54,6 +58,8 @@ class Dispatcher:
         2. Call the endpoint's handler, within the time limit; it may reserve room for its rows.
         3. Send what it returns, in the format that the caller wants. Room is given back then.
         """
+        if isinstance(endpoint.answer, StreamAnswer):
+            return self._stream_handler(endpoint, endpoint.answer)
 
         async def handle(request: web.Request) -> web.StreamResponse:
             query = {name: request.query.getall(name) for name in request.query}
@@ -72,6 +78,29 @@ class Dispatcher:
                     form = choose(call.format, request.headers.get("Accept", ""))
                     return await self._send_rows(request, _rows(call, result), form, reservations)
                 return await self._send_body(request, endpoint, result)
+
+        return handle
+
+    def _stream_handler(self, endpoint: Endpoint[Any], answer: StreamAnswer) -> Handler:
+        """The handler of an endpoint that gives frames.
+
+        1. Take one of the places that there are for streams.
+        2. Read the parameters; the header that a browser resumes by stands for `from`.
+        3. Call the endpoint's handler, within the time limit, and send frames.
+        """
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            query = {name: request.query.getall(name) for name in request.query}
+            resumed = request.headers.get(RESUME_HEADER)
+            if resumed is not None:
+                query["from"] = [resumed]
+            with self._streams.place(request) as place:
+                call = endpoint.call(query, self._site)
+                subscription = await self._answered(call)
+                if not isinstance(subscription, Subscription):
+                    raise TypeError(f"{endpoint.path} declares a stream: found {subscription!r}")
+                form = choose_frames(call.format, request.headers.get("Accept", ""))
+                return await self._streams.send(request, subscription, answer.columns, form, place)
 
         return handle
 

@@ -115,6 +115,11 @@ def _ascii_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def json_array(rows: pa.Table) -> bytes:
+    """Rows as one JSON array, without a line break."""
+    return b"[" + b",".join(content(texts)[:-1] for texts in _json_rows(rows)) + b"]"
+
+
 def _json_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
     before = b'{"data":['
     for texts in _json_rows(rows):

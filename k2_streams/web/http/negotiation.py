@@ -1,6 +1,7 @@
 """In which format a caller wants the answer."""
 
 from k2_streams.web.http.formats import BY_NAME, Format
+from k2_streams.web.http.frames import FrameFormat
 
 
 def choose(name: str | None, accept: str) -> Format:
@@ -17,6 +18,15 @@ def choose(name: str | None, accept: str) -> Format:
         if found is not None and quality > best_quality:
             best, best_quality = found, quality
     return best
+
+
+def choose_frames(name: str | None, accept: str) -> FrameFormat:
+    """The same of a stream of frames: Arrow where it is named first, else server-sent events."""
+    if name is not None:
+        return FrameFormat.ARROW if name == "arrow" else FrameFormat.SSE
+    first = accept.partition(",")[0].partition(";")[0].strip().lower()
+    is_arrow = _of_media_type(first) is Format.ARROW
+    return FrameFormat.ARROW if is_arrow else FrameFormat.SSE
 
 
 def _of_media_type(media_type: str) -> Format | None:

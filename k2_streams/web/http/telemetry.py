@@ -18,6 +18,9 @@ _PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 #: The client closed its connection before the response was complete (as in nginx); never sent.
 CLIENT_CLOSED_REQUEST = 499
 
+#: Of a stream: when its first byte was sent. It lasts as long as its reader likes.
+BEGUN_S: web.RequestKey[float] = web.RequestKey("begun_s", float)
+
 
 class Telemetry(Protocol):
     """Counts what happens in the server: `k2_streams.runtime.metrics.web` implements it."""
@@ -35,6 +38,22 @@ class Telemetry(Protocol):
         """Take what reads the open connections and the memory of responses in progress."""
         ...
 
+    def streams(self, count: int) -> None:
+        """So many streams are open."""
+        ...
+
+    def stream_refused(self) -> None:
+        """All places for streams were taken."""
+        ...
+
+    def rows_streamed(self, rows: int, late_s: float | None) -> None:
+        """Rows were given; where they are paced, so long after they were due."""
+        ...
+
+    def stream_fell_back(self) -> None:
+        """A stream's reader fell behind the tail."""
+        ...
+
     def scrape(self) -> bytes:
         """All metrics of the process, in Prometheus' text format."""
         ...
@@ -49,7 +68,7 @@ def telemetry(report: Telemetry, clock: Clock) -> Middleware:
     """
 
     def ended(request: web.Request, status: int, size_bytes: int, started_s: float) -> None:
-        duration_s = clock.monotonic() - started_s
+        duration_s = request.get(BEGUN_S, clock.monotonic()) - started_s
         # Labels come from our own routes, never from the caller: their number is bounded.
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "unmatched"

@@ -1,0 +1,1 @@
+"""Rows from a place in a log on, and those to come: history, hand-over and live as one."""
