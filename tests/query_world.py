@@ -16,7 +16,7 @@ from k2_streams.core.query.keys import Keys
 from k2_streams.core.records import stream
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch, decode, encode
-from k2_streams.core.records.schema import LOG, TRADES
+from k2_streams.core.records.schema import LOG
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.plan import PlannedFile
@@ -156,9 +156,10 @@ class Log:
 class FileLake:
     """A lake of Parquet files whose catalog is a list; a `lake_view.LakeReader`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: stream.Stream = stream.TRADES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._stream = of
         self._made = 0
         self.heads = [Head(None, 0, Vector(), 0, 0)]
         self.files: dict[int, list[str]] = {}
@@ -170,17 +171,18 @@ class FileLake:
     def commit(self, log: Log, ends: dict[int, int]) -> Head:
         """A snapshot that holds the log's rows below `ends` of these partitions."""
         old = self.heads[-1]
-        offsets = old.vector.topics.get(TOPIC, TopicOffsets(TOPIC_ID, {}))
+        topic = self._stream.log
+        offsets = old.vector.topics.get(topic, TopicOffsets(TOPIC_ID, {}))
         batches = [
             batch
             for partition, end in ends.items()
             for batch in log.between(partition, Range(offsets.next.get(partition, 0), end))
         ]
-        table = expand(stream.TRADES, batches).cast(TRADES)
+        table = expand(self._stream, batches).cast(self._stream.table_schema)
         files = list(self.files.get(old.snapshot_id or -1, []))
         if table.num_rows:
             files.append(self._write(table))
-        vector = old.vector.with_next(TOPIC, TOPIC_ID, ends)
+        vector = old.vector.with_next(topic, TOPIC_ID, ends)
         return self._snapshot(files, vector, old.rows + table.num_rows)
 
     def compact(self) -> None:
@@ -190,7 +192,7 @@ class FileLake:
         if not files:
             return
         table = pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
-        table = table.cast(TRADES)
+        table = table.cast(self._stream.table_schema)
         self._snapshot([self._write(table)], old.vector, old.rows)
         for file in files:
             Path(file).unlink()
@@ -267,7 +269,7 @@ class FileLake:
         self._made += 1
         path = self._folder / f"{self._made}.parquet"
         ordered = table.sort_by([(n, "ascending") for n in ("symbol", *ORDER)])
-        pq.write_table(ordered.cast(description_of(stream.TRADES).file_schema), path)
+        pq.write_table(ordered.cast(description_of(self._stream).file_schema), path)
         names = ("symbol", "exchange", "accepted_time", "exchange_time_ns")
         self._rows[str(path)] = set(zip(*(table[n].to_pylist() for n in names), strict=True))
         return str(path)

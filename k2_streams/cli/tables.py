@@ -8,6 +8,7 @@ import click
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.loaded_app import checked_topology, load_app
+from k2_streams.core.records.source import INPUTS
 from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.lake.errors import TableMissingError
 from k2_streams.lake.table import Lake
@@ -26,7 +27,7 @@ def table_options(command: _Command) -> _Command:
     )
     app = click.option(
         "--app", "module", metavar="MODULE[:APP]",
-        help="Tables that this app writes.  [default: trades and quotes]",
+        help="Tables that this app writes.  [default: trades, quotes and their ledgers]",
     )  # fmt: skip
     return table(app(command))
 
@@ -69,5 +70,7 @@ def chosen_lakes(settings: Settings, module: str | None, names: Sequence[str]) -
 
 def _streams_of(module: str | None) -> dict[str, Stream]:
     if module is None:
-        return dict(STREAMS)
-    return {one.name: one for one in checked_topology(load_app(module)).streams}
+        ledgers = (stream for source in INPUTS.values() for stream in source.ledger)
+        return {stream.name: stream for stream in (*STREAMS.values(), *ledgers)}
+    topology = checked_topology(load_app(module))
+    return {stream.name: stream for stream in (*topology.streams, *topology.ledger)}

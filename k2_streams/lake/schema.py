@@ -16,6 +16,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import (
+    BinaryType,
     BooleanType,
     DateType,
     DecimalType,
@@ -43,6 +44,7 @@ _SCALARS: dict[pa.DataType, IcebergType] = {
     pa.date32(): DateType(),
     pa.float64(): DoubleType(),
     MICROS: TimestamptzType(),
+    pa.binary(): BinaryType(),
 }
 
 #: Of every table; `TableDescription.properties` adds which columns have bounds.

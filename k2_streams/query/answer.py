@@ -243,7 +243,7 @@ class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
     """How far the list of gaps reaches."""
 
     gaps: Annotated[int, about("How many are listed.")]
-    omitted: Annotated[int, about("How many more there are.")]
+    omitted: Annotated[int, about("How many more there are; with a range of time at most so many.")]
     positions: Annotated[
         dict[int, int],
         about("Of the topic of sequence events: per partition the next offset not read."),
@@ -251,12 +251,19 @@ class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
     complete: Annotated[
         bool,
         about(
-            "No gap was dropped because of a limit; with `known_at` also: the events were read up "
-            "to then."
+            "No gap was dropped because of a limit, as it is where no ledger is kept; with "
+            "`known_at` also: the events were read up to then."
         ),
     ]
     token: Annotated[
-        str | None, about("With `known_at`: asks for the rows that were known then (`as_of=`).")
+        str | None,
+        about(
+            "Asks for these gaps again (`as_of=`), where they were read from the table of gap "
+            "events; without a ledger, with `known_at`: for the rows that were known then."
+        ),
+    ] = None
+    next_cursor: Annotated[
+        str | None, about("Asks for the next page; null on the last page, or without a ledger.")
     ] = None
     known_at_ns: Annotated[
         int | None,

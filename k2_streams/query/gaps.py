@@ -164,7 +164,7 @@ class GapsView(KnownGaps):
     """
 
     def __init__(self, ledger: GapLedger | None = None, history: GapHistory | None = None) -> None:
-        self._ledger = ledger or GapLedger()
+        self._ledger = GapLedger() if ledger is None else ledger
         self._positions: dict[int, int] = {}
         self._covered: dict[int, int] = {}
         self._scopes = _Scopes()
@@ -252,6 +252,32 @@ class GapsThen(KnownGaps):
 
     def _ledger_of(self, scopes: Collection[str]) -> GapLedger:
         return self._history.at(self._known_us, scopes)
+
+
+class NothingMissing(KnownGaps):
+    """Of rows that have no sequence of their own, and of which none is ever left out."""
+
+    def __init__(self) -> None:
+        self._scopes = _Scopes()
+
+    @property
+    def forgotten(self) -> int:
+        """None: there is nothing to forget."""
+        return 0
+
+    def covers(self, log_next: Mapping[int, int]) -> bool:  # noqa: ARG002 - wherever it ends
+        """Always."""
+        return True
+
+    def at(self, known_us: int, ends: Mapping[int, int]) -> "NothingMissing":  # noqa: ARG002 - the same
+        """At any time."""
+        return self
+
+    def _ledger_of(self, scopes: Collection[str]) -> GapLedger:  # noqa: ARG002 - it is empty
+        return GapLedger()
+
+
+NOTHING_MISSING = NothingMissing()
 
 
 def _sum(counts: Iterable[ScopeCounts]) -> ScopeCounts:

@@ -17,6 +17,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.ledger.streams import has_gap_events
 from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.query.keys import Keys, KeyValue, wanted_of
 from k2_streams.core.records.stream import Stream
@@ -45,9 +46,11 @@ from k2_streams.query.errors import (
     RetryLaterError,
     UnknownSymbolError,
 )
-from k2_streams.query.gaps import GapsView, KnownGaps
+from k2_streams.query.gaps import GapsView, KnownGaps, NothingMissing
 from k2_streams.query.known_at import KnownAt, KnownRows
 from k2_streams.query.lake_view import LakeView
+from k2_streams.query.ledger.coverage import CoverageAnswer, CoverageQuery, CoverageRequest
+from k2_streams.query.ledger.gaps import GapsQuery
 from k2_streams.query.read_point import ReadPoint, ReadPoints, Wanted
 from k2_streams.query.reading import Reader
 from k2_streams.query.request import (
@@ -103,6 +106,8 @@ class HybridQuery:
         reads: of an object store, if the files are in one.
         partitions: of the raw topic; None: not known, then none is refused.
         rules: by which trades count in bars; None: there are none.
+        findings: what the sequence events say, where the rows are these events themselves.
+        gap_events: answers about the events of these rows; None: no ledger is kept.
     """
 
     def __init__(  # noqa: PLR0913 - called once, where everything is wired
@@ -110,7 +115,7 @@ class HybridQuery:
         tail: Tail,
         lake: LakeView,
         engine: Engine,
-        gaps: GapsView | None,
+        gaps: GapsView | NothingMissing | None,
         *,
         clock: Clock,
         stream: Stream,
@@ -119,6 +124,8 @@ class HybridQuery:
         reads: Guard | None = None,
         partitions: int | None = None,
         rules: ConditionRules | None = None,
+        findings: GapsView | None = None,
+        gap_events: "HybridQuery | None" = None,
     ) -> None:
         self.stream = stream
         self._tail = tail
@@ -128,14 +135,22 @@ class HybridQuery:
         self._clock = clock
         self._state = state
         self._read_points = ReadPoints(tail, lake, clock, partitions)
-        self._reader = Reader(stream, lake, engine, notional, reads)
+        self._reader = self.reader = Reader(stream, lake, engine, notional, reads)
         self._bars = BarsQuery(self, self._reader, notional, rules)
         self._quotes = QuotesJoin(self, self._reader)
+        self._gap_rows: GapsQuery | None = None
+        self._coverage: CoverageQuery | None = None
+        if findings is not None and has_gap_events(stream):
+            self._gap_rows = GapsQuery(self, findings, engine, clock)
+        if findings is not None and gap_events is not None:
+            self._coverage = CoverageQuery(self, gap_events, findings)
         self._totals = SymbolTotals(self._reader.totals)
         self._known_at = KnownAt(self._reader)
         self._attempts = ReadAttempts(self._read_points)
         self._subscriptions = Subscriptions(
-            SubscriptionLog(stream, tail, gaps, state, clock),
+            SubscriptionLog(
+                stream, tail, gaps if isinstance(gaps, GapsView) else None, state, clock
+            ),
             self._attempts,
             self._reader,
             self._known_at,
@@ -347,12 +362,13 @@ class HybridQuery:
         Raises:
             QueryError: see its kinds in `query.errors`.
         """
-        if self._gaps is None:
+        if self._gap_rows is not None:
+            return await self._gap_rows.answer(request)
+        if request.as_of is not None:
+            raise InvalidParameter("as_of", "gaps have no token where no ledger is kept")
+        if not isinstance(self._gaps, GapsView):
             return GapsAnswer((), GapsMeta(gaps=0, omitted=0, positions={}, complete=False))
-        start_ns, end_ns = request.start_ns, request.end_ns
-        if request.window_ns is not None:
-            end_ns = self._clock.time_ns() if end_ns is None else end_ns
-            start_ns = end_ns - request.window_ns
+        start_ns, end_ns = request.range_until(self._clock.time_ns())
         wanted = Wanted(known_ns=request.known_at_ns)
         reads_lake = request.known_at_ns is not None
         async with self._engine.turn(request.limit, request.limit, reads_lake=reads_lake):
@@ -376,6 +392,17 @@ class HybridQuery:
             known_at_ns=request.known_at_ns,
         )
         return GapsAnswer(found, meta)
+
+    async def coverage(self, request: CoverageRequest) -> CoverageAnswer:
+        """How many numbers there are, of how many.
+
+        Raises:
+            LookupError: no ledger is kept, so that no endpoint asks for it.
+            QueryError: see its kinds in `query.errors`.
+        """
+        if self._coverage is None:
+            raise LookupError(f"no ledger of {self.stream.name} is kept")
+        return await self._coverage.answer(request)
 
     async def snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
         """The main branch's snapshots, newest first, each with the token of exactly what it holds.

@@ -5,6 +5,7 @@ Paths of the web, its documents and SQL are derived from what stands here. Each 
 function that declares it to `_DECLARED`.
 """
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -12,6 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import pyarrow as pa
 
+from k2_streams.core.ledger.streams import gap_events_among
 from k2_streams.core.query.keys import Keys, wanted_of
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.struct_tables import schema_of, table_of
@@ -30,6 +32,12 @@ from k2_streams.query.answer import (
 from k2_streams.query.asof.request import Joined, JoinRequest
 from k2_streams.query.bars.answer import BarsAnswer
 from k2_streams.query.bars.request import BarsRequest
+from k2_streams.query.ledger.coverage import (
+    COVERAGE,
+    CoverageAnswer,
+    CoverageMeta,
+    CoverageRequest,
+)
 from k2_streams.query.request import (
     DEFAULT_LIMIT,
     GapsRequest,
@@ -41,6 +49,9 @@ from k2_streams.query.subscription.request import StreamRequest
 from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.query.token import Token
 
+#: Gaps that a statement reads: the fold of their events takes some seconds.
+MAX_GAPS_READ = 50_000
+
 
 class Queries(Protocol):
     """Answers every query about one log: `k2_streams.query.hybrid.HybridQuery`."""
@@ -51,6 +62,10 @@ class Queries(Protocol):
 
     async def gaps(self, request: GapsRequest) -> GapsAnswer:
         """What is known to be missing."""
+        ...
+
+    async def coverage(self, request: CoverageRequest) -> CoverageAnswer:
+        """How many numbers there are, of how many."""
         ...
 
     async def symbols(self, request: SymbolsRequest) -> SymbolsAnswer:
@@ -93,6 +108,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None = None  # exclusive
     limit: int = DEFAULT_LIMIT
     as_of: Token | None = None  # None: now
+    beside_as_of: Token | None = None  # of the relation's other log
     known_at_ns: int | None = None  # as known at this accepted time; not beside `as_of`
 
 
@@ -117,6 +133,7 @@ class Relation:
             none, and is small enough to be read as a whole.
         proof: what an answer says of its completeness.
         log: the stream whose log the rows are made of.
+        beside: another one that they are made of too; its token is `events_token` of the proof.
         read: its rows at a read point of that log.
     """
 
@@ -128,7 +145,14 @@ class Relation:
     time: str | None = None
     proof: type[msgspec.Struct]
     log: Stream
+    beside: Stream | None = None
     read: Callable[[Queries, Asked], Awaitable[RelationRows]]
+
+    @property
+    def path_name(self) -> str:
+        """What its path is called: a ledger's name is written as paths are, with hyphens."""
+        of_ledger = self.is_log and self.log.is_ledger
+        return self.name.replace("_", "-") if of_ledger else self.name
 
     @property
     def is_log(self) -> bool:
@@ -183,6 +207,7 @@ async def _read_rows(query: Queries, asked: Asked) -> RelationRows:
 def _gaps(streams: tuple[Stream, ...]) -> Iterator[Relation]:
     stream = sequenced(streams)
     if stream is not None:
+        log = gap_events_among(streams, stream) or stream
         yield Relation(
             name="gaps",
             row="GapRow",
@@ -190,21 +215,64 @@ def _gaps(streams: tuple[Stream, ...]) -> Iterator[Relation]:
             columns=schema_of(Gap),
             keys=("exchange", "symbol"),
             proof=GapsMeta,
-            log=stream,
-            read=_read_gaps,
+            log=log,
+            read=_read_gaps if log.is_ledger else _read_gaps_in_memory,
         )
 
 
 async def _read_gaps(query: Queries, asked: Asked) -> RelationRows:
+    limit = min(asked.limit, MAX_GAPS_READ)
+    return await _gaps_of(query, asked, GapsRequest(limit=limit, as_of=asked.as_of))
+
+
+async def _read_gaps_in_memory(query: Queries, asked: Asked) -> RelationRows:
+    """Of a node without a ledger: gaps have no token there."""
+    return await _gaps_of(query, asked, GapsRequest(limit=asked.limit))
+
+
+async def _gaps_of(query: Queries, asked: Asked, request: GapsRequest) -> RelationRows:
     answer = await query.gaps(
-        GapsRequest(
+        msgspec.structs.replace(
+            request,
             symbols=_texts(asked.keys, "symbol"),
             exchanges=_texts(asked.keys, "exchange"),
-            limit=asked.limit,
             known_at_ns=asked.known_at_ns,
         )
     )
     return RelationRows(table_of(answer.gaps, Gap), answer.meta)
+
+
+def _coverage(streams: tuple[Stream, ...]) -> Iterator[Relation]:
+    stream = sequenced(streams)
+    events = None if stream is None else gap_events_among(streams, stream)
+    if stream is not None and events is not None:
+        yield Relation(
+            name="coverage",
+            row="CoverageRow",
+            summary="Of each symbol, trading date and session how many numbers there are, and how "
+            "many of them are missing.",
+            columns=COVERAGE,
+            keys=("exchange", "symbol", "trading_date"),
+            proof=CoverageMeta,
+            log=stream,
+            beside=events,
+            read=_read_coverage,
+        )
+
+
+async def _read_coverage(query: Queries, asked: Asked) -> RelationRows:
+    answer = await query.coverage(
+        CoverageRequest(
+            symbols=_texts(asked.keys, "symbol"),
+            exchanges=_texts(asked.keys, "exchange"),
+            dates=tuple(map(dt.date.fromisoformat, _texts(asked.keys, "trading_date"))),
+            limit=asked.limit,
+            as_of=asked.as_of,
+            events_as_of=asked.beside_as_of,
+            known_at_ns=asked.known_at_ns,
+        )
+    )
+    return RelationRows(answer.rows, answer.meta)
 
 
 def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
@@ -254,4 +322,4 @@ def _texts(keys: Keys, column: str) -> tuple[str, ...]:
     return tuple(map(str, wanted_of(keys, column)))
 
 
-_DECLARED = (_logs, _gaps, _symbols, _snapshots)
+_DECLARED = (_logs, _gaps, _coverage, _symbols, _snapshots)

@@ -12,7 +12,7 @@ import msgspec
 
 from k2_streams.core.query.keys import Keys, keys_of
 from k2_streams.query.errors import InvalidParameter
-from k2_streams.query.token import Cursor, TagName, Token
+from k2_streams.query.token import Cursor, GapsCursor, TagName, Token
 
 LAST: Literal["last"] = "last"
 #: A time, just after the newest row, or no bound.
@@ -127,10 +127,54 @@ class GapsRequest(msgspec.Struct, frozen=True, kw_only=True):
     window_ns: int | None = None
     limit: int = DEFAULT_LIMIT
     known_at_ns: int | None = None
+    as_of: Token | TagName | None = None  # of the log of gap events
+    cursor: GapsCursor | None = None
+    wait_ms: int = 0
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         _check_range(self.start_ns, self.end_ns, self.window_ns)
+        _check_known_at(self.known_at_ns, is_pinned=self.as_of is not None)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the events are named that its answer is made of."""
+        return (self.cursor or self.as_of or self.known_at_ns) is not None
+
+    @property
+    def known_ns(self) -> int | None:
+        """When the gaps were known so; None: now, or at a token. Of all pages of an answer."""
+        return self.known_at_ns if self.cursor is None else self.cursor.known_at_ns
+
+    def range_until(self, now_ns: int) -> tuple[int | None, int | None]:
+        """Its range as two times; a window without an end ends now."""
+        if self.window_ns is None:
+            return self.start_ns, self.end_ns
+        end_ns = now_ns if self.end_ns is None else self.end_ns
+        return end_ns - self.window_ns, end_ns
+
+    def next_page(
+        self, token: Token, start_ns: int | None, end_ns: int | None, after: tuple[str, int]
+    ) -> GapsCursor:
+        """The page behind a gap: its scope and its place.
+
+        Args:
+            token: of the first page.
+            start_ns: of the range as it was resolved.
+            end_ns: of it.
+            after: the last gap that was looked at.
+        """
+        return GapsCursor(
+            token=token,
+            after=after,
+            symbols=self.symbols,
+            exchanges=self.exchanges,
+            states=self.states,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            limit=self.limit,
+            known_at_ns=self.known_ns,
+        )
 
 
 class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):

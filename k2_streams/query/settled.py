@@ -15,7 +15,7 @@ missing. It is the one thing that a reader who keeps an answer for a day does no
 """
 
 from k2_streams.core.lines.step import HOLD_MS
-from k2_streams.query.gaps import GapsView
+from k2_streams.query.gaps import KnownGaps
 from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.selection import Selection
 from k2_streams.query.token import Token
@@ -24,7 +24,7 @@ _MS = 1_000_000
 
 
 def may_be_settled(
-    token: Token, selection: Selection, read_point: ReadPoint, gaps: GapsView, now_ns: int
+    token: Token, selection: Selection, read_point: ReadPoint, gaps: KnownGaps, now_ns: int
 ) -> bool:
     """Whether conditions 1 to 3 hold."""
     named = len(selection.symbols) == len(selection.exchanges) == 1

@@ -28,6 +28,7 @@ _TYPES: dict[pa.DataType, str] = {
     pa.bool_(): "BOOLEAN",
     pa.date32(): "DATE",
     MICROS: "TIMESTAMP WITH TIME ZONE",
+    pa.binary(): "BLOB",
 }
 
 Value = KeyValue | dt.datetime | list[str] | list[dict[str, str]]

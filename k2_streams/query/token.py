@@ -175,8 +175,37 @@ class StreamToken(msgspec.Struct, frozen=True, array_like=True):
         return found
 
 
-_Tokens = Token | Cursor | BarsCursor | StreamToken
-_Kind = TypeVar("_Kind", Token, Cursor, BarsCursor, StreamToken)
+class GapsCursor(msgspec.Struct, frozen=True, array_like=True):
+    """The next page of gaps: as `Cursor`, of the log of gap events."""
+
+    token: Token
+    after: tuple[str, int]  # scope and place of the last gap that was looked at
+    symbols: tuple[str, ...]
+    exchanges: tuple[str, ...]
+    states: tuple[str, ...]
+    start_ns: int | None
+    end_ns: int | None
+    limit: int
+    known_at_ns: int | None = None
+
+    def encode(self) -> str:
+        """The cursor as text."""
+        return _encode(self, b"G")
+
+    @classmethod
+    def decode(cls, text: str) -> "GapsCursor":
+        """The inverse of `encode`.
+
+        Raises:
+            TokenError: the text is not a cursor of gaps.
+        """
+        cursor = _decode(text, cls, b"G")
+        _check(cursor.token)
+        return cursor
+
+
+_Tokens = Token | Cursor | BarsCursor | GapsCursor | StreamToken
+_Kind = TypeVar("_Kind", Token, Cursor, BarsCursor, GapsCursor, StreamToken)
 
 
 def _encode(value: _Tokens, kind: bytes) -> str:

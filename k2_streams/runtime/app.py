@@ -104,8 +104,10 @@ class App(WorkerApp):
             declared = self._builder.source(raw, with_plugged_in(name, own))
         except FeedPluginError as error:
             _refuse(str(error))
-        self.deliver(declared.topic)
-        self.deliver(raw.stream.log)
+        for topic in (declared.topic, raw.stream.log):
+            self.deliver(topic)
+        for stream in raw.ledger if self.settings.ledger else ():
+            self.deliver(stream.log)
         return declared
 
     @overload

@@ -1,6 +1,7 @@
 """Every topic of a topology, with what it must be: created where it is absent, checked at start."""
 
 from k2_streams.core.records.source import INPUTS, RawInput
+from k2_streams.core.records.stream import Stream
 from k2_streams.kafka.topics import (
     TopicSpec,
     answered_topics,
@@ -19,6 +20,11 @@ def followed_inputs(topology: Topology, settings: Settings) -> list[RawInput]:
     """Raw topics of other apps, from whose logs a worker of a topology answers too."""
     own = {stream.name for stream in topology.streams}
     return [INPUTS[name] for name in settings.streams if name not in own]
+
+
+def logs_of(topology: Topology, settings: Settings) -> tuple[Stream, ...]:
+    """Every log that a worker of a topology keeps in a table; the main one first."""
+    return (*topology.streams, *(topology.ledger if settings.ledger else ()))
 
 
 def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:

@@ -11,12 +11,14 @@ Worker: Ownership --> tasks --> log --> sink --> lake
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import structlog
 
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
 from k2_streams.core.enrich.notional import Notional, of_ones
+from k2_streams.core.ledger.streams import gap_events_among, has_gap_events
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
@@ -25,6 +27,8 @@ from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo, changelog_topic
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.maintenance.compaction import Compactor
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.relations import ServedLog
 from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
@@ -55,7 +59,7 @@ from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.lifecycle import TaskLifecycle
 from k2_streams.runtime.task.market import MarketProgram, memory_of
 from k2_streams.runtime.task.program import Program
-from k2_streams.runtime.topics import followed_inputs, topics_of
+from k2_streams.runtime.topics import followed_inputs, logs_of, topics_of
 from k2_streams.topology.declarations import Source, StreamSource, Topology
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.services import Services
@@ -64,6 +68,9 @@ log = structlog.get_logger(__name__)
 
 #: A setting, a file or a topic is not what the worker needs: a person has to change it.
 EXIT_CONFIGURATION = 2
+#: Findings are few, and answered from the tail meanwhile: they wait for so many of the intervals
+#: that rows wait for their commit.
+LEDGER_INTERVALS = 6
 
 
 class Worker:
@@ -112,11 +119,22 @@ class Worker:
         self.engine = new_engine(settings, ports, metrics.query)
         self.sandbox = Sandbox(ports.new_engine, ports.clock)
         followed = followed_inputs(topology, settings)
-        tail_limits = TailLimits.each(
-            settings, [*topology.streams, *(one.stream for one in followed)]
-        )
+        logs = logs_of(topology, settings)
+        tail_limits = TailLimits.each(settings, [*logs, *(one.stream for one in followed)])
+        #: What the sequence events say of the raw source, for its rows and for their own log.
+        self._findings = None if topology.raw is None else GapsView()
+        ledger = {
+            stream: self._new_output(stream, tail_limits[stream.name])
+            for stream in logs
+            if stream.is_ledger
+        }
+        #: The accepted rows first, the ledger last.
         self.outputs: Sequence[OutputParts] = [
-            self._new_output(stream, tail_limits[stream.name]) for stream in topology.streams
+            *(
+                self._new_output(stream, tail_limits[stream.name], ledger)
+                for stream in topology.streams
+            ),
+            *ledger.values(),
         ]
         #: Of logs that other apps write: answered from, and nothing else.
         self.followed: Sequence[FollowedLog] = [
@@ -307,9 +325,15 @@ class Worker:
             each.node.quota.is_source_paused or each.sink.is_far_behind for each in self.outputs
         )
 
-    def _new_output(self, stream: Stream, tail_limits: TailLimits) -> OutputParts:
+    def _new_output(
+        self,
+        stream: Stream,
+        tail_limits: TailLimits,
+        ledger: Mapping[Stream, OutputParts] = MappingProxyType({}),
+    ) -> OutputParts:
         """Sink and node of a log; both share the breaker of the lake."""
         settings, ports, topic = self._settings, self._ports, stream.log
+        gap_events = gap_events_among(ledger, stream)
         committed = CommittedRows(ports.clock, self._limits.committed_rows_bytes)
         guard = self._new_guard(stream, "lake")
         node = self._new_node(
@@ -317,6 +341,8 @@ class Worker:
             LogTopics.of(self._topology, stream),
             tail_limits,
             guard,
+            findings=self._findings if stream.is_sequenced or has_gap_events(stream) else None,
+            gap_events=None if gap_events is None else ledger[gap_events].node.query,
             on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
             committed=committed,
         )
@@ -326,7 +352,8 @@ class Worker:
             self._known[topic],
             self._metrics.lake.of(stream.name),
             ports.clock,
-            commit_every_s=settings.lake_commit_interval_s,
+            commit_every_s=settings.lake_commit_interval_s
+            * (LEDGER_INTERVALS if stream.is_ledger else 1),
             commit_rows=settings.lake_commit_rows,
             on_pause=lambda partitions, busy: self.flow.set_busy(
                 [TopicPartition(topic, p) for p in partitions], busy=busy
@@ -353,6 +380,8 @@ class Worker:
             LogTopics.of_input(followed),
             tail_limits,
             self._new_guard(stream, "lake"),
+            findings=GapsView(),
+            gap_events=None,
             on_tail_full=lambda _full: None,
             # Empty for ever: this worker makes none of these rows.
             committed=CommittedRows(self._ports.clock, self._limits.committed_rows_bytes),
@@ -366,6 +395,8 @@ class Worker:
         tail_limits: TailLimits,
         guard: Guard,
         *,
+        findings: GapsView | None,
+        gap_events: HybridQuery | None,
         on_tail_full: Callable[[bool], None],
         committed: CommittedRows,
     ) -> Node:
@@ -377,6 +408,8 @@ class Worker:
             self._metrics.tail.of(stream.name),
             self._ports,
             self.engine,
+            findings=findings,
+            gap_events=gap_events,
             guard=guard,
             reads=self._new_guard(stream, "store"),
             on_tail_full=on_tail_full,

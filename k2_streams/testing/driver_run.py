@@ -289,8 +289,12 @@ def nanoseconds(moment: dt.datetime) -> int:
 
 
 def _settings(topology: Topology, partitions: int, given: Mapping[str, object]) -> Settings:
-    """The settings of every worker, as they would be read from an environment."""
-    values = {"K2_PARTITIONS": partitions, "K2_DATA_DIR": "/memory", **given}
+    """The settings of every worker, as they would be read from an environment.
+
+    Without another word there is no ledger: three more sinks and tails would take most of the time
+    of a test, and what they would hold is read from the topics (`driver.gaps`, `dead_letters`).
+    """
+    values = {"K2_PARTITIONS": partitions, "K2_DATA_DIR": "/memory", "K2_LEDGER": 0, **given}
     return from_environment(
         {name: str(value) for name, value in values.items()},
         AppDefaults(topology.name, folder=topology.folder),

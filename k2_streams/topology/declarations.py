@@ -280,6 +280,7 @@ class Topology:
         _require_unique("table", (one.name for one in self.tables))
         _require_unique("output", (one.name for one in self.outputs))
         _require_unique("source of topic", (one.topic for one in self.sources))
+        _require_unique("table in Iceberg", (one.name for one in (*self.streams, *self.ledger)))
         if self.raw is None and self.name in STREAMS:
             raise TopologyError(
                 f"topology {self.name}: K2's own has topics k2.{self.name}.*: take another name"
@@ -317,6 +318,11 @@ class Topology:
         """Every log that it writes; the accepted rows of its raw source come first."""
         raw = () if self.raw is None else (self.raw.input.stream,)
         return (*raw, *(one.stream for one in self.outputs if one.stream not in raw))
+
+    @property
+    def ledger(self) -> tuple[Stream, ...]:
+        """What is written about the records of its raw source, beside their rows, as streams."""
+        return () if self.raw is None else self.raw.input.ledger
 
     @property
     def folder(self) -> str:

@@ -312,5 +312,6 @@ def cell_schema(kind: pa.DataType, *, nullable: bool = False) -> dict[str, Any]:
             "additionalProperties": cell_schema(kind.item_type, nullable=kind.item_field.nullable),
         }
     else:
-        schema = {"type": "string"}
+        is_bytes = pa.types.is_binary(kind)
+        schema = {"type": "string"} | ({"contentEncoding": "base64"} if is_bytes else {})
     return {**schema, "type": [schema["type"], "null"]} if nullable else schema

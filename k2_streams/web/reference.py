@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import STREAMS
 from k2_streams.web.declaration.endpoint import (
     Endpoint,
@@ -25,13 +26,15 @@ What all answers share, access, the proof, time travel and load are described in
 [Query over HTTP](../how-to/query-over-http.md). Programs read the same as this page from
 `/v1/openapi.json`. A worker serves each log of its topology under `/v1/<name>`: the accepted rows
 of its raw source, and each declared output. `/v1/gaps`, `/v1/lines` and `/v1/symbols` are about the
-raw source; an app without one does not have these paths.
+raw source; an app without one does not have these paths. Nor has one without a
+[ledger](../how-to/keep-a-ledger.md) (`K2_LEDGER=0`) `/v1/coverage`, `/v1/dead-letters`,
+`/v1/gap-events` and `/v1/levels`.
 """
 
 
 def page() -> str:
     """The page, of the streams that the product has."""
-    endpoints = declared(tuple(STREAMS.values()))
+    endpoints = declared((*STREAMS.values(), *TRADES_INPUT.ledger))
     own = [endpoint for endpoint in endpoints if not _is_about_rows(endpoint)]
     rows = [endpoint for endpoint in endpoints if _is_about_rows(endpoint)]
     parts = [_HEAD, "## Endpoints\n", _overview(endpoints)]
@@ -152,7 +155,9 @@ def _type_name(schema: dict[str, Any]) -> str:
     names = {
         "array": f"list of {_type_name(inner)}" if isinstance(inner, dict) else "list",
         "object": f"map of {_type_name(inner)}" if isinstance(inner, dict) else "object",
-        "string": "decimal text" if "pattern" in schema else schema.get("format", "text"),
+        "string": "decimal text"
+        if "pattern" in schema
+        else schema.get("contentEncoding", schema.get("format", "text")),
     }
     return str(names.get(str(kind), kind))
 

@@ -129,7 +129,10 @@ class Cluster:
         **settings: str,
     ) -> LocalWorker:
         """A worker of a topology of the product's, or of an app of the tests'; not started."""
-        defaults = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
+        # A ledger is three more sinks and tails: those tests have one that are about it.
+        defaults = {
+            "K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000", "K2_LEDGER": "0",
+        }  # fmt: skip
         environment = {**defaults, **self.lake_settings, **settings}
         worker = LocalWorker(
             self.directory,

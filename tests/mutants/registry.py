@@ -1128,6 +1128,72 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "filled-gaps-of-the-table-open",
+        "a gap that is read from the table stays open when it is filled",
+        "tests/property/test_gaps_table.py::",
+        (
+            "query/ledger/gap_statements.py",
+            "            WHEN filled_at > opened_at THEN '{FILLED}'\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "page-of-gaps-begins-at-the-last-one",
+        "the last gap of a page is the first of the next one too",
+        "tests/property/test_gaps_table.py::",
+        ("query/ledger/gap_statements.py", "(scope, place) > (?, ?)", "(scope, place) >= (?, ?)"),
+    ),
+    _mutant(
+        "forgotten-gaps-not-asked-for",
+        "gaps that memory has dropped are not looked for in the table",
+        "tests/property/test_gaps_table.py::",
+        (
+            "query/ledger/gaps.py",
+            "if answer.meta.complete and not answer.meta.omitted:",
+            "if not answer.meta.omitted:",
+        ),
+    ),
+    _mutant(
+        "late-numbers-missing",
+        "coverage counts a number that came late as missing",
+        "tests/unit/test_coverage.py::",
+        (
+            "query/ledger/coverage_statements.py",
+            "- coalesce(came_late.numbers, 0) - coalesce(abandoned",
+            "- coalesce(abandoned",
+        ),
+    ),
+    _mutant(
+        "redriven-numbers-dead",
+        "coverage counts a number as dead that was redriven",
+        "tests/property/test_coverage_model.py::",
+        (
+            "query/ledger/coverage_statements.py",
+            "type = 'redriven'), -1)",
+            "type = 'redriven' AND false), -1)",
+        ),
+    ),
+    _mutant(
+        "coverage-of-today",
+        "coverage as known at a time adds what is known of gaps now",
+        "tests/unit/test_coverage.py::",
+        (
+            "query/ledger/coverage.py",
+            "self._events.ask(_request(request, request.events_as_of), add)",
+            "self._events.ask(RowsRequest(limit=request.limit), add)",
+        ),
+    ),
+    _mutant(
+        "findings-at-one-offset",
+        "the rows of findings that are fetched together have the place of the first one",
+        "tests/unit/test_ledger_rows.py::",
+        (
+            "core/ledger/records.py",
+            "            record.offset,\n",
+            "            records[0].offset,\n",
+        ),
+    ),
+    _mutant(
         "light-behind-heavy",
         "light queries wait in the lane of the heavy ones",
         "tests/unit/test_query_turns.py::",

@@ -43,6 +43,7 @@ SCALARS = {
     pa.int32(): st.integers(-(2**31), 2**31 - 1),
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.bool_(): st.booleans(),
+    pa.binary(): st.binary(max_size=6),
     pa.float64(): st.floats(allow_nan=False),
     pa.date32(): st.dates(dt.date(1900, 1, 1), dt.date(2200, 1, 1)),
     MICROS: st.integers(0, 4 * 10**15).map(lambda us: EPOCH + dt.timedelta(microseconds=us)),

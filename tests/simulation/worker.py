@@ -129,6 +129,7 @@ class SimWorker(MemoryWorker):
     ) -> None:
         kafka = MemoryKafka(cluster, network, BATCH_ROWS)
         settings = Settings(
+            ledger=False,  # its sinks and tails are those of every log
             kafka=kafka,
             lake=LAKE,
             app_id=APP,

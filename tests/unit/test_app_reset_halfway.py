@@ -58,7 +58,8 @@ CASES = {
 def deletions_of(driver: StreamDriver) -> tuple[Deletion, ...]:
     """Of an app that has run and written everything that it can."""
     topology, app_id = driver.topology, driver._run.settings.app_id
-    names = frozenset(streams_of(topology))
+    tables = driver._run._fleet._lake._histories
+    names = frozenset(name for name in streams_of(topology) if f"k2.{name}" in tables)
     there = frozenset(one.name for one in owned_topics(topology, app_id))
     folder = (driver._run.settings.worker_dir,)
     found = Found(topics=there, tables=names, folders=folder, has_group=True)

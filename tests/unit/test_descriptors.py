@@ -54,7 +54,7 @@ def test_partitions_tables_and_further_logs_need_files_of_their_own():
     further = Output.of("further", FOUND, key=("symbol",), time="time_ns")
     other = Agent("other", ticks, totals, outputs=(further,))
     two_logs = Topology("app", (ticks,), (one, other), (TOTALS,), (OUTPUT, further))
-    assert needed(two_logs, 60) == of_trades + 80
+    assert needed(two_logs, 60, logs=2) == of_trades + 80
 
 
 def test_a_process_really_gets_what_it_is_told():

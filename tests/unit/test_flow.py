@@ -10,6 +10,7 @@ from query_world import T0, TOPIC, TOPIC_ID, DictSpill, make_batch
 from sink_world import HandClock
 
 from k2_streams.core.load.tail_quota import DiskBound, pauses_source, used_share
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.core.types import TopicPartition
@@ -285,9 +286,12 @@ def test_several_tails_have_equal_parts_of_the_limits_and_folders_of_their_own(t
     assert [one.memory_bytes for one in limits.values()] == [4 << 20] * 2
     assert [one.disk for one in limits.values()] == [DiskBound(share=0.25)] * 2
     assert [one.folder.name for one in limits.values()] == ["tail", "tail-quotes"]
-    assert DiskBound(size_bytes=7).part(2) == DiskBound(size_bytes=3, share=0.25)
+    assert DiskBound(size_bytes=7).part(1 / 2) == DiskBound(size_bytes=3, share=0.25)
     (alone,) = TailLimits.each(settings, [TRADES]).values()
     assert (alone.memory_bytes, alone.disk) == (8 << 20, DiskBound(share=0.5))
+    large, *small = TailLimits.each(settings, [TRADES, *TRADES_INPUT.ledger]).values()
+    assert [one.memory_bytes for one in small] == [512 << 10] * 3
+    assert large.memory_bytes + sum(one.memory_bytes for one in small) == 8 << 20
 
 
 async def test_the_watchdog_ends_a_worker_that_its_group_does_not_take_in(watched):

@@ -259,7 +259,7 @@ def test_a_description_that_cannot_work_says_what_to_change(changes, problem):
         (pa.field("log_row", pa.int32()), "rename log_row"),
         (pa.field("End", pa.int32()), "two columns of one name"),
         (pa.field("a-b", pa.int32()), "must be a letter"),
-        (pa.field("raw", pa.binary()), "column raw has type binary"),
+        (pa.field("raw", pa.large_binary()), "column raw has type large_binary"),
         (pa.field("deep", pa.list_(pa.struct([("x", pa.time32("s"))]))), r"deep\[\]\.x has type"),
         (pa.field("empty", pa.struct([])), "empty has no column"),
         (pa.field("map", pa.map_(pa.bool_(), pa.int32())), "map with keys of bool"),

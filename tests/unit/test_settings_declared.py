@@ -50,6 +50,7 @@ CASES = {
     "K2_TAIL_MEMORY_BYTES": ("1048576", 1 << 20, "1"),
     "K2_TAIL_DISK_LIMIT": ("25%", DiskBound(share=0.25), "101%"),
     "K2_QUERY_MEMORY_BYTES": ("16777216", 1 << 24, "1"),
+    "K2_LEDGER": ("0", False, "sometimes"),
     "K2_MAINTENANCE": ("1", True, "sometimes"),
     "K2_MAINTENANCE_INTERVAL_S": ("5", 5.0, "0"),
     "K2_COMPACT_TARGET_MB": ("64", 64, "0"),

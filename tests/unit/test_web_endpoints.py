@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.web import endpoints
 from k2_streams.web.endpoints import declared
@@ -88,7 +89,8 @@ def test_each_file_of_the_folder_declares_an_endpoint():
     (folder,) = endpoints.__path__
     files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
     modules = {
-        endpoint.handler.__module__.rpartition(".")[2] for endpoint in declared((TRADES, QUOTES))
+        endpoint.handler.__module__.rpartition(".")[2]
+        for endpoint in declared((TRADES, QUOTES, *TRADES_INPUT.ledger))
     }
     assert modules == files
 

@@ -29,10 +29,10 @@ class DiskBound:
         shared = int(self.share * (free_bytes + used_bytes))
         return shared if self.size_bytes is None else self.size_bytes
 
-    def part(self, of: int) -> "DiskBound":
-        """The quota of one of so many tails."""
-        size_bytes = None if self.size_bytes is None else self.size_bytes // of
-        return DiskBound(size_bytes, self.share / of)
+    def part(self, share: float) -> "DiskBound":
+        """The quota of a tail that has this share of it."""
+        size_bytes = None if self.size_bytes is None else int(self.size_bytes * share)
+        return DiskBound(size_bytes, self.share * share)
 
 
 def used_share(used_bytes: int, limit_bytes: int) -> float:

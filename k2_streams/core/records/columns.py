@@ -17,6 +17,7 @@ SCALARS = (
     pa.bool_(),
     pa.date32(),
     pa.timestamp("us", tz="UTC"),
+    pa.binary(),
 )
 _MAP_KEYS = (pa.string(), pa.int32(), pa.int64())
 #: At the top of a log alone: few distinct values a batch.
@@ -24,7 +25,7 @@ _NAMES = pa.dictionary(pa.int32(), pa.string())
 #: A name that every engine takes, if quoted where it is a word of SQL.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _EXPECTED = (
-    "string, int32, int64, float64, bool, date32, timestamp[us, tz=UTC], decimal128, "
+    "string, binary, int32, int64, float64, bool, date32, timestamp[us, tz=UTC], decimal128, "
     "dictionary(int32, string) at the top, or lists, structs and maps of these"
 )
 

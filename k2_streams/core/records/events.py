@@ -126,8 +126,9 @@ AnyEvent = (
 )
 
 _EVENTS: tuple[type[Event], ...] = get_args(AnyEvent)
-#: What `type` may be in a record.
-TYPES = tuple(type_of(event) for event in _EVENTS)
+#: What each `type` in a record stands for.
+BY_TYPE: dict[str, type[Any]] = {type_of(event): event for event in _EVENTS}
+TYPES = tuple(BY_TYPE)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)

@@ -5,41 +5,18 @@ It is the same whether it was fetched from the log or given by the task that wro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from k2_streams.core.records import log_record
 from k2_streams.core.records.events import AnyEvent
-from k2_streams.core.records.log_record import CheckpointHeaders, Headers, LogBatch
+from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch, WrittenRecord
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 
 #: The offsets that the end of a transaction takes in each of its partitions.
 MARKER_OFFSETS = 1
 #: What an event that waits takes in memory, about.
 _EVENT_BYTES = 512
-
-
-class _LogRecord(Protocol):
-    """Any client's record."""
-
-    @property
-    def offset(self) -> int:
-        """In the partition."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """One batch of rows."""
-        ...
-
-    @property
-    def headers(self) -> Headers:
-        """In their order."""
-        ...
-
-    @property
-    def timestamp(self) -> int:
-        """When it was appended, in milliseconds."""
-        ...
 
 
 class PublishedBeside(NamedTuple):
@@ -91,8 +68,10 @@ class LogChunk:
     dead_letters: PublishedBeside | None = None
 
     @classmethod
-    def decoded(cls, partition: int, start: int, end: int, records: Sequence[_LogRecord]) -> Self:
-        """Of records as a client gives them.
+    def decoded(
+        cls, stream: Stream, partition: int, start: int, end: int, records: Sequence[WrittenRecord]
+    ) -> Self:
+        """Of records of a stream's log as a client gives them.
 
         Raises:
             LogFormatError: a record is of no version that this code reads.
@@ -101,10 +80,7 @@ class LogChunk:
             partition,
             start,
             end,
-            tuple(
-                log_record.decode(record.value or b"", partition, record.offset)
-                for record in records
-            ),
+            stream.decode(partition, records),
             log_record.last_headers(records),
             records[0].timestamp if records else None,
         )

@@ -113,6 +113,30 @@ class _WithHeaders(Protocol):
         ...
 
 
+class WrittenRecord(_WithHeaders, Protocol):
+    """The same, with all that a row can be made of."""
+
+    @property
+    def offset(self) -> int:
+        """In the partition."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """When it was appended, in milliseconds."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """As it was sent."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """As it was sent: in most logs one batch of rows."""
+        ...
+
+
 def last_headers(records: Iterable[_WithHeaders]) -> CheckpointHeaders | None:
     """What the last checkpoint of these records says; None: no record is a checkpoint's last.
 
@@ -229,3 +253,12 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
         )
     except (pa.ArrowInvalid, KeyError, StopIteration) as error:
         raise LogFormatError(f"log {log_partition}:{log_offset}: {error}") from error
+
+
+def decode_records(partition: int, records: Sequence[WrittenRecord]) -> tuple[LogBatch, ...]:
+    """The rows of records of a log, each as `decode`.
+
+    Raises:
+        LogFormatError: as `decode`.
+    """
+    return tuple(decode(record.value or b"", partition, record.offset) for record in records)

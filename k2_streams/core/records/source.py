@@ -4,10 +4,11 @@ The rows that are accepted are a stream of their own (`stream`), as anything wit
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from k2_streams.core.ledger.streams import Ledger
 from k2_streams.core.records import schema
 from k2_streams.core.records.stream import (
     QUOTES,
@@ -31,6 +32,8 @@ class RawInput:
         dead_letter: the topic of records that could not be processed.
         levels: the topic of changes of the degradation level.
         folder: stem of the folder of a worker's own state, below the data directory.
+        ledger: the same three topics as streams: their tables `gap_events`, `dead_letters` and
+            `levels` have the name of the stream and `_` before theirs, but for trades.
     """
 
     stream: Stream
@@ -41,6 +44,18 @@ class RawInput:
     dead_letter: str
     levels: str
     folder: str = "worker"
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The ledger follows from the topics."""
+        ledger = Ledger.of(
+            self.stream.name,
+            "" if self.stream is TRADES else f"{self.stream.name}_",
+            events=self.events,
+            dead_letters=self.dead_letter,
+            levels=self.levels,
+        )
+        object.__setattr__(self, "ledger", ledger)
 
     @classmethod
     def of(

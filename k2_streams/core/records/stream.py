@@ -5,8 +5,9 @@ to a raw topic (its feeds' rows, dead letters, events) is `core.records.source.R
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from k2_streams.core.records.derived import (
     message_ids,
     ref_message_ids,
 )
+from k2_streams.core.records.log_record import LogBatch, WrittenRecord, decode_records
 
 #: Where a row lies, and when its checkpoint was accepted: columns of every table, known only to
 #: the reader of a record (`log_*`) or stored once per record.
@@ -34,10 +36,13 @@ LOG_PLACE = ("log_partition", "log_offset", "log_row")
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _KEY_TYPES = (pa.string(), pa.int32(), pa.int64())
+#: Rows of records of a partition of a log, in their order; each batch is of one record.
+RecordsDecoder = Callable[[int, Sequence[WrittenRecord]], tuple[LogBatch, ...]]
 #: Topics and paths of K2's own.
 RESERVED_STREAMS = frozenset({
     "trades", "quotes", "gaps", "symbols", "snapshots", "lines", "status", "levels", "dead-letter",
-    "sequence-events", "sql", "bars",
+    "sequence-events", "sql", "bars", "gap_events", "gap-events", "dead_letters", "dead-letters",
+    "coverage",
 })  # fmt: skip
 
 
@@ -71,6 +76,10 @@ class Stream:
         counted: what the number of a key's rows is called.
         bounded: columns, beside those that queries ask by, whose bounds are kept of each file.
         repeated: Parquet paths with few values among the rows of a row group.
+        topic: of its log; empty: `k2.<name>`.
+        decode: makes rows of records of the log.
+        about: of a log of a ledger (`core.ledger`) the stream that its findings are about. Such a
+            log has a row per record, no headers of checkpoints, and is kept for ever.
     """
 
     name: str
@@ -90,11 +99,19 @@ class Stream:
     counted: str = "rows"
     bounded: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    topic: str = ""
+    decode: RecordsDecoder = decode_records
+    about: str = ""
 
     @property
     def log(self) -> str:
         """The topic of its rows."""
-        return f"k2.{self.name}"
+        return self.topic or f"k2.{self.name}"
+
+    @property
+    def is_ledger(self) -> bool:
+        """Whether its rows are findings about another stream's records."""
+        return bool(self.about)
 
     @property
     def name_column(self) -> str:
@@ -132,7 +149,35 @@ class Stream:
         Raises:
             StreamError: a column cannot be stored, or time, key or partition do not fit the schema.
         """
-        stream = cls(
+        stream = cls._of_columns(name, schema, key=key, time=time, last=last, partition=partition)
+        problems = [*_problems(stream)]
+        if problems:
+            raise StreamError(f"output {name}: {'; '.join(problems)}")
+        return stream
+
+    @classmethod
+    def of_ledger(
+        cls,
+        name: str,
+        schema: pa.Schema,
+        *,
+        about: str,
+        topic: str,
+        decode: RecordsDecoder,
+        key: tuple[str, ...],
+        time: str,
+    ) -> "Stream":
+        """The stream of findings that a topic holds, one per record; each as in the class."""
+        return cls._of_columns(
+            name, schema, key=key, time=time, about=about, topic=topic, decode=decode
+        )
+
+    @classmethod
+    def _of_columns(
+        cls, name: str, schema: pa.Schema, *, key: tuple[str, ...], time: str, **more: Any
+    ) -> "Stream":
+        """A stream whose table has the columns of its log, then those of `POSITION`."""
+        return cls(
             name=name,
             log_schema=schema.remove_metadata(),
             table_schema=pa.schema(
@@ -140,9 +185,7 @@ class Stream:
             ),
             time=time,
             key=key,
-            partition=partition,
             sort=(*reversed(key), time),
-            last=last,
             repeated=(
                 *(column.name for column in schema if plain_type(column.type) == pa.string()),
                 "source_partition",
@@ -150,11 +193,8 @@ class Stream:
                 "log_offset",
                 "accepted_time",
             ),
+            **more,
         )
-        problems = [*_problems(stream)]
-        if problems:
-            raise StreamError(f"output {name}: {'; '.join(problems)}")
-        return stream
 
     @classmethod
     def of_raw(

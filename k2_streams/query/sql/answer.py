@@ -38,6 +38,7 @@ class SqlMeta(msgspec.Struct, frozen=True, kw_only=True):
 #: Types that every format has a text for.
 _PLAIN: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_string,
+    pa.types.is_binary,
     pa.types.is_boolean,
     pa.types.is_integer,
     pa.types.is_floating,

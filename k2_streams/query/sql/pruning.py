@@ -17,6 +17,7 @@ from k2_streams.query.sql.parsing import Condition, Node, Occurrence, ParsedStat
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 _TIMES = frozenset({"VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
 _TEXT = frozenset({"VARCHAR"})
+_DATES = frozenset({"VARCHAR", "DATE"})
 #: As of `keys`: more values are not worth a look at each.
 MAX_VALUES = 50
 
@@ -124,8 +125,10 @@ def _key_values(
     relation: Relation, condition: Condition, evaluate: _Evaluate
 ) -> tuple[KeyValue, ...] | None:
     kind = relation.columns.field(condition.column).type
-    types = _TEXT if pa.types.is_string(kind) else _INTEGERS
-    values = {evaluate(one, types) for one in condition.values[: MAX_VALUES + 1]}
+    types, wrapped = _TEXT if pa.types.is_string(kind) else _INTEGERS, "{}"
+    if pa.types.is_date(kind):
+        types, wrapped = _DATES, "CAST(CAST({} AS DATE) AS VARCHAR)"
+    values = {evaluate(one, types, wrapped) for one in condition.values[: MAX_VALUES + 1]}
     return None if None in values or len(values) > MAX_VALUES else tuple(sorted(values))
 
 

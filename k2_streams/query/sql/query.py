@@ -141,6 +141,7 @@ class SqlQuery:
                 f"{relation.name}.{column} >= 1700000000000000000, or full=true"
             )
         log = relation.log.name
+        beside = None if relation.beside is None else relation.beside.name
         is_known = request.known_at_ns is not None  # which names the rows of every log
         asked = Asked(
             keys=wanted.keys,
@@ -148,22 +149,27 @@ class SqlQuery:
             end_ns=wanted.end_ns,
             limit=MAX_READ_ROWS,
             as_of=None if is_known else tokens.get(log),
+            beside_as_of=None if is_known or beside is None else tokens.get(beside),
             known_at_ns=request.known_at_ns,
         )
         found = await relation.read(self._queries[log], asked)
-        if getattr(found.proof, "next_cursor", None) is not None:
+        if getattr(found.proof, "next_cursor", None) or getattr(found.proof, "omitted", 0):
             raise TooMuchError(
-                f"more than {MAX_READ_ROWS} rows of {relation.name} would be read: add conditions "
+                f"more than {found.rows.num_rows} rows of {relation.name} would be read: add "
+                f"conditions "
                 f"on {', '.join((*relation.keys, relation.time or ''))}"
             )
-        token = getattr(found.proof, "token", None)
-        if token is not None:
-            tokens.setdefault(log, Token.decode(token))
+        for name, field in ((log, "token"), (beside, "events_token")):
+            token = getattr(found.proof, field, None)
+            if name is not None and token is not None:
+                tokens.setdefault(name, Token.decode(token))
         return found
 
     def _tokens(self, request: SqlRequest, wanted: Mapping[str, Any]) -> dict[str, Token]:
         """The tokens of the request, by log."""
-        logs = sorted({self._relations[name].log.name for name in wanted})
+        named = [self._relations[name] for name in wanted]
+        streams = [*(one.log for one in named), *(one.beside for one in named if one.beside)]
+        logs = sorted({stream.name for stream in streams})
         tokens = dict(request.as_of)
         if "" in tokens:
             if len(tokens) > 1 or len(logs) > 1:

@@ -20,20 +20,17 @@ class DescriptorLimitError(Exception):
     """The limit of open files is below what the worker needs."""
 
 
-def needed(topology: Topology, partitions: int, followed: int = 0) -> int:
+def needed(topology: Topology, partitions: int, logs: int = 1) -> int:
     """What a worker that owns all partitions needs, without its web server's connections.
 
     Args:
         topology: of the worker.
         partitions: of each source.
-        followed: logs of other apps that it answers from.
+        logs: that it answers from.
     """
     stores = sum(_stores(topology, source) for source in topology.sources)
-    further_logs = max(len(topology.streams) + followed - 1, 0)
     return (
-        PROCESS_DESCRIPTORS
-        + STORE_DESCRIPTORS * stores * partitions
-        + LOG_DESCRIPTORS * further_logs
+        PROCESS_DESCRIPTORS + STORE_DESCRIPTORS * stores * partitions + LOG_DESCRIPTORS * (logs - 1)
     )
 
 

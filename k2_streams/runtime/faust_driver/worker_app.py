@@ -40,7 +40,7 @@ from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ports import system_ports
 from k2_streams.runtime.settings.worker import Settings
-from k2_streams.runtime.topics import followed_inputs, topics_of
+from k2_streams.runtime.topics import followed_inputs, logs_of, topics_of
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker
 from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
 from k2_streams.topology.declarations import Topology
@@ -197,8 +197,9 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
         try:
-            followed = followed_inputs(self.topology, self.settings)
-            least = needed(self.topology, self.settings.partitions, len(followed))
+            topology, settings = self.topology, self.settings
+            logs = len(logs_of(topology, settings)) + len(followed_inputs(topology, settings))
+            least = needed(topology, settings.partitions, logs)
             limit = raise_limit(least + LEAST_CONNECTIONS + BACKLOG)
             self._lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)
@@ -255,7 +256,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             )
         declared = {
             *(one.topic for one in topology.sources),
-            *(one.log for one in topology.streams),
+            *(one.log for one in logs_of(topology, self.settings)),
         }
         topics = {
             topic

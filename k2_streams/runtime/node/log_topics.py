@@ -11,18 +11,26 @@ class LogTopics(NamedTuple):
     """The topics beside a log, with as many partitions as it has.
 
     Attributes:
-        dead_letters: of records of the log's source that could not be processed.
+        dead_letters: of records of the log's source that could not be processed; None: the log is a
+            ledger's, which has nothing beside it.
         events: of what the sequencer finds; None: nothing is sequenced in the log's source.
         deferred: of records of the log's source that wait under load; None: none ever does.
     """
 
-    dead_letters: str
+    dead_letters: str | None = None
     events: str | None = None
     deferred: str | None = None
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Those whose records a checkpoint counts."""
+        return tuple(one for one in (self.dead_letters, self.events) if one is not None)
 
     @classmethod
     def of(cls, topology: Topology, stream: Stream) -> "LogTopics":
         """Those beside a log of a topology."""
+        if stream.is_ledger:
+            return cls()
         source = topology.source_of(stream)
         deferred = source.input.deferred if isinstance(source, RawSource) else None
         return cls(topology.dead_letter(source), topology.events(source), deferred)

@@ -12,7 +12,7 @@ from k2_streams.lake.breaker import Guard
 from k2_streams.lake.table import Lake
 from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine
-from k2_streams.query.gaps import GapsView
+from k2_streams.query.gaps import NOTHING_MISSING, GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.tail.store import Tail
@@ -36,6 +36,8 @@ class Node:
         metrics: of the log's tail.
         ports: of the worker.
         engine: of the worker; its owner closes it.
+        findings: what the sequence events say of the log's source; None: it has none.
+        gap_events: answers about these events, where this worker keeps a ledger.
         guard: of the lake.
         reads: of an object store.
         on_tail_full: called when the tail is full, and when it has room again.
@@ -55,6 +57,8 @@ class Node:
         ports: Ports,
         engine: Engine,
         *,
+        findings: GapsView | None,
+        gap_events: HybridQuery | None,
         guard: Guard,
         reads: Guard,
         on_tail_full: Callable[[bool], None],
@@ -75,14 +79,13 @@ class Node:
         self.quota = TailQuota(
             self.tail, spill, tail_limits, ports.disk, metrics, on_pause=on_tail_full
         )
-        gaps = None if beside.events is None else GapsView()
         self.lake = LakeView(lambda: _open(stream, ports), guard)
         self.reads = None if ports.catalog.files is None else reads  # of an object store alone
         self.query = HybridQuery(
             self.tail,
             self.lake,
             engine,
-            gaps,
+            NOTHING_MISSING if stream.is_ledger else findings,
             clock=ports.clock,
             state=self._state,
             stream=stream,
@@ -90,14 +93,17 @@ class Node:
             reads=self.reads,
             partitions=topic.partitions,
             rules=rules,
+            findings=findings,
+            gap_events=gap_events,
         )
+        self._has_events = bool(beside.counted)
         self.reader = TailReader(
             stream,
             beside,
             ports.kafka,
             topic.partitions,
             self.tail,
-            gaps,
+            None if stream.is_ledger else findings,
             metrics,
             ports.clock,
             vector=self._vector,
@@ -123,13 +129,15 @@ class Node:
     @property
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What follows log and lake for as long as the node lives, by name."""
-        return {
+        found: dict[str, Callable[[], Awaitable[None]]] = {
             "tail-quota": self.quota.run,
             "tail": self.reader.run_log,
             "tail-given": self.reader.run_given,
-            "events": self.reader.run_events,
             "lake-view": self.query.run,
         }
+        if self._has_events:
+            found["events"] = self.reader.run_events
+        return found
 
     async def _vector(self) -> Vector:
         return (await self.lake.refresh()).vector

@@ -17,6 +17,8 @@ from k2_streams.runtime.settings.worker import Settings
 log = structlog.get_logger(__name__)
 
 TICK_S = 1.0
+#: Of memory and disk for tails, the part of each of the ledger's: a sixteenth.
+LEDGER_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,20 @@ class TailLimits:
     def each(cls, settings: Settings, streams: Sequence[Stream]) -> "dict[str, TailLimits]":
         """Of each tail of a worker, by its stream's name.
 
-        The settings' limits are of all tails together: each tail has an equal part.
+        The settings' limits are of all tails together. A tail of the ledger has a small part, and
+        what is left is divided among the others: few records are findings.
         """
-        count = len(streams)
-        return {
-            stream.name: cls(
+        ledgers = sum(stream.is_ledger for stream in streams)
+        large = (1 - LEDGER_SHARE * ledgers) / max(len(streams) - ledgers, 1)
+        found = {}
+        for number, stream in enumerate(streams):
+            share = LEDGER_SHARE if stream.is_ledger else large
+            found[stream.name] = cls(
                 settings.worker_dir / ("tail" if number == 0 else f"tail-{stream.name}"),
-                settings.tail_memory_bytes // count,
-                settings.tail_disk_limit.part(count),
+                int(settings.tail_memory_bytes * share),
+                settings.tail_disk_limit.part(share),
             )
-            for number, stream in enumerate(streams)
-        }
+        return found
 
 
 class TailQuota:

@@ -110,7 +110,9 @@ class TailReader:
         self._vector = vector
         self._fetch_ms = limits.tail_fetch_ms
         #: Per reader why it does not read now.
-        self._errors = {_LOG: "starting", _EVENTS: "starting"}
+        self._errors = {_LOG: "starting"}
+        if beside.counted:
+            self._errors[_EVENTS] = "starting"
         self._faults: dict[str, PartitionFaults] = {}
         self._event_positions: dict[TopicPartition, int] = {}
         self._is_given = asyncio.Event()
@@ -168,7 +170,9 @@ class TailReader:
                 begins = await reader.begin_offsets(fresh)
                 for tp in fresh:
                     offset = vector.next_of(tp.topic, tp.partition) or 0
-                    headers = await _headers_before(reader, tp, offset, begins[tp])
+                    headers = NOTHING_WRITTEN
+                    if not self._stream.is_ledger:
+                        headers = await _headers_before(reader, tp, offset, begins[tp])
                     self._published.expect(tp.partition, headers.events or 0, offset)
                     self.dead_letters.expect(tp.partition, headers.dead_letters, offset)
                     self._tail.seek(
@@ -232,7 +236,7 @@ class TailReader:
         end = self._tail.ends[fetched.partition]
         if fetched.end <= end:
             return
-        chunk = _decoded(reader, fetched)
+        chunk = _decoded(self._stream, reader, fetched)
         if chunk is not None:
             chunk = chunk.since(end)
             await self._events_of(chunk)
@@ -295,8 +299,7 @@ class TailReader:
 
     async def _events(self) -> None:
         beside = self._beside
-        topics = [topic for topic in (beside.dead_letters, beside.events) if topic is not None]
-        tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
+        tps = [TopicPartition(topic, p) for topic in beside.counted for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
             begins = await reader.begin_offsets(tps)
             reader.assign({tp: self._event_positions.setdefault(tp, begins[tp]) for tp in tps})
@@ -335,7 +338,7 @@ class TailReader:
                 gaps.advance(partition, found.range.end)
                 self._published.read(partition, found.records - read)
         found = chunk.dead_letters
-        if found is not None:
+        if found is not None and beside.dead_letters is not None:
             read = self._continued(TopicPartition(beside.dead_letters, partition), found)
             if read is not None:
                 self.dead_letters.read(partition, found.records - read)
@@ -356,6 +359,8 @@ class TailReader:
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
         headers = chunk.headers or CheckpointHeaders()
+        if self._stream.is_ledger:  # nothing is published beside it
+            headers = NOTHING_WRITTEN
         self._published.expect(partition, headers.events, chunk.end)
         self.dead_letters.expect(partition, headers.dead_letters, chunk.end)
         async with self._events_moved:
@@ -390,10 +395,10 @@ class TailReader:
         gaps.advance(chunk.partition, chunk.end)
 
 
-def _decoded(reader: LogReader, chunk: Chunk) -> LogChunk | None:
+def _decoded(stream: Stream, reader: LogReader, chunk: Chunk) -> LogChunk | None:
     """The rows of a chunk; None: it is not readable, and its partition stands still before it."""
     try:
-        return LogChunk.decoded(chunk.partition, chunk.start, chunk.end, chunk.records)
+        return LogChunk.decoded(stream, chunk.partition, chunk.start, chunk.end, chunk.records)
     except Exception as error:  # noqa: BLE001 - bytes that are no batch raise whatever they make
         reader.reject(chunk, error)
         return None

@@ -138,14 +138,14 @@ def guards_of(topology: Topology) -> list[tuple[tuple[str, ...], tuple[str, ...]
 
 def streams_of(topology: Topology) -> dict[str, Stream]:
     """Those of the app's tables in Iceberg, by name."""
-    return {stream.name: stream for stream in topology.streams}
+    return {stream.name: stream for stream in (*topology.streams, *topology.ledger)}
 
 
 def _owned(topology: Topology, app_id: str, found: Found) -> Iterator[Deletion]:
     yield Deletion(Deleted.GROUP, app_id)
     yield from (Deletion(Deleted.FOLDER, str(folder)) for folder in found.folders)
     yield from owned_topics(topology, app_id)
-    yield from (Deletion(Deleted.TABLE, stream.name) for stream in topology.streams)
+    yield from (Deletion(Deleted.TABLE, name) for name in streams_of(topology))
 
 
 def _exists(one: Deletion, found: Found) -> bool:

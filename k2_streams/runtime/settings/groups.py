@@ -227,10 +227,15 @@ class LakeSettings(Group):
         ge=1,
         le=50_000_000,
     )
+    ledger: bool = setting(
+        True,  # noqa: FBT003 - a value, as the others
+        "1 keeps gap events, dead letters and level changes in Iceberg tables too, and serves "
+        "[coverage](../concepts/coverage.md); 0 saves their sinks and tails",
+    )
     tail_memory_bytes: int = setting(
         256 * _MIB,
         "Memory for rows of the tail; above it the oldest are written to disk. The tails of "
-        "several logs have equal parts of it",
+        "several logs have equal parts of it, but for each of the ledger a sixteenth",
         unit="bytes",
         ge=_MIB,
         le=1 << 40,

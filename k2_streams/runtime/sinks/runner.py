@@ -198,7 +198,9 @@ class SinkRunner:
             return
         if expected == fetched.end:
             return  # all of it came from memory
-        chunk = LogChunk.decoded(partition, fetched.start, fetched.end, fetched.records)
+        chunk = LogChunk.decoded(
+            self._lake.stream, partition, fetched.start, fetched.end, fetched.records
+        )
         self._take(chunk.since(expected), "log")
         self._take_given()
 
@@ -229,7 +231,8 @@ class SinkRunner:
         self._positions[partition] = chunk.end
         self._metrics.sink_rows_read_total.labels(origin).inc(chunk.rows)
         self._metrics.sink_buffered_rows.set(self.buffered_rows)
-        if chunk.appended_ms is not None:
+        # Of a log that is kept for ever nothing can leave before it is in the lake.
+        if chunk.appended_ms is not None and not self._lake.stream.is_ledger:
             oldest_ms = self._oldest_ms.setdefault(partition, chunk.appended_ms)
             age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
             if age_ms > WARN_AFTER_MS:

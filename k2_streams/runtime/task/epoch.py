@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from k2_streams.core.dedup.duplicates import DuplicateCounter
+from k2_streams.core.ledger.dead_letters import ACCEPTED_TIME
 from k2_streams.core.lines.stats import LineStats
 from k2_streams.core.records import events
 from k2_streams.core.records.events import AnyEvent, Event
@@ -29,7 +30,7 @@ LETTER_HEADERS = frozenset(
     f"k2.{name}"
     for name in (
         "reason", "field", "detail", "topic", "partition", "offset", "append-time",
-        "scope", "session", "sequence", "null",
+        "scope", "session", "sequence", "null", "accepted-time-us",
     )
 )  # fmt: skip
 
@@ -139,6 +140,11 @@ class Epoch:
         self.excess_lines += more.excess_lines
         self.figures.update(more.figures)
 
+    def _letters(self, accepted_time_us: int) -> list[OutputRecord]:
+        """The dead letters, with the accepted time of the checkpoint that publishes them."""
+        accepted: Header = (ACCEPTED_TIME, b"%d" % accepted_time_us)
+        return [one._replace(headers=(*one.headers, accepted)) for one in self.dead_letters]
+
     def seal(self, partition: int) -> None:
         """Nothing more is added: what was repeated becomes events."""
         self.events += self.duplicates.events(source_partition=partition)
@@ -182,7 +188,7 @@ class Epoch:
             outputs.append(OutputRecord(log, None, last.value, headers.encode()))
             rows = tuple(one.rows for one in (*others, last))
             logs.append(LogRecords(log, rows, partition, accepted_time_us, headers))
-        many = [*self.newly_deferred, *self.dead_letters]
+        many = [*self.newly_deferred, *self._letters(accepted_time_us)]
         found: list[AnyEvent] = []
         if of.events is not None:
             found = [events.stamped(event, accepted_time_us) for event in self.events]

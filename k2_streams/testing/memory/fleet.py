@@ -15,6 +15,7 @@ from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
+from k2_streams.runtime.topics import logs_of
 from k2_streams.testing.memory.catalog import MemoryCatalogService
 from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
 from k2_streams.testing.memory.cluster import MemoryCluster
@@ -84,7 +85,8 @@ class Fleet:
         self._begin_ms = begin_ms
         faults = NoFaults(seeded(seed, "faults"))
         partitions = range(settings.partitions)
-        read = [*(one.topic for one in topology.sources), *(one.log for one in topology.streams)]
+        logs = logs_of(topology, settings)
+        read = [*(one.topic for one in topology.sources), *(one.log for one in logs)]
         group = MemoryGroup(
             self.loop,
             [TopicPartition(topic, number) for number in partitions for topic in read],

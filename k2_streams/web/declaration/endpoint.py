@@ -206,7 +206,7 @@ class Endpoint(Generic[Parameters]):
     ) -> "Endpoint[Parameters]":
         """The endpoint of a relation, whose rows and proof it answers with."""
         return cls(
-            path=f"/v1/{relation.name}",
+            path=f"/v1/{relation.path_name}",
             summary=relation.summary,
             handler=handler,
             parameters=parameters,

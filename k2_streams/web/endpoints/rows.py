@@ -114,6 +114,9 @@ def rows_request(parameters: RowsParameters, given: frozenset[str]) -> RowsReque
 async def _rows(call: Call[RowsParameters]) -> Rows:
     request = rows_request(call.parameters, call.given)
     (relation,) = call.endpoint.relations
+    if call.services.by_name[relation].stream.is_ledger:
+        # Of a symbol, a feed or a worker without findings there are none: it is not unknown.
+        request = msgspec.structs.replace(request, checks_names=False)
     answer = await call.rows(relation, request)
     meta = answer.meta
     if not meta.pinned:
@@ -131,6 +134,8 @@ def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[RowsParameters]]
         absent = {name for name in STANDARD if name not in stream.key}
         if not stream.is_corrected:
             absent.add("view")
+        if stream.is_ledger:  # no record of it says how far the source was processed
+            absent.add("min_offsets")
         yield Endpoint.of(
             relation,
             _rows,

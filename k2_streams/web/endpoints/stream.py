@@ -157,7 +157,7 @@ def endpoints(streams: tuple[Stream, ...]) -> Iterator[Endpoint[StreamParameters
     for relation in relations_of(streams).values():
         if relation.is_log:
             yield Endpoint(
-                path=f"/v1/{relation.name}/stream",
+                path=f"/v1/{relation.path_name}/stream",
                 summary=f"Rows of {relation.name} from a moment on, and those to come, as frames.",
                 handler=_stream,
                 parameters=with_key(StreamParameters, relation.log),

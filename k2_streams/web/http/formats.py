@@ -234,7 +234,8 @@ def _csv_rows(rows: pa.Table) -> Iterator[pa.Array]:
 
 def _csv_cells(column: pa.Array) -> pa.Array:
     cells = plain_texts(column)
-    if pa.types.is_string(column.type) or pa.types.is_nested(column.type):
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_nested(kind):
         quoted = pc.equal(cells, "")
         if holds_any(cells, _CSV_SPECIAL):
             quoted = pc.or_(quoted, pc.match_substring_regex(cells, _NEEDS_QUOTES))

@@ -1,0 +1,1 @@
+"""What is made of the ledger's tables: gaps, and coverage."""

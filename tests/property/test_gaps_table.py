@@ -1,0 +1,126 @@
+"""Gaps that are read from the table of gap events are the fold of the same events in memory."""
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_world import EventsWorld
+from sequence_inputs import HORIZON_MS, messages, rules
+
+from k2_streams.core.records.events import AnyEvent, GapFilled, GapOpened, stamped
+from k2_streams.core.sequence.gaps import GapLedger
+from k2_streams.core.sequence.sessions import SessionRule
+from k2_streams.core.sequence.step import ScopeMessage, step
+from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.ledger.gaps import continued
+from k2_streams.query.request import GapsRequest
+from k2_streams.query.token import GapsCursor, Token
+
+START_US = 1_700_000_000_000_000
+STATES = [(), ("open",), ("filled",), ("abandoned",), ("abandoned", "open")]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
+    folder = tmp_path_factory.mktemp("lake")
+    engine = Engine(EngineConfig(allowed=(str(folder),)))
+    yield engine, folder
+    engine.close()
+
+
+def events_of(stream: list[ScopeMessage], rule: SessionRule) -> list[list[AnyEvent]]:
+    """What the sequencer finds, by the checkpoint of each message that brought something about."""
+    states, found = {}, []
+    for number, message in enumerate(stream):
+        after = step(states.get(message.scope), message, rule, HORIZON_MS)
+        states[message.scope] = after.state
+        if after.events:
+            found.append([stamped(one, START_US + number) for one in after.events])
+    return found
+
+
+def folded(checkpoints: list[list[AnyEvent]]) -> GapsView:
+    view = GapsView()
+    for position, one in enumerate(itertools.chain(*checkpoints), 1):
+        view.apply(one, 0, position)
+    return view
+
+
+async def paged(world: EventsWorld, request: GapsRequest) -> list:
+    """All pages, each as the cursor of the one before it asks."""
+    answer = await world.query.gaps(request)
+    found = [*answer.gaps]
+    while answer.meta.next_cursor is not None:
+        assert answer.meta.gaps <= request.limit
+        cursor = GapsCursor.decode(answer.meta.next_cursor)
+        answer = await world.query.gaps(continued(cursor))
+        found += answer.gaps
+    assert (answer.meta.omitted, answer.meta.complete) == (0, True)
+    return found
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(messages(huge=False), rules, st.data())
+def test_pages_of_the_table_are_the_fold_in_memory(engine, stream, rule, data):
+    """Of any selection, in lake and tail, now and as of each earlier answer."""
+    checkpoints = events_of(stream, rule)
+    times = sorted({one.event_time_ns for one in stream})
+    edges = [None, *times[:: max(len(times) // 4, 1)]]
+    symbols = data.draw(st.sampled_from([(), ("A",), ("A", "B")]))
+    states = data.draw(st.sampled_from(STATES))
+    start_ns, end_ns = data.draw(st.sampled_from(edges)), data.draw(st.sampled_from(edges))
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        start_ns, end_ns = end_ns, start_ns
+    chosen = {"symbols": symbols, "states": states, "start_ns": start_ns, "end_ns": end_ns}
+    limit = data.draw(st.integers(1, 4))
+    commits = data.draw(st.sets(st.integers(0, max(len(checkpoints) - 1, 0)), max_size=2))
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(dir=engine[1]) as folder:
+            world = EventsWorld(Path(folder), engine[0])
+            tokens: list[tuple[Token, int]] = []
+            for number, checkpoint in enumerate(checkpoints):
+                world.publish(checkpoint)
+                if number in commits:
+                    await world.commit()
+                    next_ = dict(world.log.ends)
+                    tokens.append((Token("topic-1", next_, world.clock.now_ns, 0), number + 1))
+            tokens.append((Token("topic-1", dict(world.log.ends), 0, 0), len(checkpoints)))
+            for token, known in tokens:
+                wanted, omitted = folded(checkpoints[:known]).find(**chosen, limit=10_000)
+                assert omitted == 0
+                asked = GapsRequest(**chosen, limit=limit, as_of=token)
+                assert await paged(world, asked) == list(wanted)
+            await world.query.close()
+
+    asyncio.run(run())
+
+
+async def test_what_memory_has_dropped_is_read_from_the_table(engine):
+    world = EventsWorld(engine[1] / "dropped", engine[0], GapsView(GapLedger(max_gaps=3)))
+    common = {"scope": "X:A", "session": "0", "exchange_time_ns": 5}
+    for number in range(10):
+        span = {"first": 10 * number, "last": 10 * number + 1}
+        world.publish([GapOpened(**common, **span, size="small"), GapFilled(**common, **span)])
+        if number == 4:
+            await world.commit()
+    assert world.findings.forgotten == 7
+    answer = await world.query.gaps(GapsRequest(limit=4))
+    assert [gap.first for gap in answer.gaps] == [0, 10, 20, 30]
+    assert (answer.meta.omitted, answer.meta.complete) == (6, True)
+    assert [gap.first for gap in await paged(world, GapsRequest(limit=4))] == [
+        10 * number for number in range(10)
+    ]
+    token = Token.decode(answer.meta.token or "")
+    world.publish([GapOpened(**common, first=200, last=200, size="small")])
+    again = await paged(world, GapsRequest(limit=100, as_of=token))
+    assert [gap.state for gap in again] == ["filled"] * 10
+    await world.query.close()
