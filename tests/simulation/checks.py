@@ -13,6 +13,7 @@ from k2_streams.core.records import log_record as trade_log
 from k2_streams.core.records.derived import message_ids
 from k2_streams.core.records.events import Event, GapAbandoned
 from k2_streams.core.records.log_chunk import LogChunk
+from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.expiry import expired
@@ -159,7 +160,8 @@ def given_is_committed(cluster: MemoryCluster, chunk: LogChunk) -> None:
     require(not is_open, "rows were given before their commit", chunk.range)
     has_marker = len(there) == chunk.end - chunk.start and there[-1].record is None
     require(has_marker, "rows were given with another end than their marker's", chunk.range)
-    read = LogChunk.decoded(chunk.partition, chunk.start, chunk.end, committed)
+    stream = TRADES_INPUT.stream
+    read = LogChunk.decoded(stream, chunk.partition, chunk.start, chunk.end, committed)
     require(
         [row for batch in chunk.batches for row in rows_of(batch)]
         == [row for batch in read.batches for row in rows_of(batch)]
