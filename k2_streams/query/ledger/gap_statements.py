@@ -16,10 +16,15 @@ from k2_streams.query.statement import TAIL, Statement, Value, Where, quoted, wa
 PAGE = "page_gaps"
 #: What identifies a gap.
 KEY = ("scope", "session", "first", "last")
-_COLUMNS = (
+#: Of the events what their states, and coverage, are made of.
+STATE_COLUMNS = (
     "type", "exchange", "symbol", "scope", "session", "first", "last", "gap_first", "gap_last",
-    "size", "reason", "count", "ranges", "by", "line", "previous_session", "previous_time_ns",
-    "next_time_ns", "exchange_time_ns", "trading_date", "source_partition", "source_offset",
+    "count", "ranges", "previous_time_ns", "next_time_ns", "trading_date", "log_offset",
+)  # fmt: skip
+#: What the fold of gaps needs.
+_FOLDED_COLUMNS = (
+    "type", "scope", "session", "first", "last", "gap_first", "gap_last", "size", "reason",
+    "previous_time_ns", "next_time_ns", "exchange_time_ns", "source_partition", "source_offset",
     "log_partition", "log_offset",
 )  # fmt: skip
 
@@ -43,9 +48,11 @@ class GapsWanted:
     at_most: int
 
 
-def events_of(parts: Parts, selection: Selection) -> tuple[str, list[Value]]:
-    """The events of both parts, as a query in brackets, with its values."""
-    columns = ", ".join(map(quoted, _COLUMNS))
+def events_of(
+    parts: Parts, selection: Selection, names: tuple[str, ...] = STATE_COLUMNS
+) -> tuple[str, list[Value]]:
+    """These columns of the events of both parts, as a query in brackets, with its values."""
+    columns = ", ".join(map(quoted, names))
     of_tail = f"SELECT {columns} FROM {TAIL}"  # noqa: S608 (no value in it)
     if not parts.files:
         return f"({of_tail})", []
@@ -116,9 +123,11 @@ def page_events(parts: Parts, selection: Selection, at_most: int) -> Statement:
     Numbers that came late are those of gaps that were not filled, and the one below each gap: by it
     the fold knows an event of an earlier version (`GapLedger`).
     """
-    events, values = events_of(parts, selection)
+    events, values = events_of(parts, selection, _FOLDED_COLUMNS)
     return Statement(
-        f"""WITH events AS NOT MATERIALIZED {events},
+        f"""WITH events AS NOT MATERIALIZED (
+            SELECT * FROM {events} WHERE scope IN (SELECT scope FROM {PAGE})
+        ),
         late AS (SELECT * FROM events WHERE type = 'late'),
         made AS (
             SELECT events.* FROM events JOIN {PAGE} AS gap ON events.scope = gap.scope
@@ -135,7 +144,8 @@ def page_events(parts: Parts, selection: Selection, at_most: int) -> Statement:
                     AND late.session = gap.session AND late.first = gap.first - 1
             )
         )
-        SELECT * FROM made ORDER BY log_partition, log_offset LIMIT ?""",  # noqa: S608 (bound values)
+        SELECT *, NULL AS ranges, NULL AS previous_session FROM made
+        ORDER BY log_partition, log_offset LIMIT ?""",  # noqa: S608 (bound values)
         (*values, at_most),
     )
 
