@@ -117,13 +117,13 @@ class Reader:
         """No row, in the table's columns."""
         return self._empty
 
+    async def as_made(self, portion: "Portion") -> pa.Table:
+        """A portion's rows, in its order, as they were made."""
+        return await self._run(lambda session: portion.read(session, self._scan), portion.files)
+
     async def portion(self, read_point: ReadPoint, portion: "Portion") -> pa.Table:
-        """A portion's rows, in its order, with what was left out when they were made."""
-
-        def work(session: QuerySession) -> pa.Table:
-            return portion.read(session, self._scan)
-
-        rows = await self._run(work, portion.files)
+        """The same, with what was left out when they were made."""
+        rows = await self.as_made(portion)
         return await self._enriched(read_point, rows, Stopwatch())
 
     async def _enriched(

@@ -38,6 +38,7 @@ from k2_streams.topology.declarations import (
     Output,
     RawSource,
     Source,
+    StartOf,
     StreamSource,
 )
 from k2_streams.topology.declarations import Table as DeclaredTable
@@ -111,7 +112,7 @@ class App(WorkerApp):
         return declared
 
     @overload
-    def stream(self, channel: str | Stream | Output) -> StreamSource: ...
+    def stream(self, channel: str | Stream | Output, *, start: StartOf = "log") -> StreamSource: ...
 
     @overload
     def stream(self, channel: Any, *args: Any, **options: Any) -> Any: ...
@@ -123,14 +124,16 @@ class App(WorkerApp):
             channel: `"trades"`, `"quotes"`, or the output or the `k2.Stream` of another app; what
                 else Faust takes is handed to Faust.
             args: Faust's.
-            options: Faust's.
+            options: `start`: where an app without state begins. `"log"`: at the first record that
+                the log still has. `"lake"`: in the lake, which has every row, and then in the log.
+                What else: Faust's.
 
         Raises:
             TopologyError: there is no such stream.
         """
         if not isinstance(channel, str | Stream | Output):
             return super().stream(channel, *args, **options)
-        declared = self._builder.stream(channel)
+        declared = self._builder.stream(channel, **options)
         self.deliver(declared.topic)
         return declared
 

@@ -127,7 +127,7 @@ class Ownership:
             self.refused = {tp: self._why_beyond(tp) for tp in sorted(self.beyond)}
             fresh = sorted(sources - set(self.tasks))
             outcomes = await asyncio.gather(*(self._take(tp) for tp in fresh))
-            starts = {tp: task.next_offset for tp, task in self.tasks.items() if _runs(task)}
+            starts = {tp: task.next_offset for tp, task in self.tasks.items() if _is_read(task)}
             for tp, failed in zip(fresh, outcomes, strict=True):
                 if failed:
                     self._retake_later(tp)
@@ -302,7 +302,7 @@ class Ownership:
                     continue
                 self._retakes.pop(tp, None)
                 task = self.tasks[tp]
-                if _runs(task):
+                if _is_read(task):
                     await self._flow.resume({tp: task.next_offset})
                 return
 
@@ -326,6 +326,11 @@ class Ownership:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _is_read(task: TaskLifecycle) -> bool:
+    """Whether its partition of the topic is to be read now."""
+    return _runs(task) and not task.is_in_history
 
 
 def _runs(task: TaskLifecycle) -> bool:

@@ -22,6 +22,8 @@ class Limits:
             half of it resumed.
         checkpoint_records: records after which a checkpoint begins, whatever the time.
         log_record_rows: rows of one record of a log: about 2 MiB, far below the topic's 8 MiB.
+        history_rows: rows of the lake that a task that begins there is given at a time; more than a
+            record of the log has.
         table_cache_rows: rows of a table that stay decoded in memory, of about 1 KiB each.
         retake_first_s: pause before a task that failed is replaced; doubled with each attempt.
         retake_most_s: the longest of those pauses.
@@ -48,6 +50,7 @@ class Limits:
     inbox_records: int = 32_768
     checkpoint_records: int = 65_536
     log_record_rows: int = ROWS_PER_RECORD
+    history_rows: int = 2 * ROWS_PER_RECORD
     table_cache_rows: int = CACHE_ROWS
     retake_first_s: float = 0.2
     retake_most_s: float = 10.0

@@ -29,6 +29,8 @@ from k2_streams.lake.breaker import Guard
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
+from k2_streams.query.lake_view import LakeView
+from k2_streams.query.reading import Reader
 from k2_streams.query.relations import ServedLog
 from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
@@ -43,12 +45,13 @@ from k2_streams.runtime.control.watchdog import Watchdog
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.flow import PartitionFlow
+from k2_streams.runtime.history.lake_history import LakeHistory
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
-from k2_streams.runtime.node.node import Node
+from k2_streams.runtime.node.node import Node, open_to_read
 from k2_streams.runtime.node.tail_quota import TailLimits
 from k2_streams.runtime.output import FollowedLog, OutputParts
 from k2_streams.runtime.ports import Ports
@@ -118,6 +121,7 @@ class Worker:
         self.pool = ports.threads.executor("tasks")
         self.engine = new_engine(settings, ports, metrics.query)
         self.sandbox = Sandbox(ports.new_engine, ports.clock)
+        self._histories: list[LakeView] = []
         followed = followed_inputs(topology, settings)
         logs = logs_of(topology, settings)
         tail_limits = TailLimits.each(settings, [*logs, *(one.stream for one in followed)])
@@ -226,6 +230,8 @@ class Worker:
         stack.callback(self.pool.shutdown)
         # 4 Queries are answered until the end.
         stack.push_async_callback(self._close_engines)
+        for lake in self._histories:
+            stack.push_async_callback(lake.close)
         for answered in self.answered:
             stack.push_async_callback(answered.node.close)
             for name, work in answered.node.background.items():
@@ -458,6 +464,7 @@ class Worker:
             native=ports.native,
             limits=self._limits,
             committed={output.stream.log: output.committed for output in self.outputs},
+            history=self._history_of(source),
         )
 
         def new_task(partition: int) -> TaskLifecycle:
@@ -471,6 +478,18 @@ class Worker:
             )
 
         return new_task
+
+    def _history_of(self, source: Source) -> LakeHistory | None:
+        """Where the records of a source are that its topic has lost; None: nobody wants them."""
+        if not isinstance(source, StreamSource) or source.start != "lake":
+            return None
+        stream, ports = source.stream, self._ports
+        lake = LakeView(lambda: open_to_read(stream, ports), self._new_guard(stream, "lake"))
+        self._histories.append(lake)
+        reads = None if ports.catalog.files is None else self._new_guard(stream, "store")
+        reader = Reader(stream, lake, self.engine, reads=reads)
+        rows = self._limits.history_rows
+        return LakeHistory(stream, self._known[stream.log], lake, reader, rows)
 
     def _program(self, source: Source, instruments: Instruments | None) -> Program:
         """What the tasks of a source run."""

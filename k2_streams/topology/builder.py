@@ -13,6 +13,7 @@ from k2_streams.topology.declarations import (
     Output,
     RawSource,
     Source,
+    StartOf,
     StreamSource,
     Table,
     Topology,
@@ -68,14 +69,19 @@ class TopologyBuilder:
         self._sources.append(declared)
         return declared
 
-    def stream(self, of: str | Stream | Output) -> StreamSource:
+    def stream(self, of: str | Stream | Output, start: StartOf = "log") -> StreamSource:
         """Declare the rows of another app's log; of one that is declared already, that one."""
         stream = _stream_of(of)
         for one in self._sources:
             if isinstance(one, StreamSource) and one.topic == stream.log:
+                if one.start != start:
+                    raise TopologyError(
+                        f"stream {stream.name}: declared before with start={one.start!r}: use what "
+                        "the first app.stream gave"
+                    )
                 return one
         self._require_open(f"stream {stream.name}")
-        declared = StreamSource(stream)
+        declared = StreamSource(stream, start)
         self._sources.append(declared)
         return declared
 

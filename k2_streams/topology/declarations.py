@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 import pyarrow as pa
@@ -26,6 +26,10 @@ NAME = re.compile(r"[a-z0-9_-]{1,64}")
 RESERVED_TABLES = frozenset({"position", "deferral", "timers", "sequence", "dedup"})
 #: Begins the names of the tables that hold the positions in other topologies' logs.
 _POSITION_OF = "position-"
+
+
+#: Where an app begins in another app's log.
+StartOf = Literal["log", "lake"]
 
 
 class OnError(StrEnum):
@@ -60,9 +64,23 @@ class RawSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamSource:
-    """The rows of another topology's log."""
+    """The rows of another topology's log.
+
+    Attributes:
+        stream: whose rows.
+        start: where an app without state begins: at the beginning of the `log`, or in the `lake`,
+            which has what the log has lost.
+    """
 
     stream: Stream
+    start: StartOf = "log"
+
+    def __post_init__(self) -> None:
+        """Check the declaration."""
+        if self.start not in get_args(StartOf):
+            raise TopologyError(
+                f"stream {self.stream.name}: expected start 'log' or 'lake', found {self.start!r}"
+            )
 
     @property
     def topic(self) -> str:

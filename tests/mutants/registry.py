@@ -10,7 +10,6 @@ SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_violated"
 COMMIT = "tests/unit/test_lake_commit.py::"
 COMPACTION = "tests/unit/test_lake_compaction.py::"
 DELETION = "tests/unit/test_lake_deletion.py::"
-SUBSCRIPTION = "tests/property/test_subscription_exact.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
 
 
@@ -1547,7 +1546,7 @@ MUTANTS = (
     _mutant(
         "stream-forgets-partial-record",
         "a subscription's token says nothing of the rows of a record that are given",
-        SUBSCRIPTION + "test_what_a_reader_took_is_every_row_of_the_log_once",
+        "tests/unit/test_web_stream.py::test_every_token_goes_on_where_it_was_given",
         (
             "query/subscription/reader.py",
             "    if partial is None:\n",
@@ -1557,7 +1556,8 @@ MUTANTS = (
     _mutant(
         "stream-passes-late-rows",
         "a subscription looks for rows it has not seen in no file older than those it has",
-        SUBSCRIPTION + "test_what_a_reader_took_is_every_row_of_the_log_once",
+        "tests/unit/test_subscriptions.py::"
+        "test_rows_that_are_seen_late_are_given_though_they_were_accepted_before",
         (
             "core/subscription/legs.py",
             "return Leg(goal, self.beyond, beyond)",
@@ -1567,7 +1567,8 @@ MUTANTS = (
     _mutant(
         "stream-ends-early",
         "a finite range ends where the node has no more, before its end",
-        SUBSCRIPTION + "test_a_finite_range_ends_with_what_an_answer_at_its_token_has",
+        "tests/unit/test_subscriptions.py::"
+        "test_a_range_ends_at_its_end_and_not_where_the_node_has_no_more",
         (
             "query/subscription/subscription.py",
             "self._is_over = end is not None and self._position.covers(end.next)",
@@ -1583,6 +1584,17 @@ MUTANTS = (
             "core/subscription/tally.py",
             "(self.checksum + added) & _MASK",
             "(self.checksum * 3 + added) & _MASK",
+        ),
+    ),
+    _mutant(
+        "history-skips-a-record",
+        "a task that starts in the lake goes on behind a record of which it was given no row",
+        "tests/unit/test_lake_start.py::"
+        "test_it_equals_that_through_ten_crashes_in_history_and_after",
+        (
+            "runtime/history/lake_history.py",
+            "HistoryRecords(records, last.offset, last.timestamp * 1_000)",
+            "HistoryRecords(records, last.offset + 1, last.timestamp * 1_000)",
         ),
     ),
 )

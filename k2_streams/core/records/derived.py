@@ -5,11 +5,19 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_streams.core.records.identity import BY_TRADE_ID, SEPARATOR, escaped_column
+from k2_streams.core.records.identity import (
+    BY_TRADE_ID,
+    SEPARATOR,
+    TradeId,
+    escaped_column,
+    trade_of,
+)
 from k2_streams.core.records.schema import MICROS
 
 #: From rows in the log's columns, all of one source partition, and that partition: one value each.
 Derivation = Callable[[pa.RecordBatch, int], pa.Array]
+#: From rows in the table's columns: one value each of a column that is in the log alone.
+Recovery = Callable[[pa.Table], pa.Array]
 
 
 def message_ids(rows: pa.RecordBatch, source_partition: int) -> pa.Array:
@@ -52,6 +60,31 @@ def ref_message_ids(rows: pa.RecordBatch, _source_partition: int = 0) -> pa.Arra
     tail = pc.binary_join_element_wise(BY_TRADE_ID, ref, "")
     session = pc.coalesce(_escaped(rows, "ref_session"), _escaped(rows, "session"))
     return pc.binary_join_element_wise(*_names(rows), session, tail, SEPARATOR)
+
+
+def ref_trade_ids(rows: pa.Table) -> pa.Array:
+    """The inverse of `ref_message_ids`: the trade that a row of the table changes; null: none."""
+    return pa.array((ref and ref.trade_id for ref in _refs(rows)), pa.string())
+
+
+def ref_sessions(rows: pa.Table) -> pa.Array:
+    """The same of that trade's session; null where it is the row's own."""
+    own = rows.column("session").to_pylist()
+    pairs = zip(_refs(rows), own, strict=True)
+    found = (ref.session if ref and ref.session != session else None for ref, session in pairs)
+    return pa.array(found, pa.string())
+
+
+def _refs(rows: pa.Table) -> list[TradeId | None]:
+    """What each row refers to: next to none does."""
+    refs = rows.column("ref_message_id")
+    if refs.null_count == len(refs):
+        return [None] * len(refs)
+    columns = (refs, rows.column("exchange"), rows.column("symbol"))
+    return [
+        ref and trade_of(ref, exchange, symbol)
+        for ref, exchange, symbol in zip(*(one.to_pylist() for one in columns), strict=True)
+    ]
 
 
 def exchange_times(rows: pa.RecordBatch, _source_partition: int) -> pa.Array:

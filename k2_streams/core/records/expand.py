@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from k2_streams.core.records.columns import as_type
 from k2_streams.core.records.derived import Derivation
 from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.schema import MICROS
@@ -54,6 +55,23 @@ def expand(
             for name in stream.table_schema.names
         }
     )
+
+
+def log_rows(stream: Stream, rows: pa.Table) -> pa.RecordBatch:
+    """The inverse of `expand`, of rows in the table's columns: the rows in those of the log.
+
+    A session that a correction names and that is the row's own is null.
+    """
+    columns = []
+    for field in stream.log_schema:
+        recover = stream.recovered.get(field.name)
+        column = rows.column(field.name).combine_chunks() if recover is None else recover(rows)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0)
+        if pa.types.is_dictionary(field.type):
+            column = as_type(column, field.type.value_type).dictionary_encode()
+        columns.append(as_type(column, field.type) if column.type != field.type else column)
+    return pa.RecordBatch.from_arrays(columns, schema=stream.log_schema)
 
 
 def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -15,9 +15,12 @@ from k2_streams.core.records import schema
 from k2_streams.core.records.columns import plain_type, unsupported
 from k2_streams.core.records.derived import (
     Derivation,
+    Recovery,
     exchange_times,
     message_ids,
     ref_message_ids,
+    ref_sessions,
+    ref_trade_ids,
 )
 from k2_streams.core.records.log_record import LogBatch, WrittenRecord, decode_records
 
@@ -65,6 +68,8 @@ class Stream:
         partition: the column of the table by whose day (UTC) the table is partitioned.
         sort: the columns by which the rows of a data file are sorted.
         derived: of the table's columns those that are computed from the log's, and how.
+        recovered: of the log's columns those that are not in the table, and how they follow from
+            it.
         last: columns that a key shows of its newest row, as `last_<column>`.
         identity: columns that a key shows of its newest row under their own names.
         added: columns that a table made by an earlier version lacks, in the order they were added;
@@ -90,6 +95,7 @@ class Stream:
     partition: str = "accepted_time"
     sort: tuple[str, ...] = ()
     derived: Mapping[str, Derivation] = field(default_factory=dict)
+    recovered: Mapping[str, Recovery] = field(default_factory=dict)
     last: tuple[str, ...] = ()
     identity: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -318,6 +324,7 @@ TRADES = Stream(
         "ref_message_id": ref_message_ids,
         "exchange_time": exchange_times,
     },
+    recovered={"ref_trade_id": ref_trade_ids, "ref_session": ref_sessions},
     last=("price", "quantity"),
     identity=("session", "sequence"),
     added=("action", "ref_message_id"),

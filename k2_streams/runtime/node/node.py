@@ -79,7 +79,7 @@ class Node:
         self.quota = TailQuota(
             self.tail, spill, tail_limits, ports.disk, metrics, on_pause=on_tail_full
         )
-        self.lake = LakeView(lambda: _open(stream, ports), guard)
+        self.lake = LakeView(lambda: open_to_read(stream, ports), guard)
         self.reads = None if ports.catalog.files is None else reads  # of an object store alone
         self.query = HybridQuery(
             self.tail,
@@ -147,7 +147,8 @@ class Node:
         await self.query.close()
 
 
-def _open(stream: Stream, ports: Ports) -> Lake:
+def open_to_read(stream: Stream, ports: Ports) -> Lake:
+    """A handle on a stream's table, which is created if it is absent."""
     lake = ports.catalog.open(stream, ports.catalog.files)
     lake.create()  # a table that the sink cannot write to can still be read
     return lake

@@ -107,6 +107,11 @@ class AgentProgram:
         """As `Program.versions`."""
         return {table.name: table.version for table in self.tables}
 
+    @property
+    def starts_in_lake(self) -> bool:
+        """As `Program.starts_in_lake`."""
+        return self.source.start == "lake"
+
     def new_tables(self, partition: int, context: TaskContext) -> "AgentTables":
         """As `Program.new_tables`."""
         return AgentTables(self, partition, context)

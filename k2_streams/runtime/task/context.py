@@ -14,6 +14,7 @@ from k2_streams.native import Native
 from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
+from k2_streams.runtime.history.lake_history import LakeHistory
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
@@ -36,6 +37,7 @@ class TaskContext:
     overload: Overload
     supervisor: Supervisor
     disk: Disk = ROCKS_DISK
+    history: LakeHistory | None = None  # None: the source's records come from its topic alone
     native: Native | None = None  # decodes the usual records of some feeds
     limits: Limits = DEFAULT_LIMITS
     #: By log, of those that have readers in this worker.

@@ -19,8 +19,12 @@ import structlog
 
 from k2_streams.core.error_text import described
 from k2_streams.core.records.record_failures import RecordFailures
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.transactions import FencedError
+from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.fetched import Fetched
+from k2_streams.runtime.history.feed import HistoryFeed
+from k2_streams.runtime.history.lake_history import LakeHistory
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.processing_error import ProcessingError
 from k2_streams.runtime.task.program import TaskDeferral
@@ -73,6 +77,8 @@ class TaskLifecycle:
         self.running: RunningTask | None = None  # None: it does not own the partition yet
         self._context = context
         self._flow = Flow(on_pause, on_seek)
+        self._feed: HistoryFeed | None = None  # None: its records come from the topic
+        self._feeding: BackgroundTask | None = None
         self._on_ended = on_ended
         self._take_over: TakeOver | None = None
 
@@ -99,11 +105,37 @@ class TaskLifecycle:
         self._to(TaskState.RUNNING)
         context.metrics.task.take_over_seconds.observe(context.clock.monotonic() - started)
         running.start()
+        if context.history is not None:
+            self._feed_from(context.history, running)
         return running.next_offset
+
+    def _feed_from(self, history: LakeHistory, running: RunningTask) -> None:
+        """Give the task what the lake has."""
+        context, tp = self._context, TopicPartition(self.topic, self.partition)
+        self._feed = HistoryFeed(tp, history, running, context.kafka, self._flow.on_seek)
+        self._feeding = context.supervisor.spawn(
+            f"history-{self.partition}", self._feed.run(), self._feed_failed
+        )
+
+    def _feed_failed(self, error: BaseException) -> None:
+        if self.state is TaskState.RUNNING:
+            end = self._failed(error)
+            self._context.supervisor.spawn(f"task-end-{self.partition}", end, lambda _: None)
+
+    def _pause(self, busy: bool) -> None:
+        if not self.is_in_history:
+            self._flow.on_pause(busy)
+
+    def _seek(self, offset: int) -> None:
+        if self._feed is not None and not self._feed.is_over:
+            self._feed.dropped()
+        else:
+            self._flow.on_seek(offset)
 
     def _started(self, taken: Taken) -> RunningTask:
         """The running task; it reads of its tables what it must know before the first record."""
-        self.running = RunningTask(self.partition, self._context, taken, self._flow, self._failed)
+        flow = Flow(self._pause, self._seek)
+        self.running = RunningTask(self.partition, self._context, taken, flow, self._failed)
         position = taken.position
         log.info(
             "task took over",
@@ -117,6 +149,11 @@ class TaskLifecycle:
         return self.running
 
     # -- what others ask -----------------------------------------------------------------------
+
+    @property
+    def is_in_history(self) -> bool:
+        """Whether its records come from the lake: the topic is not read yet."""
+        return self._feed is not None and not self._feed.is_over
 
     @property
     def next_offset(self) -> int:
@@ -170,7 +207,7 @@ class TaskLifecycle:
 
     def offer(self, fetched: Fetched) -> None:
         """Take records to work on. Never blocks: a task with enough to do pauses its partition."""
-        if self.running and self.state is TaskState.RUNNING:
+        if self.running and self.state is TaskState.RUNNING and not self.is_in_history:
             self.running.offer(fetched)
 
     # -- the end -----------------------------------------------------------------------------
@@ -188,6 +225,8 @@ class TaskLifecycle:
             await self._failed(error)
         else:
             self.running.start()
+            if self._feed is not None:
+                self._feed.dropped()
 
     async def close(self) -> None:
         """End the task. What is not committed is dropped; the successor works it again."""
@@ -224,6 +263,8 @@ class TaskLifecycle:
 
     async def _close_resources(self) -> None:
         """Stop the task, then close what the take-over opened."""
+        if self._feeding is not None:
+            await self._feeding.close()
         if self.running is not None:
             await self.running.stop()
         taken, self._take_over = self._take_over, None

@@ -101,6 +101,11 @@ class MarketProgram:
         assert isinstance(source, RawSource)  # noqa: S101 - of a log other programs run
         return TaskOutputs.of_raw(source.input)
 
+    @property
+    def starts_in_lake(self) -> bool:
+        """As `Program.starts_in_lake`: no table has the records of a raw topic."""
+        return False
+
     def new_tables(self, partition: int, context: TaskContext) -> "MarketTables":
         """As `Program.new_tables`."""
         return MarketTables(self, partition, context)

@@ -121,6 +121,7 @@ class Program(Protocol):
         outputs: where they write to.
         deferred: where records are deferred to; None: nothing of this source is.
         versions: of the declared tables' state, by name.
+        starts_in_lake: whether the source's records come from the lake as far as it has them.
     """
 
     @property
@@ -131,6 +132,9 @@ class Program(Protocol):
 
     @property
     def versions(self) -> Mapping[str, int]: ...  # noqa: D102 - see above
+
+    @property
+    def starts_in_lake(self) -> bool: ...  # noqa: D102 - see above
 
     def new_tables(self, partition: int, context: "TaskContext") -> TaskTables:
         """Of a partition, not restored."""

@@ -48,7 +48,8 @@ async def checked_offsets(
     asked = [at] if late is None else [at, late]
     begins = await reader.begin_offsets(asked)
     ends = await reader.end_offsets(asked)
-    begin, end = begins[at], ends[at]
+    # What the topic has lost the lake has.
+    begin, end = 0 if program.starts_in_lake else begins[at], ends[at]
     if position is None:
         await _require_untouched(reader, context, changelog)
         return Starts(begin, 0 if late is None else ends[late])

@@ -164,6 +164,8 @@ class TakeOver:
         backlog = None if position is None else DEFERRAL.read(position.sections)
         if backlog is not None and backlog.records:
             return 0  # the backlog may come before the source's next
+        if self._context.program.starts_in_lake:
+            return 0  # the topic may have lost the next record
         at = TopicPartition(self._context.source.name, self._partition)
         try:
             found = await next_append_time_ms(reader, at, starts.source)

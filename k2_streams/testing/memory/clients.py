@@ -270,8 +270,10 @@ class MemoryConsumer:
         return self._cluster.partitions[partition].end
 
     async def beginning_offsets(self, partitions: list[Any]) -> dict[TopicPartition, int]:
-        """The first offset of each partition: nothing is ever deleted."""
-        return await self._network.ask(lambda: {TopicPartition(*tp): 0 for tp in partitions})
+        """The first offset of each partition that is not deleted."""
+        return await self._network.ask(
+            lambda: {TopicPartition(*tp): self._cluster.partitions[tp].begin for tp in partitions}
+        )
 
     async def end_offsets(self, partitions: list[Any]) -> dict[TopicPartition, int]:
         """The end of each partition for this consumer."""

@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aiokafka.errors import InvalidProducerEpoch, InvalidTxnState, ProducerFenced
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidTxnState,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+)
 
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transaction_states import EMPTY, LastTransaction
@@ -83,6 +88,7 @@ class PartitionLog:
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
+        self.begin = 0  # what is below was deleted
         self.open: dict[TransactionShare, int] = {}
         self.watchers: list[asyncio.Future[None]] = []
 
@@ -108,6 +114,8 @@ class PartitionLog:
         self, start: int, most: int, *, committed: bool = True
     ) -> tuple[list[MemoryRecord], int]:
         """Records from an offset on, and the position behind them."""
+        if start < self.begin:
+            raise OffsetOutOfRangeError(f"{start} is below {self.begin}")
         found: list[MemoryRecord] = []
         at, end = start, self.stable if committed else self.end
         while at < end and len(found) < most:

@@ -1,0 +1,1 @@
+"""A task that begins in the lake: history in the order of the log, then the log itself."""

@@ -1,0 +1,105 @@
+"""Subscriptions at their seams: rows seen late, a reader that falls back, a lake that is away."""
+
+import pytest
+from query_world import T0, TOPIC_ID, World
+
+from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.subscription import subscription as subscriptions
+from k2_streams.query.subscription.frames import EndFrame, ProgressFrame, RowsFrame
+from k2_streams.query.subscription.request import StreamRequest
+from k2_streams.query.token import Token
+
+
+class AmpleRoom:
+    """Room for all rows of a test."""
+
+    held = 0
+
+    def take(self, *, is_paced):
+        assert not is_paced
+        self.held += 1
+        return 100
+
+    def give_back(self):
+        self.held = 0
+
+
+@pytest.fixture
+async def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(subscriptions, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(subscriptions, "RETRY_AFTER_S", 0.0)
+    engine = Engine(EngineConfig(allowed=(str(tmp_path),)))
+    found = World(tmp_path / "lake", engine)
+    yield found
+    await found.view.close()
+    engine.close()
+
+
+async def next_rows(frames):
+    """The symbols of the next frame of rows."""
+    for _ in range(10):
+        frame = await anext(frames)
+        if isinstance(frame, RowsFrame):
+            return frame.rows["symbol"].to_pylist()
+    raise AssertionError("no rows come")
+
+
+async def test_rows_that_are_seen_late_are_given_though_they_were_accepted_before(world):
+    world.log.append(0, [("A", T0)], accepted_us=1_000_000)
+    world.read_tail(0)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin"))
+    frames = subscription.frames(AmpleRoom(), 10)
+    assert await next_rows(frames) == ["A"]
+    # Another worker's sink is ahead of what this node has read of that partition.
+    world.log.append(1, [("B", T0)], accepted_us=500_000)
+    world.commit(0)
+    world.commit(1)
+    await world.query.refresh()
+    assert await next_rows(frames) == ["B"]
+    assert subscription.fallbacks == 1
+
+
+async def test_a_range_ends_at_its_end_and_not_where_the_node_has_no_more(world):
+    world.log.append(0, [("A", T0)])
+    world.log.append(1, [("B", T0)])
+    world.read_tail(0)
+    end = Token(TOPIC_ID, dict(world.log.ends), T0, 0)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin", end=end))
+    frames = subscription.frames(AmpleRoom(), 10)
+    assert await next_rows(frames) == ["A"]
+    assert [isinstance(await anext(frames), ProgressFrame) for _ in range(3)] == [True] * 3
+    world.read_tail(1)
+    assert await next_rows(frames) == ["B"]
+    last = [frame async for frame in frames][-1]
+    assert isinstance(last, EndFrame)
+    assert last.rows == 2
+
+
+async def test_an_error_that_may_pass_is_told_and_the_stream_goes_on(world):
+    world.add(0, [("A", T0)])
+    world.commit()
+    await world.query.refresh()
+    world.tail.seek(1, 0, ready_at=5)  # the node is starting: it has not read so far yet
+    room = AmpleRoom()
+    subscription = await _opened(world)
+    frames = subscription.frames(room, 10)
+    await anext(frames)
+    frame = await anext(frames)
+    assert isinstance(frame, ProgressFrame)
+    assert "not read that far" in frame.waits_for
+    assert room.held == 0
+    world.tail.seek(1, 0)
+    assert await next_rows(frames) == ["A"]
+    assert (await anext(frames)).waits_for is None
+    await frames.aclose()
+    assert room.held == 0
+
+
+async def _opened(world):
+    """A subscription from before the node started anew."""
+    ready = world.tail.ready
+    world.tail.ready = lambda _: True
+    try:
+        return await world.query.subscribe(StreamRequest(begin="begin"))
+    finally:
+        world.tail.ready = ready
