@@ -24,6 +24,9 @@ _COMMANDS = {
     "app": _Command("k2_streams.cli.app:app", "Describe an app, or start it anew."),
     "broker": _Command("k2_streams.cli.broker:broker", "Start, stop or look at the local Kafka."),
     "produce": _Command("k2_streams.cli.produce:produce", "Send synthetic or recorded trades."),
+    "replay": _Command(
+        "k2_streams.cli.replay:replay", "Give rows again: as lines, as Arrow, or to a topic."
+    ),
     "verify": _Command("k2_streams.cli.verify:verify", "Compare the answers with a truth file."),
     "changelog": _Command(
         "k2_streams.cli.changelog:changelog", "Show what a table's changelog holds."

@@ -32,9 +32,10 @@ MAY_IMPORT = {
     "query": _LOWEST,
     "web": _LOWEST | {"query"},
     "runtime": _LOWEST | {"topology", "query", "web"},
+    "replay": {"core", "kafka", "query", "web"},  # a client of workers, and a writer of topics
     "testing": _LOWEST | {"topology", "query", "runtime"},  # no part of a worker imports it
     "demo": {"core", "kafka", "runtime", "testing"},
-    "cli": _LOWEST | {"topology", "query", "web", "runtime", "testing", "demo"},
+    "cli": _LOWEST | {"topology", "query", "web", "runtime", "testing", "demo", "replay"},
     "topologies": _LOWEST | {"topology", "query", "web", "runtime", "cli"},
 }
 ANYWHERE = {"pyarrow", "numpy", "msgspec", "mmh3"}
@@ -396,6 +397,8 @@ BREAKS = [
     ("query/a.py", "from ..web import server", "query may not import web"),
     ("web/a.py", "def f():\n    from k2_streams.runtime import app", "2: k2_streams.runtime.app"),
     ("runtime/a.py", "from k2_streams.cli.main import main", "runtime may not import cli"),
+    ("replay/a.py", "from k2_streams.runtime.worker import Worker", "replay may not import"),
+    ("web/a.py", "from k2_streams.replay.lines import json_lines", "web may not import replay"),
     ("cli/a.py", "import topologies.trades", "cli may not import topologies"),
     ("web/a.py", "from k2_streams.testing import fuzz_feed", "web may not import testing"),
     ("runtime/a.py", "import k2_streams.testing.memory.loop", "runtime may not import testing"),

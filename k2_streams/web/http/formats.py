@@ -120,6 +120,13 @@ def json_array(rows: pa.Table) -> bytes:
     return b"[" + b",".join(content(texts)[:-1] for texts in _json_rows(rows)) + b"]"
 
 
+def json_rows(rows: pa.Table) -> Iterator[bytes]:
+    """Each row as a JSON object, without a line break."""
+    for texts in _json_rows(rows):
+        for text in texts.to_pylist():
+            yield text[:-1].encode()
+
+
 def _json_pieces(rows: pa.Table, meta: msgspec.Struct) -> Iterator[bytes]:
     before = b'{"data":['
     for texts in _json_rows(rows):
