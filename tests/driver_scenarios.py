@@ -181,7 +181,7 @@ def trade_ids_instead_of_numbers(sender: Sender) -> None:
         sender.trade(None, trade_id=trade_id)
 
 
-@scenario(1, letters=("not-json", "wrong-type", "missing-field", "not-utf8"))
+@scenario(1, "dead", letters=("not-json", "wrong-type", "missing-field", "not-utf8"))
 def not_what_was_expected(sender: Sender) -> None:
     sender.trade(1)
     sender.raw("{")
@@ -190,7 +190,7 @@ def not_what_was_expected(sender: Sender) -> None:
     sender.raw(b"\xff\xfe")
 
 
-@scenario(2, letters=("not-positive", "too-precise", "not-finite", "out-of-range"))
+@scenario(2, "dead", letters=("not-positive", "too-precise", "not-finite", "out-of-range"))
 def prices_that_are_none(sender: Sender) -> None:
     sender.trade(1)
     sender.trade(2, price="-1")
@@ -254,7 +254,7 @@ def feeds_side_by_side(sender: Sender) -> None:
         sender.raw(json.dumps(body | {"m": True}), key=other, feed="binance.spot")
 
 
-@scenario(4, letters=("bad-action",))
+@scenario(4, "dead", letters=("bad-action",))
 def cancels_and_corrections(sender: Sender) -> None:
     sender.trade(1, trade_id="a")
     sender.trade(2, trade_id="b")
@@ -279,7 +279,9 @@ def values_of_every_kind(sender: Sender) -> None:
     sender.trade(3, trade_id="x" * 60)
 
 
-@scenario(1, "gap_opened", letters=("sequence-range", "bad-time", "bad-time", "bad-session"))
+@scenario(
+    1, "gap_opened", "dead", letters=("sequence-range", "bad-time", "bad-time", "bad-session")
+)
 def numbers_and_times_out_of_range(sender: Sender) -> None:
     sender.trade(1)
     sender.trade(2**63, at_s=0.0)

@@ -8,12 +8,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from k2_streams.cli.dead_letters_redrive import redrive
 from k2_streams.cli.dead_letters_show import show
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.option_types import InstantType, OffsetRangeType
 from k2_streams.cli.text_table import lines_of, printable
 from k2_streams.core.records.source import INPUTS
+from k2_streams.importing import import_when_used
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
 from k2_streams.runtime.settings.kafka import with_bootstrap
@@ -60,7 +60,25 @@ def row_of(letter: Letter) -> tuple[str, ...]:
     return tuple(printable(cell or "-") for cell in cells)
 
 
-@click.group(name="dead-letters", context_settings={"help_option_names": ["-h", "--help"]})
+class _WithRedrive(click.Group):
+    """Imports what a redrive takes, which is the worker's own, when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "redrive"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "redrive":
+            return super().get_command(ctx, cmd_name)
+        module = import_when_used("k2_streams.cli.dead_letters_redrive")
+        command: click.Command = module.redrive
+        return command
+
+
+@click.group(
+    name="dead-letters",
+    cls=_WithRedrive,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def dead_letters() -> None:
     """Look at records that could not be processed, and send them again.
 
@@ -127,5 +145,4 @@ def list_letters(**options: Any) -> None:
     click.echo(selection.summary(), err=True)
 
 
-for _command in (show, redrive):
-    dead_letters.add_command(_command)
+dead_letters.add_command(show)

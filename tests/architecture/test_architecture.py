@@ -100,6 +100,7 @@ ONLY_IN = {
     "k2_streams.importing.import_when_used": (
         "__init__.py",
         "cli/main.py",
+        "cli/dead_letters.py",
         "cli/loaded_app.py",
         "testing/__init__.py",
         "web/endpoints/__init__.py",

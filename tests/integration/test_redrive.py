@@ -23,10 +23,10 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     refusing = k2.worker(app="refusing_app", PYTHONPATH=path)
     refusing.start()
-    truth = k2.produce("--messages", "40000", "--symbols", "3", "--seed", "7", "--late", "1%")
+    truth = k2.produce("--messages", "20000", "--symbols", "3", "--seed", "7", "--late", "1%")
     foretold = redrive(k2, "--dry-run", "--reason", "wrong-type")
     letters = foretold["matched"]
-    assert letters > 300
+    assert letters > 150
     assert (foretold["accepted"], foretold["refused"]) == (letters, {})
     refusing.stop()
     mended = k2.worker()
@@ -36,7 +36,7 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     first = redrive(k2)
     assert first["redriven_before"] > 0, "the first transaction was committed before the kill"
     assert first["redriven_before"] + first["sent"] == letters
-    k2.verify(mended, truth, also="--deep")
+    k2.verify(mended, truth)
     second = redrive(k2)
     assert (second["sent"], second["redriven_before"]) == (0, letters)
     mended.stop()

@@ -13,6 +13,7 @@ from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.core.sequence.step import (
     ACCEPTED,
+    Nature,
     ScopeMessage,
     ScopeState,
     SequenceLimits,
@@ -164,6 +165,7 @@ class Venue:
                 partition,
                 sent.offset,
                 sent.append_ms,
+                Nature.USUAL if sent.usable else Nature.DEAD,
             )
             state = truth.states.get(sent.scope)
             stepped = step(state, message, rule, LATE_HORIZON_S * 1000, limits=SEQUENCE_LIMITS)
