@@ -35,6 +35,9 @@ _COMMANDS = {
         "k2_streams.cli.dead_letters:dead_letters", "List unprocessed records, or send them again."
     ),
     "sql": _Command("k2_streams.cli.sql:sql", "Ask running nodes in SQL, with the proof."),
+    "repair": _Command(
+        "k2_streams.cli.repair:repair", "Fill gaps from a recording, a topic or another lake."
+    ),
     "maintain": _Command(
         "k2_streams.cli.maintain:maintain", "Compact the Iceberg tables, or look at their files."
     ),

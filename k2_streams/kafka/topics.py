@@ -96,6 +96,11 @@ def redrives_topic(name: str, partitions: int) -> TopicSpec:
     return TopicSpec(name, partitions, _UNLIMITED)
 
 
+def repairs_topic(name: str, partitions: int) -> TopicSpec:
+    """What repairs asked for and what came of it; a repair creates it."""
+    return TopicSpec(name, partitions, _UNLIMITED)
+
+
 def levels_topic(name: str, partitions: int) -> TopicSpec:
     """Changes of the degradation level."""
     return TopicSpec(name, partitions, _UNLIMITED)

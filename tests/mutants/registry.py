@@ -497,6 +497,26 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "repair-beyond-the-horizon",
+        "a repair asks for numbers that would be stale: each becomes a dead letter",
+        "tests/unit/test_repair.py::",
+        (
+            "runtime/repair/missing.py",
+            "if part.since_ms and part.since_ms + horizon_ms <= now_ms:",
+            "if part.since_ms and part.since_ms + horizon_ms < 0:",
+        ),
+    ),
+    _mutant(
+        "repair-of-another-session",
+        "a repair sends what has a missing number, whichever session it is of",
+        "tests/unit/test_repair.py::",
+        (
+            "runtime/repair/run.py",
+            "if after.verdict is Verdict.LATE and after.session_id == one.session:",
+            "if after.state is not None:",
+        ),
+    ),
+    _mutant(
         "empty-checkpoint-writes-nothing",
         "an epoch without rows says nowhere how far the source was worked",
         "tests/property/test_sequencer_splits.py::"

@@ -102,6 +102,11 @@ class RawInput:
         return f"{self.stream.log}.redrives"
 
     @property
+    def repairs(self) -> str:
+        """The topic that says what repairs asked for and what came of it."""
+        return f"{self.stream.log}.repairs"
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """K2's own tables: scopes with the position, and the trade ids that were seen."""
         return ("sequence", "dedup")
