@@ -226,6 +226,31 @@ async def test_a_node_that_ends_between_two_pages_is_not_noticed(world):
     assert paged.arrow().equals(whole.arrow())
 
 
+def in_order(rows):
+    place = ("log_partition", "log_offset", "log_row")
+    return rows.replace_schema_metadata().sort_by([(name, "ascending") for name in place])
+
+
+async def test_a_stream_gives_the_rows_of_an_answer(address, client):
+    expected = in_order(client.trades("AAA").arrow())
+    frames = list(client.stream("trades", "AAA", start="begin", end="end"))
+    async with k2_client.AsyncClient(address) as other:
+        awaited = [one async for one in other.stream("trades", "AAA", start="begin", end="end")]
+    for found in (frames, awaited):
+        assert found[0].kind == "progress"
+        assert found[-1].kind == "end"
+        assert found[-1].fields["rows"] == expected.num_rows
+        assert in_order(pa.concat_tables(frame.rows for frame in found)).equals(expected)
+
+
+def test_a_stream_goes_on_from_the_token_of_a_frame(client):
+    frames = list(client.stream("trades", start="begin", end="end"))
+    at = next(n for n, frame in enumerate(frames) if frame.kind == "rows")
+    rest = list(client.stream("trades", start=frames[at].token, end="end"))
+    both = pa.concat_tables(frame.rows for frame in (*frames[: at + 1], *rest))
+    assert in_order(both).equals(in_order(client.trades().arrow()))
+
+
 async def test_silence_ends_at_the_timeout():
     import asyncio  # noqa: PLC0415 - of this test alone
 
