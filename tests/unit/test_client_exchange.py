@@ -1,6 +1,7 @@
 """How the client asks: which node, after which pause, and when it stops. No socket is opened."""
 
 import json
+from datetime import date
 
 import pyarrow as pa
 import pytest
@@ -222,3 +223,13 @@ def test_a_join_asks_for_the_same_quotes_on_each_page():
     assert dict(sent[1].question.parameters) == {
         "strategy": "nearest", "quotes_as_of": "q1", "cursor": "c", "limit": "3", "format": "arrow",
     }  # fmt: skip
+
+
+def test_days_of_coverage_are_dates_or_texts():
+    days = [date(2026, 11, 30), "2026-12-01"]
+    step = next(Operations(Nodes(A)).coverage("S", {"date": days, "exchange": "X"}))
+    assert step.question.path == "/v1/coverage"
+    assert step.question.parameters == (
+        ("symbol", "S"), ("date", "2026-11-30"), ("date", "2026-12-01"), ("exchange", "X"),
+        ("format", "arrow"), ("limit", "10000"),
+    )  # fmt: skip
