@@ -285,13 +285,13 @@ def test_the_sources_are_found():
 
 
 def tool_violations(source: str) -> list[str]:
-    """What a file of `bench` or `faults` may not import: they are programs beside the commands."""
+    """What a file of `bench`, `faults` or `deploy` may not import: they are beside the commands."""
     names = [name for _, name, _ in _imports(ast.parse(source), "")]
     return [name for name in names if _within(name, "k2_streams.cli")]
 
 
-def test_benchmarks_and_faults_stand_on_testing_and_not_on_the_commands():
-    tools = _by_path("bench") | _by_path("faults")
+def test_benchmarks_faults_and_checks_stand_on_testing_and_not_on_the_commands():
+    tools = _by_path("bench") | _by_path("faults") | _by_path("deploy")
     assert len(tools) > 20
     assert found_in(tools, lambda _, source: tool_violations(source)) == {}
 
