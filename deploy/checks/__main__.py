@@ -25,7 +25,6 @@ def main() -> int:
     """Run all of them."""
     failed = 0
     for name, check in CHECKS.items():
-        print(f"        {name} ...", end="\r", flush=True)
         try:
             print(f"ok      {name}: {check()}", flush=True)
         except ToolAbsentError as absent:

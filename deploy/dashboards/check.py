@@ -73,10 +73,12 @@ def _work(at: Stage, worker: LocalWorker) -> None:
         *(word for fault in faults for word in (f"--{fault}", "0.005")),
     )  # fmt: skip
     asyncio.run(_send_lines(at.bootstrap))
-    wait_until(lambda: worker.get("/v1/symbols?exchange=SIM")["data"], "the first rows")
+    symbols = "/v1/symbols?exchange=SIM"
+    wait_until(lambda: worker.get(symbols)["data"], "the first rows")
+    symbol = worker.get(symbols)["data"][0]["symbol"]
     deadline = time.monotonic() + TRAFFIC_S - LOOK_BEFORE_END_S
     while time.monotonic() < deadline:
-        worker.get("/v1/trades?symbol=S0000&window=1m&limit=10")
+        worker.get(f"/v1/trades?symbol={symbol}&window=1m&limit=10")
         time.sleep(SCRAPE_S)
 
 

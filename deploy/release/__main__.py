@@ -15,7 +15,8 @@ from pathlib import Path
 from deploy.release.distributions import DISTRIBUTIONS, Distribution
 from deploy.tools import ROOT, StepFailedError, ToolAbsentError, run, tool
 
-_PIN = re.compile(r"^([A-Za-z0-9._-]+==[^ ;\\]+)", re.MULTILINE)
+#: A package's line: name, version, and where it is installed.
+_PIN = re.compile(r"^([A-Za-z0-9._-]+==.*?) *\\?$", re.MULTILINE)
 #: Of this process, which would show the checkout to the environments.
 _NOT_PASSED_ON = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME"}
 
@@ -77,7 +78,7 @@ def check(distribution: Distribution, target: Path) -> None:
 
 
 def pins(lock: str) -> list[str]:
-    """The versions of a lock, without hashes: constraints for what is installed."""
+    """The versions of a lock with their markers, without hashes: constraints of an installation."""
     return _PIN.findall(lock)
 
 

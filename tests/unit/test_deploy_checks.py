@@ -58,9 +58,9 @@ def test_what_a_distribution_is_installed_with_is_of_the_release():
         assert set(one.needs) <= set(names[:place])
 
 
-def test_the_lock_gives_one_constraint_per_package():
+def test_the_lock_gives_a_constraint_per_package_with_its_marker():
     lock = "aiohttp==3.1 \\\n    --hash=sha256:1\n    # via x\nuvloop==1 ; sys_platform == 'x' \\\n"
-    assert pins(lock) == ["aiohttp==3.1", "uvloop==1"]
+    assert pins(lock) == ["aiohttp==3.1", "uvloop==1 ; sys_platform == 'x'"]
     assert len(pins((ROOT / "requirements.lock").read_text())) > 50
 
 
