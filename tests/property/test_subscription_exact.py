@@ -78,6 +78,9 @@ class SmallRoom:
         assert not is_paced
         return self.rows
 
+    def holds(self, size_bytes: int) -> None:
+        pass
+
     def give_back(self) -> None:
         pass
 

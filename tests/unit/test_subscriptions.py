@@ -20,6 +20,9 @@ class AmpleRoom:
         self.held += 1
         return 100
 
+    def holds(self, size_bytes):
+        assert size_bytes >= 0
+
     def give_back(self):
         self.held = 0
 

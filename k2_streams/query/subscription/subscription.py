@@ -56,6 +56,10 @@ class RowRoom(Protocol):
         """Take room for rows; returns for how many."""
         ...
 
+    def holds(self, size_bytes: int) -> None:
+        """The rows that were read take so much."""
+        ...
+
     def give_back(self) -> None:
         """Nothing is held any more."""
         ...
@@ -112,10 +116,10 @@ class Subscription:
         wants: Wants,
         start: Start,
     ) -> None:
-        self.fallbacks = 0  # times that rows were read from the lake after some from the tail
-        self.paced_late_s: float | None = (
-            None  # of the last rows: given so long after they were due
-        )
+        #: Times that rows were read from the lake after some from the tail.
+        self.fallbacks = 0
+        #: The last rows were given so long after they were due; None: they are not paced.
+        self.paced_late_s: float | None = None
         self._log = source
         self._chunks = chunks
         self._waiting = waiting
@@ -125,7 +129,7 @@ class Subscription:
         self._position = start.position
         self._after = start.after
         self._tally = start.tally
-        self._leg = Leg({}, beyond=start.floor)
+        self._leg = Leg({}, start.floor, start.floor)
         self._chunk: RowsChunk | None = None
         self._given = 0  # rows of the chunk
         self._room: RowRoom | None = None
@@ -211,6 +215,7 @@ class Subscription:
             self.fallbacks += 1
         self._was_in_tail = not chunk.reads_lake
         self._chunk, self._given = chunk, 0
+        room.holds(chunk.rows.nbytes)
         if not chunk.rows.num_rows:
             self._finish(chunk)
 

@@ -67,6 +67,10 @@ class Reservation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give all of it back; once."""
         self._shares.give_back(self._caller, self._size_bytes)
 
 

@@ -8,7 +8,7 @@ goes on: none is left out, whatever its speed.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pyarrow as pa
 import structlog
@@ -21,7 +21,7 @@ from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.web.http.answers import WRITE_BYTES, AnswerSender, abort
 from k2_streams.web.http.errors import BUSY, ApiError, retry_later
 from k2_streams.web.http.frames import FrameFormat, FrameWriter
-from k2_streams.web.http.room import ROW_BYTES, Room, size_of
+from k2_streams.web.http.room import ROW_BYTES, Reservation, Room, size_of
 from k2_streams.web.http.security import CALLER
 from k2_streams.web.http.telemetry import BEGUN_S, Telemetry
 
@@ -58,9 +58,8 @@ class StreamRoom:
     def __init__(self, room: Room, caller: str) -> None:
         self._room = room
         self._caller = caller
-        self._own = ExitStack()
-        self._more = ExitStack()
-        self._own.enter_context(room.take(caller, STREAM_BYTES))
+        self._own = room.take(caller, STREAM_BYTES)
+        self._more: Reservation | None = None  # beside it, for rows that were read
 
     def take(self, *, is_paced: bool) -> int:
         """Take room for rows; returns for how many."""
@@ -68,19 +67,26 @@ class StreamRoom:
         if is_paced:
             return LEAST_ROWS
         try:
-            self._more.enter_context(self._room.take(self._caller, MOST_ROWS * ROW_BYTES))
+            self._more = self._room.take(self._caller, MOST_ROWS * ROW_BYTES)
         except ApiError:
             return LEAST_ROWS
         return MOST_ROWS
 
+    def holds(self, size_bytes: int) -> None:
+        """The rows that were read take so much: what they do not need is given back."""
+        if self._more is not None:
+            self._more.needs(size_bytes)
+
     def give_back(self) -> None:
         """Nothing is held any more."""
-        self._more.close()
+        more, self._more = self._more, None
+        if more is not None:
+            more.release()
 
     def close(self) -> None:
         """The stream has ended."""
-        self._more.close()
-        self._own.close()
+        self.give_back()
+        self._own.release()
 
 
 assert size_of(LEAST_ROWS, FRAME_ROWS[FrameFormat.SSE]) <= STREAM_BYTES  # noqa: S101 - constants
