@@ -160,7 +160,7 @@ class Platform:
         found: Counter[str] = Counter()
         ats = [(DEAD_LETTER, partition) for partition in range(self._partitions)]
         async with LogReader(KafkaConfig(bootstrap=self._bootstrap)) as reader:
-            ends = await reader.end_offsets(ats)
+            ends = (await reader.settled_offsets(ats)).stable
             reader.assign(dict.fromkeys(ats, 0))
             while any(reader.position(*at) < ends[at] for at in ats):
                 for chunk in await reader.poll():

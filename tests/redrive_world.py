@@ -51,7 +51,7 @@ async def read_log(
     """What a partition holds now."""
     at = TopicPartition(topic, partition)
     async with LogReader(kafka) as reader:
-        end = (await reader.end_offsets([at]))[at]
+        end = (await reader.settled_offsets([at])).stable[at]
         reader.assign({at: 0})
         while reader.position(*at) < end:
             for chunk in await reader.poll():

@@ -11,7 +11,6 @@ So before a task uses its producer, a hanging transaction in its partitions is e
 coordinator had ended it. A producer's start makes the coordinator forget: it is asked before.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -24,10 +23,6 @@ from k2_streams.kafka.transactions import FencedError, TransactionalProducer
 
 log = structlog.get_logger(__name__)
 
-#: Markers are written some milliseconds after the coordinator has answered; they are looked for so
-#: often, 5 s in all.
-MARKER_TRIES = 100
-MARKER_PAUSE_S = 0.05
 #: No broker starts in less: a transaction that took so long may hang.
 SLOW_TRANSACTION_S = 1.5
 
@@ -91,7 +86,7 @@ class Settling:
             FencedError, KafkaError: as `TransactionalProducer.mark`.
         """
         async with LogReader(self._config) as reader:
-            hanging = sorted(await _open_after_marks(reader, partitions))
+            hanging = sorted((await reader.settled_offsets(partitions)).open)
         if hanging:
             await _mark(producer, hanging, committed=True)
 
@@ -112,27 +107,12 @@ class Settling:
                 "coordinator does not say how it ended; `kafka-transactions.sh` shows and ends it"
             )
         await _mark(producer, hanging, committed=committed)
-        left = sorted(await _open_after_marks(reader, hanging))
+        left = sorted((await reader.settled_offsets(hanging)).open)
         if left:
             raise UnsettledError(
                 f"{_names(left)}: a transaction is open there that {producer.id} cannot "
                 "end: it is another producer's; `kafka-transactions.sh` shows and ends it"
             )
-
-
-async def _open_after_marks(
-    reader: LogReader, partitions: Sequence[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """What is still open once the markers of a transaction that has ended are written.
-
-    A coordinator answers when it has decided, and writes the markers after that.
-    """
-    for _ in range(MARKER_TRIES - 1):
-        left = (await reader.stable_offsets(partitions)).open
-        if not left:
-            return left
-        await asyncio.sleep(MARKER_PAUSE_S)
-    return (await reader.stable_offsets(partitions)).open
 
 
 async def _mark(

@@ -33,6 +33,10 @@ FETCH_BYTES = 9 * 1024 * 1024
 #: the second one ends it.
 FETCHING_ENDS_AFTER = 10
 FETCHING_ENDS_WITHIN_S = 0.5
+#: Markers are written some milliseconds after the coordinator has answered; they are looked for so
+#: often, 5 s in all.
+MARKER_TRIES = 100
+MARKER_PAUSE_S = 0.05
 
 #: What a broker or the connection to it can answer with.
 LogError = KafkaError
@@ -57,7 +61,7 @@ class StableOffsets(NamedTuple):
     """How far committed readers come in partitions, and how far these go."""
 
     stable: dict[TopicPartition, int]  # the last stable offset: the end for a committed reader
-    ends: dict[TopicPartition, int]  # the high watermark, asked for after it
+    ends: dict[TopicPartition, int]  # the high watermark
 
     @property
     def open(self) -> dict[TopicPartition, int]:
@@ -306,6 +310,21 @@ class LogReader:
         """
         stable = await self.end_offsets(partitions)
         return StableOffsets(stable, await self.high_watermarks(partitions))
+
+    async def settled_offsets(self, partitions: Sequence[TopicPartition]) -> StableOffsets:
+        """How far the partitions go, and how far committed readers come once they come so far.
+
+        A coordinator answers when it has decided, and writes the markers after that: what was
+        committed before the call is below `stable` afterwards. A transaction that does not end
+        within 5 s is left `open`.
+        """
+        ends = await self.high_watermarks(partitions)
+        for _ in range(MARKER_TRIES - 1):
+            found = StableOffsets(await self.end_offsets(partitions), ends)
+            if not found.open:
+                return found
+            await asyncio.sleep(MARKER_PAUSE_S)
+        return StableOffsets(await self.end_offsets(partitions), ends)
 
 
 async def _end_fetching(task: "asyncio.Task[Any]") -> None:

@@ -77,7 +77,7 @@ async def read(bootstrap: str, topic: str) -> list[Record]:
     found: list[Record] = []
     ats = [(topic, partition) for partition in range(PARTITIONS)]
     async with LogReader(KafkaConfig(bootstrap=bootstrap)) as reader:
-        ends = await reader.end_offsets(ats)
+        ends = (await reader.settled_offsets(ats)).stable
         reader.assign(dict.fromkeys(ats, 0))
         while any(reader.position(*at) < ends[at] for at in ats):
             for chunk in await reader.poll():

@@ -31,7 +31,8 @@ async def _rows(bootstrap: str, topic: str) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
     async with LogReader(KafkaConfig(bootstrap=bootstrap)) as reader:
         ats = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        begins, ends = await reader.begin_offsets(ats), await reader.end_offsets(ats)
+        begins = await reader.begin_offsets(ats)
+        ends = (await reader.settled_offsets(ats)).stable
         for at in ats:
             reader.assign({at: begins[at]})
             rows = found[at.partition] = []

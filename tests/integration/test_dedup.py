@@ -71,7 +71,7 @@ class Ids:
         table.expect(Position(source_id="", partitions=1, next_offset=0, sections=sections), 0)
         async with LogReader(self.config) as reader:
             begins = await reader.begin_offsets([table.changelog])
-            ends = await reader.end_offsets([table.changelog])
+            ends = (await reader.settled_offsets([table.changelog])).stable
             span = Span(begins[table.changelog], ends[table.changelog])
             await restore(reader, table, span, self.pool)
         return table.ids

@@ -52,7 +52,7 @@ async def _levels(bootstrap: str) -> list[LevelChanged]:
     ats = [(TRADES_INPUT.levels, partition) for partition in range(PARTITIONS)]
     found = []
     async with LogReader(KafkaConfig(bootstrap)) as reader:
-        ends = await reader.end_offsets(ats)
+        ends = (await reader.settled_offsets(ats)).stable
         reader.assign(await reader.begin_offsets(ats))
         while any(reader.position(*at) < ends[at] for at in ats):
             for chunk in await reader.poll():
@@ -133,7 +133,7 @@ def _deferred(k2: Cluster) -> set[bytes]:
         ats = [("k2.trades.deferred", partition) for partition in range(PARTITIONS)]
         found: set[bytes] = set()
         async with LogReader(KafkaConfig(k2.bootstrap)) as reader:
-            ends = await reader.end_offsets(ats)
+            ends = (await reader.settled_offsets(ats)).stable
             reader.assign(await reader.begin_offsets(ats))
             while any(reader.position(*at) < ends[at] for at in ats):
                 for chunk in await reader.poll():

@@ -113,7 +113,7 @@ async def recover(config: KafkaConfig, changelog: TopicInfo, store: PartitionSto
     with ThreadPoolExecutor(1) as pool:
         async with LogReader(config) as reader:
             begins = await reader.begin_offsets([table.changelog])
-            ends = await reader.end_offsets([table.changelog])
+            ends = (await reader.settled_offsets([table.changelog])).stable
             span = Span(begins[table.changelog], ends[table.changelog])
             restored = await restore(reader, table, span, pool)
     return Found(table.position, restored.wiped)
@@ -137,7 +137,8 @@ async def put_another_partition(log: Log, path: Path) -> None:
     theirs = Log(log.config, log.id, {f"{log.id}-changelog": log.changelog})
     theirs.rows = rows(900, 950, "theirs")
     async with LogReader(log.config) as reader:
-        ((_, end),) = (await reader.end_offsets([TopicPartition(log.changelog.name, 0)])).items()
+        at = TopicPartition(log.changelog.name, 0)
+        end = (await reader.settled_offsets([at])).stable[at]
     store = PartitionStore(path)
     store.open()
     store.write(dict(theirs.rows), theirs.meta(end, partition=1))

@@ -89,7 +89,7 @@ async def started(
 async def readable(config: KafkaConfig, places: list[Place]) -> dict[Place, list[bytes | None]]:
     found: dict[Place, list[bytes | None]] = {place: [] for place in places}
     async with LogReader(config) as reader:
-        ends = await reader.end_offsets(places)
+        ends = (await reader.settled_offsets(places)).stable
         reader.assign(dict.fromkeys(places, 0))
         while any(reader.position(*place) < ends[place] for place in places):
             for chunk in await reader.poll():

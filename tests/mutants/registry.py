@@ -960,7 +960,7 @@ MUTANTS = (
         "tests/simulation/test_take_over.py::",
         (
             "kafka/hanging_transactions.py",
-            "hanging = sorted(await _open_after_marks(reader, partitions))",
+            "hanging = sorted((await reader.settled_offsets(partitions)).open)",
             "hanging = sorted((await reader.stable_offsets(partitions)).open)",
         ),
     ),

@@ -15,7 +15,7 @@ class NotReachedError(Exception):
 async def read_topic(
     config: KafkaConfig, topic: str, only: int | None = None
 ) -> AsyncIterator[tuple[int, tuple[Record, ...]]]:
-    """All committed records that a topic, or one partition of it, holds now.
+    """All records that were committed to a topic, or one partition of it, before the call.
 
     Raises:
         NotReachedError: there is no such topic or partition.
@@ -29,7 +29,7 @@ async def read_topic(
     numbers = range(info.partitions) if only is None else (only,)
     partitions = [TopicPartition(topic, partition) for partition in numbers]
     async with LogReader(config) as reader:
-        ends = await reader.end_offsets(partitions)
+        ends = (await reader.settled_offsets(partitions)).stable
         begins = await reader.begin_offsets(partitions)
         reader.assign(begins)
         while any(reader.position(*tp) < end for tp, end in ends.items()):
