@@ -1,7 +1,7 @@
 """Records and rows for the tests of the lake, made from a seed."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ def record(
     start_ns: int = NOON_NS,
     step_ns: int = 1_000,
     seed: int = 0,
+    prices: Sequence[str] | None = None,
+    quantity: str = "12345678901234567890.000000000000000001",
 ) -> LogBatch:
     """A record of `k2.trades` with `count` rows, through the bytes it has in the log."""
     rng = np.random.default_rng([seed, partition, offset])
@@ -43,8 +45,8 @@ def record(
         "exchange": ["SYN"] * count,
         "symbol": list(names),
         "trade_id": [f"T{offset}-{i}" if i % 2 else None for i in range(count)],
-        "price": pa.array([f"{i + 1}.0000000001" for i in range(count)], pa.string()),
-        "quantity": pa.array(["12345678901234567890.000000000000000001"] * count, pa.string()),
+        "price": pa.array(prices or [f"{i + 1}.0000000001" for i in range(count)], pa.string()),
+        "quantity": pa.array([quantity] * count, pa.string()),
         "side": ["buy" if i % 3 else None for i in range(count)],
         "conditions": [["open", "block"] if i % 2 else None for i in range(count)],
         "exchange_time_ns": [start_ns + i * step_ns for i in range(count)],

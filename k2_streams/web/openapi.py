@@ -18,7 +18,7 @@ from k2_streams.web.declaration.endpoint import (
     TextAnswer,
 )
 from k2_streams.web.declaration.parameters import Parameter
-from k2_streams.web.http import correlation
+from k2_streams.web.http import correlation, session
 from k2_streams.web.http.dispatch import SQL
 from k2_streams.web.http.errors import (
     BODY_NOT_ALLOWED,
@@ -54,6 +54,7 @@ time includes its start and excludes its end. HEAD is answered as GET, without t
 _SECURITY_SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
     "bearer": {"type": "http", "scheme": "bearer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": session.COOKIE},
 }
 #: A row whose columns each request says.
 _ANY_ROW = {"type": "object", "additionalProperties": True}

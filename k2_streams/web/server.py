@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from k2_streams.clock import Clock
 from k2_streams.web.declaration.endpoint import Endpoint, Site, check_endpoints
 from k2_streams.web.endpoints import declared
+from k2_streams.web.http import page_files, session
 from k2_streams.web.http.answers import AnswerSender
 from k2_streams.web.http.connections import IDLE_TIMEOUT_S
 from k2_streams.web.http.correlation import correlation, id_source, name_response
@@ -15,10 +18,17 @@ from k2_streams.web.http.formats import encode_json
 from k2_streams.web.http.middlewares import errors
 from k2_streams.web.http.rate_limit import RateLimiter
 from k2_streams.web.http.room import Room
-from k2_streams.web.http.security import MAX_LINE_BYTES, RESPONSE_HEADERS, access, limits
+from k2_streams.web.http.security import (
+    DIGEST,
+    MAX_LINE_BYTES,
+    RESPONSE_HEADERS,
+    access,
+    limits,
+)
 from k2_streams.web.http.streaming import StreamSender
 from k2_streams.web.http.telemetry import telemetry
 from k2_streams.web.openapi import document
+from k2_streams.web.page import files
 from k2_streams.web.services import Services
 
 #: Of `aiohttp.web.Application`: what the parser of requests takes.
@@ -59,6 +69,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
     room = Room(services.answers_bytes)
     sender = AnswerSender(room)
     services.telemetry.measure(lambda: len(services.connections), lambda: room.held_bytes)
+    file_route = app.router.add_resource(files.ROUTE)
     public_paths = frozenset(endpoint.path for endpoint in endpoints if endpoint.is_public)
     limiter = RateLimiter(services.rate_limit_per_s)
     app.middlewares.extend(
@@ -68,7 +79,7 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
             telemetry(services.telemetry, services.clock),
             errors([endpoint.path for endpoint in endpoints]),
             limits(frozenset(endpoint.path for endpoint in endpoints if endpoint.body)),
-            access(services.keys, limiter, services.clock, public_paths),
+            access(services.keys, limiter, services.clock, public_paths | {file_route.canonical}),
         ]
     )
     app.on_response_prepare.append(name_response)
@@ -83,6 +94,23 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
         app.router.add_get(endpoint.path, dispatcher.handler(endpoint))
         if endpoint.body is not None:
             app.router.add_post(endpoint.path, dispatcher.handler(endpoint))
+    file_route.add_route("GET", page_files.send)
+    app.router.add_post(session.PATH, _opening_a_session(services.clock))
+    app.router.add_delete(session.PATH, _close_session)
+
+
+def _opening_a_session(clock: Clock) -> Handler:
+    async def open_session(request: web.Request) -> web.Response:
+        digest = request.get(DIGEST)
+        if digest is None:  # no keys are set: nobody needs a session
+            return session.closed()
+        return session.opened(request, digest, clock)
+
+    return open_session
+
+
+async def _close_session(_request: web.Request) -> web.Response:
+    return session.closed()
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:

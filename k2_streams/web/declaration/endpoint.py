@@ -34,7 +34,7 @@ from k2_streams.web.services import Services
 Parameters = TypeVar("Parameters", bound=msgspec.Struct)
 _PATH = re.compile(r"/(?:[a-z0-9_][a-z0-9_.-]*(?:/[a-z0-9_][a-z0-9_.-]*)*)?")
 #: Paths below these are the product's.
-RESERVED = ("/v1/", "/health/")
+RESERVED = ("/v1/", "/health/", "/page/")
 
 
 class EndpointError(ValueError):

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from k2_streams.clock import Clock
+from k2_streams.web.http import session
 from k2_streams.web.http.errors import (
     BODY_NOT_ALLOWED,
     CROSS_SITE,
@@ -32,6 +33,8 @@ from k2_streams.web.http.rate_limit import RateLimiter
 KEY_HEADER = "X-API-Key"
 #: Who asks, for limits of each caller: a key's digest, or an address.
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
+#: The digest of the key that the request was let in by, where keys are set.
+DIGEST: web.RequestKey[bytes] = web.RequestKey("digest", bytes)
 #: What proxies add to a request; any of them says that the caller may be somebody else's machine.
 FORWARDING_HEADERS = frozenset(
     {
@@ -88,7 +91,9 @@ def access(
 ) -> Middleware:
     """The middleware that asks for a key where keys are set, and limits each caller's rate.
 
-    Public paths say nothing about the data: they need no key and have no rate limit.
+    A browser's session stands for the key that it was opened with. Public paths say nothing about
+    the data: they need no key and have no rate limit. They are given as routes were added: those of
+    the page's files are a pattern.
 
     Raises:
         ValueError: a key is empty.
@@ -99,11 +104,18 @@ def access(
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in public_paths:
+        if request.path in public_paths or _route(request) in public_paths:
             return await handler(request)
-        key = _matching(_offered_key(request), digests)
-        refusal = None if key else _refusal(request, has_keys=bool(digests))
-        request[CALLER] = key or f"remote:{request.remote}"
+        offered = _offered_key(request)
+        digest = (
+            _matching(offered, digests) if offered else session.digest_of(request, digests, clock)
+        )
+        if digest is None:
+            refusal = _refusal(request, has_keys=bool(digests))
+            request[CALLER] = f"remote:{request.remote}"
+        else:
+            refusal = None
+            request[CALLER], request[DIGEST] = f"key:{digest.hex()}", digest
         wait_s = limiter.take(request[CALLER], clock.monotonic())
         if wait_s:
             raise retry_later(RATE_LIMITED, f"too many requests; retry after {wait_s} s", wait_s)
@@ -112,6 +124,12 @@ def access(
         return await handler(request)
 
     return middleware
+
+
+def _route(request: web.Request) -> str | None:
+    """The route that answers the request, as it was added; None: none does."""
+    resource = request.match_info.route.resource
+    return None if resource is None else resource.canonical
 
 
 def _offered_key(request: web.Request) -> str:
@@ -126,18 +144,19 @@ def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=32).digest()
 
 
-def _matching(offered: str, digests: Sequence[bytes]) -> str | None:
-    """The name of the key's bucket, or None. Every key is compared, each in constant time."""
+def _matching(offered: str, digests: Sequence[bytes]) -> bytes | None:
+    """The key's digest, or None. Every key is compared, each in constant time."""
     digest = _digest(offered)
     matches = [hmac.compare_digest(digest, known) for known in digests]
-    return f"key:{digest.hex()}" if any(matches) else None
+    return digest if any(matches) else None
 
 
 def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:
     if has_keys:
         return ApiError(
             UNAUTHORIZED,
-            f"expected an API key, as {KEY_HEADER} or Authorization: Bearer",
+            f"expected an API key, as {KEY_HEADER} or Authorization: Bearer; in a browser sign in "
+            "at /",
             headers={"WWW-Authenticate": 'Bearer realm="k2"'},
         )
     if not _is_loopback(request.remote) or not _is_loopback(_host_name(request)):

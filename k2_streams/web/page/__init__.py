@@ -1,1 +1,1 @@
-"""The page."""
+"""The page: files without a build step, and how they are served."""

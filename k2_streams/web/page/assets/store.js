@@ -1,0 +1,17 @@
+/** A value that views watch. */
+export function createStore(value) {
+  const watchers = new Set();
+  return {
+    get: () => value,
+    set(next) {
+      value = next;
+      for (const watcher of [...watchers]) watcher(value);
+    },
+    /** Calls `watcher` now and at every change, until the returned function is called. */
+    watch(watcher) {
+      watchers.add(watcher);
+      watcher(value);
+      return () => watchers.delete(watcher);
+    },
+  };
+}

@@ -1,0 +1,256 @@
+"""The page in a real browser: what it shows, what it asks, and that everybody can use it."""
+
+import re
+
+import chromium
+import pytest
+from page_node import KEY, PageNode
+
+REASON = chromium.why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+VIEWS = ("overview", "symbol", "time-travel", "replay", "sql", "operations")
+API_KEY = "k-of-a-desk"
+#: Of anything that is waited for: two cores may be busy with other tests.
+TIMEOUT_MS = 30_000
+#: Of a span of two bars, over the height of a chart.
+MANY_PIXELS = 2_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.launched() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    running = PageNode(tmp_path_factory.mktemp("page"))
+    yield running
+    running.close()
+
+
+class Visit:
+    """A page that is open, and all that went wrong with it."""
+
+    def __init__(self, browser, url, **context):
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.problems, self.hosts = [], set()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        self.url = url
+        # A policy that was broken is reported to the document, also where the console is silent.
+        self.page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            " event => console.error('CSP', event.blockedURI));"
+        )
+
+    def _console(self, message):
+        if message.type == "error":
+            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def open(self, view, **parameters):
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        self.page.goto(f"{self.url}/#/{view}{'?' * bool(query)}{query}")
+        return self.page
+
+    def check(self):
+        """Nothing went wrong, and nobody else was asked."""
+        assert self.problems == []
+        assert self.hosts == {self.url.split("/")[2]}
+
+
+@pytest.fixture
+def visit(browser, node):
+    visits = []
+
+    def make(url=None, **context):
+        visits.append(Visit(browser, url or node.url, **context))
+        return visits[-1]
+
+    yield make
+    for one in visits:
+        one.context.close()
+
+
+def open_view(visit, view):
+    page = visit.open(view, **({"key": KEY} if view in {"symbol", "time-travel"} else {}))
+    page.locator("main .panel:visible").first.wait_for()
+    page.locator("main .panel[aria-busy]:visible").first.wait_for(state="detached")
+    if view == "symbol":
+        page.wait_for_selector(".chart canvas")
+    return page
+
+
+def wait_for(page, place, text):
+    """Until the element says so."""
+    page.locator(place, has_text=text).first.wait_for(state="attached")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_every_view_opens_without_an_error_and_can_be_used_by_everybody(visit, scheme, width):
+    """axe-core finds nothing serious, at the width of a desk and of a phone."""
+    script = chromium.axe()
+    one = visit(color_scheme=scheme, viewport={"width": width, "height": 844})
+    for view in VIEWS:
+        page = open_view(one, view)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+        if script is None:
+            continue  # skipped below, once all that needs no axe-core has been seen
+        # As a tool would: past the policy, which lets no script of a string in.
+        page.evaluate(script.read_text())
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        serious = [
+            (rule["id"], [part["html"] for part in rule["nodes"]])
+            for rule in found
+            if rule["impact"] in {"serious", "critical"}
+        ]
+        assert serious == [], view
+    one.check()
+    if script is None:
+        pytest.skip("no axe-core: `make browser` fetches it")
+
+
+def shaded_pixels(page):
+    """How many pixels of the chart have the tone of the hatch, which nothing else in it has."""
+    return page.evaluate(
+        """[...document.querySelectorAll('.chart canvas')].reduce((sum, canvas) => {
+          const { width, height } = canvas;
+          const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+          for (let at = 0; at < data.length; at += 4) {
+            const toneOf = data[at] - data[at + 2];
+            if (data[at] > 200 && toneOf > 8 && toneOf < 30) sum += 1;
+          }
+          return sum;
+        }, 0)"""
+    )
+
+
+def test_a_chart_has_bars_shades_a_gap_and_clears_it_when_it_is_filled(visit, node):
+    one = visit(viewport={"width": 1440, "height": 900})
+    page = one.open("symbol", key=KEY, window="5m", interval="5s")
+    page.wait_for_selector(".chart canvas")
+    wait_for(page, "#chart-about", "The lake ends at 12:01:59")
+    about = page.locator("#chart-about").text_content()
+    assert "0 incomplete spans" in about
+    clear = shaded_pixels(page)
+    node.open_gap()
+    page.wait_for_selector(".spans li")
+    assert page.locator(".spans li").all_text_contents() == ["12:01:35 to 12:01:45: 997 missing"]
+    assert page.get_by_text("Not known to be complete").is_visible()
+    assert (
+        page.get_by_role("region", name="Gaps").locator("tbody td").first.text_content() == "open"
+    )
+    assert shaded_pixels(page) > clear + MANY_PIXELS
+    node.fill_gap()
+    page.locator(".spans li").wait_for(state="detached")
+    page.locator(".proof .verdict", has_text=re.compile("^Complete")).wait_for()
+    assert shaded_pixels(page) < clear + MANY_PIXELS / 10, "the hatch is gone"
+    one.check()
+
+
+def test_a_trade_that_is_produced_appears(visit, node):
+    one = visit()
+    page = one.open("symbol", key=KEY, window="5m", interval="1s")
+    page.wait_for_selector(".tape tbody tr")
+    node.produce("123.45")
+    wait_for(page, ".tape tbody", "123.45")
+    wait_for(page, "#chart-about", "C 123.45")
+    one.check()
+
+
+def test_another_symbol_shows_nothing_of_the_one_before(visit):
+    one = visit()
+    page = one.open("symbol", key=KEY, window="5m")
+    page.wait_for_selector(".tape tbody tr")
+    page.get_by_label("Symbol", exact=True).fill("SYN:NOPE")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".problem")
+    assert "NOPE" in page.locator(".problem").first.text_content()
+    assert not page.locator(".chart").is_visible()
+    assert not page.locator(".tape tbody tr").first.is_visible()
+
+
+def test_two_read_points_are_compared(visit):
+    page = open_view(visit(), "time-travel")
+    wait_for(page, ".verdict", "They differ")
+    slider = page.get_by_label("Snapshot, the oldest at the left")
+    assert slider.get_attribute("max") == "2"
+    page.get_by_label("Read point").first.select_option("now")
+    wait_for(page, ".note", "Both answers are the same")
+
+
+def test_a_statement_is_run_and_its_rows_have_a_proof(visit):
+    one = visit()
+    page = open_view(one, "sql")
+    page.get_by_label("Statement").fill("SELECT symbol, count(*) AS n FROM trades GROUP BY symbol")
+    page.get_by_label("Read all of a relation").check()
+    page.keyboard.press("Tab")
+    page.get_by_label("Statement").press("Control+Enter")
+    page.wait_for_selector("text=1 row")
+    cells = page.get_by_role("region", name="Rows of the answer").locator("td").all_text_contents()
+    assert cells[0] == "AAA"
+    assert int(cells[1]) >= 540
+    assert page.locator(".token").text_content().startswith("trades:")
+    page.get_by_label("Statement").fill("SELECT nothing")
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_selector(".problem")
+    assert not page.get_by_role("region", name="Rows of the answer").is_visible()
+
+
+def test_views_are_reached_by_keys_and_a_dialog_says_which(visit):
+    page = open_view(visit(), "overview")
+    for key, view in zip("123456", VIEWS, strict=True):
+        page.keyboard.press(key)
+        page.locator(f"nav a[aria-current=page][href='#/{view}']").wait_for()
+        assert page.locator("nav a[aria-current=page]").count() == 1
+    page.keyboard.press("2")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.matches('.key')")
+    page.locator("main").focus()
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog", name="Keyboard shortcuts").is_visible()
+
+
+def test_a_browser_signs_in_once_and_opens_what_a_key_opens(browser, tmp_path):
+    node = PageNode(tmp_path, keys=(API_KEY,))
+    one = Visit(browser, node.url)
+    try:
+        page = one.open("symbol", key=KEY)
+        page.get_by_role("button", name="Sign in").first.click()
+        dialog = page.get_by_role("dialog", name="Sign in")
+        dialog.get_by_label("API key").fill("wrong")
+        dialog.get_by_role("button", name="Sign in").click()
+        page.wait_for_selector("text=The node does not know this key.")
+        dialog.get_by_label("API key").fill(API_KEY)
+        dialog.get_by_role("button", name="Sign in").click()
+        page.wait_for_selector(".chart canvas")
+        page.wait_for_selector(".tape tbody tr")
+        kept = page.evaluate(
+            "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+        )
+        assert API_KEY not in kept
+        assert "k2_session" not in kept, "a script can read the session"
+        page.reload()
+        page.wait_for_selector(".tape tbody tr")
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_selector("text=This node asks for an API key.")
+        assert one.hosts == {node.url.split("/")[2]}
+    finally:
+        one.context.close()
+        node.close()
+
+
+def test_a_node_that_goes_away_is_not_shown_as_ready(browser, tmp_path):
+    node = PageNode(tmp_path)
+    one = Visit(browser, node.url)
+    page = one.open("overview")
+    page.wait_for_selector("#node >> text=Ready")
+    node.close()
+    page.wait_for_selector("#node >> text=No answer")
+    assert "Ready" not in page.locator("#node").text_content()
+    page.wait_for_selector(".problem")
+    one.context.close()
