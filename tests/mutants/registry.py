@@ -11,6 +11,7 @@ COMMIT = "tests/unit/test_lake_commit.py::"
 COMPACTION = "tests/unit/test_lake_compaction.py::"
 DELETION = "tests/unit/test_lake_deletion.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
+GAPS_TABLE = "tests/property/test_gaps_table.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1149,7 +1150,7 @@ MUTANTS = (
     _mutant(
         "filled-gaps-of-the-table-open",
         "a gap that is read from the table stays open when it is filled",
-        "tests/property/test_gaps_table.py::",
+        f"{GAPS_TABLE}test_what_memory_has_dropped_is_read_from_the_table",
         (
             "query/ledger/gap_statements.py",
             "            WHEN filled_at > opened_at THEN '{FILLED}'\n",
@@ -1159,13 +1160,13 @@ MUTANTS = (
     _mutant(
         "page-of-gaps-begins-at-the-last-one",
         "the last gap of a page is the first of the next one too",
-        "tests/property/test_gaps_table.py::",
+        f"{GAPS_TABLE}test_what_memory_has_dropped_is_read_from_the_table",
         ("query/ledger/gap_statements.py", "(scope, place) > (?, ?)", "(scope, place) >= (?, ?)"),
     ),
     _mutant(
         "forgotten-gaps-not-asked-for",
         "gaps that memory has dropped are not looked for in the table",
-        "tests/property/test_gaps_table.py::",
+        f"{GAPS_TABLE}test_what_memory_has_dropped_is_read_from_the_table",
         (
             "query/ledger/gaps.py",
             "if answer.meta.complete and not answer.meta.omitted:",
@@ -1185,7 +1186,7 @@ MUTANTS = (
     _mutant(
         "redriven-numbers-dead",
         "coverage counts a number as dead that was redriven",
-        "tests/property/test_coverage_model.py::",
+        "tests/unit/test_coverage.py::",
         (
             "query/ledger/coverage_statements.py",
             "type = 'redriven'), -1)",

@@ -7,7 +7,15 @@ import pytest
 from ledger_world import Accepted, EventsWorld, add_rows
 from query_world import T0, World
 
-from k2_streams.core.records.events import Duplicates, GapAbandoned, GapFilled, GapOpened, Late
+from k2_streams.core.records.events import (
+    Dead,
+    Duplicates,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    Redriven,
+)
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import NotYetError
 from k2_streams.query.gaps import GapsView
@@ -83,6 +91,19 @@ async def test_a_day_counts_what_came_and_what_did_not(world):
     assert (row["first_sequence"], row["last_sequence"], row["rows"]) == (1, 9, 5)
     assert counts(row) == (9, 5, 3, 1, 0)
     assert (row["late"], row["duplicates"], row["deferred"]) == (1, 3, 0)
+
+
+async def test_a_number_is_dead_until_it_is_redriven(world):
+    world.accept(1, 3)
+    # Without an event time it counts for the day on which it was accepted.
+    of = {"scope": "X:A", "session": "0", "accepted_time_us": DAY * DAY_NS // 1_000}
+    world.events.publish([Dead(**of, sequence=2), Dead(**of, sequence=4)])
+    (row,) = await world.ask()
+    assert (counts(row), row["last_sequence"]) == ((4, 2, 0, 0, 2), 4)
+    world.accept(2, late=True)
+    world.events.publish([Redriven(**of, sequence=2)])
+    (row,) = await world.ask()
+    assert (counts(row), row["late"]) == ((4, 3, 0, 0, 1), 1)
 
 
 async def test_a_gap_belongs_to_the_date_of_the_message_above_it(world):

@@ -44,7 +44,7 @@ GAP_EVENTS = pa.schema(
         pa.field("previous_time_ns", pa.int64()),  # event times of the messages below and above
         pa.field("next_time_ns", pa.int64()),  # the gap; 0: not known; null: the event lacks it
         pa.field("exchange_time_ns", pa.int64(), nullable=False),
-        pa.field("trading_date", pa.date32(), nullable=False),  # the UTC day of `exchange_time_ns`
+        pa.field("trading_date", pa.date32(), nullable=False),  # UTC day; of acceptance, if no time
         pa.field("source_offset", pa.int64(), nullable=False),
     ]
 )
@@ -86,9 +86,15 @@ def row_of(kind: str, event: events.Event) -> dict[str, Any]:
         "type": kind,
         "exchange": exchange_of(event.scope),
         "symbol": symbol_of(event.scope),
-        "trading_date": event.exchange_time_ns // DAY_NS,
+        "trading_date": _time_ns(event) // DAY_NS,
         **fields,
     }
+
+
+def _time_ns(event: events.Event) -> int:
+    if event.exchange_time_ns > 0:
+        return event.exchange_time_ns
+    return event.accepted_time_us * 1_000
 
 
 def event_of(row: Mapping[str, Any]) -> AnyEvent | None:

@@ -107,13 +107,13 @@ def page(parts: Parts, selection: Selection, asked: GapsWanted) -> Statement:
     came late: its event time may lie anywhere, and the fold decides.
     """
     events, values = events_of(parts, selection)
-    where = _where(asked)
+    of_page, where = _events_where(asked), _where(asked)
     return Statement(
-        f"WITH events AS NOT MATERIALIZED {events}, {GAP_STATES}, {LATE}, "  # noqa: S608 (bound values)
+        f"WITH events AS NOT MATERIALIZED (SELECT * FROM {events}{of_page}), {GAP_STATES}, {LATE}, "  # noqa: S608 (bound values)
         f"numbered AS (SELECT *, count(*) OVER () AS gap_count FROM gaps{where}) "
         f"SELECT {', '.join(KEY)}, state, place, gap_count FROM numbered "
         "ORDER BY scope, place LIMIT ?",
-        (*values, *where.values, asked.at_most),
+        (*values, *of_page.values, *where.values, asked.at_most),
     )
 
 
@@ -150,10 +150,19 @@ def page_events(parts: Parts, selection: Selection, at_most: int) -> Statement:
     )
 
 
-def _where(asked: GapsWanted) -> Where:
+def _events_where(asked: GapsWanted) -> Where:
+    """The conditions on events: all of a gap have one scope, and so one symbol."""
     where = Where()
     if asked.symbols:
         of_symbols(where, asked.symbols)
+    if asked.after is not None:
+        where.add("scope >= ?", asked.after[0])
+    return where
+
+
+def _where(asked: GapsWanted) -> Where:
+    """The conditions on gaps."""
+    where = Where()
     if asked.states:
         where.add(f"state IN ({', '.join('?' * len(asked.states))})", *asked.states)
     if asked.after is not None:
