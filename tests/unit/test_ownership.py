@@ -24,6 +24,8 @@ SOON = Limits(retake_first_s=0.001, retake_most_s=0.001)
 class _Task:
     """A task that fails as soon as it is told to."""
 
+    is_in_history = False
+
     def __init__(self, partition: int, topic: str = RAW) -> None:
         self.partition = partition
         self.topic = topic

@@ -40,6 +40,7 @@ CASES = {
     "K2_WEB_PORT": ("7000", 7000, "70000"),
     "K2_STREAMS": ("quotes", ("quotes",), "bars"),
     "K2_API_KEYS": ("a,,b", ("a", "b"), None),
+    "K2_STREAMS_MAX": ("3", 3, "1000"),
     "K2_RATE_LIMIT_PER_S": ("100", 100, "many"),
     "K2_LOG_FORMAT": ("json", "json", "xml"),
     "K2_NATIVE": ("off", "off", "on"),

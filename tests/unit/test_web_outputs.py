@@ -59,8 +59,10 @@ async def test_each_output_has_its_path_and_paths_about_raw_sources_do_not_exist
     document = await (await client.get("/v1/openapi.json")).json()
     assert [path for path in document["paths"] if path.startswith("/v1/")] == [
         "/v1/alerts",
+        "/v1/alerts/stream",
         "/v1/openapi.json",
         "/v1/positions",
+        "/v1/positions/stream",
         "/v1/snapshots",
         "/v1/sql",
         "/v1/status",
@@ -70,7 +72,7 @@ async def test_each_output_has_its_path_and_paths_about_raw_sources_do_not_exist
         assert response.status == 404
         error = (await response.json())["error"]
         assert error["code"] == "not_found"
-        assert "/v1/alerts, /v1/openapi.json, /v1/positions" in error["message"]
+        assert "/v1/alerts, /v1/alerts/stream, /v1/openapi.json" in error["message"]
 
 
 async def test_outputs_are_selected_by_their_own_keys(served):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from k2_streams.clock import Clock
 from k2_streams.core.records.record_failures import RecordFailures
@@ -14,12 +15,14 @@ from k2_streams.native import Native
 from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
-from k2_streams.runtime.history.lake_history import LakeHistory
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.program import Program
 from k2_streams.state.rocks import ROCKS_DISK, Disk
+
+if TYPE_CHECKING:  # commands that look at a changelog need no query engine
+    from k2_streams.runtime.history.lake_history import LakeHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class TaskContext:
     overload: Overload
     supervisor: Supervisor
     disk: Disk = ROCKS_DISK
-    history: LakeHistory | None = None  # None: the source's records come from its topic alone
+    history: "LakeHistory | None" = None  # None: the source's records come from its topic alone
     native: Native | None = None  # decodes the usual records of some feeds
     limits: Limits = DEFAULT_LIMITS
     #: By log, of those that have readers in this worker.
