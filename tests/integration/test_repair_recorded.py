@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import time
 import urllib.parse
 from datetime import UTC, datetime
@@ -68,7 +69,7 @@ def test_gaps_are_filled_from_the_recording_once(k2: Cluster, tmp_path: Path) ->
     source = ("--source", f"file:{file}", "--exchange", "REC")
     killed = k2.spawn("repair", "run", *source, "--rate", "60")
     eventually(lambda: len(open_gaps(worker)) < len(lost), what="a part is filled")
-    killed.kill()
+    killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert open_gaps(worker), "it was killed in the middle"
     for asks in (True, False):
