@@ -43,7 +43,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
+.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page pictures prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -181,6 +181,9 @@ browser: ## Fetch Chromium and axe-core into .cache, for the tests of the page; 
 
 test-page: setup browser ## Try the page in a real browser: charts, gaps, sign-in, accessibility
 	$(BIN)/python -m pytest -rs tests/unit/test_page_in_browser.py $(ARGS)
+
+pictures: setup browser ## Take the README's picture of the page, into docs/images
+	PYTHONPATH=tests $(BIN)/python -m pictures
 
 prometheus: ## Fetch Prometheus from Debian's packages into .cache, for `make alerts`; nothing is installed
 	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus

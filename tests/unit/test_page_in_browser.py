@@ -156,6 +156,7 @@ def test_a_trade_that_is_produced_appears(visit, node):
     one = visit()
     page = one.open("symbol", key=KEY, window="5m", interval="1s")
     page.wait_for_selector(".tape tbody tr")
+    wait_for(page, "#node", "live")
     node.produce("123.45")
     wait_for(page, ".tape tbody", "123.45")
     wait_for(page, "#chart-about", "C 123.45")
@@ -181,6 +182,16 @@ def test_two_read_points_are_compared(visit):
     assert slider.get_attribute("max") == "2"
     page.get_by_label("Read point").first.select_option("now")
     wait_for(page, ".note", "Both answers are the same")
+
+
+def test_the_past_is_played_again_and_ends_with_its_count(visit):
+    one = visit()
+    span = {"from": "2025-11-23T12:00:00", "to": "2025-11-23T12:01:00"}
+    page = one.open("replay", key=KEY, speed="max", **span)
+    page.locator("button:enabled", has_text="Play").click()
+    wait_for(page, ".facts", "180 rows, checksum")
+    assert page.locator(".clock").text_content() == "2025-11-23 12:00:59.500"
+    one.check()
 
 
 def test_a_statement_is_run_and_its_rows_have_a_proof(visit):
