@@ -15,6 +15,7 @@ from k2_streams.query.answer import Answer, GapsAnswer, GapsMeta, Meta, SymbolsA
 from k2_streams.query.ledger.coverage import COVERAGE, CoverageAnswer, CoverageMeta
 from k2_streams.query.relations import ServedLog
 from k2_streams.runtime.metrics.web import WebMetrics
+from k2_streams.web.http.api_keys import KeyRing
 from k2_streams.web.server import HANDLER_ARGS, install
 from k2_streams.web.services import LinesFound, Readiness, Services
 
@@ -177,6 +178,8 @@ def services(query=None, outputs=(), **changes):
         "clock": FixedClock(),
         **changes,
     }
+    if isinstance(given.get("keys"), tuple):
+        given["keys"] = KeyRing.of_texts(given["keys"])
     return Services(**given)
 
 

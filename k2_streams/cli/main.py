@@ -43,6 +43,7 @@ _COMMANDS = {
     ),
     "tag": _Command("k2_streams.cli.tag:tag", "Name snapshots that stay, with their files."),
     "cost": _Command("k2_streams.cli.cost:cost", "Compute what a rate of messages costs."),
+    "keys": _Command("k2_streams.cli.keys:keys", "Make API keys."),
     "demo": _Command("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
     "demo-overload": _Command(
         "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."

@@ -62,7 +62,7 @@ def _print(settings: Settings, state: UpState, what: str) -> None:
     k2 = program()
     here = f"K2_DATA_DIR={settings.data_dir} " if settings.is_set("data_dir") else ""
     to_this = "" if state.bootstrap == "127.0.0.1:9092" else f"K2_BOOTSTRAP={state.bootstrap} "
-    key = " -H 'X-API-Key: ...'" if settings.api_keys else ""
+    key = " -H 'X-API-Key: ...'" if settings.api_keys or settings.keys_file else ""
     broker = "the data directory's" if state.own_broker else "K2_BOOTSTRAP's"
     click.echo(
         f"Kafka    {state.bootstrap}, {broker}\n"

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from k2_streams.kafka.client import KafkaConfig
 
@@ -14,7 +14,7 @@ class AdminConnection:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._admin = AIOKafkaAdminClient(**config.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        self._admin = config.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -24,6 +24,9 @@ class AdminConnection:
         """
         try:
             await self._admin.start()
+            # aiokafka takes a broker for there that let it in, refused its token and closed.
+            if not self._admin._client.cluster.brokers():  # noqa: SLF001 - nothing public says it
+                raise KafkaConnectionError(f"{self._config.bootstrap} names no broker")  # noqa: TRY301 - closed below
         except BaseException:
             await self._admin.close()
             raise

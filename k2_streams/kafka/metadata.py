@@ -106,16 +106,22 @@ class MetadataRequestV12(RequestStruct):  # type: ignore[misc]
 
 
 class TopicIdsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
-    """Metadata of named topics, never creating one."""
+    """Metadata of named topics, never creating one.
+
+    Args:
+        topics: their names.
+        operations: say what the client may do with each.
+    """
 
     API_KEY = 3
 
-    def __init__(self, topics: list[str]) -> None:
+    def __init__(self, topics: list[str], *, operations: bool = False) -> None:
         self._topics = topics
+        self._operations = operations
 
     def build(self, request_struct_class: type[Any]) -> Any:
         """The request of the version agreed on."""
-        create = operations = False
+        create = False
         no_tags: dict[int, bytes] = {}
         wanted = [(_NO_ID, topic, no_tags) for topic in self._topics]
-        return request_struct_class(wanted, create, operations, no_tags)
+        return request_struct_class(wanted, create, self._operations, no_tags)

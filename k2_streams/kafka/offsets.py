@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
@@ -27,7 +25,7 @@ async def end_offsets(
 
 async def group_offsets(config: KafkaConfig, group_id: str) -> dict[TopicPartition, int]:
     """What a group has committed: what lag tools show."""
-    admin = AIOKafkaAdminClient(**config.options())
+    admin = config.admin()
     await admin.start()
     try:
         found = await admin.list_consumer_group_offsets(group_id)

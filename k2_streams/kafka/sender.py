@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import murmur2
 
@@ -81,8 +80,7 @@ class Sender:
         self.partitions = partitions
         self.acknowledged = 0  # records
         self.sent: dict[int, Sent] = {}  # by partition, of what is acknowledged
-        self._producer = AIOKafkaProducer(
-            **config.options(),
+        self._producer = config.patient_producer(
             acks="all",
             enable_idempotence=True,
             compression_type=compression,
@@ -155,7 +153,7 @@ class Sender:
             await self._settle(partition, 0)
         return self.sent
 
-    async def _hand_over(self, partition: int, batch: "AIOKafkaProducer.BatchBuilder") -> None:
+    async def _hand_over(self, partition: int, batch: Any) -> None:
         await self._settle(partition, MAX_WAITING - 1)
         records = batch.record_count()
         batch.close()

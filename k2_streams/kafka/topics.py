@@ -1,20 +1,29 @@
 """The topics K2 owns: what they must be, created and checked at start."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
 
 from k2_streams.core.records.source import TRADES_INPUT, RawInput
+from k2_streams.kafka.acls import Acl, Operation, Resource, lacking, refusal
 from k2_streams.kafka.admin import AdminConnection
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.metadata import TopicIdsRequest
-from k2_streams.kafka.tls import BrokerSecurityError, tls_problem
+from k2_streams.kafka.tls import BrokerSecurityError, security_problem
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +41,12 @@ MAX_RECORD_BYTES = 8 * 1024 * 1024
 CREATED_WITHIN_S = 30.0
 
 _UNKNOWN_TOPIC = 3
+_TOPIC_NOT_PERMITTED = 29
+_NOT_PERMITTED = (GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed)
+_COORDINATORS = {
+    Resource.GROUP: CoordinationType.GROUP,
+    Resource.TRANSACTIONAL_ID: CoordinationType.TRANSACTION,
+}
 #: Whether the broker dates records, or their producer.
 APPEND_TIME = "message.timestamp.type"
 
@@ -41,6 +56,10 @@ START_AFRESH = "start afresh as docs/how-to/start-afresh.md says"
 
 class TopicConfigurationError(Exception):
     """A topic is not what K2 can work with; the text says what was expected and found."""
+
+
+class NotPermittedError(TopicConfigurationError):
+    """Kafka does not permit what K2 needs; the text says what is to be granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,15 +247,47 @@ class TopicAdmin(AdminConnection):
 
         Raises:
             KafkaConnectionError: no broker answers.
-            BrokerSecurityError: one is there, and the settings of TLS are not its own.
+            BrokerSecurityError: one is there, and refuses TLS or the login of the settings.
         """
         try:
             return await super().__aenter__()
-        except KafkaConnectionError as error:
-            problem = await asyncio.to_thread(tls_problem, self._config)
+        except KafkaError as error:
+            problem = await security_problem(self._config)
             if problem is not None:
                 raise BrokerSecurityError(problem) from error
             raise
+
+    async def check_permitted(self, acls: Iterable[Acl]) -> None:
+        """Ask the broker whether it permits all of this.
+
+        Raises:
+            NotPermittedError: it does not.
+            KafkaError: it did not answer.
+        """
+        needed = tuple(acls)
+        if not needed:
+            return
+        topics = {acl.name: acl for acl in needed if acl.resource is Resource.TOPIC}
+        request = TopicIdsRequest(list(topics), operations=True)
+        answer = await self._admin._send_request(request)  # noqa: SLF001 - as in `describe`
+        missing: dict[Acl, Sequence[Operation]] = {}
+        for code, name, *_, operations, _ in answer.topics:
+            acl = topics[name]
+            # Of a topic that is to be created nothing is known yet.
+            bits = 0 if code == _TOPIC_NOT_PERMITTED else operations
+            if code != _UNKNOWN_TOPIC and (found := lacking(acl, bits)):
+                missing[acl] = found
+        client = self._admin._client  # noqa: SLF001 - nothing public asks for a coordinator
+        for acl in needed:
+            if acl.resource in _COORDINATORS:
+                try:
+                    await client.coordinator_lookup(_COORDINATORS[acl.resource], acl.name)
+                except _NOT_PERMITTED:
+                    missing[acl] = acl.operations
+                except KafkaError:
+                    continue  # it is on its way, which is told to those alone who may use it
+        if missing:
+            raise NotPermittedError(refusal(missing))
 
     async def ensure(self, specs: Sequence[TopicSpec]) -> dict[str, TopicInfo]:
         """Create what is missing, check what is there, and say what all of them are.
@@ -344,18 +395,31 @@ class TopicAdmin(AdminConnection):
 
 
 async def ensure_topics(
-    config: KafkaConfig, specs: Sequence[TopicSpec], *, replication: int = 1, attempts: int = 30
+    config: KafkaConfig,
+    specs: Sequence[TopicSpec],
+    *,
+    replication: int = 1,
+    acls: Sequence[Acl] = (),
+    attempts: int = 30,
 ) -> dict[str, TopicInfo]:
     """`TopicAdmin.ensure`, patient with a broker that is still starting.
 
+    Args:
+        config: the cluster.
+        specs: what the topics must be.
+        replication: of those that are created.
+        acls: what Kafka must permit; it is asked first.
+        attempts: one per second, at the most.
+
     Raises:
         KafkaConnectionError: no broker answered within `attempts` seconds.
-        BrokerSecurityError: a broker is there, and the settings of TLS are not its own.
-        TopicConfigurationError: a topic is not what K2 can work with.
+        BrokerSecurityError: a broker is there, and refuses TLS or the login of the settings.
+        TopicConfigurationError: a topic is not what K2 can work with, or Kafka does not permit it.
     """
     for attempt in range(1, attempts + 1):
         try:
             async with TopicAdmin(config, replication) as admin:
+                await admin.check_permitted(acls)
                 return await admin.ensure(specs)
         except (KafkaError, OSError) as error:
             if isinstance(error, BrokerSecurityError) and attempt > 1:

@@ -4,10 +4,8 @@ aiokafka does not speak it, so version 0 is described here in its own terms.
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
@@ -104,17 +102,16 @@ class DescribeTransactionsRequest(Request[DescribeTransactionsRequestV0]):  # ty
         return request_struct_class([self._transactional_id], no_tags)
 
 
-async def last_transaction(options: Mapping[str, Any], transactional_id: str) -> LastTransaction:
+async def last_transaction(admin: Any, transactional_id: str) -> LastTransaction:
     """With the state in Kafka's words; of an id that was never used, `EMPTY`.
 
     Args:
-        options: of a client, as `KafkaConfig.options` gives them.
+        admin: an admin client that is not started; it is closed afterwards.
         transactional_id: whose.
 
     Raises:
         KafkaError: no coordinator says it within some seconds.
     """
-    admin = AIOKafkaAdminClient(**options)
     try:
         await admin.start()  # where it fails, what it opened is closed, too
         for _ in range(TRIES - 1):
@@ -127,7 +124,7 @@ async def last_transaction(options: Mapping[str, Any], transactional_id: str) ->
         await admin.close()
 
 
-async def _asked(admin: AIOKafkaAdminClient, transactional_id: str) -> LastTransaction:
+async def _asked(admin: Any, transactional_id: str) -> LastTransaction:
     client = admin._client  # noqa: SLF001 - aiokafka has no public way to ask a coordinator
     node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
     request = DescribeTransactionsRequest(transactional_id)

@@ -22,6 +22,12 @@ class InvalidParameter(QueryError):  # noqa: N818 (the name of the contract)
         self.message = message
 
 
+class NotEntitledError(QueryError):
+    """Ask for less, or for a key that may read more; the text says what this one may read."""
+
+    code = "not_entitled"
+
+
 class BeforeHistoryError(InvalidParameter):
     """Fix the input: no row had been accepted by the time that was asked about."""
 

@@ -286,7 +286,12 @@ class HybridQuery:
                 if all(key[at] in wanted for at, wanted in places)
             ]
             names = wanted_of(request.selected, self.stream.name_column)
-            missing = set(names) - {key[-1] for key in totals}
+            # Whether a symbol is known on an exchange that the caller may not read is no answer.
+            at = self.stream.key.index("exchange") if request.permitted else 0
+            seen = {
+                key[-1] for key in totals if not request.permitted or key[at] in request.permitted
+            }
+            missing = set(names) - seen
             if missing:
                 raise UnknownSymbolError(tuple(sorted(map(str, missing))), self.stream.name_column)
             offsets = read_point.cut.next
@@ -294,7 +299,7 @@ class HybridQuery:
             gaps, gaps_complete, is_missing = then.gaps, False, False
             if gaps is not None:
                 gaps_complete = gaps.covers(offsets) and gaps.forgotten == 0
-                is_missing = gaps.lacks(symbols=request.symbols, exchanges=request.exchanges)
+                is_missing = gaps.lacks(symbols=request.symbols, exchanges=request.from_exchanges)
             meta = SymbolsMeta(
                 token=token.encode(),
                 offsets=offsets,

@@ -44,6 +44,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     keys: Keys = ()  # of other key columns than symbol and exchange
     known_at_ns: int | None = None  # the rows and gaps that were known at this time
     checks_names: bool = True  # symbols of which no row was ever accepted are refused
+    permitted: tuple[str, ...] = ()  # the exchanges that its caller may read; empty: all
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -54,7 +55,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def selected(self) -> Keys:
         """What is wanted of the columns of the key."""
-        return keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
+        return keys_of(symbol=self.symbols, exchange=self.permitted or self.exchanges) + self.keys
 
     @property
     def pinned(self) -> bool:
@@ -191,11 +192,17 @@ class SymbolsRequest(msgspec.Struct, frozen=True, kw_only=True):
     wait_ms: int = 0
     keys: Keys = ()  # of other key columns than symbol and exchange
     known_at_ns: int | None = None
+    permitted: tuple[str, ...] = ()  # as of `RowsRequest`
+
+    @property
+    def from_exchanges(self) -> tuple[str, ...]:
+        """The exchanges wanted; empty: all."""
+        return self.permitted or self.exchanges
 
     @property
     def selected(self) -> Keys:
         """What is wanted of the columns of the key."""
-        return keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
+        return keys_of(symbol=self.symbols, exchange=self.from_exchanges) + self.keys
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from k2_streams import traces
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 
 
@@ -21,10 +22,11 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
+        """Add the time of the block to a stage, which is a span of the request's trace."""
         before_s = self._clock.monotonic()
         try:
-            yield
+            with traces.span(name):
+                yield
         finally:
             spent_ms = (self._clock.monotonic() - before_s) * 1e3
             self.stages_ms[name] = round(self.stages_ms.get(name, 0.0) + spent_ms, 3)

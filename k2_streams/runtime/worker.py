@@ -35,6 +35,7 @@ from k2_streams.query.relations import ServedLog
 from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.committed_rows import CommittedRows
+from k2_streams.runtime.control.api_keys_file import ApiKeysFile
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.control.stale_assignment import StaleAssignment
@@ -64,6 +65,7 @@ from k2_streams.runtime.task.market import MarketProgram, memory_of
 from k2_streams.runtime.task.program import Program
 from k2_streams.runtime.topics import followed_inputs, logs_of, topics_of
 from k2_streams.topology.declarations import Source, StreamSource, Topology
+from k2_streams.web.http.api_keys import KeyRing
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.services import Services
 
@@ -90,6 +92,9 @@ class Worker:
         instruments: reference data, if the settings name a file.
         metrics: of the process.
         limits: what bounds buffers, batches and retries.
+
+    Raises:
+        ApiKeysError: the file of the API keys cannot be used any more.
     """
 
     def __init__(
@@ -112,6 +117,11 @@ class Worker:
         self.native = ports.native
         self._notional: Notional = of_ones if instruments is None else instruments.notional
         self._stack = contextlib.AsyncExitStack()
+        file = settings.keys_file
+        self._keys_file = None if file is None else ApiKeysFile(file)
+        self._keys = (
+            self._keys_file.ring if self._keys_file else KeyRing.of_texts(settings.api_keys)
+        )
         clock = ports.clock
         self.supervisor = Supervisor(clock, metrics, ports.chance, limits)
         sources = [one.topic for one in topology.sources]
@@ -248,6 +258,8 @@ class Worker:
         stack.push_async_callback(self.owner.close)
         stack.callback(self.flow.close)
         # 1 Nothing is watched any more.
+        if self._keys_file is not None:
+            self._keep("api-keys", self._keys_file.run)
         stack.push_async_callback(self.topics.close)
         self._keep("topics", self.topics.run)
         stack.push_async_callback(self.load.close)
@@ -314,7 +326,7 @@ class Worker:
             lines=self.status.lines,
             ready=self.status.ready,
             telemetry=self._metrics.web,
-            keys=settings.api_keys,
+            keys=self._keys,
             rate_limit_per_s=settings.rate_limit_per_s,
             connections=connections,
             # Of answers in progress: the same part of the process as queries have.

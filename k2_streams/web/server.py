@@ -19,7 +19,7 @@ from k2_streams.web.http.middlewares import errors
 from k2_streams.web.http.rate_limit import RateLimiter
 from k2_streams.web.http.room import Room
 from k2_streams.web.http.security import (
-    DIGEST,
+    API_KEY,
     MAX_LINE_BYTES,
     RESPONSE_HEADERS,
     access,
@@ -59,13 +59,12 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
 
     Raises:
         RuntimeError: the application is frozen.
-        ValueError: an API key is empty.
         EndpointError: a view cannot be served.
     """
     built_in = declared(services.streams)
     check_endpoints(built_in, views, services.by_name)
     endpoints = (*built_in, *views)
-    described = encode_json(document(endpoints, keyed=bool(services.keys)))
+    described = encode_json(document(endpoints, keyed=len(services.keys) > 0))
     room = Room(services.answers_bytes)
     sender = AnswerSender(room)
     services.telemetry.measure(lambda: len(services.connections), lambda: room.held_bytes)
@@ -101,10 +100,10 @@ def install(app: web.Application, services: Services, views: Sequence[Endpoint[A
 
 def _opening_a_session(clock: Clock) -> Handler:
     async def open_session(request: web.Request) -> web.Response:
-        digest = request.get(DIGEST)
-        if digest is None:  # no keys are set: nobody needs a session
+        key = request.get(API_KEY)
+        if key is None:  # no keys are set: nobody needs a session
             return session.closed()
-        return session.opened(request, digest, clock)
+        return session.opened(request, key.digest, clock)
 
     return open_session
 

@@ -1,17 +1,20 @@
 """What the web needs of the rest of the process: given once, at `install`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgspec
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.lines.stats import LineReport
+from k2_streams.core.query.entitlement import Entitlement
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.subscription.limits import STREAMS_MAX
+from k2_streams.query.entitlement import entitled
 from k2_streams.query.relations import Relation, ServedLog, relations_of, sequenced
 from k2_streams.query.sql.sandbox import Sandbox
+from k2_streams.web.http.api_keys import KeyRing
 from k2_streams.web.http.connections import Connections
 from k2_streams.web.http.room import DEFAULT_TOTAL_BYTES
 from k2_streams.web.http.telemetry import Telemetry
@@ -42,11 +45,11 @@ class LinesFound(NamedTuple):
 class Services:
     """The web's connections to the process.
 
-    `status`, `lines` and `ready` are called on the event loop and must not block. The keys are not
-    kept beyond `install`, which keeps their hashes; they are not shown in this object's text.
+    `status`, `lines` and `ready` are called on the event loop and must not block.
 
     Attributes:
         logs: every log that is served, each under `/v1/<name>`; their names differ.
+        keys: that a request must carry one of, if there are any.
         answers_bytes: what all answers that are being sent may hold in memory together.
         answer_timeout_s: the time limit of one request.
         streams_max: streams that may be open at a time.
@@ -58,7 +61,7 @@ class Services:
     lines: Callable[[], LinesFound]
     ready: Callable[[], Readiness]
     telemetry: Telemetry
-    keys: tuple[str, ...] = field(default=(), repr=False)
+    keys: KeyRing = field(default_factory=KeyRing)
     rate_limit_per_s: float = RATE_LIMIT_PER_S
     connections: Connections = field(default_factory=Connections)
     answers_bytes: int = DEFAULT_TOTAL_BYTES
@@ -93,3 +96,14 @@ class Services:
         if stream is None:
             raise LookupError("no log that is served has sequenced rows")
         return self.by_name[stream.name]
+
+    def entitled_to(self, entitlement: Entitlement) -> "Services":
+        """The same, as a caller sees them who may not read everything."""
+
+        def lines() -> LinesFound:
+            found = self.lines()
+            seen = [one for one in found.lines if entitlement.is_permitted(one.exchange)]
+            return found._replace(lines=seen)
+
+        logs = tuple(entitled(log, entitlement) for log in self.logs)
+        return replace(self, logs=logs, lines=lines)

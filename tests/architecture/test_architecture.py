@@ -14,15 +14,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What each package may import of the others; `clock`, `failpoints`, `importing` and `native` are
-#: open to all but core and topology.
+#: What each package may import of the others; `certificates`, `clock`, `failpoints`, `importing`,
+#: `native` and `traces` are open to all but core and topology.
 _LOWEST = {"core", "feeds", "kafka", "lake", "state"}
 MAY_IMPORT = {
     "__init__": {"core", "topology", "web", "runtime"},  # the public names, imported when used
+    "certificates": set(),
     "clock": set(),
     "failpoints": set(),
     "importing": set(),
     "native": set(),
+    "traces": set(),
     "core": set(),
     "topology": {"core"},  # declarations and agents know neither Kafka nor RocksDB
     "feeds": {"core"},
@@ -57,6 +59,7 @@ HOME_OF = {
     "fsspec": ("query", "testing/oracle/sql.py"),
     "aiohttp": ("web/http", "web/server.py"),  # an endpoint is data and knows no request
     "prometheus_client": ("runtime/metrics",),
+    "opentelemetry": ("runtime/open_telemetry.py",),  # imported where traces are on
     "psutil": ("testing", "runtime", "cli"),
     "pydantic": ("runtime/settings",),
     "pydantic_settings": ("runtime/settings",),
@@ -92,6 +95,13 @@ ONLY_IN = {
     "task.create_task": ("runtime/control/supervisor.py",),
     "task.ensure_future": ("kafka/sender.py", "query/symbols.py"),
     "task.add_future": (),
+    # One place makes Kafka's clients: with its address, its TLS and its login.
+    "aiokafka.AIOKafkaConsumer": ("kafka/client.py",),
+    "aiokafka.AIOKafkaProducer": ("kafka/client.py", "kafka/producer.py"),
+    "aiokafka.admin.AIOKafkaAdminClient": ("kafka/client.py",),
+    # And one makes contexts of TLS; `kafka/tls.py` also looks at what it does not trust.
+    "ssl.SSLContext": ("certificates.py", "web/http/connections.py", "runtime/faust_driver"),
+    "ssl.create_default_context": ("certificates.py", "kafka/tls.py"),
     "threading.Thread": ("runtime/ports.py", "testing"),
     "threading.Timer": ("runtime/faust_driver/worker_app.py",),
     # An import by name is one that this cannot see. The first imports the public names, commands
@@ -102,6 +112,7 @@ ONLY_IN = {
         "cli/main.py",
         "cli/dead_letters.py",
         "cli/loaded_app.py",
+        "runtime/tracing.py",
         "testing/__init__.py",
         "web/endpoints/__init__.py",
     ),
@@ -213,7 +224,7 @@ def _import_refusal(package: str, path: str, name: str) -> str | None:
 def _layer_refusal(package: str, target: str) -> str | None:
     allowed = MAY_IMPORT[package] | {"", package}
     if package not in {"core", "topology"}:
-        allowed = allowed | {"clock", "failpoints", "importing", "native"}
+        allowed = allowed | {"certificates", "clock", "failpoints", "importing", "native", "traces"}
     return None if target in allowed else f"{package} may not import {target}"
 
 
@@ -437,6 +448,7 @@ BREAKS = [
     ("runtime/a.py", "from pydantic import BaseModel", "only in runtime/settings"),
     ("lake/a.py", "import pydantic_settings", "only in runtime/settings"),
     ("lake/a.py", "from annotated_types import Ge", "only in runtime/settings"),
+    ("runtime/a.py", "from opentelemetry import trace", "only in runtime/open_telemetry.py"),
     # The world, in core.
     ("core/a.py", "import time", "core touches nothing"),
     ("core/a.py", "import os.path", "core touches nothing"),
@@ -460,6 +472,12 @@ BREAKS = [
     ("runtime/app.py", "class A:\n    def f(self):\n        self.add_future(g())", "add_future"),
     ("runtime/a.py", "import asyncio\nasyncio.get_running_loop().create_task(f())", "create_task"),
     ("kafka/a.py", "import threading\nthreading.Thread(target=f)", "threading.Thread"),
+    # One place makes Kafka's clients, and one the contexts of TLS.
+    ("kafka/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka/client.py"),
+    ("kafka/a.py", "import aiokafka\naiokafka.AIOKafkaConsumer()", "aiokafka.AIOKafkaConsumer"),
+    ("kafka/a.py", "from aiokafka.admin import AIOKafkaAdminClient", "only in kafka/client.py"),
+    ("kafka/a.py", "import ssl\nssl.create_default_context()", "only in certificates.py"),
+    ("web/a.py", "import ssl\nssl.SSLContext()", "ssl.SSLContext"),
     ("core/a.py", "import random", "core touches nothing"),
     ("lake/a.py", "import random", "only in cli, testing"),
     ("core/a.py", "import numpy as np\nnp.random.default_rng()", "numpy.random.default_rng"),

@@ -1056,6 +1056,38 @@ MUTANTS = (
         ("web/server.py", "if endpoint.is_public)", "if endpoint.path)"),
     ),
     _mutant(
+        "a-key-reads-every-exchange",
+        "rows of exchanges that a key may not read are answered",
+        "tests/unit/test_entitlement.py::test_rows_are_of_permitted_exchanges_alone",
+        (
+            "query/entitlement.py",
+            "return msgspec.structs.replace(request, permitted=permitted)",
+            "return request",
+        ),
+    ),
+    _mutant(
+        "a-key-reads-every-relation",
+        "relations that a key may not read are answered",
+        "tests/unit/test_entitlement.py::test_a_key_of_one_relation_reads_nothing_else",
+        ("query/entitlement.py", "name not in relations:", "not name:"),
+    ),
+    _mutant(
+        "a-key-that-was-taken-away",
+        "a key stays valid after its file has changed",
+        "tests/unit/test_api_keys.py::",
+        ("runtime/control/api_keys_file.py", "        self.ring.replace(keys)\n", ""),
+    ),
+    _mutant(
+        "a-handshake-has-no-bounds",
+        "a connection with TLS is admitted when its handshake is over, not before",
+        "tests/unit/test_certificates.py::",
+        (
+            "web/http/connections.py",
+            "        if not self._connections.admit(self, transport):\n",
+            "        if not (self.is_encrypted or self._connections.admit(self, transport)):\n",
+        ),
+    ),
+    _mutant(
         "a-view-reads-any-relation",
         "a view reads relations that it does not declare",
         "tests/unit/test_web_user_views.py::",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from metric_values import samples, value
 from prometheus_client import CollectorRegistry, generate_latest
+from sequencer_world import canonical, world
 
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.metrics.declaration import Label, MetricGroup, counter, gauge
@@ -82,6 +83,43 @@ def test_a_label_without_a_bound_is_refused():
         Label("symbol")
     with pytest.raises(ValueError, match="expected either"):
         Label("state", ("on",), "two")
+
+
+#: Words of what is traded, sent or asked: no label has a value per such thing.
+UNBOUNDED = {
+    "symbol",
+    "id",
+    "key",
+    "offset",
+    "scope",
+    "session",
+    "query",
+    "user",
+    "client",
+    "trace",
+}
+
+
+def test_no_label_has_a_value_per_symbol_or_caller():
+    named = {label.name for each in declarations() for label in each.labels}
+    assert not {word for name in named for word in name.split("_")} & UNBOUNDED
+
+
+def test_ten_thousand_symbols_add_no_series(tmp_path):
+    """Records of as many symbols as a large venue has, and requests of as many callers."""
+    metrics = Metrics()
+
+    def series_after(count: int) -> set[str]:
+        with world(tmp_path / str(count)) as at:
+            values = [canonical(n, 1, symbol=f"S{n}", trade_id=f"T{n}") for n in range(count)]
+            metrics.count(at.process(values))
+        for n in range(count):
+            metrics.web.request_answered("GET", "/v1/trades", 200, 0.01, f"{n:032x}")
+        scrape = generate_latest(metrics.registry).decode()
+        return {line.rpartition(" ")[0] for line in scrape.splitlines() if line[0] != "#"}
+
+    few = series_after(10)
+    assert series_after(10_000) == few
 
 
 def test_the_build_is_known():

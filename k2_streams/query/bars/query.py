@@ -122,7 +122,7 @@ class BarsQuery:
         """The last price before the page's first bar, by exchange and symbol."""
         start_ns = int(page.grid.starts_ns[0])
         request = page.request
-        wanted = len(request.symbols) * len(request.exchanges)
+        wanted = len(request.symbols) * len(request.from_exchanges)
         found: dict[BarKey, Carried] = {}
         for back_ns in LOOK_BACK_NS if wanted else LOOK_BACK_NS[-1:]:
             before = page.before.since(start_ns - back_ns)
@@ -216,7 +216,7 @@ class BarsQuery:
             if gaps is None
             else gaps.find(
                 symbols=request.symbols,
-                exchanges=request.exchanges,
+                exchanges=request.from_exchanges,
                 start_ns=int(grid.starts_ns[bars[0].bar]) if bars else page.start_ns,
                 end_ns=int(grid.ends_ns[bars[-1].bar]) if bars else page.end_ns,
                 limit=MAX_META_GAPS,

@@ -51,6 +51,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
     known_at_ns: int | None = None
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
+    permitted: tuple[str, ...] = ()  # as of `RowsRequest`
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -77,6 +78,11 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.interval in (SESSION, ALL)
 
     @property
+    def from_exchanges(self) -> tuple[str, ...]:
+        """The exchanges wanted; empty: all."""
+        return self.permitted or self.exchanges
+
+    @property
     def uses_sessions(self) -> bool:
         """Whether its bars lie in sessions."""
         return self.interval == SESSION or (self.align == "session" and self.interval != ALL)
@@ -97,6 +103,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
             min_offsets=self.min_offsets,
             wait_ms=self.wait_ms,
             view=self.view,
+            permitted=self.permitted,
         )
 
     def asked(self) -> int:

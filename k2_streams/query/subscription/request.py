@@ -35,6 +35,7 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     clock: RowClock = "event"
     order: RowOrder = "log"
     batch_ms: int = 0  # rows are given so far apart, if more are not waiting
+    permitted: tuple[str, ...] = ()  # the exchanges that its caller may read; empty: all
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -51,7 +52,12 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def selected(self) -> Keys:
         """What is wanted of the columns of the key."""
-        return keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
+        return keys_of(symbol=self.symbols, exchange=self.from_exchanges) + self.keys
+
+    @property
+    def from_exchanges(self) -> tuple[str, ...]:
+        """The exchanges wanted; empty: all."""
+        return self.permitted or self.exchanges
 
     def asked(self) -> int:
         """A checksum of which rows are wanted in which order: a token goes on with the same.
@@ -59,4 +65,5 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
         Where the rows begin is in the token; speed and pauses may change.
         """
         times = (self.clock, self.end if isinstance(self.end, int) else None)
-        return zlib.crc32(msgspec.json.encode((self.selected, self.order, times)))
+        named = keys_of(symbol=self.symbols, exchange=self.exchanges) + self.keys
+        return zlib.crc32(msgspec.json.encode((named, self.order, times)))

@@ -343,7 +343,7 @@ class Subscription:
 
     def _is_about(self, scope: str) -> bool:
         """Whether rows of the selection can be missing in a scope."""
-        symbols, exchanges = self._request.symbols, self._request.exchanges
+        symbols, exchanges = self._request.symbols, self._request.from_exchanges
         named = not symbols or is_connection(scope) or symbol_of(scope) in symbols
         return named and (not exchanges or exchange_of(scope) in exchanges)
 

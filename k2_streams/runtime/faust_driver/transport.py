@@ -22,7 +22,7 @@ from typing import Any
 
 import faust
 import structlog
-from faust.auth import SASLCredentials, SSLCredentials
+from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -512,16 +512,18 @@ def broker_url(bootstrap: str) -> list[str]:
 
 def credentials(kafka: KafkaConfig) -> dict[str, Any]:
     """The cluster's security in Faust's words."""
-    options = kafka.options()
-    if kafka.security_protocol == "SSL":
-        return {"broker_credentials": SSLCredentials(options["ssl_context"])}
-    if kafka.security_protocol.startswith("SASL"):
-        return {
-            "broker_credentials": SASLCredentials(
-                mechanism=kafka.sasl_mechanism,
-                username=kafka.sasl_username,
-                password=kafka.sasl_password,
-                ssl_context=options.get("ssl_context"),
-            )
-        }
-    return {}
+    options = kafka.security_options()
+    context = options.get("ssl_context")
+    if not kafka.uses_login:
+        return {} if context is None else {"broker_credentials": SSLCredentials(context)}
+    token = options.get("sasl_oauth_token_provider")
+    if token is not None:
+        return {"broker_credentials": OAuthCredentials(oauth_cb=token, ssl_context=context)}
+    return {
+        "broker_credentials": SASLCredentials(
+            mechanism=kafka.sasl_mechanism,
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            ssl_context=context,
+        )
+    }

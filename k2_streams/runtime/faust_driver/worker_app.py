@@ -3,6 +3,7 @@
 What runs inside is a `Worker`.
 """
 
+import asyncio
 import gc
 import logging
 import os
@@ -10,18 +11,20 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
 import structlog
 
 from k2_streams import failpoints
+from k2_streams.certificates import FollowingContext, TlsFiles
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.enrich.instruments import Instruments
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.topics import TopicConfigurationError, ensure_topics
 from k2_streams.native import load_native
+from k2_streams.runtime.acls import acls_of
 from k2_streams.runtime.assignment import UndeclaredTopicError
 from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed, raise_limit
 from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE, EXIT_TASK_LOST
@@ -39,8 +42,10 @@ from k2_streams.runtime.lock import (
 from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.ports import system_ports
+from k2_streams.runtime.settings.api_keys import ApiKeysError
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.topics import followed_inputs, logs_of, topics_of
+from k2_streams.runtime.tracing import start_traces
 from k2_streams.runtime.worker import EXIT_CONFIGURATION, Worker
 from k2_streams.topology.builder import PageDeclaration, TopologyBuilder
 from k2_streams.topology.declarations import Topology
@@ -133,6 +138,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self._lock: DirectoryLock | None = None
         self._worker: Worker | None = None
         self._delivered: set[str] = set()
+        self._end_traces: Callable[[], None] = lambda: None
 
     @property
     def topology(self) -> Topology:
@@ -185,7 +191,11 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 
     def _new_web(self) -> Any:
         settings = self.settings
-        return BoundedWeb(self, self._connections, settings.web_host, settings.web_port)
+        tls = None
+        if settings.web_cert_file is not None:
+            files = TlsFiles(None, settings.web_cert_file, settings.web_key_file)
+            tls = FollowingContext(files, server_side=True)
+        return BoundedWeb(self, self._connections, settings.web_host, settings.web_port, tls)
 
     async def on_first_start(self) -> None:
         """Check the topology, and take the data directory before Faust writes to it.
@@ -196,6 +206,10 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         configure_logs(self.settings.log_format)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.set_threshold(*GC_THRESHOLDS)
+        settings = self.settings
+        self._end_traces = start_traces(
+            settings.traces_endpoint, settings.app_id, settings.member_id
+        )
         try:
             topology, settings = self.topology, self.settings
             logs = len(logs_of(topology, settings)) + len(followed_inputs(topology, settings))
@@ -224,6 +238,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             TopologyError,
             UndeclaredTopicError,
             TopicConfigurationError,
+            ApiKeysError,
             LogError,
             OSError,
         ) as error:
@@ -290,7 +305,12 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         return Worker(
             topology,
             settings,
-            await ensure_topics(settings.kafka, specs, replication=settings.replication),
+            await ensure_topics(
+                settings.kafka,
+                specs,
+                replication=settings.replication,
+                acls=acls_of(topology, settings),
+            ),
             ports,
             metrics=self._metrics,
             instruments=self._instruments,
@@ -309,6 +329,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         timer.start()
         if self._worker is not None:
             await self._worker.close()
+        await asyncio.to_thread(self._end_traces)
         if self._lock is not None:
             self._lock.release()
         await super().on_stop()

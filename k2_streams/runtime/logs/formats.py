@@ -17,7 +17,9 @@ from structlog.types import EventDict, Processor
 #: First, in this order.
 LEADING_FIELDS = ("timestamp", "level", "logger", "event")
 #: The names that the shape itself uses: no event has a field of such a name.
-RESERVED_FIELDS = frozenset({*LEADING_FIELDS, "exception", "suppressed", "correlation_id"})
+RESERVED_FIELDS = frozenset(
+    {*LEADING_FIELDS, "exception", "suppressed", "correlation_id", "trace_id", "span_id"}
+)
 
 
 #: `K2_LOG_FORMAT`.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from k2_streams import traces
 from k2_streams.clock import Clock
 from k2_streams.core.load import backoff
 from k2_streams.lake.maintenance.compaction import Compacted, Compactor
@@ -81,9 +82,13 @@ class TableKeeper:
         if not self._may_work():
             return
         try:
-            await self._compact()
-            await self._expire()
-            await self._delete()
+            for name, work in (
+                ("compaction", self._compact),
+                ("expiry", self._expire),
+                ("deletion", self._delete),
+            ):
+                with traces.span(f"maintenance {name}", table=self._lake.stream.log):
+                    await work()
         except Exception as error:  # noqa: BLE001 - small files must not make a worker unready
             self._failed(error)
         else:

@@ -7,8 +7,9 @@ from k2_streams.runtime.metrics.declaration import AnyMetricDeclaration, MetricG
 
 _HEAD = """# Metrics
 
-`GET /metrics` exposes these metrics of a worker in Prometheus' text format. A histogram `NAME` is
-exposed as `NAME_bucket`, `NAME_sum` and `NAME_count`. Labels come from K2, its settings and the
+`GET /metrics` exposes these metrics of a worker in Prometheus' text format, or OpenMetrics
+for a caller that asks for it (`Accept`), with exemplars. A histogram `NAME` is exposed as
+`NAME_bucket`, `NAME_sum` and `NAME_count`. Labels come from K2, its settings and the
 descriptions of feeds, never from records or callers, so the number of series has a bound. A metric
 whose label values are listed here is exposed from the start of the worker, with 0.
 """

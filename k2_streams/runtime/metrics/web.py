@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from k2_streams.runtime.metrics.table import HttpMetrics
 
@@ -10,16 +11,17 @@ from k2_streams.runtime.metrics.table import HttpMetrics
 class WebMetrics:
     """Counts requests and connections, and writes the scrape."""
 
-    content_type = CONTENT_TYPE_LATEST
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self.http = HttpMetrics(registry)
         self._registry = registry
 
-    def request_answered(self, method: str, path: str, status: int, duration_s: float) -> None:
+    def request_answered(
+        self, method: str, path: str, status: int, duration_s: float, trace_id: str = ""
+    ) -> None:
         """A request ended; method and path come from the server's own lists."""
         self.http.http_requests_total.labels(method, path, str(status)).inc()
-        self.http.http_request_seconds.labels(path).observe(duration_s)
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        self.http.http_request_seconds.labels(path).observe(duration_s, exemplar)
 
     def connection_closed(self, reason: str) -> None:
         """The connection limits closed a connection."""
@@ -48,6 +50,7 @@ class WebMetrics:
         """A stream's reader fell behind the tail."""
         self.http.stream_fallbacks_total.inc()
 
-    def scrape(self) -> bytes:
-        """All metrics of the registry in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def scrape(self, accept: str) -> tuple[bytes, str]:
+        """All metrics of the registry in the format that the caller takes, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type

@@ -11,8 +11,8 @@ _INTRODUCTION = """\
 # Settings
 
 K2 is configured by environment variables, which are read once at start. Any of them can be in a
-file instead: `K2_API_KEYS_FILE=path` is read as `K2_API_KEYS`, without white space at its ends. An
-empty value is no value.
+file instead: `K2_KAFKA_SASL_PASSWORD_FILE=path` is read as `K2_KAFKA_SASL_PASSWORD`,
+without white space at its ends. An empty value is no value.
 
 A value that cannot be used, a name that begins with `K2_` and is not a setting, and settings that
 cannot work together end the process, and every `k2` command, with exit code 2. Standard error has a

@@ -1,13 +1,12 @@
 """Settings that are right by themselves and cannot work together."""
 
 import ipaddress
-import ssl
 from collections.abc import Iterator
 
 from k2_streams.runtime.settings.groups import WorkerGroups
 from k2_streams.runtime.settings.parsing import LAST_PORT
-
-_PROTOCOL = "K2_KAFKA_SECURITY_PROTOCOL"
+from k2_streams.runtime.settings.security import login_conflicts, tls_conflicts
+from k2_streams.runtime.tracing import EXTRA, is_installed
 
 
 def conflicts(settings: WorkerGroups) -> Iterator[str]:
@@ -15,15 +14,18 @@ def conflicts(settings: WorkerGroups) -> Iterator[str]:
     yield from _web(settings)
     yield from _memory(settings)
     yield from _checkpoints(settings)
-    yield from _sasl(settings)
-    yield from _ca_file(settings)
+    yield from login_conflicts(settings)
+    yield from tls_conflicts(settings)
+    if settings.traces_endpoint is not None and not is_installed():
+        yield f"K2_TRACES_ENDPOINT: needs {EXTRA}, which is not installed: install it, or remove it"
 
 
 def _web(settings: WorkerGroups) -> Iterator[str]:
-    if not settings.api_keys and not _is_loopback(settings.web_host):
+    has_keys = settings.api_keys or settings.keys_file
+    if not has_keys and not _is_loopback(settings.web_host):
         yield (
-            f"K2_WEB_HOST={settings.web_host} is not loopback: set K2_API_KEYS, "
-            "or listen on 127.0.0.1"
+            f"K2_WEB_HOST={settings.web_host} is not loopback: set K2_API_KEYS or "
+            "K2_API_KEYS_FILE, or listen on 127.0.0.1"
         )
     port = settings.web_base_port + settings.worker_id
     if port > LAST_PORT:
@@ -64,40 +66,3 @@ def _checkpoints(settings: WorkerGroups) -> Iterator[str]:
             f"K2_CHECKPOINT_SHORTEST_S: expected at most K2_CHECKPOINT_LONGEST_S={longest_s}, "
             f"found {shortest_s}: lower it, or raise the other"
         )
-
-
-def _sasl(settings: WorkerGroups) -> Iterator[str]:
-    protocol = settings.kafka_security_protocol
-    if protocol.startswith("SASL"):
-        needed = {
-            "K2_KAFKA_SASL_USERNAME": settings.kafka_sasl_username,
-            "K2_KAFKA_SASL_PASSWORD": settings.kafka_sasl_password,
-        }
-        for name, value in needed.items():
-            if not value:
-                yield f"{name}: expected a value, as {_PROTOCOL} is {protocol}, found none: set it"
-        return
-    # A password alone tells nobody that a login was meant: secrets may be mounted everywhere.
-    for field in ("kafka_sasl_username", "kafka_sasl_mechanism"):
-        if field in settings.model_fields_set:
-            yield (
-                f"K2_{field.upper()}: not used while {_PROTOCOL} is {protocol}: set that to "
-                "SASL_SSL or SASL_PLAINTEXT, or remove it"
-            )
-
-
-def _ca_file(settings: WorkerGroups) -> Iterator[str]:
-    file, protocol = settings.kafka_ca_file, settings.kafka_security_protocol
-    if file is None:
-        return
-    if protocol not in {"SSL", "SASL_SSL"}:
-        yield (
-            f"K2_KAFKA_CA_FILE: not used while {_PROTOCOL} is {protocol}: set that to SSL or "
-            "SASL_SSL, or remove it"
-        )
-    try:
-        ssl.create_default_context(cafile=file)
-    except ssl.SSLError as error:
-        yield f"K2_KAFKA_CA_FILE: expected certificates as PEM in {file}: {error}"
-    except (OSError, ValueError) as error:
-        yield f"K2_KAFKA_CA_FILE: {file} cannot be read: {error}"

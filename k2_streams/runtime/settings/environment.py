@@ -72,10 +72,14 @@ class Environment:
         self._of_families.update(found)
         return sorted({name.removesuffix(_FILE) for name in found})
 
+    def file_of(self, name: str) -> str | None:
+        """The file that holds a variable's text; None: none does."""
+        return (self._values.get(f"{name}{_FILE}") or None) if name.startswith(PREFIX) else None
+
     def text(self, name: str) -> str | None:
         """A variable as it is written, or its file's text; empty is not set."""
-        file = self._values.get(f"{name}{_FILE}") if name.startswith(PREFIX) else None
-        if not file:
+        file = self.file_of(name)
+        if file is None:
             return self._values.get(name) or None
         if self._values.get(name):
             self.refuse(f"{name} and {name}_FILE: expected one of them, found both: remove one")

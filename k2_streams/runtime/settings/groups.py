@@ -28,6 +28,7 @@ _CHECKPOINT_S_MAX = 5
 #: lower limit its source would be paused from its start on, for ever.
 IDLE_WORKER_BYTES = 256 * _MIB
 _MEMORY_MAX_BYTES = 1 << 50
+_HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 _KAFKA, _BREAKER = KafkaConfig(), BreakerPolicy()
@@ -156,11 +157,28 @@ class WebSettings(Group):
         ge=1,
         le=parsing.LAST_PORT,
     )
+    web_cert_file: str | None = setting(
+        None,
+        "Certificate of the server, with its chain; with it, HTTPS alone is answered. A renewed "
+        "file is used from the next connection on",
+        expected="a PEM file, beside `K2_WEB_KEY_FILE`",
+    )
+    web_key_file: str | None = setting(
+        None, "Key of that certificate", expected="a PEM file that is not encrypted"
+    )
     api_keys: Annotated[tuple[str, ...], parsing.BY_COMMA] = setting(
         (),
-        "Keys that requests must carry, by comma. Without keys only this machine is answered",
+        "Keys that requests must carry, by comma; each may read everything. Without keys only this "
+        "machine is answered",
         expected="keys by comma",
         is_secret=True,
+    )
+    keys_file: Annotated[Path, parsing.ABSOLUTE] | None = setting(
+        None,
+        "Keys with names, exchanges, relations and rates, in TOML; read again when it changes: "
+        "[API keys](../how-to/secure.md#api-keys). A file of one line is `K2_API_KEYS`",
+        variable="K2_API_KEYS_FILE",
+        expected="a TOML file of [[key]] tables, or one line of keys by comma",
     )
     streams: Annotated[tuple[Literal["trades", "quotes"], ...], parsing.BY_COMMA] = setting(
         (),
@@ -191,6 +209,19 @@ class LogSettings(Group):
 
     log_format: Literal["console", "json"] = setting(
         "console", "Shape of a log line: fields as `name='value'`, or one JSON object per line"
+    )
+
+
+class TraceSettings(Group):
+    """Spans of requests, checkpoints, lake commits and maintenance, by OpenTelemetry."""
+
+    heading: ClassVar[str] = "Traces"
+
+    traces_endpoint: Annotated[str, parsing.matching(_HTTP_URL.fullmatch)] | None = setting(
+        None,
+        "Collector that takes spans as OTLP over HTTP; install `k2-streams[traces]`. Sampling is "
+        "OpenTelemetry's own (`OTEL_TRACES_SAMPLER`)",
+        expected="an address as http://localhost:4318/v1/traces",
     )
 
 
@@ -479,13 +510,27 @@ class KafkaSecuritySettings(Group):
         expected="a PEM file",
         default_text="the system's",
     )
-    # aiokafka knows two more: GSSAPI and OAUTHBEARER need what no setting of K2's can give.
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting(
-        "PLAIN", "As Kafka's `sasl.mechanism`"
+    kafka_cert_file: str | None = setting(
+        None,
+        "Certificate that the broker knows K2 by, with its chain. It, its key and the authorities "
+        "are read again when they change",
+        expected="a PEM file, beside `K2_KAFKA_KEY_FILE`",
     )
-    kafka_sasl_username: str | None = setting(None, "Needed for `SASL_PLAINTEXT` and `SASL_SSL`")
-    kafka_sasl_password: str | None = setting(
-        None, "Needed for `SASL_PLAINTEXT` and `SASL_SSL`", is_secret=True
+    kafka_key_file: str | None = setting(
+        None, "Key of that certificate", expected="a PEM file that is not encrypted"
+    )
+    # aiokafka knows one more: GSSAPI needs what no setting of K2's can give.
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = (
+        setting("PLAIN", "As Kafka's `sasl.mechanism`")
+    )
+    kafka_sasl_username: str | None = setting(
+        None, "Needed for `SASL_PLAINTEXT` and `SASL_SSL`, unless the mechanism is `OAUTHBEARER`"
+    )
+    kafka_sasl_password: str | None = setting(None, "As the user name", is_secret=True)
+    kafka_oauth_token_file: str | None = setting(
+        None,
+        "The token of `OAUTHBEARER`, read at each login: whatever renews it writes the file",
+        expected="a file that holds one token",
     )
 
 
@@ -509,6 +554,7 @@ class WorkerGroups(
     IdentitySettings,
     WebSettings,
     LogSettings,
+    TraceSettings,
     DecodingSettings,
     LakeSettings,
     MaintenanceSettings,

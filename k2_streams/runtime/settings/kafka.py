@@ -20,6 +20,9 @@ def kafka_config(values: Mapping[str, Any]) -> KafkaConfig:
         sasl_mechanism=values["kafka_sasl_mechanism"],
         sasl_username=values["kafka_sasl_username"],
         sasl_password=values["kafka_sasl_password"],
+        cert_file=values["kafka_cert_file"],
+        key_file=values["kafka_key_file"],
+        oauth_token_file=values["kafka_oauth_token_file"],
     )
 
 

@@ -15,6 +15,7 @@ from k2_streams.core.maintenance.compaction import CompactionPolicy
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings import lake
+from k2_streams.runtime.settings.api_keys import read_keys
 from k2_streams.runtime.settings.app_defaults import TRADES_DEFAULTS, AppDefaults
 from k2_streams.runtime.settings.conflicts import conflicts
 from k2_streams.runtime.settings.declare import Declaration, Group, declarations
@@ -155,7 +156,7 @@ def from_environment(
             "web_base_port": defaults.web_port,
             "folder": defaults.state_folder,
         },
-        parsed={"catalog_properties": properties},
+        parsed={"catalog_properties": properties, **read_keys(environment)},
     )
     for group in (LocalBrokerSettings, DevelopmentSettings):  # theirs cannot be wrong either
         read(group, environment)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 
+from k2_streams import traces
 from k2_streams.clock import Clock
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
@@ -349,7 +350,11 @@ class SinkRunner:
         """Commit, or find out that someone else has and where to go on."""
         started = self._clock.monotonic()
         try:
-            done = await self._call(lambda: self._sink.commit(pending))
+            with traces.span(
+                "lake commit", stream=self._lake.stream.name, rows=pending.rows
+            ) as span:
+                done = await self._call(lambda: self._sink.commit(pending))
+                span.set("snapshot", str(done.head.snapshot_id))
         except VectorMovedError as error:
             self._metrics.lake_commit_failures_total.labels("moved").inc()
             log.warning("lake moved, starting again at its vector", error=str(error))

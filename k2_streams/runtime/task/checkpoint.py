@@ -12,11 +12,12 @@ task is over, and its successor begins at the last position that was committed.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from k2_streams import traces
 from k2_streams.core.load.checkpoint_pace import CheckpointPace
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
@@ -148,9 +149,14 @@ class Checkpoints:
         self._sealed_at = self._context.clock.monotonic()
         self._commit = self._context.supervisor.spawn(
             f"checkpoint-{self._partition}",
-            self._transact(epoch, changed, position, encoded, sealed),
+            self._traced(epoch, self._transact(epoch, changed, position, encoded, sealed)),
             on_end=self._on_done,
         )
+
+    async def _traced(self, epoch: Epoch, transaction: Coroutine[None, None, None]) -> None:
+        topic, records = self._context.source.name, epoch.records
+        with traces.span("checkpoint", topic=topic, partition=self._partition, records=records):
+            await transaction
 
     async def _transact(
         self,

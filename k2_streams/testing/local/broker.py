@@ -96,6 +96,7 @@ class LocalBroker:
         host: where clients connect.
         member: its place in a cluster, whose nodes must be started together: a node is ready when
             most of them are. None: it is alone.
+        secured: its listeners beside the plain one; None: it has none.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class LocalBroker:
         clock: Clock = SYSTEM_CLOCK,
         host: str = HOST,
         member: files.Member | None = None,
+        secured: files.SecuredListeners | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.log_file = self.directory / files.LOG_NAME
@@ -121,6 +123,7 @@ class LocalBroker:
         self._clock = clock
         self._host = host
         self._member = member
+        self._secured = secured
         self._properties = self.directory / files.PROPERTIES_NAME
         self._state_file = self.directory / _STATE_NAME
         self._log_began = 0  # where in the log this run began
@@ -215,6 +218,8 @@ class LocalBroker:
         own = self._member.controller_port if self._member else 9093
         self._write_files(port=9092, controller_port=own)  # formatting binds no port
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self._cluster_id()]
+        for user in self._secured.users if self._secured else ():
+            tool += ["--add-scram", user]
         done = subprocess.run(  # noqa: S603 - the program is Java, the arguments are ours
             [*self._java_command(), *tool, "-c", str(self._properties)],
             cwd=self.directory,
@@ -292,7 +297,9 @@ class LocalBroker:
         return [self._java, *files.java_options(self._heap_mb), "-cp", f"{self._jars}/*"]
 
     def _write_files(self, port: int, controller_port: int) -> None:
-        properties = files.server_properties(port, controller_port, self._host, self._member)
+        properties = files.server_properties(
+            port, controller_port, self._host, self._member, self._secured
+        )
         self._properties.write_text(properties)
         (self.directory / files.LOGGING_NAME).write_text(files.logging_properties())
 

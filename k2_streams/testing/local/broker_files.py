@@ -3,6 +3,7 @@
 Paths in them are relative to the broker's directory, in which its process runs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k2_streams.testing.local.loopback import HOST
@@ -107,8 +108,40 @@ class Member:
         return self.controller_ports[self.node - 1]
 
 
+@dataclass(frozen=True, slots=True)
+class SecuredListeners:
+    """Listeners beside the plain one, on which everyone is a superuser.
+
+    Attributes:
+        ports: by the security protocol, as `SASL_SSL`.
+        properties: what they need, and what is permitted to whom.
+        users: of SCRAM, as the storage tool takes them: `SCRAM-SHA-256=[name=a,password=b]`.
+    """
+
+    ports: Mapping[str, int]
+    properties: Mapping[str, str]
+    users: tuple[str, ...] = ()
+
+    def text(self, host: str, port: int, controller_port: int) -> str:
+        """Lines that stand behind the others, and so take their place."""
+        named = {name: f"{name}://{HOST}:{one}" for name, one in self.ports.items()}
+        clients = ",".join([f"PLAINTEXT://{host}:{port}", *named.values()])
+        protocols = ["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in ("PLAINTEXT", *named))]
+        given = {
+            "listeners": f"{clients},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": clients,
+            "listener.security.protocol.map": ",".join(protocols),
+            **self.properties,
+        }
+        return "".join(f"{name}={value}\n" for name, value in given.items())
+
+
 def server_properties(
-    port: int, controller_port: int, host: str = HOST, member: Member | None = None
+    port: int,
+    controller_port: int,
+    host: str = HOST,
+    member: Member | None = None,
+    secured: SecuredListeners | None = None,
 ) -> str:
     """The text of `server.properties` for a broker on these ports.
 
@@ -117,9 +150,10 @@ def server_properties(
         controller_port: of the quorum, on loopback.
         host: where clients connect.
         member: its place in a cluster; None: it is alone.
+        secured: its other listeners; None: it has none.
     """
     ports = member.controller_ports if member else (controller_port,)
-    return _PROPERTIES.format(
+    text = _PROPERTIES.format(
         node=member.node if member else 1,
         voters=",".join(f"{node}@{HOST}:{one}" for node, one in enumerate(ports, start=1)),
         host=host,
@@ -129,6 +163,7 @@ def server_properties(
         in_sync=len(ports) // 2 + 1,
         data=DATA_NAME,
     )
+    return text if secured is None else text + secured.text(host, port, controller_port)
 
 
 def logging_properties() -> str:

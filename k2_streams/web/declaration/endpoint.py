@@ -167,6 +167,8 @@ class Endpoint(Generic[Parameters]):
         body: the parameter that a POST may send as its body; None: no request has a body.
         prefix: parameters that begin so are the caller's own: `Call.named`; None: there are none.
         is_public: needs no API key and has no rate limit; such an endpoint reads no relation.
+        granted_as: what the relations of an API key must name for it, as it reads none of them;
+            None: what it reads is checked where it is read.
 
     Raises:
         EndpointError: the path has another form, or a public endpoint reads a relation.
@@ -184,6 +186,7 @@ class Endpoint(Generic[Parameters]):
     is_public: bool = False
     body: str | None = None
     prefix: str | None = None
+    granted_as: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the worker."""
@@ -274,6 +277,7 @@ class Call(Generic[Parameters]):
         reserve: takes room in memory for so many rows until the answer is sent; raises 503 `busy`.
         format: of a table, if the caller named one.
         named: the caller's own parameters, by their names behind the endpoint's prefix.
+        accept: the media types that the caller takes, as the request has them.
     """
 
     endpoint: Endpoint[Parameters]
@@ -283,6 +287,7 @@ class Call(Generic[Parameters]):
     reserve: Callable[[int], None]
     format: FormatName | FrameFormatName = None
     named: Mapping[str, str] = field(default_factory=dict)
+    accept: str = ""
 
     @property
     def services(self) -> Services:

@@ -39,5 +39,6 @@ def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
             handler=_lines,
             parameters=NoParameters,
             answer=JsonAnswer(LinesAnswer),
+            granted_as="lines",
         )
     ]

@@ -7,8 +7,8 @@ from k2_streams.web.declaration.endpoint import Body, Call, Endpoint, NoParamete
 
 
 async def _metrics(call: Call[NoParameters]) -> Body:
-    telemetry = call.services.telemetry
-    return Body(telemetry.scrape(), {"Content-Type": telemetry.content_type})
+    content, content_type = call.services.telemetry.scrape(call.accept)
+    return Body(content, {"Content-Type": content_type})
 
 
 def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
@@ -20,5 +20,6 @@ def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
             handler=_metrics,
             parameters=NoParameters,
             answer=TextAnswer("text/plain"),
+            granted_as="metrics",
         )
     ]

@@ -25,5 +25,6 @@ def endpoints(_streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
             handler=_status,
             parameters=NoParameters,
             answer=JsonAnswer(_SCHEMA),
+            granted_as="status",
         )
     ]

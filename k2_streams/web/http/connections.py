@@ -10,10 +10,15 @@ new connection, one that asks nothing gives way: first those that have sent a pa
 client sends all of it at once), then those that have sent nothing, each time the one that has
 waited longest. One with a part of a head makes nobody give way but its like. The new one is refused
 if nobody does: with 503, and without a look at what it asks.
+
+With TLS a connection is in HEAD from its first byte on, so its handshake is within the same bounds;
+the phases behind it are those of what is decrypted. One that is refused is closed without a word.
 """
 
 import asyncio
 import enum
+import ssl
+from asyncio.sslproto import SSLProtocol
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,9 +127,16 @@ class Connections:
     def __len__(self) -> int:
         return len(self._by_transport)
 
-    def guard(self, make: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
-        """A server's protocol for one more connection, within the bounds."""
-        return _Guarded(self, make)
+    def guard(
+        self, make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None = None
+    ) -> asyncio.Protocol:
+        """A server's protocol for one more connection, within the bounds.
+
+        Args:
+            make: the protocol of what is asked and answered.
+            tls: of an encrypted connection.
+        """
+        return _Guarded(self, make, tls)
 
     def middleware(self) -> Middleware:
         """The outermost middleware: knows when a head is whole, and when its answer is out."""
@@ -165,7 +177,7 @@ class Connections:
         crowded = self._addresses[address] >= self.limits.per_address
         full = len(self) >= self.limits.total or descriptor >= self.limits.descriptor
         if crowded or full:
-            found = _unread(transport)
+            found = b"" if connection.is_encrypted else _unread(transport)
             is_partial = bool(found) and not found.endswith(_HEAD_END)
             oldest = next(
                 (
@@ -191,6 +203,11 @@ class Connections:
         if self._sweeper is None:
             self._sweep_soon()
         return True
+
+    def decrypted(self, connection: "_Guarded", transport: asyncio.Transport) -> None:
+        """The handshake is over: its requests come by this transport now."""
+        self._by_transport[transport] = self._by_transport.pop(connection.transport)
+        connection.transport = transport
 
     def heard(self, connection: "_Guarded", data: bytes) -> None:
         """Bytes came; of a new head if none was being read and nothing is being answered."""
@@ -253,7 +270,12 @@ class Connections:
 class _Guarded(asyncio.Protocol):
     """Passes everything on to the server's own protocol, and tells the bounds of it."""
 
-    def __init__(self, connections: Connections, make: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        make: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+    ) -> None:
         self.phase = _Phase.WAITING
         self.deadline_s = 0.0
         self.has_asked = False  # its head is whole, as far as its last bytes say; soon it is BUSY
@@ -261,20 +283,57 @@ class _Guarded(asyncio.Protocol):
         self.transport: Any = None
         self._connections = connections
         self._make = make
+        self._tls = tls
         self._inner: asyncio.Protocol | None = None
 
+    @property
+    def is_encrypted(self) -> bool:
+        return self._tls is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is a stream server's
+        if self.transport is not None:
+            self._connections.decrypted(self, transport)
+            self._begin(transport)
+            return
+        self.transport = transport
         if not self._connections.admit(self, transport):
-            transport.write(_REFUSAL)
+            if not self.is_encrypted:
+                transport.write(_REFUSAL)
             transport.close()
             return
         connected = transport.get_extra_info("socket")
         if connected is not None:
             connected.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES)
+        if self._tls is None:
+            self._begin(transport)
+        else:
+            self._shake_hands(transport, self._tls)
+
+    def _begin(self, transport: asyncio.Transport) -> None:
         self._inner = self._make()
         self._inner.connection_made(transport)
+
+    def _shake_hands(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Put TLS between the transport and this protocol, whose connection is made once more then.
+
+        As the loop does it for a server with TLS of its own, which would admit connections whose
+        handshake is over, and not bound the others.
+        """
+        loop = asyncio.get_running_loop()
+        shaken = loop.create_future()
+        shaken.add_done_callback(self._on_shaken)
+        between = SSLProtocol(
+            loop, self, tls, shaken, server_side=True, ssl_handshake_timeout=int(HEAD_TIMEOUT_S)
+        )
+        transport.set_protocol(between)
+        between.connection_made(transport)
+
+    def _on_shaken(self, shaken: "asyncio.Future[None]") -> None:
+        if not shaken.cancelled():
+            shaken.exception()  # is seen: a client that knows no TLS is no error of ours
+        if self._inner is None:
+            self._connections.gone(self)
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:
@@ -299,12 +358,18 @@ class _Guarded(asyncio.Protocol):
 
 
 class BoundedSite(web.BaseSite):
-    """A TCP site whose connections are bounded."""
+    """A TCP site whose connections are bounded; with TLS, if it has a context for it."""
 
     def __init__(
-        self, runner: web.BaseRunner, host: str, port: int, connections: Connections
+        self,
+        runner: web.BaseRunner,
+        host: str,
+        port: int,
+        connections: Connections,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(runner, backlog=BACKLOG)
+        self._tls = tls
         self._host = host
         self._port = port
         self._connections = connections
@@ -312,7 +377,7 @@ class BoundedSite(web.BaseSite):
     @property
     def name(self) -> str:
         """The address."""
-        return f"http://{self._host}:{self._port}"
+        return f"http{'' if self._tls is None else 's'}://{self._host}:{self._port}"
 
     async def start(self) -> None:
         """Listen."""
@@ -320,7 +385,7 @@ class BoundedSite(web.BaseSite):
         server = self._runner.server
         assert server is not None  # noqa: S101 - the base class has seen to it
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: self._connections.guard(server),
+            lambda: self._connections.guard(server, self._tls),
             self._host,
             self._port,
             backlog=self._backlog,

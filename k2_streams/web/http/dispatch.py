@@ -2,12 +2,14 @@
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from k2_streams.query.entitlement import check_relation
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.web.declaration.endpoint import (
@@ -34,6 +36,7 @@ from k2_streams.web.http.errors import (
 from k2_streams.web.http.formats import ROWS_AT_ONCE, Format, encode_json
 from k2_streams.web.http.negotiation import choose, choose_frames
 from k2_streams.web.http.room import Reservation, size_of
+from k2_streams.web.http.security import API_KEY
 from k2_streams.web.http.streaming import RESUME_HEADER, StreamSender
 
 #: The media type of a body that is sent, its length, and how long it may take to come.
@@ -54,7 +57,7 @@ class Dispatcher:
     def handler(self, endpoint: Endpoint[Any]) -> Handler:
         """The handler of an endpoint.
 
-        1. Read the parameters.
+        1. Read the parameters; narrow what the handler sees to what the caller's key may read.
         2. Call the endpoint's handler, within the time limit; it may reserve room for its rows.
         3. Send what it returns, in the format that the caller wants. Room is given back then.
         """
@@ -72,8 +75,10 @@ class Dispatcher:
                     taken = room.enter_context(self._sender.reserve(request, rows))
                     reservations.append(taken)
 
-                call = endpoint.call(query, self._site, reserve)
-                result = await self._answered(call)
+                call = endpoint.call(query, self._site_for(request, endpoint), reserve)
+                result = await self._answered(
+                    replace(call, accept=request.headers.get("Accept", ""))
+                )
                 if isinstance(endpoint.answer, TableAnswer):
                     form = choose(call.format, request.headers.get("Accept", ""))
                     return await self._send_rows(request, _rows(call, result), form, reservations)
@@ -95,7 +100,7 @@ class Dispatcher:
             if resumed is not None:
                 query["from"] = [resumed]
             with self._streams.place(request) as place:
-                call = endpoint.call(query, self._site)
+                call = endpoint.call(query, self._site_for(request, endpoint))
                 subscription = await self._answered(call)
                 if not isinstance(subscription, Subscription):
                     raise TypeError(f"{endpoint.path} declares a stream: found {subscription!r}")
@@ -103,6 +108,19 @@ class Dispatcher:
                 return await self._streams.send(request, subscription, answer.columns, form, place)
 
         return handle
+
+    def _site_for(self, request: web.Request, endpoint: Endpoint[Any]) -> Site:
+        """What is served, as far as the caller may read it.
+
+        Raises:
+            NotEntitledError: of this endpoint nothing.
+        """
+        key = request.get(API_KEY)
+        if key is None or key.entitlement.is_all:
+            return self._site
+        if endpoint.granted_as is not None:
+            check_relation(key.entitlement, endpoint.granted_as)
+        return replace(self._site, services=self._site.services.entitled_to(key.entitlement))
 
     async def _answered(self, call: Call[Any]) -> Result:
         limit_s = self._site.services.answer_timeout_s

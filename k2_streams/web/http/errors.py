@@ -43,6 +43,11 @@ PROXIED = ErrorKind(403, "proxied", "No keys are configured, and the request cam
 CROSS_SITE = ErrorKind(
     403, "cross_site", "No keys are configured, and the request came from another site's page."
 )
+NOT_ENTITLED = ErrorKind(
+    403,
+    "not_entitled",
+    "The API key may not read this relation or exchange; `message` has those that it may read.",
+)
 UNKNOWN_SYMBOL = ErrorKind(
     404,
     "unknown_symbol",

@@ -6,16 +6,14 @@ Nor may it come through a proxy, which would make callers from anywhere look lik
 from another site's page.
 """
 
-import hashlib
-import hmac
 import ipaddress
-from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from k2_streams.clock import Clock
 from k2_streams.web.http import session
+from k2_streams.web.http.api_keys import ApiKey, KeyRing
 from k2_streams.web.http.errors import (
     BODY_NOT_ALLOWED,
     CROSS_SITE,
@@ -31,10 +29,10 @@ from k2_streams.web.http.errors import (
 from k2_streams.web.http.rate_limit import RateLimiter
 
 KEY_HEADER = "X-API-Key"
-#: Who asks, for limits of each caller: a key's digest, or an address.
+#: Who asks, for limits of each caller: a key's name, or an address.
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
-#: The digest of the key that the request was let in by, where keys are set.
-DIGEST: web.RequestKey[bytes] = web.RequestKey("digest", bytes)
+#: The key that a request was let in by, where keys are set.
+API_KEY: web.RequestKey[ApiKey] = web.RequestKey("api_key", ApiKey)
 #: What proxies add to a request; any of them says that the caller may be somebody else's machine.
 FORWARDING_HEADERS = frozenset(
     {
@@ -87,36 +85,31 @@ def limits(bodies: frozenset[str] = frozenset()) -> Middleware:
 
 
 def access(
-    keys: Sequence[str], limiter: RateLimiter, clock: Clock, public_paths: frozenset[str]
+    keys: KeyRing, limiter: RateLimiter, clock: Clock, public_paths: frozenset[str]
 ) -> Middleware:
     """The middleware that asks for a key where keys are set, and limits each caller's rate.
 
     A browser's session stands for the key that it was opened with. Public paths say nothing about
     the data: they need no key and have no rate limit. They are given as routes were added: those of
     the page's files are a pattern.
-
-    Raises:
-        ValueError: a key is empty.
     """
-    if not all(keys):
-        raise ValueError("expected API keys that are not empty")
-    digests = tuple(_digest(key) for key in keys)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in public_paths or _route(request) in public_paths:
             return await handler(request)
         offered = _offered_key(request)
-        digest = (
-            _matching(offered, digests) if offered else session.digest_of(request, digests, clock)
+        key = (
+            keys.find(offered)
+            if offered
+            else keys.of_digest(session.digest_of(request, keys.digests, clock))
         )
-        if digest is None:
-            refusal = _refusal(request, has_keys=bool(digests))
-            request[CALLER] = f"remote:{request.remote}"
-        else:
-            refusal = None
-            request[CALLER], request[DIGEST] = f"key:{digest.hex()}", digest
-        wait_s = limiter.take(request[CALLER], clock.monotonic())
+        refusal = None if key else _refusal(request, has_keys=len(keys) > 0)
+        request[CALLER] = f"key:{key.name}" if key else f"remote:{request.remote}"
+        rate_per_s = None
+        if key is not None:
+            request[API_KEY], rate_per_s = key, key.rate_per_s
+        wait_s = limiter.take(request[CALLER], clock.monotonic(), rate_per_s)
         if wait_s:
             raise retry_later(RATE_LIMITED, f"too many requests; retry after {wait_s} s", wait_s)
         if refusal is not None:
@@ -138,17 +131,6 @@ def _offered_key(request: web.Request) -> str:
         return key
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else ""
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=32).digest()
-
-
-def _matching(offered: str, digests: Sequence[bytes]) -> bytes | None:
-    """The key's digest, or None. Every key is compared, each in constant time."""
-    digest = _digest(offered)
-    matches = [hmac.compare_digest(digest, known) for known in digests]
-    return digest if any(matches) else None
 
 
 def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:

@@ -9,7 +9,10 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from k2_streams import traces
 from k2_streams.clock import Clock
+from k2_streams.web.http.correlation import correlation_id
+from k2_streams.web.http.security import API_KEY
 
 _log = structlog.get_logger(__name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -25,13 +28,18 @@ BEGUN_S: web.RequestKey[float] = web.RequestKey("begun_s", float)
 class Telemetry(Protocol):
     """Counts what happens in the server: `k2_streams.runtime.metrics.web` implements it."""
 
-    @property
-    def content_type(self) -> str:
-        """Of a scrape."""
-        ...
+    def request_answered(
+        self, method: str, path: str, status: int, duration_s: float, trace_id: str = ""
+    ) -> None:
+        """A request ended; method and path come from the server's own lists.
 
-    def request_answered(self, method: str, path: str, status: int, duration_s: float) -> None:
-        """A request ended; method and path come from the server's own lists."""
+        Args:
+            method: of HTTP.
+            path: the route.
+            status: of the answer.
+            duration_s: until its last byte.
+            trace_id: of the request's trace; empty: there is none.
+        """
         ...
 
     def measure(self, connections: Callable[[], int], response_bytes: Callable[[], int]) -> None:
@@ -54,26 +62,39 @@ class Telemetry(Protocol):
         """A stream's reader fell behind the tail."""
         ...
 
-    def scrape(self) -> bytes:
-        """All metrics of the process, in Prometheus' text format."""
+    def scrape(self, accept: str) -> tuple[bytes, str]:
+        """All metrics of the process, and their content type.
+
+        Args:
+            accept: what the caller takes: Prometheus' text format, or that of OpenMetrics, which
+                has the exemplars.
+        """
         ...
 
 
 def telemetry(report: Telemetry, clock: Clock) -> Middleware:
     """The middleware that counts, times and logs each request.
 
-    One access line per request: method, route, status, duration, bytes of the body; the correlation
-    id is bound to it. Neither query nor headers are logged: they may contain keys and what a desk
-    is interested in. The log's sampler bounds the lines per interval (`runtime.logs`).
+    One access line per request: method, route, status, duration, bytes of the body, name of the API
+    key; the correlation id is bound to it. Neither query nor headers are logged: they may contain
+    keys and what a desk is interested in. The log's sampler bounds the lines per interval
+    (`runtime.logs`).
     """
 
-    def ended(request: web.Request, status: int, size_bytes: int, started_s: float) -> None:
+    def ended(
+        request: web.Request, status: int, size_bytes: int, started_s: float, span: traces.TraceSpan
+    ) -> None:
         duration_s = request.get(BEGUN_S, clock.monotonic()) - started_s
         # Labels come from our own routes, never from the caller: their number is bounded.
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "unmatched"
         method = request.method if request.method in _METHODS else "other"
-        report.request_answered(method, path, status, duration_s)
+        report.request_answered(method, path, status, duration_s, span.trace_id)
+        for name, value in (("method", method), ("path", path), ("status", status)):
+            span.set(name, value)
+        if status >= 500:
+            span.fail(str(status))
+        key = request.get(API_KEY)
         _log.log(
             _level(path, status),
             "request answered",
@@ -82,18 +103,21 @@ def telemetry(report: Telemetry, clock: Clock) -> Middleware:
             status=status,
             duration_ms=round(duration_s * 1e3, 1),
             size_bytes=size_bytes,
+            **({} if key is None else {"key": key.name}),
         )
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started_s = clock.monotonic()
-        try:
-            response = await handler(request)
-        except asyncio.CancelledError:
-            ended(request, CLIENT_CLOSED_REQUEST, 0, started_s)
-            raise
-        ended(request, response.status, _size_bytes(request, response), started_s)
-        return response
+        parent = request.headers.get("traceparent")
+        with traces.span("request", parent, correlation_id=correlation_id(request)) as span:
+            try:
+                response = await handler(request)
+            except asyncio.CancelledError:
+                ended(request, CLIENT_CLOSED_REQUEST, 0, started_s, span)
+                raise
+            ended(request, response.status, _size_bytes(request, response), started_s, span)
+            return response
 
     return middleware
 
