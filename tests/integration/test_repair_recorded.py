@@ -68,7 +68,7 @@ def test_gaps_are_filled_from_the_recording_once(k2: Cluster, tmp_path: Path) ->
     before = datetime.now(UTC).isoformat()
     source = ("--source", f"file:{file}", "--exchange", "REC")
     killed = k2.spawn("repair", "run", *source, "--rate", "60")
-    eventually(lambda: len(open_gaps(worker)) < len(lost), what="a part is filled")
+    eventually(lambda: len(open_gaps(worker)) < len(lost), 180.0, "a part is filled")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert open_gaps(worker), "it was killed in the middle"
