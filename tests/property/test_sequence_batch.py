@@ -154,7 +154,7 @@ KNOWN = {
         SessionRule.FALL,
         [*sent(range(10), 0), *sent(range(3, 5), 0), *sent(range(5, 12), 1), *sent(range(2), 2)],
     ),
-    "a gap beyond the horizon is given up": (
+    "a gap beyond the horizon is abandoned": (
         SessionRule.NEVER,
         [
             *appended(sent(range(5), 0), 1),
@@ -282,7 +282,7 @@ ORIGINAL_ORDER = sequence_batch._BatchStepper._in_scope_order
         ),
         ("missing numbers are no duplicates", sequence_batch, "alike", _ignores_missing),
         ("a name says the session", sequence_run, "_session_of", _always_current),
-        ("a gap beyond the horizon is given up", sequence_run, "is_due", _never_due),
+        ("a gap beyond the horizon is abandoned", sequence_run, "is_due", _never_due),
         ("a fall and a silence begin a session", sequence_run, "fell", _never_falls),
         (
             "a fall and a silence begin a session",
