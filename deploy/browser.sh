@@ -5,20 +5,24 @@
 set -eu
 AXE=4.14.1
 AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
-mkdir -p "$1"
-cd "$1"
-rm -rf ./* && mkdir packages axe
+folder=$1
+rm -rf "$folder.new"
+mkdir -p "$folder.new/packages"
+cd "$folder.new/packages"
 
 lacking=$(apt-get -qq -s --no-install-recommends install chromium-headless-shell | awk '/^Inst/ { print $2 }')
-cd packages
 # shellcheck disable=SC2086 - a list of names
 [ -z "$lacking" ] || apt-get -qq -o APT::Sandbox::User=root download $lacking
 for package in *.deb; do
     [ ! -e "$package" ] || dpkg -x "$package" ..
 done
-cd .. && rm -rf packages
+cd "$OLDPWD"
+rm -rf "$folder.new/packages" "$folder"
+mv "$folder.new" "$folder"  # whole or absent: a browser without its libraries would fail the tests
 
+mkdir "$folder/axe"
+cd "$folder/axe"
 npm pack --silent "axe-core@$AXE" >/dev/null
-tar xzf "axe-core-$AXE.tgz" -C axe --strip-components=1 package/axe.min.js package/LICENSE
+tar xzf "axe-core-$AXE.tgz" --strip-components=1 package/axe.min.js package/LICENSE
 rm "axe-core-$AXE.tgz"
-echo "$AXE_SHA256  axe/axe.min.js" | sha256sum -c --quiet
+echo "$AXE_SHA256  axe.min.js" | sha256sum -c --quiet
