@@ -248,7 +248,7 @@ async def _take(
         if records:
             found[tp] = records = records if given is Given.RECORDS else records[0]
             left = None if left is None else left - len(records)
-        elif _position(held, tp) != before:
+        elif _position(held, tp) not in (None, before):
             found[tp] = ()
     return found, errors
 

@@ -87,6 +87,20 @@ async def test_an_answer_without_a_record_moves_the_reader_behind_it(end, data, 
     assert await consumer.drain(100, decoder) is None
 
 
+async def test_what_is_fetched_for_an_assignment_that_is_over_is_of_no_use():
+    """A rebalance came between: the position is no longer this consumer's to be asked for."""
+    consumer = fetched(marker(5))
+    (result,) = consumer.fetcher._records.values()
+    taken = result.getall
+
+    def revoked_meanwhile(max_records=None):
+        result._assignment.active = False
+        return taken(max_records)
+
+    result.getall = revoked_meanwhile
+    assert await consumer.drain(100, None) is None
+
+
 @pytest.mark.parametrize("broken", [False, True])
 async def test_what_the_native_decoder_does_not_take_is_read_one_by_one(broken):
     fallbacks = []
