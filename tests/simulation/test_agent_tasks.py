@@ -108,6 +108,7 @@ class World:
             disk=self.disk,
             limits=LIMITS,
             committed={},
+            history=None,
             failures=self.failures,
         )
 

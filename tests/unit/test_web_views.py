@@ -330,7 +330,7 @@ async def test_a_reader_that_takes_nothing_is_let_go(monkeypatch):
 
     monkeypatch.setattr(answers, "STALLED_READER_S", 0.2)
     monkeypatch.setattr(answers, "MAX_LONG_ANSWERS", 1)
-    monkeypatch.setattr(answers, "_abort", abort)
+    monkeypatch.setattr(answers, "abort", abort)
     queries = CannedQueries(pa.concat_tables([trades_table(1_000)] * 60))
     async with TestClient(TestServer(application(queries))) as client, asyncio.timeout(30):
         reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1_024)
