@@ -207,7 +207,7 @@ def test_faust_writes_down_no_offsets(name, tmp_path, monkeypatch):
     monkeypatch.setenv("K2_DATA_DIR", str(tmp_path))
     app = importlib.import_module(f"topologies.{name}").app
     agents = list(app.agents.values())
-    assert len(agents) == 2
+    assert len(agents) >= 2  # of the source, and of each log that has a sink
     for agent in agents:
         assert not agent.channel.acks
 
