@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 
+from k2_streams.core.ledger.dead_letters import ACCEPTED_TIME
 from k2_streams.core.records import events
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.sequence.expiry import expired
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.failpoints import POINTS
+from k2_streams.kafka.transactions import Header
 from k2_streams.runtime.limits import Limits
 from k2_streams.testing.driver_errors import DriverError
 from k2_streams.testing.driver_limits import DRIVER_LIMITS, FETCH_RECORDS
@@ -168,10 +170,15 @@ def observed(driver: "StreamDriver") -> Observed:
             _add_sequence(found, driver.output(topic).records())
         letters = topology.dead_letter(source)
         found[f"dead letters {letters}"] = [
-            (one.partition, one.key, one.value, one.headers)
+            (one.partition, one.key, one.value, _without_accepted_time(one.headers))
             for one in driver.output(letters).records()
         ]
     return found
+
+
+def _without_accepted_time(headers: Sequence[Header]) -> tuple[Header, ...]:
+    """The headers of a dead letter but for when its checkpoint was made."""
+    return tuple(one for one in headers if one[0] != ACCEPTED_TIME)
 
 
 def _answer(driver: "StreamDriver", stream: Stream) -> list[Any]:

@@ -73,7 +73,7 @@ def test_compacted_files_go_when_their_snapshots_have_expired_and_the_delay_is_o
 def test_a_month_of_commits_takes_little_more_than_its_live_rows(world):
     """Compacted, expired and deleted again and again: what is left is what is live."""
     lake = world.writer()
-    for start in range(40):
+    for start in range(60):
         commit(lake, start, count=200)
         if start % 8 == 7:
             compact_all(world)
@@ -82,7 +82,7 @@ def test_a_month_of_commits_takes_little_more_than_its_live_rows(world):
     live = sum(task.file.file_size_in_bytes for task in world.table().scan().plan_files())
     on_disk = sum(path.stat().st_size for path in world.data_files())
     assert on_disk <= 2 * live
-    assert world.places() == places_of(*[(0, n) for n in range(40)], count=200)
+    assert world.places() == places_of(*[(0, n) for n in range(60)], count=200)
 
 
 def test_what_another_snapshot_reaches_stays(world):

@@ -113,12 +113,6 @@ def described():
     )
 
 
-@pytest.fixture(scope="module")
-def answered(described):
-    """The paths whose answers end; streams have tests of their own (`test_web_stream`)."""
-    return described.exclude(path_regex="/stream$")
-
-
 @pytest.fixture(autouse=True)
 def node_id(request):
     """A private name of pytest's that schemathesis 4.32 reads, and pytest 9.2 no longer has."""
@@ -129,7 +123,8 @@ def test_the_document_is_served(keyed, described):
     assert requests.get(f"{keyed}/v1/openapi.json", timeout=10).json() == described.raw_schema
 
 
-@schemathesis.pytest.from_fixture("answered").parametrize()
+# A stream's answer need not end: `test_web_stream` has its own.
+@schemathesis.pytest.from_fixture("described").exclude(path_regex="/stream$").parametrize()
 @REQUEST_SETTINGS
 def test_the_document_is_true(keyed, case):
     def refuses_by_name(_context, response, _case):
