@@ -481,7 +481,7 @@ MUTANTS = (
     ),
     _mutant(
         "redrives-read-before-the-fence",
-        "what was sent is read while a killed redrive's transaction may still be committed",
+        "what was sent is read while another redrive still runs and commits",
         "tests/property/test_redrive_exact.py::",
         (
             "runtime/redrive/run.py",

@@ -1,4 +1,4 @@
-"""A redrive sends each letter once, wherever it is killed and whatever answers are lost."""
+"""A redrive sends each letter once: killed, beside another one, and whatever answers are lost."""
 
 import random
 
@@ -36,14 +36,19 @@ class SlowNetwork:
         return 0.0
 
 
-def redriven_until_the_end(world: RedriveWorld, kills_s: list[float]) -> None:
-    """Runs one after the other, each killed at its time; the last ones are left to end."""
+def redriven_until_the_end(world: RedriveWorld, interrupted: list[tuple[float, bool]]) -> None:
+    """One run after the other until one comes to its end.
+
+    The first ones have so many seconds: then they are killed, or run on beside the next one.
+    """
     for run in range(RUNS_MAX):
         process = VirtualProcess(world.loop, f"redrive-{run}")
         task = process.start(world.redrive().run())
-        if run < len(kills_s):
-            world.loop.later(kills_s[run], process.kill)
-            world.loop.run_until_complete(_pass(world, kills_s[run] + 0.001))
+        if run < len(interrupted):
+            seconds, is_killed = interrupted[run]
+            if is_killed:
+                world.loop.later(seconds, process.kill)
+            world.loop.run_until_complete(_pass(world, seconds + 0.001))
             if not task.done():
                 continue
         try:
@@ -63,12 +68,12 @@ async def _pass(world: RedriveWorld, seconds: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32),
-    st.integers(1, 90),
-    st.lists(st.floats(0.01, 0.6), max_size=4),
+    st.integers(30, 120),
+    st.lists(st.tuples(st.floats(0.02, 0.45), st.booleans()), max_size=4),
     st.sampled_from([0.0, 0.02]),
 )
 def test_each_letter_is_sent_once(
-    seed: int, letters: int, kills_s: list[float], lost: float
+    seed: int, letters: int, interrupted: list[tuple[float, bool]], lost: float
 ) -> None:
     """Letters of more transactions than one; every third would still be refused."""
     network = SlowNetwork(seed, lost)
@@ -77,7 +82,7 @@ def test_each_letter_is_sent_once(
         for number in range(letters):
             price = "nonsense" if number % 3 == 2 else "1"
             world.die(value(number, price=price), offset=number)
-        redriven_until_the_end(world, kills_s)
+        redriven_until_the_end(world, interrupted)
         origins = [headers["k2.origin"] for _, _, headers in world.sent()]
         assert origins == [b"0:%d" % number for number in range(letters) if number % 3 != 2]
         network.share = 0.0
