@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from k2_streams.core.dedup.ids import HASH_BYTES, to_bytes
+from k2_streams.core.ledger.dead_letters import ACCEPTED_TIME
 from k2_streams.core.records import events, log_record
 from k2_streams.core.records.expand import in_log_columns
 from k2_streams.core.records.stream import Stream
@@ -75,7 +76,7 @@ def sequence_events(records: Sequence[TopicRecord]) -> Contents:
 def dead_letters(
     records: Sequence[TopicRecord], scopes: Mapping[tuple[int, int], str]
 ) -> list[tuple[int, str, Any]]:
-    """Dead letters: key, value and headers.
+    """Dead letters: key, value and headers but for the accepted time.
 
     Args:
         records: of the topic.
@@ -87,7 +88,7 @@ def dead_letters(
             scopes.get(
                 (one.partition, int(dict(one.headers)["k2.offset"] or 0)), (one.key or b"").decode()
             ),
-            (one.key, one.value, tuple(one.headers)),
+            (one.key, one.value, tuple(each for each in one.headers if each[0] != ACCEPTED_TIME)),
         )
         for one in records
     ]

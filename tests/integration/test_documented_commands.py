@@ -110,13 +110,16 @@ def test_a_reader_can_follow_the_readme_and_the_guides(broker, tmp_path):
     reset_topics(broker)
     reader = Reader(tmp_path, broker)
     try:
-        printed = {page[0].page.name: reader.follow(page) for page in by_page(followed("kafka"))}
+        printed = {
+            str(page[0].page.relative_to(ROOT)): reader.follow(page)
+            for page in by_page(followed("kafka"))
+        }
     finally:
         for page in by_page(followed("kafka-end")):
             reader.follow(page)
     assert "differs" not in printed["README.md"]
     assert "agrees" in printed["README.md"]
     assert '"symbol": "S0001"' in printed["README.md"]
-    assert re.search(r"^[1-9]\d* rows, ", printed["query-over-http.md"], re.MULTILINE)
-    assert re.search(r"^[1-9]\d* rows; ", printed["read-the-table.md"], re.MULTILINE)
-    assert "differs" not in printed["verify-a-run.md"]
+    assert re.search(r"^[1-9]\d* rows, ", printed["docs/how-to/query-over-http.md"], re.MULTILINE)
+    assert re.search(r"^[1-9]\d* rows; ", printed["docs/how-to/read-the-table.md"], re.MULTILINE)
+    assert "differs" not in printed["docs/how-to/verify-a-run.md"]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cluster  # type: ignore[import-not-found]
+from conftest import Cluster, eventually  # type: ignore[import-not-found]
+
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
@@ -18,12 +20,18 @@ def redrive(k2: Cluster, *options: str, **environment: str) -> dict[str, Any]:
     return report
 
 
+def processed(worker: LocalWorker) -> int:
+    """Raw records that the worker's answers hold."""
+    return sum(worker.get("/v1/status")["watermark"].values())
+
+
 def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     """With kill -9 between what is sent and its commit; then every number agrees with the truth."""
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     refusing = k2.worker(app="refusing_app", PYTHONPATH=path)
-    refusing.start()
+    refusing.start().wait_ready()
     truth = k2.produce("--messages", "20000", "--symbols", "3", "--seed", "7", "--late", "1%")
+    eventually(lambda: processed(refusing) >= 20_000, what="all processed")
     foretold = redrive(k2, "--dry-run", "--reason", "wrong-type")
     letters = foretold["matched"]
     assert letters > 150

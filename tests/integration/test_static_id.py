@@ -7,8 +7,28 @@ import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
 from k2_streams.runtime.control.watchdog import EXIT_FENCED_INSTANCE
+from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
+
+
+def test_a_worker_that_restarts_with_other_topics_gets_partitions_of_these(k2: Cluster) -> None:
+    """The broker gives a static member its last assignment back, whatever it subscribes to now."""
+
+    def has_events_in_lake(worker: LocalWorker) -> bool:
+        meta = worker.get("/v1/gap-events?limit=1")["meta"]
+        return bool(meta["rows"]) and meta["rows_tail"] == 0
+
+    options = ("--messages", "500", "--gaps", "5%")
+    with k2.worker(K2_LEDGER="0") as without:
+        truth = k2.produce(*options, "--seed", "3")
+        eventually(lambda: without.get("/v1/trades?limit=1")["data"], what="rows")
+        without.kill()
+        with k2.worker(K2_LEDGER="1") as ledger:
+            eventually(lambda: has_events_in_lake(ledger), what="gap events in the lake")
+            ledger.kill()
+        without.start().wait_ready()
+        k2.verify(without, truth)
 
 
 def test_of_two_workers_with_one_static_id_the_older_ends_and_the_newer_works(

@@ -254,7 +254,7 @@ def test_a_raised_value_stands_first():
     registry.load.degradation_level.set(3)
     said = run(
         {"model/alerts.js": "watchedValues", "model/metrics.js": "parseMetrics"},
-        f"say(watchedValues(parseMetrics({json.dumps(registry.web.scrape().decode())})));",
+        f"say(watchedValues(parseMetrics({json.dumps(registry.web.scrape('')[0].decode())})));",
     )[0]
     raised = [one["alert"] for one in said if one["isRaised"]]
     assert raised == [one["alert"] for one in said][: len(raised)] == ["K2LevelRaised"]

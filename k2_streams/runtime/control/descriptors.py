@@ -63,6 +63,6 @@ def raise_limit(least: int) -> int:
         raise DescriptorLimitError(
             f"RLIMIT_NOFILE is {limit}, and the partitions, tables and logs of this worker need "
             f"{least} open files: raise it (ulimit -n {least}, LimitNOFILE= of systemd, ulimits of "
-            "Docker), or lower K2_PARTITIONS"
+            "Docker), lower K2_PARTITIONS, or keep no ledger (K2_LEDGER=0)"
         )
     return limit

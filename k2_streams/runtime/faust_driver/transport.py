@@ -47,6 +47,7 @@ from k2_streams.kafka.partition_faults import (
 )
 from k2_streams.kafka.record_columns import APPEND_TIME
 from k2_streams.kafka.static_member import is_fenced_instance, send_static_heartbeats
+from k2_streams.kafka.topics_assignor import for_topics
 from k2_streams.runtime.control.library_tasks import LibraryTasks
 from k2_streams.runtime.fetched import Fetched
 
@@ -144,6 +145,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         header_keys.install()
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes these without a setting; the consumer has not been started yet.
+        # A restarted worker may subscribe to other topics than the process before it.
+        consumer._partition_assignment_strategy = for_topics(  # noqa: SLF001 - Faust fixes one
+            self._assignor, self.app.delivered_topics
+        )
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - no setting reaches it
         consumer._auto_offset_reset = "none"  # noqa: SLF001 - nothing may reset by itself
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes 1500

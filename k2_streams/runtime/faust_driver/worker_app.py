@@ -189,6 +189,11 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self.agents[agent.name] = agent
         self.topics.beacon.add(agent)
 
+    @property
+    def delivered_topics(self) -> frozenset[str]:
+        """What the worker's consumer subscribes to."""
+        return frozenset(self._delivered)
+
     def _new_web(self) -> Any:
         settings = self.settings
         tls = None
