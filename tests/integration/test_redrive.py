@@ -11,6 +11,7 @@ from conftest import Cluster, eventually  # type: ignore[import-not-found]
 from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
+MESSAGES = 20_000
 
 
 def redrive(k2: Cluster, *options: str, **environment: str) -> dict[str, Any]:
@@ -18,6 +19,12 @@ def redrive(k2: Cluster, *options: str, **environment: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def in_lake(worker: LocalWorker) -> int:
+    """Rows of the newest snapshot."""
+    newest = worker.get("/v1/snapshots?limit=1")["data"]
+    return int(newest[0]["rows_total"]) if newest else 0
 
 
 def processed(worker: LocalWorker) -> int:
@@ -30,8 +37,8 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     refusing = k2.worker(app="refusing_app", PYTHONPATH=path)
     refusing.start().wait_ready()
-    truth = k2.produce("--messages", "20000", "--symbols", "3", "--seed", "7", "--late", "1%")
-    eventually(lambda: processed(refusing) >= 20_000, what="all processed")
+    truth = k2.produce("--messages", str(MESSAGES), "--symbols", "3", "--seed", "7", "--late", "1%")
+    eventually(lambda: processed(refusing) >= MESSAGES, what="all processed")
     foretold = redrive(k2, "--dry-run", "--reason", "wrong-type")
     letters = foretold["matched"]
     assert letters > 150
@@ -44,6 +51,7 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     first = redrive(k2)
     assert first["redriven_before"] > 0, "the first transaction was committed before the kill"
     assert first["redriven_before"] + first["sent"] == letters
+    eventually(lambda: in_lake(mended) == MESSAGES, what="rows of what was redriven")
     k2.verify(mended, truth)
     second = redrive(k2)
     assert (second["sent"], second["redriven_before"]) == (0, letters)
