@@ -2,7 +2,7 @@
 
 import click
 
-from k2_streams.cli.up import settings_of_environment
+from k2_streams.cli.settings import settings_of
 from k2_streams.testing.local.up import bring_down
 
 _EXAMPLES = """\b
@@ -16,7 +16,7 @@ Exit code: 0, also where nothing ran."""
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 def down() -> None:
     """Stop the worker and the Kafka that `k2 up` started, by their process ids; data stay."""
-    directory = settings_of_environment().data_dir
+    directory = settings_of().data_dir
     stopped = bring_down(directory)
     if stopped.worker:
         how = "stopped" if stopped.in_order else "killed: it did not stop in time"

@@ -7,9 +7,9 @@ import click
 
 import k2_client
 from k2_streams.cli.errors import CannotError
+from k2_streams.cli.settings import settings_of
 from k2_streams.cli.sql_answers import FORMATS, Asker, SqlChoices
 from k2_streams.cli.sql_prompt import Prompt
-from k2_streams.runtime.settings.worker import SettingsError, from_environment
 
 EXIT_INCOMPLETE = 1
 #: While no node answers: a person waits.
@@ -99,10 +99,7 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
     """
     if statement is not None and file is not None:
         raise CannotError("a statement and --file: give one of them")
-    try:
-        settings = from_environment()
-    except SettingsError as error:
-        raise CannotError(str(error)) from error
+    settings = settings_of()
     key = key or next(iter(settings.api_keys), None)
     choices = SqlChoices(
         dict(params),

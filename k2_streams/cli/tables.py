@@ -12,7 +12,7 @@ from k2_streams.core.records.source import INPUTS
 from k2_streams.core.records.stream import STREAMS, Stream
 from k2_streams.lake.errors import TableMissingError
 from k2_streams.lake.table import Lake
-from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
+from k2_streams.runtime.settings.worker import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -30,18 +30,6 @@ def table_options(command: _Command) -> _Command:
         help="Tables that this app writes.  [default: trades, quotes and their ledgers]",
     )  # fmt: skip
     return table(app(command))
-
-
-def settings_of() -> Settings:
-    """Of this environment.
-
-    Raises:
-        CannotError: some cannot be used.
-    """
-    try:
-        return from_environment()
-    except SettingsError as error:
-        raise CannotError(str(error)) from error
 
 
 def chosen_lakes(settings: Settings, module: str | None, names: Sequence[str]) -> Iterator[Lake]:

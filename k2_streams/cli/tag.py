@@ -8,7 +8,8 @@ import msgspec
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.option_types import DurationType
-from k2_streams.cli.tables import chosen_lakes, settings_of, table_options
+from k2_streams.cli.settings import settings_of
+from k2_streams.cli.tables import chosen_lakes, table_options
 from k2_streams.cli.text_table import lines_of
 from k2_streams.lake.errors import LakeError
 from k2_streams.lake.maintenance.tags import (

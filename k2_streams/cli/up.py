@@ -7,7 +7,8 @@ import sys
 import click
 
 from k2_streams.cli.errors import CannotError
-from k2_streams.runtime.settings.worker import Settings, SettingsError, from_environment
+from k2_streams.cli.settings import settings_of
+from k2_streams.runtime.settings.worker import Settings, SettingsError
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.up import UpError, bring_up, worker_of
 from k2_streams.testing.local.up_state import UpState
@@ -33,24 +34,12 @@ def up() -> None:
     """
     # aiokafka's warnings about an unreachable broker repeat the text of the error.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    settings = settings_of_environment()
+    settings = settings_of()
     try:
         state, started = bring_up(settings)
     except (UpError, BrokerError, WorkerError, SettingsError) as error:
         raise CannotError(str(error)) from error
     _print(settings, state, "started" if started else "was running")
-
-
-def settings_of_environment() -> Settings:
-    """A worker's settings.
-
-    Raises:
-        CannotError: one cannot be used.
-    """
-    try:
-        return from_environment()
-    except SettingsError as error:
-        raise CannotError(str(error)) from error
 
 
 def program() -> str:

@@ -83,7 +83,7 @@ NOT_KNOWN = -1
 MAX_KNOWN = 100_000
 
 
-class Standing(NamedTuple):
+class PinnedRows(NamedTuple):
     """What was wanted by name: rows of a token, or those known at a time with the gaps then."""
 
     token: Token | None  # None: all rows there are
@@ -229,7 +229,7 @@ class HybridQuery:
         wanted = Wanted(as_of, request.min_offsets, request.wait_ms, request.gaps_known_ns)
         now_ns = self._now_ns(wanted)
 
-        async def at(read_point: ReadPoint, then: Standing) -> _T:
+        async def at(read_point: ReadPoint, then: PinnedRows) -> _T:
             selection = await self._resolve(read_point, request, now_ns)
             return await answered(
                 ResolvedRequest(
@@ -277,7 +277,7 @@ class HybridQuery:
         wanted = Wanted(as_of, request.min_offsets, request.wait_ms, request.known_at_ns)
         now_ns = self._now_ns(wanted)
 
-        async def ask(read_point: ReadPoint, then: Standing) -> SymbolsAnswer:
+        async def ask(read_point: ReadPoint, then: PinnedRows) -> SymbolsAnswer:
             totals = await self._totals.at(read_point)
             places = [(self.stream.key.index(name), wanted) for name, wanted in request.selected]
             rows = [
@@ -478,11 +478,11 @@ class HybridQuery:
             return wanted.at.at_ns
         return self._clock.time_ns() if wanted.known_ns is None else wanted.known_ns
 
-    async def _pinned(self, wanted: Wanted, watch: Stopwatch) -> "Standing":
+    async def _pinned(self, wanted: Wanted, watch: Stopwatch) -> PinnedRows:
         """The rows that are wanted, if they were named, and the gaps to show with them."""
         known_ns = wanted.known_ns
         if known_ns is None:
-            return Standing(wanted.at, self._gaps)
+            return PinnedRows(wanted.at, self._gaps)
 
         async def find(read_point: ReadPoint) -> KnownRows:
             deferred = NOT_KNOWN if self._state().has_deferred else 0
@@ -490,13 +490,13 @@ class HybridQuery:
 
         known = await self._attempts.ask(Wanted(known_ns=known_ns), watch, find)
         gaps = None if self._gaps is None else self._gaps.at(known_ns // 1_000, known.ends)
-        return Standing(wanted.at or known.token, gaps)
+        return PinnedRows(wanted.at or known.token, gaps)
 
     async def _answered(
         self,
         wanted: Wanted,
         watch: Stopwatch,
-        ask: Callable[[ReadPoint, "Standing"], Awaitable[_T]],
+        ask: Callable[[ReadPoint, PinnedRows], Awaitable[_T]],
     ) -> _T:
         """Ask about the rows that are wanted: those of a token, those known at a time, or all."""
         then = await self._pinned(wanted, watch)

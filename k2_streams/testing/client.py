@@ -41,6 +41,7 @@ class HttpClient:
         api_key: of every request.
         timeout_s: of a whole request.
         connections: open at once, at most; None: no limit.
+        addresses: that will be asked; certificates are checked if one is of HTTPS.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class HttpClient:
         api_key: str | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
         connections: int | None = 100,
+        *,
+        addresses: Sequence[str] = (),
     ) -> None:
         self._transport = AsyncHttpTransport(
-            api_key, timeout_s, verify=False, connections=connections
+            api_key, timeout_s, verify=verification(addresses, None), connections=connections
         )
 
     async def __aenter__(self) -> Self:

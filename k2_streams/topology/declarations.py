@@ -156,7 +156,6 @@ class BuiltInTable:
 
 SEQUENCE = BuiltInTable("sequence", "per scope: numbers received, open gaps, sessions, lines")
 DEDUP = BuiltInTable("dedup", "ids of messages without a sequence number, for a time")
-BUILT_IN_TABLES = (SEQUENCE, DEDUP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,7 +50,9 @@ FILES = {
         "**/*.sh", "**/*.java", "**/*.xml", "**/*.txt", "**/*.py", "**/*.yml", "**/*.yaml",
         "**/*.tpl", "**/Dockerfile", "grafana/**/*.json",
     ),
-    "k2_streams": ("**/*.py", "**/*.html"),
+    "k2_streams": ("**/*.py", "**/*.html", "**/*.js", "**/*.css"),
+    "client": ("*.md", "*.toml", "k2_client/**/*.py"),
+    "examples": ("**/*.md",),
     "topologies": ("**/*.py", "**/*.toml"),
     "bench": ("**/*.py",),
     "faults": ("**/*.py",),
@@ -66,7 +68,10 @@ def product() -> list[str]:
         for file in (ROOT / folder).glob(pattern)
     ]
     paths = [file.relative_to(ROOT).as_posix() for file in files]
-    return sorted(path for path in paths if path not in EXEMPT and "/results/" not in path)
+    foreign = ("/results/", "/vendor/")
+    return sorted(
+        path for path in paths if path not in EXEMPT and not any(one in path for one in foreign)
+    )
 
 
 def test_no_file_has_a_banned_word():
@@ -76,7 +81,18 @@ def test_no_file_has_a_banned_word():
 
 def test_every_kind_of_file_is_read():
     kinds = {Path(path).suffix or Path(path).name for path in product()}
-    assert kinds >= {".md", ".py", ".html", ".java", ".sh", ".toml", ".yaml", "Makefile", "run"}
+    assert kinds >= {
+        ".md",
+        ".py",
+        ".html",
+        ".java",
+        ".js",
+        ".sh",
+        ".toml",
+        ".yaml",
+        "Makefile",
+        "run",
+    }
 
 
 @pytest.mark.parametrize(

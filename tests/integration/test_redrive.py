@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
+from bench.stage import lake_rows
 from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
@@ -19,12 +20,6 @@ def redrive(k2: Cluster, *options: str, **environment: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
-
-
-def in_lake(worker: LocalWorker) -> int:
-    """Rows of the newest snapshot."""
-    newest = worker.get("/v1/snapshots?limit=1")["data"]
-    return int(newest[0]["rows_total"]) if newest else 0
 
 
 def processed(worker: LocalWorker) -> int:
@@ -51,7 +46,7 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     first = redrive(k2)
     assert first["redriven_before"] > 0, "the first transaction was committed before the kill"
     assert first["redriven_before"] + first["sent"] == letters
-    eventually(lambda: in_lake(mended) == MESSAGES, what="rows of what was redriven")
+    eventually(lambda: lake_rows(mended) == MESSAGES, what="rows of what was redriven")
     k2.verify(mended, truth)
     second = redrive(k2)
     assert (second["sent"], second["redriven_before"]) == (0, letters)

@@ -163,15 +163,13 @@ def test_bars_of_a_chart_are_bounded():
 
 def test_neighbouring_incomplete_bars_are_one_span():
     said = run(
-        {"model/spans.js": "incompleteSpans, levelSpans, missingIn, placeOf"},
+        {"model/spans.js": "incompleteSpans, missingIn, placeOf"},
         """
         const bar = (time, missing) => ({ time, missing, complete: missing === 0 });
         const bars = [bar(0, 0), bar(5, 2), bar(10, 3), bar(15, 0), bar(20, 1)];
         say(incompleteSpans(bars));
         say([placeOf(bars, 12.5, 5), placeOf(bars, 25, 5), placeOf(bars, -1, 5), placeOf([], 1,
           5)]);
-        say(levelSpans([{ level: "SOFT", time_ms: 1000 }, { level: "NORMAL", time_ms: 3000 },
-          { level: "GRACEFUL", time_ms: 9000 }], 12));
         const gap = (previous, next) => ({ missing: [[1, 3]], previous_time_ns: previous,
           next_time_ns: next });
         say([missingIn([gap(2e9, 6e9), gap(null, 1e9), gap(30e9, null)], 5, 15),
@@ -179,12 +177,8 @@ def test_neighbouring_incomplete_bars_are_one_span():
         """,
     )
     assert said[0] == [{"from": 5, "to": 10}, {"from": 20, "to": 20}]
-    assert said[3] == [3, 3], "a gap without a bound may lie anywhere"
+    assert said[2] == [3, 3], "a gap without a bound may lie anywhere"
     assert said[1] == [{"time": 10, "share": 0.5}, None, None, None]
-    assert [(one["level"], one["from"], one["to"]) for one in said[2]] == [
-        ("SOFT", 1, 3),
-        ("GRACEFUL", 9, 12),
-    ]
 
 
 def test_figures_of_the_last_minute_are_those_of_prometheus():

@@ -52,7 +52,7 @@ class HttpPlatform:
         self._url = url.rstrip("/")
         self._clock = clock
         self._timeout_s = timeout_s
-        self._client = HttpClient(api_key)
+        self._client = HttpClient(api_key, addresses=(url,))
         self._rows = AsyncClient(url, api_key, patience_s=timeout_s, page_rows=PAGE_ROWS)
         self._stream = stream.name
 

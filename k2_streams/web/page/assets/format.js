@@ -54,7 +54,6 @@ export const clock = (ms, digits = 0) =>
 /** `2026-11-30 10:04:05`. */
 export const dateTime = ms => (isKnown(ms) ? iso(ms).slice(0, 19).replace("T", " ") : NONE);
 export const dateTimeOfNs = ns => (isKnown(ns) ? dateTime(msOfNs(ns)) : NONE);
-export const clockOfNs = (ns, digits = 0) => (isKnown(ns) ? clock(msOfNs(ns), digits) : NONE);
 /** An answer's time of day, with as many digits of the second as the eye can use. */
 export const timeOfText = (text, digits = 3) =>
   isKnown(text) ? text.slice(11, 20 + digits) : NONE;

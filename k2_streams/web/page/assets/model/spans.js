@@ -37,15 +37,3 @@ export function placeOf(bars, timeS, intervalS) {
   if (!(index in bars)) return null;
   return { time: bars[index].time, share: (timeS - bars[index].time) / intervalS };
 }
-
-/** Levels other than NORMAL as spans of time in seconds. `changes`: rows with `level` and `time_ms`,
- *  in order; the last one lasts until `nowS`. */
-export function levelSpans(changes, nowS) {
-  return changes
-    .map(({ level, time_ms }, at) => ({
-      level,
-      from: time_ms / 1000,
-      to: at + 1 < changes.length ? changes[at + 1].time_ms / 1000 : nowS,
-    }))
-    .filter(span => span.level !== "NORMAL");
-}

@@ -1,5 +1,5 @@
 /** What an operator looks at: values that alerts watch, partitions, background tasks, breakers, dead
- *  letters, repairs, maintenance. What a node does not offer is named. */
+ *  letters, coverage, maintenance. What a node does not offer is named. */
 import { h } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
@@ -25,25 +25,7 @@ const LEDGERS = [
       "feed",
       "source_partition",
       "source_offset",
-      "redriven_at",
-    ],
-  },
-  {
-    path: "/v1/repairs",
-    title: "Repairs",
-    parameters: { order: "desc" },
-    columns: [
-      "repair_id",
-      "started",
-      "source",
-      "scope",
-      "session",
-      "first",
-      "last",
-      "asked",
-      "received",
-      "filled",
-      "still_missing",
+      "redrive_id",
     ],
   },
   {
