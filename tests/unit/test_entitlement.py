@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pytest
@@ -40,6 +41,8 @@ ASKED = {
 #: Those of a node that serves quotes, and of one with a ledger: tried with canned answers.
 OF_TWO_LOGS = {"/v1/quotes", "/v1/trades/quotes", "/v1/quotes/stream"}
 STREAM = "/v1/trades/stream"
+#: An event time after which no exchange misses anything.
+BEHIND_GAPS = T0 + 10_000
 KEYS = {
     "all": Entitlement(),
     "x": Entitlement(exchanges=frozenset({"X"})),
@@ -64,8 +67,8 @@ class Asking:
     def __init__(self, client: TestClient) -> None:
         self._client = client
 
-    async def get(self, key: str, path: str, **query: str):
-        headers = {"X-API-Key": f"text-{key}"}
+    async def get(self, key: str, path: str, more: Mapping[str, str] = {}, **query: str):
+        headers = {"X-API-Key": f"text-{key}", **more}
         return await self._client.get(
             path, params={**ASKED.get(path, {}), **query}, headers=headers
         )
@@ -217,11 +220,32 @@ async def test_the_bars_of_a_narrow_key_page_alike(asking):
 
 async def test_an_answer_that_a_cache_keeps_is_another_one_per_entitlement(asking):
     token = (await asking.answer("all", "/v1/trades"))["meta"]["token"]
-    tags = {
-        (await asking.get(key, "/v1/trades", as_of=token)).headers["ETag"]
-        for key in ("all", "x", "y")
-    }
-    assert len(tags) == 3
+    tags = {}
+    for key in ("all", "x", "y"):
+        # Behind every gap: the proofs are equal, and only the rows are others.
+        response = await asking.get(key, "/v1/trades", as_of=token, start=str(BEHIND_GAPS))
+        meta = (await response.json())["meta"]
+        assert (meta["gaps"], meta["complete"]) == ([], True)
+        tags[key] = response.headers["ETag"]
+    assert len(set(tags.values())) == 3
+
+
+async def test_the_bars_that_a_cache_keeps_are_others_per_entitlement(asking):
+    token = (await asking.answer("all", "/v1/trades"))["meta"]["token"]
+    query = {"as_of": token, "start": str(BEHIND_GAPS), "fill": "none"}
+    answers = [await asking.get(key, "/v1/bars", **query) for key in ("all", "y")]
+    assert len({answer.headers["ETag"] for answer in answers}) == 2
+
+
+async def test_a_known_answer_of_another_key_is_sent_and_its_own_is_not(asking):
+    token = (await asking.answer("all", "/v1/trades"))["meta"]["token"]
+    query = {"as_of": token, "start": str(BEHIND_GAPS)}
+    known = (await asking.get("all", "/v1/trades", **query)).headers["ETag"]
+    for key, status in (("all", 304), ("x", 200), ("y", 200)):
+        response = await asking.get(key, "/v1/trades", {"If-None-Match": known}, **query)
+        assert response.status == status
+        assert response.headers["Vary"] == "Accept, Cookie, Authorization, X-API-Key"
+        assert response.headers["Cache-Control"] == "private, no-cache"
 
 
 async def test_a_page_of_the_app_reads_what_its_caller_may(asking):

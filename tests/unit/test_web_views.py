@@ -220,7 +220,22 @@ async def test_what_misses_something_is_asked_for_again(client):
 async def test_only_what_is_settled_is_kept_without_asking(settled, kept):
     queries = CannedQueries(meta=replace(META, pinned=True, settled=settled))
     async with TestClient(TestServer(application(queries))) as client:
-        assert (await client.get("/v1/trades")).headers["Cache-Control"] == kept
+        response = await client.get("/v1/trades")
+        assert response.headers["Cache-Control"] == kept
+        assert response.headers["Vary"] == "Accept"
+
+
+async def test_where_keys_are_set_nothing_is_kept_without_asking():
+    """Also by a key of everything, which may be taken away; a cache tells callers apart."""
+    queries = CannedQueries(meta=replace(META, pinned=True, settled=True))
+    async with TestClient(TestServer(application(queries, keys=("k",)))) as client:
+        headers = {"X-API-Key": "k"}
+        for _ in range(2):
+            response = await client.get("/v1/trades", headers=headers)
+            assert response.headers["Cache-Control"] == "private, no-cache"
+            assert response.headers["Vary"] == "Accept, Cookie, Authorization, X-API-Key"
+            headers["If-None-Match"] = response.headers["ETag"]
+        assert response.status == 304
 
 
 async def test_another_word_on_gaps_is_another_answer():

@@ -22,7 +22,7 @@ from k2_streams.web.http.formats import (
     render,
 )
 from k2_streams.web.http.room import Reservation, Room, size_of
-from k2_streams.web.http.security import CALLER
+from k2_streams.web.http.security import API_KEY, CALLER, KEY_HEADER
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -42,6 +42,9 @@ SEND_TIMEOUT_S = 300.0
 WRITE_BYTES = 64 << 10
 _PINNED_SETTLED = "private, max-age=86400, immutable"
 _PINNED_OPEN = "private, no-cache"
+#: What an answer depends on, for caches: its format, and where keys are set whose key it is.
+_VARY = "Accept"
+_VARY_BY_KEY = f"{_VARY}, Cookie, Authorization, {KEY_HEADER}"
 
 
 class AnswerSender:
@@ -90,7 +93,7 @@ class AnswerSender:
         Raises:
             ApiError: 503 if too many long answers are on their way, or there is no room for it.
         """
-        headers = {"Vary": "Accept", **headers, "Content-Type": form.content_type}
+        headers = {"Vary": vary(request), **headers, "Content-Type": form.content_type}
         if not form.has_meta:
             headers[META_HEADER] = meta_header(meta)
         if request.method == "HEAD":
@@ -178,16 +181,30 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
             await response.write(view[start : start + WRITE_BYTES])
 
 
-def pinned_headers(question: str, *, complete: bool, settled: bool, gaps: Any) -> dict[str, str]:
-    """The validators of an answer whose rows are the same for ever.
+def vary(request: web.Request) -> str:
+    """The headers of a request that choose its answer, as `Vary`."""
+    return _VARY if request.get(API_KEY) is None else _VARY_BY_KEY
+
+
+def pinned_headers(
+    request: web.Request, question: str, *, complete: bool, settled: bool, gaps: Any
+) -> dict[str, str]:
+    """The validators of an answer whose rows are the same for ever, and what it depends on.
 
     The tag is weak: the rows are the same, times and loads in `meta` are not. The gaps are part of
-    it; as long as these may change the answer is asked for again each time.
+    it; as long as these may change the answer is asked for again each time. What the caller's key
+    may read is part of it too. Where keys are set, each answer is asked for again: a key may be
+    taken away or narrowed, and nothing that a cache kept may outlive it.
     """
-    digest = hashlib.blake2b(question.encode() + encode_json((complete, gaps)), digest_size=16)
+    key = request.get(API_KEY)
+    proof = [complete, gaps]
+    if key is not None:
+        proof.append(key.entitlement.limits)
+    digest = hashlib.blake2b(question.encode() + encode_json(proof), digest_size=16)
     return {
         "ETag": f'W/"{digest.hexdigest()}"',
-        "Cache-Control": _PINNED_SETTLED if settled else _PINNED_OPEN,
+        "Cache-Control": _PINNED_SETTLED if settled and key is None else _PINNED_OPEN,
+        "Vary": vary(request),
     }
 
 

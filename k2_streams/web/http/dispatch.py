@@ -138,13 +138,14 @@ class Dispatcher:
         headers = NO_STORE
         if (pinned := rows.pinned) is not None:
             headers = pinned_headers(
+                request,
                 pinned.query + form.value,
                 complete=pinned.complete,
                 settled=pinned.settled,
                 gaps=pinned.gaps,
             )
             if is_known(request, headers["ETag"]):
-                return web.Response(status=304, headers={"Vary": "Accept", **headers})
+                return web.Response(status=304, headers=headers)
         size_bytes = size_of(rows.table.num_rows, ROWS_AT_ONCE, rows.table.nbytes)
         reservation = _kept(reservations, size_bytes)
         return await self._sender.send(request, rows.table, rows.meta, form, headers, reservation)

@@ -18,7 +18,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.subscription.limits import STREAMS_MAX
 from k2_streams.query.subscription.frames import Frame, RowsFrame
 from k2_streams.query.subscription.subscription import Subscription
-from k2_streams.web.http.answers import WRITE_BYTES, AnswerSender, abort
+from k2_streams.web.http.answers import WRITE_BYTES, AnswerSender, abort, vary
 from k2_streams.web.http.errors import BUSY, ApiError, retry_later
 from k2_streams.web.http.frames import FrameFormat, FrameWriter
 from k2_streams.web.http.room import ROW_BYTES, Reservation, Room, size_of
@@ -149,7 +149,7 @@ class StreamSender:
         room: StreamRoom,
     ) -> web.StreamResponse:
         """The frames as a response, until they end or their reader has gone."""
-        headers = {"Content-Type": form.value, "Cache-Control": "no-store", "Vary": "Accept"}
+        headers = {"Content-Type": form.value, "Cache-Control": "no-store", "Vary": vary(request)}
         response = web.StreamResponse(headers=headers)
         if request.method == "HEAD":
             return web.Response(headers=headers)
