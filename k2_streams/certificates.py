@@ -99,6 +99,7 @@ class FollowingContext(ssl.SSLContext):
         self._files = files
         self._server_side = server_side
         self._lock = threading.Lock()
+        self._error: str | None = None
         self._stamp = files.stamp()
         self._latest = files.load(server_side=server_side)
 
@@ -111,21 +112,30 @@ class FollowingContext(ssl.SSLContext):
         return self.latest().wrap_socket(*args, **kwargs)
 
     def latest(self) -> ssl.SSLContext:
-        """The context of the newest files that could be used."""
+        """The context of the newest files that could be used.
+
+        Files that cannot be used are tried again at each connection, as what is wrong with them may
+        be mended without a trace in the stamp (a permission); the same error is logged once.
+        """
         with self._lock:
             # Before the files are read: what is written meanwhile is seen at the next connection.
             stamp = self._files.stamp()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                try:
-                    self._latest = self._files.load(server_side=self._server_side)
-                except OSError as error:  # ssl.SSLError is one
-                    log.error(  # noqa: TRY400 - a person reads the text
-                        "certificates not read", error=str(error), files=str(self._files)
-                    )
-                else:
-                    log.info("certificates read", files=str(self._files))
+            if stamp != self._stamp or self._error is not None:
+                self._read(stamp)
             return self._latest
+
+    def _read(self, stamp: tuple[object, ...]) -> None:
+        try:
+            self._latest = self._files.load(server_side=self._server_side)
+        except OSError as error:  # ssl.SSLError is one
+            if str(error) != self._error:
+                self._error = str(error)
+                log.error(  # noqa: TRY400 - a person reads the text
+                    "certificates not read", error=self._error, files=str(self._files)
+                )
+            return
+        self._stamp, self._error = stamp, None
+        log.info("certificates read", files=str(self._files))
 
 
 @functools.lru_cache(_MAX_CONTEXTS)

@@ -33,9 +33,13 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc] # aiokafka has no 
         """The token.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or holds no token. aiokafka tries again after this
+                error alone; any other ends its task that keeps the metadata.
         """
-        return await asyncio.to_thread(read_token, self._path)
+        try:
+            return await asyncio.to_thread(read_token, self._path)
+        except ValueError as error:  # also of bytes that are no text
+            raise OSError(f"no token in {self._path}: {error}") from error
 
 
 def read_token(path: Path) -> str:

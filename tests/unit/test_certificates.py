@@ -1,6 +1,7 @@
 """TLS: what of its files is refused, what a server shows, and a renewal without a restart."""
 
 import asyncio
+import os
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from web_support import application
 
 from k2_streams.certificates import FollowingContext, TlsFiles, client_context
-from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.client import KafkaConfig, TokenFile
 from k2_streams.kafka.tls import tls_problem
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.web.http.connections import BoundedSite, ConnectionLimits, Connections
@@ -107,6 +109,19 @@ async def test_a_token_is_read_again_at_each_login(tmp_path):
     assert await provider.token() == "two"
 
 
+@pytest.mark.parametrize("wrong", [b"", b"two words", b"\xff\xfe"])
+async def test_a_file_without_a_token_is_an_error_after_which_the_login_is_tried_again(
+    tmp_path, wrong
+):
+    file = tmp_path / "token"
+    file.write_bytes(wrong)
+    provider = TokenFile(str(file))
+    with pytest.raises(OSError, match=r"no token in .*token"):
+        await provider.token()
+    file.write_text("one\n")
+    assert await provider.token() == "one"
+
+
 def test_all_clients_share_one_context_of_the_same_files(authority):
     config = KafkaConfig(security_protocol="SSL", ca_file=authority.ca_file)
     assert config.options()["ssl_context"] is config.options()["ssl_context"]
@@ -159,6 +174,26 @@ async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(author
         third = await asyncio.to_thread(shown_by, served.address, authority.ca_file)
     assert first != second
     assert third == second  # a file that cannot be used changes nothing
+
+
+def test_files_that_failed_are_tried_again_and_the_same_error_is_logged_once(authority):
+    files = TlsFiles(None, *authority.issue())
+    context = FollowingContext(files, server_side=True)
+    first, key_file = context.latest(), Path(files.key_file)
+    good = key_file.read_bytes()
+    stat = key_file.stat()
+    with capture_logs() as logs:
+        key_file.write_bytes(b"-" * len(good))
+        os.utime(key_file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+        for _ in range(3):
+            assert context.latest() is first
+        # Mended in place: the stamp is the one of the file that failed.
+        key_file.write_bytes(good)
+        os.utime(key_file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+        mended = context.latest()
+        assert mended is not first
+        assert context.latest() is mended
+    assert [one["event"] for one in logs] == ["certificates not read", "certificates read"]
 
 
 async def test_requests_are_answered_over_tls_and_a_connection_without_it_is_not(authority):
