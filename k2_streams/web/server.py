@@ -24,6 +24,8 @@ from k2_streams.web.http.security import (
     RESPONSE_HEADERS,
     access,
     limits,
+    offered_key,
+    unauthorized,
 )
 from k2_streams.web.http.streaming import StreamSender
 from k2_streams.web.http.telemetry import telemetry
@@ -103,6 +105,8 @@ def _opening_a_session(clock: Clock) -> Handler:
         key = request.get(API_KEY)
         if key is None:  # no keys are set: nobody needs a session
             return session.closed()
+        if not offered_key(request):  # else a session could renew itself for ever
+            raise unauthorized()
         return session.opened(request, key.digest, clock)
 
     return open_session

@@ -65,6 +65,15 @@ async def test_the_cookie_holds_no_key_and_no_script_reads_it(client_of):
     assert behind_tls.cookies[session.COOKIE]["secure"]
 
 
+async def test_a_session_does_not_renew_itself(client_of):
+    client = await client_of(application(keys=(KEY,)))
+    await sign_in(client)
+    assert (await client.get("/v1/status")).status == 200
+    response = await client.post(session.PATH)
+    assert (response.status, len(response.cookies)) == (401, 0)
+    await sign_in(client)
+
+
 @pytest.mark.parametrize("key", ["", "wrong", KEY + "x"])
 async def test_another_key_opens_no_session(client_of, key):
     client = await client_of(application(keys=(KEY,)))

@@ -98,7 +98,7 @@ def access(
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in public_paths or _route(request) in public_paths:
             return await handler(request)
-        offered = _offered_key(request)
+        offered = offered_key(request)
         key = (
             keys.find(offered)
             if offered
@@ -125,7 +125,8 @@ def _route(request: web.Request) -> str | None:
     return None if resource is None else resource.canonical
 
 
-def _offered_key(request: web.Request) -> str:
+def offered_key(request: web.Request) -> str:
+    """The text of the key that the request itself carries; empty: none, at most a session."""
     key = request.headers.get(KEY_HEADER)
     if key is not None:
         return key
@@ -133,14 +134,18 @@ def _offered_key(request: web.Request) -> str:
     return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
+def unauthorized() -> ApiError:
+    """Of a request without a key that is valid."""
+    return ApiError(
+        UNAUTHORIZED,
+        f"expected an API key, as {KEY_HEADER} or Authorization: Bearer; in a browser sign in at /",
+        headers={"WWW-Authenticate": 'Bearer realm="k2"'},
+    )
+
+
 def _refusal(request: web.Request, *, has_keys: bool) -> ApiError | None:
     if has_keys:
-        return ApiError(
-            UNAUTHORIZED,
-            f"expected an API key, as {KEY_HEADER} or Authorization: Bearer; in a browser sign in "
-            "at /",
-            headers={"WWW-Authenticate": 'Bearer realm="k2"'},
-        )
+        return unauthorized()
     if not _is_loopback(request.remote) or not _is_loopback(_host_name(request)):
         return ApiError(
             LOOPBACK_ONLY,
