@@ -67,6 +67,14 @@ async def complete(world, rule=AsOfRule(), trades=TRADES):  # noqa: B008 - a val
     return found
 
 
+async def test_of_no_trades_no_gap_is_listed(world):
+    """Without a trade no exchange is named: a gap of any would be shown to whoever asks."""
+    world.gaps.apply(opened(None, T0), 0, 1)
+    answer = await world.query.quotes_of(TRADES[:0], JoinRequest())
+    assert answer.columns.num_rows == 0
+    assert (answer.meta.gaps, answer.meta.gaps_omitted) == ((), 0)
+
+
 async def test_without_a_gap_an_old_quote_is_complete(world):
     late = trades_table([("X", "A", T0 + 60 * SECOND_NS)])
     answer = await world.query.quotes_of(late, JoinRequest())

@@ -118,7 +118,8 @@ class QuotesJoin:
         selection = resolved.selection
         listed, omitted = (
             ((), 0)
-            if gaps is None
+            # Without trades the selection names no exchange, so that it stands for those of all.
+            if gaps is None or not len(page.times)
             else gaps.find(
                 symbols=selection.symbols,
                 exchanges=selection.exchanges,
