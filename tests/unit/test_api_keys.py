@@ -37,6 +37,8 @@ def test_a_table_has_a_name_a_hash_and_limits():
     [
         ("", "expected [[key]] tables"),
         ("a,b\nc", "expected TOML"),
+        (f"a = {'9' * 5_000}", "expected TOML"),
+        (f"a = {'[' * 5_000}", "expected TOML"),
         ("key = []\n", "at least one"),
         ("[key]\nname = 'a'\n", "expected [[key]] tables"),
         ("[[keys]]\nname = 'a'\n", "keys"),
@@ -68,6 +70,33 @@ def test_a_setting_that_names_a_bad_file_is_refused_by_its_name(tmp_path):
         from_environment({"K2_API_KEYS_FILE": str(tmp_path)})
     with pytest.raises(SettingsError, match=r"^K2_API_KEYS and K2_API_KEYS_FILE"):
         from_environment({"K2_API_KEYS": "a", "K2_API_KEYS_FILE": str(file)})
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", ",", " , ,\n"])
+def test_a_file_without_a_key_is_refused_at_the_start(tmp_path, text):
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"^K2_API_KEYS_FILE: .*expected at least one key"):
+        from_environment({"K2_API_KEYS_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("key = []", "at least one"),
+        ("# a, b", r"expected \[\[key\]\] tables"),
+        ("[[key]]", "name"),
+        ("[[key]] name = 'a', hash = 'b'", "expected TOML"),
+        ('{"key": [], "other": 1}', "expected TOML"),
+    ],
+)
+def test_a_line_of_toml_is_never_taken_for_keys_by_comma(tmp_path, text, told):
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=rf"^K2_API_KEYS_FILE: .*{told}"):
+        from_environment({"K2_API_KEYS_FILE": str(file)})
+    file.write_text("a,b\n")
+    assert from_environment({"K2_API_KEYS_FILE": str(file)}).api_keys == ("a", "b")
 
 
 def test_a_file_of_tables_opens_the_port_as_keys_do(tmp_path):

@@ -27,6 +27,8 @@ from k2_streams.web.http.api_keys import ApiKey
 MAX_BYTES = 1 << 20
 _KEYS = "K2_API_KEYS"
 FILE = f"{_KEYS}_FILE"
+#: None of them is in a line of keys by comma.
+_OF_TOML = frozenset('\n=[{"#')
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -52,18 +54,30 @@ class _ApiKeyTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_keys(env: Environment) -> dict[str, Any]:
     """The fields `api_keys` and `keys_file`; what cannot be used is refused.
 
-    A file of one line holds keys by comma, as any setting may be in a file; it is read once.
+    A file of one line holds keys by comma, as any setting may be in a file; it is read once. A line
+    with a character of TOML is TOML: a broken table is never taken for a key. A file without a key
+    is refused: whoever names one wants requests to carry keys.
     """
-    text, file = env.text(_KEYS) or "", env.file_of(_KEYS)
-    if file is None or "\n" not in text:
-        keys = tuple(part for part in text.split(",") if part)
-        return {"api_keys": keys, "keys_file": None}
+    file = env.file_of(_KEYS)
+    if file is None:
+        return {"api_keys": _by_comma(env.text(_KEYS) or ""), "keys_file": None}
+    text = env.file_text(_KEYS)
+    if text is None:  # refused already
+        return {"api_keys": (), "keys_file": None}
     path = Path(file).absolute()
+    if _OF_TOML.isdisjoint(text):
+        if not text.replace(",", "").strip():
+            env.refuse(f"{FILE}: {path}: expected at least one key, found none")
+        return {"api_keys": _by_comma(text), "keys_file": None}
     try:
         parse(text)
     except ApiKeysError as error:
         env.refuse(f"{FILE}: {path}: {error}")
     return {"api_keys": (), "keys_file": path}
+
+
+def _by_comma(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
 
 
 def load(path: Path) -> tuple[ApiKey, ...]:
@@ -89,9 +103,11 @@ def parse(text: str) -> tuple[ApiKey, ...]:
         ApiKeysError: it is not as described above.
     """
     try:
-        tables = msgspec.convert(tomllib.loads(text), _ApiKeyTables).key
-    except tomllib.TOMLDecodeError as error:
+        found = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of a number or a nesting without end
         raise ApiKeysError(f"expected TOML: {error}") from error
+    try:
+        tables = msgspec.convert(found, _ApiKeyTables).key
     except msgspec.ValidationError as error:
         raise ApiKeysError(f"expected [[key]] tables: {error}") from error
     if not tables:

@@ -78,13 +78,22 @@ class Environment:
 
     def text(self, name: str) -> str | None:
         """A variable as it is written, or its file's text; empty is not set."""
+        if self.file_of(name) is None:
+            return self._values.get(name) or None
+        return self.file_text(name) or None
+
+    def file_text(self, name: str) -> str | None:
+        """The text of a variable's file, without the white space at its ends.
+
+        None: there is no file, or it cannot be read, which is refused.
+        """
         file = self.file_of(name)
         if file is None:
-            return self._values.get(name) or None
+            return None
         if self._values.get(name):
             self.refuse(f"{name} and {name}_FILE: expected one of them, found both: remove one")
         try:
-            return Path(file).read_text("utf-8").strip() or None
+            return Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             self.refuse(f"{name}_FILE: {file} cannot be read: {error}")
             return None
