@@ -208,3 +208,14 @@ async def test_events_that_are_not_read_as_far_as_the_rows_are_not_complete(worl
     assert (await world.query.answer(CoverageRequest())).meta.complete
     add_rows(world.rows, [Accepted("A", "0", 2, T0, DAY)])
     assert not (await world.query.answer(CoverageRequest())).meta.complete
+
+
+async def test_a_token_of_the_rows_alone_does_not_make_the_events_complete(world):
+    """As SQL asks that names the rows' token: the events are then those of now."""
+    world.accept(1)
+    add_rows(world.rows, [Accepted("A", "0", 2, T0, DAY)])
+    found = (await world.query.answer(CoverageRequest())).meta
+    rows, events = Token.decode(found.token), Token.decode(found.events_token)
+    alone = await world.query.answer(CoverageRequest(as_of=rows))
+    both = await world.query.answer(CoverageRequest(as_of=rows, events_as_of=events))
+    assert (alone.meta.complete, both.meta.complete) == (False, True)

@@ -177,7 +177,9 @@ class CoverageQuery:
 
         found = await self._events.reader.read(asked.read_point, selection, work, asked.watch)
         deferred = counted.token.deferred
-        is_exact = request.known_at_ns is not None or request.as_of is not None
+        is_exact = request.known_at_ns is not None or (
+            request.as_of is not None and request.events_as_of is not None
+        )
         covers = is_exact or self._covers(counted.offsets, asked.read_point.cut.next)
         keys = found.column("key_count")[0].as_py() if found.num_rows else 0
         meta = CoverageMeta(
