@@ -352,6 +352,10 @@ class Worker:
         """Sink and node of a log; both share the breaker of the lake."""
         settings, ports, topic = self._settings, self._ports, stream.log
         gap_events = gap_events_among(ledger, stream)
+
+        def hold_sources(full: bool) -> None:
+            self.flow.hold_sources(full, "tail_full", topic)
+
         committed = CommittedRows(ports.clock, self._limits.committed_rows_bytes)
         guard = self._new_guard(stream, "lake")
         node = self._new_node(
@@ -361,7 +365,8 @@ class Worker:
             guard,
             findings=self._findings if stream.is_sequenced or has_gap_events(stream) else None,
             gap_events=None if gap_events is None else ledger[gap_events].node.query,
-            on_tail_full=lambda full: self.flow.hold_sources(full, "tail_full", topic),
+            # A ledger's topic is kept for ever: its full tail reads later what it has no room for.
+            on_tail_full=None if stream.is_ledger else hold_sources,
             committed=committed,
         )
         sink = SinkRunner(
@@ -400,7 +405,7 @@ class Worker:
             self._new_guard(stream, "lake"),
             findings=GapsView(),
             gap_events=None,
-            on_tail_full=lambda _full: None,
+            on_tail_full=None,
             # Empty for ever: this worker makes none of these rows.
             committed=CommittedRows(self._ports.clock, self._limits.committed_rows_bytes),
         )
@@ -415,7 +420,7 @@ class Worker:
         *,
         findings: GapsView | None,
         gap_events: HybridQuery | None,
-        on_tail_full: Callable[[bool], None],
+        on_tail_full: Callable[[bool], None] | None,
         committed: CommittedRows,
     ) -> Node:
         return Node(

@@ -189,6 +189,22 @@ def quota_of(tail, bound, free_bytes=10**12, metrics=None):
     return quota, pauses
 
 
+def test_no_source_waits_for_a_tail_that_has_none():
+    tail = tail_of(memory_bytes=1)
+    quota = TailQuota(
+        tail,
+        DictSpill(),
+        TailLimits(Path("tail"), 0, DiskBound(size_bytes=1)),
+        SimpleNamespace(free_bytes=lambda _: 10**12),
+        Metrics().tail.of("gap_events"),
+        on_pause=None,
+    )
+    grow(tail, 3)
+    quota.look()
+    assert tail.is_full
+    assert not quota.is_source_paused
+
+
 def vector(offset):
     return Vector({TOPIC: TopicOffsets(TOPIC_ID, {0: offset})})
 

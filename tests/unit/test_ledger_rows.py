@@ -71,6 +71,20 @@ def test_an_event_that_cannot_be_read_keeps_its_place(value):
     assert event_of(row) is None
 
 
+def test_a_row_takes_the_memory_of_its_own_words_whatever_others_came_with_it():
+    def sizes_of(stream: Stream, *records: Written) -> list[int]:
+        return [batch.size_bytes for batch in stream.decode(0, records)]
+
+    found = [
+        events.Late(scope=f"X:SYMBOL-{number}", session=str(number), sequence=number)
+        for number in range(500)
+    ]
+    written = [Written(at, events.encode(one)) for at, one in enumerate(found)]
+    (alone,) = sizes_of(LEDGER.gap_events, written[-1])
+    together = sizes_of(LEDGER.gap_events, *written)
+    assert max(together) <= 2 * alone
+
+
 LETTER = (
     ("feed", b"binance.ws"),
     ("line", b"A"),

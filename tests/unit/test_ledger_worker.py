@@ -5,6 +5,7 @@ from raw_agents import raw_topology
 
 from k2_streams.query.ledger.coverage import CoverageRequest
 from k2_streams.query.request import GapsRequest, RowsRequest
+from k2_streams.runtime.node import tail_quota
 
 pytestmark = pytest.mark.usefixtures("quiet_logs")
 TRADES = raw_topology("k2")
@@ -51,3 +52,17 @@ def test_findings_are_in_their_tables_once(k2_driver, crash):
     counts = [row[name] for name in ("expected", "received", "late", "missing", "rows")]
     assert counts == [5, 4, 1, 1, 4]
     assert coverage.meta.complete
+
+
+def test_the_source_waits_for_the_tail_of_its_rows_and_for_none_of_its_ledger(
+    k2_driver, monkeypatch
+):
+    driver = k2_driver(TRADES, partitions=2, settings=SETTINGS)
+    driver.input(RAW).send(trade(1))
+    worker = driver._run.worker().parts
+    monkeypatch.setattr(tail_quota, "used_share", lambda _used, _limit: 1.0)
+    for output in worker.outputs:
+        output.node.quota.look()
+    held = {one.stream.name for one in worker.outputs if one.node.quota.is_source_paused}
+    assert (len(worker.outputs), held) == (4, {"trades"})
+    assert worker.flow._holders["tail_full"] == {"k2.trades"}

@@ -35,9 +35,10 @@ def batches_of(
     if not rows:
         return ()
     made = pa.RecordBatch.from_pylist([dict(row) for row in rows], schema=schema)
+    columns = [_one_by_one(column) for column in made.columns]
     return tuple(
         LogBatch(
-            made.slice(number, 1),
+            pa.RecordBatch.from_arrays([column[number] for column in columns], schema=schema),
             row["source_partition"],
             row["accepted_time_us"] or record.timestamp * 1_000,
             partition,
@@ -45,3 +46,12 @@ def batches_of(
         )
         for number, (row, record) in enumerate(zip(rows, records, strict=True))
     )
+
+
+def _one_by_one(column: pa.Array) -> Sequence[pa.Array]:
+    """Each row of a column. A dictionary's has its own word alone: it counts as memory of its."""
+    if not pa.types.is_dictionary(column.type):
+        return [column.slice(number, 1) for number in range(len(column))]
+    words = [*column.dictionary.to_pylist(), None]
+    alone = {word: pa.array([word], column.type) for word in words}
+    return [alone[word] for word in column.to_pylist()]

@@ -40,7 +40,8 @@ class Node:
         gap_events: answers about these events, where this worker keeps a ledger.
         guard: of the lake.
         reads: of an object store.
-        on_tail_full: called when the tail is full, and when it has room again.
+        on_tail_full: called when the tail is full, and when it has room again; None: no source
+            waits for it.
         notional: computes it where a row was made without.
         rules: by which trades count in bars, if there are any.
         committed: rows of the log that tasks of this worker give.
@@ -61,7 +62,7 @@ class Node:
         gap_events: HybridQuery | None,
         guard: Guard,
         reads: Guard,
-        on_tail_full: Callable[[bool], None],
+        on_tail_full: Callable[[bool], None] | None,
         notional: Notional,
         rules: ConditionRules | None,
         committed: CommittedRows,

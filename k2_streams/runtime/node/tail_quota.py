@@ -64,7 +64,8 @@ class TailQuota:
         limits: of the tail.
         disk: of this machine.
         metrics: of the tail.
-        on_pause: called when the source has to wait, and when no longer.
+        on_pause: called when the source has to wait, and when no longer. None: no source waits for
+            this tail, whose reader rests while it is full.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TailQuota:
         disk: WorkerDisk,
         metrics: TailMetrics,
         *,
-        on_pause: Callable[[bool], None],
+        on_pause: Callable[[bool], None] | None,
     ) -> None:
         self.is_source_paused = False
         self.limit_bytes = 0
@@ -105,7 +106,7 @@ class TailQuota:
             used_share(self._tail.index_bytes, self._tail.index_limit_bytes),
         )
         paused = pauses_source(self.is_source_paused, used)
-        if paused is not self.is_source_paused:
+        if self._on_pause is not None and paused is not self.is_source_paused:
             self.is_source_paused = paused
             log.warning(
                 "source paused: the tail is full"
