@@ -156,6 +156,7 @@ class StreamToken(msgspec.Struct, frozen=True, array_like=True):
     rows: int  # given so far
     checksum: int  # over them (`core.subscription.tally`)
     asked: int  # a checksum of what is subscribed to
+    start_ns: int | None = None  # no row of an earlier event time is wanted; None: no bound
 
     def encode(self) -> str:
         """The token as text."""
@@ -170,7 +171,8 @@ class StreamToken(msgspec.Struct, frozen=True, array_like=True):
         """
         found = _decode(text, cls, b"S")
         _check(found.token)
-        if not (found.floor >= 0 and found.rows >= 0 and 0 <= found.checksum < 2**64):
+        counted = found.floor >= 0 and found.rows >= 0 and 0 <= found.checksum < 2**64
+        if not (counted and abs(found.start_ns or 0) <= MAX_INT64):
             raise TokenError("not the token of a subscription")
         return found
 

@@ -7,7 +7,7 @@ from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.subscription import subscription as subscriptions
 from k2_streams.query.subscription.frames import EndFrame, ProgressFrame, RowsFrame
 from k2_streams.query.subscription.request import StreamRequest
-from k2_streams.query.token import Token
+from k2_streams.query.token import StreamToken, Token
 
 
 class AmpleRoom:
@@ -96,6 +96,18 @@ async def test_an_error_that_may_pass_is_told_and_the_stream_goes_on(world):
     assert (await anext(frames)).waits_for is None
     await frames.aclose()
     assert room.held == 0
+
+
+async def test_a_subscription_from_an_event_time_goes_on_from_that_time(world):
+    world.log.append(0, [("A", T0), ("B", T0 + 5)])
+    world.read_tail(0)
+    begun = await world.query.subscribe(StreamRequest(begin=T0 + 3, end="end"))
+    first = await anext(begun.frames(AmpleRoom(), 10))
+    request = StreamRequest(begin=StreamToken.decode(first.token), end="end")
+    resumed = await world.query.subscribe(request)
+    frames = [frame async for frame in resumed.frames(AmpleRoom(), 10)]
+    given = [f.rows["symbol"].to_pylist() for f in frames if isinstance(f, RowsFrame)]
+    assert given == [["B"]]
 
 
 async def _opened(world):

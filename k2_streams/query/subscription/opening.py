@@ -52,6 +52,8 @@ class Subscriptions:
         """
         selection = Selection(request.selected)
         begin, end = request.begin, request.end
+        if isinstance(begin, StreamToken):
+            selection = replace(selection, start_ns=begin.start_ns)
         if request.clock == "event":
             if isinstance(begin, int):
                 selection = replace(selection, start_ns=begin)

@@ -303,6 +303,7 @@ class Subscription:
             rows=self._tally.rows,
             checksum=self._tally.checksum,
             asked=self._request.asked(),
+            start_ns=self._wants.selection.start_ns,
         )
 
     def _deferred_here(self) -> int:
