@@ -110,6 +110,43 @@ async def test_a_subscription_from_an_event_time_goes_on_from_that_time(world):
     assert given == [["B"]]
 
 
+async def test_the_rest_of_a_record_comes_before_rows_that_were_accepted_earlier(world):
+    """A row of another record would say that the rest of this one is given."""
+    token = await _within_a_record(world)
+    world.log.append(1, [("B", T0)], accepted_us=500_000)
+    world.read_tail(1)
+    resumed = await world.query.subscribe(StreamRequest(begin=token))
+    frames = resumed.frames(AmpleRoom(), 10)
+    assert [await next_rows(frames), await next_rows(frames)] == [["A3"], ["B"]]
+
+
+async def test_the_rest_of_a_record_is_waited_for_by_a_node_that_has_not_read_it(world):
+    token = await _within_a_record(world)
+    world.log.append(1, [("B", T0)], accepted_us=500_000)
+    world.tail.seek(0, 0)  # as a node that is behind
+    world.read_tail(1)
+    resumed = await world.query.subscribe(StreamRequest(begin=token))
+    frames = resumed.frames(AmpleRoom(), 10)
+    waited = [await anext(frames) for _ in range(3)]
+    assert [isinstance(frame, ProgressFrame) for frame in waited] == [True] * 3
+    assert StreamToken.decode(waited[-1].token).partial == token.partial
+    world.read_tail(0)
+    assert [await next_rows(frames), await next_rows(frames)] == [["A3"], ["B"]]
+
+
+async def _within_a_record(world):
+    """The token behind two of the three rows of the first record."""
+    world.log.append(0, [(f"A{number}", T0) for number in (1, 2, 3)], accepted_us=1_000_000)
+    world.read_tail(0)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin"))
+    frames = subscription.frames(AmpleRoom(), 2)
+    assert isinstance(await anext(frames), ProgressFrame)
+    frame = await anext(frames)
+    await frames.aclose()
+    assert frame.rows["symbol"].to_pylist() == ["A1", "A2"]
+    return frame.token
+
+
 async def _opened(world):
     """A subscription from before the node started anew."""
     ready = world.tail.ready

@@ -74,7 +74,11 @@ class LogPosition:
     def reached(self, ends: Mapping[int, int]) -> "LogPosition":
         """The position when every row below `ends` is given."""
         ahead = {p: max(end, self.next.get(p, 0)) for p, end in ends.items()}
-        return LogPosition({**self.next, **ahead})
+        found = {**self.next, **ahead}
+        partial = self.partial
+        if partial is not None and found[partial.partition] > self.next[partial.partition]:
+            partial = None
+        return LogPosition(found, partial)
 
     def covers(self, ends: Mapping[int, int]) -> bool:
         """Whether every row below `ends` is given."""

@@ -120,9 +120,7 @@ class ChunkReader:
     ) -> RowsChunk:
         newest = read_point.cut.next
         if position.covers(leg.goal):
-            goal = newest if wants.end is None else lower(newest, wants.end.next)
-            of_rest = _known_through_us(read_point.view) if wants.order == "log" else MAX_INT64
-            leg = leg.following(goal, of_rest)
+            leg = _next_leg(read_point, wants, position, leg)
         tail = read_point.view.ranges
         sources = sources_of(position.next, leg.goal, read_point.held, tail)
         rows, until = await self._rows(read_point, sources, wants, position, leg, at_most)
@@ -168,6 +166,19 @@ class ChunkReader:
         async with self._engine.turn(at_most, at_most, reads_lake=bool(files)):
             rows = await self._reader.portion(read_point, portion)
         return rows, until
+
+
+def _next_leg(read_point: ReadPoint, wants: Wants, position: LogPosition, leg: Leg) -> Leg:
+    """Where all of a leg is given: the one that follows it."""
+    newest, partial = read_point.cut.next, position.partial
+    if partial is not None:
+        # Resumed within a record: its rest comes first. A row of another record means that all of
+        # this one is given (`LogPosition.after`), and one accepted before may have come meanwhile.
+        behind = {**position.next, partial.partition: position.next[partial.partition] + 1}
+        return leg.following(lower(newest, behind), leg.beyond)
+    goal = newest if wants.end is None else lower(newest, wants.end.next)
+    of_rest = _known_through_us(read_point.view) if wants.order == "log" else MAX_INT64
+    return leg.following(goal, of_rest)
 
 
 def lower(ends: Mapping[int, int], others: Mapping[int, int]) -> dict[int, int]:

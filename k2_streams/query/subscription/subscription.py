@@ -193,10 +193,13 @@ class Subscription:
         return self._rows(self._chunk, count)
 
     def _is_at_tip(self) -> bool:
-        """Whether all is given that this node has."""
-        end = self._wants.end
+        """Whether all is given that this node has and that can be given next."""
+        position, end = self._position, self._wants.end
+        if position.partial is not None:  # the rest of that record comes first
+            partition = position.partial.partition
+            return self._newest.get(partition, 0) <= position.next[partition]
         known = self._newest if end is None else lower(self._newest, end.next)
-        return self._request.order == "log" and self._position.covers(known)
+        return self._request.order == "log" and position.covers(known)
 
     # -- reading ---------------------------------------------------------------------------------
 
