@@ -134,6 +134,20 @@ async def test_the_rest_of_a_record_is_waited_for_by_a_node_that_has_not_read_it
     assert [await next_rows(frames), await next_rows(frames)] == [["A3"], ["B"]]
 
 
+async def test_a_frame_keeps_its_own_rows_alone_and_not_all_that_were_read(world):
+    """A reader that stalls keeps its frame, and the room of the rest is given back."""
+    world.log.append(0, [(f"S{number:030}", T0) for number in range(100)])
+    world.read_tail(0)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin"))
+    frames = subscription.frames(AmpleRoom(), 1)
+    await anext(frames)
+    frame = await anext(frames)
+    assert frame.rows.num_rows == 1
+    read = subscription._chunk.rows
+    assert frame.rows.get_total_buffer_size() < read.get_total_buffer_size() / 10
+    await frames.aclose()
+
+
 async def _within_a_record(world):
     """The token behind two of the three rows of the first record."""
     world.log.append(0, [(f"A{number}", T0) for number in (1, 2, 3)], accepted_us=1_000_000)

@@ -269,7 +269,8 @@ class Subscription:
 
     def _rows(self, chunk: RowsChunk, count: int) -> RowsFrame:
         """Give the next rows of the chunk."""
-        rows = chunk.rows.slice(self._given, count)
+        # A copy: a slice would keep the whole chunk, whose room may be given back before.
+        rows = chunk.rows.take(pa.array(np.arange(self._given, self._given + count)))
         places = Places(*(rows.column(name).to_numpy().astype(np.int64) for name in LOG_PLACE))
         self._tally = self._tally.with_rows(places)
         if self._pace is not None:
