@@ -127,14 +127,17 @@ class Ownership:
             self.refused = {tp: self._why_beyond(tp) for tp in sorted(self.beyond)}
             fresh = sorted(sources - set(self.tasks))
             outcomes = await asyncio.gather(*(self._take(tp) for tp in fresh))
-            starts = {tp: task.next_offset for tp, task in self.tasks.items() if _is_read(task)}
             for tp, failed in zip(fresh, outcomes, strict=True):
                 if failed:
                     self._retake_later(tp)
             await failpoint_in_loop("rebalance.taken")
+            starts: dict[TopicPartition, int] = {}
             for topic in self._sinks:
                 starts |= await self._assign_sink(topic) or {}
-            return starts
+            # Last: a task whose history ends while sinks are assigned is read from now on, and who
+            # asked pauses what is not named here.
+            read = {tp: task.next_offset for tp, task in self.tasks.items() if _is_read(task)}
+            return starts | read
 
     def _is_beyond(self, tp: TopicPartition) -> bool:
         return self._partitions is not None and tp.partition >= self._partitions

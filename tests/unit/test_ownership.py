@@ -58,6 +58,12 @@ class _Cancelled(_Task):
         return await super().take_over()
 
 
+class _InHistory(_Task):
+    """A task that reads history from the lake."""
+
+    is_in_history = True
+
+
 class _Sink:
     """Reads on from offset 9, and notes what it is offered."""
 
@@ -234,6 +240,20 @@ async def test_each_log_has_a_sink_of_its_own():
     owner.ownership.offer(Fetched(other, 9, 10, [], 10))
     assert [fetched.tp for fetched in owner.sink.offered] == [one]
     assert [fetched.tp for fetched in owner.other_sink.offered] == [other]
+
+
+async def test_a_partition_whose_history_ends_while_a_sink_is_assigned_is_read():
+    """It was resumed by the end of its history, and paused for good by this assignment."""
+    owner = _Owner(_InHistory)
+    assign = owner.sink.assign
+
+    async def while_history_ends(partitions: set[int]) -> dict[int, int]:
+        owner.made[0].is_in_history = False
+        return await assign(partitions)
+
+    owner.sink.assign = while_history_ends
+    ended, lasts, log = TopicPartition(RAW, 0), TopicPartition(RAW, 1), TopicPartition(LOG, 0)
+    assert await owner.take_over({ended, lasts, log}, 1) == {ended: 5, log: 9}
 
 
 async def test_records_that_raise_stop_their_partition_alone():
