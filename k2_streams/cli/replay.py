@@ -7,6 +7,7 @@ import click
 
 import k2_client
 from k2_streams.cli.errors import CannotError
+from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.transactions import FencedError
 from k2_streams.replay.output import to_output
@@ -17,6 +18,15 @@ from k2_streams.runtime.settings.worker import Settings, SettingsError, from_env
 #: While no node answers: a person waits.
 PATIENCE_S = 30.0
 FORMATS = ("ndjson", "arrow")
+#: What says by itself what to do.
+CANNOT = (
+    k2_client.ClientError,
+    ReplayError,
+    SettingsError,
+    FencedError,
+    UnsettledError,
+    ValueError,
+)
 
 _EXAMPLES = """\b
 Examples:
@@ -74,7 +84,7 @@ def replay(log: str, symbols: tuple[str, ...], begin: str, form: str, **options:
             frames = client.stream(log, symbols, start=begin, **asked)
             end = to_output(frames, click.get_binary_stream("stdout"), form)
         click.echo(f"{end.get('rows')} rows; --as-of {end.get('as_of')}", err=True)
-    except (k2_client.ClientError, ReplayError, SettingsError, FencedError, ValueError) as error:
+    except CANNOT as error:
         raise CannotError(str(error)) from error
     except LogError as error:
         raise CannotError(f"{type(error).__name__}: {error}; go on with --resume") from error

@@ -14,6 +14,7 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
+from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogReader, Record
 from k2_streams.kafka.transactions import (
     MAX_REQUEST_BYTES,
@@ -64,7 +65,12 @@ class ReplayedTopic:
         )
 
     async def __aenter__(self) -> Self:
-        """Fence who wrote before, and find how far that came."""
+        """Fence who wrote before, and find how far that came.
+
+        Raises:
+            UnsettledError: another writer's transaction is open in the topic: what lies behind it
+                cannot be read, and may be of this replay.
+        """
         try:
             await self._producer.start()
             async with LogReader(self._config) as reader:
@@ -107,8 +113,14 @@ class ReplayedTopic:
 
     async def _newest(self, reader: LogReader) -> ReplayPlace:
         tps = [TopicPartition(self._topic, number) for number in range(self._partitions)]
-        begins, ends = await reader.begin_offsets(tps), await reader.end_offsets(tps)
-        found = [await self._newest_of(reader, tp, begins, ends) for tp in tps]
+        begins, settled = await reader.begin_offsets(tps), await reader.settled_offsets(tps)
+        if settled.open:
+            names = ", ".join(f"{tp.topic}:{tp.partition}" for tp in sorted(settled.open))
+            raise UnsettledError(
+                f"{names}: another writer's transaction is open there, and hides how far the "
+                "replay has come; try again when it has ended"
+            )
+        found = [await self._newest_of(reader, tp, begins, settled.ends) for tp in tps]
         return max(found, key=lambda place: place.number)
 
     async def _newest_of(

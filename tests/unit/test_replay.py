@@ -14,7 +14,8 @@ import k2_client
 from k2_streams.cli.main import main
 from k2_streams.core.records.stream import LOG_PLACE
 from k2_streams.core.subscription.tally import Tally
-from k2_streams.kafka.log_reader import Record
+from k2_streams.kafka.hanging_transactions import UnsettledError
+from k2_streams.kafka.log_reader import Chunk, Record, StableOffsets
 from k2_streams.kafka.replayed_topic import HEADER, ReplayedTopic, ReplayPlace
 from k2_streams.replay import topic as replay_topic
 from k2_streams.replay.checked import CheckedRows
@@ -167,6 +168,52 @@ def test_the_place_of_another_replay_is_not_taken():
     assert mine._place_of(record(b"a replay 7 token")) == ReplayPlace(7, "token")
     assert mine._place_of(record(b"another 7 token")) is None
     assert mine._place_of(Record(0, None, b"", (), 0)) is None
+
+
+class MarkedTopic:
+    """Reads a partition: a place at offset 0, and another at 5 that committed readers see late.
+
+    Args:
+        stable: where committed readers come once what the coordinator has decided is marked.
+    """
+
+    def __init__(self, stable):
+        self.stable = stable
+        self.at = 0
+
+    async def begin_offsets(self, tps):
+        return dict.fromkeys(tps, 0)
+
+    async def end_offsets(self, tps):
+        return dict.fromkeys(tps, 5)
+
+    async def settled_offsets(self, tps):
+        return StableOffsets(dict.fromkeys(tps, self.stable), dict.fromkeys(tps, 7))
+
+    def assign(self, starts):
+        (self.at,) = starts.values()
+
+    def position(self, _topic, _partition):
+        return self.at
+
+    async def poll(self):
+        start, self.at = self.at, 5 if self.at < 5 else 7
+        text = b"a replay 1 first" if start < 5 else b"a replay 2 second"
+        record = Record(start, None, b"", ((HEADER, text),), 0)
+        return [Chunk("backtest", 0, start, self.at, [record])]
+
+
+@pytest.mark.parametrize(("stable", "place"), [(7, ReplayPlace(2, "second")), (5, None)])
+async def test_a_place_behind_an_open_transaction_is_waited_for_and_never_passed(stable, place):
+    """Rows behind it would be written twice."""
+    mine = ReplayedTopic.__new__(ReplayedTopic)
+    mine._name, mine._topic, mine._partitions = "a replay", "backtest", 1
+    reader = MarkedTopic(stable)
+    if place is None:
+        with pytest.raises(UnsettledError, match=r"backtest:0.*try again"):
+            await mine._newest(reader)
+    else:
+        assert await mine._newest(reader) == place
 
 
 def test_lines_are_single():
