@@ -32,7 +32,14 @@ def lines_of_repair(done: Repaired, *, dry_run: bool) -> Sequence[str]:
         for first, last in one.still_missing
     ]
     head = f"{done.plan.numbers:,} numbers asked for, {received:,} sent, {filled:,} filled"
-    return [head, *left[:SHOWN_RANGES], *_more(len(left))]
+    abandoned = [
+        f"abandoned meanwhile: {one.abandoned:,} of {one.scope} session {one.session}: "
+        f"{one.first} to {one.last}"
+        for one in done.ranges
+        if one.abandoned
+    ]
+    lines = [*left, *abandoned]
+    return [head, *lines[:SHOWN_RANGES], *_more(len(lines))]
 
 
 def tell_what_stays(plan: RepairPlan) -> None:

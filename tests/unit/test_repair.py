@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pyarrow as pa
 import pytest
 from raw_agents import raw_topology
@@ -16,7 +17,7 @@ from k2_streams.cli.repair_report import lines_of_plan, lines_of_repair, tell_wh
 from k2_streams.core.lines.state import Held, LineAt, Lines
 from k2_streams.core.sequence.codec import encode
 from k2_streams.core.sequence.sessions import Missing, Session
-from k2_streams.core.sequence.step import Counters, ScopeState
+from k2_streams.core.sequence.step import MAX_MISSING, Counters, ScopeState
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.repair import sources
 from k2_streams.runtime.repair.missing import (
@@ -179,6 +180,35 @@ def test_only_what_fills_is_sent_each_number_once():
     assert lines_of_repair(Repaired(planned(scopes), done), dry_run=False) == [
         "4 numbers asked for, 3 sent, 3 filled", "still missing: X:A session 0: 4 to 4"
     ]  # fmt: skip
+
+
+def test_a_record_that_would_make_its_scope_abandon_a_range_is_not_sent():
+    parts = [missing(10 * at, 10 * at + 2) for at in range(1, MAX_MISSING + 1)]
+    scopes = {"X:A": scope(*parts, expected=20_000)}
+    chooser = chooser_of(scopes)
+    records = numbered(5_001, 5_000, 5_001)
+    assert chooser.of(records, NOW_MS) == [records[1], records[2]]
+    # A range less: there is room for one that is in two.
+    assert chooser.of(numbered(31), NOW_MS) == []
+    assert len(chooser.of(numbered(5_002, 31), NOW_MS)) == 2
+
+
+def test_what_was_abandoned_meanwhile_is_not_told_as_filled():
+    """What this run sent is: of what lies below the floor nothing else is known."""
+    before = {"X:A": scope(missing(2, 4), missing(9, 9)), "X:B": scope(missing(7, 8))}
+    asked = planned(before).ranges
+    chooser = chooser_of(before)
+    assert len(chooser.of(numbered(3, 9), NOW_MS)) == 2
+    session = msgspec.structs.replace(scope(missing(9, 9)).sessions[0], floor=5)
+    after = {"X:A": ScopeState((session,)), "X:B": scope(missing(7, 8), sessions=())}
+    done = repaired(chooser, after, asked, ABOUT)
+    told = [(one.first, one.received, one.filled, one.abandoned, one.still_missing) for one in done]
+    assert told == [(2, 1, 1, 2, []), (9, 1, 0, 0, [(9, 9)]), (7, 0, 0, 2, [])]
+    assert lines_of_repair(Repaired(planned(before), done), dry_run=False)[2:] == [
+        "abandoned meanwhile: 2 of X:A session 0: 2 to 4",
+        "abandoned meanwhile: 2 of X:B session 0: 7 to 8",
+    ]
+    assert Repaired(RepairPlan(), done[:1]).is_missing
 
 
 def test_the_same_number_of_another_session_is_not_sent():

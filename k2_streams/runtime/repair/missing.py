@@ -166,6 +166,20 @@ def still_missing(
                     yield first, last
 
 
+def still_told(scopes: Mapping[str, ScopeState], asked: MissingRange) -> int:
+    """The number of a range from which on the states tell what was received.
+
+    Those below it were abandoned; of a session that is not kept any more all were: the number
+    behind the range.
+    """
+    behind = asked.last + 1
+    state = scopes.get(asked.scope)
+    for session in state.sessions if state is not None else ():
+        if session.id == asked.session:
+            return min(max(asked.first, session.floor), behind)
+    return behind
+
+
 def _open_parts(state: ScopeState, session: Session) -> Iterator[Missing]:
     lines = state.lines
     held = {

@@ -60,8 +60,8 @@ class Repaired:
 
     @property
     def is_missing(self) -> bool:
-        """Whether something of what was selected is missing still."""
-        asked = any(one.still_missing for one in self.ranges)
+        """Whether something of what was selected is missing still, or was abandoned meanwhile."""
+        asked = any(one.still_missing or one.abandoned for one in self.ranges)
         return asked or bool(self.plan.too_old) or self.plan.left_out > 0
 
 

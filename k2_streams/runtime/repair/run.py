@@ -5,10 +5,14 @@
    a record sent twice, by this or an earlier run, it is a duplicate.
 2. Send them to the raw topic with the header `line` of this repair.
 3. Wait until the tasks have processed what was sent, and look what is still missing.
+
+A record that fills the middle of a range leaves two. Where a scope keeps no more of them, that
+would abandon the numbers of its lowest: such a record is not sent, and the next run may send it.
 """
 
 import asyncio
-from collections import Counter
+from array import array
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +20,7 @@ import msgspec
 import numpy as np
 
 from k2_streams.clock import Clock
+from k2_streams.core.records.events import GapAbandoned
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Verdict, step
 from k2_streams.kafka.record_columns import FetchedRecord
@@ -25,6 +30,7 @@ from k2_streams.runtime.repair.missing import (
     PartitionStates,
     RepairPlan,
     still_missing,
+    still_told,
 )
 from k2_streams.runtime.repair.sources import RepairRecord, RepairSource
 from k2_streams.runtime.task.decoding import DecodedBatch, Decoding
@@ -53,6 +59,7 @@ class RepairedRange(msgspec.Struct, frozen=True, kw_only=True):
     asked: int
     received: int  # of the source, and sent
     filled: int
+    abandoned: int  # meanwhile, by other than this run
     still_missing: list[tuple[int, int]]
 
 
@@ -82,7 +89,8 @@ class Chooser:
         for one in asked:
             self._asked.setdefault(one.scope, []).append(one)
         self._states = {scope: scopes[scope] for scope in self._asked}
-        self.received: Counter[MissingRange] = Counter()
+        #: The numbers of each range that were chosen, each once.
+        self.chosen: defaultdict[MissingRange, array[int]] = defaultdict(lambda: array("q"))
 
     def of(self, records: Sequence[RepairRecord], now_ms: int) -> list[RepairRecord]:
         """Those that are to be sent, of at least one."""
@@ -123,11 +131,13 @@ class Chooser:
         tolerance_ms = description.tolerance_ms(self._tolerance_ms)
         rule = description.session_rule
         after = step(self._states[key], message, rule, self._horizon_ms, tolerance_ms)
+        if any(isinstance(one, GapAbandoned) and one.reason == "limit" for one in after.events):
+            return False
         for one in asked:
             if after.verdict is Verdict.LATE and after.session_id == one.session:
                 assert after.state is not None  # noqa: S101 - the message has a number
                 self._states[key] = after.state
-                self.received[one] += 1
+                self.chosen[one].append(number)
                 return True
         return False
 
@@ -225,6 +235,10 @@ def repaired(
     for one in asked:
         left = list(still_missing(scopes, one))
         missing = sum(last - first + 1 for first, last in left)
+        # Whether a number was received is told no more: it counts as filled if this run sent it.
+        told_from = still_told(scopes, one)
+        sent = sum(number < told_from for number in chooser.chosen[one])
+        abandoned = told_from - one.first - sent
         found.append(
             RepairedRange(
                 **about,
@@ -233,8 +247,9 @@ def repaired(
                 first=one.first,
                 last=one.last,
                 asked=one.numbers,
-                received=chooser.received[one],
-                filled=one.numbers - missing,
+                received=len(chooser.chosen[one]),
+                filled=one.numbers - missing - abandoned,
+                abandoned=abandoned,
                 still_missing=left,
             )
         )
