@@ -82,7 +82,7 @@ def replay(log: str, symbols: tuple[str, ...], begin: str, form: str, **options:
         nodes, key = _nodes(settings, options)
         with k2_client.connect(nodes, key, patience_s=PATIENCE_S) as client:
             frames = client.stream(log, symbols, start=begin, **asked)
-            end = to_output(frames, click.get_binary_stream("stdout"), form)
+            end = to_output(frames, click.get_binary_stream("stdout"), form, begin)
         click.echo(f"{end.get('rows')} rows; --as-of {end.get('as_of')}", err=True)
     except CANNOT as error:
         raise CannotError(str(error)) from error
@@ -120,6 +120,7 @@ async def _to_topic(
             kafka,
             options["topic"],
             options["name"],
-            lambda token: client.stream(log, symbols, start=token or begin, **asked),
+            lambda start: client.stream(log, symbols, start=start, **asked),
+            begin,
             resumes=options["resume"],
         )

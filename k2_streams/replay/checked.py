@@ -16,13 +16,13 @@ class CheckedRows:
     """Counts rows as they come.
 
     Args:
-        token: with which the stream goes on; None, a time or a word: it begins.
+        begin: the token with which the stream goes on, or what it begins at: a time or a word.
     """
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, begin: str = "begin") -> None:
         self._tally = Tally()
         try:
-            begun = StreamToken.decode(token or "")
+            begun = StreamToken.decode(begin)
         except TokenError:
             return
         self._tally = Tally(begun.rows, begun.checksum)

@@ -10,13 +10,16 @@ from k2_streams.replay.lines import json_lines
 from k2_streams.replay.topic import ReplayError, ReplayFrame
 
 
-def to_output(frames: Iterable[ReplayFrame], output: BinaryIO, form: str) -> dict[str, Any]:
+def to_output(
+    frames: Iterable[ReplayFrame], output: BinaryIO, form: str, begin: str
+) -> dict[str, Any]:
     """Write the rows of a stream until it ends.
 
     Args:
         frames: of the stream.
         output: takes bytes.
         form: `ndjson` or `arrow`.
+        begin: where the stream begins; what a frame's token says of rows before counts as given.
 
     Returns:
         What the last frame says; nothing of a stream without an end.
@@ -24,7 +27,7 @@ def to_output(frames: Iterable[ReplayFrame], output: BinaryIO, form: str) -> dic
     Raises:
         ReplayError: what came is not all of it.
     """
-    checked, writer, end = CheckedRows(), None, dict[str, Any]()
+    checked, writer, end = CheckedRows(begin), None, dict[str, Any]()
     for frame in frames:
         if frame.kind == "end":
             end = dict(frame.fields)

@@ -44,7 +44,8 @@ async def to_topic(
     config: KafkaConfig,
     topic: str,
     name: str,
-    stream: Callable[[str | None], AsyncIterator[ReplayFrame]],
+    stream: Callable[[str], AsyncIterator[ReplayFrame]],
+    begin: str,
     *,
     resumes: bool,
 ) -> int:
@@ -54,7 +55,8 @@ async def to_topic(
         config: of the cluster.
         topic: exists.
         name: of the replay.
-        stream: from a token on, or from where it begins.
+        stream: from a token, a time or a word on.
+        begin: where the replay begins.
         resumes: whether it goes on from where a replay of this name has come.
 
     Returns:
@@ -78,14 +80,15 @@ async def to_topic(
                 f"replay {name!r} has written to {topic}: go on with --resume, or take another "
                 "--name"
             )
-        checked = CheckedRows(token)
-        async for frame in stream(token):
+        start = token or begin
+        checked = CheckedRows(start)
+        async for frame in stream(start):
             if frame.kind == "rows":
                 checked.take(frame.rows)
                 await target.write(_records(frame.rows), frame.token)
             elif frame.kind == "end" and (difference := checked.difference(frame.fields)):
                 raise ReplayError(f"rows are missing or came twice: {difference}")
-    return checked.rows
+    return checked.rows - CheckedRows(begin).rows
 
 
 def _records(rows: pa.Table) -> list[tuple[bytes, bytes]]:

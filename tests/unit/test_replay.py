@@ -117,13 +117,14 @@ def kept(monkeypatch):
     return KeptTopic.kept
 
 
-async def replay_once(address, *, fails_after=None, resumes=True, topic="backtest"):
+async def replay_once(address, *, fails_after=None, resumes=True, topic="backtest", begin="begin"):
     async with k2_client.AsyncClient(address) as client:
         return await to_topic(
             fails_after,
             topic,
             "replay",
-            lambda token: client.stream("trades", start=token or "begin", end="end"),
+            lambda start: client.stream("trades", start=start, end="end"),
+            begin,
             resumes=resumes,
         )
 
@@ -141,6 +142,17 @@ async def test_a_topic_has_each_row_once_through_crashes(address, kept, monkeypa
     found = [tuple(row[name] for name in LOG_PLACE) for row in rows]
     assert (len(found), len(set(found))) == (ROWS, ROWS)
     assert {key.split(b":")[0] for key, _ in kept["records"]} == {b"SYN"}
+
+
+async def test_a_replay_from_the_token_of_a_frame_is_the_rest(address, kept, monkeypatch):
+    monkeypatch.setitem(streaming.FRAME_ROWS, FrameFormat.ARROW, 7)
+    async with k2_client.AsyncClient(address) as client:
+        frames = [frame async for frame in client.stream("trades", start="begin", end="end")]
+    token = next(frame.token for frame in frames if frame.kind == "rows")
+    lines = replayed(address, "--from", token).stdout.splitlines()
+    assert len(lines) == ROWS - 7
+    assert await replay_once(address, begin=token) == ROWS - 7
+    assert [value.decode() for _, value in kept["records"]] == lines
 
 
 async def test_a_topic_that_is_not_there_is_named(address, kept):
