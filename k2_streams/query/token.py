@@ -2,7 +2,8 @@
 
 Both are opaque: base64 (URL alphabet, no padding) of a version byte, a letter for the kind, msgpack
 of the fields, and a CRC-32. Since version 2 a token's offsets are packed (`query.packing`), so that
-one of 1,000 partitions fits a request line; version 1 is still read. A token
+one of 1,000 partitions fits a request line; version 1 is still read. Where a subscription ends is
+packed too, as differences to those offsets; tokens in which it is not are still read. A token
 names, per partition of `k2.trades`, the next offset that the answer does not hold; asked again
 with it (`as_of=`), the answer has the same rows, from any later snapshot. A cursor is a token, the
 place of the last row given, and the question itself.
@@ -11,6 +12,7 @@ place of the last row given, and the question itself.
 import base64
 import binascii
 import zlib
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -25,7 +27,8 @@ _UNPACKED_VERSION = 1
 #: Of a token from before records could be deferred: none waited.
 _FIELDS_BEFORE_DEFERRAL = 3
 #: What a request line takes. A token of 1,000 partitions has at most 12,100 characters, 9,400 with
-#: offsets below 2^48; longer is not ours.
+#: offsets below 2^48; that of a subscription with an end 13,600 if the partitions differ by less
+#: than 2^35, both in where they end and in how far that is. Longer is not ours.
 MAX_TEXT = 16_384
 MAX_INT64 = 2**63 - 1
 
@@ -214,6 +217,8 @@ def _encode(value: _Tokens, kind: bytes) -> str:
     fields = _fields(value)
     if not isinstance(value, Token):
         fields[0] = _fields(value.token)
+    if isinstance(value, StreamToken) and value.end is not None:
+        fields[1] = pack(_less(value.end, value.token.next))
     _packed_token(fields)[1] = pack(_packed_token(fields)[1])
     body = bytes((_VERSION,)) + kind + msgspec.msgpack.encode(fields)
     checked = body + zlib.crc32(body).to_bytes(4, "big")
@@ -239,6 +244,8 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
             token[1] = unpack(token[1])
         elif len(token) == _FIELDS_BEFORE_DEFERRAL:
             token.append(0)
+        if kind is StreamToken and isinstance(fields[1], bytes):
+            fields[1] = _plus(unpack(fields[1]), token[1])
         return msgspec.convert(fields, type=kind)
     except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         raise TokenError(str(error)) from error
@@ -252,6 +259,15 @@ def _packed_token(fields: list[Any]) -> list[Any]:
     """The fields of the token in those of a token or a cursor: a cursor's first is its token."""
     token: list[Any] = fields[0] if isinstance(fields[0], list) else fields
     return token
+
+
+def _less(ends: Mapping[int, int], offsets: Mapping[int, int]) -> dict[int, int]:
+    return {partition: end - offsets.get(partition, 0) for partition, end in ends.items()}
+
+
+def _plus(differences: Mapping[int, int], offsets: Mapping[int, int]) -> dict[int, int]:
+    """The inverse of `_less`."""
+    return {partition: by + offsets.get(partition, 0) for partition, by in differences.items()}
 
 
 def _check(token: Token) -> None:

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2_streams.query.packing import pack, unpack
-from k2_streams.query.token import MAX_INT64, MAX_TEXT, Cursor, Key, Token, TokenError
+from k2_streams.query.token import (
+    MAX_INT64,
+    MAX_TEXT,
+    Cursor,
+    Key,
+    StreamToken,
+    Token,
+    TokenError,
+)
 from k2_streams.web.http.security import MAX_QUERY_LENGTH
 
 number = st.integers(0, 2**63 - 1)
@@ -20,6 +28,20 @@ def test_round_trip(token, key, descending):
     assert Token.decode(token.encode()) == token
     cursor = Cursor(token, key, ("A",), (), None, 5, descending, 10, 7)
     assert Cursor.decode(cursor.encode()) == cursor
+
+
+@given(tokens, st.none() | st.dictionaries(st.integers(0, 9), number), st.none() | number)
+def test_a_subscription_goes_on_to_the_end_that_it_had(token, end, start_ns):
+    stands = StreamToken(token, end, (3, 2), None, 5, 6, 7, 8, start_ns)
+    assert StreamToken.decode(stands.encode()) == stands
+
+
+def test_the_token_of_a_subscription_from_before_its_end_was_packed_is_read():
+    old = StreamToken.decode(
+        "AlOYlKV0b3BpY8QMIgABAAQB7_____8fzxeXnP42KgAAAIIAFAPPAAACAAAAAACSAwLABQYHCFwfvpI"
+    )
+    token = Token("topic", {0: 17, 3: 2**40}, 1_700_000_000_000_000_000, 0)
+    assert old == StreamToken(token, {0: 20, 3: 2**41}, (3, 2), None, 5, 6, 7, 8)
 
 
 @given(tokens, st.data())
@@ -110,3 +132,18 @@ def test_a_cursor_of_1000_partitions_and_50_long_symbols_fits_a_request():
     assert len(text) <= MAX_TEXT
     assert len(f"cursor={text}") <= MAX_QUERY_LENGTH
     assert Cursor.decode(text) == cursor
+
+
+@pytest.mark.parametrize("gone", [0, 1, 500, 999])
+def test_a_subscription_to_an_end_of_1000_partitions_fits_a_request(gone):
+    """Wherever it stands: partitions of up to 3.4e10 records, no two alike."""
+    end = {partition: 2**35 - partition * 2**25 for partition in range(1_000)}
+    offsets = {partition: at * gone // 1_000 for partition, at in end.items()}
+    after = Key(MAX_INT64, 999, MAX_INT64, MAX_INT64)
+    token = Token("A" * 22, offsets, MAX_INT64, MAX_INT64)
+    numbers = (MAX_INT64, MAX_INT64, 2**64 - 1, 2**32 - 1, MAX_INT64)
+    stands = StreamToken(token, end, (999, MAX_INT64), after, *numbers)
+    text = stands.encode()
+    assert len(text) <= MAX_TEXT
+    assert len(f"from={text}") <= MAX_QUERY_LENGTH - 2_500, "and some symbols beside it"
+    assert StreamToken.decode(text) == stands
