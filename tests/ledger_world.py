@@ -35,6 +35,7 @@ class EventsWorld:
 
     def __init__(self, folder: Path, engine: Engine, findings: GapsView | None = None) -> None:
         self.findings = GapsView() if findings is None else findings
+        self.findings.expect({})
         self.clock = FixedClock()
         self.log = Log()
         self.lake = FileLake(folder, GAP_EVENTS)

@@ -105,6 +105,7 @@ class PageNode:
             GapsView(),
             Metrics(),
         )
+        self._gaps.expect({})
         self._changes = {
             "status": status,
             "telemetry": self.metrics.web,

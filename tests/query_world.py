@@ -318,6 +318,7 @@ class World:
         self.lake = FileLake(folder)
         self.clock = FixedClock()
         self.gaps = GapsView() if gaps is None else gaps
+        self.gaps.expect({})
         self.view = LakeView(lambda: self.lake)
         self.tail = Tail(stream.TRADES, topic_id=TOPIC_ID, memory_bytes=memory_bytes, spill=spill)
         self.partitions = partitions

@@ -251,8 +251,9 @@ class GapsMeta(msgspec.Struct, frozen=True, kw_only=True):
     complete: Annotated[
         bool,
         about(
-            "No gap was dropped because of a limit, as it is where no ledger is kept; with "
-            "`known_at` also: the events were read up to then."
+            "No gap was dropped because of a limit, as it is where no ledger is kept; and the "
+            "events were read up to where they ended when the node began, with `known_at` up to "
+            "then."
         ),
     ]
     token: Annotated[

@@ -156,6 +156,7 @@ class GapsView(KnownGaps):
     """What the events say, for questions. Belongs to one event loop.
 
     Whoever reads the topic feeds it, in this order:
+        0. `expect` the ends that the topic has at the start.
         1. `apply` each committed event, with the consumer's position after it; `advance` where a
            position moves without one (a transaction's marker).
         2. `cover` with the ends of the tail that were known *before* the end offsets of the events
@@ -167,6 +168,7 @@ class GapsView(KnownGaps):
         self._ledger = GapLedger() if ledger is None else ledger
         self._positions: dict[int, int] = {}
         self._covered: dict[int, int] = {}
+        self._expected: dict[int, int] | None = None  # None: nobody has begun to read
         self._scopes = _Scopes()
         self._history = GapHistory() if history is None else history
         self.changes = GapChanges()
@@ -177,9 +179,28 @@ class GapsView(KnownGaps):
         return dict(self._positions)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every event is in the view that was there when reading began."""
+        return self._ledger.forgotten == 0 and self._has_read_up
+
+    @property
+    def _has_read_up(self) -> bool:
+        return self._expected is not None and all(
+            self._positions.get(partition, 0) >= end for partition, end in self._expected.items()
+        )
+
+    @property
     def forgotten(self) -> int:
         """Closed gaps that had to go because of the limit."""
         return self._ledger.forgotten
+
+    def expect(self, ends: Mapping[int, int]) -> None:
+        """Events below these offsets are still to be read; until then the view is not complete.
+
+        Args:
+            ends: of the partitions that hold events which are not read.
+        """
+        self._expected = dict(ends)
 
     def apply(self, event: AnyEvent, partition: int, position: int) -> None:
         """Take one event in; `position` is the next offset of its partition.

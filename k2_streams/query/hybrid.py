@@ -388,11 +388,15 @@ class HybridQuery:
                 limit=request.limit,
             )
         token = then.token
+        if token is None:
+            complete = self._gaps.is_complete
+        else:
+            complete = then.gaps.forgotten == 0 and then.gaps.covers(token.next)
         meta = GapsMeta(
             gaps=len(found),
             omitted=omitted,
             positions=self._gaps.positions,
-            complete=then.gaps.forgotten == 0 and (token is None or then.gaps.covers(token.next)),
+            complete=complete,
             token=None if token is None else token.encode(),
             known_at_ns=request.known_at_ns,
         )

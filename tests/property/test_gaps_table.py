@@ -104,6 +104,25 @@ def test_pages_of_the_table_are_the_fold_in_memory(engine, stream, rule, data):
     asyncio.run(run())
 
 
+async def test_before_memory_has_read_up_to_the_end_gaps_are_read_from_the_table(engine):
+    memory = GapsView()
+    world = EventsWorld(engine[1] / "started", engine[0], memory)
+    world.findings = GapsView()  # what is published is not in this memory yet
+    common = {"scope": "X:A", "session": "0", "exchange_time_ns": 5, "size": "small"}
+    first, second = (GapOpened(**common, first=number, last=number) for number in (3, 9))
+    world.publish([first, second])
+    memory.expect(world.log.ends)
+    memory.apply(first, 0, 1)
+    half_read = await world.query.gaps(GapsRequest())
+    assert [gap.first for gap in half_read.gaps] == [3, 9]
+    assert (half_read.meta.complete, half_read.meta.token is None) == (True, False)
+    memory.apply(second, 0, 2)
+    memory.advance(0, world.log.ends[0])
+    read = await world.query.gaps(GapsRequest())
+    assert (read.gaps, read.meta.complete, read.meta.token) == (half_read.gaps, True, None)
+    await world.query.close()
+
+
 async def test_what_memory_has_dropped_is_read_from_the_table(engine):
     world = EventsWorld(engine[1] / "dropped", engine[0], GapsView(GapLedger(max_gaps=3)))
     common = {"scope": "X:A", "session": "0", "exchange_time_ns": 5}

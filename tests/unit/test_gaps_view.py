@@ -100,6 +100,16 @@ def test_an_event_read_again_is_taken_once():
     assert view.positions == {0: 5, 1: 1}
 
 
+def test_a_view_is_complete_once_all_is_read_that_was_there_when_reading_began():
+    view = GapsView()
+    assert not view.is_complete, "nobody reads"
+    view.expect({0: 2, 3: 1})
+    view.advance(0, 2)
+    assert not view.is_complete
+    view.advance(3, 1)
+    assert view.is_complete
+
+
 def test_coverage_never_goes_back():
     view = GapsView()
     assert view.covers({})

@@ -188,3 +188,15 @@ async def test_rows_wait_for_their_dead_letters_however_they_come() -> None:
     world.topics.append(BESIDE.dead_letters, b"")
     await world.follow(lambda: world.tail.rows == 1)
     assert world.reader.dead_letters.reached() == {0: 1}
+
+
+async def test_events_that_were_there_before_a_node_are_read_before_its_gaps_are_complete() -> None:
+    world = TailWorld(TRADES, SEQUENCED)
+    for number in (1, 2):
+        world.topics.append("k2.sequence-events", events.encode(gap(number)))
+    assert world.gaps is not None
+    assert not world.gaps.is_complete
+    expected: list[dict[int, int]] = []
+    world.gaps.expect = expected.append  # type: ignore[method-assign]
+    await world.follow(lambda: world.gaps is not None and world.gaps.positions == {0: 2})
+    assert expected == [{0: 2}]

@@ -58,6 +58,7 @@ async def node(folder):
     lake.close()
     tail = Tail(TRADES, topic_id=TOPIC_ID)
     gaps = GapsView()
+    gaps.expect({})
     for partition in (0, 1):
         tail.seek(partition, IN_LAKE)
         batches = records(partition, IN_LAKE, RECORDS)

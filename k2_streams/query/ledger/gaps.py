@@ -1,4 +1,4 @@
-"""Gaps of a selection, of any time and however many: from memory while it holds them all.
+"""Gaps of a selection, of any time and however many: from memory once and while it holds all.
 
     1 page    the keys of one page of gaps, by a statement over the events
     2 events  of these gaps alone
@@ -129,7 +129,7 @@ def _in_memory(findings: GapsView, request: GapsRequest, now_ns: int) -> GapsAns
         gaps=len(found),
         omitted=omitted,
         positions=findings.positions,
-        complete=findings.forgotten == 0,
+        complete=findings.is_complete,
     )
     return GapsAnswer(found, meta)
 

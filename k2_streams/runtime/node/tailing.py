@@ -301,8 +301,12 @@ class TailReader:
         beside = self._beside
         tps = [TopicPartition(topic, p) for topic in beside.counted for p in self._partitions]
         async with LogReader(self._kafka, max_wait_ms=self._fetch_ms) as reader:
-            begins = await reader.begin_offsets(tps)
-            reader.assign({tp: self._event_positions.setdefault(tp, begins[tp]) for tp in tps})
+            begins, ends = await reader.begin_offsets(tps), await reader.end_offsets(tps)
+            starts = {tp: self._event_positions.setdefault(tp, begins[tp]) for tp in tps}
+            if self._gaps is not None:
+                unread = (tp for tp in tps if tp.topic == beside.events and ends[tp] > starts[tp])
+                self._gaps.expect({tp.partition: ends[tp] for tp in unread})
+            reader.assign(starts)
             reader.isolate = True
             self._faults["events"] = reader.faults
             self._errors.pop(_EVENTS, None)
