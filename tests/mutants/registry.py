@@ -445,7 +445,21 @@ MUTANTS = (
         "redriven-by-its-time",
         "a redriven record is of the session that its time fits, not of that its number is dead in",
         "tests/unit/test_sequence_dead.py::",
-        ("core/sequence/step.py", "    where = where_dead or place(\n", "    where = place(\n"),
+        (
+            "core/sequence/step.py",
+            "        where = place_dead(sessions, rule, message.session, sequence, where)\n",
+            "        pass\n",
+        ),
+    ),
+    _mutant(
+        "redriven-to-the-newest",
+        "a redriven record is of the newest session that its number is dead in, not of its own",
+        "tests/unit/test_sequence_dead.py::",
+        (
+            "core/sequence/redrive.py",
+            "if usual.placing is Placing.KNOWN and holds(sessions[usual.at].dead, sequence):",
+            "if usual.placing is Placing.TOO_OLD and holds(sessions[usual.at].dead, sequence):",
+        ),
     ),
     _mutant(
         "forgotten-taken-for-received",

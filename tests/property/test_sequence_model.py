@@ -18,7 +18,7 @@ from k2_streams.core.records.events import (
     Stale,
 )
 from k2_streams.core.sequence.codec import decode, encode
-from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionRule
+from k2_streams.core.sequence.sessions import UNKNOWN_SESSION, Session, SessionRule, place
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     SEQUENCE_LIMITS,
@@ -121,6 +121,7 @@ class Model:
         self.rule = rule
         self.limits = limits
         self.sessions: dict[str, Numbers] = {}
+        self.before = ScopeState()
         self.current = ""
         self.counts: Counter[str] = Counter()
 
@@ -174,23 +175,33 @@ class Model:
             if isinstance(e, GapAbandoned) and e.reason != "horizon":
                 self.sessions[e.session].abandon(e)
         self._check_state(after.state, after)
+        assert after.state is not None
+        self.before = after.state
 
     def _session_of_dead(self, message: ScopeMessage, after: Step) -> str | None:
-        """The newest session in which a redriven message's number is dead, if there is one."""
+        """The session in which a redriven message's number is dead, if there is one.
+
+        Of several it is the one that the message is of by its name or time, or else the newest.
+        """
         if message.nature is not Nature.REDRIVEN:
             return None
         by_name = {SessionRule.ORDERED, SessionRule.DECLARED}
         named = message.session if self.rule in by_name else None
-        assert after.state is not None
-        return next(
-            (
-                one.id
-                for one in reversed(after.state.sessions)
-                if message.sequence in self.sessions.get(one.id, Numbers()).dead
-                and named in {None, one.id}
-            ),
-            None,
-        )
+        assert message.sequence is not None
+        found = [
+            one.id
+            for one in reversed(self.before.sessions)
+            if message.sequence in self.sessions[one.id].dead and named in {None, one.id}
+        ]
+        own = place(
+            self.before.sessions,
+            self.before.dropped,
+            self.rule,
+            name=message.session,
+            sequence=message.sequence,
+            time_ns=message.event_time_ns,
+        ).id
+        return own if own in found else next(iter(found), None)
 
     def _check_not_used_again(self, message: ScopeMessage, after: Step) -> None:
         """Where time tells the session, a number of the current one used twice is of a new one."""

@@ -160,6 +160,22 @@ def test_a_redriven_record_goes_to_its_session_whatever_began_since() -> None:
     assert (scope.last.session_id, scope.dead) == ("0", [[], []])
 
 
+def test_a_number_that_is_dead_in_two_sessions_is_redriven_into_that_of_its_time() -> None:
+    scope = Scope(SessionRule.FALL)
+    scope.take(*range(1, 5))
+    scope.take(5, nature=DEAD)
+    scope.take(*range(6, 20))
+    second_ns = T0_NS + 3 * HOUR_NS
+    scope.take(1, time_ns=second_ns)
+    scope.take(5, nature=DEAD, time_ns=second_ns + SECOND_NS)
+    assert scope.dead == [[(5, 6)], [(5, 6)]]
+    assert scope.take(5, nature=REDRIVEN) == [Verdict.LATE]
+    assert scope.last is not None
+    assert (scope.last.session_id, scope.dead) == ("0", [[], [(5, 6)]])
+    assert scope.take(5, nature=REDRIVEN, time_ns=second_ns + SECOND_NS) == [Verdict.LATE]
+    assert (scope.last.session_id, scope.dead) == ("1", [[], []])
+
+
 def test_a_redriven_record_begins_no_session_where_all_before_it_are_dead() -> None:
     scope = Scope(SessionRule.FALL)
     scope.take(*range(1, 5))

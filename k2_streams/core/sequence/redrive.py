@@ -12,18 +12,34 @@ MAX_DEAD = 1_024
 
 
 def place_dead(
-    sessions: tuple[Session, ...], rule: SessionRule, name: str | None, sequence: int
-) -> Place | None:
-    """The newest session in which a number is dead; of a message that names one, only that.
+    sessions: tuple[Session, ...],
+    rule: SessionRule,
+    name: str | None,
+    sequence: int,
+    usual: Place,
+) -> Place:
+    """Where a redriven message belongs.
 
-    A redriven message is of this session whatever its event time is: others have followed it.
+    Its number may be dead in several sessions: then it is of the one that any message of its name
+    and time would be of. Dead elsewhere alone, it is of that session whatever its event time is, as
+    others have followed it; of several such the newest. A message that names a session is of no
+    other.
+
+    Args:
+        sessions: those kept, oldest first.
+        rule: of the feed.
+        name: the session that the message names.
+        sequence: its number.
+        usual: where it would belong were it not redriven; and does if its number is not dead.
     """
+    if usual.placing is Placing.KNOWN and holds(sessions[usual.at].dead, sequence):
+        return usual
     is_named = rule in {SessionRule.ORDERED, SessionRule.DECLARED} and name is not None
     for at in range(len(sessions) - 1, -1, -1):
         session = sessions[at]
         if holds(session.dead, sequence) and (not is_named or session.id == name):
             return Place(Placing.KNOWN, at, session.id)
-    return None
+    return usual
 
 
 def died(sessions: tuple[Session, ...], at: int, sequence: int, limit: int) -> tuple[Session, ...]:

@@ -202,10 +202,7 @@ def step(
     sessions, dropped = before.sessions, before.dropped
     if is_due(sessions, message.append_ms, horizon_ms):
         sessions = abandon_expired(sessions, message.append_ms, horizon_ms, about)
-    where_dead = None
-    if message.nature is Nature.REDRIVEN:
-        where_dead = place_dead(sessions, rule, message.session, sequence)
-    where = where_dead or place(
+    where = place(
         sessions,
         dropped,
         rule,
@@ -214,6 +211,8 @@ def step(
         time_ns=message.event_time_ns,
         tolerance_ms=tolerance_ms,
     )
+    if message.nature is Nature.REDRIVEN:
+        where = place_dead(sessions, rule, message.session, sequence, where)
     about.of_session(where.id)
     if where.placing is Placing.TOO_OLD:
         verdict = Verdict.STALE
