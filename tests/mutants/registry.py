@@ -532,6 +532,18 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "repair-abandons",
+        "a repair sends a record that makes its scope abandon a range that it asks for",
+        "tests/unit/test_repair.py::",
+        ("runtime/repair/run.py", 'one.reason == "limit"', 'one.reason == ""'),
+    ),
+    _mutant(
+        "half-read-gaps",
+        "a node that has just started answers gaps from what it has read of their events so far",
+        "tests/property/test_gaps_table.py::",
+        ("query/gaps.py", "== 0 and self._has_read_up", "== 0"),
+    ),
+    _mutant(
         "empty-checkpoint-writes-nothing",
         "an epoch without rows says nowhere how far the source was worked",
         "tests/property/test_sequencer_splits.py::"
