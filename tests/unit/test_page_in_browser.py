@@ -219,11 +219,12 @@ def test_views_are_reached_by_keys_and_a_dialog_says_which(visit):
         page.locator(f"nav a[aria-current=page][href='#/{view}']").wait_for()
         assert page.locator("nav a[aria-current=page]").count() == 1
     page.keyboard.press("2")
+    page.locator("main .key").first.wait_for()
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.matches('.key')")
+    page.wait_for_function("document.activeElement.matches('.key')")
     page.locator("main").focus()
     page.keyboard.press("?")
-    assert page.get_by_role("dialog", name="Keyboard shortcuts").is_visible()
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
 
 
 def test_a_browser_signs_in_once_and_opens_what_a_key_opens(browser, tmp_path):
