@@ -9,27 +9,16 @@ import json
 import pathlib
 import sys
 
-from pyspark.sql import SparkSession, functions
+from pyspark.sql import functions
 from pyspark.sql.types import ArrayType, MapType
+from spark_session import new_session
 
 KEY = ("log_partition", "log_offset", "log_row")
 
 
 def main(metadata: str, out: str, jars: str, bounds: str) -> None:
     folder = pathlib.Path(out)
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.jars", ",".join(str(jar) for jar in pathlib.Path(jars).glob("*.jar")))
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.local.dir", str(folder / "local"))
-        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        .getOrCreate()
-    )
+    spark = new_session(jars, folder)
     table = spark.read.format("iceberg").load(metadata)
     nested = {f.name for f in table.schema.fields if isinstance(f.dataType, ArrayType | MapType)}
     plain = [name for name in table.columns if name not in nested]

@@ -8,24 +8,11 @@ import json
 import pathlib
 import sys
 
-from pyspark.sql import SparkSession
+from spark_session import new_session
 
 
 def main(asked: str, out: str, jars: str) -> None:
-    folder = pathlib.Path(out).parent
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.jars", ",".join(str(jar) for jar in pathlib.Path(jars).glob("*.jar")))
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.local.dir", str(folder / "local"))
-        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        .getOrCreate()
-    )
+    spark = new_session(jars, pathlib.Path(out).parent)
     given = json.loads(pathlib.Path(asked).read_text())
     for name, source in given["views"].items():
         spark.read.format("iceberg").load(source).createOrReplaceTempView(name)

@@ -1,17 +1,15 @@
 """The SQL of the pages about other engines gives the vector of the table, and what is missing."""
 
 import json
-import os
-import subprocess
 
 import duckdb
 import pyarrow as pa
 import pytest
 from documents import ROOT, blocks
 from lake_rows import World, append
+from spark_program import JARS, run_with_spark
 
 PAGES = ROOT / "docs" / "engines"
-SPARK = ROOT / ".cache" / "spark"
 #: (type, first, last, first and last of the gap).
 EVENTS = [
     {
@@ -81,9 +79,6 @@ def test_duckdb_gives_the_vector_and_what_is_missing(world):
 
 
 def test_spark_gives_the_same(world, tmp_path):
-    python = SPARK / "venv/bin/python"
-    if not python.exists() or not list((SPARK / "lib").glob("iceberg-spark-runtime-*.jar")):
-        pytest.skip("no Spark in .cache/spark: `make spark` fetches it from PyPI and Maven")
     location = world.table().metadata_location
     page = [
         one.replace("k2.k2.trades.snapshots", "snapshots").replace("k2.k2.trades", "trades")
@@ -95,17 +90,6 @@ def test_spark_gives_the_same(world, tmp_path):
         "statements": [page, statements("README.md")],
     }
     (tmp_path / "asked.json").write_text(json.dumps(asked))
-    script = ROOT / "tests" / "spark_sql.py"
-    arguments = [script, tmp_path / "asked.json", tmp_path / "found.json", SPARK / "lib"]
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "SPARK_HOME"}}
-    run = subprocess.run(
-        [python, *map(str, arguments)],
-        env={**environment, "PYSPARK_PYTHON": str(python)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3_000:]
+    arguments = (tmp_path / "asked.json", tmp_path / "found.json", JARS)
+    run_with_spark("spark_sql.py", *arguments, folder=tmp_path)
     check(*json.loads((tmp_path / "found.json").read_text()), world)

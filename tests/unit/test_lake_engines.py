@@ -8,9 +8,6 @@ it: `make test-spark`.
 import datetime as dt
 import decimal
 import json
-import os
-import subprocess
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -22,6 +19,7 @@ import pytest
 from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World
 from maintenance_world import SetClock, compact_all
 from rows_requests import parse_rows
+from spark_program import JARS, run_with_spark
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.maintenance.compaction import CompactionPolicy
@@ -36,8 +34,6 @@ from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
 from k2_streams.query.tail.store import Tail
 
-SPARK = Path(__file__).resolve().parents[2] / ".cache/spark"
-READER = Path(__file__).resolve().parents[1] / "spark_reader.py"
 #: What every engine reads. RLE is of levels and of booleans in pages of version 2, which are not
 #: written.
 READ_BY_ALL = {"PLAIN", "RLE", "RLE_DICTIONARY"}
@@ -162,23 +158,10 @@ async def test_k2_pyiceberg_duckdb_and_polars_find_the_same_rows(world, monkeypa
 
 
 def test_spark_finds_the_same_rows(world, tmp_path):
-    python = SPARK / "venv/bin/python"
-    if not python.exists() or not list((SPARK / "lib").glob("iceberg-spark-runtime-*.jar")):
-        pytest.skip("no Spark in .cache/spark: `make spark` fetches it from PyPI and Maven")
     noon = dt.datetime.fromtimestamp(NOON_NS // 1_000_000_000, dt.UTC)
     bounds = [str(noon.date()), str(noon.date() + dt.timedelta(1))]
-    arguments = [world.table().metadata_location, tmp_path, SPARK / "lib", json.dumps(bounds)]
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "SPARK_HOME"}}
-    run = subprocess.run(
-        [python, READER, *map(str, arguments)],
-        env={**environment, "PYSPARK_PYTHON": str(python)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3_000:]
+    arguments = (world.table().metadata_location, tmp_path, JARS, json.dumps(bounds))
+    run_with_spark("spark_reader.py", *arguments, folder=tmp_path)
     found = json.loads((tmp_path / "found.json").read_text())
     rows = world.rows
     day = pc.equal(pc.floor_temporal(rows["exchange_time"], unit="day"), noon.replace(hour=0))
