@@ -4,6 +4,7 @@ import http.client
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -74,14 +75,14 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """Reads a request and lets `handle_request` decide."""
 
     protocol_version = "HTTP/1.1"
 
+    @abstractmethod
     def handle_request(self, request: Request) -> None:
         """Answer it, or do not."""
-        raise NotImplementedError
 
     def _asked(self) -> None:
         self.handle_request(Request(self.command, self.path, dict(self.headers), self._body()))

@@ -18,6 +18,7 @@ from aiokafka.errors import (
 from bench.peers.figures import Measured
 from bench.stage import cpu_s, peak_memory_mib
 from k2_streams.testing.local.installed import java_program
+from k2_streams.testing.local.processes import end_process
 from k2_streams.testing.waiting import wait_until
 
 #: What `make peers` fills.
@@ -94,12 +95,7 @@ class PeerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process, STOP_WITHIN_S)
 
 
 class GroupOffsets:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from k2_streams.testing.client import fetch_json
 from k2_streams.testing.local.loopback import HOST, free_port, listens
+from k2_streams.testing.local.processes import end_process
 from k2_streams.testing.waiting import StuckError, wait_until
 
 FETCHED = Path(__file__).parents[2] / ".cache" / "prometheus" / "usr" / "bin" / "prometheus"
@@ -90,9 +91,4 @@ class Prometheus:
         trace: TracebackType | None,
     ) -> None:
         """End it."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process, STOP_WITHIN_S)

@@ -16,6 +16,7 @@ from k2_streams.testing.local import up_state
 from k2_streams.testing.local.cluster import Cluster
 from k2_streams.testing.local.installed import kafka_jars
 from k2_streams.testing.local.loopback import HOST, free_port
+from k2_streams.testing.local.processes import end_process
 from k2_streams.testing.local.up_state import UpState
 from k2_streams.testing.local.workers import LocalWorker
 
@@ -173,7 +174,7 @@ class Stage:
     def close(self) -> None:
         """End commands, workers and brokers, in this order."""
         for process in self._commands:
-            _end(process)
+            end_process(process, COMMAND_STOP_TIMEOUT_S)
         for worker in self.workers.values():
             worker.kill()
         self.brokers.stop()
@@ -202,12 +203,3 @@ def log_file_of(truth: Path) -> Path:
 
 def _command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "k2_streams.cli.main", *arguments]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(COMMAND_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
