@@ -43,6 +43,15 @@ export function field(label, control, hint) {
   return h("div", { class: "field" }, h("label", { for: control.id, title: hint }, label), control);
 }
 
+/** A form that asks nothing of the server itself: a submit calls `onSubmit`. */
+export function createForm(className, onSubmit, ...children) {
+  const submit = event => {
+    event.preventDefault();
+    onSubmit();
+  };
+  return h("form", { class: className, on: { submit } }, ...children);
+}
+
 /** A choice among `[value, text]`. */
 export function select(options, value, attributes = {}) {
   return h(

@@ -1,6 +1,6 @@
 /** The past again, paced: rows of a symbol by the stream, from a time or a token on. */
 import { createPriceChart, barText } from "../dom/chart.js";
-import { field, h, select } from "../dom/elements.js";
+import { createForm, field, h, select } from "../dom/elements.js";
 import { createFacts } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
 import { createTable } from "../dom/table.js";
@@ -77,17 +77,9 @@ export function replayView(place, context, given) {
     }),
     tape: createPanel({ title: "Tape", content: [tape.node], onSignIn: signIn, className: "tape" }),
   };
-  const form = h(
-    "form",
-    {
-      class: "controls",
-      on: {
-        submit: event => {
-          event.preventDefault();
-          player.toggle();
-        },
-      },
-    },
+  const form = createForm(
+    "controls",
+    () => player.toggle(),
     key.node,
     field("From, UTC", from),
     field("To, UTC", to),

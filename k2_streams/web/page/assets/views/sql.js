@@ -1,6 +1,6 @@
 /** A statement over the relations, its rows and its proof. */
 import { urlOf } from "../api/api.js";
-import { chip, copyButton, field, h } from "../dom/elements.js";
+import { chip, copyButton, createForm, field, h } from "../dom/elements.js";
 import { createFacts } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
 import { createTable } from "../dom/table.js";
@@ -55,17 +55,9 @@ export function sqlView(place, context, given) {
     h(
       "div",
       { class: "sql" },
-      h(
-        "form",
-        {
-          class: "panel stack",
-          on: {
-            submit: event => {
-              event.preventDefault();
-              run();
-            },
-          },
-        },
+      createForm(
+        "panel stack",
+        () => run(),
         field("Statement", editor),
         h("p", { class: "note", id: "sql-hint" }, "One SELECT. Ctrl Enter runs it."),
         h(

@@ -1,7 +1,7 @@
 /** One symbol: bars over what is missing of them, the tape, the gaps, the proof. Live. */
 import { follow } from "../api/follow.js";
 import { createPriceChart, barText } from "../dom/chart.js";
-import { field, h, select } from "../dom/elements.js";
+import { createForm, field, h, select } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
 import { createProof } from "../dom/proof.js";
@@ -76,17 +76,9 @@ export function symbolView(place, context, given) {
     proof: createPanel({ title: "Proof of the bars", content: [proof.node], onSignIn: signIn }),
   };
   place.append(
-    h(
-      "form",
-      {
-        class: "controls",
-        on: {
-          submit: event => {
-            event.preventDefault();
-            choose({ key: key.value() });
-          },
-        },
-      },
+    createForm(
+      "controls",
+      () => choose({ key: key.value() }),
       key.node,
       field("Window", window),
       field("Bar", interval),

@@ -1,5 +1,5 @@
 /** The same question at two read points, and what differs. */
-import { chip, field, h, select } from "../dom/elements.js";
+import { chip, createForm, field, h, select } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { createProof } from "../dom/proof.js";
 import { createTable } from "../dom/table.js";
@@ -69,17 +69,9 @@ export function timeTravelView(place, context, given) {
     onSignIn: signIn,
   });
   place.append(
-    h(
-      "form",
-      {
-        class: "controls",
-        on: {
-          submit: event => {
-            event.preventDefault();
-            choose({ key: key.value() });
-          },
-        },
-      },
+    createForm(
+      "controls",
+      () => choose({ key: key.value() }),
       key.node,
       field("Compare", of),
       field("Window", window),
