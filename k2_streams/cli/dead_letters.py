@@ -1,31 +1,23 @@
 """`k2 dead-letters`: the records that could not be processed, with reason, position and bytes."""
 
-import asyncio
-import logging
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 
+from k2_streams.cli.dead_letters_read import read_into
 from k2_streams.cli.dead_letters_show import show
-from k2_streams.cli.errors import CannotError
 from k2_streams.cli.option_types import InstantType, OffsetRangeType
 from k2_streams.cli.text_table import lines_of, printable
 from k2_streams.core.records.source import INPUTS
 from k2_streams.importing import import_when_used
-from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.sender import UNREACHABLE
-from k2_streams.runtime.settings.kafka import with_bootstrap
-from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.oracle.dead_letters import (
     MAX_SHOWN,
     Letter,
     LetterFilter,
     LetterSelection,
-    select_letters,
 )
-from k2_streams.testing.oracle.topic_records import NotReachedError
 
 _EXAMPLES = """\b
 Examples:
@@ -125,16 +117,9 @@ def dead_letters() -> None:
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
 def list_letters(**options: Any) -> None:
     """List the dead letters of a stream that match all options."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wanted = LetterFilter.of_options(options)
     selection = LetterSelection(wanted, options["limit"], newest=options["newest"])
-    try:
-        kafka = with_bootstrap(from_environment().kafka, options["bootstrap"])
-        asyncio.run(select_letters(kafka, INPUTS[options["stream"]].dead_letter, selection))
-    except (*UNREACHABLE, LogError) as error:
-        raise CannotError(f"the dead letters cannot be read: {error}") from error
-    except (SettingsError, NotReachedError) as error:
-        raise CannotError(str(error)) from error
+    read_into(selection, INPUTS[options["stream"]].dead_letter, options["bootstrap"])
     letters = selection.letters()
     if options["as_json"] or not Console().is_terminal:
         for letter in letters:

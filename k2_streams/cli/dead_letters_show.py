@@ -1,28 +1,21 @@
 """`k2 dead-letters show`: one record that could not be processed, with all its bytes."""
 
-import asyncio
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import click
 import msgspec
 
+from k2_streams.cli.dead_letters_read import read_into
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.text_table import printable
 from k2_streams.core.records.source import INPUTS
-from k2_streams.kafka.log_reader import LogError
-from k2_streams.kafka.sender import UNREACHABLE
-from k2_streams.runtime.settings.kafka import with_bootstrap
-from k2_streams.runtime.settings.worker import SettingsError, from_environment
 from k2_streams.testing.oracle.dead_letters import (
     MAX_SHOWN,
     Letter,
     LetterFilter,
     LetterSelection,
-    select_letters,
 )
-from k2_streams.testing.oracle.topic_records import NotReachedError
 
 _EXAMPLES = """\b
 Examples:
@@ -56,18 +49,11 @@ class _PlaceType(click.ParamType):
 @click.option("--bootstrap", help="Broker.  [default: $K2_BOOTSTRAP or 127.0.0.1:9092]")
 def show(place: tuple[int, int], stream: str, *, as_json: bool, bootstrap: str | None) -> None:
     """Show the dead letter of the raw record at PARTITION:OFFSET."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     partition, offset = place
     source = INPUTS[stream]
     wanted = LetterFilter(partition=partition, first_offset=offset, last_offset=offset)
     selection = LetterSelection(wanted, MAX_SHOWN)
-    try:
-        kafka = with_bootstrap(from_environment().kafka, bootstrap)
-        asyncio.run(select_letters(kafka, source.dead_letter, selection))
-    except (*UNREACHABLE, LogError) as error:
-        raise CannotError(f"the dead letters cannot be read: {error}") from error
-    except (SettingsError, NotReachedError) as error:
-        raise CannotError(str(error)) from error
+    read_into(selection, source.dead_letter, bootstrap)
     letters = selection.letters()
     if not letters:
         raise CannotError(
