@@ -32,6 +32,7 @@ from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.core.sequence.gaps import GapLedger
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 from k2_streams.query.engine import Engine, EngineConfig
@@ -54,7 +55,6 @@ SYMBOLS = 100
 PAGE = 10_000
 COMMITS = 4
 START_NS = 1_763_899_200_000_000_000  # 2025-11-23 12:00 UTC
-DAY_NS = 86_400 * 10**9
 TOPIC_ID = "topic-1"
 
 

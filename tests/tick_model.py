@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from k2_streams.core.enrich.ticks import DAY_NS
+from k2_streams.core.time_units import DAY_NS
 
 
 class Trade(NamedTuple):

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from k2_streams.core.enrich.ticks import DAY_NS
 from k2_streams.core.records.vector import Range
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.query.selection import Selection
 from k2_streams.query.statement import TAIL, Scan, Statement, Value, wanted
 from k2_streams.query.tail.trades import PLACES_AND_PRICES

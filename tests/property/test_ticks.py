@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from query_world import T0, make_batch
 
 from k2_streams.core.enrich import ticks as ticks_module
-from k2_streams.core.enrich.ticks import DAY_NS, Ticks
+from k2_streams.core.enrich.ticks import Ticks
+from k2_streams.core.time_units import DAY_NS
 
 Row = tuple[str, int, str, str | None, bool]  # symbol, time, price, action, late
 

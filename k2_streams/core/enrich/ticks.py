@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.enrich.notional import plain
+from k2_streams.core.time_units import DAY_NS
 
 UP, DOWN, SAME = "up", "down", "same"
 
-DAY_NS = 86_400_000_000_000
 #: Symbols whose last price a partition remembers: 10 MiB. Above it, all are forgotten.
 MAX_REMEMBERED = 65_536
 

@@ -12,8 +12,8 @@ from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.records.log_record import LogBatch, WrittenRecord
 from k2_streams.core.records.schema import NAME
 from k2_streams.core.sequence.scopes import exchange_of, symbol_of
+from k2_streams.core.time_units import DAY_NS
 
-DAY_NS = 86_400 * 10**9
 _RANGE = pa.struct(
     [
         pa.field("first", pa.int64(), nullable=False),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from k2_streams.core.records.schema import NAME, ROWS, VENDOR
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.feeds.decoding import decimals
 from k2_streams.feeds.decoding.decoded import (
     MAX_AHEAD_NS,
@@ -34,7 +35,6 @@ from k2_streams.feeds.decoding.decoded import (
 )
 from k2_streams.feeds.decoding.keys import KeyColumn
 
-_DAY_NS = 86_400_000_000_000
 _MS_NS = 1_000_000
 _CONDITIONS = pa.list_(pa.string())
 
@@ -307,7 +307,7 @@ def laid_down(
     scope = keys.index[columns.message]
     days = columns.trading_days
     if days is None:
-        days = (columns.event_time_ns // _DAY_NS).astype(np.int32)
+        days = (columns.event_time_ns // DAY_NS).astype(np.int32)
     places, symbols = columns.source_index, columns.symbols
     arrays = {
         "message": pa.array(columns.message),

@@ -22,6 +22,7 @@ from k2_streams.core.maintenance.compaction import (
     first_round,
     next_group,
 )
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.compatibility import check_table, is_partitioned_alike
@@ -39,7 +40,6 @@ from k2_streams.lake.table import Lake
 
 log = structlog.get_logger(__name__)
 
-DAY_NS = 86_400_000_000_000
 #: Files that are left as they are, with the reason: of the last ones found.
 MAX_UNFIT = 1_000
 #: Of a commit, each with some fifteen attempts: minutes beside sinks that commit without a pause.

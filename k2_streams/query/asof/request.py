@@ -7,9 +7,9 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.core.query.asof.strategy import AsOfRule
-from k2_streams.core.query.bars.interval import DAY_NS
 from k2_streams.core.records.schema import DECIMAL
 from k2_streams.core.sequence.gaps import Gap
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.query.answer import about
 from k2_streams.query.asof.statement import PRICES
 from k2_streams.query.errors import InvalidParameter

@@ -16,7 +16,7 @@ from k2_streams.core.query.bars.grid import (
     whole_grid,
     zone_grid,
 )
-from k2_streams.core.query.bars.interval import DAY_NS, SECOND_NS
+from k2_streams.core.time_units import DAY_NS, SECOND_NS
 from k2_streams.query.bars.calendars import sessions_of
 from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.errors import InvalidParameter

@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.core.records.schema import MICROS
+from k2_streams.core.time_units import DAY_NS
 from k2_streams.query.answer import about
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import BeforeHistoryError
@@ -29,10 +30,9 @@ from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.selection import Selection
 from k2_streams.query.token import TagName, Token
 
-_DAY_NS = 86_400 * 10**9
 #: A trading date may begin two days before its name's day in UTC (an evening session in a zone far
 #: ahead), and end two days behind it.
-_DATE_REACHES_NS = 2 * _DAY_NS
+_DATE_REACHES_NS = 2 * DAY_NS
 #: Of no event at all.
 _NO_EVENT = Selection(start_ns=0, end_ns=0)
 #: A day is over everywhere when it is over 12 hours behind UTC.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from k2_streams.core.query.bars.grid import Grid
-from k2_streams.core.query.bars.interval import DAY_NS
+from k2_streams.core.time_units import DAY_NS
 
 Fill = Literal["none", "null", "prev"]
 BarKey = tuple[str, str]  # exchange and symbol

@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from k2_streams.core.query.bars.interval import DAY_NS, SECOND_NS
+from k2_streams.core.time_units import DAY_NS, SECOND_NS
 
 Times = npt.NDArray[np.int64]
 

@@ -3,14 +3,14 @@
 import re
 from typing import Literal
 
+from k2_streams.core.time_units import DAY_NS, SECOND_NS
+
 Named = Literal["session", "all"]
 #: A length in nanoseconds, or one of the names.
 Interval = int | Named
 SESSION: Named = "session"
 ALL: Named = "all"
 
-SECOND_NS = 10**9
-DAY_NS = 86_400 * SECOND_NS
 _UNITS_NS = {"s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3_600 * SECOND_NS, "d": DAY_NS}
 _LENGTH = re.compile(r"(\d{1,5})([smhd])", re.ASCII)
 EXPECTED = "1s to 1d that divides a day (as 1s, 1m, 15m, 1h, 1d), session or all"
