@@ -69,7 +69,7 @@ from k2_streams.query.subscription.request import StreamRequest
 from k2_streams.query.subscription.subscription import Subscription, SubscriptionLog
 from k2_streams.query.symbols import SymbolTotals, Total
 from k2_streams.query.tail.store import Tail
-from k2_streams.query.token import TagName, Token
+from k2_streams.query.token import NOT_KNOWN, TagName, Token
 
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -77,8 +77,6 @@ _T = TypeVar("_T")
 #: How often the lake's head is looked up: a commit comes every 10 s, and the tail's memory and the
 #: catalog's load are all that depends on it. Answers do not: the tail has what the head lacks.
 REFRESH_EVERY_S = 5.0
-#: `deferred` of a token of a time at which records may have been deferred: how many is not known.
-NOT_KNOWN = -1
 #: Symbols remembered as known, so that an empty answer needs no second look.
 MAX_KNOWN = 100_000
 
@@ -373,20 +371,13 @@ class HybridQuery:
             raise InvalidParameter("as_of", "gaps have no token where no ledger is kept")
         if not isinstance(self._gaps, GapsView):
             return GapsAnswer((), GapsMeta(gaps=0, omitted=0, positions={}, complete=False))
-        start_ns, end_ns = request.range_until(self._clock.time_ns())
+        now_ns = self._clock.time_ns()
         wanted = Wanted(known_ns=request.known_at_ns)
         reads_lake = request.known_at_ns is not None
         async with self._engine.turn(request.limit, request.limit, reads_lake=reads_lake):
             then = await self._pinned(wanted, Stopwatch(self._clock))
             assert then.gaps is not None  # noqa: S101 - there are some
-            found, omitted = then.gaps.find(
-                symbols=request.symbols,
-                exchanges=request.exchanges,
-                states=request.states,
-                start_ns=start_ns,
-                end_ns=end_ns,
-                limit=request.limit,
-            )
+            found, omitted = request.find_in(then.gaps, now_ns)
         token = then.token
         if token is None:
             complete = self._gaps.is_complete

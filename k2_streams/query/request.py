@@ -11,7 +11,9 @@ from typing import Literal
 import msgspec
 
 from k2_streams.core.query.keys import Keys, keys_of
+from k2_streams.core.sequence.gaps import Gap
 from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.gaps import KnownGaps
 from k2_streams.query.token import Cursor, GapsCursor, TagName, Token
 
 LAST: Literal["last"] = "last"
@@ -153,6 +155,18 @@ class GapsRequest(msgspec.Struct, frozen=True, kw_only=True):
             return self.start_ns, self.end_ns
         end_ns = now_ns if self.end_ns is None else self.end_ns
         return end_ns - self.window_ns, end_ns
+
+    def find_in(self, known: KnownGaps, now_ns: int) -> tuple[tuple[Gap, ...], int]:
+        """Its gaps among those that are known, and how many more there are."""
+        start_ns, end_ns = self.range_until(now_ns)
+        return known.find(
+            symbols=self.symbols,
+            exchanges=self.exchanges,
+            states=self.states,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            limit=self.limit,
+        )
 
     def next_page(
         self, token: Token, start_ns: int | None, end_ns: int | None, after: tuple[str, int]

@@ -37,6 +37,10 @@ class TokenError(ValueError):
     """The text is not a token (or cursor) that this version wrote."""
 
 
+#: `deferred` of a token of which it is not known how many records were deferred there.
+NOT_KNOWN = -1
+
+
 class Token(msgspec.Struct, frozen=True, array_like=True):
     """What an answer holds of the log: offsets below `next`, of the topic with this id.
 
@@ -60,9 +64,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             TokenError: the text is not a token.
         """
-        token = _decode(text, cls, b"T")
-        _check(token)
-        return token
+        return _decode(text, cls, b"T")
 
 
 class TagName(msgspec.Struct, frozen=True):
@@ -107,9 +109,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             TokenError: the text is not a cursor.
         """
-        cursor = _decode(text, cls, b"C")
-        _check(cursor.token)
-        return cursor
+        return _decode(text, cls, b"C")
 
 
 class BarsCursor(msgspec.Struct, frozen=True, array_like=True):
@@ -143,9 +143,7 @@ class BarsCursor(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             TokenError: the text is not a cursor of bars.
         """
-        cursor = _decode(text, cls, b"B")
-        _check(cursor.token)
-        return cursor
+        return _decode(text, cls, b"B")
 
 
 class StreamToken(msgspec.Struct, frozen=True, array_like=True):
@@ -173,7 +171,6 @@ class StreamToken(msgspec.Struct, frozen=True, array_like=True):
             TokenError: the text is not the token of a subscription.
         """
         found = _decode(text, cls, b"S")
-        _check(found.token)
         counted = found.floor >= 0 and found.rows >= 0 and 0 <= found.checksum < 2**64
         if not (counted and abs(found.start_ns or 0) <= MAX_INT64):
             raise TokenError("not the token of a subscription")
@@ -204,9 +201,7 @@ class GapsCursor(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             TokenError: the text is not a cursor of gaps.
         """
-        cursor = _decode(text, cls, b"G")
-        _check(cursor.token)
-        return cursor
+        return _decode(text, cls, b"G")
 
 
 _Tokens = Token | Cursor | BarsCursor | GapsCursor | StreamToken
@@ -246,9 +241,11 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
             token.append(0)
         if kind is StreamToken and isinstance(fields[1], bytes):
             fields[1] = _plus(unpack(fields[1]), token[1])
-        return msgspec.convert(fields, type=kind)
+        value = msgspec.convert(fields, type=kind)
     except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         raise TokenError(str(error)) from error
+    _check(value if isinstance(value, Token) else value.token)
+    return value
 
 
 def _fields(value: _Tokens) -> list[Any]:

@@ -16,10 +16,10 @@ from k2_streams.query.answer import NodeState
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import BeforeHistoryError, InvalidParameter, NotYetError
 from k2_streams.query.gaps import GapsView
-from k2_streams.query.hybrid import NOT_KNOWN, HybridQuery
+from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.read_point import SETTLED_AFTER_S
 from k2_streams.query.request import GapsRequest, RowsRequest, SymbolsRequest
-from k2_streams.query.token import Token
+from k2_streams.query.token import NOT_KNOWN, Token
 from k2_streams.runtime.node.log_topics import LogTopics
 
 US = T0 // 1_000

@@ -116,15 +116,7 @@ class GapsQuery:
 
 def _in_memory(findings: GapsView, request: GapsRequest, now_ns: int) -> GapsAnswer:
     """The newest gaps that this node holds, as it knows them now."""
-    start_ns, end_ns = request.range_until(now_ns)
-    found, omitted = findings.find(
-        symbols=request.symbols,
-        exchanges=request.exchanges,
-        states=request.states,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        limit=request.limit,
-    )
+    found, omitted = request.find_in(findings, now_ns)
     meta = GapsMeta(
         gaps=len(found),
         omitted=omitted,

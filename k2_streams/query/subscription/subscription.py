@@ -36,7 +36,7 @@ from k2_streams.query.subscription.frames import (
 from k2_streams.query.subscription.reader import ChunkReader, RowsChunk, Wants, lower
 from k2_streams.query.subscription.request import StreamRequest
 from k2_streams.query.tail.store import Tail
-from k2_streams.query.token import Key, StreamToken, Token
+from k2_streams.query.token import NOT_KNOWN, Key, StreamToken, Token
 from k2_streams.query.waiting import Waiting
 
 #: Between two frames that say how far it has come; also how soon a client that has gone is noticed.
@@ -45,8 +45,6 @@ PROGRESS_EVERY_S = 1.0
 RETRY_AFTER_S = 1.0
 #: Rows are given so much before they are due, so that not each has a frame of its own.
 PACE_GRAIN_S = 0.002
-#: `deferred` of a token within history: how many records were deferred there is not known.
-NOT_KNOWN = -1
 
 
 class RowRoom(Protocol):

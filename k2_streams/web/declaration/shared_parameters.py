@@ -3,12 +3,14 @@
 Times: start inclusive, end exclusive, in event time.
 """
 
+from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from k2_streams.core.records.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE, is_symbol
+from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.request import End
 from k2_streams.query.token import MAX_INT64, Cursor, TagName, Token, TokenError
 from k2_streams.web.declaration.parameters import RULE, Rule, integer
@@ -259,6 +261,16 @@ class FrameFormatParameter(msgspec.Struct, frozen=True):
     """What every endpoint takes whose answer is a stream of frames."""
 
     format: FrameFormatName = None
+
+
+def refuse_beside_cursor(given: Iterable[str]) -> None:
+    """Refuse parameters that may not be given beside a cursor, which holds the whole query.
+
+    Raises:
+        InvalidParameter: there is one.
+    """
+    for name in sorted(given):
+        raise InvalidParameter(name, "cannot be combined with cursor, which holds the query")
 
 
 def wait_ms_of(wait_ms: int | None, min_offsets: dict[int, int] | None) -> int:

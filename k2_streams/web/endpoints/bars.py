@@ -27,6 +27,7 @@ from k2_streams.web.declaration.shared_parameters import (
     WaitMs,
     Window,
     Zone,
+    refuse_beside_cursor,
     wait_ms_of,
 )
 from k2_streams.web.endpoints.rows import ROWS_ERRORS
@@ -146,8 +147,7 @@ def bars_request(parameters: BarsParameters, given: frozenset[str]) -> BarsReque
     """
     cursor = parameters.cursor
     if cursor is not None:
-        for name in sorted(given - _BESIDE_CURSOR):
-            raise InvalidParameter(name, "cannot be combined with cursor, which holds the query")
+        refuse_beside_cursor(given - _BESIDE_CURSOR)
         if (parameters.symbol, parameters.interval) != (cursor.symbols, cursor.interval):
             raise InvalidParameter("cursor", "the cursor was issued for a different query")
         return continued(

@@ -7,7 +7,6 @@ import msgspec
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.struct_tables import table_of
 from k2_streams.core.sequence.gaps import Gap
-from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.ledger.gaps import continued
 from k2_streams.query.relations import relations_of
 from k2_streams.query.request import DEFAULT_LIMIT, GapsRequest, GapState
@@ -25,6 +24,7 @@ from k2_streams.web.declaration.shared_parameters import (
     Window,
     Zone,
     decode_as_of,
+    refuse_beside_cursor,
     wait_ms_of,
 )
 from k2_streams.web.http.errors import (
@@ -115,8 +115,7 @@ def _request(parameters: GapsParameters, given: frozenset[str]) -> GapsRequest:
     """
     wait_ms = wait_ms_of(parameters.wait_ms, None)
     if parameters.cursor is not None:
-        for name in sorted(given - _BESIDE_CURSOR):
-            raise InvalidParameter(name, "cannot be combined with cursor, which holds the query")
+        refuse_beside_cursor(given - _BESIDE_CURSOR)
         limit = parameters.limit if "limit" in given else None
         return continued(parameters.cursor, limit=limit, wait_ms=wait_ms)
     return GapsRequest(
