@@ -4,13 +4,16 @@ import gc
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, settings
 
+from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.testing.local import installed
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.installed import java_program
@@ -85,6 +88,32 @@ def broker(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterat
         yield local.start()
     finally:
         local.stop()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Path]]:
+    """An engine of queries, and the folder that it may read; one for all examples of a module."""
+    folder = tmp_path_factory.mktemp("lake")
+    engine = Engine(EngineConfig(allowed=(str(folder),)))
+    yield engine, folder
+    engine.close()
+
+
+@pytest.fixture
+async def client_of() -> AsyncIterator[Callable[[web.Application], Awaitable[TestClient]]]:
+    """Makes clients for applications, each with cookies of its own, and closes them."""
+    clients = []
+
+    async def make(app: web.Application) -> TestClient:
+        server = TestServer(app)
+        await server.start_server(access_log=None)  # as the worker's own server has it
+        client = TestClient(server)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.close()
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,11 @@ async def _reset_topics(bootstrap: str) -> None:
     await _create_topics(bootstrap, TRADES_INPUT)
 
 
+def processed(worker: LocalWorker) -> int:
+    """Raw records that the worker's answers hold."""
+    return sum(worker.get("/v1/status", within_s=10.0)["watermark"].values())
+
+
 class Cluster:
     """Workers, the producer and the verifier on one broker and one folder.
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cluster, eventually  # type: ignore[import-not-found]
+from conftest import Cluster, eventually, processed  # type: ignore[import-not-found]
 
 from bench.stage import lake_rows
-from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 MESSAGES = 20_000
@@ -20,11 +19,6 @@ def redrive(k2: Cluster, *options: str, **environment: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
-
-
-def processed(worker: LocalWorker) -> int:
-    """Raw records that the worker's answers hold."""
-    return sum(worker.get("/v1/status")["watermark"].values())
 
 
 def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import Cluster, eventually  # type: ignore[import-not-found]
+from conftest import Cluster, eventually, processed  # type: ignore[import-not-found]
 
 from k2_streams.testing.local.workers import LocalWorker
 
@@ -24,11 +24,6 @@ SMALL = "/v1/trades?symbol=S0001&order=desc&limit=10"
 def limited_to(files: int) -> tuple[str, ...]:
     """A command that becomes a worker which may have so many files open."""
     return ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
-
-
-def processed(worker: LocalWorker) -> int:
-    """Raw records that the worker's answers hold."""
-    return sum(worker.get("/v1/status", within_s=10.0)["watermark"].values())
 
 
 def answers_ready(worker: LocalWorker) -> bool:

@@ -52,14 +52,6 @@ rules = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
-
-
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.lists(quote, min_size=1, max_size=6)), max_size=5),

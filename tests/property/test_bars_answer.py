@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,6 @@ from query_world import World
 from k2_streams.core.query.bars.conditions import ConditionRule, ConditionRules
 from k2_streams.core.records import stream
 from k2_streams.query.bars.request import BarsRequest, continued
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import UnknownSymbolError
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.token import BarsCursor, Token
@@ -58,14 +56,6 @@ trade = st.fixed_dictionaries(
 records = st.lists(
     st.tuples(st.integers(0, 1), st.lists(trade, min_size=1, max_size=8), st.booleans()), max_size=6
 )
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 def text(number: int | None) -> str | None:

@@ -12,7 +12,6 @@ from rows_requests import parse_rows
 
 from k2_streams.core.query.corrections import CANCEL, CORRECT, Correction, superseded
 from k2_streams.core.records.identity import TradeId
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -100,14 +99,6 @@ def test_what_stands_is_what_the_plain_rule_says(messages):
     ]
     assert sorted(stands) == plainly(rows)
     assert superseded(reversed(corrections)) == gone
-
-
-@pytest.fixture(scope="module")
-def engine():
-    folder = Path(tempfile.mkdtemp())
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 async def pages(world: World, **asked: str) -> list[dict[str, Any]]:

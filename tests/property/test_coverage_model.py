@@ -4,11 +4,9 @@ import asyncio
 import datetime as dt
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from ledger_world import Accepted, EventsWorld, add_rows
 from query_world import World
@@ -18,21 +16,13 @@ from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.sequence.scopes import symbol_of
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ACCEPTED, Nature, ScopeMessage, Step, Verdict, step
-from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.engine import Engine
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.ledger.coverage import CoverageQuery, CoverageRequest
 
 DAY_NS = 86_400 * 10**9
 #: The venue's day begins ten hours before UTC's.
 ZONE_NS = 10 * 3_600 * 10**9
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 def date_of(time_ns: int) -> int:

@@ -3,10 +3,8 @@
 import asyncio
 import itertools
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_world import EventsWorld
@@ -16,7 +14,6 @@ from k2_streams.core.records.events import AnyEvent, GapFilled, GapOpened, stamp
 from k2_streams.core.sequence.gaps import GapLedger
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ScopeMessage, step
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.ledger.gaps import continued
 from k2_streams.query.request import GapsRequest
@@ -24,14 +21,6 @@ from k2_streams.query.token import GapsCursor, Token
 
 START_US = 1_700_000_000_000_000
 STATES = [(), ("open",), ("filled",), ("abandoned",), ("abandoned", "open")]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 def events_of(stream: list[ScopeMessage], rule: SessionRule) -> list[list[AnyEvent]]:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from rows_requests import parse_rows
 
 from k2_streams.query import file_steps, reading, tick_lookup
 from k2_streams.query.answer import Answer
-from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.engine import Engine
 from k2_streams.query.errors import UnknownSymbolError
 from k2_streams.query.request import RowsRequest, SymbolsRequest
 from k2_streams.query.token import Token
@@ -42,14 +41,6 @@ asked = st.tuples(
     st.sampled_from([(None, None), (T0 + 1, None), (T0 + 1, T0 + 4), (None, T0 + 3)]),
     st.lists(change, max_size=3),  # while the answer is being made
 )
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from query_world import T0, World, make_batch
@@ -14,7 +13,6 @@ from k2_streams.core.query.corrections import CANCEL
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.identity import TradeId, escaped, escaped_column, trade_of
 from k2_streams.core.records.stream import TRADES
-from k2_streams.query.engine import Engine, EngineConfig
 
 #: Few characters, so that parts meet at their edges.
 PART = st.text("|%7C25t:s0a", min_size=1, max_size=6)
@@ -62,14 +60,6 @@ def test_no_two_rows_of_a_batch_share_an_id(rows):
         more={"session": list(sessions), "trade_id": list(trade_ids), "sequence": list(numbers)},
     )
     assert len(set(expand(TRADES, [batch]).column("message_id").to_pylist())) == len(unique)
-
-
-@pytest.fixture(scope="module")
-def engine():
-    folder = Path(tempfile.mkdtemp())
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @settings(

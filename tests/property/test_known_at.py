@@ -7,7 +7,6 @@ sink, tail, evictions, compaction and restarts have made of them since must not 
 import asyncio
 import itertools
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from k2_streams.core.records.vector import Range
 from k2_streams.core.sequence.gap_history import GapHistory
 from k2_streams.core.sequence.gaps import GapLedger
 from k2_streams.query import known_at
-from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.engine import Engine
 from k2_streams.query.errors import BeforeHistoryError, NotYetError, UnknownSymbolError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
@@ -58,14 +57,6 @@ asked = st.tuples(
     st.sampled_from([(), ("A",)]),
     st.sampled_from(["reported", "corrected"]),
 )
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @pytest.fixture(autouse=True)

@@ -6,14 +6,12 @@ path of plain Python that shares nothing with the expansion.
 
 import asyncio
 import datetime as dt
-import shutil
 import tempfile
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +26,6 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.schema import field_ids
 from k2_streams.lake.table import Lake
 from k2_streams.query import statement
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.result import as_rows
 from k2_streams.query.selection import Selection
 from k2_streams.query.tail.rows import in_order, select
@@ -153,15 +150,6 @@ def comparable(rows: list[dict]) -> list[dict]:
         return value
 
     return [{name: of(value) for name, value in row.items()} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    folder = Path(tempfile.mkdtemp())
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
-    shutil.rmtree(folder)
 
 
 @given(outputs())

@@ -7,7 +7,6 @@ take frames, stall, and go on from any token they were given, on any of two node
 import asyncio
 import itertools
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from query_world import T0, TOPIC, TOPIC_ID, DictSpill, FileLake, FixedClock, Lo
 from k2_streams.core.records import stream
 from k2_streams.core.records.vector import Range
 from k2_streams.query import reading
-from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.engine import Engine
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.hybrid import HybridQuery
 from k2_streams.query.lake_view import LakeView
@@ -50,14 +49,6 @@ action = st.one_of(
     st.tuples(st.just("stall"), reader),
     st.tuples(st.just("resume"), reader, node),
 )
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory) -> Iterator[tuple[Engine, Path]]:
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ from k2_streams.core.query.bars.grid import utc_grid
 from k2_streams.core.records.events import ConflictingDuplicate, GapAbandoned, GapOpened, Late
 from k2_streams.core.sequence.gaps import Lacking, meets
 from k2_streams.query.bars.request import BarsRequest, continued
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter, TooMuchError, UnknownSymbolError
 from k2_streams.query.token import BarsCursor, Token
 
@@ -21,14 +20,6 @@ MINUTES = 10
 LOST = {"scope": "X:A", "session": "0", "first": 5, "last": 7}
 
 edge = st.one_of(st.none(), st.integers(0, 60))
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @pytest.fixture

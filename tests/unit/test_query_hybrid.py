@@ -19,7 +19,6 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
 from k2_streams.query import hybrid, reading, tick_lookup
 from k2_streams.query.answer import NodeState
-from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import (
     BehindError,
     InvalidParameter,
@@ -41,14 +40,6 @@ from k2_streams.query.tail.store import Tail
 from k2_streams.query.token import Token
 
 SECOND = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lake")
-    engine = Engine(EngineConfig(allowed=(str(folder),)))
-    yield engine, folder
-    engine.close()
 
 
 @pytest.fixture

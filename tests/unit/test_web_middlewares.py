@@ -8,7 +8,6 @@ import logging
 import pytest
 import structlog
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from web_support import CannedQueries, FixedClock, application, services
 
@@ -33,23 +32,6 @@ from k2_streams.web.services import Readiness
 
 KEY = "s3cret-key-of-a-desk"
 OTHER = "another-key"
-
-
-@pytest.fixture
-async def client_of():
-    """Makes clients for applications, and closes them."""
-    clients = []
-
-    async def make(app):
-        server = TestServer(app)
-        await server.start_server(access_log=None)  # as the worker's own server has it
-        client = TestClient(server)
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        await client.close()
 
 
 async def error_of(response):

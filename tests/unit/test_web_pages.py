@@ -7,7 +7,6 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from web_support import META, CannedQueries, services
 
 from k2_streams.core.records.stream import Stream
@@ -38,23 +37,17 @@ def fills() -> pa.Table:
 
 
 @pytest.fixture
-async def client_of():
-    """Makes clients for an app with one page, `/mine`, and closes them."""
-    clients = []
+def client_of(client_of):
+    """Makes clients for an app with one page, `/mine`."""
 
     async def make(page, queries=None, **changes):
         app = web.Application(handler_args=HANDLER_ARGS)
         logs = (ServedLog(FILLS, queries or CannedQueries(fills())),)
         served = services(logs=logs, **changes)
         install(app, served, page_endpoints([("/mine", page)], served.by_name))
-        client = TestClient(TestServer(app))
-        await client.start_server()
-        clients.append(client)
-        return client
+        return await client_of(app)
 
-    yield make
-    for client in clients:
-        await client.close()
+    return make
 
 
 async def newest(request: PageRequest):

@@ -2,7 +2,6 @@
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from web_support import CannedQueries, FixedClock, application, services
 
 from k2_streams.web.http import session
@@ -11,22 +10,6 @@ from k2_streams.web.pages import page_endpoints
 from k2_streams.web.server import HANDLER_ARGS, install
 
 KEY, OTHER = "k-of-a-desk", "k-of-another"
-
-
-@pytest.fixture
-async def client_of():
-    """Makes clients, each a browser with cookies of its own, and closes them."""
-    clients = []
-
-    async def make(app):
-        client = TestClient(TestServer(app))
-        await client.start_server()
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        await client.close()
 
 
 async def sign_in(client, key=KEY):

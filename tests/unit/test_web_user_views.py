@@ -7,7 +7,6 @@ import msgspec
 import pyarrow as pa
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from web_support import META, CannedQueries, services, trades_table
 
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
@@ -70,21 +69,15 @@ def view(handler=largest, **changes):
 
 
 @pytest.fixture
-async def client_of():
-    """Makes clients for an application with views, and closes them."""
-    clients = []
+def client_of(client_of):
+    """Makes clients for an application with views."""
 
     async def make(*views, query=None, **changes):
         app = web.Application(handler_args=HANDLER_ARGS)
         install(app, services(query, **changes), views)
-        client = TestClient(TestServer(app))
-        await client.start_server()
-        clients.append(client)
-        return client
+        return await client_of(app)
 
-    yield make
-    for client in clients:
-        await client.close()
+    return make
 
 
 async def error_of(response):
