@@ -11,7 +11,7 @@ from k2_streams.core.records.stream import Stream
 from k2_streams.topology.context import NO_EVENT_TIME_NS, Context
 from k2_streams.topology.declarations import Agent, OnError, Output, StreamSource, Table
 from k2_streams.topology.errors import AgentFailedError
-from k2_streams.topology.running import AgentRunner, Effects
+from k2_streams.topology.running import MAX_TIMERS_PER_ROW, AgentRunner, Effects
 
 ROWS = pa.schema(
     [
@@ -139,7 +139,13 @@ class Model:
 class World:
     """One partition; `restart` keeps what a checkpoint would have kept."""
 
-    def __init__(self, on_error: OnError = OnError.DEAD_LETTER, **changes: Any) -> None:
+    def __init__(
+        self,
+        on_error: OnError = OnError.DEAD_LETTER,
+        max_timers_per_row: int = MAX_TIMERS_PER_ROW,
+        **changes: Any,
+    ) -> None:
+        self._max_timers_per_row = max_timers_per_row
         given: dict[str, Any] = {"function": totals, "on_timer": on_timer} | changes
         self.agent = Agent(
             "totals", SOURCE, tables=(TOTALS,), outputs=(OUTPUT,), on_error=on_error, **given
@@ -150,7 +156,9 @@ class World:
 
     def _runner(self, watermark_ns: int) -> AgentRunner:
         tables = {TOTALS.name: self.table}
-        return AgentRunner((self.agent,), "time_ns", 0, tables, self.timers, watermark_ns)
+        return AgentRunner(
+            (self.agent,), "time_ns", 0, tables, self.timers, watermark_ns, self._max_timers_per_row
+        )
 
     def restart(self) -> None:
         self.runner = self._runner(self.runner.watermark_ns)

@@ -163,7 +163,7 @@ class App(WorkerApp):
             TopologyError: the rows could not be stored or queried, or a column of the key has the
                 name of a parameter of the path.
         """
-        declared = self._builder.output(name, schema, tuple(key), time)
+        declared = self._builder.output(name, schema, key, time)
         try:
             check_key(declared.stream)
         except EndpointError as error:

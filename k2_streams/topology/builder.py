@@ -1,7 +1,7 @@
 """Collects what a user declares, one declaration after the other, until the topology is built."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +20,10 @@ from k2_streams.topology.declarations import (
     require_name,
 )
 from k2_streams.topology.errors import TopologyError
+
+Declared = TypeVar("Declared")
+_TABLES: tuple[type[Table | BuiltInTable], ...] = (Table, BuiltInTable)
+_OUTPUTS = (Output,)
 
 
 class PageDeclaration(NamedTuple):
@@ -92,10 +96,14 @@ class TopologyBuilder:
         self._tables.append(declared)
         return declared
 
-    def output(self, name: str, schema: pa.Schema, key: tuple[str, ...], time: str) -> Output:
+    def output(self, name: str, schema: pa.Schema, key: Iterable[str], time: str) -> Output:
         """Declare rows that one agent emits."""
         self._require_open(f"output {name}")
-        declared = Output.of(name, schema, key=key, time=time)
+        if isinstance(key, str):
+            raise TopologyError(
+                f"output {name}: expected key= as a list of columns, found a text: ({key!r},)"
+            )
+        declared = Output.of(name, schema, key=tuple(key), time=time)
         self._outputs.append(declared)
         return declared
 
@@ -112,7 +120,17 @@ class TopologyBuilder:
         """Declare an agent; without a name it has its function's."""
         name = name or str(getattr(function, "__name__", type(function).__name__))
         self._require_open(f"agent {name}")
-        declared = Agent(name, source, function, tuple(tables), tuple(outputs), on_error, on_timer)
+        declared = Agent(
+            name,
+            source,
+            function,
+            _given(f"agent {name}: expected in tables= what app.Table(...) gave", tables, _TABLES),
+            _given(
+                f"agent {name}: expected in outputs= what app.output(...) gave", outputs, _OUTPUTS
+            ),
+            on_error,
+            on_timer,
+        )
         self._agents.append(declared)
         return declared
 
@@ -148,6 +166,19 @@ class TopologyBuilder:
                 "to outputs= of the agent that emits its rows"
             )
         return built
+
+
+def _given(expected: str, given: Any, kinds: tuple[type[Declared], ...]) -> tuple[Declared, ...]:
+    """The declarations of these kinds that an option lists.
+
+    Raises:
+        TopologyError: it is no list, or lists something else.
+    """
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        found = tuple(given)
+        if all(isinstance(one, kinds) for one in found):
+            return found
+    raise TopologyError(f"{expected}, in a list; found {given!r}")
 
 
 def _stream_of(of: str | Stream | Output) -> Stream:

@@ -1,11 +1,16 @@
-"""What an agent is given beside its rows: tables, outputs, timers, and the time so far."""
+"""What an agent is given beside its rows: tables, outputs, timers, and the time so far.
 
+What it hands in is checked here, while it runs: behind the call, an error would be nobody's.
+"""
+
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from k2_streams.topology.declarations import Agent, Output, Table
+from k2_streams.topology.emitted import check_row_sizes, check_rows
 from k2_streams.topology.errors import StateReadError
 from k2_streams.topology.overlay import Overlay
 from k2_streams.topology.timers import Timers
@@ -15,8 +20,8 @@ NO_EVENT_TIME_NS = -(2**63)
 _MAX_NS = 2**63 - 1
 #: Of a table's value: a changelog's record with it goes well below the topic's limit of 1 MiB.
 MAX_VALUE_BYTES = 256 * 1024
-#: Of one emitted row: as a raw record, of which it is made.
-MAX_ROW_BYTES = 1024 * 1024
+#: Of a key, with its value the changelog's record: longer ones belong into the value.
+MAX_KEY_BYTES = 16 * 1024
 
 
 class DeadRow(NamedTuple):
@@ -39,8 +44,10 @@ class TableView:
         """The value of a row, an object of its own; None: there is no such row.
 
         Raises:
+            TypeError, ValueError: the key is none.
             StateReadError: the store cannot be read.
         """
+        _require_key(f"table {self._table.name}", key)
         found = self._read(key)
         return None if found is None else self._table.decode(found)
 
@@ -55,11 +62,7 @@ class TableView:
             TypeError, ValueError: the value is not of the declared type or too large, or the key is
                 none.
         """
-        if not key or key[0] < " ":
-            raise ValueError(
-                f"table {self._table.name}: expected a key that begins with a printable "
-                f"character, found {key!r}"
-            )
+        _require_key(f"table {self._table.name}", key)
         encoded = self._table.encode(value)
         if len(encoded) > MAX_VALUE_BYTES:
             raise ValueError(
@@ -74,7 +77,12 @@ class TableView:
             self.put(key, value)
 
     def delete(self, key: str) -> None:
-        """Delete a row, if there is one."""
+        """Delete a row, if there is one.
+
+        Raises:
+            TypeError, ValueError: the key is none.
+        """
+        _require_key(f"table {self._table.name}", key)
         self._rows.delete(key)
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,10 +116,12 @@ class TimerView:
         front of the next row.
 
         Raises:
-            ValueError: the agent has no `on_timer`, or the time is none.
+            TypeError, ValueError: the agent has no `on_timer`, or the key or the time is none.
         """
         if self._agent.on_timer is None:
             raise ValueError(f"agent {self._agent.name} has no on_timer: declare one")
+        _require_key("timer", key)
+        event_time_ns = _whole(f"timer {key!r}: expected whole nanoseconds", event_time_ns)
         if not NO_EVENT_TIME_NS <= event_time_ns <= _MAX_NS:
             raise ValueError(f"timer {key!r}: expected nanoseconds in 64 bits: {event_time_ns}")
         earliest = self.earliest_set_ns
@@ -119,11 +129,21 @@ class TimerView:
         self._timers.set(key, event_time_ns)
 
     def delete(self, key: str) -> None:
-        """Delete a timer, if there is one."""
+        """Delete a timer, if there is one.
+
+        Raises:
+            TypeError, ValueError: the key is none.
+        """
+        _require_key("timer", key)
         self._timers.delete(key)
 
     def get(self, key: str) -> int | None:
-        """When a timer is due; None: there is no such timer."""
+        """When a timer is due; None: there is no such timer.
+
+        Raises:
+            TypeError, ValueError: the key is none.
+        """
+        _require_key("timer", key)
         return self._timers.get(key)
 
 
@@ -145,7 +165,9 @@ class Context:
         timers: Timers,
         stream_time_ms: int,
         watermark_ns: int,
+        rows: int,
     ) -> None:
+        self._rows = rows  # of the call's batch; a timer's call has none
         self.partition = partition
         self.stream_time_ms = stream_time_ms
         self.watermark_ns = watermark_ns
@@ -168,13 +190,13 @@ class Context:
         """Add rows to an output.
 
         Raises:
-            ValueError: the agent does not declare it, the rows are not of its schema, or one of
-                them is larger than `MAX_ROW_BYTES`.
+            TypeError, ValueError: the agent does not declare it, or the log cannot take the rows:
+                they are not of the output's schema, have a null where it allows none, or one of
+                them is larger than 1 MiB.
         """
-        self._agent.require_emittable(output, rows)
-        rows.validate()
-        if rows.nbytes > MAX_ROW_BYTES:
-            _require_small_rows(output, rows)
+        self._agent.require_output(output)
+        check_rows(output.stream, rows)
+        check_row_sizes(output.stream, rows)
         if rows.num_rows:
             self.emitted.append((output, rows))
 
@@ -182,18 +204,46 @@ class Context:
         """Send a row of the call's batch to the dead letters.
 
         Args:
-            row: its number in the batch.
+            row: its number in the batch. A call for a timer has no batch.
             reason: a short name, the same for all rows of one kind.
             detail: what is wrong with this one.
+
+        Raises:
+            TypeError, ValueError: the batch has no such row, or reason or detail are no text.
         """
+        row = _whole("dead letter: expected the number of a row", row)
+        if not 0 <= row < self._rows:
+            raise ValueError(f"dead letter: expected one of the call's {self._rows} rows: {row}")
+        if not (isinstance(reason, str) and isinstance(detail, str)):
+            raise TypeError(f"dead letter of row {row}: expected text: {reason!r}, {detail!r}")
         self.dead.append((row, reason, detail))
 
 
-def _require_small_rows(output: Output, rows: pa.RecordBatch) -> None:
-    for number in range(rows.num_rows):
-        size = rows.slice(number, 1).nbytes
-        if size > MAX_ROW_BYTES:
-            raise ValueError(
-                f"output {output.name}, row {number}: expected at most {MAX_ROW_BYTES} bytes, "
-                f"found {size}"
-            )
+def _require_key(what: str, key: str) -> None:
+    """Check the key of a row or a timer.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is empty, too long, or begins with a character that none begins with.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"{what}: expected a key of text, found {key!r}")
+    if not key or key[0] < " ":
+        raise ValueError(
+            f"{what}: expected a key that begins with a printable character, found {key!r}"
+        )
+    size = len(key.encode(errors="surrogateescape"))
+    if size > MAX_KEY_BYTES:
+        raise ValueError(f"{what}: expected a key of at most {MAX_KEY_BYTES} bytes, found {size}")
+
+
+def _whole(expected: str, number: int) -> int:
+    """A number of Python's or numpy's as Python's.
+
+    Raises:
+        TypeError: it is no whole number.
+    """
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{expected}, found {number!r}") from None

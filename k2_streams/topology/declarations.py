@@ -8,6 +8,7 @@ What is declared says nothing of partitions, offsets or checkpoints. One task pe
 source runs all agents of that source in one transaction per checkpoint.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,13 @@ RESERVED_TABLES = frozenset({"position", "deferral", "timers", "sequence", "dedu
 #: Begins the names of the tables that hold the positions in other topologies' logs.
 _POSITION_OF = "position-"
 
+
+#: Whose call returns before anything of the function has run.
+_NOT_RUN_BY_A_CALL = (
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+    inspect.isgeneratorfunction,
+)
 
 #: Where an app begins in another app's log.
 StartOf = Literal["log", "lake"]
@@ -228,6 +236,11 @@ class Agent:
                 f"agent {self.name}: expected on_error 'stop' or 'dead-letter', found "
                 f"{self.on_error!r}"
             ) from None
+        require_function(f"agent {self.name}", self.function, "batch", "ctx")
+        if self.on_timer is not None:
+            require_function(
+                f"on_timer of agent {self.name}", self.on_timer, "key", "event_time_ns", "ctx"
+            )
         of_raw = isinstance(self.source, RawSource)
         for table in self.tables:
             if isinstance(table, BuiltInTable) is not of_raw:
@@ -248,20 +261,15 @@ class Agent:
                 f"agent {self.name} does not declare table {table.name}: add it to tables="
             )
 
-    def require_emittable(self, output: Output, rows: pa.RecordBatch) -> None:
-        """Check that the agent may emit these rows.
+    def require_output(self, output: Output) -> None:
+        """Check that an output is the agent's.
 
         Raises:
-            ValueError: the agent does not declare the output, or the rows are not of its schema.
+            ValueError: the agent does not declare it.
         """
         if output not in self.outputs:
             raise ValueError(
                 f"agent {self.name} does not declare output {output.name}: add it to outputs="
-            )
-        if not rows.schema.equals(output.stream.log_schema):
-            raise ValueError(
-                f"output {output.name}: expected the schema\n{output.stream.log_schema}\nfound\n"
-                f"{rows.schema}"
             )
 
     @property
@@ -404,6 +412,28 @@ def require_name(what: str, name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise TopologyError(f"{what} {name!r}: expected a name of 1 to 64 of a-z 0-9 _ -")
+
+
+def require_function(what: str, function: Any, *arguments: str) -> None:
+    """Check what is called for each batch, or timer.
+
+    Raises:
+        TopologyError: a call with these arguments would fail, or run nothing of its body: that of
+            an `async def`, or with a `yield`, runs only when somebody waits for what it returns.
+    """
+    called = ", ".join(arguments)
+    bodies = (function, inspect.getattr_static(function, "__call__", None))
+    if any(is_kind(body) for body in bodies for is_kind in _NOT_RUN_BY_A_CALL):
+        raise TopologyError(
+            f"{what}: expected a plain function of ({called}), found one with `async def` or "
+            "`yield`, of which a call runs nothing: it is given a batch, not a stream"
+        )
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise TopologyError(f"{what}: expected a function of ({called}): {error}") from None
+    except ValueError:  # one of C, which does not say what it takes
+        return
 
 
 def _require_unique(what: str, names: Iterable[str]) -> None:

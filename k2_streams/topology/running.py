@@ -28,9 +28,10 @@ from k2_streams.topology.timers import Timers
 Nanoseconds = npt.NDArray[np.int64]
 Milliseconds = npt.NDArray[np.int64]
 
-#: Timers that fire in front of one row: an agent that sets one in the past whenever one fires would
-#: never come to the row.
-MAX_TIMERS_PER_ROW = 100_000
+#: Timers that fire in front of one row, beside those that were pending before: an agent that sets
+#: one in the past whenever one fires would never come to the row. One per second of a long weekend
+#: are 300,000.
+MAX_TIMERS_PER_ROW = 1_000_000
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class AgentRunner:
         tables: the rows of each table, by its name.
         timers: the rows of the table `timers`.
         watermark_ns: the largest event time so far; `NO_EVENT_TIME_NS`: there was no row.
+        max_timers_per_row: see `MAX_TIMERS_PER_ROW`.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class AgentRunner:
         tables: Mapping[str, KeyedRows],
         timers: KeyedRows,
         watermark_ns: int = NO_EVENT_TIME_NS,
+        max_timers_per_row: int = MAX_TIMERS_PER_ROW,
     ) -> None:
         self.watermark_ns = watermark_ns
+        self._max_timers_per_row = max_timers_per_row
         self.agents = agents
         self._time = time
         self._partition = partition
@@ -226,13 +230,13 @@ class AgentRunner:
     def _fire(self, agent: Agent, batch: _Batch, row: int) -> None:
         """Fire what is due in front of a row."""
         timers, reached_ns = self._timers[agent.name], int(batch.running_max_ns[row])
-        for _ in range(MAX_TIMERS_PER_ROW):
+        for _ in range(len(timers) + self._max_timers_per_row):
             due = timers.earliest()
             if due is None or due[0] > reached_ns:
                 return
             time_ns, key = due
             timers.delete(key)
-            context = self._context(agent, batch, row)
+            context = self._context(agent, batch, row, 0)
             try:
                 assert agent.on_timer is not None  # noqa: S101 - none is set without it
                 agent.on_timer(key, time_ns, context)
@@ -243,12 +247,12 @@ class AgentRunner:
             self._take(agent, batch, context, row)
         raise AgentFailedError(
             agent.name, row, row + 1,
-            f"more than {MAX_TIMERS_PER_ROW} timers in front of one row: on_timer sets one in the "
-            "past again and again", key,
+            f"more than {self._max_timers_per_row} timers set and due in front of one row: "
+            "on_timer sets one in the past again and again", key,
         )  # fmt: skip
 
     def _call(self, agent: Agent, batch: _Batch, start: int, end: int) -> Context:
-        context = self._context(agent, batch, start)
+        context = self._context(agent, batch, start, end - start)
         try:
             agent.function(batch.rows.slice(start, end - start), context)
         except (StateReadError, MemoryError):
@@ -257,7 +261,8 @@ class AgentRunner:
             raise AgentFailedError(agent.name, start, end, described(error)) from error
         return context
 
-    def _context(self, agent: Agent, batch: _Batch, row: int) -> Context:
+    def _context(self, agent: Agent, batch: _Batch, row: int, count: int) -> Context:
+        """Of a call that begins at a row, with so many of them."""
         return Context(
             agent,
             self._partition,
@@ -265,6 +270,7 @@ class AgentRunner:
             self._timers[agent.name],
             int(batch.stream_time_ms[row]),
             batch.watermark_before(row),
+            count,
         )
 
     def _take(self, agent: Agent, batch: _Batch, context: Context, start: int) -> None:

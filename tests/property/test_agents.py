@@ -147,16 +147,15 @@ def test_a_timer_that_fails_stops_the_partition_whatever_the_policy() -> None:
         world.process([Row("B", 500, 1)])
 
 
-def test_timers_in_the_past_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_in_the_past_have_a_limit() -> None:
     """An agent that sets one whenever one fires never comes to the row."""
-    monkeypatch.setattr("k2_streams.topology.running.MAX_TIMERS_PER_ROW", 50)
 
     def again(key: str, time_ns: int, ctx: Context) -> None:
         ctx.timers.set(key, time_ns)
 
-    world = World(on_timer=again)
+    world = World(on_timer=again, max_timers_per_row=50)
     world.process([GOOD])
-    with pytest.raises(AgentStoppedError, match="more than 50 timers in front of one row"):
+    with pytest.raises(AgentStoppedError, match="more than 50 timers set and due in front of one"):
         world.process([Row("B", 500, 1)])
 
 

@@ -1,5 +1,6 @@
 """Declarations are checked where they are made, and each error says what to change."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -42,6 +43,17 @@ def test_a_topology_knows_the_agents_of_a_source() -> None:
 SHARED, OUT = Table("shared", int), output()
 
 
+async def awaited(_batch: Any, _ctx: Any) -> None: ...
+
+
+def yields(_batch: Any, _ctx: Any) -> Any:
+    yield
+
+
+class Awaited:
+    async def __call__(self, _batch: Any, _ctx: Any) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -51,6 +63,13 @@ SHARED, OUT = Table("shared", int), output()
         (lambda: output("k" * 65), "expected a name"),
         (lambda: Output.of("bars_1m", SCHEMA, key=("venue",), time="time_ns"), "output bars_1m: "),
         (lambda: agent("two words"), "expected a name"),
+        *(
+            (partial(Agent, "bars", SOURCE, body), "agent bars: expected a plain function of")
+            for body in (awaited, yields, Awaited())
+        ),
+        (lambda: Agent("bars", SOURCE, lambda _batch: None), r"of \(batch, ctx\): too many"),
+        (lambda: Agent("bars", SOURCE, None), r"of \(batch, ctx\): None is not a callable"),
+        (lambda: agent(on_timer=nothing), r"on_timer of agent bars: .* \(key, event"),
         (lambda: agent(on_error="skip"), "expected on_error 'stop' or 'dead-letter', found 'skip'"),
         (lambda: Topology("t", (SOURCE,), (agent(), agent())), "agent bars: declared twice"),
         (lambda: Topology("t", (SOURCE, OTHER), ()), "source of topic k2.trades: declared twice"),

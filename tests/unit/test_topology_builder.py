@@ -1,5 +1,6 @@
 """What a user declares one after the other becomes one topology, or an error that helps."""
 
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
 from k2_streams.topology.builder import TopologyBuilder
-from k2_streams.topology.declarations import OnError, Output, StreamSource
+from k2_streams.topology.declarations import OnError, Output, StreamSource, Table
 from k2_streams.topology.errors import TopologyError
 
 SCHEMA = pa.schema(
@@ -113,6 +114,10 @@ def test_an_app_that_could_do_nothing_says_what_to_declare(declare: Any, says: s
         _ = builder.topology
 
 
+def recent_as(tables: Any, builder: TopologyBuilder) -> None:
+    agent(builder, builder.stream("quotes"), tables=tables)
+
+
 @pytest.mark.parametrize(
     ("declare", "says"),
     [
@@ -122,6 +127,18 @@ def test_an_app_that_could_do_nothing_says_what_to_declare(declare: Any, says: s
         (lambda b: b.table("dedup", int, 1), "K2 has a table of that name"),
         (lambda b: agent(b, b.stream("quotes"), function=lambda *_: None), "agent '<lambda>'"),
         (lambda b: agent(b, b.stream("quotes"), on_error="skip"), "expected on_error 'stop'"),
+        *(
+            (partial(recent_as, tables), r"in tables= what app.Table\(...\) gave, in a list; found")
+            for tables in ("recent", ["recent"], Table("recent", int), [declared])
+        ),
+        (
+            lambda b: agent(b, b.stream("quotes"), outputs=[Table("recent", int)]),
+            r"in outputs= what app.output\(...\) gave, in a list; found",
+        ),
+        (
+            lambda b: b.output("alerts", SCHEMA, "symbol", "time_ns"),
+            r"output alerts: expected key= as a list of columns, found a text: \('symbol',\)",
+        ),
         (lambda _: TopologyBuilder("Mine!"), "app 'Mine!': expected a name"),
     ],
 )

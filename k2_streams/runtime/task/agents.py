@@ -4,7 +4,8 @@ A task's first table holds its position and the timers; the declared tables foll
 be declared later, or no more, and the position stays where it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -282,19 +283,31 @@ class AgentProcessing:
         """
         batches = []
         for record in records:
-            try:
+            with self._readable([record]):
                 value = record.value or b""
                 batches.append(log_record.decode(value, self._partition, record.offset))
-            except Exception as error:  # bytes that are no batch raise whatever they make
-                place = (self._outputs.source, self._partition)
-                raise ProcessingError.of(error, *place, [record.offset], None) from error
+        with self._readable(records):
+            rows = agent_rows(self._stream, [batch.rows for batch in batches])
         counts = np.array([batch.rows.num_rows for batch in batches], np.int64)
         appended_ms = np.array([record.timestamp for record in records], np.int64)
         time_ms = np.maximum.accumulate(np.maximum(appended_ms, self._stream_time_ms))
-        rows = agent_rows(self._stream, [batch.rows for batch in batches])
         return _RecordRows(
             rows, records, np.cumsum(counts), np.repeat(time_ms, counts), int(time_ms[-1])
         )
+
+    @contextmanager
+    def _readable(self, records: Sequence[Record]) -> Iterator[None]:
+        """Name the records whose bytes are no batch, or whose columns are not the stream's.
+
+        Raises:
+            ProcessingError: in place of whatever such bytes make something raise.
+        """
+        try:
+            yield
+        except Exception as error:
+            place = (self._outputs.source, self._partition)
+            offsets = [record.offset for record in records]
+            raise ProcessingError.of(error, *place, offsets, None) from error
 
     def _failed(self, error: AgentFailedError, found: _RecordRows) -> ProcessingError:
         first, _ = found.record_of(error.start)

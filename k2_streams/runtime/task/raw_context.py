@@ -50,6 +50,7 @@ from k2_streams.runtime.task.row_ids import (
 )
 from k2_streams.state.ids import IdTable
 from k2_streams.topology.declarations import DEDUP, SEQUENCE, Agent, Output
+from k2_streams.topology.emitted import check_rows
 
 _ACCEPTED = np.zeros(max(Verdict) + 1, dtype=bool)
 _ACCEPTED[[int(verdict) for verdict in ACCEPTED]] = True
@@ -240,9 +241,10 @@ class RawContext:
         """Add rows to the source's log.
 
         Raises:
-            ValueError: the output is another one's, or the rows are not of its schema.
+            TypeError, ValueError: the output is another one's, or the log cannot take the rows.
         """
-        self._agent.require_emittable(output, rows)
+        self._agent.require_output(output)
+        check_rows(output.stream, rows)
         if rows.num_rows:
             self._epoch.rows[output.stream.log].append(rows)
 
@@ -253,7 +255,14 @@ class RawContext:
             record: its number in the call's records.
             reason: a short name, the same for all records of one kind.
             detail: what is wrong with this one.
+
+        Raises:
+            ValueError: the call has no such record.
         """
+        if not 0 <= record < len(self._records):
+            raise ValueError(
+                f"dead letter: expected one of the call's {len(self._records)} records: {record}"
+            )
         self._bad.append(Bad(record, reason, None, detail))
 
     # -- what runs the agent -------------------------------------------------------------
