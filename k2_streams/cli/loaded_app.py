@@ -5,6 +5,7 @@ import sys
 import click
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.core.records.stream import StreamError
 from k2_streams.importing import import_when_used
 from k2_streams.runtime.app import App
 from k2_streams.topology.declarations import Topology
@@ -23,12 +24,14 @@ def load_app(module: str) -> App:
         CannotError: there is no such module, or no app in it.
     """
     name, _, attribute = module.partition(":")
+    if not name or name.startswith("."):
+        raise CannotError(f"{module!r} names no module: name one as `faust -A` takes it")
     folder = ""  # the current one
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         imported = import_when_used(name)
-    except TopologyError as error:
+    except (TopologyError, StreamError) as error:
         raise CannotError(f"{name}: {error}") from error
     except ImportError as error:
         raise CannotError(

@@ -94,6 +94,10 @@ class InstantType(click.ParamType):
         return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
+#: Of a duration: in milliseconds far within the 64 bits that other engines read of a table.
+MAX_YEARS = 10_000
+
+
 class DurationType(click.ParamType):
     """`90s`, `30m`, `12h`, `7d` or `7y` (of 365 days)."""
 
@@ -109,6 +113,8 @@ class DurationType(click.ParamType):
         seconds = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "y": 365 * 86_400}.get(unit)
         if seconds is None or not (number.isascii() and number.isdecimal()):
             self.fail(f"expected 90s, 30m, 12h, 7d or 7y, found {value!r}", param, ctx)
+        if int(number) * seconds > MAX_YEARS * 365 * 86_400:
+            self.fail(f"expected {MAX_YEARS}y at most, found {value!r}", param, ctx)
         return float(int(number) * seconds)
 
 

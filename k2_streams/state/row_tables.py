@@ -64,6 +64,7 @@ class RowTables:
         partition: of the changelog.
         has_position: whether the position record lies in this changelog, behind each epoch's rows.
         cache_rows: of each table, decoded rows that stay in memory.
+        rebuild_batch_rows: rows that a replay writes at once.
     """
 
     poll_records = REBUILD_BATCH_ROWS
@@ -77,6 +78,7 @@ class RowTables:
         *,
         has_position: bool,
         cache_rows: int = CACHE_ROWS,
+        rebuild_batch_rows: int = REBUILD_BATCH_ROWS,
     ) -> None:
         self.name = name
         self.store = store
@@ -85,6 +87,7 @@ class RowTables:
         self._topic_id = changelog.id
         self._has_position = has_position
         self._cache_rows = cache_rows
+        self._rebuild_batch_rows = rebuild_batch_rows
         self._tables: dict[str, RowTable[Any]] = {}
         self._begin()
 
@@ -117,8 +120,11 @@ class RowTables:
         self.position = position
 
     def replay(self, records: Sequence[SourceRecord]) -> None:
-        """As `StateTable.replay`."""
-        pending = self._pending
+        """As `StateTable.replay`.
+
+        What has been replayed is written now and then, with its sums and how far it goes: memory
+        does not follow the size of a table, and a replay that is cut off is gone on with.
+        """
         for record in records:
             self._replayed += 1
             key, value = record.key, record.value
@@ -127,6 +133,7 @@ class RowTables:
             if key == POSITION_KEY:
                 self.position = decode_position(value or b"")
                 continue
+            pending = self._pending
             old = pending[key] if key in pending else self.store.get(key)
             table = shared_table(key)
             was = self._found.get(table, RowSum())
@@ -139,6 +146,8 @@ class RowTables:
                 ),
             )
             pending[key] = value
+            if len(pending) >= self._rebuild_batch_rows:
+                self._write_pending(record.offset + 1)
 
     def finish(self, end: int) -> None:
         """As `StateTable.finish`."""
@@ -160,7 +169,11 @@ class RowTables:
             expected = {name: position.tables.get(name, RowSum()) for name in names}
             if without_empty(expected) != without_empty(found):
                 raise StoreUnusableError(f"expected {expected}, found {found}")
-        self._write(self._pending, end, encode_position(position), self._found)
+        self._write_pending(end)
+
+    def _write_pending(self, changelog_offset: int) -> None:
+        position = b"" if self.position is None else encode_position(self.position)
+        self._write(self._pending, changelog_offset, position, self._found)
         self._pending = {}
 
     def _named(self, sums: Mapping[str, RowSum]) -> dict[str, RowSum]:

@@ -837,6 +837,32 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "emitted-null-committed",
+        "a null that no table takes is committed to the log, whose sink then stands for good",
+        "tests/unit/test_agent_call.py::",
+        ("topology/emitted.py", "if column.null_count and not field.nullable:", "if False:"),
+    ),
+    _mutant(
+        "long-names-in-every-half",
+        "a record with long names is halved into records as large, which no broker takes",
+        "tests/unit/test_log_record.py::",
+        (
+            "core/records/log_record.py",
+            "        if pa.types.is_dictionary(column.type)\n        else column\n",
+            "        if False\n        else column\n",
+        ),
+    ),
+    _mutant(
+        "replay-counts-what-it-did-not-write",
+        "a replay that is cut off goes on behind rows that the store does not have",
+        "tests/unit/test_declared_tables.py::",
+        (
+            "state/row_tables.py",
+            "self._write_pending(record.offset + 1)",
+            "self._write_pending(record.offset + 2)",
+        ),
+    ),
+    _mutant(
         "stop-policy-passes-the-row",
         "an agent that is to stop its partition goes on behind the row that it fails on",
         "tests/property/test_agents.py::",

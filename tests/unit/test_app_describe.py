@@ -175,6 +175,7 @@ def accept(records, ctx):
         ("import nothing_of_that_name", "cannot be imported (No module named 'nothing"),
         ('import k2_streams as k2\napp = k2.App("Mine!")', "app 'Mine!': expected a name of 1 to"),
         ('import k2_streams as k2\napp = k2.App("m")', "topology m has no source: declare one"),
+        ('import k2_streams as k2\nk2.Stream.of_raw("No!", [])', "stream No!: the schema has no"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_described_is_one_line_and_code_2(describe, text, says, request):
@@ -183,3 +184,10 @@ def test_what_cannot_be_described_is_one_line_and_code_2(describe, text, says, r
     assert done.output.startswith("Error: ")
     assert says in done.output
     assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("module", [":app", ".trades", ".."])
+def test_what_names_no_module_is_one_line_and_code_2(module):
+    done = CliRunner().invoke(main, ["app", "describe", module])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"Error: {module!r} names no module")

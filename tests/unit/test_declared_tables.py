@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.state.checked_store import StoreUnusableError
-from k2_streams.state.codec import row_hash
+from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash
 from k2_streams.state.position import Position, RowSum, encode_position
 from k2_streams.state.row_tables import RowCodec, RowTables
 from k2_streams.state.store import PartitionStore
@@ -17,9 +18,10 @@ ROW = (b"a", b"one")
 HELD = RowSum(1, row_hash(*ROW))
 
 
-def table(path: Path) -> RowTables:
+def table(path: Path, **more: Any) -> RowTables:
     changelog = TopicInfo("app-mine-changelog", "id", 1)
-    return RowTables("mine", PartitionStore(path), changelog, 0, has_position=False)
+    given = {"has_position": False, **more}
+    return RowTables("mine", PartitionStore(path), changelog, 0, **given)
 
 
 def position(**tables: RowSum) -> Position:
@@ -71,11 +73,44 @@ def test_a_table_with_rows_and_no_position_is_unusable(tmp_path: Path) -> None:
     found.close()
 
 
+@pytest.mark.parametrize("has_position", [True, False])
+def test_a_replay_that_is_cut_off_is_gone_on_with(tmp_path: Path, has_position: bool) -> None:
+    """Its rows are written while it goes on: memory does not follow the size of the table."""
+    rows = {b"a": b"new", b"b": b"2", b"d": b"4", b"e": b"5"}
+    records = [
+        _record(0, b"a", b"old"), _record(1, b"b", b"2"), _record(2, b"c", b"3"),
+        _record(3, b"a", b"new"), _record(4, b"c", None), _record(5, b"d", b"4"),
+        _record(6, b"e", b"5"),
+    ]  # fmt: skip
+    checksum = 0
+    for row in rows.items():
+        checksum = add_hash(checksum, new=row_hash(*row))
+    newest = position(mine=RowSum(len(rows), checksum))
+    if has_position:
+        records.append(_record(7, POSITION_KEY, encode_position(newest)))
+    expected = None if has_position else newest
+    more = {"has_position": has_position, "rebuild_batch_rows": 2}
+    cut_off = table(tmp_path, **more)
+    assert cut_off.open(0) == 0
+    cut_off.expect(expected, 0)
+    cut_off.replay(records[:5])
+    cut_off.close()
+    again = table(tmp_path, **more)
+    start = again.open(0)
+    assert start == 4, "two batches of two rows; of the third one was there"
+    again.expect(expected, 0)
+    again.replay(records[start:])
+    again.finish(8)
+    assert again.position == newest
+    assert dict(again.table(BYTES).items()) == {key.decode(): rows[key] for key in rows}
+    again.close()
+
+
 class _Record:
-    def __init__(self, offset: int, key: bytes, value: bytes) -> None:
+    def __init__(self, offset: int, key: bytes, value: bytes | None) -> None:
         self.offset, self.key, self.value = offset, key, value
         self.timestamp, self.headers = 0, ()
 
 
-def _record(offset: int, key: bytes, value: bytes) -> _Record:
+def _record(offset: int, key: bytes, value: bytes | None) -> _Record:
     return _Record(offset, key, value)

@@ -195,6 +195,21 @@ def test_above_the_limit_closed_gaps_go_first_and_it_says_so():
     assert ledger.counts(SCOPE).missing == 3
 
 
+def test_a_gap_that_a_session_opens_again_is_closed_once():
+    """A venue may name a session again that the sequencer has dropped: its numbers begin anew."""
+    ledger = GapLedger(max_gaps=2)
+    filled = GapFilled(scope=SCOPE, session="0", first=10, last=10)
+    for event in (opened(10, 10), filled, opened(10, 10), opened(20, 20), filled):
+        ledger.apply(event)
+    for first in (30, 40):
+        ledger.apply(opened(first, first))
+    assert [gap.first for gap in ledger.gaps([SCOPE])] == [20, 30, 40], "10 is closed, and went"
+    ledger = GapLedger(max_gaps=1)
+    for event in (opened(10, 10), filled, opened(10, 10), opened(20, 20)):
+        ledger.apply(event)
+    assert [gap.first for gap in ledger.gaps([SCOPE])] == [10, 20], "10 is open again, and stays"
+
+
 def test_an_abandoned_gap_whose_rest_arrives_late_is_closed_too():
     ledger = GapLedger(max_gaps=1)
     ledger.apply(opened(10, 11))

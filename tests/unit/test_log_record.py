@@ -1,6 +1,8 @@
 """A log record: every version's bytes are read, and its headers say how far a checkpoint came."""
 
+import base64
 import datetime as dt
+import random
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,3 +179,32 @@ def test_a_record_that_is_too_large_is_halved_down_to_one_row(monkeypatch):
     rows = pa.RecordBatch.from_pylist(ROWS[2] * 2, schema=LOG)
     values = log_record.encode_checkpoint(LOG, [rows], 0, 1)
     assert [log_record.decode(value, 0, 0).rows.num_rows for value in values] == [1, 1, 1, 1]
+
+
+def test_long_names_are_in_the_records_of_their_rows_alone():
+    """A dictionary is a whole batch's: in each of its halves it would be as large as in all."""
+    draw = random.Random(7)
+    names = [base64.b64encode(draw.randbytes(600_000)).decode() for _ in range(12)]
+    rows = pa.RecordBatch.from_pylist([{**FIRST, "symbol": name} for name in names], schema=LOG)
+    found = log_record.encode_records(LOG, [rows], 0, 1)
+    assert max(len(one.value) for one in found) <= log_record.MAX_RECORD_BYTES
+    assert 1 < len(found) <= 4
+    again = [log_record.decode(one.value, 0, 0).rows for one in found]
+    assert [name for batch in again for name in batch.column("symbol").to_pylist()] == names
+    assert {batch.schema for batch in again} == {again[0].schema}
+
+
+def test_whatever_is_damaged_of_a_record_it_is_named_by_its_place():
+    """Arrow has an error of its own for each kind of damage."""
+    value = log_record.encode(pa.RecordBatch.from_pylist(ROWS[2] * 50, schema=LOG), 0, 1)
+    draw, refusals = random.Random(7), []
+    for _ in range(300):
+        damaged = bytearray(value)
+        damaged[draw.randrange(len(value))] ^= 1 << draw.randrange(8)
+        del damaged[draw.randrange(len(value) // 2, len(value)) :]
+        try:
+            log_record.decode(bytes(damaged), 3, 17)
+        except LogFormatError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 200
+    assert all(one.startswith("log 3:17: ") for one in refusals)

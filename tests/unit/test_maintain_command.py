@@ -127,6 +127,13 @@ def test_a_duration_that_is_none_is_refused(world, text):
     assert "expected 90s" in run("orphans", "--older-than", text, code=2).output
 
 
+def test_a_duration_has_an_end_that_every_engine_can_read():
+    """Iceberg's times are of 64 bits: with a longer one no engine would read the table any more."""
+    done = CliRunner().invoke(main, ["tag", "create", "audit", "--retain", "300000000000y"])
+    assert done.exit_code == 2
+    assert "expected 10000y at most, found '300000000000y'" in done.output
+
+
 def test_an_age_that_a_commit_may_take_is_refused(world):
     filled(world, 1)
     assert "a commit under way" in run("orphans", "--older-than", "5m", code=2).output

@@ -208,10 +208,15 @@ async def test_a_release_under_way_is_said_until_it_is_over():
     """The watchdog bounds it: the whole group waits meanwhile."""
     owner = _Owner()
     await owner.assigned(0, generation=1)
-    over = asyncio.Event()
-    owner.made[0].release = over.wait
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def release():
+        begun.set()
+        await over.wait()
+
+    owner.made[0].release = release
     releasing = asyncio.create_task(owner.ownership.release())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     assert owner.ownership.releasing == 1
     over.set()
     await releasing

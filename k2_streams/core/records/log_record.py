@@ -194,10 +194,24 @@ def encode_records(
         value = encode(part, source_partition, accepted_time_us)
         if len(value) > MAX_RECORD_BYTES and part.num_rows > 1:
             half = part.num_rows // 2
-            parts[:0] = [part.slice(0, half), part.slice(half)]
+            parts[:0] = [_with_own_words(part.slice(0, half)), _with_own_words(part.slice(half))]
         else:
             records.append(EncodedRows(part, value))
     return records
+
+
+def _with_own_words(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with dictionaries of their own values: a slice has those of the whole.
+
+    Else each half of a batch with long names would be as large as all of it, down to single rows.
+    """
+    columns = [
+        column.dictionary_decode().dictionary_encode().cast(column.type)
+        if pa.types.is_dictionary(column.type)
+        else column
+        for column in rows.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
 def encode_checkpoint(
@@ -232,7 +246,7 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
     """A record's value back to rows.
 
     Raises:
-        LogFormatError: the value is not of a version that this code writes.
+        LogFormatError: the value is not of a version that this code writes, or damaged.
     """
     try:
         with pa.ipc.open_stream(value, options=_READ_OPTIONS) as reader:
@@ -251,7 +265,8 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
             log_partition,
             log_offset,
         )
-    except (pa.ArrowInvalid, KeyError, StopIteration) as error:
+    # Arrow raises an OSError for bytes that end too early, or that it cannot decompress.
+    except (pa.ArrowException, OSError, ValueError, KeyError, StopIteration) as error:
         raise LogFormatError(f"log {log_partition}:{log_offset}: {error}") from error
 
 

@@ -7,7 +7,6 @@ The fold is bounded: of the gaps that are closed the oldest go first, and it say
 """
 
 from bisect import bisect_right, insort
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -114,7 +113,7 @@ class GapLedger:
         self._gaps: dict[_Id, Gap] = {}
         self._by_number: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._ids: dict[str, dict[_Id, None]] = {}  # by scope, in the order they were opened
-        self._closed: deque[_Id] = deque()
+        self._closed: dict[_Id, None] = {}  # in the order in which they were closed
         self._counts: dict[str, ScopeCounts] = {}
         self._parts: dict[_Id, tuple[_Part, ...]] = {}  # of gaps that were filled in part
         self._late: dict[str, Late] = {}  # by scope, the last one
@@ -229,6 +228,7 @@ class GapLedger:
             source_offset=event.source_offset,
         )
         self._parts.pop(key, None)
+        self._closed.pop(key, None)  # where the same session came again
         known = self._ids.setdefault(event.scope, {})
         if key not in known:
             known[key] = None
@@ -265,7 +265,7 @@ class GapLedger:
             missing=(),
             closed_time_ns=event.exchange_time_ns,
         )
-        self._closed.append(key)
+        self._closed[key] = None
 
     def _abandon(self, event: GapAbandoned) -> None:
         key = (event.scope, event.session, event.gap_first, event.gap_last)
@@ -288,7 +288,7 @@ class GapLedger:
             reason=event.reason,
         )
         if not left:
-            self._closed.append(key)
+            self._closed[key] = None
 
     def _receive(self, event: Late) -> None:
         self._count(event.scope, late=1)
@@ -308,7 +308,7 @@ class GapLedger:
             left for part in parts for left in _divided(part, event.sequence, time_ns)
         )
         if gap.abandoned and gap.missing and not left:
-            self._closed.append(key)
+            self._closed[key] = None
 
     def _conflict(self, event: ConflictingDuplicate) -> None:
         self._count(event.scope, conflicts=1)
@@ -325,13 +325,16 @@ class GapLedger:
 
     def _forget(self) -> None:
         while len(self._gaps) > self._max_gaps and self._closed:
-            key = self._closed.popleft()
-            if self._gaps[key].missing:
-                continue  # the same session came again and opened it anew
-            del self._gaps[key]
+            key = next(iter(self._closed))
+            del self._closed[key], self._gaps[key]
             self._parts.pop(key, None)
-            del self._ids[key[0]][key]
-            self._by_number[key[:2]].remove(key[2:])
+            ids, numbers = self._ids[key[0]], self._by_number[key[:2]]
+            del ids[key]
+            numbers.remove(key[2:])
+            if not ids:
+                del self._ids[key[0]]
+            if not numbers:  # sessions come and go
+                del self._by_number[key[:2]]
             self.forgotten += 1
 
 
