@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from k2_streams.core.enrich.instruments import PriceDomain, positive_prices
 from k2_streams.feeds.canonical import batch as canonical_batch
 from k2_streams.feeds.canonical.feed import Canonical
-from k2_streams.feeds.canonical.record import TRADE, Line, read
 from k2_streams.feeds.canonical.record import outcome as outcome_of
+from k2_streams.feeds.canonical.record import read
+from k2_streams.feeds.canonical.trade import TRADE, CanonicalTrade
 from k2_streams.feeds.decoding.decoded import Decoded, Kind, RawBatch, Refusal
 
 APPEND_MS = 1_723_161_255_342
@@ -193,7 +194,7 @@ def check(values, keys, decoded: Decoded, price_domains=positive_prices):
             check_row(rows[message], outcome)
 
 
-def check_row(row, line: Line):
+def check_row(row, line: CanonicalTrade):
     for name in ("exchange", "symbol", "trade_id", "side", "conditions", "receive_time_ns"):
         assert row[name] == getattr(line, name), name
     assert row["price"] == Decimal(line.price)
@@ -411,7 +412,7 @@ def test_record_by_record_equals_the_standard_library(batch):
             check_nothing_lost(outcome, fields)
 
 
-def check_nothing_lost(line: Line, fields):
+def check_nothing_lost(line: CanonicalTrade, fields):
     """Every field of a record is in its row: under its name, or in `vendor`."""
     vendor, gone = dict(line.vendor or {}), lost(fields)
     for name, text in (fields.get("vendor") or {}).items() if "vendor" not in gone else ():

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from k2_streams.feeds.canonical.quotes import QUOTE
-from k2_streams.feeds.canonical.record import TRADE, read
+from k2_streams.feeds.canonical.record import read
+from k2_streams.feeds.canonical.trade import TRADE
 from k2_streams.feeds.decoding.decoded import Refusal
 
 APPEND_MS = 1_723_161_255_342

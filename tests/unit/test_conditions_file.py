@@ -4,7 +4,7 @@ import pytest
 
 from k2_streams.core.query.bars.conditions import ConditionRule, ConditionRules
 from k2_streams.runtime.settings.conditions import MAX_BYTES, ConditionsError, load
-from k2_streams.runtime.settings.groups import LakeSettings
+from k2_streams.runtime.settings.lake_groups import LakeSettings
 
 HEADER = "exchange,condition,updates_open_close,updates_high_low,updates_volume\n"
 

@@ -8,7 +8,8 @@ import pytest
 
 from k2_streams.core.records.derived import message_ids, ref_message_ids
 from k2_streams.core.records.schema import LOG, ROWS
-from k2_streams.feeds.canonical.record import TRADE, read
+from k2_streams.feeds.canonical.record import read
+from k2_streams.feeds.canonical.trade import TRADE
 from k2_streams.feeds.decoding.decoded import RawBatch, Refusal
 from k2_streams.feeds.feed import CANONICAL, feed
 

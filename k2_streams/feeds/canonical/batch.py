@@ -8,7 +8,7 @@ A batch is decoded in steps, each for the records that the one before did not ta
 
 At each step prices may be strings, or JSON numbers kept as their text; in chunks and record by
 record fields that K2 does not know are gathered into `vendor`. What no step takes is left to
-`canonical_record.read`, which defines the format.
+`canonical.record.read`, which defines the format.
 
 Joining is trusted only if each value begins with `{` and ends with `}` and no value holds a
 newline. In JSON nothing that is still open can end with `}` and go on with `{`, so each object then
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from k2_streams.feeds.canonical.record import MAX_DEPTH, Kind, Shape, is_too_deep, with_unknown
+from k2_streams.feeds.canonical.record import MAX_DEPTH, RecordT, Shape, is_too_deep, with_unknown
 from k2_streams.feeds.decoding.decoded import MAX_VALUE_BYTES
 
 #: Small enough that a record in a thousand leaves most chunks clean, large enough that the cost of
@@ -37,8 +37,8 @@ _NOT_SO = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode_lines(
-    shape: Shape[Kind], values: Sequence[bytes | None]
-) -> tuple[list[Kind], list[int]]:
+    shape: Shape[RecordT], values: Sequence[bytes | None]
+) -> tuple[list[RecordT], list[int]]:
     """The records that a quick way takes, in order, and the indices of the others.
 
     A record's numbers are strings, or `Raw` JSON text without escapes. It is right
@@ -47,7 +47,7 @@ def decode_lines(
     whole = _joined(shape, values, loosely=False)
     if whole is not None:
         return whole, []
-    lines: list[Kind | None] = []
+    lines: list[RecordT | None] = []
     for first in range(0, len(values), CHUNK):
         chunk = values[first : first + CHUNK]
         together = _joined(shape, chunk, loosely=True)
@@ -57,8 +57,8 @@ def decode_lines(
 
 
 def _joined(
-    shape: Shape[Kind], values: Sequence[bytes | None], *, loosely: bool
-) -> list[Kind] | None:
+    shape: Shape[RecordT], values: Sequence[bytes | None], *, loosely: bool
+) -> list[RecordT] | None:
     """All values at once; None if they cannot be trusted together, or one of them is refused."""
     try:
         if max(map(len, values), default=0) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
@@ -98,7 +98,9 @@ def _is_shallow(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.intp]) -> bool
     return bool(np.diff(passed, prepend=0, append=opens.size).max() <= MAX_DEPTH)
 
 
-def _decoded(decoder: "msgspec.json.Decoder[Kind]", joined: bytes, count: int) -> list[Kind] | None:
+def _decoded(
+    decoder: "msgspec.json.Decoder[RecordT]", joined: bytes, count: int
+) -> list[RecordT] | None:
     """The objects of joined values, if all are right and they are as many as the values."""
     try:
         lines = decoder.decode_lines(joined)
@@ -107,7 +109,7 @@ def _decoded(decoder: "msgspec.json.Decoder[Kind]", joined: bytes, count: int) -
     return lines if len(lines) == count else None
 
 
-def _loose(shape: Shape[Kind], joined: bytes, count: int) -> list[Kind] | None:
+def _loose(shape: Shape[RecordT], joined: bytes, count: int) -> list[RecordT] | None:
     """Joined values whose objects have fields that K2 does not know."""
     unknown_of: dict[tuple[str, ...], list[str]] = {}  # the records of a feed are much alike
     try:
@@ -123,7 +125,7 @@ def _loose(shape: Shape[Kind], joined: bytes, count: int) -> list[Kind] | None:
     return lines if len(lines) == count else None
 
 
-def _one(shape: Shape[Kind], value: bytes | None) -> Kind | None:
+def _one(shape: Shape[RecordT], value: bytes | None) -> RecordT | None:
     """One value by itself; None where `read` has to look at it."""
     if value is None or len(value) > MAX_VALUE_BYTES:
         return None

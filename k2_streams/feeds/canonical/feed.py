@@ -11,19 +11,16 @@ import pyarrow.compute as pc
 
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.feeds.canonical.batch import decode_lines
+from k2_streams.feeds.canonical.fields import SESSION, SIDES
 from k2_streams.feeds.canonical.record import (
-    SESSION,
-    SIDES,
-    TRADE,
-    UNKNOWN_SIDE,
     CanonicalRecord,
-    Kind,
-    Line,
     Outcome,
+    RecordT,
     Shape,
     add,
     outcome,
 )
+from k2_streams.feeds.canonical.trade import TRADE, UNKNOWN_SIDE, CanonicalTrade
 from k2_streams.feeds.decoding.columns import Explain, TradeColumns, finish
 from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Reason, Refusal, is_timely
 from k2_streams.feeds.decoding.keys import KeyColumn
@@ -36,7 +33,7 @@ _BY_VALUE = frozenset({Reason.NOT_POSITIVE, Reason.TOO_PRECISE, Reason.OUT_OF_RA
 Unknown = dict[int, tuple[str, ...]]
 
 
-class CanonicalFeed(Generic[Kind]):
+class CanonicalFeed(Generic[RecordT]):
     """The feed without a header, of records of one shape."""
 
     name = "canonical"
@@ -51,7 +48,7 @@ class CanonicalFeed(Generic[Kind]):
         time_unit=TimeUnit.NANOSECONDS,
     )
 
-    def __init__(self, shape: Shape[Kind], finish: "Finish[Kind]") -> None:
+    def __init__(self, shape: Shape[RecordT], finish: "Finish[RecordT]") -> None:
         self._shape = shape
         self._finish = finish
 
@@ -79,7 +76,7 @@ class CanonicalFeed(Generic[Kind]):
         return self._finish(batch, keys, messages, lines, unknown, refused, wrong, explain)
 
 
-class Finish(Protocol[Kind]):
+class Finish(Protocol[RecordT]):
     """Lays records of one shape down as columns, and checks them like any other feed's."""
 
     def __call__(
@@ -87,7 +84,7 @@ class Finish(Protocol[Kind]):
         batch: RawBatch,
         keys: KeyColumn,
         messages: npt.NDArray[np.int32],
-        lines: list[Kind],
+        lines: list[RecordT],
         unknown: Unknown,
         refused: dict[int, Refusal],
         wrong: npt.NDArray[np.bool_],
@@ -101,7 +98,7 @@ def _finish_trades(
     batch: RawBatch,
     keys: KeyColumn,
     messages: npt.NDArray[np.int32],
-    lines: list[Line[Any]],
+    lines: list[CanonicalTrade[Any]],
     unknown: Unknown,
     refused: dict[int, Refusal],
     wrong: npt.NDArray[np.bool_],
@@ -130,7 +127,7 @@ def _finish_trades(
     return finish(batch, keys, trades, refused, wrong=wrong, explain=explain)
 
 
-def _lose_sides(messages: npt.NDArray[np.int32], lines: list[Line[Any]]) -> Unknown:
+def _lose_sides(messages: npt.NDArray[np.int32], lines: list[CanonicalTrade[Any]]) -> Unknown:
     """Make sides that K2 does not know unknown, and keep them in `vendor`: as `outcome` does."""
     lost: Unknown = {}
     for message, line in zip(messages.tolist(), lines, strict=True):
@@ -141,7 +138,7 @@ def _lose_sides(messages: npt.NDArray[np.int32], lines: list[Line[Any]]) -> Unkn
     return lost
 
 
-def _misrefers(line: Line[Any]) -> bool:
+def _misrefers(line: CanonicalTrade[Any]) -> bool:
     """Whether `read` will find fault with what it says of another trade."""
     if line.corrects:
         named = line.ref_session is not None and not SESSION.fullmatch(line.ref_session)
@@ -149,7 +146,7 @@ def _misrefers(line: Line[Any]) -> bool:
     return line.ref_trade_id is not None or line.ref_session is not None
 
 
-class Canonical(CanonicalFeed[Line[Any]]):
+class Canonical(CanonicalFeed[CanonicalTrade[Any]]):
     """The feed of trades without a header. One without a sequence is identified by its trade id."""
 
     def __init__(self) -> None:
@@ -166,22 +163,22 @@ def _is_first(found: Refusal, append_time_ms: int) -> bool:
     return found.reason in _BY_VALUE and is_timely(found.event_time_ns, append_time_ms)
 
 
-def _outcome(shape: Shape[Kind], batch: RawBatch, message: int) -> Outcome[Kind]:
+def _outcome(shape: Shape[RecordT], batch: RawBatch, message: int) -> Outcome[RecordT]:
     value, key = batch.values[message], batch.keys[message]
     return outcome(shape, value, key, int(batch.append_time_ms[message]), batch.price_domains)
 
 
-def _refusals(slow: Mapping[int, Outcome[Kind]]) -> dict[int, Refusal]:
+def _refusals(slow: Mapping[int, Outcome[RecordT]]) -> dict[int, Refusal]:
     results = {message: found.result for message, found in slow.items()}
     return {at: result for at, result in results.items() if isinstance(result, Refusal)}
 
 
 def _with_the_rest(
     messages: npt.NDArray[np.int32],
-    lines: list[Kind],
-    slow: Mapping[int, Outcome[Kind]],
+    lines: list[RecordT],
+    slow: Mapping[int, Outcome[RecordT]],
     refused: Mapping[int, Refusal],
-) -> tuple[npt.NDArray[np.int32], list[Kind]]:
+) -> tuple[npt.NDArray[np.int32], list[RecordT]]:
     """The messages that are not refused, and their records, those that no quick way took too."""
     kept = np.delete(messages, list(refused))
     read = {at: found.result for at, found in slow.items() if not isinstance(found.result, Refusal)}

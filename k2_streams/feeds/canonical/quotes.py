@@ -9,14 +9,8 @@ import numpy.typing as npt
 from msgspec import Raw
 
 from k2_streams.feeds.canonical.feed import CanonicalFeed, Unknown, common_columns, number_texts
-from k2_streams.feeds.canonical.record import (
-    CanonicalRecord,
-    Need,
-    Number,
-    Shape,
-    price_or_none,
-    quantity_or_none,
-)
+from k2_streams.feeds.canonical.fields import price_or_none, quantity_or_none
+from k2_streams.feeds.canonical.record import CanonicalRecord, Need, Number, Shape
 from k2_streams.feeds.decoding.columns import Explain
 from k2_streams.feeds.decoding.decoded import Decoded, RawBatch, Refusal
 from k2_streams.feeds.decoding.keys import KeyColumn
@@ -24,7 +18,7 @@ from k2_streams.feeds.decoding.quote_columns import NUMBERS, QuoteColumns, finis
 from k2_streams.feeds.description import Identity
 
 
-class QuoteLine(CanonicalRecord, Generic[Number], kw_only=True, gc=False):
+class CanonicalQuote(CanonicalRecord, Generic[Number], kw_only=True, gc=False):
     """A canonical quote as it stands. Both prices must be named: null is no such side.
 
     So is zero, unless the reference table admits a price of zero.
@@ -36,14 +30,14 @@ class QuoteLine(CanonicalRecord, Generic[Number], kw_only=True, gc=False):
     ask_quantity: Number | None = None
 
 
-class StrictQuoteLine(
-    QuoteLine[Number], Generic[Number], forbid_unknown_fields=True, kw_only=True, gc=False
+class StrictQuote(
+    CanonicalQuote[Number], Generic[Number], forbid_unknown_fields=True, kw_only=True, gc=False
 ):
     """A canonical quote that has no field that K2 does not know."""
 
 
-QUOTE: Shape[QuoteLine[Any]] = Shape(
-    QuoteLine,
+QUOTE: Shape[CanonicalQuote[Any]] = Shape(
+    CanonicalQuote,
     before={
         "bid_price": (price_or_none, Need.FIELD),
         "bid_quantity": (quantity_or_none, Need.NONE),
@@ -51,9 +45,9 @@ QUOTE: Shape[QuoteLine[Any]] = Shape(
         "ask_quantity": (quantity_or_none, Need.NONE),
     },
     behind={},
-    strict=msgspec.json.Decoder(StrictQuoteLine[str]),
-    strict_raw=msgspec.json.Decoder(StrictQuoteLine[Raw]),
-    loose=msgspec.json.Decoder(QuoteLine[Raw]),
+    strict=msgspec.json.Decoder(StrictQuote[str]),
+    strict_raw=msgspec.json.Decoder(StrictQuote[Raw]),
+    loose=msgspec.json.Decoder(CanonicalQuote[Raw]),
 )
 
 
@@ -61,7 +55,7 @@ def _finish(
     batch: RawBatch,
     keys: KeyColumn,
     messages: npt.NDArray[np.int32],
-    lines: list[QuoteLine[Any]],
+    lines: list[CanonicalQuote[Any]],
     unknown: Unknown,
     refused: dict[int, Refusal],
     wrong: npt.NDArray[np.bool_],
@@ -74,7 +68,7 @@ def _finish(
     return finish_quotes(batch, keys, quotes, refused, wrong=wrong, explain=explain)
 
 
-class CanonicalQuotes(CanonicalFeed[QuoteLine[Any]]):
+class CanonicalQuotes(CanonicalFeed[CanonicalQuote[Any]]):
     """The feed of quotes without a header."""
 
     description = replace(CanonicalFeed.description, identity=Identity.SEQUENCE, trade_id=None)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from k2_streams.core.records.symbols import SYMBOL_RULE, is_symbol
-from k2_streams.feeds.canonical.record import MAX_TRADE_ID_CHARS, is_too_deep
+from k2_streams.feeds.canonical.fields import MAX_TRADE_ID_CHARS
+from k2_streams.feeds.canonical.record import is_too_deep
 from k2_streams.feeds.decoding.decoded import (
     MAX_INT64,
     Reason,

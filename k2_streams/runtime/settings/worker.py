@@ -20,8 +20,9 @@ from k2_streams.runtime.settings.app_defaults import TRADES_DEFAULTS, AppDefault
 from k2_streams.runtime.settings.conflicts import conflicts
 from k2_streams.runtime.settings.declare import Declaration, Group, declarations
 from k2_streams.runtime.settings.environment import Environment, SettingsError, read
-from k2_streams.runtime.settings.groups import IDLE_WORKER_BYTES, WorkerGroups
+from k2_streams.runtime.settings.groups import WorkerGroups
 from k2_streams.runtime.settings.kafka import kafka_config
+from k2_streams.runtime.settings.load_groups import IDLE_WORKER_BYTES
 from k2_streams.runtime.settings.tools import DevelopmentSettings, LocalBrokerSettings
 
 __all__ = [
