@@ -14,7 +14,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 
 from k2_streams.certificates import TlsFiles, client_context
-from k2_streams.kafka import header_keys
+from k2_streams.kafka import bounded_codecs, header_keys
 from k2_streams.kafka.producer import Producer
 from k2_streams.kafka.transaction_states import LastTransaction, last_transaction
 
@@ -119,6 +119,7 @@ class KafkaConfig:
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """A consumer of this cluster, not started."""
+        bounded_codecs.install()
         header_keys.install()
         return AIOKafkaConsumer(**self.options(), **options)
 

@@ -837,6 +837,12 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "decompressed-without-a-limit",
+        "a batch of a few bytes takes all memory: one producer ends every worker",
+        "tests/unit/test_bounded_codecs.py::",
+        ("kafka/client.py", "        bounded_codecs.install()\n", ""),
+    ),
+    _mutant(
         "emitted-null-committed",
         "a null that no table takes is committed to the log, whose sink then stands for good",
         "tests/unit/test_agent_call.py::",
