@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.topology.checks import require_name
 from k2_streams.topology.declarations import (
     Agent,
     BuiltInTable,
@@ -17,7 +18,6 @@ from k2_streams.topology.declarations import (
     StreamSource,
     Table,
     Topology,
-    require_name,
 )
 from k2_streams.topology.errors import TopologyError
 

@@ -8,9 +8,7 @@ What is declared says nothing of partitions, offsets or checkpoints. One task pe
 source runs all agents of that source in one transaction per checkpoint.
 """
 
-import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args
@@ -20,21 +18,14 @@ import pyarrow as pa
 
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import STREAMS, Stream, StreamError
+from k2_streams.topology.checks import require_function, require_name, require_unique
 from k2_streams.topology.errors import TopologyError
 
-NAME = re.compile(r"[a-z0-9_-]{1,64}")
 #: Tables of the task itself.
 RESERVED_TABLES = frozenset({"position", "deferral", "timers", "sequence", "dedup"})
 #: Begins the names of the tables that hold the positions in other topologies' logs.
 _POSITION_OF = "position-"
 
-
-#: Whose call returns before anything of the function has run.
-_NOT_RUN_BY_A_CALL = (
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-    inspect.isgeneratorfunction,
-)
 
 #: Where an app begins in another app's log.
 StartOf = Literal["log", "lake"]
@@ -209,7 +200,7 @@ class Agent:
     their order, never on how they are cut into batches.
 
     Attributes:
-        name: see `NAME`.
+        name: see `checks.NAME`.
         source: what it reads.
         function: called with a batch and a `Context`.
         tables: that it reads and writes; no other agent does.
@@ -301,11 +292,11 @@ class Topology:
             raise TopologyError(
                 f"topology {self.name} has more than one raw topic: declare an app per raw topic"
             )
-        _require_unique("agent", (one.name for one in self.agents))
-        _require_unique("table", (one.name for one in self.tables))
-        _require_unique("output", (one.name for one in self.outputs))
-        _require_unique("source of topic", (one.topic for one in self.sources))
-        _require_unique("table in Iceberg", (one.name for one in (*self.streams, *self.ledger)))
+        require_unique("agent", (one.name for one in self.agents))
+        require_unique("table", (one.name for one in self.tables))
+        require_unique("output", (one.name for one in self.outputs))
+        require_unique("source of topic", (one.topic for one in self.sources))
+        require_unique("table in Iceberg", (one.name for one in (*self.streams, *self.ledger)))
         if self.raw is None and self.name in STREAMS:
             raise TopologyError(
                 f"topology {self.name}: K2's own has topics k2.{self.name}.*: take another name"
@@ -402,43 +393,3 @@ class Topology:
     def agents_of(self, source: Source) -> tuple[Agent, ...]:
         """The agents of one source, in the order of their declaration."""
         return tuple(agent for agent in self.agents if agent.source is source)
-
-
-def require_name(what: str, name: str) -> None:
-    """Check the name of a declaration.
-
-    Raises:
-        TopologyError: topics, folders and paths could not have it.
-    """
-    if not NAME.fullmatch(name):
-        raise TopologyError(f"{what} {name!r}: expected a name of 1 to 64 of a-z 0-9 _ -")
-
-
-def require_function(what: str, function: Any, *arguments: str) -> None:
-    """Check what is called for each batch, or timer.
-
-    Raises:
-        TopologyError: a call with these arguments would fail, or run nothing of its body: that of
-            an `async def`, or with a `yield`, runs only when somebody waits for what it returns.
-    """
-    called = ", ".join(arguments)
-    bodies = (function, inspect.getattr_static(function, "__call__", None))
-    if any(is_kind(body) for body in bodies for is_kind in _NOT_RUN_BY_A_CALL):
-        raise TopologyError(
-            f"{what}: expected a plain function of ({called}), found one with `async def` or "
-            "`yield`, of which a call runs nothing: it is given a batch, not a stream"
-        )
-    try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError as error:
-        raise TopologyError(f"{what}: expected a function of ({called}): {error}") from None
-    except ValueError:  # one of C, which does not say what it takes
-        return
-
-
-def _require_unique(what: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise TopologyError(f"{what} {name}: declared twice: give each a name of its own")
-        seen.add(name)

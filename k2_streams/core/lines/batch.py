@@ -17,9 +17,7 @@ from k2_streams.core.lines.stats import LineKey, LineStats, alive
 from k2_streams.core.lines.step import Arrival, step
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.scopes import exchange_of, exchanges_of
-from k2_streams.core.sequence.sessions import (
-    Counting,
-)
+from k2_streams.core.sequence.sessions import Counting
 from k2_streams.core.sequence.step import (
     ACCEPTED,
     Nature,
