@@ -119,3 +119,14 @@ async def test_what_has_come_meanwhile_decides_instead(monkeypatch):
         found = await time.ask(SimpleNamespace(), PLACE, 7)
         assert (found is not None) == idle_there, (end, chunks)
         assert time.wait_s(2_000) == AGAIN_S
+
+
+def test_a_record_without_a_time_counts_with_that_of_the_one_before():
+    """One that its producer dated, before the topic was set right: time must not stand still."""
+    clock = Clock()
+    time = IdleTime(clock, 1_000_000)
+    clock.now_s += 10
+    time.received(0)
+    asked_in_s = time.wait_s(1_030_000)
+    assert asked_in_s is not None
+    assert 30 < asked_in_s < 40

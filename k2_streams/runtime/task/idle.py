@@ -38,11 +38,15 @@ class IdleTime:
     def __init__(self, clock: Clock, append_ms: int) -> None:
         self._clock = clock
         self._not_before_s = 0.0
+        self._append_ms = 0
         self.received(append_ms)
 
     def received(self, append_ms: int) -> None:
-        """A record with this append time is here."""
-        self._append_ms = append_ms
+        """A record with this append time is here; 0: the broker did not date it.
+
+        It was appended behind the one before, whose time then stands for its own.
+        """
+        self._append_ms = append_ms or self._append_ms
         self._received_s = self._clock.monotonic()
 
     def wait_s(self, deadline_ms: int | None) -> float | None:
