@@ -47,6 +47,11 @@ class RecordColumns(Sequence[FetchedRecord]):
         return cls(pa.concat_batches([part._columns for part in parts]))  # noqa: SLF001 - its own class
 
     @property
+    def size_bytes(self) -> int:
+        """What they take in memory."""
+        return int(self._columns.nbytes)
+
+    @property
     def offsets(self) -> Indices:
         """Of each record."""
         return self._numbers("offset")

@@ -29,6 +29,13 @@ class Fetched:
     records: Sequence[Record]
     highwater: int
 
+    @property
+    def size_bytes(self) -> int:
+        """What the records' keys and values take in memory; computed anew each time."""
+        if isinstance(self.records, RecordColumns):
+            return self.records.size_bytes
+        return sum(len(one.key or b"") + len(one.value or b"") for one in self.records)
+
 
 def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
     """Records one after the other; columns if all parts are."""

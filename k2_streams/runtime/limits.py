@@ -20,6 +20,8 @@ class Limits:
         batch_records: records that a task works at once: some 20 ms of the tasks' thread.
         inbox_records: fetched records that wait in a task; above it the partition is paused, below
             half of it resumed.
+        inbox_bytes: the same of their keys and values: a record may have 1 MiB, and a fetch, which
+            comes compressed, more than a machine has room for twice.
         checkpoint_records: records after which a checkpoint begins, whatever the time.
         log_record_rows: rows of one record of a log: about 2 MiB, far below the topic's 8 MiB.
         history_rows: rows of the lake that a task that begins there is given at a time; more than a
@@ -48,6 +50,7 @@ class Limits:
     sequence: SequenceLimits = SEQUENCE_LIMITS
     batch_records: int = 8_192
     inbox_records: int = 32_768
+    inbox_bytes: int = 64 << 20
     checkpoint_records: int = 65_536
     log_record_rows: int = ROWS_PER_RECORD
     history_rows: int = 2 * ROWS_PER_RECORD

@@ -3,8 +3,10 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
+import pyarrow as pa
 import pytest
 from raw_agents import raw_agent
 
@@ -13,14 +15,16 @@ from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.types import TopicPartition
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
+from k2_streams.kafka.record_columns import RecordColumns
 from k2_streams.kafka.topics import RAW, TopicInfo
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
-from k2_streams.runtime.limits import DEFAULT_LIMITS
+from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.inbox import Inbox
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.market import MarketProgram
 from k2_streams.runtime.task.resume import Starts
@@ -50,8 +54,11 @@ def context(tmp_path: Path) -> TaskContext:
     )
 
 
-def _more_than_enough() -> Fetched:
-    records = [Mock()] * (DEFAULT_LIMITS.inbox_records + 1)
+def _more_than_enough(size_bytes: int) -> Fetched:
+    """Of records of a size."""
+    most = min(DEFAULT_LIMITS.inbox_records, DEFAULT_LIMITS.inbox_bytes // size_bytes)
+    record = SimpleNamespace(key=None, value=bytes(size_bytes), timestamp=1)
+    records = [record] * (most + 1)
     return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 
@@ -68,13 +75,14 @@ def running(context: TaskContext, paused: list[bool], failed: list[BaseException
     return RunningTask(0, context, taken, flow, on_failed)
 
 
+@pytest.mark.parametrize("size_bytes", [10, 1 << 20], ids=["many", "large"])
 async def test_a_task_that_ends_with_a_full_inbox_resumes_its_partition(
-    context: TaskContext, tmp_path: Path
+    context: TaskContext, tmp_path: Path, size_bytes: int
 ) -> None:
     """Whoever takes the partition over would wait for records for ever."""
     paused: list[bool] = []
     task = running(context, paused, [])
-    task.offer(_more_than_enough())
+    task.offer(_more_than_enough(size_bytes))
     assert paused == [True]
     await task.stop()
     assert paused == [True, False]
@@ -109,3 +117,27 @@ async def test_a_transition_that_is_not_in_the_drawing_is_refused(context: TaskC
     assert task.state is TaskState.CLOSED
     with pytest.raises(AssertionError, match="closed to recovering"):
         await task.take_over()
+
+
+def test_an_inbox_counts_what_waits_in_records_and_bytes() -> None:
+    """It is full by either, and has room again when half of both has gone."""
+    tp = TopicPartition(RAW, 0)
+    columns = RecordColumns(pa.RecordBatch.from_pydict({"value": [b"x" * 100]}))
+    inbox = Inbox(Limits(inbox_records=4, inbox_bytes=columns.size_bytes))
+
+    def fetched(*sizes: int) -> Fetched:
+        made = [SimpleNamespace(key=b"k", value=bytes(size - 1), timestamp=1) for size in sizes]
+        return Fetched(tp, 0, len(made), made, 0)
+
+    inbox.add(Fetched(tp, 0, 1, columns, 0))
+    assert (inbox.records, inbox.size_bytes, inbox.is_full) == (1, columns.size_bytes, False)
+    inbox.add(fetched(1, 1))
+    assert inbox.is_full
+    assert inbox.take().records is columns
+    assert (inbox.records, inbox.size_bytes, inbox.has_room) == (2, 2, False)
+    inbox.put_back(fetched(49))
+    inbox.add(fetched(1, 1))
+    assert (inbox.records, inbox.size_bytes, inbox.is_full) == (5, 53, True)
+    assert len(inbox.take().records) == 1, "what was put back is the first"
+    inbox.clear()
+    assert (bool(inbox), inbox.records, inbox.size_bytes, inbox.has_room) == (False, 0, 0, True)

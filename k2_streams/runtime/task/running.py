@@ -6,7 +6,6 @@ what comes after, is decided by its `TaskLifecycle`.
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from k2_streams.runtime.task.checkpoint import Checkpoints
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.idle import IdleTime
+from k2_streams.runtime.task.inbox import Inbox
 from k2_streams.runtime.task.isolation import Isolation
 from k2_streams.runtime.task.take_over import Taken
 from k2_streams.state.position import Position
@@ -76,8 +76,7 @@ class RunningTask:
         self._on_pause, self._on_seek = flow.on_pause, flow.on_seek
         self._on_failed = on_failed
         self._next = taken.starts.source
-        self._inbox: deque[Fetched] = deque()
-        self._inbox_records = 0
+        self._inbox = Inbox(context.limits)
         self._paused = False
         self._turns = 0
         self._wake = asyncio.Event()
@@ -128,12 +127,11 @@ class RunningTask:
         """Take records to work on. Never blocks: a task with enough to do pauses its partition."""
         if self._is_over:
             return  # whoever takes the partition over seeks to where this task really was
-        self._inbox.append(fetched)
-        self._inbox_records += len(fetched.records)
+        self._inbox.add(fetched)
         self.end_offset = max(self.end_offset, fetched.highwater)
         if fetched.records:
             self._idle.received(fetched.records[-1].timestamp)
-        if not self._paused and self._inbox_records > self._limits.inbox_records:
+        if not self._paused and self._inbox.is_full:
             self._paused = True
             self._on_pause(self._paused)
         self._wake.set()
@@ -226,7 +224,7 @@ class RunningTask:
         return self._is_behind() or self._is_time()
 
     def _is_behind(self) -> bool:
-        return self._inbox_records >= self._limits.batch_records
+        return self._inbox.records >= self._limits.batch_records or self._inbox.is_full
 
     def _may_drain(self) -> bool:
         """Whether a batch of what waits is to be worked now: the source comes first."""
@@ -235,7 +233,7 @@ class RunningTask:
         if self.deferral.holds_source():
             return True
         self._turns += 1
-        has_less = self._inbox_records < self._limits.batch_records
+        has_less = self._inbox.records < self._limits.batch_records
         return has_less or self._turns % DRAIN_EVERY_TURNS == 0
 
     async def _work(self) -> bool:
@@ -252,8 +250,7 @@ class RunningTask:
         overload.give_back(budget - worked)
         if taken < len(records):
             tp = TopicPartition(self._context.source.name, self.partition)
-            self._inbox.appendleft(Fetched(tp, self._next, end, records[taken:], self.end_offset))
-            self._inbox_records += len(records) - taken
+            self._inbox.put_back(Fetched(tp, self._next, end, records[taken:], self.end_offset))
         overload.worked += worked
         self._resume_if_room()
         labels = (self._context.source.name, str(self.partition))
@@ -265,8 +262,7 @@ class RunningTask:
         parts: list[Sequence[Record]] = []
         count, end = 0, self._next
         while self._inbox and count < self._limits.batch_records:
-            fetched = self._inbox.popleft()
-            self._inbox_records -= len(fetched.records)
+            fetched = self._inbox.take()
             if fetched.start != end:
                 # A batch before this one was lost on the way, or this one is from before a seek.
                 log.info(
@@ -327,12 +323,11 @@ class RunningTask:
 
     def _drop_inbox(self) -> None:
         self._inbox.clear()
-        self._inbox_records = 0
         self._resume_if_room()
 
     def _resume_if_room(self) -> None:
         """A task that ends must not leave its partition paused: its successor would get nothing."""
-        if self._paused and self._inbox_records < self._limits.inbox_records // 2:
+        if self._paused and self._inbox.has_room:
             self._paused = False
             self._on_pause(self._paused)
 
