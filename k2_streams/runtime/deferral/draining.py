@@ -9,8 +9,10 @@ from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import Chunk, LogReader, Record
 from k2_streams.runtime.control.supervisor import Supervisor
 
-#: Records held ready: two batches of work, 1 MiB of a usual feed.
+#: Records held ready: two batches of work, 1 MiB of a usual feed; and their bytes, where they are
+#: large.
 BUFFER_RECORDS_MAX = 4_096
+BUFFER_BYTES_MAX = 16 << 20
 POLL_RECORDS = 2_048
 POLL_WAIT_MS = 500
 
@@ -43,6 +45,7 @@ class DrainReader:
         self._on_ready = on_ready
         self._chunks: deque[Chunk] = deque()
         self._records = 0
+        self._size_bytes = 0
         self._room = asyncio.Event()
         self._reading = supervisor.spawn(f"drain-{partition}", self._read(), on_end=on_ready)
 
@@ -65,6 +68,7 @@ class DrainReader:
             end = rest[0].offset
             self._chunks.appendleft(Chunk(chunk.topic, chunk.partition, end, chunk.end, rest))
         self._records -= len(records)
+        self._size_bytes -= _size_bytes(records)
         self._room.set()
         return records, end
 
@@ -79,7 +83,15 @@ class DrainReader:
                 for chunk in await reader.poll(POLL_WAIT_MS, max_records=POLL_RECORDS):
                     self._chunks.append(chunk)
                     self._records += len(chunk.records)
+                    self._size_bytes += _size_bytes(chunk.records)
                     self._on_ready()
-                while self._records >= BUFFER_RECORDS_MAX:
+                while self._is_full():
                     self._room.clear()
                     await self._room.wait()
+
+    def _is_full(self) -> bool:
+        return self._records >= BUFFER_RECORDS_MAX or self._size_bytes >= BUFFER_BYTES_MAX
+
+
+def _size_bytes(records: Sequence[Record]) -> int:
+    return sum(len(one.key or b"") + len(one.value or b"") for one in records)
