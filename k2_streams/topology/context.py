@@ -47,7 +47,7 @@ class TableView:
             TypeError, ValueError: the key is none.
             StateReadError: the store cannot be read.
         """
-        _require_key(f"table {self._table.name}", key)
+        _require_row_key(self._table, key)
         found = self._read(key)
         return None if found is None else self._table.decode(found)
 
@@ -62,7 +62,7 @@ class TableView:
             TypeError, ValueError: the value is not of the declared type or too large, or the key is
                 none.
         """
-        _require_key(f"table {self._table.name}", key)
+        _require_row_key(self._table, key)
         encoded = self._table.encode(value)
         if len(encoded) > MAX_VALUE_BYTES:
             raise ValueError(
@@ -82,7 +82,7 @@ class TableView:
         Raises:
             TypeError, ValueError: the key is none.
         """
-        _require_key(f"table {self._table.name}", key)
+        _require_row_key(self._table, key)
         self._rows.delete(key)
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -219,19 +219,30 @@ class Context:
         self.dead.append((row, reason, detail))
 
 
-def _require_key(what: str, key: str) -> None:
-    """Check the key of a row or a timer.
+def _require_row_key(table: Table, key: str) -> None:
+    """Check the key of a row.
 
     Raises:
         TypeError: it is no text.
         ValueError: it is empty, too long, or begins with a character that none begins with.
     """
-    if not isinstance(key, str):
-        raise TypeError(f"{what}: expected a key of text, found {key!r}")
+    _require_key(f"table {table.name}", key)
     if not key or key[0] < " ":
         raise ValueError(
-            f"{what}: expected a key that begins with a printable character, found {key!r}"
+            f"table {table.name}: expected a key that begins with a printable character, found "
+            f"{key!r}"
         )
+
+
+def _require_key(what: str, key: str) -> None:
+    """Check the key of a row or a timer.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is too long.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"{what}: expected a key of text, found {key!r}")
     size = len(key.encode(errors="surrogateescape"))
     if size > MAX_KEY_BYTES:
         raise ValueError(f"{what}: expected a key of at most {MAX_KEY_BYTES} bytes, found {size}")
