@@ -6,15 +6,16 @@ becomes too large is corrupt here: its partition stands still, and the others go
 """
 
 import gzip
-import importlib
 import io
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
 
 import cramjam
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record import default_records, legacy_records
 
 #: As in the native extension: a broker's limit of 1 MiB times the best ratio of real messages.
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
@@ -26,13 +27,6 @@ _XERIAL_HEAD_BYTES = 16
 _BLOCK = struct.Struct("!I")
 
 Decode = Callable[[bytes], bytes]
-#: Of aiokafka, where its decoders are named; the compiled ones are there in most installations.
-_USERS = (
-    "aiokafka.record.default_records",
-    "aiokafka.record.legacy_records",
-    "aiokafka.record._crecords.default_records",
-    "aiokafka.record._crecords.legacy_records",
-)
 
 
 def install(limit_bytes: int = MAX_UNPACKED_BYTES) -> None:
@@ -58,12 +52,10 @@ def decoders_of(limit_bytes: int) -> dict[str, Decode]:
     }
 
 
-def _users() -> Iterator[ModuleType]:
-    for name in _USERS:
-        try:
-            yield importlib.import_module(name)
-        except ImportError:  # not compiled
-            continue
+def _users() -> set[ModuleType]:
+    """The modules of aiokafka that name the decoders: those in Python, and those compiled."""
+    classes = (default_records.DefaultRecordBatch, legacy_records.LegacyRecordBatch)
+    return {default_records, legacy_records, *(sys.modules[one.__module__] for one in classes)}
 
 
 def _too_large(limit_bytes: int) -> CorruptRecordException:

@@ -48,6 +48,7 @@ HOME_OF = {
     "mode": ("runtime/faust_driver",),
     # Brokers, catalog and threads in memory stand in for the libraries' own.
     "aiokafka": ("kafka", "testing/memory"),
+    "cramjam": ("kafka",),  # the codecs of aiokafka
     "k2_native": ("native.py",),
     "greenlet": ("testing/memory/loop.py",),
     "pytest": ("testing/pytest_plugin.py",),
@@ -432,6 +433,7 @@ BREAKS = [
     ("topologies/trades.py", "import faust", "only in runtime"),
     ("runtime/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka"),
     ("query/a.py", "import rocksdict as r", "only in state"),
+    ("state/a.py", "import cramjam", "only in kafka"),
     ("query/a.py", "from pyiceberg.table import Table", "only in lake"),
     ("testing/local/a.py", "import aiokafka", "only in kafka, testing/memory"),
     ("feeds/a.py", "def f():\n    import k2_native", "2: k2_native, only in native.py"),
