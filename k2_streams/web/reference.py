@@ -6,7 +6,13 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.records.stream import STREAMS
+from k2_streams.core.records.stream import STREAMS, Stream
+from k2_streams.core.sketches.measures import (
+    SKETCHES,
+    SKETCHES_KEY,
+    SKETCHES_NAME,
+    SKETCHES_TIME,
+)
 from k2_streams.web.declaration.endpoint import (
     Endpoint,
     JsonAnswer,
@@ -28,13 +34,15 @@ What all answers share, access, the proof, time travel and load are described in
 of its raw source, and each declared output. `/v1/gaps`, `/v1/lines` and `/v1/symbols` are about the
 raw source; an app without one does not have these paths. Nor has one without a
 [ledger](../how-to/keep-a-ledger.md) (`K2_LEDGER=0`) `/v1/coverage`, `/v1/dead-letters`,
-`/v1/gap-events` and `/v1/levels`.
+`/v1/gap-events` and `/v1/levels`. `/v1/distinct`, `/v1/top` and `/v1/quantiles` are of the app
+[`sketches`](../how-to/sketch-trades.md).
 """
 
 
 def page() -> str:
     """The page, of the streams that the product has."""
-    endpoints = declared((*STREAMS.values(), *TRADES_INPUT.ledger))
+    sketches = Stream.of_output(SKETCHES_NAME, SKETCHES, key=SKETCHES_KEY, time=SKETCHES_TIME)
+    endpoints = declared((*STREAMS.values(), *TRADES_INPUT.ledger, sketches))
     own = [endpoint for endpoint in endpoints if not _is_about_rows(endpoint)]
     rows = [endpoint for endpoint in endpoints if _is_about_rows(endpoint)]
     parts = [_HEAD, "## Endpoints\n", _overview(endpoints)]
@@ -137,6 +145,8 @@ def _default(one: Parameter) -> str:
     if one.is_required:
         return "required"
     value = one.schema.get("default")
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else f"`{value}`" if isinstance(value, str) else f"{value:,}"
 
 

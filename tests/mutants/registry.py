@@ -1708,4 +1708,34 @@ MUTANTS = (
             "HistoryRecords(records, last.offset + 1, last.timestamp * 1_000)",
         ),
     ),
+    _mutant(
+        "sketch-union-adds",
+        "a union of sketches adds registers up: what two workers saw counts twice",
+        "tests/unit/test_sketches.py::test_the_union_of_four_workers_has_the_bytes_of_one",
+        (
+            "core/sketches/distinct.py",
+            "        np.maximum(self.registers, other.registers, out=self.registers)\n",
+            "        self.registers += other.registers\n",
+        ),
+    ),
+    _mutant(
+        "counters-dropped-by-batch",
+        "heavy hitters drop counters at the end of a batch, so that a restart changes the state",
+        "tests/unit/test_sketches.py::test_how_rows_are_cut_changes_no_byte_of_heavy_hitters",
+        (
+            "core/sketches/heavy_hitters.py",
+            "            if self.rows % BLOCK_ROWS == 0:\n",
+            "            if self.rows % BLOCK_ROWS == 0 or end == count:\n",
+        ),
+    ),
+    _mutant(
+        "sketch-due-by-batch",
+        "a minute of sketches is due by the first row of a batch, not by its own first trade",
+        "tests/unit/test_sketches_app.py::test_how_trades_are_cut_changes_no_byte_of_a_sketch",
+        (
+            "core/sketches/measures.py",
+            "        begun_ns = max(int(reached_ns[at[first[number]]]), minute_ns + MINUTE_NS)\n",
+            "        begun_ns = max(int(reached_ns[-1]), minute_ns + MINUTE_NS)\n",
+        ),
+    ),
 )

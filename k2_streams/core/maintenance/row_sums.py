@@ -46,12 +46,18 @@ def sums_of(rows: pa.Table) -> RowSums:
     """
     total = RowSums()
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        hashed = np.zeros(batch.num_rows, np.uint64)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            hashed += _mixed(_hashes(column) ^ _seed(name))
-        low, high = (int(_mixed(hashed ^ salt).sum(dtype=np.uint64)) for salt in _MIXES)
+        hashed = hashes_of(batch)
+        low, high = (int(mixed(hashed ^ salt).sum(dtype=np.uint64)) for salt in _MIXES)
         total += RowSums(batch.num_rows, low, high)
     return total
+
+
+def hashes_of(rows: pa.RecordBatch) -> np.ndarray:
+    """One hash per row, over all columns by their names; bits of it are not yet spread."""
+    hashed = np.zeros(rows.num_rows, np.uint64)
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        hashed += mixed(_hashes(column) ^ _seed(name))
+    return hashed
 
 
 def _seed(name: str) -> np.uint64:
@@ -59,7 +65,7 @@ def _seed(name: str) -> np.uint64:
     return np.uint64(int.from_bytes(digest, "little"))
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
     """Each value with its bits spread over all 64."""
     mixed = values + np.uint64(_GOLDEN)
     mixed ^= mixed >> np.uint64(30)
@@ -87,14 +93,14 @@ def _hashes_of_values(array: pa.Array) -> np.ndarray:
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _hashes_of_text(array)
     if pa.types.is_map(kind):
-        children = _mixed(_hashes(array.keys)) + _hashes(array.items)
+        children = mixed(_hashes(array.keys)) + _hashes(array.items)
         return _hashes_of_lists(array, children)
     if pa.types.is_list(kind):
         return _hashes_of_lists(array, _hashes(array.values))
     if pa.types.is_struct(kind):
         hashed = np.zeros(len(array), np.uint64)
         for at in range(kind.num_fields):
-            hashed += _mixed(_hashes(array.field(at)) ^ _seed(kind.field(at).name))
+            hashed += mixed(_hashes(array.field(at)) ^ _seed(kind.field(at).name))
         return hashed
     return _hashes_of_numbers(array)
 
@@ -109,11 +115,11 @@ def _hashes_of_numbers(array: pa.Array) -> np.ndarray:
     found = np.frombuffer(array.buffers()[1], np.uint8)
     found = found[array.offset * width : (array.offset + len(array)) * width]
     if width <= 8:  # what one number of numpy has
-        return _mixed(found.view(f"<u{width}").astype(np.uint64))
+        return mixed(found.view(f"<u{width}").astype(np.uint64))
     words = found.view("<u8").reshape(len(array), -1)
     hashed = np.zeros(len(array), np.uint64)
     for at in range(words.shape[1]):
-        hashed = _mixed(hashed + words[:, at])
+        hashed = mixed(hashed + words[:, at])
     return hashed
 
 
@@ -122,12 +128,12 @@ def _hashes_of_text(array: pa.Array) -> np.ndarray:
     offsets = np.frombuffer(offsets_buffer, np.int32)[array.offset :][: len(array) + 1]
     starts, lengths = offsets[:-1], np.diff(offsets)
     if data is None or not lengths.any():
-        return _mixed(lengths.astype(np.uint64))
+        return mixed(lengths.astype(np.uint64))
     found = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     places = np.arange(len(found)) - np.repeat(starts - offsets[0], lengths)
     powers = np.cumprod(np.full(int(lengths.max()), _TEXT_BASE), dtype=np.uint64)
     terms = (found.astype(np.uint64) + np.uint64(1)) * powers[places]
-    return _mixed(_sums_between(terms, offsets - offsets[0]) + lengths.astype(np.uint64))
+    return mixed(_sums_between(terms, offsets - offsets[0]) + lengths.astype(np.uint64))
 
 
 def _hashes_of_lists(array: pa.Array, children: np.ndarray) -> np.ndarray:
@@ -136,8 +142,8 @@ def _hashes_of_lists(array: pa.Array, children: np.ndarray) -> np.ndarray:
     lengths = np.diff(offsets)
     inside = children[offsets[0] : offsets[-1]]
     places = np.arange(len(inside)) - np.repeat(offsets[:-1] - offsets[0], lengths)
-    terms = _mixed(inside + places.astype(np.uint64) * np.uint64(_GOLDEN))
-    return _mixed(_sums_between(terms, offsets - offsets[0]) + lengths.astype(np.uint64))
+    terms = mixed(inside + places.astype(np.uint64) * np.uint64(_GOLDEN))
+    return mixed(_sums_between(terms, offsets - offsets[0]) + lengths.astype(np.uint64))
 
 
 def _sums_between(terms: np.ndarray, offsets: np.ndarray) -> np.ndarray:
