@@ -4,6 +4,7 @@ import click
 
 from k2_streams.cli.maintain_compact import compact, status
 from k2_streams.cli.maintain_files import expire, orphans
+from k2_streams.cli.maintain_statistics import statistics
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,8 +20,9 @@ def maintain() -> None:
       k2 maintain compact
       k2 maintain expire --keep 100
       k2 maintain orphans
+      k2 maintain statistics
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 
-for _command in (status, compact, expire, orphans):
+for _command in (status, compact, expire, orphans, statistics):
     maintain.add_command(_command)

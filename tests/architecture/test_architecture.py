@@ -57,6 +57,7 @@ HOME_OF = {
     "sqlalchemy": ("lake", "testing/memory/catalog.py"),
     "duckdb": ("query", "testing/oracle/sql.py"),  # the latter shares no code on purpose
     "exchange_calendars": ("query/bars/calendars.py",),  # it brings pandas
+    "datasketches": ("lake/maintenance/statistics.py",),  # of an extra
     "fsspec": ("query", "testing/oracle/sql.py"),
     "aiohttp": ("web/http", "web/server.py"),  # an endpoint is data and knows no request
     "prometheus_client": ("runtime/metrics",),
