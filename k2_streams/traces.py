@@ -5,13 +5,15 @@ logged within a span carry its `trace_id` and `span_id`.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import structlog
 
 Attribute = str | int | float | bool
+#: Of one span: who made the records of a checkpoint is a sample, not a list of all.
+MAX_LINKS = 128
 
 
 class TraceSpan(Protocol):
@@ -40,13 +42,18 @@ class Tracer(Protocol):
     """Records spans."""
 
     def span(
-        self, name: str, parent: str | None, attributes: dict[str, Attribute]
+        self,
+        name: str,
+        parent: str | None,
+        links: Sequence[str],
+        attributes: dict[str, Attribute],
     ) -> AbstractContextManager[TraceSpan]:
         """A span around a block, below the one that the caller is in.
 
         Args:
             name: of few values.
             parent: a W3C `traceparent` from outside; one that cannot be read is none.
+            links: others, of what the span is about; at most `MAX_LINKS`.
             attributes: what is known at its begin.
         """
         ...
@@ -75,19 +82,28 @@ def start(tracer: Tracer | None) -> None:
     _tracer = tracer
 
 
+def is_on() -> bool:
+    """Whether spans are recorded: what they alone need is not looked for otherwise."""
+    return _tracer is not None
+
+
 def span(
-    name: str, parent: str | None = None, **attributes: Attribute
+    name: str, parent: str | None = None, links: Sequence[str] = (), **attributes: Attribute
 ) -> AbstractContextManager[TraceSpan]:
     """A span around a block. Without a tracer it costs a call."""
-    return _OFF if _tracer is None else _recorded(_tracer, name, parent, attributes)
+    return _OFF if _tracer is None else _recorded(_tracer, name, parent, links, attributes)
 
 
 @contextlib.contextmanager
 def _recorded(
-    tracer: Tracer, name: str, parent: str | None, attributes: dict[str, Attribute]
+    tracer: Tracer,
+    name: str,
+    parent: str | None,
+    links: Sequence[str],
+    attributes: dict[str, Attribute],
 ) -> Iterator[TraceSpan]:
     with (
-        tracer.span(name, parent, attributes) as found,
+        tracer.span(name, parent, links, attributes) as found,
         structlog.contextvars.bound_contextvars(trace_id=found.trace_id, span_id=found.span_id),
     ):
         yield found

@@ -4,15 +4,16 @@ Its conventions for messaging are not stable and its instrumentation is in beta:
 spans itself. Sampling is the library's own: `OTEL_TRACES_SAMPLER`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, Status, StatusCode, get_current_span
 from opentelemetry.trace import Span as OtelSpan
-from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from k2_streams.traces import Attribute
@@ -75,13 +76,25 @@ class OtlpTracer:
 
     @contextmanager
     def span(
-        self, name: str, parent: str | None, attributes: dict[str, Attribute]
+        self,
+        name: str,
+        parent: str | None,
+        links: Sequence[str],
+        attributes: dict[str, Attribute],
     ) -> Iterator[OtlpSpan]:
         """As `traces.Tracer`."""
         context = None if parent is None else self._propagator.extract({"traceparent": parent})
         named = {f"k2.{key}": value for key, value in attributes.items()}
-        with self._tracer.start_as_current_span(name, context, attributes=named) as span:
+        linked = [link for one in links if (link := self._link(one)).context.is_valid]
+        with self._tracer.start_as_current_span(
+            name, context, attributes=named, links=linked
+        ) as span:
             yield OtlpSpan(span)
+
+    def _link(self, traceparent: str) -> Link:
+        """To what a `traceparent` names; of one that cannot be read the context is not valid."""
+        context = self._propagator.extract({"traceparent": traceparent}, Context())
+        return Link(get_current_span(context).get_span_context())
 
     def close(self) -> None:
         """Send what waits, and end."""

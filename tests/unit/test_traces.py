@@ -24,8 +24,9 @@ from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.runtime.open_telemetry import OtlpTracer
 from k2_streams.runtime.settings.worker import from_environment
+from k2_streams.runtime.task.headers import TRACEPARENT
 from k2_streams.runtime.tracing import start_traces
-from k2_streams.testing.driver import START
+from k2_streams.testing.driver import START, InputMessage
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -115,6 +116,43 @@ def test_checkpoints_and_lake_commits_are_spans(recorded, k2_driver):
     ]  # fmt: skip
     assert sum(span.attributes["k2.rows"] for span in commits) == 1
     assert commits[-1].attributes["k2.snapshot"].isdigit()
+
+
+@pytest.mark.usefixtures("quiet_logs")
+def test_a_checkpoint_links_to_the_traces_of_its_records_up_to_a_limit(recorded, k2_driver):
+    driver = k2_driver(raw_topology("k2"), partitions=1)
+    trade = {"exchange": "X", "symbol": "A", "price": "1", "quantity": "2"}
+    trade["exchange_time_ns"] = int(START.timestamp()) * 10**9
+    count = 2 * traces.MAX_LINKS
+    sent = [
+        InputMessage({**trade, "sequence": n}, headers=((TRACEPARENT, traced(n)),))
+        for n in range(1, count + 1)
+    ]
+    driver.input("k2.trades.raw").send_many(sent)
+    assert driver.output("trades").read_all().num_rows == count
+    links = [
+        [f"{link.context.trace_id:032x}" for link in span.links]
+        for span in recorded.spans
+        if span.name == "checkpoint"
+    ]
+    assert links[0][0] == f"{1:032x}"
+    assert all(0 < len(each) <= traces.MAX_LINKS for each in links)
+    assert len(links[0]) == traces.MAX_LINKS
+
+
+@pytest.mark.usefixtures("quiet_logs")
+def test_a_trace_that_cannot_be_read_is_no_link(recorded, k2_driver):
+    driver = k2_driver(raw_topology("k2"), partitions=1)
+    trade = {"exchange": "X", "symbol": "A", "price": "1", "quantity": "2", "sequence": 1}
+    trade["exchange_time_ns"] = int(START.timestamp()) * 10**9
+    headers = ((TRACEPARENT, b"nonsense"),)
+    driver.input("k2.trades.raw").send_many([InputMessage(trade, headers=headers)])
+    assert driver.output("trades").read_all().num_rows == 1
+    assert recorded.named("checkpoint").links == ()
+
+
+def traced(number: int) -> bytes:
+    return f"00-{number:032x}-{number:016x}-01".encode()
 
 
 async def test_maintenance_is_a_span_per_job(recorded, tmp_path):

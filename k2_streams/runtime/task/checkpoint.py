@@ -155,7 +155,13 @@ class Checkpoints:
 
     async def _traced(self, epoch: Epoch, transaction: Coroutine[None, None, None]) -> None:
         topic, records = self._context.source.name, epoch.records
-        with traces.span("checkpoint", topic=topic, partition=self._partition, records=records):
+        with traces.span(
+            "checkpoint",
+            links=epoch.links,
+            topic=topic,
+            partition=self._partition,
+            records=records,
+        ):
             await transaction
 
     async def _transact(

@@ -20,6 +20,7 @@ from k2_streams.runtime.committed_rows import LogRecords
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.state.position import Position
+from k2_streams.traces import MAX_LINKS
 
 #: Headers of dead letters that are kept encoded, of each kind: records come many a millisecond.
 REMEMBERED_HEADERS = 1_024
@@ -104,6 +105,7 @@ class Epoch:
     excess_lines: int = 0  # records by a line beyond those that are tracked
     #: By metric and labels: counted once the epoch is committed.
     figures: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    links: list[str] = field(default_factory=list)  # `traceparent`s of its records
     newly_deferred: list[OutputRecord] = field(default_factory=list)
     drained: int = 0
     is_timed: bool = False  # time that passed without a record is part of it
@@ -139,6 +141,7 @@ class Epoch:
         self.unknown.update(more.unknown)
         self.excess_lines += more.excess_lines
         self.figures.update(more.figures)
+        self.links += more.links[: MAX_LINKS - len(self.links)]
 
     def _letters(self, accepted_time_us: int) -> list[OutputRecord]:
         """The dead letters, with the accepted time of the checkpoint that publishes them."""

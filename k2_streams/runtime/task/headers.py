@@ -1,10 +1,11 @@
-"""The headers of a raw record that K2 reads: `feed`, `line`, and of a redriven one `k2.redrive`.
+"""The headers of a raw record that K2 reads: `feed`, `line`, `traceparent`; `k2.redrive`.
 
 A header may occur several times, and its value may be null. The last one counts, as in Kafka's own
 `Headers.lastHeader`; a null value is as no header at all. Other headers are passed on unread.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ FEED = "feed"
 LINE = "line"
 #: Of a record that was a dead letter: the redrive that sent it again.
 REDRIVE = "k2.redrive"
+#: Of a record whose producer traces: W3C Trace Context. Read where traces are on.
+TRACEPARENT = "traceparent"
 
 Indices = npt.NDArray[np.int64]
 
@@ -65,6 +68,15 @@ def redriven(records: Sequence[Any]) -> list[int]:
         for at, record in enumerate(records)
         if record.headers and last_header(record.headers, REDRIVE) is not None
     ]
+
+
+def traceparents(records: Sequence[Any], most: int) -> list[str]:
+    """What the first of the records name that name a trace, at most so many."""
+    if isinstance(records, RecordColumns):
+        places = records.places_with_header(TRACEPARENT.encode())[:most]
+        records = [records[place] for place in places]
+    named = (last_header(record.headers, TRACEPARENT) for record in records if record.headers)
+    return [_text(value) for value in islice(filter(None, named), most)]
 
 
 #: Distinct feeds, and of each record the index of its own.

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams import traces
 from k2_streams.core.enrich.notional import Notional
 from k2_streams.core.enrich.ticks import Ticks
 from k2_streams.core.lines.batch import Copies
@@ -37,7 +38,7 @@ from k2_streams.feeds.feed import Bad, Kind
 from k2_streams.runtime.fetched import Record
 from k2_streams.runtime.task.decoding import DecodedBatch, Decoding
 from k2_streams.runtime.task.epoch import Epoch, Numbered, dead_letter
-from k2_streams.runtime.task.headers import redriven
+from k2_streams.runtime.task.headers import redriven, traceparents
 from k2_streams.runtime.task.line_keeper import LineKeeper, Named
 from k2_streams.runtime.task.outputs import TaskOutputs
 from k2_streams.runtime.task.row_ids import (
@@ -134,6 +135,8 @@ class RawContext:
         self._records = records
         self._refusal = refusal  # of a single record, whose number alone counts
         self._epoch = Epoch(steps.outputs, 0, records=len(records))
+        if traces.is_on():
+            self._epoch.links = traceparents(records.records, traces.MAX_LINKS)
         self._bad: list[Bad] = []
         self._stepped: BatchStep | None = None
         self._sequenced: SequencedRecords | None = None
