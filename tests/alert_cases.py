@@ -89,6 +89,7 @@ CASES = {
         {f'k2_lag_records{{{_A},topic="k2.trades.raw",partition="0"}}': counter(0, 12_000)},
         {"topic": "k2.trades.raw"},
     ),
+    "K2RetentionRisk": AlertCase({f"k2_lag_seconds{{{_A}}}": gauge(10, 90_000)}, _ON_A),
     "K2FreshnessSlow": AlertCase(histogram("k2_freshness_seconds_bucket", _LOG, "5.0"), _ON_LOG),
     "K2NoData": AlertCase(
         {
@@ -238,6 +239,7 @@ CASES = {
         {f'k2_http_connections_closed_total{{{_A},reason="refused"}}': counter(0, 5)}, _ON_A
     ),
     "K2MemoryHigh": AlertCase({f"k2_memory_used_ratio{{{_A}}}": gauge(0.5, 0.9)}, _ON_A),
+    "K2DiskLow": AlertCase({f"k2_disk_free_bytes{{{_A}}}": gauge(10**11, 10**9)}, _ON_A),
     "K2QueryMemoryHigh": AlertCase(
         {
             f"k2_query_memory_bytes{{{_A}}}": gauge(10, 95),

@@ -38,6 +38,7 @@ from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.api_keys_file import ApiKeysFile
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.memory import query_limit_bytes
+from k2_streams.runtime.control.sessions import ExchangeSessions
 from k2_streams.runtime.control.stale_assignment import StaleAssignment
 from k2_streams.runtime.control.status import Monitors, Status
 from k2_streams.runtime.control.supervisor import Supervisor
@@ -212,6 +213,9 @@ class Worker:
         metrics.process.rocksdb_block_cache_bytes.set_function(
             lambda: ports.disk.memory().cache_bytes
         )
+        metrics.process.disk_free_bytes.set_function(
+            lambda: ports.disk.free_bytes(settings.data_dir)
+        )
         metrics.process.rocksdb_memtable_bytes.set_function(
             lambda: ports.disk.memory().buffers_bytes
         )
@@ -260,6 +264,9 @@ class Worker:
         # 1 Nothing is watched any more.
         if self._keys_file is not None:
             self._keep("api-keys", self._keys_file.run)
+        if self._settings.calendars:
+            calendars, show = self._settings.calendars, self._metrics.show_session
+            self._keep("sessions", ExchangeSessions(calendars, self._ports.clock, show).run)
         stack.push_async_callback(self.topics.close)
         self._keep("topics", self.topics.run)
         stack.push_async_callback(self.load.close)

@@ -16,6 +16,7 @@ MESSAGES = 4_000
 #: Above 0 in every worker that has read, committed and answered.
 MOVED = {
     "k2_build_info",
+    "k2_disk_free_bytes",
     "k2_memory_used_ratio",
     "k2_rocksdb_block_cache_bytes",
     "k2_rocksdb_memtable_bytes",

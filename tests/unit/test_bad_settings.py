@@ -210,6 +210,11 @@ def test_commands_end_with_2_and_one_line(command, tmp_path, monkeypatch):
             "/nowhere.csv",
             "K2_CONDITIONS_FILE: /nowhere.csv: cannot be read",
         ),
+        (
+            "K2_CALENDARS",
+            "NYSE=NEWYORK",
+            "K2_CALENDARS: expected a calendar of exchange-calendars, as XASX or XNYS, found",
+        ),
     ],
 )
 def test_a_worker_ends_with_2_and_one_line(tmp_path, name, value, said):

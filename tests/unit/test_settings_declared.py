@@ -46,6 +46,7 @@ CASES = {
     "K2_WEB_KEY_FILE": ("/etc/hosts", None, None),
     "K2_RATE_LIMIT_PER_S": ("100", 100, "many"),
     "K2_LOG_FORMAT": ("json", "json", "xml"),
+    "K2_CALENDARS": ("XNYS=XNYS,ASX=XASX", {"XNYS": "XNYS", "ASX": "XASX"}, "XNYS"),
     "K2_NATIVE": ("off", "off", "on"),
     "K2_CHECKPOINT_SHORTEST_S": ("0.02", 0.02, "0"),
     "K2_CHECKPOINT_LONGEST_S": ("1", 1.0, "6"),

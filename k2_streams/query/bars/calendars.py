@@ -5,7 +5,7 @@ for, and is not there where it was not installed.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k2_streams.query.errors import InvalidParameter
 
@@ -36,16 +36,29 @@ def sessions_of(name: str, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     return list(zip(opens[meets].tolist(), closes[meets].tolist(), strict=True))
 
 
+def check_calendar(name: str) -> None:
+    """Check that there is a calendar of this name; it is not made yet.
+
+    Raises:
+        InvalidParameter: there is none, or the package is not installed.
+    """
+    if name not in _package().get_calendar_names():
+        raise InvalidParameter(
+            "calendar", f"expected a calendar of exchange-calendars, as XASX or XNYS, found {name}"
+        )
+
+
 @lru_cache(MAX_CALENDARS)
 def _calendar(name: str) -> "ExchangeCalendar":
+    check_calendar(name)
+    return _package().get_calendar(name)
+
+
+def _package() -> Any:
     try:
         import exchange_calendars  # noqa: PLC0415 - see the module
     except ImportError as error:
         raise InvalidParameter(
             "calendar", "the server lacks a package: install k2-streams[calendars] there"
         ) from error
-    if name not in exchange_calendars.get_calendar_names():
-        raise InvalidParameter(
-            "calendar", f"expected a calendar of exchange-calendars, as XASX or XNYS, found {name}"
-        )
-    return exchange_calendars.get_calendar(name)
+    return exchange_calendars

@@ -51,6 +51,12 @@ class ProcessMetrics(MetricGroup):
     topic_problems = gauge(
         "Topics' settings that are not what they must be; /v1/status names them", unit="settings"
     )
+    session_open = gauge(
+        "1 while the exchange's calendar has a session (K2_CALENDARS)",
+        Label("exchange", bound="exchanges of K2_CALENDARS"),
+        unit="state",
+    )
+    disk_free_bytes = gauge("Free space of the disk with the data directory", unit="bytes")
     memory_used_ratio = gauge("Resident memory over the memory limit of the process", unit="ratio")
     rocksdb_block_cache_bytes = gauge("Block cache of all RocksDB stores", unit="bytes")
     rocksdb_memtable_bytes = gauge(

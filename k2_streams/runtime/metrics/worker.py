@@ -98,6 +98,10 @@ class Metrics:
             gauge = self._gauges[name]
             (gauge.labels(*labels) if labels else gauge).set(value)
 
+    def show_session(self, exchange: str, is_open: bool) -> None:
+        """Show whether an exchange has a session; from any thread."""
+        self.process.session_open.labels(exchange).set(is_open)
+
     def show_lines(self, lines: Iterable[LineReport]) -> None:
         """The lines tracked now; series of lines that are no longer tracked are removed."""
         metrics = self.lines

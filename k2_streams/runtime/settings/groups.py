@@ -208,6 +208,21 @@ class TraceSettings(Group):
     )
 
 
+class CalendarSettings(Group):
+    """When exchanges trade."""
+
+    heading: ClassVar[str] = "Exchange sessions"
+
+    calendars: Annotated[dict[str, str], parsing.CALENDARS] = setting(
+        {},
+        "Calendars of exchanges whose silence is a fault while they trade: `NYSE=XNYS,ASX=XASX`, "
+        "by the names of the package exchange-calendars; install `k2-streams[calendars]`. They are "
+        "shown by `k2_session_open`, and [NoData](../runbooks/no-data.md) goes by it",
+        expected="EXCHANGE=CALENDAR, several by comma, each exchange once",
+        default_text="none",
+    )
+
+
 class DecodingSettings(Group):
     """What decodes records."""
 
@@ -279,6 +294,7 @@ class WorkerGroups(
     WebSettings,
     LogSettings,
     TraceSettings,
+    CalendarSettings,
     DecodingSettings,
     LakeSettings,
     MaintenanceSettings,

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from k2_streams import failpoints
 from k2_streams.core.load.tail_quota import DiskBound
 from k2_streams.core.query.bars.conditions import ConditionRules
+from k2_streams.query.bars.calendars import check_calendar
+from k2_streams.query.errors import InvalidParameter
 from k2_streams.runtime.settings import conditions
 
 _MIB = 1024 * 1024
@@ -73,6 +75,22 @@ def _conditions(value: Any) -> ConditionRules | None:
         raise ExplainedError(str(error)) from error
 
 
+def _calendars(value: Any) -> dict[str, str]:
+    """`EXCHANGE=CALENDAR` by comma; each exchange once."""
+    if not isinstance(value, str):
+        return dict(value)
+    pairs = [part.partition("=")[::2] for part in _parts(value)]
+    found = dict(pairs)
+    if len(found) < len(pairs) or not all(map(all, pairs)):
+        raise ValueError
+    for name in found.values():
+        try:
+            check_calendar(name)
+        except InvalidParameter as error:
+            raise ExplainedError(error.message) from error
+    return found
+
+
 def rising(count: int, most: float) -> AfterValidator:
     """So many numbers, none below the one before, above 0 and up to `most`."""
 
@@ -117,5 +135,7 @@ DISK_BOUND = PlainValidator(_disk_bound)
 FAILPOINTS = PlainValidator(_plan)
 #: The rules of the file that the text names.
 CONDITIONS = PlainValidator(_conditions)
+#: Names of calendars by exchange.
+CALENDARS = PlainValidator(_calendars)
 #: Relative to the folder in which the process was started, whatever that is later.
 ABSOLUTE = AfterValidator(Path.absolute)
