@@ -14,6 +14,10 @@ VARIANTS = {
     "default": (),
     "monitoring": ("--set", "monitoring.enabled=true"),
     "without claims": ("--set", "persistence.enabled=false"),
+    "query nodes alone answer": (
+        "--set", "workerRole=work,queryNodes.autoscaling.enabled=true",
+    ),
+    "no query node": ("--set", "queryNodes.replicas=0"),
     "open to a namespace": (
         "--set", "networkPolicy.from[0].namespaceSelector.matchLabels.name=apps",
     ),

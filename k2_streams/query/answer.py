@@ -17,6 +17,13 @@ def about(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
 
 
+#: Of an answer's field of that name.
+LAG_RECORDS = (
+    "Source records not processed yet: of this worker's partitions, or of all partitions where a "
+    "query node answers."
+)
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     """How this node and the pipeline stand, as far as an answer says it."""
 
@@ -100,14 +107,12 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
             "the records asked for."
         ),
     ]
-    lag_records: Annotated[
-        int, about("Source records of this worker's partitions not processed yet.")
-    ]
+    lag_records: Annotated[int, about(LAG_RECORDS)]
     level: Annotated[
         str,
         about(
             "Degradation level of the worker that answers: `NORMAL`, `SOFT`, `GRACEFUL`, "
-            "`AGGRESSIVE`, `CIRCUIT_BREAK`."
+            "`AGGRESSIVE`, `CIRCUIT_BREAK`. A query node has none: `NORMAL`."
         ),
     ]
     stalled: Annotated[

@@ -11,7 +11,12 @@ _WRITTEN = (Operation.READ, Operation.WRITE, Operation.DESCRIBE_CONFIGS)
 
 
 def acls_of(topology: Topology, settings: Settings) -> list[Acl]:
-    """What a worker needs where its topics exist already; `creating` is what it needs otherwise."""
+    """What a worker needs where its topics exist already; `creating` is what it needs otherwise.
+
+    A query node writes nothing, and is in no group.
+    """
+    if not settings.processes:
+        return [Acl(Resource.TOPIC, spec.name, _READ) for spec in topics_of(topology, settings)]
     own = {stream.log for stream in topology.streams}
     read = {source.topic for source in topology.sources} - own
     for followed in followed_inputs(topology, settings):

@@ -1,4 +1,4 @@
-"""One log that this worker writes, or answers from alone."""
+"""What stands behind a log in one process: what writes its table, and what answers from it."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,18 @@ from k2_streams.runtime.sinks.runner import SinkRunner
 
 
 @dataclass(frozen=True, slots=True)
-class OutputParts:
-    """What stands behind a log: its table, through the sink, and its answers, through the node."""
+class WrittenLog:
+    """A log that tasks of this process write, and that its sink appends to the table."""
 
     stream: Stream
     sink: SinkRunner
-    node: Node
-    committed: CommittedRows  # what tasks give to sink and node
+    committed: CommittedRows  # what tasks give to the sink, and to the node of the same log
     keeper: TableKeeper | None = None  # None: maintenance is off
 
 
 @dataclass(frozen=True, slots=True)
-class FollowedLog:
-    """A log that another app writes, as this worker answers from it."""
+class AnsweredLog:
+    """A log that this process answers from, whoever writes it."""
 
     stream: Stream
     node: Node

@@ -11,6 +11,7 @@ from k2_streams.kafka.topics import (
     stream_topics,
     table_topic,
 )
+from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.market import window_of
 from k2_streams.topology.declarations import StreamSource, Topology
@@ -23,15 +24,25 @@ def followed_inputs(topology: Topology, settings: Settings) -> list[RawInput]:
 
 
 def logs_of(topology: Topology, settings: Settings) -> tuple[Stream, ...]:
-    """Every log that a worker of a topology keeps in a table; the main one first."""
+    """Every log that workers of a topology keep in a table; the main one first."""
     return (*topology.streams, *(topology.ledger if settings.ledger else ()))
+
+
+def _of_query_node(topology: Topology, settings: Settings) -> set[str]:
+    """The topics of a topology that a query node reads: its logs, and what is beside them."""
+    names: set[str | None] = set()
+    for stream in logs_of(topology, settings):
+        names |= {stream.log, *LogTopics.of(topology, stream, with_source=True)}
+    for followed in followed_inputs(topology, settings):
+        names |= {followed.stream.log, *LogTopics.of_input(followed)}
+    return {name for name in names if name is not None}
 
 
 def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
     """The topics that a worker of a topology needs, each once.
 
-    The log of another app is among them, as that app makes it: whichever of the two starts first
-    creates it.
+    The log of another app is among them, as that app makes it, and a query node has those that
+    workers make: whichever of the two starts first creates it.
     """
     partitions, app_id = settings.partitions, settings.app_id
     specs: list[TopicSpec] = []
@@ -53,4 +64,7 @@ def topics_of(topology: Topology, settings: Settings) -> list[TopicSpec]:
     once: dict[str, TopicSpec] = {}
     for spec in specs:
         once.setdefault(spec.name, spec)
-    return list(once.values())
+    if settings.processes:
+        return list(once.values())
+    read = _of_query_node(topology, settings)
+    return [spec for spec in once.values() if spec.name in read]

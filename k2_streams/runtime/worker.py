@@ -7,12 +7,14 @@ Worker: Ownership --> tasks --> log --> sink --> lake
             |           |         '---> node (tail, query)
             |           '---> committed rows, from memory, to sink and tail
             '-- control: load, watchdog, topics, status
+
+`K2_ROLE` says which of it a process has: `work` all but the nodes, `query` the nodes alone, without
+tasks, sinks and a group. What it has is wired the same way.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -22,6 +24,7 @@ from k2_streams.core.ledger.streams import gap_events_among, has_gap_events
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo, changelog_topic
@@ -55,7 +58,7 @@ from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.node import Node, open_to_read
 from k2_streams.runtime.node.tail_quota import TailLimits
-from k2_streams.runtime.output import FollowedLog, OutputParts
+from k2_streams.runtime.output import AnsweredLog, WrittenLog
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.sinks.runner import SinkRunner
@@ -125,7 +128,7 @@ class Worker:
         )
         clock = ports.clock
         self.supervisor = Supervisor(clock, metrics, ports.chance, limits)
-        sources = [one.topic for one in topology.sources]
+        sources = [one.topic for one in topology.sources] if settings.processes else []
         read = [TopicPartition(topic, p) for topic in sources for p in range(settings.partitions)]
         self.flow = PartitionFlow(ports.group, read, self.supervisor, limits, metrics.source)
         self.overload = Overload(settings.overload, clock)
@@ -133,31 +136,26 @@ class Worker:
         self.engine = new_engine(settings, ports, metrics.query)
         self.sandbox = Sandbox(ports.new_engine, ports.clock)
         self._histories: list[LakeView] = []
-        followed = followed_inputs(topology, settings)
-        logs = logs_of(topology, settings)
-        tail_limits = TailLimits.each(settings, [*logs, *(one.stream for one in followed)])
-        #: What the sequence events say of the raw source, for its rows and for their own log.
-        self._findings = None if topology.raw is None else GapsView()
-        ledger = {
-            stream: self._new_output(stream, tail_limits[stream.name])
-            for stream in logs
-            if stream.is_ledger
-        }
         #: The accepted rows first, the ledger last.
-        self.outputs: Sequence[OutputParts] = [
-            *(
-                self._new_output(stream, tail_limits[stream.name], ledger)
-                for stream in topology.streams
-            ),
-            *ledger.values(),
-        ]
-        #: Of logs that other apps write: answered from, and nothing else.
-        self.followed: Sequence[FollowedLog] = [
-            self._new_followed(one, tail_limits[one.stream.name]) for one in followed
+        self._logs = logs_of(topology, settings)
+        self._lake_guards = {stream: self._new_guard(stream, "lake") for stream in self._logs}
+        self._committed = {
+            stream: CommittedRows(clock, limits.committed_rows_bytes) for stream in self._logs
+        }
+        #: Its own logs in their order, then those that other apps write.
+        self.answered: Sequence[AnsweredLog] = self._new_answered() if settings.answers else []
+        nodes = {one.stream: one.node for one in self.answered}
+        self.written: Sequence[WrittenLog] = [
+            self._new_written(stream, nodes.get(stream))
+            for stream in (self._logs if settings.processes else ())
         ]
         self.owner = Ownership(
-            {source.topic: self._tasks_of(source, instruments) for source in topology.sources},
-            {output.stream.log: output.sink for output in self.outputs},
+            {
+                source.topic: self._tasks_of(source, instruments)
+                for source in topology.sources
+                if settings.processes
+            },
+            {log.stream.log: log.sink for log in self.written},
             self.flow,
             ports.group.is_member,
             self.supervisor,
@@ -184,11 +182,12 @@ class Worker:
             topology,
             settings,
             self.owner,
-            self.outputs,
             self.load,
             self.overload,
             metrics,
             clock,
+            written=self.written,
+            answered=self.answered,
             monitors=Monitors(
                 self.supervisor,
                 self.topics,
@@ -199,7 +198,7 @@ class Worker:
         )
         self.watchdog = Watchdog(
             self.owner,
-            [output.sink for output in self.outputs],
+            [log.sink for log in self.written],
             self.status,
             clock,
             ports.threads,
@@ -220,25 +219,11 @@ class Worker:
             lambda: ports.disk.memory().buffers_bytes
         )
 
-    @property
-    def main(self) -> OutputParts:
-        """The first log: the accepted rows of the raw source, if there is one.
-
-        Raises:
-            LookupError: the topology writes no log.
-        """
-        return self.outputs[0]
-
-    @property
-    def answered(self) -> "list[OutputParts | FollowedLog]":
-        """The logs that queries are answered from, its own first."""
-        return [*self.outputs, *self.followed]
-
     # -- its life --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin what runs in the background. What is started last is stopped first."""
-        if self._topology.raw is not None:
+        if self._topology.raw is not None and self._settings.processes:
             self._log_filters()
         stack = self._stack
         stack.callback(self.pool.shutdown)
@@ -249,15 +234,15 @@ class Worker:
         for answered in self.answered:
             stack.push_async_callback(answered.node.close)
             for name, work in answered.node.background.items():
-                self._keep(self._name(name, answered), work)
+                self._keep(self._name(name, answered.stream), work)
         # 3 The sinks let a commit under way end; what they buffer is read again.
-        for output in self.outputs:
-            stack.push_async_callback(output.sink.close)
-            self._keep(self._name("sink", output), output.sink.run)
-            self._keep(self._name("sink-given", output), output.sink.run_given)
-            if output.keeper is not None:
-                stack.push_async_callback(output.keeper.close)
-                self._keep(self._name("maintenance", output), output.keeper.run)
+        for written in self.written:
+            stack.push_async_callback(written.sink.close)
+            self._keep(self._name("sink", written.stream), written.sink.run)
+            self._keep(self._name("sink-given", written.stream), written.sink.run_given)
+            if written.keeper is not None:
+                stack.push_async_callback(written.keeper.close)
+                self._keep(self._name("maintenance", written.stream), written.keeper.run)
         # 2 Tasks commit what is open and end; what is not committed is processed again.
         stack.push_async_callback(self.owner.close)
         stack.callback(self.flow.close)
@@ -298,9 +283,9 @@ class Worker:
         kept = self.supervisor.keep(name, work)
         self._stack.push_async_callback(kept.close)
 
-    def _name(self, name: str, answered: OutputParts | FollowedLog) -> str:
-        """Of a background task; those of the main output go by their kind alone."""
-        return name if answered is self.outputs[0] else f"{name}:{answered.stream.log}"
+    def _name(self, name: str, stream: Stream) -> str:
+        """Of a background task; those of the first log go by their kind alone."""
+        return name if stream in self._logs[:1] else f"{name}:{stream.log}"
 
     # -- called by the driver --------------------------------------------------------------------
 
@@ -346,36 +331,53 @@ class Worker:
     # -- parts -----------------------------------------------------------------------------------
 
     def _is_downstream_full(self) -> bool:
-        return any(
-            each.node.quota.is_source_paused or each.sink.is_far_behind for each in self.outputs
+        return any(log.node.quota.is_source_paused for log in self.answered) or any(
+            log.sink.is_far_behind for log in self.written
         )
 
-    def _new_output(
-        self,
-        stream: Stream,
-        tail_limits: TailLimits,
-        ledger: Mapping[Stream, OutputParts] = MappingProxyType({}),
-    ) -> OutputParts:
-        """Sink and node of a log; both share the breaker of the lake."""
+    def _new_answered(self) -> list[AnsweredLog]:
+        """A node per log. The gap events' is made first: answers about other logs ask it."""
+        followed = followed_inputs(self._topology, self._settings)
+        limits = TailLimits.each(self._settings, [*self._logs, *(one.stream for one in followed)])
+        #: What the sequence events say of the raw source, for its rows and for their own log.
+        findings = None if self._topology.raw is None else GapsView()
+        nodes: dict[Stream, Node] = {}
+        for stream in sorted(self._logs, key=has_gap_events, reverse=True):
+            gap_events = gap_events_among(nodes, stream)
+            nodes[stream] = self._new_node(
+                stream,
+                LogTopics.of(self._topology, stream, with_source=not self._settings.processes),
+                limits[stream.name],
+                self._lake_guards[stream],
+                findings=findings if stream.is_sequenced or has_gap_events(stream) else None,
+                gap_events=None if gap_events is None else nodes[gap_events].query,
+                on_tail_full=self._holding_sources(stream),
+                committed=self._committed[stream],
+            )
+        return [
+            *(AnsweredLog(stream, nodes[stream]) for stream in self._logs),
+            *(self._new_followed(one, limits[one.stream.name]) for one in followed),
+        ]
+
+    def _holding_sources(self, stream: Stream) -> Callable[[bool], None] | None:
+        """What a full tail of one of its own logs calls; None: it pauses no source.
+
+        A ledger's topic is kept for ever, and a query node has no source: such a tail reads later
+        what it has no room for.
+        """
+        if stream.is_ledger or not self._settings.processes:
+            return None
+        return lambda full: self.flow.hold_sources(full, "tail_full", stream.log)
+
+    def _new_written(self, stream: Stream, node: Node | None) -> WrittenLog:
+        """The sink of a log. It shares the breaker of the lake with the log's node, if any."""
         settings, ports, topic = self._settings, self._ports, stream.log
-        gap_events = gap_events_among(ledger, stream)
+        guard, committed = self._lake_guards[stream], self._committed[stream]
 
-        def hold_sources(full: bool) -> None:
-            self.flow.hold_sources(full, "tail_full", topic)
+        def show(_: Vector) -> None:
+            if node is not None:
+                node.query.refresh_soon()
 
-        committed = CommittedRows(ports.clock, self._limits.committed_rows_bytes)
-        guard = self._new_guard(stream, "lake")
-        node = self._new_node(
-            stream,
-            LogTopics.of(self._topology, stream),
-            tail_limits,
-            guard,
-            findings=self._findings if stream.is_sequenced or has_gap_events(stream) else None,
-            gap_events=None if gap_events is None else ledger[gap_events].node.query,
-            # A ledger's topic is kept for ever: its full tail reads later what it has no room for.
-            on_tail_full=None if stream.is_ledger else hold_sources,
-            committed=committed,
-        )
         sink = SinkRunner(
             ports.catalog.open(stream),
             ports.kafka,
@@ -395,14 +397,14 @@ class Worker:
                 [TopicPartition(topic, p) for p in partitions], in_memory=in_memory
             ),
             committed=committed,
-            on_committed=lambda _: node.query.refresh_soon(),
+            on_committed=show,
             thread=ports.threads.executor("lake"),
             guard=guard,
             limits=self._limits,
         )
-        return OutputParts(stream, sink, node, committed, self._new_keeper(stream, guard))
+        return WrittenLog(stream, sink, committed, self._new_keeper(stream, guard))
 
-    def _new_followed(self, followed: RawInput, tail_limits: TailLimits) -> FollowedLog:
+    def _new_followed(self, followed: RawInput, tail_limits: TailLimits) -> AnsweredLog:
         """The node of a log that another app writes. Its full tail pauses no source of this one."""
         stream = followed.stream
         node = self._new_node(
@@ -416,7 +418,7 @@ class Worker:
             # Empty for ever: this worker makes none of these rows.
             committed=CommittedRows(self._ports.clock, self._limits.committed_rows_bytes),
         )
-        return FollowedLog(stream, node)
+        return AnsweredLog(stream, node)
 
     def _new_node(
         self,
@@ -487,7 +489,7 @@ class Worker:
             disk=ports.disk,
             native=ports.native,
             limits=self._limits,
-            committed={output.stream.log: output.committed for output in self.outputs},
+            committed={stream.log: committed for stream, committed in self._committed.items()},
             history=self._history_of(source),
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from k2_streams.failpoints import POINTS
 from k2_streams.runtime.limits import Limits
-from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.output import AnsweredLog
 from k2_streams.runtime.settings.app_defaults import AppDefaults
 from k2_streams.runtime.settings.instruments import load
 from k2_streams.runtime.settings.worker import Settings, from_environment
@@ -125,14 +125,14 @@ class DriverRun:
             raise DriverError("no worker runs: call restart()")
         return self._fleet.workers[min(self._fleet.workers)]
 
-    def output_of(self, name: str) -> OutputParts:
-        """A log's sink and node, of the first worker.
+    def output_of(self, name: str) -> AnsweredLog:
+        """A log's node, of the first worker.
 
         Raises:
             ValueError: the app has no such output.
             DriverError: no worker runs.
         """
-        outputs = {one.stream.name: one for one in self.worker().parts.outputs}
+        outputs = {one.stream.name: one for one in self.worker().parts.answered}
         if name not in outputs:
             raise ValueError(f"the app has no output {name}: it has {', '.join(outputs)}")
         return outputs[name]
@@ -186,8 +186,8 @@ class DriverRun:
 
     def _is_in_lake(self) -> bool:
         for worker in self._fleet.workers.values():
-            for output in worker.parts.outputs:
-                head, topic = output.node.lake.head, output.stream.log
+            for log in worker.parts.answered:
+                head, topic = log.node.lake.head, log.stream.log
                 offsets = None if head is None else head.vector.topics.get(topic)
                 held = {} if offsets is None else offsets.next
                 for partition, last in self.last_offsets(topic).items():

@@ -43,8 +43,8 @@ class Commands:
     def worker_pid(self) -> int:
         state = up_state.recall(self.directory)
         assert state is not None
-        assert state.pid is not None
-        return state.pid
+        (member,) = state.members
+        return member.pid
 
 
 @pytest.fixture

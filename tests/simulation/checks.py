@@ -193,7 +193,7 @@ def status_is_true(worker: SimWorker, cluster: MemoryCluster) -> None:
     said = parts.status.as_dict()
     msgspec.json.encode(said)
     parts.status.lines()
-    load, node = parts.load, parts.main.node
+    load, node = parts.load, parts.answered[0].node
     require(
         said["level"] == load.level.name == parts.overload.level.name,
         "status has another level than the tasks",
@@ -250,7 +250,7 @@ def is_at_rest(worker: SimWorker) -> bool:
 
 async def answer_is_whole(worker: SimWorker, files: LakeFiles, log: Log) -> int:
     """An answer asked for now holds exactly the committed rows below its offsets; their number."""
-    query = worker.parts.main.node.query
+    query = worker.parts.answered[0].node.query
     read_point: ReadPoint = await query._read_points.find(Wanted())
     paths = await query._lake.files(read_point.head, Selection())
     limits = read_point.cut.lake_limits

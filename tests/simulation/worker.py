@@ -163,7 +163,7 @@ class SimWorker(MemoryWorker):
             fetch_records=FETCH_RECORDS,
             ended=lambda worker, code, reason: died(worker, f"exit {code}: {reason}"),
         )
-        self.parts.main.committed.tell(GivenWitness(given))
+        self.parts.written[0].committed.tell(GivenWitness(given))
 
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         raise AssertionError(f"{tp} is not readable at {offset}") from error

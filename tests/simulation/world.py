@@ -300,7 +300,7 @@ class World:
             for worker in self.workers:
                 if worker.process.state is not ProcessState.RUNNING:
                     continue
-                sink = worker.parts.main.sink
+                sink = worker.parts.written[0].sink
                 if sink.error is not None:
                     self._violated(ViolationError(f"{worker.name} sink: {sink.error}"))
                 if worker.main.done():
@@ -411,7 +411,7 @@ class World:
     def _where(self) -> str:
         parts = [f"generation {self.group.generation}"]
         for worker in self.workers:
-            owner, sink = worker.parts.owner, worker.parts.main.sink
+            owner, sink = worker.parts.owner, worker.parts.written[0].sink
             tasks = {tp.partition: t.state.value for tp, t in owner.tasks.items()}
             parts.append(
                 f"{worker.name} {worker.process.state.value} tasks {tasks} "

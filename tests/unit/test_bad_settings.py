@@ -65,6 +65,8 @@ def refusal(values: dict[str, str]) -> str:
             {"K2_MEMORY_LIMIT_BYTES": "536870912", "K2_TAIL_MEMORY_BYTES": "536870912"},
             "K2_TAIL_MEMORY_BYTES: expected less than K2_MEMORY_LIMIT_BYTES=536870912",
         ),
+        ({"K2_ROLE": "query", "K2_MAINTENANCE": "1"}, "K2_MAINTENANCE=1: not done with K2_ROLE=qu"),
+        ({"K2_ROLE": "work", "K2_STREAMS": "quotes"}, "K2_STREAMS=quotes: not used with K2_ROLE="),
         ({"K2_CATALOG_REST_SIGV4": "1"}, "did you mean K2_CATALOG_REST_SIGV4_ENABLED?"),
         ({"K2_CATALOG_TOKN": "1"}, "K2_CATALOG_TOKN: pyiceberg reads no such property"),
         ({"K2_S3_ENDPONT": "1"}, "did you mean K2_S3_ENDPOINT?"),

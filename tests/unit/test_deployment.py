@@ -25,8 +25,12 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "k2-streams"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose" / "compose.yml").read_text())
-WORKERS = {name: one for name, one in COMPOSE["services"].items() if name.startswith("worker-")}
-STATEFULSET = (CHART / "templates" / "statefulset.yaml").read_text()
+WORKERS = {
+    name: one for name, one in COMPOSE["services"].items() if name.startswith(("worker-", "query-"))
+}
+TEMPLATES = {file.stem: file.read_text() for file in (CHART / "templates").iterdir()}
+#: Of the pods of workers and of query nodes.
+POD = TEMPLATES["_helpers"]
 PROMETHEUS = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
 IMAGE = stages(FILE.read_text())[-1]
 PUBLIC = {one.path for one in endpoints((TRADES,)) if one.is_public}
@@ -66,9 +70,9 @@ def seconds(text: str) -> float:
 def test_a_worker_is_not_killed_while_it_stops():
     grace = [seconds(one["stop_grace_period"]) for one in WORKERS.values()]
     grace.append(VALUES["terminationGracePeriodSeconds"])
-    assert len(grace) == 3
+    assert len(grace) == 4
     assert all(STOP_WITHIN_S < one < 2 * STOP_WITHIN_S for one in grace)
-    assert "{{ .Values.terminationGracePeriodSeconds }}" in STATEFULSET
+    assert "{{ $root.Values.terminationGracePeriodSeconds }}" in POD
 
 
 def test_the_image_s_worker_is_told_to_stop_and_is_not_root():
@@ -79,7 +83,7 @@ def test_the_image_s_worker_is_told_to_stop_and_is_not_root():
         "faust -A topologies.trades worker -l info"
     )
     uid = IMAGE.last("USER").text.split(":")[0]
-    assert f"runAsUser: {uid}" in STATEFULSET
+    assert f"runAsUser: {uid}" in POD
     assert f"--uid {uid} " in FILE.read_text()
 
 
@@ -87,7 +91,8 @@ def test_every_port_is_the_code_s():
     assert int(IMAGE.last("EXPOSE").text) == TRADES_INPUT.web_port
     assert f"'K2_WEB_PORT', {TRADES_INPUT.web_port}" in IMAGE.last("HEALTHCHECK").text
     assert VALUES["port"] == TRADES_INPUT.web_port
-    assert 'K2_WEB_PORT="$(({{ .Values.port }} - K2_WORKER_ID))"' in STATEFULSET
+    assert r'K2_WEB_PORT=\"$((%v - K2_WORKER_ID))\"" .Values.port' in TEMPLATES["statefulset"]
+    assert '"export K2_WEB_PORT=%v" .Values.port' in TEMPLATES["query-nodes"]
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -97,7 +102,7 @@ def test_a_worker_of_the_compose_file_starts_with_these_settings(name):
     values = {key: "x" if key.endswith("_FILE") else value for key, value in given.items()}
     values = {key.removesuffix("_FILE"): value for key, value in values.items()}
     settings = from_environment(values)
-    assert name == f"worker-{settings.worker_id}"
+    assert name == f"{'worker' if settings.processes else 'query'}-{settings.worker_id}"
     assert WORKERS[name]["ports"] == [f"127.0.0.1:{settings.web_port}:{settings.web_port}"]
     (job,) = PROMETHEUS["scrape_configs"]
     assert f"{name}:{settings.web_port}" in job["static_configs"][0]["targets"]
@@ -107,15 +112,28 @@ def test_a_worker_of_the_compose_file_starts_with_these_settings(name):
 
 def test_a_worker_of_the_chart_starts_with_the_values_that_are_shipped():
     secrets = dict.fromkeys(VALUES["secretFiles"], "x")
-    settings = from_environment(VALUES["settings"] | secrets | {"K2_WEB_HOST": "0.0.0.0"})  # noqa: S104
+    given = VALUES["settings"] | secrets | {"K2_WEB_HOST": "0.0.0.0"}  # noqa: S104
+    settings = from_environment(given | {"K2_ROLE": VALUES["workerRole"]})
     assert settings.replication == 3
+    assert settings.processes
+    # What the templates set above the values.
+    assert '(dict "K2_MAINTENANCE" "0") .Values.queryNodes.settings' in TEMPLATES["query-nodes"]
+    assert '"role" "query"' in TEMPLATES["query-nodes"]
+    assert not from_environment(given | {"K2_ROLE": "query", "K2_MAINTENANCE": "0"}).processes
+
+
+def test_all_but_the_query_nodes_may_be_without_answers():
+    """The service that is asked then has the query nodes alone."""
+    chosen = re.search(r'eq .Values.workerRole "(\w+)" }}\s+selector: (.*)', TEMPLATES["services"])
+    assert not from_environment({"K2_ROLE": chosen[1]}).answers
+    assert '"component" "query"' in chosen[2]
 
 
 def test_the_probes_ask_for_paths_that_need_no_key():
-    paths = set(re.findall(r"path: (/\S+?),", STATEFULSET))
+    paths = set(re.findall(r"path: (/\S+?),", POD))
     paths |= set(re.findall(r"(/health/\w+)", IMAGE.last("HEALTHCHECK").text))
     assert paths == {"/health/live", "/health/ready"} <= PUBLIC
-    live = STATEFULSET[STATEFULSET.index("livenessProbe") :]
+    live = POD[POD.index("livenessProbe") :]
     assert "/health/ready" not in live, "a lake that is away restarts no worker"
 
 
@@ -146,8 +164,8 @@ def test_a_container_can_write_nothing_but_its_data():
         assert worker["tmpfs"] == ["/tmp"]  # noqa: S108 - of the container
         (volume,) = worker["volumes"]
         assert volume.endswith(f":{IMAGE.last('VOLUME').text}")
-    assert "readOnlyRootFilesystem: true" in STATEFULSET
-    assert "runAsNonRoot: true" in STATEFULSET
+    assert "readOnlyRootFilesystem: true" in POD
+    assert "runAsNonRoot: true" in POD
 
 
 def test_ports_are_published_on_this_machine_alone():

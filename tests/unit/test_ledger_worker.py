@@ -61,8 +61,8 @@ def test_the_source_waits_for_the_tail_of_its_rows_and_for_none_of_its_ledger(
     driver.input(RAW).send(trade(1))
     worker = driver._run.worker().parts
     monkeypatch.setattr(tail_quota, "used_share", lambda _used, _limit: 1.0)
-    for output in worker.outputs:
-        output.node.quota.look()
-    held = {one.stream.name for one in worker.outputs if one.node.quota.is_source_paused}
-    assert (len(worker.outputs), held) == (4, {"trades"})
+    for log in worker.answered:
+        log.node.quota.look()
+    held = {one.stream.name for one in worker.answered if one.node.quota.is_source_paused}
+    assert (len(worker.answered), held) == (4, {"trades"})
     assert worker.flow._holders["tail_full"] == {"k2.trades"}

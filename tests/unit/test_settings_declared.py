@@ -32,6 +32,7 @@ CASES = {
     "K2_CATALOG_PROPERTIES": ('{"token": "x"}', {"token": "x"}, '{"token": null}'),
     "K2_APP_ID": ("mine", "mine", "not mine"),
     "K2_WORKER_ID": ("7", 7, "1000"),
+    "K2_ROLE": ("query", "query", "reader"),
     "K2_PARTITIONS": ("12", 12, "12.5"),
     "K2_REPLICATION": ("3", 3, "10"),
     "K2_CHECK_PARTITION": ("no", False, "maybe"),

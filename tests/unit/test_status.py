@@ -1,7 +1,7 @@
 """`/v1/status` of any topology: one block per log, partitions by topic where there are several."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +21,8 @@ from k2_streams.query.tail.store import Tail
 from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.status import Monitors, Status
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.output import AnsweredLog, WrittenLog
+from k2_streams.runtime.settings.groups import Role
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
 from k2_streams.state.position import Position, RowSum
@@ -54,8 +55,15 @@ NO_LOG = Topology("none", (OF_TRADES,), (agent("count", OF_TRADES),))
 RAW = raw_topology("k2", feeds={})
 
 
-def parts_of(stream: Any, rows: int) -> OutputParts:
-    """Sink and node as a status reads them."""
+class Log(NamedTuple):
+    """Sink and node of a log, as a status reads them."""
+
+    stream: Any
+    sink: Any
+    node: Any
+
+
+def log_of(stream: Any, rows: int) -> Log:
     tail = Tail(stream)
     tail.seek(0, rows)
     sink = SimpleNamespace(
@@ -64,11 +72,18 @@ def parts_of(stream: Any, rows: int) -> OutputParts:
     node = SimpleNamespace(
         report=lambda lag_records, level: None,
         tail=tail,
+        guard=sink.guard,
+        source=None,
         quota=SimpleNamespace(limit_bytes=0, is_source_paused=False),
         reads=None,
-        reader=SimpleNamespace(error=None, faults=[], dead_letters=SimpleNamespace(total=rows)),
+        reader=SimpleNamespace(
+            error=None,
+            faults=[],
+            dead_letters=SimpleNamespace(total=rows),
+            source_lag_records=0,
+        ),
     )
-    return OutputParts(stream, sink, node, CommittedRows(HandClock(), 0))  # type: ignore[arg-type]
+    return Log(stream, sink, node)
 
 
 def task(topic: str, lag_records: int) -> Any:
@@ -90,12 +105,14 @@ def task(topic: str, lag_records: int) -> Any:
 
 
 def status_of(
-    topology: Topology, metrics: Metrics | None = None
-) -> tuple[Status, Any, list[OutputParts]]:
+    topology: Topology, metrics: Metrics | None = None, role: Role = "all"
+) -> tuple[Status, Any, list[Log]]:
     """The status, the owner whose tasks it reads, and the logs."""
+    settings = Settings(app_id=topology.name, role=role)
     tasks = {
         TopicPartition(source.topic, 0): task(source.topic, lag_records=number)
         for number, source in enumerate(topology.sources, start=1)
+        if settings.processes
     }
     owner = SimpleNamespace(tasks=tasks, refused={})
     load = SimpleNamespace(
@@ -107,24 +124,31 @@ def status_of(
     overload = SimpleNamespace(tiers=SimpleNamespace(table={}, error=None), worked=0)
     monitors = Monitors(
         SimpleNamespace(as_dict=dict, failing={}),  # type: ignore[arg-type]
-        SimpleNamespace(problems=[], unread_records=10),  # type: ignore[arg-type]
+        SimpleNamespace(problems=[], unread_records=10 * settings.processes),  # type: ignore[arg-type]
         list,
         lambda: StoresMemory(0, 0),
         lambda: EngineMemory(7, 3),
     )
-    outputs = [parts_of(stream, 10 + number) for number, stream in enumerate(topology.streams)]
+    logs = [log_of(stream, 10 + number) for number, stream in enumerate(topology.streams)]
+    written = [
+        WrittenLog(log.stream, log.sink, CommittedRows(HandClock(), 0))
+        for log in logs
+        if settings.processes
+    ]
+    answered = [AnsweredLog(log.stream, log.node) for log in logs if settings.answers]
     status = Status(
         topology,
-        Settings(app_id=topology.name),
+        settings,
         owner,  # type: ignore[arg-type]
-        outputs,
         load,  # type: ignore[arg-type]
         overload,  # type: ignore[arg-type]
         metrics or Metrics(),
         HandClock(),
+        written=written,
+        answered=answered,
         monitors=monitors,
     )
-    return status, owner, outputs
+    return status, owner, logs
 
 
 def test_status_has_one_block_per_log_and_the_first_ones_fields_at_the_top() -> None:
@@ -195,3 +219,31 @@ def test_a_tick_moves_the_metrics_of_what_keeps_a_worker_from_being_ready() -> N
     assert value(registry, "k2_refused_partitions") == 1
     assert value(registry, "k2_unreadable_partitions") == 2
     assert value(registry, "k2_topic_problems") == 1
+
+
+def test_a_status_has_what_the_role_of_the_process_has() -> None:
+    metrics = Metrics()
+    status, _, _ = status_of(TWO, metrics, role="query")
+    status.tick()
+    found = status.as_dict()
+    assert (found["role"], found["worker"]) == ("query", "two-query-0")
+    assert found["partitions"] == {}
+    assert "tail" in found["streams"]["alerts"]
+    assert "sink" not in found["streams"]["alerts"]
+    assert value(metrics.registry, "k2_source_partitions") == 0  # no task is to be expected of it
+
+    work = status_of(TWO, role="work")[0].as_dict()
+    assert "sink" in work["streams"]["alerts"]
+    assert "tail" not in work["streams"]["alerts"]
+
+
+def test_a_query_node_is_ready_when_its_tails_are_and_knows_the_lag_from_its_logs() -> None:
+    status, _, (alerts, totals) = status_of(TWO, role="query")
+    for log, source, lag in ((alerts, "k2.trades", 3), (totals, "k2.quotes", 4)):
+        log.node.source, log.node.reader.source_lag_records = source, lag
+    assert status.lag_records == 3 + 4
+    totals.node.source, totals.node.reader.source_lag_records = "k2.trades", 3
+    assert status.lag_records == 3  # of one source, whose rows are in two logs
+    assert status.ready().ok
+    totals.node.reader.error = "starting"
+    assert status.ready().reason == "tail: k2.totals: starting"

@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from k2_streams.cli.main import main
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.loopback import free_port
-from k2_streams.testing.local.up_state import UpState
+from k2_streams.testing.local.up import UpResult
+from k2_streams.testing.local.up_state import Member, UpState
+from k2_streams.testing.local.up_watch import watch
 
 
 @pytest.fixture
@@ -56,6 +58,11 @@ def impostor(directory) -> Iterator:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def one_worker(pid: int) -> UpState:
+    member = Member(pid=pid, url="http://127.0.0.1:7001")
+    return UpState(own_broker=False, bootstrap="kafka:9092", members=(member,))
 
 
 def k2(*arguments: str) -> tuple[int, str]:
@@ -143,10 +150,9 @@ def test_a_process_id_alone_proves_nothing(directory, impostor):
         (ours.pid, 3, True),
         (ours.pid, 0, False),
         (other.pid, 3, False),
-        (None, 3, False),
+        (2**22 + 1, 3, False),  # above the most that the system gives
     ):
-        state = UpState(own_broker=False, worker_id=worker_id, pid=pid)
-        found = up_state.worker_process(directory, state)
+        found = up_state.process_of(directory, Member(worker_id=worker_id, pid=pid))
         assert (found is not None) == expected
     assert k2("down")[0] == 0
     assert ours.poll() is None, "what is not kept is not stopped"
@@ -155,7 +161,7 @@ def test_a_process_id_alone_proves_nothing(directory, impostor):
 def test_down_stops_the_worker_even_if_it_sleeps_and_only_once(directory, impostor):
     directory.mkdir()
     ours = impostor(K2_DATA_DIR=str(directory), K2_WORKER_ID="0")
-    up_state.remember(directory, UpState(own_broker=False, pid=ours.pid))
+    up_state.remember(directory, one_worker(ours.pid))
     ours.send_signal(signal.SIGSTOP)
     assert k2("down") == (0, "worker   stopped\n")
     assert ours.poll() is not None
@@ -172,13 +178,75 @@ def test_a_state_that_cannot_be_read_is_none(directory):
 def test_another_port_than_the_running_workers_is_refused(directory, impostor, monkeypatch):
     directory.mkdir()
     ours = impostor(K2_DATA_DIR=str(directory), K2_WORKER_ID="0")
-    state = UpState(
-        own_broker=False, bootstrap="kafka:9092", url="http://127.0.0.1:7001", pid=ours.pid
-    )
-    up_state.remember(directory, state)
+    up_state.remember(directory, one_worker(ours.pid))
     monkeypatch.setenv("K2_WEB_PORT", "7002")
     code, text = k2("up")
     assert code == 2
     assert "already runs at http://127.0.0.1:7001" in text
     assert "k2 down" in text
     assert ours.poll() is None
+
+
+def test_a_platform_of_nothing_is_refused_and_so_is_a_second_one(directory, impostor):
+    assert k2("up", "--workers", "0")[0] == 2
+    directory.mkdir()
+    ours = impostor(K2_DATA_DIR=str(directory), K2_WORKER_ID="0")
+    up_state.remember(directory, one_worker(ours.pid))
+    code, text = k2("up", "--query-nodes", "1")
+    assert code == 2
+    assert "run already" in text
+    assert ours.poll() is None
+
+
+def test_a_port_of_any_member_that_is_busy_is_refused_before_anything_starts(
+    directory, busy_port, monkeypatch
+):
+    monkeypatch.setenv("K2_WEB_PORT", str(busy_port - 1))
+    code, text = k2("up", "--workers", "1", "--query-nodes", "1")
+    assert code == 2
+    assert f"port {busy_port} on 127.0.0.1 is busy" in text
+    assert "--free-ports" in text
+    assert up_state.recall(directory) is None
+
+
+@pytest.fixture
+def two(directory, impostor):
+    """A worker and a query node that run as far as the state says, and their processes."""
+    directory.mkdir()
+    started = [impostor(K2_DATA_DIR=str(directory), K2_WORKER_ID=number) for number in "01"]
+    roles = ("all", "query")
+    state = UpState(own_broker=False)
+    for number, (process, role) in enumerate(zip(started, roles, strict=True)):
+        state = state.with_member(Member(pid=process.pid, worker_id=number, role=role))
+    up_state.remember(directory, state)
+    return state, started
+
+
+def test_in_front_a_member_that_ends_by_itself_ends_the_others_and_is_named(
+    directory, two, monkeypatch
+):
+    state, (worker, node) = two
+    up_state.forget(directory)
+
+    def come_up(*_: object) -> UpResult:
+        up_state.remember(directory, state)
+        (directory / "worker-1.log").write_text("one line\nits last words\n")
+        node.kill()
+        node.wait()
+        return UpResult(state, frozenset({0, 1}))
+
+    monkeypatch.setattr("k2_streams.cli.up.bring_up", come_up)
+    code, text = k2("up", "--workers", "1", "--query-nodes", "1")
+    assert code == 1, text
+    assert "query node 1 has ended" in text
+    assert "its last words" in text
+    assert worker.poll() is not None
+    assert up_state.recall(directory) is None
+
+
+def test_in_front_it_is_no_error_that_somebody_else_stops_all(directory, two):
+    state, started = two
+    code, text = k2("down")
+    assert (code, text) == (0, "worker 0      stopped\nquery node 1  stopped\n")
+    assert all(process.poll() is not None for process in started)
+    watch(directory, state)  # returns

@@ -13,7 +13,7 @@ from k2_streams.core.query.bars.fold import LIMIT, BarValues
 from k2_streams.core.query.bars.grid import Grid
 from k2_streams.core.records.schema import DECIMAL
 from k2_streams.core.sequence.gaps import Gap
-from k2_streams.query.answer import about
+from k2_streams.query.answer import LAG_RECORDS, about
 from k2_streams.query.errors import TooMuchError
 
 BARS = pa.schema(
@@ -92,9 +92,7 @@ class BarsMeta(msgspec.Struct, frozen=True, kw_only=True):
             "bar is complete."
         ),
     ]
-    lag_records: Annotated[
-        int, about("Source records of this worker's partitions not processed yet.")
-    ]
+    lag_records: Annotated[int, about(LAG_RECORDS)]
     level: Annotated[str, about("Degradation level of the worker that answers.")]
     stalled: Annotated[
         bool, about("An open transaction has held a partition of the log back for over 2 s.")

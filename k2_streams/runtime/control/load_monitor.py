@@ -1,4 +1,4 @@
-"""Measures a worker's load twice a second and decides its level.
+"""Measures a worker's load twice a second and decides its level. A query node has none: NORMAL.
 
 1. The end of every owned partition of the source is asked for: lag is what lies between it and the
    task's position, and what was deferred. A paused partition's lag is known as well.
@@ -92,6 +92,7 @@ class LoadMonitor:
         self._levels_topic = levels_topic
         self._settings = settings
         self._policy = settings.overload.policy
+        self._decides = settings.overload.enabled and settings.processes
         self._owner = owner
         self._overload = overload
         self._metrics = metrics
@@ -127,7 +128,7 @@ class LoadMonitor:
         }
         log.info(
             "load is watched",
-            enabled=self._settings.overload.enabled,
+            enabled=self._decides,
             max_rate=self._settings.overload.max_rate,
             memory_limit_bytes=self.memory.limit_bytes,
             tier_patterns=len(self._overload.tiers.table),
@@ -161,7 +162,7 @@ class LoadMonitor:
         self._metrics.load.deferred_backlog_records.set(waiting)
         self._metrics.load.lag_seconds.set(signals.lag_s or 0.0)
         self._metrics.process.memory_used_ratio.set(signals.memory_share)
-        if self._settings.overload.enabled:
+        if self._decides:
             after = step(self._state, signals, now_s, self._policy)
             if after is not self._state:
                 self._change(after, signals)

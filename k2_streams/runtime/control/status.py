@@ -7,6 +7,7 @@ from typing import Any
 from k2_streams.clock import Clock
 from k2_streams.core.lines.stats import reports
 from k2_streams.core.load.degradation import Level
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.partition_faults import PartitionFault
 from k2_streams.lake.breaker import Guard
@@ -17,7 +18,7 @@ from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.control.topic_watch import TopicWatch
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.output import OutputParts
+from k2_streams.runtime.output import AnsweredLog, WrittenLog
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.line_keeper import lines_of
@@ -45,11 +46,12 @@ class Status:
         topology: what runs.
         settings: of the worker.
         owner: of the tasks.
-        outputs: one per log of the topology.
         load: of the worker.
         overload: what the tasks read of the load.
         metrics: of the worker.
         clock: of this machine.
+        written: the logs that this process writes.
+        answered: those that it answers from.
         monitors: what is watched beside the parts themselves.
     """
 
@@ -58,19 +60,25 @@ class Status:
         topology: Topology,
         settings: Settings,
         owner: Ownership,
-        outputs: Sequence[OutputParts],
         load: LoadMonitor,
         overload: Overload,
         metrics: Metrics,
         clock: Clock,
         *,
+        written: Sequence[WrittenLog],
+        answered: Sequence[AnsweredLog],
         monitors: Monitors,
     ) -> None:
         self._settings = settings
         self._topology = topology
         self._has_one_source = len(topology.sources) == 1
         self._owner = owner
-        self._outputs = outputs
+        self._written = written
+        self._answered = answered
+        #: Every log that it has to do with, its own first.
+        self._logs = tuple(
+            dict.fromkeys([*(log.stream for log in written), *(log.stream for log in answered)])
+        )
         self._load = load
         self._overload = overload
         self._metrics = metrics
@@ -87,25 +95,30 @@ class Status:
         for state in TaskState:
             count = sum(task.state is state for task in self._owner.tasks.values())
             self._metrics.task.tasks.labels(state.value).set(count)
-        self._metrics.task.source_partitions.set(
-            len(self._topology.sources) * self._settings.partitions
-        )
+        if self._settings.processes:
+            self._metrics.task.source_partitions.set(
+                len(self._topology.sources) * self._settings.partitions
+            )
         self._metrics.task.refused_partitions.set(len(self._owner.refused))
         self._metrics.task.unreadable_partitions.set(len(self._faults()))
         self._metrics.process.topic_problems.set(len(self._topics.problems))
         self._metrics.process.ready.set(self.ready().ok)
-        for output in self._outputs:
-            output.node.report(self.lag_records, self._load.level.name)
+        written = {log.stream for log in self._written}
+        for log in self._answered:
+            if log.stream in written:
+                log.node.report(self.lag_records, self._load.level.name)
         self._metrics.show_lines(self.lines().lines)
 
     @property
     def lag_records(self) -> int:
         """Records of this worker's source partitions, neither processed nor deferred yet.
 
-        With those of partitions that were added to a source's topic and that nobody processes.
+        With those of partitions that were added to a source's topic and that nobody processes. Of a
+        query node: of all partitions, as far as the logs tell.
         """
         owned = sum(task.lag_records for task in self._owner.tasks.values())
-        return owned + self._topics.unread_records
+        followed = {log.node.source: log.node.reader.source_lag_records for log in self._answered}
+        return owned + self._topics.unread_records + sum(followed.values())
 
     def lines(self) -> LinesFound:
         """`/v1/lines`: the redundant lines of this worker's partitions."""
@@ -122,9 +135,10 @@ class Status:
         """`/v1/status`."""
         stores, queries = self._stores(), self._queries()
         raw = None if self._topology.raw is None else self._topology.raw.topic
-        logs = {output.stream.name: _log(output) for output in self._outputs}
+        logs = {stream.name: self._log(stream) for stream in self._logs}
         found = {
             "worker": self._settings.member_id,
+            "role": self._settings.role,
             "uptime_s": round(self._clock.monotonic() - self._started, 3),
             "level": self._load.level.name,
             "ready": self.ready().ok,
@@ -165,15 +179,26 @@ class Status:
         """A partition of the only source by its number, of several sources by topic and number."""
         return str(tp.partition) if self._has_one_source else f"{tp.topic}-{tp.partition}"
 
-    def _where(self, output: OutputParts) -> str:
+    def _log(self, stream: Stream) -> dict[str, Any]:
+        """One log: its sink and its tail, as far as this process has them."""
+        found: dict[str, Any] = {}
+        for log in self._written:
+            if log.stream is stream:
+                found |= _sink(log)
+        for answered in self._answered:
+            if answered.stream is stream:
+                found |= _tail(answered)
+        return found
+
+    def _where(self, log: WrittenLog | AnsweredLog) -> str:
         """Names the log in a reason, where there are several."""
-        return "" if len(self._outputs) == 1 else f"{output.stream.log}: "
+        return "" if len(self._logs) == 1 else f"{log.stream.log}: "
 
     def _faults(self) -> list[tuple[str, PartitionFault]]:
         """Partitions that cannot be read, and by whom: the worker's consumer, or its answers."""
         return [
             *(("consumer", fault) for fault in self._consumer_faults()),
-            *(("query", fault) for each in self._outputs for fault in each.node.reader.faults),
+            *(("query", fault) for log in self._answered for fault in log.node.reader.faults),
         ]
 
     def _fault_as_dict(self, fault: PartitionFault, reader: str) -> dict[str, Any]:
@@ -191,8 +216,8 @@ class Status:
         }
 
     def _tail_fault(self) -> str | None:
-        for output in self._outputs:
-            node, where = output.node, self._where(output)
+        for log in self._answered:
+            node, where = log.node, self._where(log)
             if node.reader.error is not None:
                 return f"{where}{node.reader.error}"
             if not node.tail.all_ready():
@@ -242,9 +267,9 @@ class Status:
     def _parts_fault(self) -> tuple[str, int] | None:
         for task, error in self._supervisor.failing.items():
             return f"background task {task} failed: {error}", 1
-        for output in self._outputs:
-            if output.sink.error is not None:
-                return f"sink: {self._where(output)}{output.sink.error}", 30
+        for log in self._written:
+            if log.sink.error is not None:
+                return f"sink: {self._where(log)}{log.sink.error}", 30
         return None
 
     def _tasks_fault(self) -> tuple[str, int] | None:
@@ -274,10 +299,9 @@ def _task(task: TaskLifecycle, *, is_raw: bool) -> dict[str, Any]:
     }
 
 
-def _log(output: OutputParts) -> dict[str, Any]:
-    """One log: its sink, its tail, and how far answers from it reach."""
-    sink, node = output.sink, output.node
-    view = node.tail.view().partitions
+def _sink(log: WrittenLog) -> dict[str, Any]:
+    """How far a log is in its table."""
+    sink = log.sink
     return {
         "sink": {
             "positions": {str(p): n for p, n in sorted(sink.positions.items())},
@@ -286,6 +310,16 @@ def _log(output: OutputParts) -> dict[str, Any]:
             "error": sink.error,
         },
         "breaker": _breaker(sink.guard),
+        "maintenance": None if log.keeper is None else log.keeper.as_dict(),
+    }
+
+
+def _tail(log: AnsweredLog) -> dict[str, Any]:
+    """How far answers from a log reach."""
+    node = log.node
+    view = node.tail.view().partitions
+    return {
+        "breaker": _breaker(node.guard),
         "store_breaker": None if node.reads is None else _breaker(node.reads),
         "tail": {
             "rows": node.tail.rows,
@@ -299,7 +333,6 @@ def _log(output: OutputParts) -> dict[str, Any]:
                 for p, part in sorted(view.items())
             },
         },
-        "maintenance": None if output.keeper is None else output.keeper.as_dict(),
         "watermark": {str(p): part.raw_next for p, part in sorted(view.items())},
         "dead_letters": node.reader.dead_letters.total,
     }

@@ -16,6 +16,7 @@ from typing import Any
 
 import faust
 import structlog
+from faust.app.base import BootStrategy
 
 from k2_streams import failpoints
 from k2_streams.certificates import FollowingContext, TlsFiles
@@ -41,6 +42,7 @@ from k2_streams.runtime.lock import (
 )
 from k2_streams.runtime.logs import configure_logs, shape
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.no_group import NoGroup
 from k2_streams.runtime.ports import system_ports
 from k2_streams.runtime.settings.api_keys import ApiKeysError
 from k2_streams.runtime.settings.worker import Settings
@@ -90,6 +92,16 @@ class FaustWorker(faust.Worker):  # type: ignore[misc]
         shape(logger.handlers, self.app.settings.log_format)
 
 
+class QueryNodeBoot(BootStrategy):  # type: ignore[misc]
+    """What Faust starts of a query node: its web server, and nothing that talks to Kafka."""
+
+    enable_kafka = False
+
+    def agents(self) -> list[Any]:
+        """None: nothing is delivered to them."""
+        return []
+
+
 class WorkerApp(faust.App):  # type: ignore[misc]
     """A Faust app that runs a topology.
 
@@ -110,6 +122,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         failpoints.arm(settings.failpoints, settings.failpoints_record)
         self._instruments = instruments
         self.settings = settings
+        if not settings.processes:
+            self.BootStrategy = QueryNodeBoot
         super().__init__(
             settings.app_id,
             broker=transport.broker_url(settings.kafka.bootstrap),
@@ -161,8 +175,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         return self._worker
 
     def deliver(self, topic: str) -> None:
-        """Hand every batch of a topic to the worker; before the start."""
-        if topic in self._delivered:
+        """Hand every batch of a topic to the worker, if it processes any; before the start."""
+        if topic in self._delivered or not self.settings.processes:
             return
         self._delivered.add(topic)
         channel = self.topic(
@@ -218,7 +232,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         try:
             topology, settings = self.topology, self.settings
             logs = len(logs_of(topology, settings)) + len(followed_inputs(topology, settings))
-            least = needed(topology, settings.partitions, logs)
+            least = needed(topology, settings.partitions if settings.processes else 0, logs)
             limit = raise_limit(least + LEAST_CONNECTIONS + BACKLOG)
             self._lock = DirectoryLock(self.settings.worker_dir)
             check_port(self.settings.web_host, self.settings.web_port)
@@ -237,6 +251,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Check what the worker needs, then build and start it."""
         try:
+            self._check_role()
             self._check_agents()
             worker = self._worker = await self._build()
         except (
@@ -251,7 +266,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             raise
         services = worker.services(self._connections)
         try:
-            views = page_endpoints(self.pages, services.by_name)
+            pages = self.pages if self.settings.answers else ()
+            views = page_endpoints(pages, services.by_name)
             install(self.web.web_app, services, views)
         except EndpointError as error:
             self._end(EXIT_CONFIGURATION, str(error))
@@ -259,6 +275,20 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
         worker.start()
         await super().on_start()
+
+    def _check_role(self) -> None:
+        """A query node has logs to answer from.
+
+        Raises:
+            TopologyError: it has none.
+        """
+        topology, settings = self.topology, self.settings
+        has_logs = logs_of(topology, settings) or followed_inputs(topology, settings)
+        if not settings.processes and not has_logs:
+            raise TopologyError(
+                f"topology {topology.name} writes no log, so K2_ROLE=query has nothing to answer "
+                "from: set K2_ROLE to all or work"
+            )
 
     def _check_agents(self) -> None:
         """What Faust itself was given has a place in the topology.
@@ -298,7 +328,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         topology = self.topology
         specs = topics_of(topology, settings)
         ports = system_ports(
-            group=self.consumer,
+            group=self.consumer if settings.processes else NoGroup(),
             kafka=settings.kafka,
             lake=settings.lake,
             clock=SYSTEM_CLOCK,

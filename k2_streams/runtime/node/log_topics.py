@@ -15,11 +15,14 @@ class LogTopics(NamedTuple):
             ledger's, which has nothing beside it.
         events: of what the sequencer finds; None: nothing is sequenced in the log's source.
         deferred: of records of the log's source that wait under load; None: none ever does.
+        source: whose records the log's rows are made of, where it is asked how many are not
+            processed yet; None: tasks of the same process know.
     """
 
     dead_letters: str | None = None
     events: str | None = None
     deferred: str | None = None
+    source: str | None = None
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -27,13 +30,18 @@ class LogTopics(NamedTuple):
         return tuple(one for one in (self.dead_letters, self.events) if one is not None)
 
     @classmethod
-    def of(cls, topology: Topology, stream: Stream) -> "LogTopics":
+    def of(cls, topology: Topology, stream: Stream, *, with_source: bool = False) -> "LogTopics":
         """Those beside a log of a topology."""
         if stream.is_ledger:
             return cls()
         source = topology.source_of(stream)
         deferred = source.input.deferred if isinstance(source, RawSource) else None
-        return cls(topology.dead_letter(source), topology.events(source), deferred)
+        return cls(
+            topology.dead_letter(source),
+            topology.events(source),
+            deferred,
+            source.topic if with_source else None,
+        )
 
     @classmethod
     def of_input(cls, followed: RawInput) -> "LogTopics":

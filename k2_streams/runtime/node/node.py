@@ -81,6 +81,7 @@ class Node:
             self.tail, spill, tail_limits, ports.disk, metrics, on_pause=on_tail_full
         )
         self.lake = LakeView(lambda: open_to_read(stream, ports), guard)
+        self.guard = guard
         self.reads = None if ports.catalog.files is None else reads  # of an object store alone
         self.query = HybridQuery(
             self.tail,
@@ -97,6 +98,7 @@ class Node:
             findings=findings,
             gap_events=gap_events,
         )
+        self.source = beside.source
         self._has_events = bool(beside.counted)
         self.reader = TailReader(
             stream,
@@ -115,7 +117,7 @@ class Node:
     def _state(self) -> NodeState:
         return NodeState(
             level=self._level,
-            lag_records=self._lag_records,
+            lag_records=self._lag_records + self.reader.source_lag_records,
             dead_letters=self.reader.dead_letters.total,
             dead_letters_next=self.reader.dead_letters.reached(),
             stalled=bool(self.reader.stalled),
@@ -123,7 +125,11 @@ class Node:
         )
 
     def report(self, lag_records: int, level: str) -> None:
-        """Set what answers show of this worker: source records not processed yet, and its level."""
+        """Set what answers show of this worker: source records not processed yet, and its level.
+
+        Of a process without tasks nothing is reported: how many records of the source are not
+        processed it finds in the log.
+        """
         self._lag_records = lag_records
         self._level = level
 

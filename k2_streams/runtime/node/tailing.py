@@ -96,6 +96,9 @@ class TailReader:
         self._published = Published()  # events
         self._events_moved = asyncio.Condition()
         self.has_deferred = False  # a source record was deferred, now or ever
+        #: Of all partitions of the source, where `beside` names it: not processed as far as the
+        #: log's newest record says. Deferred ones count as processed, as a worker's own lag has it.
+        self.source_lag_records = 0
         self._observe_at_s = 0.0
         self._stable: dict[int, tuple[int, float]] = {}
         self._stream = stream
@@ -243,18 +246,24 @@ class TailReader:
             self._append(chunk, _FROM_LOG)
 
     async def _observe(self, reader: LogReader) -> None:
-        """Look up how far the log goes, and whether a record was ever deferred."""
+        """Look up how far log and source go, and whether a record was ever deferred."""
         if self._clock.monotonic() < self._observe_at_s:
             return
         self._observe_at_s = self._clock.monotonic() + OBSERVE_EVERY_S
-        log_topic, deferred = self._stream.log, self._beside.deferred
-        topics = [log_topic] if deferred is None else [log_topic, deferred]
+        log_topic, deferred, source = self._stream.log, self._beside.deferred, self._beside.source
+        topics = [one for one in (log_topic, deferred, source) if one is not None]
         tps = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
         at_ns = self._clock.time_ns()  # before the ends are asked for: they are of then or later
         ends = await reader.end_offsets(tps)
         self.has_deferred |= any(end for tp, end in ends.items() if tp.topic == deferred)
         found = {tp.partition: end for tp, end in ends.items() if tp.topic == log_topic}
         self._tail.observe(found, at_ns)
+        processed = self._tail.view().partitions
+        self.source_lag_records = sum(
+            max(end - processed[tp.partition].raw_next, 0)
+            for tp, end in ends.items()
+            if tp.topic == source
+        )
 
     def _watch_stalls(self, reader: LogReader) -> None:
         """A transaction left open holds every committed reader back, until Kafka aborts it."""

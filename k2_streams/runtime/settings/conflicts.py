@@ -12,6 +12,7 @@ from k2_streams.runtime.tracing import EXTRA, is_installed
 def conflicts(settings: WorkerGroups) -> Iterator[str]:
     """A line for each: the settings, their values, the remedy."""
     yield from _web(settings)
+    yield from _role(settings)
     yield from _memory(settings)
     yield from _checkpoints(settings)
     yield from login_conflicts(settings)
@@ -32,6 +33,20 @@ def _web(settings: WorkerGroups) -> Iterator[str]:
         yield (
             f"K2_WEB_PORT + K2_WORKER_ID: expected {LAST_PORT} at most, found {port}: "
             "set a lower K2_WEB_PORT"
+        )
+
+
+def _role(settings: WorkerGroups) -> Iterator[str]:
+    """What a process of this role does not do must not be asked of it."""
+    if settings.role == "query" and settings.maintenance:
+        yield (
+            "K2_MAINTENANCE=1: not done with K2_ROLE=query, which owns no partition: set it on "
+            "workers, and 0 here"
+        )
+    if settings.role == "work" and settings.streams:
+        yield (
+            f"K2_STREAMS={','.join(settings.streams)}: not used with K2_ROLE=work, which answers "
+            "no query: remove it, or set K2_ROLE to all or query"
         )
 
 

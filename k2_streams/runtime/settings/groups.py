@@ -24,6 +24,8 @@ _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 _KAFKA = KafkaConfig()
 
+Role = Literal["all", "work", "query"]
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -93,6 +95,12 @@ class IdentitySettings(Group):
         "restarted worker gets its partitions back without a rebalance",
         ge=0,
         le=999,
+    )
+    role: Role = setting(
+        "all",
+        "What this process does of a worker's work: `work` processes and writes, and answers no "
+        "query; `query` answers, outside the consumer group and without state; `all` does both. "
+        "See [scaling](../how-to/scaling.md)",
     )
     partitions: int = setting(
         4,

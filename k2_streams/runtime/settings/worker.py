@@ -105,6 +105,16 @@ class Settings(WorkerGroups):
         return self.web_base_port + self.worker_id
 
     @property
+    def processes(self) -> bool:
+        """Whether it is in the consumer group, processes records and writes to the lake."""
+        return self.role != "query"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it follows the logs and answers queries."""
+        return self.role != "work"
+
+    @property
     def pace(self) -> PaceBounds:
         """How far apart checkpoints are."""
         return PaceBounds(self.checkpoint_shortest_s, self.checkpoint_longest_s)
@@ -116,8 +126,12 @@ class Settings(WorkerGroups):
 
     @property
     def member_id(self) -> str:
-        """Static group membership: a restarted worker takes over at once (KIP-345)."""
-        return f"{self.app_id}-{self.worker_id}"
+        """Static group membership: a restarted worker takes over at once (KIP-345).
+
+        A query node, which is in no group, has another name than the worker of the same id.
+        """
+        node = "" if self.processes else "query-"
+        return f"{self.app_id}-{node}{self.worker_id}"
 
     def is_set(self, name: str) -> bool:
         """Whether a field has been given a value."""

@@ -7,16 +7,31 @@ started for this very directory and worker number.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from k2_streams.runtime.settings.groups import Role
 from k2_streams.testing.local.workers import STOP_WITHIN_S
 
 STATE_NAME = "up.json"
 _LOCK_NAME = "up.lock"
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker or a query node that was started."""
+
+    pid: int
+    url: str = ""
+    worker_id: int = 0
+    role: Role = "all"
+
+    @property
+    def name(self) -> str:
+        """What it is called for people."""
+        return f"{'query node' if self.role == 'query' else 'worker'} {self.worker_id}"
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +39,13 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
     own_broker: bool  # the data directory's broker is this one's to stop
     bootstrap: str = ""
-    url: str = ""
-    worker_id: int = 0
-    pid: int | None = None  # of the worker; None: not started yet
+    members: tuple[Member, ...] = ()
+
+    def with_member(self, member: Member) -> "UpState":
+        """The same, with one more, in the place of one that had its id."""
+        others = [one for one in self.members if one.worker_id != member.worker_id]
+        members = sorted([*others, member], key=lambda one: one.worker_id)
+        return msgspec.structs.replace(self, members=tuple(members))
 
 
 @contextlib.contextmanager
@@ -51,38 +70,43 @@ def forget(directory: Path) -> None:
 
 
 def recall(directory: Path) -> UpState | None:
-    """What was kept; its worker may have ended since."""
+    """What was kept; its members may have ended since."""
     try:
         return msgspec.json.decode((directory / STATE_NAME).read_bytes(), type=UpState)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def worker_process(directory: Path, state: UpState | None) -> psutil.Process | None:
-    """The live worker of this directory, or None."""
-    if state is None or state.pid is None:
-        return None
+def process_of(directory: Path, member: Member) -> psutil.Process | None:
+    """The live process of a member of this directory, or None."""
     try:
-        process = psutil.Process(state.pid)
+        process = psutil.Process(member.pid)
         told = process.environ()
     except psutil.Error:
         return None
-    ours = {"K2_DATA_DIR": str(directory), "K2_WORKER_ID": str(state.worker_id)}
+    ours = {"K2_DATA_DIR": str(directory), "K2_WORKER_ID": str(member.worker_id)}
     return process if all(told.get(name) == value for name, value in ours.items()) else None
 
 
-def stop_worker(process: psutil.Process) -> bool:
-    """End it in order, or at once if it has not within `STOP_WITHIN_S`; whether in order.
+def running(directory: Path, state: UpState | None) -> dict[Member, psutil.Process]:
+    """The live members of this directory."""
+    members = () if state is None else state.members
+    found = {member: process_of(directory, member) for member in members}
+    return {member: process for member, process in found.items() if process is not None}
 
-    The process is gone when this returns.
+
+def stop(processes: Sequence[psutil.Process]) -> set[int]:
+    """End them in order, all at the same time; the ids of those that had to be killed.
+
+    Whoever has not ended within `STOP_WITHIN_S` is killed. All are gone when this returns.
     """
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.resume()  # a stopped process takes no signal but this
-        process.terminate()
-        try:
-            process.wait(STOP_WITHIN_S)
-        except psutil.TimeoutExpired:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()  # a stopped process takes no signal but this
+            process.terminate()
+    _, late = psutil.wait_procs(processes, STOP_WITHIN_S)
+    for process in late:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-            process.wait(STOP_WITHIN_S)
-            return False
-    return True
+    psutil.wait_procs(late, STOP_WITHIN_S)
+    return {process.pid for process in late}

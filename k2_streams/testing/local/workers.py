@@ -72,6 +72,13 @@ def launch(command: Sequence[str], environment: Mapping[str, str], log_file: Pat
         )
 
 
+def last_lines(log_file: Path, lines: int = 25) -> str:
+    """The end of a log."""
+    if not log_file.exists():
+        return "(no log)"
+    return "\n".join(log_file.read_text(errors="replace").splitlines()[-lines:])
+
+
 class LocalWorker:
     """`faust -A <module> worker`, on a port of its own.
 
@@ -213,9 +220,7 @@ class LocalWorker:
 
     def last_words(self, lines: int = 25) -> str:
         """The end of its log."""
-        if not self.log_file.exists():
-            return "(no log)"
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+        return last_lines(self.log_file, lines)
 
     def __enter__(self) -> Self:
         """Start, and wait until ready."""

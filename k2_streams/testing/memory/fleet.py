@@ -13,6 +13,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import TopicSpec
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings.groups import Role
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.lifecycle import TaskState
 from k2_streams.runtime.topics import logs_of
@@ -167,13 +168,18 @@ class Fleet:
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def start(self, number: int) -> MemoryWorker:
+    def start(self, number: int, role: Role = "all") -> MemoryWorker:
         """Start a worker, on the disk that one of its id has left."""
         machine = self._machines.get(number)
         if machine is None:
             machine = self._machines[number] = self._new_machine(number)
         settings = self._settings.model_copy(
-            update={"worker_id": number, "kafka": machine.kafka, "lake": LAKE}
+            update={
+                "worker_id": number,
+                "role": role,
+                "kafka": machine.kafka,
+                "lake": LAKE,
+            }
         )
         worker = self.workers[number] = MemoryWorker(
             self._world,
@@ -267,7 +273,8 @@ class Fleet:
     @property
     def is_up(self) -> bool:
         """Whether every worker that runs has what the group gave it, and works it."""
-        if self._world.group.members != {one.name for one in self.workers.values()}:
+        members = {one.name for one in self.workers.values() if one.is_member_of_group}
+        if self._world.group.members != members:
             return False
         return all(
             one.is_settled
@@ -344,9 +351,9 @@ def problems_of(worker: MemoryWorker) -> list[str]:
     found += worker.rejected.values()
     found += [f"{name} failed: {error}" for name, error in parts.supervisor.failing.items()]
     found += [
-        f"the sink of {output.stream.log} is refused: {output.sink.error}"
-        for output in parts.outputs
-        if output.sink.error is not None
+        f"the sink of {log.stream.log} is refused: {log.sink.error}"
+        for log in parts.written
+        if log.sink.error is not None
     ]
     if worker.main.done() and not worker.main.cancelled():
         error = worker.main.exception()

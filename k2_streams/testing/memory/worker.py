@@ -16,6 +16,7 @@ from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.no_group import NoGroup
 from k2_streams.runtime.ports import Ports
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.worker import Worker
@@ -122,8 +123,9 @@ class MemoryWorker:
         self._read: dict[TopicPartition, int] = {}  # with the markers behind the last record
         self._generation = -1
         self._flowing = False
+        self.is_member_of_group = settings.processes
         ports = Ports(
-            group=self,
+            group=self if settings.processes else NoGroup(),
             kafka=machine.kafka,
             topics=MemoryTopics(world.cluster, machine.kafka.network).connect,
             clock=machine.clock,
@@ -148,12 +150,16 @@ class MemoryWorker:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the group has assigned what there is, and it is read."""
+        """Whether the group has assigned what there is, and it is read. A query node is in none."""
+        if not self.is_member_of_group:
+            return True
         return self._flowing and not self._group.rebalancing
 
     async def _main(self) -> None:
         """As Faust does."""
         self.parts.start()
+        if not self.is_member_of_group:
+            await asyncio.get_running_loop().create_future()  # until it is stopped
         self.parts.supervisor.keep("fetch", self._fetch)
         fresh = True
         while True:
