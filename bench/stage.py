@@ -71,6 +71,13 @@ def peak_memory_mib(process: psutil.Process) -> float:
     return int(line.split()[1]) / 1024
 
 
+def metric_of(worker: LocalWorker, name: str) -> float:
+    """What a worker's metrics say of a name, over all its labels; 0: it is not there yet."""
+    lines = worker.fetch("/metrics").body.decode().splitlines()
+    found = [line for line in lines if line.partition(" ")[0].partition("{")[0] == name]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
 def percentile(values: list[float], share: float) -> float:
     """The nearest-rank percentile."""
     ordered = sorted(values)

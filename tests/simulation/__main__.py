@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import pyarrow as pa
 
@@ -27,10 +28,10 @@ PROGRESS = 1_000
 SEEDS_PER_OPERATOR = 500
 
 
-def outcome(seed: int) -> Outcome:
+def outcome(seed: int, query_nodes: int) -> Outcome:
     """Of one seed; without its trace if nothing was violated."""
     try:
-        found = run(seed)
+        found = run(seed, query_nodes=query_nodes)
     except Exception as error:  # noqa: BLE001 - a run that breaks is a finding, with its seed
         return Outcome(seed, f"{type(error).__name__}: {error}")
     return found if found.violation else Outcome(seed, None, [], found.counts)
@@ -48,13 +49,14 @@ def one_thread() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def many(first: int, seeds: int, jobs: int) -> int:
+def many(first: int, seeds: int, jobs: int, query_nodes: int) -> int:
     """Run seeds [first, first + seeds); how many violations were found."""
     started_s = time.monotonic()
     totals: Counter[str] = Counter()
     violated: list[int] = []
     with ProcessPoolExecutor(jobs, initializer=one_thread) as pool:
-        found = pool.map(outcome, range(first, first + seeds), chunksize=CHUNK)
+        of_seed = partial(outcome, query_nodes=query_nodes)
+        found = pool.map(of_seed, range(first, first + seeds), chunksize=CHUNK)
         for done, each in enumerate(found, 1):
             totals.update(each.counts)
             if each.violation is not None:
@@ -84,13 +86,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--trace", type=int, metavar="SEED", help="print one seed's trace instead")
+    parser.add_argument("--query-nodes", type=int, default=0, help="beside the workers")
     asked = parser.parse_args()
     if asked.trace is not None:
         one_thread()
-        found = run(asked.trace)
+        found = run(asked.trace, query_nodes=asked.query_nodes)
         sys.stdout.write(found.text)
         return int(found.violation is not None)
-    return int(many(asked.first, asked.seeds, asked.jobs) > 0)
+    return int(many(asked.first, asked.seeds, asked.jobs, asked.query_nodes) > 0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GROUPS, GROUP_SEEDS = 10, 4
 #: Seeds that run with maintenance as well.
 MAINTAINED = (0, 8, 10, 11)
+#: Seeds that run with a query node beside the workers as well.
+WITH_QUERY_NODE = (2, 4, 7)
 #: Seeds whose traces are compared: with kills, stops, late commits, lost answers.
 COMPARED = (9,)
 
@@ -45,6 +47,16 @@ def test_nothing_is_violated_beside_maintenance():
         assert outcome.violation is None, outcome.text
         compacted += outcome.counts.get("compacted", 0)
     assert compacted > 0
+
+
+def test_nothing_is_violated_beside_a_query_node():
+    """It is killed and stopped as workers are, and its answers hold the committed rows."""
+    answers = 0
+    for seed in WITH_QUERY_NODE:
+        outcome = run(seed, query_nodes=1)
+        assert outcome.violation is None, outcome.text
+        answers += outcome.counts["query_node_answers"]
+    assert answers > 10
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte():

@@ -14,6 +14,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.query.engine import EngineConfig, EngineMemory
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.settings.groups import Role
 from k2_streams.runtime.settings.worker import OverloadSettings, Settings
 from k2_streams.testing.memory.catalog import MemoryCatalogService
 from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
@@ -126,6 +127,7 @@ class SimWorker(MemoryWorker):
         died: Callable[[MemoryWorker, str], None],
         given: Callable[[LogChunk], None],
         is_maintained: bool = False,
+        role: Role = "all",
     ) -> None:
         kafka = MemoryKafka(cluster, network, BATCH_ROWS)
         settings = Settings(
@@ -134,6 +136,7 @@ class SimWorker(MemoryWorker):
             lake=LAKE,
             app_id=APP,
             worker_id=name,
+            role=role,
             data_dir=Path("/simulated"),
             partitions=partitions,
             late_horizon_s=LATE_HORIZON_S,
@@ -143,7 +146,7 @@ class SimWorker(MemoryWorker):
             lake_commit_rows=COMMIT_ROWS,
             tail_disk_limit=DiskBound(share=0.5),
             overload=OverloadSettings(policy=Policy(TRIGGERS, COOL_DOWN_S)),
-            maintenance=is_maintained,
+            maintenance=is_maintained and role != "query",
             maintenance_interval_s=MAINTENANCE_S,
             compaction=CompactionPolicy(open_day_files=2),
         ).model_copy(update={"tail_memory_bytes": TAIL_MEMORY_BYTES})  # less than a setting may be
@@ -163,7 +166,8 @@ class SimWorker(MemoryWorker):
             fetch_records=FETCH_RECORDS,
             ended=lambda worker, code, reason: died(worker, f"exit {code}: {reason}"),
         )
-        self.parts.written[0].committed.tell(GivenWitness(given))
+        for log in self.parts.written:
+            log.committed.tell(GivenWitness(given))
 
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         raise AssertionError(f"{tp} is not readable at {offset}") from error

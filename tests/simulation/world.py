@@ -88,9 +88,13 @@ class Outcome:
 
 
 class World:
-    """Everything of a run; with `is_maintained` its table is compacted and expires meanwhile."""
+    """Everything of a run.
 
-    def __init__(self, seed: int, *, is_maintained: bool = False) -> None:
+    With `is_maintained` its table is compacted and expires meanwhile; beside its workers there may
+    be query nodes, which are killed, stopped and asked as those are.
+    """
+
+    def __init__(self, seed: int, *, is_maintained: bool = False, query_nodes: int = 0) -> None:
         self.outcome = Outcome(seed)
         self._is_maintained = is_maintained
         threads = seeded(seed, "threads")
@@ -125,7 +129,8 @@ class World:
             Venue(self.cluster, p, PARTITIONS, seeded(seed, f"venue {p}"))
             for p in range(PARTITIONS)
         ]
-        workers = self._fate.choice([1, 2, 2, 3])
+        self._members = self._fate.choice([1, 2, 2, 3])  # of the group; query nodes have ids above
+        workers = self._members + query_nodes
         self.disks = [
             MemoryDisk(self._store_written, free_bytes=FREE_BYTES, read_s=READ_S)
             for _ in range(workers)
@@ -271,6 +276,7 @@ class World:
             committed_rows_bytes=self._committed_rows_bytes,
             died=self.kill,
             is_maintained=self._is_maintained,
+            role="all" if number < self._members else "query",
             given=self._given,
         )
 
@@ -293,6 +299,8 @@ class World:
         else:
             self.trace(f"{worker.name} answers {rows} rows")
             self.chaos.count("answers")
+            if worker.number >= self._members:
+                self.chaos.count("query_node_answers")
 
     async def _watch(self) -> None:
         while True:
@@ -300,9 +308,10 @@ class World:
             for worker in self.workers:
                 if worker.process.state is not ProcessState.RUNNING:
                     continue
-                sink = worker.parts.written[0].sink
-                if sink.error is not None:
-                    self._violated(ViolationError(f"{worker.name} sink: {sink.error}"))
+                for written in worker.parts.written:
+                    if written.sink.error is not None:
+                        error = written.sink.error
+                        self._violated(ViolationError(f"{worker.name} sink: {error}"))
                 if worker.main.done():
                     ended = f"{worker.name} ended: {worker.main.exception()!r}"
                     self._violated(ViolationError(ended))
@@ -411,11 +420,12 @@ class World:
     def _where(self) -> str:
         parts = [f"generation {self.group.generation}"]
         for worker in self.workers:
-            owner, sink = worker.parts.owner, worker.parts.written[0].sink
+            owner = worker.parts.owner
             tasks = {tp.partition: t.state.value for tp, t in owner.tasks.items()}
+            sinks = [f"{one.sink.positions} {one.sink.retrying}" for one in worker.parts.written]
             parts.append(
                 f"{worker.name} {worker.process.state.value} tasks {tasks} "
-                f"sink {sink.positions} {sink.retrying} {worker.parts.status.ready()}"
+                f"sinks {sinks} {worker.parts.status.ready()}"
             )
         return ", ".join(parts)
 
@@ -435,9 +445,9 @@ class World:
         raise structlog.DropEvent
 
 
-def run(seed: int, *, is_maintained: bool = False) -> Outcome:
+def run(seed: int, *, is_maintained: bool = False, query_nodes: int = 0) -> Outcome:
     """Run a seed, on this thread; the same seed gives the same outcome, trace and all."""
-    world = World(seed, is_maintained=is_maintained)
+    world = World(seed, is_maintained=is_maintained, query_nodes=query_nodes)
     with _surroundings(world):
         try:
             world.loop.run_until_complete(world.run())
