@@ -168,15 +168,15 @@ class Fleet:
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def start(self, number: int, role: Role = "all") -> MemoryWorker:
-        """Start a worker, on the disk that one of its id has left."""
+    def start(self, number: int, role: Role | None = None) -> MemoryWorker:
+        """Start a worker, on the disk that one of its id has left; None: the settings' role."""
         machine = self._machines.get(number)
         if machine is None:
             machine = self._machines[number] = self._new_machine(number)
         settings = self._settings.model_copy(
             update={
                 "worker_id": number,
-                "role": role,
+                "role": role or self._settings.role,
                 "kafka": machine.kafka,
                 "lake": LAKE,
             }
