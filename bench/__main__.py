@@ -55,6 +55,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "maintenance": maintenance.run,
     "overload_kills": overload_kills.run,
     "scale": scale.run,
+    "scale_changes": scale.changes,
     "start": start.run,
     "stream": stream.run,
     "symbols": symbols.run,

@@ -1,10 +1,11 @@
 """What more workers cost, and what happens while they join and leave.
 
-1. The same messages through one, two and four workers (`K2_ROLE=work`): processor seconds per
-   million. More of them on the same processors are no faster; the question is what each adds.
-2. The same with one worker of the role `all` and with a query node beside: what a tail costs.
-3. Under load workers join, one leaves in order, one is killed. A query node is asked all the while,
-   and in the end the platform is compared with the truth: nothing lost, nothing doubled.
+`run`: the same messages through one, two and four workers (`K2_ROLE=work`), in processor seconds
+per million: more of them on the same processors are no faster, the question is what each adds. Then
+with one worker of the role `all`, and with a query node beside a worker: what a tail costs.
+
+`changes`: under load workers join, one leaves in order, one is killed. A query node is asked all
+the while, and in the end the platform is compared with the truth: nothing lost, nothing doubled.
 """
 
 import time
@@ -41,10 +42,8 @@ ASKED = "S0020"
 NODE = 0
 
 
-def run(
-    messages: int = MESSAGES, partitions: int = PARTITIONS, rate: int = RATE
-) -> dict[str, float]:
-    """All three; figures of the first by the number of workers."""
+def run(messages: int = MESSAGES, partitions: int = PARTITIONS) -> dict[str, float]:
+    """Figures by the processes that ran."""
     found: dict[str, float] = {}
     for workers in WORKERS:
         cost = _cost(messages, partitions, ["work"] * workers)
@@ -54,7 +53,7 @@ def run(
     for name, roles in (("role all", ["all"]), ("worker and query node", ["work", "query"])):
         cost = _cost(messages, partitions, roles)
         found |= {f"{name}: {figure}": value for figure, value in cost.items()}
-    return found | _changes(partitions, rate)
+    return found
 
 
 def _platform(at: Stage, roles: Sequence[str], partitions: int) -> list[LocalWorker]:
@@ -124,8 +123,8 @@ def _cost(messages: int, partitions: int, roles: Sequence[str]) -> dict[str, flo
     return figures
 
 
-def _changes(partitions: int, rate: int) -> dict[str, float]:
-    """Workers join and leave under load: seconds without an owner, and the verifier's verdict."""
+def changes(partitions: int = PARTITIONS, rate: int = RATE) -> dict[str, float]:
+    """Seconds until every partition has an owner again, and the verifier's exit code."""
     found: dict[str, float] = {}
     with stage() as at:
         at.settings |= _settings(partitions, {"K2_LAKE_COMMIT_INTERVAL_S": "2"})

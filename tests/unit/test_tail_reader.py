@@ -40,11 +40,10 @@ def rows(*accounts: str) -> list[dict]:
 def test_beside_a_log_are_the_topics_of_its_source() -> None:
     trades = StreamSource(TRADES_INPUT.stream)
     of_trades = raw_topology("k2")
-    assert LogTopics.of(of_trades, TRADES_INPUT.stream) == (
-        "k2.dead-letter",
-        "k2.sequence-events",
-        "k2.trades.deferred",
-    )
+    beside = ("k2.dead-letter", "k2.sequence-events", "k2.trades.deferred")
+    assert LogTopics.of(of_trades, TRADES_INPUT.stream) == (*beside, None)
+    of_query_node = LogTopics.of(of_trades, TRADES_INPUT.stream, with_source=True)
+    assert of_query_node == (*beside, "k2.trades.raw")
     agent = Agent("find", trades, function=lambda batch, ctx: None, outputs=(ALERTS,))
     of_alerts = Topology("app", (trades,), (agent,), outputs=(ALERTS,))
     assert LogTopics.of(of_alerts, ALERTS.stream) == BESIDE
