@@ -14,7 +14,7 @@ from k2_streams.testing.local import up_state
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.interrupts import interruptible, uninterruptible
 from k2_streams.testing.local.up import Platform, UpError, UpResult, bring_down, bring_up
-from k2_streams.testing.local.up_state import Member
+from k2_streams.testing.local.up_state import PlatformMember
 from k2_streams.testing.local.up_watch import EndedError, log_file_of, watch
 from k2_streams.testing.local.workers import WorkerError
 
@@ -131,6 +131,6 @@ def _print(settings: Settings, found: UpResult) -> None:
     )
 
 
-def _where(settings: Settings, found: UpResult, member: Member) -> str:
+def _where(settings: Settings, found: UpResult, member: PlatformMember) -> str:
     what = "started" if member.worker_id in found.started else "was running"
     return f"{what}, process {member.pid}, log {log_file_of(settings.data_dir, member)}"

@@ -15,7 +15,7 @@ from k2_streams.cli.main import main
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.loopback import free_port
 from k2_streams.testing.local.up import UpResult
-from k2_streams.testing.local.up_state import Member, UpState
+from k2_streams.testing.local.up_state import PlatformMember, UpState
 from k2_streams.testing.local.up_watch import watch
 
 
@@ -61,7 +61,7 @@ def impostor(directory) -> Iterator:
 
 
 def one_worker(pid: int) -> UpState:
-    member = Member(pid=pid, url="http://127.0.0.1:7001")
+    member = PlatformMember(pid=pid, url="http://127.0.0.1:7001")
     return UpState(own_broker=False, bootstrap="kafka:9092", members=(member,))
 
 
@@ -152,7 +152,7 @@ def test_a_process_id_alone_proves_nothing(directory, impostor):
         (other.pid, 3, False),
         (2**22 + 1, 3, False),  # above the most that the system gives
     ):
-        found = up_state.process_of(directory, Member(worker_id=worker_id, pid=pid))
+        found = up_state.process_of(directory, PlatformMember(worker_id=worker_id, pid=pid))
         assert (found is not None) == expected
     assert k2("down")[0] == 0
     assert ours.poll() is None, "what is not kept is not stopped"
@@ -217,7 +217,7 @@ def two(directory, impostor):
     roles = ("all", "query")
     state = UpState(own_broker=False)
     for number, (process, role) in enumerate(zip(started, roles, strict=True)):
-        state = state.with_member(Member(pid=process.pid, worker_id=number, role=role))
+        state = state.with_member(PlatformMember(pid=process.pid, worker_id=number, role=role))
     up_state.remember(directory, state)
     return state, started
 

@@ -17,7 +17,7 @@ from k2_streams.testing.local.cluster import Cluster
 from k2_streams.testing.local.installed import kafka_jars
 from k2_streams.testing.local.loopback import HOST, free_port
 from k2_streams.testing.local.processes import end_process
-from k2_streams.testing.local.up_state import Member, UpState
+from k2_streams.testing.local.up_state import PlatformMember, UpState
 from k2_streams.testing.local.workers import LocalWorker
 
 #: A producer ends in order within a second or two of a signal: it waits for acknowledgements.
@@ -160,7 +160,7 @@ class Stage:
         worker = self.workers[0]
         if worker.process is None:
             raise RuntimeError("keep: worker 0 has not been started")
-        member = Member(pid=worker.process.pid, url=worker.url)
+        member = PlatformMember(pid=worker.process.pid, url=worker.url)
         state = UpState(own_broker=True, bootstrap=self.bootstrap, members=(member,))
         up_state.remember(self.directory, state)
         self._kept = True

@@ -21,7 +21,7 @@ from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError
 from k2_streams.testing.local.installed import java_program, kafka_jars
 from k2_streams.testing.local.loopback import free_ports, is_free
-from k2_streams.testing.local.up_state import Member, UpState
+from k2_streams.testing.local.up_state import PlatformMember, UpState
 from k2_streams.testing.local.workers import (
     READY_WITHIN_S,
     LocalWorker,
@@ -60,7 +60,7 @@ class UpResult(NamedTuple):
 class DownResult(NamedTuple):
     """What `bring_down` stopped."""
 
-    members: tuple[Member, ...]
+    members: tuple[PlatformMember, ...]
     killed: frozenset[int]  # ids of those that did not stop in time
     broker: bool
 
@@ -113,7 +113,9 @@ class _Wanted(NamedTuple):
     url: str
 
 
-def _wanted(settings: Settings, platform: Platform, running: dict[int, Member]) -> list[_Wanted]:
+def _wanted(
+    settings: Settings, platform: Platform, running: dict[int, PlatformMember]
+) -> list[_Wanted]:
     count = platform.workers + platform.query_nodes
     ports: Iterator[int] = iter(free_ports(count) if platform.free_ports else ())
     found = []
@@ -161,7 +163,7 @@ def _check_same(
     given: str | None,
     state: UpState,
     wanted: Sequence[_Wanted],
-    running: dict[int, Member],
+    running: dict[int, PlatformMember],
 ) -> None:
     """Refuse to take a process with other settings for the one that was asked for."""
     for one in wanted:
@@ -189,7 +191,7 @@ def _with_broker(
     settings: Settings,
     given: str | None,
     before: UpState | None,
-    running: dict[int, Member],
+    running: dict[int, PlatformMember],
     undo: contextlib.ExitStack,
 ) -> UpState:
     """The state with a Kafka that runs; `undo` stops one that was started here.
@@ -246,7 +248,7 @@ async def _check_reached(settings: Settings) -> None:
 
 def _start(
     directory: Path, state: UpState, missing: Sequence[_Wanted], undo: contextlib.ExitStack
-) -> tuple[UpState, dict[Member, LocalWorker]]:
+) -> tuple[UpState, dict[PlatformMember, LocalWorker]]:
     """Start processes, none of which is ready yet; `undo` kills them.
 
     Each process id is written at once: `bring_down` finds it, whatever happens to this process.
@@ -257,7 +259,7 @@ def _start(
         undo.callback(worker.kill)
         worker.start()
         assert worker.process is not None  # noqa: S101 - just started
-        member = Member(
+        member = PlatformMember(
             pid=worker.process.pid, url=wanted.url, worker_id=wanted.worker_id, role=wanted.role
         )
         started[member] = worker
@@ -266,7 +268,9 @@ def _start(
     return state, started
 
 
-def _wait_ready(directory: Path, state: UpState, started: Mapping[Member, LocalWorker]) -> None:
+def _wait_ready(
+    directory: Path, state: UpState, started: Mapping[PlatformMember, LocalWorker]
+) -> None:
     """Wait until every member answers.
 
     Raises:
@@ -282,7 +286,7 @@ def _wait_ready(directory: Path, state: UpState, started: Mapping[Member, LocalW
             raise WorkerError(f"{member.name}: {error}") from error
 
 
-def _wait_again(directory: Path, member: Member) -> None:
+def _wait_again(directory: Path, member: PlatformMember) -> None:
     """Wait for a process that an earlier call has started."""
     worker = LocalWorker(directory, "", member.worker_id, port=1)
     worker.url = member.url

@@ -20,7 +20,7 @@ STATE_NAME = "up.json"
 _LOCK_NAME = "up.lock"
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class PlatformMember(msgspec.Struct, frozen=True, kw_only=True):
     """A worker or a query node that was started."""
 
     pid: int
@@ -39,9 +39,9 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
     own_broker: bool  # the data directory's broker is this one's to stop
     bootstrap: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[PlatformMember, ...] = ()
 
-    def with_member(self, member: Member) -> "UpState":
+    def with_member(self, member: PlatformMember) -> "UpState":
         """The same, with one more, in the place of one that had its id."""
         others = [one for one in self.members if one.worker_id != member.worker_id]
         members = sorted([*others, member], key=lambda one: one.worker_id)
@@ -77,7 +77,7 @@ def recall(directory: Path) -> UpState | None:
         return None
 
 
-def process_of(directory: Path, member: Member) -> psutil.Process | None:
+def process_of(directory: Path, member: PlatformMember) -> psutil.Process | None:
     """The live process of a member of this directory, or None."""
     try:
         process = psutil.Process(member.pid)
@@ -88,7 +88,7 @@ def process_of(directory: Path, member: Member) -> psutil.Process | None:
     return process if all(told.get(name) == value for name, value in ours.items()) else None
 
 
-def running(directory: Path, state: UpState | None) -> dict[Member, psutil.Process]:
+def running(directory: Path, state: UpState | None) -> dict[PlatformMember, psutil.Process]:
     """The live members of this directory."""
     members = () if state is None else state.members
     found = {member: process_of(directory, member) for member in members}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from k2_streams.testing.local import up_state
 from k2_streams.testing.local.up import local_broker
-from k2_streams.testing.local.up_state import Member, UpState
+from k2_streams.testing.local.up_state import PlatformMember, UpState
 from k2_streams.testing.local.workers import LocalWorker, last_lines
 
 #: Between two looks whether everything still runs: each asks the broker.
@@ -42,6 +42,6 @@ def _find_ended(directory: Path, state: UpState) -> str | None:
     return None
 
 
-def log_file_of(directory: Path, member: Member) -> Path:
+def log_file_of(directory: Path, member: PlatformMember) -> Path:
     """Where a member writes its log."""
     return LocalWorker(directory, "", member.worker_id, port=1).log_file
