@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_world import Written
+from query_world import DictSpill
 
 from k2_streams.core.ledger.gap_events import event_of
 from k2_streams.core.load import level_changes
@@ -15,9 +16,12 @@ from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.core.records.stream import Stream
+from k2_streams.core.records.vector import Range
+from k2_streams.query.tail.store import Tail
 
 LEDGER = TRADES_INPUT.ledger
 APPENDED_MS = 1_700_000_000_123
+LATE = events.Late(scope="X:A", session="0", sequence=5)
 
 
 def table_of(stream: Stream, *records: Written) -> list[dict]:
@@ -83,6 +87,35 @@ def test_a_row_takes_the_memory_of_its_own_words_whatever_others_came_with_it():
     (alone,) = sizes_of(LEDGER.gap_events, written[-1])
     together = sizes_of(LEDGER.gap_events, *written)
     assert max(together) <= 2 * alone
+
+
+def test_a_spilled_row_has_its_own_words_and_none_of_others_that_came_with_it():
+    stream = LEDGER.gap_events
+
+    def spilled(*found: AnyEvent) -> list[tuple[int, list[dict]]]:
+        kept = DictSpill()
+        tail = Tail(stream, memory_bytes=0, spill=kept)
+        tail.seek(0, 0)
+        written = [Written(at, events.encode(one)) for at, one in enumerate(found)]
+        tail.append(0, Range(0, len(written)), stream.decode(0, written))
+        batches = tail.view().batches({0: Range(0, len(written))})
+        return [(batch.spilled_bytes, batch.load().rows.to_pylist()) for batch in batches]
+
+    found = [
+        events.Late(scope=f"X:SYMBOL-{number}", session=str(number), sequence=number)
+        for number in range(200)
+    ]
+    ((alone_bytes, _),) = spilled(found[-1])
+    together = spilled(*found)
+    assert max(size_bytes for size_bytes, _ in together) <= 1.1 * alone_bytes
+    assert [rows[0]["scope"] for _, rows in together] == [one.scope for one in found]
+
+
+def test_rows_of_records_that_are_read_together_are_made_together():
+    written = [Written(at, events.encode(LATE)) for at in (0, 1)]
+    first, second = LEDGER.gap_events.decode(0, written)
+    places = [one.rows.column("source_offset").buffers()[1].address for one in (first, second)]
+    assert places[0] == places[1]
 
 
 LETTER = (

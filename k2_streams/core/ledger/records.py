@@ -23,7 +23,7 @@ def batches_of(
     partition: int,
     records: Sequence[WrittenRecord],
 ) -> tuple[LogBatch, ...]:
-    """One batch of one row per record, at its offset.
+    """One batch of one row per record, at its offset; they share their memory.
 
     Args:
         schema: of the log's rows.
@@ -34,24 +34,16 @@ def batches_of(
     """
     if not rows:
         return ()
-    made = pa.RecordBatch.from_pylist([dict(row) for row in rows], schema=schema)
-    columns = [_one_by_one(column) for column in made.columns]
+    made = pa.RecordBatch.from_pylist(list(rows), schema=schema)
+    size_bytes = made.nbytes // len(rows)  # adding it up per row takes longer than all the rest
     return tuple(
         LogBatch(
-            pa.RecordBatch.from_arrays([column[number] for column in columns], schema=schema),
+            made.slice(number, 1),
             row["source_partition"],
             row["accepted_time_us"] or record.timestamp * 1_000,
             partition,
             record.offset,
+            size_bytes,
         )
         for number, (row, record) in enumerate(zip(rows, records, strict=True))
     )
-
-
-def _one_by_one(column: pa.Array) -> Sequence[pa.Array]:
-    """Each row of a column. A dictionary's has its own word alone: it counts as memory of its."""
-    if not pa.types.is_dictionary(column.type):
-        return [column.slice(number, 1) for number in range(len(column))]
-    words = [*column.dictionary.to_pylist(), None]
-    alone = {word: pa.array([word], column.type) for word in words}
-    return [alone[word] for word in column.to_pylist()]

@@ -44,6 +44,17 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
+def with_own_words(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows without the words of dictionaries that none of them has."""
+    columns = [
+        column.dictionary_decode().dictionary_encode()
+        if pa.types.is_dictionary(column.type) and len(column.dictionary) > rows.num_rows
+        else column
+        for column in rows.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+
+
 def as_type(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """The values of a column in the exact type, down to the names and nullability inside it.
 

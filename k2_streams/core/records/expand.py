@@ -77,6 +77,8 @@ def log_rows(stream: Stream, rows: pa.Table) -> pa.RecordBatch:
 def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
     """Rows of a record in the columns of a log today; those an earlier version lacked are null."""
     schema = stream.log_schema
+    if rows.schema.equals(schema, check_metadata=True):
+        return rows
     if rows.schema.names == schema.names:
         return rows.replace_schema_metadata(None)
     there = set(rows.schema.names)

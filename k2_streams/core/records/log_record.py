@@ -9,7 +9,7 @@ the checkpoint has come (`CheckpointHeaders`).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -59,11 +59,13 @@ class LogBatch:
     accepted_time_us: int
     log_partition: int
     log_offset: int
+    #: Its part of memory that it shares with others; None: the memory is its own.
+    shared_bytes: int | None = field(default=None, compare=False)
 
     @cached_property
     def size_bytes(self) -> int:
         """What it takes in memory; Arrow adds it up over all buffers each time."""
-        return int(self.rows.nbytes)
+        return int(self.rows.nbytes) if self.shared_bytes is None else self.shared_bytes
 
 
 class CheckpointHeaders(NamedTuple):

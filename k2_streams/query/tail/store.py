@@ -13,11 +13,13 @@ from typing import Protocol
 
 import mmh3
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
 from k2_streams.core.query.keys import KeyValue
 from k2_streams.core.records import log_record as trade_log
+from k2_streams.core.records.columns import with_own_words
 from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range, Vector
@@ -463,22 +465,32 @@ class Tail:
 
 def _taken(stream: Stream, batch: LogBatch) -> TailBatch:
     rows = batch.rows.num_rows
-    times = pc.min_max(batch.rows.column(stream.time)).as_py() if rows else {}
+    least_ns, most_ns = _times_ns(batch.rows.column(stream.time)) if rows else (0, 0)
     return TailBatch(
         batch.log_partition,
         batch.log_offset,
         rows,
         batch.size_bytes,
-        times.get("min", 0),
-        times.get("max", 0),
+        least_ns,
+        most_ns,
         batch.accepted_time_us,
         batch,
     )
 
 
+def _times_ns(column: pa.Array) -> tuple[int, int]:
+    """The least and the greatest; most batches of a ledger have one row."""
+    if len(column) == 1:
+        only: int = column[0].as_py()
+        return only, only
+    times = pc.min_max(column).as_py()
+    return times["min"], times["max"]
+
+
 def _spilled(stream: Stream, kept: TailBatch, store: SpillStore) -> TailBatch:
     batch = kept.load()
-    value = trade_log.encode(batch.rows, batch.source_partition, batch.accepted_time_us)
+    rows = with_own_words(batch.rows)
+    value = trade_log.encode(rows, batch.source_partition, batch.accepted_time_us)
     store.put(kept.log_partition, kept.log_offset, value)
     names = pc.unique(batch.rows.column(stream.name_column)).to_pylist()
     return TailBatch(
