@@ -17,6 +17,9 @@ ROWS = ""
 #: Tables that share a changelog, by the byte that their keys begin with.
 SHARED_TABLES = {COUNT_PREFIX: "deferral", TIMER_PREFIX: "timers"}
 _MASK = (1 << 64) - 1
+#: What stands before the key in what is hashed, of the lengths that keys have. Made once: a
+#: checkpoint hashes every row that it changes.
+_LENGTHS = tuple(b"%d:" % length for length in range(256))
 
 
 class StateFormatError(ValueError):
@@ -30,8 +33,10 @@ def shared_table(key: bytes) -> str:
 
 def row_hash(key: bytes, value: bytes) -> int:
     """A row's part of its table's checksum (MurmurHash3, 64 of 128 bits)."""
-    low, _ = mmh3.hash64(b"%d:%b%b" % (len(key), key, value), signed=False)
-    return int(low)
+    length = len(key)
+    before = _LENGTHS[length] if length < len(_LENGTHS) else b"%d:" % length
+    low: int = mmh3.hash64(before + key + value, signed=False)[0]
+    return low
 
 
 def add_hash(checksum: int, *, new: int = 0, old: int = 0) -> int:

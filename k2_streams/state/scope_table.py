@@ -64,8 +64,7 @@ class ScopeTable(RowTable[ScopeState]):
         super().written()
 
     def _take_moved(self) -> None:
-        for key, state in self.columns.take_moved().items():
-            self._change(key, state)
+        self._change_all(self.columns.take_moved())
 
     def _forget(self, key: str) -> None:
         super()._forget(key)

@@ -1,6 +1,6 @@
 """A table's partition as a task sees it: decoded values in memory, the store beneath."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -105,6 +105,7 @@ class RowTable(Generic[Value]):
     def seal(self) -> SealedRows:
         """End the epoch: what it changed, ready to send. The next one may begin at once."""
         rows: dict[bytes, bytes | None] = {}
+        added = 0  # to the checksum
         for key in self._dirty:
             value, old = self._cache[key], self._hashes[key]
             raw_key, raw = self._raw(key), None if value is None else self._encode(value)
@@ -112,9 +113,10 @@ class RowTable(Generic[Value]):
                 continue  # it came and went within the epoch
             new = None if raw is None else row_hash(raw_key, raw)
             self._count += (new is not None) - (old is not None)
-            self._checksum = add_hash(self._checksum, new=new or 0, old=old or 0)
+            added += (new or 0) - (old or 0)
             self._hashes[key] = new
             rows[raw_key] = raw
+        self._checksum = add_hash(self._checksum, new=added)
         self._sealed, self._dirty = self._dirty, {}
         return SealedRows(rows, self._count, self._checksum)
 
@@ -135,13 +137,17 @@ class RowTable(Generic[Value]):
         self._cache[key] = value
         self._dirty[key] = None
 
+    def _change_all(self, values: Mapping[str, Value]) -> None:
+        self._cache.update(values)
+        self._dirty.update(dict.fromkeys(values))
+
     def _forget(self, key: str) -> None:
         """A row leaves the cache."""
         del self._cache[key], self._hashes[key]
 
     def _raw(self, key: str) -> bytes:
         # Keys of records are bytes, and need not be UTF-8.
-        return self._prefix + key.encode(errors="surrogateescape")
+        return self._prefix + key.encode("utf-8", "surrogateescape")
 
     def _text(self, raw_key: bytes) -> str:
         return raw_key.removeprefix(self._prefix).decode(errors="surrogateescape")

@@ -783,8 +783,8 @@ MUTANTS = (
         "tests/unit/test_state_store.py::",
         (
             "state/table.py",
-            "add_hash(self._checksum, new=new or 0, old=old or 0)",
-            "add_hash(self._checksum, new=new or 0, old=(old or 0) if new else 0)",
+            "added += (new or 0) - (old or 0)",
+            "added += (new or 0) - ((old or 0) if new else 0)",
         ),
     ),
     _mutant(

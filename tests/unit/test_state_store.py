@@ -3,9 +3,12 @@
 import time
 from pathlib import Path
 
+import mmh3
 import msgspec
 import pytest
 from full_disk import FullDisk
+from hypothesis import given
+from hypothesis import strategies as st
 from rocksdict import Rdict
 
 from k2_streams.core.sequence import codec as sequence_codec
@@ -38,6 +41,12 @@ def position(rows: dict[bytes, bytes]) -> Position:
         accepted_time_us=5,
         tables={"table": RowSum(len(rows), checksum)},
     )
+
+
+@given(st.binary(max_size=600), st.binary())
+def test_the_hash_of_a_row_is_of_the_length_of_its_key_and_of_both(key, value):
+    low, _ = mmh3.hash64(b"%d:%b%b" % (len(key), key, value), signed=False)
+    assert row_hash(key, value) == low
 
 
 def meta(rows: dict[bytes, bytes], version: int = STATE_VERSION, offset: int = 99) -> StoreMeta:

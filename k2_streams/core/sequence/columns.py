@@ -33,7 +33,9 @@ _FIRST_SLOTS = 1_024
 Int64s = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.void]
 
-#: One scope's row. The first seven move; the others are of the state as it was loaded.
+#: So many of a row's numbers move, the first ones; the others are of the state as it was loaded.
+_MOVING = 7
+#: One scope's row.
 ROW = np.dtype(
     [
         (name, np.int64)
@@ -160,7 +162,8 @@ class ScopeColumns:
 
     def _taken(self, slots: Int64s) -> dict[str, ScopeState]:
         found: dict[str, ScopeState] = {}
-        for slot, row in zip(slots.tolist(), self.rows[slots].tolist(), strict=True):
+        moved = self.rows[slots].view(np.int64).reshape(-1, ROW.itemsize // 8)[:, :_MOVING]
+        for slot, row in zip(slots.tolist(), moved.tolist(), strict=True):
             base = self._states[slot]
             assert base is not None  # noqa: S101 - a slot in use has one
             state = self._states[slot] = self._after(base, row, slot)
@@ -168,10 +171,10 @@ class ScopeColumns:
         self._has_moved[slots] = False
         return found
 
-    def _after(self, base: ScopeState, row: tuple[int, ...], slot: int) -> ScopeState:
+    def _after(self, base: ScopeState, moved: Sequence[int], slot: int) -> ScopeState:
         """A state as its row has moved it."""
-        expected, last_time_ns, top_time_ns, accepted, duplicates, first_ns, last_ns, *_ = row
-        *earlier, was = base.sessions
+        expected, last_time_ns, top_time_ns, accepted, duplicates, first_ns, last_ns = moved
+        was = base.sessions[-1]
         session = Session(
             was.id,
             was.first,
@@ -200,7 +203,7 @@ class ScopeColumns:
             counted.conflicts,
         )
         lines = base.lines if base.lines is None else self._lines_after(base.lines, slot)
-        return ScopeState((*earlier, session), base.dropped, counters, lines)
+        return ScopeState((*base.sessions[:-1], session), base.dropped, counters, lines)
 
     def _lines_after(self, base: Lines, slot: int) -> Lines:
         of = self.lines[slot]
