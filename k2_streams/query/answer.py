@@ -35,42 +35,19 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     has_deferred: bool = False  # a source record was deferred, now or ever
 
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """The proof that an answer carries.
+class ReadProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What every answer that is made of a log says of the rows it was made of."""
 
-    Rows asked again with `as_of=token` are the same, whatever was appended, committed, compacted
-    or evicted since. Gaps are as known now: one that was open may later be shown as filled. With
-    `known_at` they are as known then.
-    """
-
-    token: Annotated[str, about("Asks for these rows again (`as_of=`).")]
+    token: Annotated[str, about("Asks for the same again (`as_of=`).")]
     offsets: Annotated[
         dict[int, int],
         about("Of the log: per partition the next offset that is not in the answer."),
     ]
-    snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
-    pinned: Annotated[
-        bool, about("Asked with a token, a cursor or `known_at`: the same rows for ever.")
-    ]
-    known_at_ns: Annotated[
-        int | None,
-        about("The accepted time up to which rows and gaps are as they were known; null: now."),
-    ] = None
-    start_ns: Annotated[int | None, about("Start of the range as it was resolved, inclusive.")]
-    end_ns: Annotated[int | None, about("End of the range as it was resolved, exclusive.")]
-    order: Annotated[Literal["asc", "desc"], about("Of event time.")]
-    limit: Annotated[int, about("Rows at most.")]
-    view: Annotated[
-        Literal["reported", "corrected"], about("Every row, or the rows that corrections leave.")
-    ] = "reported"
-    rows: Annotated[int, about("Rows of the answer.")]
-    rows_lake: Annotated[int, about("How many of them are from the lake.")]
-    rows_tail: Annotated[int, about("How many of them are from the tail.")]
     gaps: Annotated[
         tuple[Gap, ...],
         about(
-            "Gaps of the scopes and the range asked for, at most 100. A gap is in the range if it "
-            "meets it between the event times of the messages before and after it."
+            "Gaps of the scopes and the range that were read, at most 100. A gap is in the range "
+            "if it meets it between the event times of the messages before and after it."
         ),
     ]
     gaps_omitted: Annotated[int, about("How many more gaps there are.")]
@@ -89,22 +66,28 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
             "nothing is deferred, and `gaps_complete`."
         ),
     ]
-    settled: Annotated[
-        bool, about("Complete, and no gap of the range is expected to become known any more.")
+
+
+class PageProof(ReadProof, frozen=True, kw_only=True):
+    """What a page of an answer says besides: where it was read, and how the pipeline stands."""
+
+    snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
+    pinned: Annotated[
+        bool, about("Asked with a token, a cursor or `known_at`: the same rows for ever.")
     ]
+    known_at_ns: Annotated[
+        int | None,
+        about("The accepted time up to which rows and gaps are as they were known; null: now."),
+    ] = None
+    limit: Annotated[int, about("Rows of a page at most.")]
+    view: Annotated[
+        Literal["reported", "corrected"], about("Every row, or the rows that corrections leave.")
+    ] = "reported"
     deferred: Annotated[
         int,
         about(
             "Source records that were deferred at the answer's offsets, on all workers; -1: not "
             "known, of a time at which records may have been deferred."
-        ),
-    ]
-    dead_letters: Annotated[int, about("All dead letters there ever were.")]
-    dead_letters_complete: Annotated[
-        bool,
-        about(
-            "Counted are at least all up to the answer's offsets; with `min_offsets` also those of "
-            "the records asked for."
         ),
     ]
     lag_records: Annotated[int, about(LAG_RECORDS)]
@@ -121,6 +104,33 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: Annotated[str | None, about("Asks for the next page; null on the last page.")]
     elapsed_ms: Annotated[float, about("Time to the answer.")]
     stages_ms: Annotated[dict[str, float], about("The same by stage.")]
+
+
+class Meta(PageProof, frozen=True, kw_only=True):
+    """The proof that an answer carries.
+
+    Rows asked again with `as_of=token` are the same, whatever was appended, committed, compacted
+    or evicted since. Gaps are as known now: one that was open may later be shown as filled. With
+    `known_at` they are as known then.
+    """
+
+    start_ns: Annotated[int | None, about("Start of the range as it was resolved, inclusive.")]
+    end_ns: Annotated[int | None, about("End of the range as it was resolved, exclusive.")]
+    order: Annotated[Literal["asc", "desc"], about("Of event time.")]
+    rows: Annotated[int, about("Rows of the answer.")]
+    rows_lake: Annotated[int, about("How many of them are from the lake.")]
+    rows_tail: Annotated[int, about("How many of them are from the tail.")]
+    settled: Annotated[
+        bool, about("Complete, and no gap of the range is expected to become known any more.")
+    ]
+    dead_letters: Annotated[int, about("All dead letters there ever were.")]
+    dead_letters_complete: Annotated[
+        bool,
+        about(
+            "Counted are at least all up to the answer's offsets; with `min_offsets` also those of "
+            "the records asked for."
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

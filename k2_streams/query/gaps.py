@@ -62,6 +62,10 @@ class KnownGaps(ABC):
     def covers(self, log_next: Mapping[int, int]) -> bool:
         """Whether this reaches as far as an answer that ends at these offsets."""
 
+    def reach(self, log_next: Mapping[int, int]) -> bool:
+        """Whether every gap is known of an answer that ends at these offsets."""
+        return self.covers(log_next) and self.forgotten == 0
+
     def find(
         self,
         *,

@@ -25,7 +25,7 @@ from k2_streams.query.read_point import ReadPoint
 from k2_streams.query.result import as_rows, corrections_of
 from k2_streams.query.selection import Selection
 from k2_streams.query.stopwatch import Stopwatch
-from k2_streams.query.symbols import Slice, Totals, merged, newest_columns, totals_of
+from k2_streams.query.symbols.totals import Slice, Totals, merged, newest_columns, totals_of
 from k2_streams.query.tail.rows import in_order, select
 from k2_streams.query.tail.store import TailBatch
 from k2_streams.query.tick_lookup import look_up, looked_for

@@ -376,7 +376,7 @@ class Worker:
 
         def show(_: Vector) -> None:
             if node is not None:
-                node.query.refresh_soon()
+                node.query.lake_refresh.soon()
 
         sink = SinkRunner(
             ports.catalog.open(stream),

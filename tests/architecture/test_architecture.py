@@ -95,7 +95,7 @@ ONLY_IN = {
     # others wait
     # for theirs in the function that starts it, or are commands.
     "task.create_task": ("runtime/control/supervisor.py",),
-    "task.ensure_future": ("kafka/sender.py", "query/symbols.py"),
+    "task.ensure_future": ("kafka/sender.py", "query/symbols/totals.py"),
     "task.add_future": (),
     # One place makes Kafka's clients: with its address, its TLS and its login.
     "aiokafka.AIOKafkaConsumer": ("kafka/client.py",),

@@ -1232,8 +1232,9 @@ MUTANTS = (
         "gaps are listed however many queries run",
         "tests/unit/test_query_admission.py::",
         (
-            "query/hybrid.py",
-            "async with self._engine.turn(request.limit, request.limit, reads_lake=reads_lake):",
+            "query/ledger/in_memory.py",
+            "async with questions.engine.turn("
+            "request.limit, request.limit, reads_lake=reads_lake):",
             "if request.limit:",
         ),
     ),
@@ -1598,9 +1599,9 @@ MUTANTS = (
         "a bar is complete though gaps among its trades are not known yet",
         "tests/unit/test_bars_complete.py::test_no_bar_is_complete_before_the_events_were_read",
         (
-            "query/bars/query.py",
-            "known = gaps is not None and gaps.covers(offsets) and gaps.forgotten == 0\n",
-            "known = gaps is not None and gaps.forgotten == 0\n",
+            "query/gaps.py",
+            "return self.covers(log_next) and self.forgotten == 0\n",
+            "return self.forgotten == 0\n",
         ),
     ),
     _mutant(

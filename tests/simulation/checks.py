@@ -257,8 +257,8 @@ def is_at_rest(worker: SimWorker) -> bool:
 async def answer_is_whole(worker: SimWorker, files: LakeFiles, log: Log) -> int:
     """An answer asked for now holds exactly the committed rows below its offsets; their number."""
     query = worker.parts.answered[0].node.query
-    read_point: ReadPoint = await query._read_points.find(Wanted())
-    paths = await query._lake.files(read_point.head, Selection())
+    read_point: ReadPoint = await query.read_points.find(Wanted())
+    paths = await query.log.lake.files(read_point.head, Selection())
     limits = read_point.cut.lake_limits
     found: list[Row] = []
     for path in paths:

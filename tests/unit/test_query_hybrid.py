@@ -17,7 +17,7 @@ from k2_streams.core.records.schema import TRADES
 from k2_streams.core.records.vector import Range, TopicOffsets, Vector
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.table import Lake
-from k2_streams.query import hybrid, reading, tick_lookup
+from k2_streams.query import lake_refresh, reading, tick_lookup
 from k2_streams.query.answer import NodeState
 from k2_streams.query.errors import (
     BehindError,
@@ -189,8 +189,9 @@ async def test_a_commit_is_looked_for_at_once_and_a_catalog_away_then_ends_nothi
     world, monkeypatch
 ):
     """The look after a commit ended the worker, when the catalog was locked just then."""
-    monkeypatch.setattr(hybrid, "REFRESH_EVERY_S", 3_600.0)
-    running = asyncio.create_task(world.query.run())
+    monkeypatch.setattr(lake_refresh, "REFRESH_EVERY_S", 3_600.0)
+    refresh = world.query.lake_refresh
+    running = asyncio.create_task(refresh.run())
     async with asyncio.timeout(60):
         while world.view.head is None:  # noqa: ASYNC110 - nothing tells of a refresh
             await asyncio.sleep(0.001)
@@ -198,8 +199,8 @@ async def test_a_commit_is_looked_for_at_once_and_a_catalog_away_then_ends_nothi
             world.lake.away = away
             world.add(0, [("A", T0)])
             world.commit()
-            world.query.refresh_soon()
-            while world.query._wanted.is_set():  # noqa: ASYNC110 - the same
+            refresh.soon()
+            while refresh.is_wanted:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.001)
         while world.tail.rows:  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.001)

@@ -7,7 +7,7 @@ from k2_streams.core.query.union_read import Cut, cut_at, cut_now
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake.snapshots import Head
 from k2_streams.query.read_point import ReadPoint
-from k2_streams.query.symbols import slice_from
+from k2_streams.query.symbols.totals import slice_from
 from k2_streams.query.tail.store import PartitionView, TailView
 
 offset = st.integers(0, 6)

@@ -147,7 +147,7 @@ async def test_every_token_goes_on_where_it_was_given(client, monkeypatch, order
 
 
 async def test_what_comes_later_is_given_when_it_comes(client, node_query):
-    tail, gaps = node_query._tail, node_query._gaps
+    tail, gaps = node_query.log.tail, node_query.log.gaps
     async with client.get(PATH, params={"from": "now", "symbol": ["AAA", "BBB"]}) as response:
         events = events_of(response)
         name, _, first = await anext(events)

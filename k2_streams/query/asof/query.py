@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from k2_streams.core.query.asof.strategy import chosen, none_after, none_before, undoubted
 from k2_streams.core.records.schema import DECIMAL
+from k2_streams.query import proof
 from k2_streams.query.asof import statement
 from k2_streams.query.asof.columns import (
     markouts_of,
@@ -19,11 +20,10 @@ from k2_streams.query.asof.columns import (
 )
 from k2_streams.query.asof.request import QUOTE_COLUMNS, Joined, JoinRequest, QuotesMeta
 from k2_streams.query.asof.statement import MOMENTS
-from k2_streams.query.bars.query import Questions
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.gaps import KnownGaps
-from k2_streams.query.proof import MAX_META_GAPS
-from k2_streams.query.reading import Parts, Reader
+from k2_streams.query.questions import Questions
+from k2_streams.query.reading import Parts
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.selection import Selection
@@ -61,13 +61,12 @@ class QuotesJoin:
     """Joins trades with quotes. For one event loop.
 
     Args:
-        questions: finds read points of the quotes.
-        reader: of the quotes.
+        questions: about the quotes.
     """
 
-    def __init__(self, questions: Questions, reader: Reader) -> None:
+    def __init__(self, questions: Questions) -> None:
         self._questions = questions
-        self._reader = reader
+        self._reader = questions.reader
 
     async def joined(self, trades: pa.Table, request: JoinRequest) -> Joined:
         """What a join adds to trades, in their order.
@@ -111,30 +110,19 @@ class QuotesJoin:
     ) -> Joined:
         """The columns with what is missing of the quotes."""
         gaps, offsets = resolved.gaps, resolved.read_point.cut.next
-        known = gaps is not None and gaps.covers(offsets) and gaps.forgotten == 0
+        # Without trades the selection names no exchange, so that it stands for those of all.
+        listed = gaps if len(page.times) else None
+        found = proof.gaps_of(listed, resolved.selection, offsets)
+        known = gaps is not None and gaps.reach(offsets)
         complete = np.zeros(len(page.times), np.bool_)
         if gaps is not None and known and resolved.token.deferred == 0:
             complete = _complete(page, request, columns["quote_time_ns"], gaps)
-        selection = resolved.selection
-        listed, omitted = (
-            ((), 0)
-            # Without trades the selection names no exchange, so that it stands for those of all.
-            if gaps is None or not len(page.times)
-            else gaps.find(
-                symbols=selection.symbols,
-                exchanges=selection.exchanges,
-                start_ns=selection.start_ns,
-                end_ns=selection.end_ns,
-                limit=MAX_META_GAPS,
-            )
-        )
         meta = QuotesMeta(
-            token=resolved.token.encode(),
-            offsets=offsets,
-            gaps=listed,
-            gaps_omitted=omitted,
-            gaps_complete=known,
-            complete=bool(complete.all()) and known,
+            **proof.read_proof(
+                resolved,
+                found._replace(are_complete=known),
+                is_complete=bool(complete.all()) and known,
+            )
         )
         columns = {**columns, "quote_complete": pa.array(complete)}
         schema = pa.schema(QUOTE_COLUMNS)

@@ -1,16 +1,14 @@
 """What trades are joined with, and what an answer says of it."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
 import pyarrow as pa
 
 from k2_streams.core.query.asof.strategy import AsOfRule
 from k2_streams.core.records.schema import DECIMAL
-from k2_streams.core.sequence.gaps import Gap
 from k2_streams.core.time_units import DAY_NS
-from k2_streams.query.answer import about
+from k2_streams.query.answer import ReadProof
 from k2_streams.query.asof.statement import PRICES
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.token import TagName, Token
@@ -56,21 +54,12 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidParameter("markouts", f"expected at most {MAX_MARKOUTS}, up to 1d each")
 
 
-class QuotesMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """The proof of the quotes that trades were joined with."""
+class QuotesMeta(ReadProof, frozen=True, kw_only=True):
+    """The proof of the quotes that trades were joined with.
 
-    token: Annotated[str, about("Of the quotes: joins with the same quotes again.")]
-    offsets: Annotated[
-        dict[int, int], about("Of the log of quotes: per partition the next offset not in it.")
-    ]
-    gaps: Annotated[
-        tuple[Gap, ...], about("Gaps of the quotes in the range that was read, at most 100.")
-    ]
-    gaps_omitted: Annotated[int, about("How many more gaps there are.")]
-    gaps_complete: Annotated[
-        bool, about("The sequence events of the quotes were read as far as the quotes.")
-    ]
-    complete: Annotated[bool, about("`quote_complete` of every row.")]
+    A join `as_of` its token is one with the same quotes. It is complete if `quote_complete` is true
+    in every row.
+    """
 
 
 @dataclass(frozen=True, slots=True)

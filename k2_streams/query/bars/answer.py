@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,8 +11,7 @@ import pyarrow as pa
 from k2_streams.core.query.bars.fold import LIMIT, BarValues
 from k2_streams.core.query.bars.grid import Grid
 from k2_streams.core.records.schema import DECIMAL
-from k2_streams.core.sequence.gaps import Gap
-from k2_streams.query.answer import LAG_RECORDS, about
+from k2_streams.query.answer import PageProof, about
 from k2_streams.query.errors import TooMuchError
 
 BARS = pa.schema(
@@ -42,24 +40,15 @@ BARS = pa.schema(
 _DECIMALS = tuple(field.name for field in BARS if field.type == DECIMAL)
 
 
-class BarsMeta(msgspec.Struct, frozen=True, kw_only=True):
+class BarsMeta(PageProof, frozen=True, kw_only=True):
     """The proof of an answer of bars.
 
-    Bars asked again with `as_of=token` hold the same trades. Gaps are as known now.
+    Bars asked again with `as_of=token` hold the same trades. Gaps are as known now. It is complete
+    if every bar is; while a record is deferred none is.
     """
 
-    token: Annotated[str, about("Asks for these bars again (`as_of=`).")]
-    offsets: Annotated[
-        dict[int, int],
-        about("Of the log: per partition the next offset that is not in the answer."),
-    ]
-    snapshot: Annotated[int | None, about("Of the lake; null: it had none.")]
-    pinned: Annotated[bool, about("Asked with a token or a cursor: the same trades for ever.")]
     start_ns: Annotated[int, about("Start of the range as it was resolved, inclusive.")]
     end_ns: Annotated[int, about("End of the range as it was resolved, exclusive.")]
-    known_at_ns: Annotated[
-        int | None, about("The time of `known_at`: trades and gaps are as known then.")
-    ]
     interval: Annotated[str, about("As it was asked.")]
     align: Annotated[Literal["utc", "tz", "session"], about("What the bars begin by.")]
     tz: Annotated[str | None, about("The zone that was named.")]
@@ -68,38 +57,7 @@ class BarsMeta(msgspec.Struct, frozen=True, kw_only=True):
     conditions: Annotated[
         Literal["eligible", "all"], about("Whether the conditions of trades were applied.")
     ]
-    view: Annotated[
-        Literal["reported", "corrected"], about("Trades as reported, or as corrections leave them.")
-    ]
-    limit: Annotated[int, about("Bars at most.")]
     bars: Annotated[int, about("Bars of the answer.")]
-    gaps: Annotated[
-        tuple[Gap, ...], about("Gaps of the symbols that meet the answer's bars, at most 100.")
-    ]
-    gaps_omitted: Annotated[int, about("How many more gaps there are.")]
-    gaps_complete: Annotated[
-        bool,
-        about(
-            "The sequence events were read at least as far as the trades, and this node has "
-            "dropped none because of a limit."
-        ),
-    ]
-    complete: Annotated[bool, about("Every bar of the answer is complete.")]
-    deferred: Annotated[
-        int,
-        about(
-            "Source records that were deferred at the answer's offsets; while there are any, no "
-            "bar is complete."
-        ),
-    ]
-    lag_records: Annotated[int, about(LAG_RECORDS)]
-    level: Annotated[str, about("Degradation level of the worker that answers.")]
-    stalled: Annotated[
-        bool, about("An open transaction has held a partition of the log back for over 2 s.")
-    ]
-    next_cursor: Annotated[str | None, about("Asks for the next page; null on the last page.")]
-    elapsed_ms: Annotated[float, about("Time to the answer.")]
-    stages_ms: Annotated[dict[str, float], about("The same by stage.")]
 
 
 @dataclass(frozen=True, slots=True)

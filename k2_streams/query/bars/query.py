@@ -1,11 +1,11 @@
 """Bars of a request: the grid, the trades in it, what was traded before it, and the proof."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.core.query.bars.fold import BarKey, BarValues, Carried, Filling, Sums
 from k2_streams.core.query.bars.grid import Grid, GridError, cells_of
 from k2_streams.core.query.bars.interval import interval_text
+from k2_streams.query import proof
 from k2_streams.query.bars import statement
 from k2_streams.query.bars.answer import BarsAnswer, BarsMeta, table_of_bars, units_of
 from k2_streams.query.bars.grids import LOOK_BACK_NS, grids_of, range_of
@@ -24,9 +25,8 @@ from k2_streams.query.bars.sums import carried_of, sums_of
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import InvalidParameter, TooMuchError
 from k2_streams.query.gaps import KnownGaps
-from k2_streams.query.proof import MAX_META_GAPS
-from k2_streams.query.reading import Parts, Reader
-from k2_streams.query.request import RowsRequest
+from k2_streams.query.questions import Questions
+from k2_streams.query.reading import Parts
 from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.statement import Statement
 
@@ -34,20 +34,6 @@ _T = TypeVar("_T")
 
 #: Trades of a page whose notional is computed by the query, as a worker under load leaves it out.
 MAX_WITHOUT_NOTIONAL = 500_000
-
-
-class Questions(Protocol):
-    """What bars need of `query.hybrid.HybridQuery`."""
-
-    async def ask(
-        self, request: RowsRequest, answered: Callable[[ResolvedRequest], Awaitable[_T]]
-    ) -> _T:
-        """What `answered` makes of a request at a read point."""
-        ...
-
-    async def check_known(self, asked: ResolvedRequest, rows: pa.Table) -> None:
-        """Refuse symbols that are not known."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +53,7 @@ class BarsQuery:
     """Answers with bars. For one event loop.
 
     Args:
-        questions: finds read points.
-        reader: of the trades.
+        questions: about the trades.
         notional: computes it where a row was made without.
         rules: by which trades count; None: there are none.
     """
@@ -76,12 +61,11 @@ class BarsQuery:
     def __init__(
         self,
         questions: Questions,
-        reader: Reader,
         notional: Notional,
         rules: ConditionRules | None,
     ) -> None:
         self._questions = questions
-        self._reader = reader
+        self._reader = questions.reader
         self._notional = notional
         self._rules = rules
 
@@ -199,61 +183,34 @@ class BarsQuery:
     async def _proven(self, page: _Page, bars: list[BarValues]) -> BarsAnswer:
         """Bars with what is missing of each, and what that rests on."""
         request, asked, grid = page.request, page.asked, page.grid
-        more = len(bars) > request.limit
-        bars = bars[: request.limit]
-        token = asked.token
-        offsets = asked.read_point.cut.next
-        gaps = asked.gaps
-        known = gaps is not None and gaps.covers(offsets) and gaps.forgotten == 0
-        missing = list(_missing(bars, grid, gaps))
-        rests = known and token.deferred == 0
+        cursor = None
+        if len(bars) > request.limit:
+            bars = bars[: request.limit]
+            after = _place(bars[-1], grid)
+            cursor = request.next_page(asked.token, page.start_ns, page.end_ns, after)
+        listed = replace(
+            asked.selection,
+            start_ns=int(grid.starts_ns[bars[0].bar]) if bars else page.start_ns,
+            end_ns=int(grid.ends_ns[bars[-1].bar]) if bars else page.end_ns,
+        )
+        found = proof.gaps_of(asked.gaps, listed, asked.read_point.cut.next)
+        rests = found.are_complete and asked.token.deferred == 0
+        missing = list(_missing(bars, grid, asked.gaps))
         complete = [
-            rests and lacks == 0 and int(grid.ends_ns[bar.bar]) <= token.at_ns
+            rests and lacks == 0 and int(grid.ends_ns[bar.bar]) <= asked.token.at_ns
             for bar, lacks in zip(bars, missing, strict=True)
         ]
-        listed, omitted = (
-            ((), 0)
-            if gaps is None
-            else gaps.find(
-                symbols=request.symbols,
-                exchanges=request.from_exchanges,
-                start_ns=int(grid.starts_ns[bars[0].bar]) if bars else page.start_ns,
-                end_ns=int(grid.ends_ns[bars[-1].bar]) if bars else page.end_ns,
-                limit=MAX_META_GAPS,
-            )
-        )
-        cursor = None
-        if more:
-            after = _place(bars[-1], grid)
-            cursor = request.next_page(token, page.start_ns, page.end_ns, after)
         meta = BarsMeta(
-            token=token.encode(),
-            offsets=offsets,
-            snapshot=asked.read_point.head.snapshot_id,
-            pinned=request.rows.pinned,
+            **proof.page_proof(asked, found, is_complete=rests and all(complete), cursor=cursor),
             start_ns=page.start_ns,
             end_ns=page.end_ns,
-            known_at_ns=request.rows.gaps_known_ns,
             interval=interval_text(request.interval),
             align=request.align,
             tz=request.zone,
             calendar=request.calendar,
             fill=request.fill,
             conditions="all" if page.rules is None else "eligible",
-            view=request.view,
-            limit=request.limit,
             bars=len(bars),
-            gaps=listed,
-            gaps_omitted=omitted,
-            gaps_complete=known,
-            complete=rests and all(complete),
-            deferred=token.deferred,
-            lag_records=asked.state.lag_records,
-            level=asked.state.level,
-            stalled=asked.state.stalled,
-            next_cursor=None if cursor is None else cursor.encode(),
-            elapsed_ms=asked.watch.elapsed_ms,
-            stages_ms=dict(asked.watch.stages_ms),
         )
         rows = await _off_loop(partial(table_of_bars, bars, grid, missing, complete))
         return BarsAnswer(rows, meta)

@@ -23,7 +23,7 @@ from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import BeforeHistoryError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.ledger import coverage_statements
-from k2_streams.query.ledger.queries import LogQueries
+from k2_streams.query.questions import Questions
 from k2_streams.query.reading import Parts
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.resolved import ResolvedRequest
@@ -123,7 +123,7 @@ class CoverageQuery:
         findings: what this node has read of them.
     """
 
-    def __init__(self, rows: LogQueries, events: LogQueries, findings: GapsView) -> None:
+    def __init__(self, rows: Questions, events: Questions, findings: GapsView) -> None:
         self._rows = rows
         self._events = events
         self._findings = findings

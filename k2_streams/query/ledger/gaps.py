@@ -13,16 +13,15 @@ from functools import partial
 
 import pyarrow as pa
 
-from k2_streams.clock import Clock
 from k2_streams.core.ledger.gap_events import event_of
 from k2_streams.core.sequence.gaps import Gap, GapLedger, meets
 from k2_streams.query.answer import GapsAnswer, GapsMeta
-from k2_streams.query.engine import Engine, QuerySession
+from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import BeforeHistoryError, TooMuchError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.ledger import gap_statements
 from k2_streams.query.ledger.gap_statements import KEY, GapsWanted
-from k2_streams.query.ledger.queries import LogQueries
+from k2_streams.query.questions import Questions
 from k2_streams.query.reading import Parts
 from k2_streams.query.request import GapsRequest, RowsRequest
 from k2_streams.query.resolved import ResolvedRequest
@@ -52,19 +51,13 @@ class GapsQuery:
     """Answers with gaps. For one event loop.
 
     Args:
-        queries: of the events.
+        questions: about the events.
         findings: what this node knows of them now.
-        engine: gives each question its turn.
-        clock: of windows without an end.
     """
 
-    def __init__(
-        self, queries: LogQueries, findings: GapsView, engine: Engine, clock: Clock
-    ) -> None:
-        self._queries = queries
+    def __init__(self, questions: Questions, findings: GapsView) -> None:
+        self._questions = questions
         self._findings = findings
-        self._engine = engine
-        self._clock = clock
 
     async def answer(self, request: GapsRequest) -> GapsAnswer:
         """A page of gaps with how far it reaches.
@@ -73,8 +66,8 @@ class GapsQuery:
             QueryError: see its kinds in `query.errors`.
         """
         if not request.is_pinned:
-            async with self._engine.turn(request.limit, request.limit, reads_lake=False):
-                answer = _in_memory(self._findings, request, self._clock.time_ns())
+            async with self._questions.engine.turn(request.limit, request.limit, reads_lake=False):
+                answer = _in_memory(self._findings, request, self._questions.log.clock.time_ns())
             if answer.meta.complete and not answer.meta.omitted:
                 return answer
         rows = RowsRequest(
@@ -85,7 +78,7 @@ class GapsQuery:
             wait_ms=request.wait_ms,
         )
         try:
-            return await self._queries.ask(rows, partial(self._answered, request))
+            return await self._questions.ask(rows, partial(self._answered, request))
         except BeforeHistoryError:  # not of these events: rows may have been accepted by then
             meta = GapsMeta(
                 gaps=0, omitted=0, positions={}, complete=True, known_at_ns=request.known_at_ns
@@ -98,7 +91,9 @@ class GapsQuery:
         after = None if request.cursor is None else request.cursor.after
         wanted = GapsWanted(request.symbols, request.states, start_ns, end_ns, after, request.limit)
         work = partial(_page, asked.selection, wanted)
-        page = await self._queries.reader.read(asked.read_point, asked.selection, work, asked.watch)
+        page = await self._questions.reader.read(
+            asked.read_point, asked.selection, work, asked.watch
+        )
         cursor = None
         if page.left and page.last is not None:
             cursor = request.next_page(token, start_ns, end_ns, page.last)

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 from k2_streams.core.subscription.position import LogPosition, PartialRecord
 from k2_streams.core.subscription.tally import Tally
-from k2_streams.query.attempts import ReadAttempts
-from k2_streams.query.engine import Engine
 from k2_streams.query.errors import BeforeHistoryError, InvalidParameter
-from k2_streams.query.known_at import KnownAt, KnownRows
+from k2_streams.query.gaps import GapsView
+from k2_streams.query.known_at import KnownRows
+from k2_streams.query.questions import Questions
 from k2_streams.query.read_point import ReadPoint, Wanted
-from k2_streams.query.reading import Reader
 from k2_streams.query.selection import Selection
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.subscription.reader import ChunkReader, Wants
@@ -20,29 +19,15 @@ from k2_streams.query.waiting import Waiting
 
 
 class Subscriptions:
-    """Opens subscriptions of one log. For one event loop.
+    """Opens subscriptions of one log. For one event loop."""
 
-    Args:
-        log: whose rows.
-        attempts: asks at read points.
-        reader: reads both parts.
-        known_at: finds what was known at a time.
-        engine: gives turns.
-    """
-
-    def __init__(
-        self,
-        log: SubscriptionLog,
-        attempts: ReadAttempts,
-        reader: Reader,
-        known_at: KnownAt,
-        engine: Engine,
-    ) -> None:
-        self._log = log
-        self._chunks = ChunkReader(attempts, reader, engine)
+    def __init__(self, questions: Questions) -> None:
+        log = questions.log
+        gaps = log.gaps if isinstance(log.gaps, GapsView) else None
+        self._log = SubscriptionLog(log.stream, log.tail, gaps, log.state, log.clock)
+        self._chunks = ChunkReader(questions.attempts, questions.reader, questions.engine)
         self._waiting = Waiting(log.tail)
-        self._attempts = attempts
-        self._known_at = known_at
+        self._questions = questions
 
     async def open(self, request: StreamRequest) -> Subscription:
         """A subscription; nothing of its rows is read yet.
@@ -50,6 +35,7 @@ class Subscriptions:
         Raises:
             QueryError: see its kinds in `query.errors`.
         """
+        self._questions.check_keys(request.selected)
         selection = Selection(request.selected)
         begin, end = request.begin, request.end
         if isinstance(begin, StreamToken):
@@ -77,7 +63,7 @@ class Subscriptions:
                 read_point.deferred,
             )
 
-        return await self._attempts.ask(Wanted(), Stopwatch(), at)
+        return await self._questions.attempts.ask(Wanted(), Stopwatch(), at)
 
     async def _start(self, begin: Begin, newest: Token) -> Start:
         if begin == "now":
@@ -119,10 +105,12 @@ class Subscriptions:
         """Per partition the offset behind the last row that was accepted before a time."""
 
         async def find(read_point: ReadPoint) -> KnownRows:
-            return await self._known_at.find(read_point, time_ns - 1, newest.deferred)
+            return await self._questions.known_at.find(read_point, time_ns - 1, newest.deferred)
 
         try:
-            known = await self._attempts.ask(Wanted(known_ns=time_ns - 1), Stopwatch(), find)
+            known = await self._questions.attempts.ask(
+                Wanted(known_ns=time_ns - 1), Stopwatch(), find
+            )
         except BeforeHistoryError:
             return dict.fromkeys(newest.next, 0)
         return dict(known.token.next)

@@ -24,7 +24,7 @@ from k2_streams.core.subscription.tally import Tally
 from k2_streams.query.answer import NodeState
 from k2_streams.query.errors import QueryError
 from k2_streams.query.gaps import GapEvent, GapsView
-from k2_streams.query.proof import gaps_of
+from k2_streams.query.proof import gaps_of, is_whole
 from k2_streams.query.result import key_of_last
 from k2_streams.query.subscription.frames import (
     EndFrame,
@@ -353,18 +353,17 @@ class Subscription:
     def _end(self) -> EndFrame:
         token, end = self._token(), self._wants.end
         assert end is not None  # noqa: S101 - it ends there
-        found, omitted, gaps_complete, is_missing = gaps_of(
-            self._log.gaps, self._wants.selection, end.next
-        )
+        gaps, selection = self._log.gaps, self._wants.selection
+        found = gaps_of(gaps, selection, end.next)
         return EndFrame(
             token=token.encode(),
             as_of=end.encode(),
             rows=self._tally.rows,
             checksum=self._tally.text,
-            gaps=found,
-            gaps_omitted=omitted,
-            gaps_complete=gaps_complete,
-            complete=gaps_complete and not is_missing and end.deferred == 0,
+            gaps=found.listed,
+            gaps_omitted=found.omitted,
+            gaps_complete=found.are_complete,
+            complete=is_whole(gaps, found, selection, end),
         )
 
 

@@ -140,7 +140,7 @@ class Node:
             "tail-quota": self.quota.run,
             "tail": self.reader.run_log,
             "tail-given": self.reader.run_given,
-            "lake-view": self.query.run,
+            "lake-view": self.query.lake_refresh.run,
         }
         if self._has_events:
             found["events"] = self.reader.run_events

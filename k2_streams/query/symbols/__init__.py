@@ -1,0 +1,1 @@
+"""What is known of each symbol, at a read point."""
