@@ -6,7 +6,7 @@ function that declares it to `_DECLARED`.
 """
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -117,6 +117,12 @@ class RelationRows(NamedTuple):
 
     rows: pa.Table
     proof: msgspec.Struct
+    is_complete: bool  # nothing is known to be missing, of either log
+    beside_token: str | None = None  # of the relation's other log
+
+
+#: Reads a relation, by the queries of every log by name.
+ReadRelation = Callable[[Mapping[str, Queries], Asked], Awaitable[RelationRows]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +152,7 @@ class Relation:
     proof: type[msgspec.Struct]
     log: Stream
     beside: Stream | None = None
-    read: Callable[[Queries, Asked], Awaitable[RelationRows]]
+    read: ReadRelation
 
     @property
     def path_name(self) -> str:
@@ -171,6 +177,13 @@ def sequenced(streams: Iterable[Stream]) -> Stream | None:
     return next((stream for stream in streams if stream.is_sequenced), None)
 
 
+def _of_log(
+    stream: Stream, read: Callable[[Queries, Asked], Awaitable[RelationRows]]
+) -> ReadRelation:
+    """Reads by the queries of one log alone."""
+    return lambda queries, asked: read(queries[stream.name], asked)
+
+
 def _logs(streams: tuple[Stream, ...]) -> Iterator[Relation]:
     for stream in streams:
         yield Relation(
@@ -182,26 +195,28 @@ def _logs(streams: tuple[Stream, ...]) -> Iterator[Relation]:
             time=stream.time,
             proof=Meta,
             log=stream,
-            read=_read_rows,
+            read=_of_log(stream, _read_rows),
         )
 
 
 async def _read_rows(query: Queries, asked: Asked) -> RelationRows:
-    others = tuple(one for one in asked.keys if one[0] not in {"symbol", "exchange"})
-    answer = await query.rows(
-        RowsRequest(
-            symbols=_texts(asked.keys, "symbol"),
-            exchanges=_texts(asked.keys, "exchange"),
-            keys=others,
-            start_ns=asked.start_ns,
-            end_ns=asked.end_ns,
-            limit=asked.limit,
-            as_of=asked.as_of,
-            known_at_ns=asked.known_at_ns,
-            checks_names=False,
-        )
+    answer = await query.rows(rows_request(asked))
+    return RelationRows(answer.rows, answer.meta, answer.meta.complete)
+
+
+def rows_request(asked: Asked) -> RowsRequest:
+    """Those of a log."""
+    return RowsRequest(
+        symbols=texts_of(asked.keys, "symbol"),
+        exchanges=texts_of(asked.keys, "exchange"),
+        keys=tuple(one for one in asked.keys if one[0] not in {"symbol", "exchange"}),
+        start_ns=asked.start_ns,
+        end_ns=asked.end_ns,
+        limit=asked.limit,
+        as_of=asked.as_of,
+        known_at_ns=asked.known_at_ns,
+        checks_names=False,
     )
-    return RelationRows(answer.rows, answer.meta)
 
 
 def _gaps(streams: tuple[Stream, ...]) -> Iterator[Relation]:
@@ -216,7 +231,7 @@ def _gaps(streams: tuple[Stream, ...]) -> Iterator[Relation]:
             keys=("exchange", "symbol"),
             proof=GapsMeta,
             log=log,
-            read=_read_gaps if log.is_ledger else _read_gaps_in_memory,
+            read=_of_log(log, _read_gaps if log.is_ledger else _read_gaps_in_memory),
         )
 
 
@@ -234,12 +249,12 @@ async def _gaps_of(query: Queries, asked: Asked, request: GapsRequest) -> Relati
     answer = await query.gaps(
         msgspec.structs.replace(
             request,
-            symbols=_texts(asked.keys, "symbol"),
-            exchanges=_texts(asked.keys, "exchange"),
+            symbols=texts_of(asked.keys, "symbol"),
+            exchanges=texts_of(asked.keys, "exchange"),
             known_at_ns=asked.known_at_ns,
         )
     )
-    return RelationRows(table_of(answer.gaps, Gap), answer.meta)
+    return RelationRows(table_of(answer.gaps, Gap), answer.meta, answer.meta.complete)
 
 
 def _coverage(streams: tuple[Stream, ...]) -> Iterator[Relation]:
@@ -256,23 +271,24 @@ def _coverage(streams: tuple[Stream, ...]) -> Iterator[Relation]:
             proof=CoverageMeta,
             log=stream,
             beside=events,
-            read=_read_coverage,
+            read=_of_log(stream, _read_coverage),
         )
 
 
 async def _read_coverage(query: Queries, asked: Asked) -> RelationRows:
     answer = await query.coverage(
         CoverageRequest(
-            symbols=_texts(asked.keys, "symbol"),
-            exchanges=_texts(asked.keys, "exchange"),
-            dates=tuple(map(dt.date.fromisoformat, _texts(asked.keys, "trading_date"))),
+            symbols=texts_of(asked.keys, "symbol"),
+            exchanges=texts_of(asked.keys, "exchange"),
+            dates=tuple(map(dt.date.fromisoformat, texts_of(asked.keys, "trading_date"))),
             limit=asked.limit,
             as_of=asked.as_of,
             events_as_of=asked.beside_as_of,
             known_at_ns=asked.known_at_ns,
         )
     )
-    return RelationRows(answer.rows, answer.meta)
+    meta = answer.meta
+    return RelationRows(answer.rows, meta, meta.complete, meta.events_token)
 
 
 def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
@@ -286,7 +302,7 @@ def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
         answer = await query.symbols(
             SymbolsRequest(as_of=asked.as_of, known_at_ns=asked.known_at_ns)
         )
-        return RelationRows(table_of(answer.symbols, row), answer.meta)
+        return RelationRows(table_of(answer.symbols, row), answer.meta, answer.meta.complete)
 
     yield Relation(
         name="symbols",
@@ -295,7 +311,7 @@ def _symbols(streams: tuple[Stream, ...]) -> Iterator[Relation]:
         columns=schema_of(row),
         proof=SymbolsMeta,
         log=stream,
-        read=read,
+        read=_of_log(stream, read),
     )
 
 
@@ -309,16 +325,17 @@ def _snapshots(streams: tuple[Stream, ...]) -> Iterator[Relation]:
             columns=schema_of(SnapshotRow),
             proof=SnapshotsMeta,
             log=stream,
-            read=_read_snapshots,
+            read=_of_log(stream, _read_snapshots),
         )
 
 
 async def _read_snapshots(query: Queries, asked: Asked) -> RelationRows:
     found = await query.snapshots(SnapshotsRequest(limit=asked.limit))
-    return RelationRows(table_of(found, SnapshotRow), SnapshotsMeta(len(found)))
+    return RelationRows(table_of(found, SnapshotRow), SnapshotsMeta(len(found)), is_complete=True)
 
 
-def _texts(keys: Keys, column: str) -> tuple[str, ...]:
+def texts_of(keys: Keys, column: str) -> tuple[str, ...]:
+    """The texts that are wanted of a column."""
     return tuple(map(str, wanted_of(keys, column)))
 
 

@@ -109,7 +109,7 @@ def test_services_serve_the_relations_of_their_logs():
 async def test_a_relation_reads_its_rows_with_their_proof(name, asked, request_):
     relation = relations_of(SERVED)[name]
     query = CannedQueries()
-    found = await relation.read(query, asked)
+    found = await relation.read({relation.log.name: query}, asked)
     assert query.asked == [request_]
     assert isinstance(found.proof, relation.proof)
     if not relation.is_log:

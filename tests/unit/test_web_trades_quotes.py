@@ -1,57 +1,26 @@
 """`GET /v1/trades/quotes`: over a node that serves trades and quotes."""
 
-from decimal import Decimal
-
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from asof_rows import T0, quote_row
-from output_world import OutputWorld
-from query_world import World
+from asof_world import SECOND_NS, quoted, with_quotes
 from web_support import application
 
 from k2_streams.core.records.stream import QUOTES, TRADES
-from k2_streams.query.engine import Engine, EngineConfig
-from k2_streams.query.gaps import GapsView
 from k2_streams.query.relations import ServedLog
 from k2_streams.web.endpoints import declared
 
-SECOND_NS = 10**9
 PATH = "/v1/trades/quotes"
-
-
-def quoted(time_ns, bid):
-    return {
-        "exchange": "X",
-        "symbol": "A",
-        "exchange_time_ns": time_ns,
-        "bid_price": Decimal(bid),
-        "bid_quantity": Decimal(5),
-        "ask_price": Decimal(bid) + 1,
-        "ask_quantity": Decimal(6),
-    }
 
 
 @pytest.fixture
 async def client(tmp_path):
-    """Six trades, half of them in the lake, and one quote per trade, one second before it."""
-    engine = Engine(EngineConfig(allowed=(str(tmp_path),)))
-    trades = World(tmp_path / "trades", engine)
-    trades.add(0, [("A", T0 + n * 10 * SECOND_NS) for n in range(3)])
-    trades.commit()
-    await trades.query.refresh()
-    trades.add(0, [("A", T0 + n * 10 * SECOND_NS) for n in range(3, 6)])
-    (tmp_path / "quotes").mkdir()
-    quotes = OutputWorld(QUOTES, tmp_path / "quotes", engine, gaps=GapsView())
-    rows = [quote_row(n, quoted(T0 + (10 * n - 1) * SECOND_NS, 100 + n)) for n in range(6)]
-    quotes.add(0, rows)
-    quotes.gaps.cover({0: 1, 1: 0})
-    app = application(trades.query, outputs=(ServedLog(QUOTES, quotes.query),))
-    async with TestClient(TestServer(app)) as client:
-        client.quotes = quotes
-        yield client
-    await trades.query.close()
-    await quotes.close()
-    engine.close()
+    """Over a node that serves both."""
+    async with with_quotes(tmp_path) as (trades, quotes):
+        app = application(trades.query, outputs=(ServedLog(QUOTES, quotes.query),))
+        async with TestClient(TestServer(app)) as client:
+            client.quotes = quotes
+            yield client
 
 
 async def json_of(client, **parameters):

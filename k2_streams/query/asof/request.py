@@ -1,14 +1,16 @@
 """What trades are joined with, and what an answer says of it."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import pyarrow as pa
 
 from k2_streams.core.query.asof.strategy import AsOfRule
 from k2_streams.core.records.schema import DECIMAL
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.time_units import DAY_NS
-from k2_streams.query.answer import ReadProof
+from k2_streams.query.answer import Answer, Meta, ReadProof, about
 from k2_streams.query.asof.statement import PRICES
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.token import TagName, Token
@@ -28,6 +30,9 @@ QUOTE_COLUMNS = (
     pa.field("quote_complete", pa.bool_(), nullable=False),
     pa.field("markouts", pa.map_(pa.string(), DECIMAL), nullable=False),  # mids by their names
 )  # fmt: skip
+
+#: Of trades with their quotes.
+TRADES_QUOTES = pa.schema([*TRADES.table_schema, *QUOTE_COLUMNS])
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +67,21 @@ class QuotesMeta(ReadProof, frozen=True, kw_only=True):
     """
 
 
+class TradesQuotesMeta(Meta, frozen=True, kw_only=True):
+    """The proof of trades, and of the quotes that they were joined with."""
+
+    quotes: Annotated[QuotesMeta, about("The same of the quotes.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """What a join adds to its rows, in their order, and the proof of it."""
 
     columns: pa.Table
     meta: QuotesMeta
+
+    def beside(self, trades: Answer) -> tuple[pa.Table, TradesQuotesMeta]:
+        """The trades that it was made of with what it adds, and the proof of both."""
+        rows = pa.table([*trades.rows.columns, *self.columns.columns], schema=TRADES_QUOTES)
+        meta = TradesQuotesMeta(**msgspec.structs.asdict(trades.meta), quotes=self.meta)
+        return rows, meta

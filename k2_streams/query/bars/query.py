@@ -96,7 +96,7 @@ class BarsQuery:
             carried = await self._carried(page)
             page = replace(page, grid=_within_reach(page, carried))
             found = await self._sums(page)
-        if cursor is None:
+        if cursor is None and page.request.checks_names:
             seen = {key[1] for key in carried} | {sums.symbol for sums in found}
             await self._questions.check_known(asked, pa.table({"symbol": sorted(seen)}))
         bars = await _off_loop(partial(_folded, page, found, carried))

@@ -52,6 +52,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_offsets: dict[int, int] = {}
     wait_ms: int = 0
     permitted: tuple[str, ...] = ()  # as of `RowsRequest`
+    checks_names: bool = True  # the same
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -104,6 +105,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True):
             wait_ms=self.wait_ms,
             view=self.view,
             permitted=self.permitted,
+            checks_names=self.checks_names,
         )
 
     def asked(self) -> int:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from k2_streams.core.records.schema import MICROS
 from k2_streams.query.answer import about
-from k2_streams.query.sql.parsing import refused
+from k2_streams.query.sql.calls import refused
 
 
 class SqlMeta(msgspec.Struct, frozen=True, kw_only=True):

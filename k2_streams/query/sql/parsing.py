@@ -7,12 +7,12 @@ rows are read for it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
 
-from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.functions import RelationFunction
 from k2_streams.query.relations import Relation
 from k2_streams.query.sql.allowed import (
     CONSTANTS,
@@ -22,6 +22,7 @@ from k2_streams.query.sql.allowed import (
     SESSION_VALUES,
     TABLE_FUNCTIONS,
 )
+from k2_streams.query.sql.calls import Node, expand_functions, refused
 
 #: Of a request.
 MAX_STATEMENT_BYTES = 64 << 10
@@ -30,7 +31,6 @@ MAX_DEPTH = 200
 #: Nodes of the tree: of a statement of 64 KiB the walk takes half a second.
 MAX_NODES = 50_000
 
-Node = dict[str, Any]
 _FLIPPED = {
     "COMPARE_EQUAL": "COMPARE_EQUAL",
     "COMPARE_GREATERTHAN": "COMPARE_LESSTHAN",
@@ -58,12 +58,19 @@ class Occurrence:
     conditions: list[Condition] = field(default_factory=list)
 
 
+class Named(NamedTuple):
+    """What FROM may name."""
+
+    relations: Mapping[str, Relation]
+    functions: Mapping[str, RelationFunction]
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedStatement:
     """A statement that may run.
 
     Attributes:
-        text: as it was given.
+        text: as it was given; a relation with arguments stands in it by its name.
         occurrences: of relations.
         parameters: named in it.
         template: a query without FROM, to evaluate constant expressions with.
@@ -75,9 +82,7 @@ class ParsedStatement:
     template: Node
 
 
-def parse(
-    connection: duckdb.DuckDBPyConnection, text: str, relations: Mapping[str, Relation]
-) -> ParsedStatement:
+def parse(connection: duckdb.DuckDBPyConnection, text: str, named: Named) -> ParsedStatement:
     """The statement, checked.
 
     Raises:
@@ -97,7 +102,10 @@ def parse(
         found = ", ".join(one.type.name for one in statements) or "nothing"
         raise refused(f"expected exactly one SELECT, found {found}")
     tree = _tree(connection, text)
-    check = _Check(relations)
+    called = expand_functions(tree, named.functions, _tree(connection, "SELECT * FROM one"))
+    if called:
+        text = _text(connection, tree)
+    check = _Check({**named.relations, **called})
     check.visit(tree["statements"][0]["node"], frozenset(), 0)
     return ParsedStatement(
         text,
@@ -105,11 +113,6 @@ def parse(
         frozenset(check.parameters),
         _tree(connection, "SELECT 1"),
     )
-
-
-def refused(message: str) -> InvalidParameter:
-    """A statement that does not run, and why."""
-    return InvalidParameter("query", message)
 
 
 def reason_of(error: Exception) -> str:
@@ -127,6 +130,13 @@ def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Node:
     if tree["error"]:
         raise refused(str(tree.get("error_message", "it cannot be read")))
     return tree
+
+
+def _text(connection: duckdb.DuckDBPyConnection, tree: Node) -> str:
+    """A tree as a statement."""
+    serialised = msgspec.json.encode(tree).decode()
+    ((text,),) = connection.execute("SELECT json_deserialize_sql(?)", [serialised]).fetchall()
+    return str(text)
 
 
 class _Check:

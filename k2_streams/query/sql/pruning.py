@@ -11,7 +11,8 @@ import pyarrow as pa
 from k2_streams.core.query.keys import Keys, KeyValue
 from k2_streams.core.records.derived import exchange_times
 from k2_streams.query.relations import Relation
-from k2_streams.query.sql.parsing import Condition, Node, Occurrence, ParsedStatement
+from k2_streams.query.sql.calls import Node
+from k2_streams.query.sql.parsing import Condition, Occurrence, ParsedStatement
 
 #: Types of constants that a time is compared with as it is: others are rounded on the way.
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})

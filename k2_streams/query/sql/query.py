@@ -8,9 +8,8 @@
 So the rows of an answer follow from the statement, its parameters and the token alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow as pa
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import InvalidParameter, TooMuchError
+from k2_streams.query.functions import functions_of
 from k2_streams.query.relations import (
     Asked,
     Relation,
@@ -26,7 +26,8 @@ from k2_streams.query.relations import (
     relations_of,
 )
 from k2_streams.query.sql.answer import SqlAnswer, SqlMeta, answerable
-from k2_streams.query.sql.parsing import ParsedStatement, parse, refused
+from k2_streams.query.sql.calls import refused
+from k2_streams.query.sql.parsing import Named, ParsedStatement, parse
 from k2_streams.query.sql.pruning import Needed, needed
 from k2_streams.query.sql.sandbox import Sandbox, select
 from k2_streams.query.stopwatch import Stopwatch
@@ -72,8 +73,9 @@ class SqlQuery:
     def __init__(
         self, logs: Sequence[ServedLog], sandbox: Sandbox, clock: Clock = SYSTEM_CLOCK
     ) -> None:
+        streams = [log.stream for log in logs]
         self._queries = {log.stream.name: log.query for log in logs}
-        self._relations = relations_of(log.stream for log in logs)
+        self._named = Named(relations_of(streams), functions_of(streams))
         self._sandbox = sandbox
         self._clock = clock
 
@@ -86,18 +88,19 @@ class SqlQuery:
         watch = Stopwatch(self._clock)
 
         def check(session: QuerySession) -> tuple[ParsedStatement, dict[str, Needed]]:
-            statement = parse(session.connection, request.text, self._relations)
+            statement = parse(session.connection, request.text, self._named)
             _check_parameters(statement.parameters, request.parameters)
             return statement, needed(session.connection, statement, request.parameters)
 
         with watch.stage("check"):
             statement, wanted = await self._sandbox.engine.run(check)
-        tokens = self._tokens(request, wanted)
+        relations = {one.relation.name: one.relation for one in statement.occurrences}
+        tokens = _tokens(request, relations.values())
         found: dict[str, RelationRows] = {}
         with watch.stage("read"):
             # Logs first: what is made of one is read where its rows were.
-            for name in sorted(wanted, key=lambda name: not self._relations[name].is_log):
-                found[name] = await self._read(self._relations[name], wanted[name], request, tokens)
+            for name in sorted(wanted, key=lambda name: not relations[name].is_log):
+                found[name] = await self._read(relations[name], wanted[name], request, tokens)
 
         def run(session: QuerySession) -> pa.Table:
             tables = {name: one.rows for name, one in found.items()}
@@ -111,7 +114,7 @@ class SqlQuery:
             known_at_ns=request.known_at_ns,
             rows=shown.num_rows,
             truncated=rows.num_rows > request.limit,
-            complete=all(getattr(one.proof, "complete", True) for one in found.values()),
+            complete=all(one.is_complete for one in found.values()),
             relations={
                 name: msgspec.to_builtins(one.proof, str_keys=True)
                 for name, one in sorted(found.items())
@@ -152,35 +155,35 @@ class SqlQuery:
             beside_as_of=None if is_known or beside is None else tokens.get(beside),
             known_at_ns=request.known_at_ns,
         )
-        found = await relation.read(self._queries[log], asked)
+        found = await relation.read(self._queries, asked)
         if getattr(found.proof, "next_cursor", None) or getattr(found.proof, "omitted", 0):
             raise TooMuchError(
                 f"more than {found.rows.num_rows} rows of {relation.name} would be read: add "
                 f"conditions "
                 f"on {', '.join((*relation.keys, relation.time or ''))}"
             )
-        for name, field in ((log, "token"), (beside, "events_token")):
-            token = getattr(found.proof, field, None)
+        read = ((log, getattr(found.proof, "token", None)), (beside, found.beside_token))
+        for name, token in read:
             if name is not None and token is not None:
                 tokens.setdefault(name, Token.decode(token))
         return found
 
-    def _tokens(self, request: SqlRequest, wanted: Mapping[str, Any]) -> dict[str, Token]:
-        """The tokens of the request, by log."""
-        named = [self._relations[name] for name in wanted]
-        streams = [*(one.log for one in named), *(one.beside for one in named if one.beside)]
-        logs = sorted({stream.name for stream in streams})
-        tokens = dict(request.as_of)
-        if "" in tokens:
-            if len(tokens) > 1 or len(logs) > 1:
-                raise InvalidParameter(
-                    "as_of", f"expected NAME:TOKEN of each log, separated by commas: {logs}"
-                )
-            return dict.fromkeys(logs, tokens[""])
-        for name in logs if tokens else ():
-            if name not in tokens:
-                raise InvalidParameter("as_of", f"expected a token of {name} too, as {name}:TOKEN")
-        return {name: token for name, token in tokens.items() if name in logs}
+
+def _tokens(request: SqlRequest, relations: Collection[Relation]) -> dict[str, Token]:
+    """The tokens of the request, by the logs of the relations that it names."""
+    streams = [*(one.log for one in relations), *(one.beside for one in relations if one.beside)]
+    logs = sorted({stream.name for stream in streams})
+    tokens = dict(request.as_of)
+    if "" in tokens:
+        if len(tokens) > 1 or len(logs) > 1:
+            raise InvalidParameter(
+                "as_of", f"expected NAME:TOKEN of each log, separated by commas: {logs}"
+            )
+        return dict.fromkeys(logs, tokens[""])
+    for name in logs if tokens else ():
+        if name not in tokens:
+            raise InvalidParameter("as_of", f"expected a token of {name} too, as {name}:TOKEN")
+    return {name: token for name, token in tokens.items() if name in logs}
 
 
 def _check_parameters(named: frozenset[str], given: Mapping[str, Value]) -> None:

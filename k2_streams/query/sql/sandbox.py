@@ -14,7 +14,8 @@ import pyarrow as pa
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.query.engine import Engine, EngineConfig, QuerySession
 from k2_streams.query.errors import QueryError, QueryTimeoutError, TooMuchError
-from k2_streams.query.sql.parsing import reason_of, refused
+from k2_streams.query.sql.calls import refused
+from k2_streams.query.sql.parsing import reason_of
 
 #: Statements at once, and those that may wait for them.
 WORKERS = 2

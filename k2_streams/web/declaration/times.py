@@ -5,7 +5,6 @@ Each function raises `ValueError` with what it expected; its caller adds paramet
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from k2_streams.query.request import LAST, End
 
@@ -16,35 +15,11 @@ _RFC3339 = re.compile(
     r"([Zz]|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
-_WINDOW = re.compile(r"(\d{1,12})(ns|us|ms|s|m|h|d)", re.ASCII)
-_UNITS_NS = {
-    "ns": 1,
-    "us": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3_600 * 10**9,
-    "d": 86_400 * 10**9,
-}
-#: Ten years: a longer window is the whole history.
-_MAX_WINDOW_NS = 3_660 * _UNITS_NS["d"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: 1990-01-01. A smaller integer is a time in another unit, or far from any market data: seconds of
 #: 2262 are 9.2e9, microseconds 9.2e15, both within the first 107 days of 1970 if read as ns.
 FIRST_INTEGER_NS = 631_152_000 * 10**9
 _OTHER_UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
-
-
-def parse_zone(text: str) -> tzinfo:
-    """An IANA name, or UTC.
-
-    Raises:
-        ValueError: there is no such zone.
-    """
-    try:
-        return ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("expected an IANA zone, as Australia/Sydney") from error
 
 
 def parse_end(text: str, zone: tzinfo | None = None) -> End:
@@ -120,16 +95,3 @@ def _in_zone(when: datetime, zone: tzinfo) -> datetime:
             f"expected an offset, since {when.isoformat()} is not one moment in {zone}"
         )
     return first
-
-
-def parse_window(text: str) -> int:
-    """A length as `15m`, in nanoseconds.
-
-    Raises:
-        ValueError: not a length, zero, or more than ten years.
-    """
-    match = _WINDOW.fullmatch(text)
-    length_ns = int(match[1]) * _UNITS_NS[match[2]] if match else 0
-    if not 0 < length_ns <= _MAX_WINDOW_NS:
-        raise ValueError("expected a length as 500ms, 30s, 15m, 4h or 7d, at most ten years")
-    return length_ns

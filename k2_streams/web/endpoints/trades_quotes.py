@@ -3,17 +3,15 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-import pyarrow as pa
 
 from k2_streams.core.query.asof.strategy import AsOfRule
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
-from k2_streams.query.answer import Meta, about
-from k2_streams.query.asof.request import QUOTE_COLUMNS, JoinRequest, QuotesMeta
+from k2_streams.core.time_texts import parse_window
+from k2_streams.query.asof.request import TRADES_QUOTES, JoinRequest, TradesQuotesMeta
 from k2_streams.query.token import TagName, Token
 from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows, TableAnswer
 from k2_streams.web.declaration.parameters import RULE, Rule
 from k2_streams.web.declaration.shared_parameters import decode_as_of
-from k2_streams.web.declaration.times import parse_window
 from k2_streams.web.endpoints.rows import ROWS_ERRORS, RowsParameters, rows_request
 
 _LENGTH = {"type": "string", "format": "k2-window"}
@@ -73,12 +71,6 @@ class TradesQuotesParameters(RowsParameters, frozen=True, kw_only=True):
     ) = None
 
 
-class TradesQuotesMeta(Meta, frozen=True, kw_only=True):
-    """The proof of trades, and of the quotes that they were joined with."""
-
-    quotes: Annotated[QuotesMeta, about("The same of the quotes.")]
-
-
 _OF_JOIN = frozenset(TradesQuotesParameters.__struct_fields__) - set(
     RowsParameters.__struct_fields__
 )
@@ -98,18 +90,12 @@ async def _joined(call: Call[TradesQuotesParameters]) -> Rows:
     trades = await call.rows(TRADES.name, request)
     call.reserve(request.limit)
     joined = await call.services.by_name[QUOTES.name].query.quotes_of(trades.rows, join)
-    columns = [*trades.rows.columns, *joined.columns.columns]
-    rows = pa.table(columns, schema=_SCHEMA)
-    proof = msgspec.structs.asdict(trades.meta)
-    meta = TradesQuotesMeta(**proof, quotes=joined.meta)
+    rows, meta = joined.beside(trades)
     if not meta.pinned or join.as_of is None:
         return Rows(rows, meta)
     lacks = (meta.gaps, joined.meta.gaps, rows["quote_complete"].to_pylist())
     query = f"{request!r}{join!r}{meta.token}"
     return Rows(rows, meta, Pinned(query, meta.complete, lacks, settled=False))
-
-
-_SCHEMA = pa.schema([*TRADES.table_schema, *QUOTE_COLUMNS])
 
 
 def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
@@ -122,7 +108,7 @@ def endpoints(streams: tuple[Stream, ...]) -> list[Endpoint[Any]]:
             summary="Trades, each with the quote that stood at its time.",
             handler=_joined,
             parameters=TradesQuotesParameters,
-            answer=TableAnswer("TradeWithQuoteRow", _SCHEMA, TradesQuotesMeta),
+            answer=TableAnswer("TradeWithQuoteRow", TRADES_QUOTES, TradesQuotesMeta),
             relations=(TRADES.name, QUOTES.name),
             errors=ROWS_ERRORS,
         )
