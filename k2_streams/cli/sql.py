@@ -1,5 +1,6 @@
 """`k2 sql`: one SELECT over the relations of running nodes, with the proof of its rows."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +23,7 @@ Examples:
   k2 sql -f report.sql --format parquet -o report.parquet --require-complete
   echo 'SELECT * FROM gaps' | k2 sql --format csv
   k2 sql --as-of TOKEN "SELECT ..."     the same rows as the answer that named the token
+  k2 sql --local "SELECT ..."           of the lake's tables, where no worker runs
   k2 sql                                a prompt; \\d lists the relations, \\q ends it
 
 The proof is on standard error: whether anything is known to be missing, and the token.
@@ -76,6 +78,16 @@ class ParameterType(click.ParamType):
     "$K2_WEB_PORT]",
 )
 @click.option("--key", help="The API key.  [default: the first of $K2_API_KEYS]")
+@click.option(
+    "--local",
+    "is_local",
+    is_flag=True,
+    help="Ask no node: read the lake's tables here, up to their newest snapshots.",
+)
+@click.option(
+    "--app", "module", metavar="MODULE[:APP]",
+    help="With --local: tables that this app writes.  [default: trades, quotes and their ledgers]",
+)  # fmt: skip
 @click.pass_context
 def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
     context: click.Context,
@@ -92,8 +104,10 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
     require_complete: bool,
     urls: tuple[str, ...],
     key: str | None,
+    is_local: bool,
+    module: str | None,
 ) -> None:
-    """Answer STATEMENT, one SELECT over the relations that running nodes serve.
+    """Answer STATEMENT, one SELECT over the relations that running nodes serve, or the lake has.
 
     Without one it is read from standard input; on a terminal there is a prompt for statements.
     """
@@ -108,9 +122,19 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
         output,
     )
     stdin = click.get_text_stream("stdin")
+    nodes: str | tuple[str, ...] = urls or f"http://127.0.0.1:{settings.web_port}"
     try:
-        nodes = urls or f"http://127.0.0.1:{settings.web_port}"
-        with k2_client.connect(nodes, key, patience_s=PATIENCE_S) as client:
+        with ExitStack() as stack:
+            if is_local:
+                if urls or known_at is not None:
+                    raise CannotError(
+                        "--local asks no node, so it takes no --url and no --known-at"
+                    )
+                # Half a second, of those who want it.
+                from k2_streams.cli.local_node import local_node  # noqa: PLC0415
+
+                nodes, key = stack.enter_context(local_node(settings, module))
+            client = stack.enter_context(k2_client.connect(nodes, key, patience_s=PATIENCE_S))
             asker = Asker(client, choices)
             if statement is None and file is None and stdin.isatty():
                 Prompt(asker).run()

@@ -1,6 +1,7 @@
 """Puts K2's paths and middlewares into an aiohttp application, which may be Faust's."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -45,6 +46,20 @@ def new_runner(app: web.Application) -> web.AppRunner:
         handler_cancellation=True,
         keepalive_timeout=2 * IDLE_TIMEOUT_S,  # the bounds on connections come first
     )
+
+
+@asynccontextmanager
+async def serve_on_loopback(services: Services) -> AsyncIterator[str]:
+    """Serve K2's paths on a free port of this machine until the block ends; the address."""
+    app = web.Application(handler_args=HANDLER_ARGS)
+    install(app, services)
+    runner = new_runner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 def install(app: web.Application, services: Services, views: Sequence[Endpoint[Any]] = ()) -> None:

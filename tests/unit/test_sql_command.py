@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from lake_rows import record, table_of
 from web_node import served
 from web_support import application
 
@@ -14,6 +15,10 @@ from k2_streams.cli import sql, sql_prompt
 from k2_streams.cli.main import main
 from k2_streams.cli.sql_answers import Asker, SqlChoices
 from k2_streams.cli.sql_prompt import Prompt
+from k2_streams.core.records.stream import TRADES
+from k2_streams.core.records.vector import Range
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.table import Lake
 from k2_streams.testing.local.loopback import free_port
 
 COUNT = (
@@ -174,3 +179,40 @@ def test_commands_end_it_show_the_proof_and_help(prompted):
     assert r"\q" in out
     assert '"complete": true' in out
     assert "two" not in out
+
+
+@pytest.fixture
+def lake(tmp_path, monkeypatch):
+    """The lake that the settings name: trades, of no worker."""
+    folder = tmp_path / "lake"
+    folder.mkdir()
+    monkeypatch.setenv("K2_CATALOG_URI", f"sqlite:///{folder}/catalog.db")
+    monkeypatch.setenv("K2_WAREHOUSE", f"{folder}/warehouse")
+    return LakeConfig(f"sqlite:///{folder}/catalog.db", f"{folder}/warehouse")
+
+
+def test_the_lake_is_read_without_a_node(lake):
+    writer = Lake(lake, stream=TRADES)
+    writer.ensure()
+    commits = [(record(0, 0), record(0, 1)), (record(0, 2),)]
+    for number, records in enumerate(commits):
+        ends = Range(2 * number, 2 + number)
+        writer.append(table_of(*records), {0: ends}, topic_id="one", commit_id=str(number))
+    query = "SELECT count(*) AS n, max(log_offset) AS last FROM trades WHERE exchange_time_ns >= 0"
+    done = CliRunner().invoke(main, ["sql", "--local", query])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "n  last\n9  2\n"
+    assert "1 rows, NOT complete" in done.stderr
+    token = done.stderr.split()[-1]
+    writer.append(table_of(record(0, 3)), {0: Range(3, 4)}, topic_id="one", commit_id="2")
+    writer.close()
+    again = CliRunner().invoke(main, ["sql", "--local", "--as-of", token, query])
+    assert again.stdout == done.stdout
+    assert CliRunner().invoke(main, ["sql", "--local", query]).stdout == "n   last\n12  3\n"
+
+
+def test_a_lake_without_tables_and_options_of_nodes_are_exit_code_2(lake):
+    Lake(lake, stream=TRADES).close()
+    for words in ((), ("--url", "http://127.0.0.1:1"), ("--known-at", "2026-11-23T00:00:00Z")):
+        done = CliRunner().invoke(main, ["sql", "--local", *words, "SELECT 1"])
+        assert (done.exit_code, done.stdout) == (2, ""), words
