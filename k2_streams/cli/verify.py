@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.cli.option_types import InstantType
 from k2_streams.core.records.source import INPUTS
 from k2_streams.kafka.log_reader import LogError
 from k2_streams.kafka.sender import UNREACHABLE
@@ -28,6 +29,7 @@ Examples:
   k2 verify --truth truth.jsonl.gz
   k2 verify --truth a.jsonl --truth b.jsonl       two runs of different symbols or sessions
   k2 verify --truth truth.jsonl --only http --only events
+  k2 verify --truth truth.jsonl --known-at 2026-11-23T10:00:00Z
   k2 verify --truth truth.jsonl --deep            state, lake, log and group against each other too
 
 It first waits until the platform has processed all that the run sent, and until the lake holds the
@@ -76,6 +78,13 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     help="Also compare the lake's files once more in plain SQL, and count rows lost and doubled.",
 )
 @click.option(
+    "--known-at",
+    "known_at_ns",
+    type=InstantType(),
+    help="Also compare rows and gaps as known at this accepted time with the lake's files and the "
+    "events; of the exchanges of the truth.",
+)
+@click.option(
     "--deep",
     is_flag=True,
     help="Also recompute the state from the raw log, look for open transactions and lag, hold the "
@@ -104,6 +113,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
     lake_timeout: float,
     parts: tuple[str, ...],
     sql: bool,
+    known_at_ns: int | None,
     deep: bool,
     report: Path | None,
     limit: int,
@@ -127,6 +137,7 @@ def verify(  # noqa: PLR0913, PLR0917 - click passes options by name
             lake_timeout_s=lake_timeout,
             sql=sql,
             deep=deep,
+            known_at_ns=known_at_ns,
         )
         checks = asyncio.run(oracle.verify(what))
     except (*UNREACHABLE, LogError) as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import msgspec
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from k2_client import AsyncClient, ClientError
 from k2_client.exchange import Reply
+from k2_client.options import RowsOptions
 from k2_streams.clock import Clock
 from k2_streams.core.records.stream import Stream
 from k2_streams.lake.config import LakeConfig
@@ -109,10 +110,34 @@ class HttpPlatform:
             NotReachedError: a page does not come.
         """
         wanted = {p: end - 1 for p, end in ends.items() if end}
+        async for page in self._pages(exchange=exchanges, min_offsets=wanted):
+            yield page
+
+    async def known_pages(self, exchanges: list[str], known_ns: int) -> AsyncIterator[pa.Table]:
+        """The same, as they were known at a time.
+
+        Raises:
+            NotReachedError: a page does not come, or no row was known then.
+        """
+        async for rows, _ in self._pages(exchange=exchanges, known_at=known_ns):
+            yield rows
+
+    async def known_gaps(self, exchanges: list[str], known_ns: int) -> list[dict[str, Any]]:
+        """The gaps of these exchanges, as they were known at a time.
+
+        Raises:
+            NotReachedError: there are more than one answer has, or there is none.
+        """
         try:
-            async for page in self._rows.pages(
-                self._stream, exchange=exchanges, min_offsets=wanted
-            ):
+            found = await self._rows.gaps(exchange=exchanges, known_at=known_ns)
+        except ClientError as error:
+            raise NotReachedError(f"{self._url}/v1/gaps: {error}") from error
+        gaps: list[dict[str, Any]] = found.arrow().to_pylist()
+        return gaps
+
+    async def _pages(self, **options: Unpack[RowsOptions]) -> AsyncIterator[tuple[pa.Table, Meta]]:
+        try:
+            async for page in self._rows.pages(self._stream, **options):
                 yield page.arrow(), dict(page.proof)
         except ClientError as error:
             raise NotReachedError(f"{self._url}{self._path}: {error}") from error

@@ -4,7 +4,8 @@
 2. Read the sequence events. Compare the rows of the answers, page by page, at one read point.
 3. Compare the events and the dead letters, as the topics hold them.
 4. Wait until the lake holds what the answer of step 1 held, and compare its rows.
-5. Account for each record sent, and make the checks of `invariants` that were asked for.
+5. Account for each record sent, and make the checks that were asked for: of what was known at a
+   time (`check_known_at`), and those of `invariants`.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.records.source import RawInput
+from k2_streams.lake.snapshots import Head
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
+from k2_streams.testing.oracle.check_known_at import COLUMNS, KnownGaps, KnownRows
 from k2_streams.testing.oracle.check_rows import FoundRows
 from k2_streams.testing.oracle.invariants import deep_checks, sql_checks
 from k2_streams.testing.oracle.observed import (
@@ -54,6 +57,7 @@ class Verification:
         lake_timeout_s: for the lake to hold it.
         sql: compare the lake's files once more in plain SQL.
         deep: recompute the state, and hold lake, log and group against each other.
+        known_at_ns: compare what was known at this time; None: that is not compared.
     """
 
     settings: Settings
@@ -66,6 +70,18 @@ class Verification:
     lake_timeout_s: float
     sql: bool
     deep: bool
+    known_at_ns: int | None = None
+
+    @property
+    def exchanges(self) -> list[str]:
+        """Those of the truth, as many as one question may name."""
+        found = sorted({line.scope.partition(":")[0] for line in self.truth.sessions})
+        return found[:_EXCHANGES_PER_QUESTION]
+
+    def platform(self) -> HttpPlatform:
+        """Its HTTP side; an async context manager."""
+        key = next(iter(self.settings.api_keys), None)
+        return HttpPlatform(self.url, key, SYSTEM_CLOCK, self.timeout_s, self.source.stream)
 
 
 def check_supported(header: Header, *, sql: bool, deep: bool) -> None:
@@ -95,17 +111,14 @@ async def verify(what: Verification) -> list[Check]:
     offsets = {partition: sent.next for partition, sent in truth.positions.items()}
     checks: list[Check] = []
     events = FoundEvents(truth)
-    key = what.settings.api_keys[0] if what.settings.api_keys else None
-    async with HttpPlatform(
-        what.url, key, SYSTEM_CLOCK, what.timeout_s, what.source.stream
-    ) as http:
+    async with what.platform() as http:
         with progress(errors, SYSTEM_CLOCK, "waiting", sum(offsets.values()), "offsets") as show:
             meta = await http.wait(offsets, show)
         await _read_events(what, events)
         rows: FoundRows | None = None
         if "http" in what.parts:
             rows = FoundRows(truth, events.redriven)
-            checks += await _http_rows(truth, http, rows, offsets)
+            checks += await _http_rows(what, http, rows, offsets)
     letters = FoundLetters(truth, events.redriven)
     if "events" in what.parts:
         checks += events.checks()
@@ -116,6 +129,8 @@ async def verify(what: Verification) -> list[Check]:
         checks += await _lake_rows(what, rows, meta)
     if rows is not None and {"events", "letters"} <= what.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
+    if what.known_at_ns is not None:
+        checks += await _known_at(what, what.known_at_ns, meta)
     if what.deep:
         checks += await deep_checks(what.settings, what.source, what.files)
     elif what.sql:
@@ -142,14 +157,13 @@ async def _letters(what: Verification, letters: FoundLetters) -> list[Check]:
 
 
 async def _http_rows(
-    truth: Truth, http: HttpPlatform, rows: FoundRows, offsets: dict[int, int]
+    what: Verification, http: HttpPlatform, rows: FoundRows, offsets: dict[int, int]
 ) -> list[Check]:
     """All rows of the truth's exchanges, page by page."""
-    exchanges = sorted({line.scope.partition(":")[0] for line in truth.sessions})
     pages = Check("http: rows of the pages, as each counts them", 0, 0)
     errors = Console(stderr=True)
-    with progress(errors, SYSTEM_CLOCK, "asking", truth.rows, "rows") as show:
-        async for table, meta in http.pages(exchanges[:_EXCHANGES_PER_QUESTION], offsets):
+    with progress(errors, SYSTEM_CLOCK, "asking", what.truth.rows, "rows") as show:
+        async for table, meta in http.pages(what.exchanges, offsets):
             pages.expected += meta["rows"]
             pages.found += table.num_rows
             if meta["rows_lake"] + meta["rows_tail"] != table.num_rows:
@@ -163,15 +177,43 @@ async def _http_rows(
     return [*rows.checks("http"), pages]
 
 
-async def _lake_rows(what: Verification, rows: FoundRows, meta: Meta) -> list[Check]:
-    """All rows of the lake, once it holds what the answer of `meta` held."""
+async def _known_at(what: Verification, known_ns: int, meta: Meta) -> list[Check]:
+    """Rows and gaps as an answer shows them known at a time, once the lake holds those of now."""
+    known_us = known_ns // 1_000
+    rows, gaps = KnownRows(known_us, what.exchanges), KnownGaps(known_us, what.exchanges)
+    head = await _lake_head(what, meta)
+    for batch in lake_rows(what.settings.lake, head.snapshot_id, what.source.stream, COLUMNS):
+        rows.add_accepted(batch)
+    async for _, records in read_topic(what.settings.kafka, what.source.events):
+        for record in records:
+            gaps.add(record.value)
+    async with what.platform() as http:
+        async for table in http.known_pages(what.exchanges, known_ns):
+            for batch in table.to_batches():
+                rows.add_shown(batch)
+        shown = await http.known_gaps(what.exchanges, known_ns)
+    return [rows.check(), *gaps.checks(shown)]
+
+
+async def _lake_head(what: Verification, meta: Meta) -> Head:
+    """The lake's head, once it holds what the answer of `meta` held."""
     offsets = {int(partition): int(end) for partition, end in meta["offsets"].items()}
     errors = Console(stderr=True)
-    lake = what.settings.lake
     with progress(errors, SYSTEM_CLOCK, "lake", sum(offsets.values()), "offsets") as show:
-        head = await wait_for_lake(
-            lake, offsets, SYSTEM_CLOCK, what.lake_timeout_s, show, what.source.stream
+        return await wait_for_lake(
+            what.settings.lake,
+            offsets,
+            SYSTEM_CLOCK,
+            what.lake_timeout_s,
+            show,
+            what.source.stream,
         )
+
+
+async def _lake_rows(what: Verification, rows: FoundRows, meta: Meta) -> list[Check]:
+    """All rows of the lake, once it holds what the answer of `meta` held."""
+    errors, lake = Console(stderr=True), what.settings.lake
+    head = await _lake_head(what, meta)
     count = Check("lake: rows, as the snapshot counts them", head.rows, 0)
     with progress(errors, SYSTEM_CLOCK, "reading", head.rows, "rows") as show:
         for batch in lake_rows(lake, head.snapshot_id, what.source.stream):
