@@ -4,7 +4,6 @@ It also asks what the document forbids; nothing may answer otherwise than the do
 """
 
 import json
-from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,6 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from lake_rows import NOON_NS
+from openapi_cases import breaks_a_rule_between, register_formats
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -20,16 +20,13 @@ from web_node import served
 from web_support import application
 
 from k2_streams.core.records.stream import TRADES
-from k2_streams.core.records.symbols import is_symbol
 from k2_streams.query.token import Token
-from k2_streams.web.declaration.times import FIRST_INTEGER_NS, parse_time
 from k2_streams.web.endpoints import declared
 from k2_streams.web.http.formats import encode_json
 from k2_streams.web.openapi import document
 
 KEY = "k-schemathesis"
 NO_LIMIT_PER_S = 1e9
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REQUEST_SETTINGS = settings(
     max_examples=10,
     deadline=None,
@@ -38,60 +35,12 @@ REQUEST_SETTINGS = settings(
 )
 
 
-def rfc3339(seconds, offset_hours):
-    """A time as its local clock shows it."""
-    local = EPOCH + timedelta(seconds=seconds, hours=offset_hours)
-    return local.strftime("%Y-%m-%dT%H:%M:%S") + f"{offset_hours:+03}:00"
-
-
-_SECONDS = st.integers(86_400, NOON_NS // 10**9 + 60)
-schemathesis.openapi.format(
-    "k2-time",
-    (st.just(0) | st.integers(FIRST_INTEGER_NS, 2**63 - 1)).map(str)
-    | st.integers(NOON_NS - 10**9, NOON_NS + 10**10).map(str)
-    | st.builds(rfc3339, _SECONDS, st.integers(-11, 13)),
-)
-schemathesis.openapi.format(
-    "k2-window", st.builds("{}{}".format, st.integers(1, 3_000), st.sampled_from("smhd"))
-)
-_CHARACTERS = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
-schemathesis.openapi.format(
-    "k2-symbol", st.text(_CHARACTERS, min_size=1, max_size=64).filter(is_symbol)
-)
-schemathesis.openapi.format("k2-zone", st.sampled_from(["UTC", "Australia/Sydney"]))
-schemathesis.openapi.format(
-    "k2-token",
+register_formats(
     st.dictionaries(st.integers(0, 1), st.integers(0, 6), min_size=2).map(
         lambda offsets: Token("topic-1", offsets, NOON_NS, 0).encode()
     ),
+    around_ns=NOON_NS,
 )
-schemathesis.openapi.format("k2-interval", st.sampled_from(["1s", "15m", "1d", "session", "all"]))
-schemathesis.openapi.format(
-    "k2-tokens", st.just("trades:" + Token("topic-1", {0: 1}, NOON_NS, 0).encode())
-)
-schemathesis.openapi.format(
-    "k2-offsets", st.builds("{}:{}".format, st.integers(0, 1), st.integers(0, 999))
-)
-
-
-@schemathesis.serializer("application/sql")
-def as_sql(_context, value):
-    """A statement as a body."""
-    return str(value).encode(errors="replace")
-
-
-def breaks_a_rule_between(query):
-    """Whether parameters, each as it should be, do not go together: the descriptions say which."""
-    start, end = query.get("start"), query.get("end")
-    both_times = start is not None and end not in (None, "last")
-    return (
-        ("window" in query and "start" in query)
-        or (both_times and parse_time(start) > parse_time(end))
-        or ("min_offsets" in query and ("as_of" in query or "cursor" in query))
-        or "known_at" in query  # which may lie before the first row, and not beside a token
-        or "cursor" in query  # one that fits the question beside it, and its token
-        or "interval" in query  # of bars: `test_web_bars` has their rules
-    )
 
 
 @pytest.fixture(scope="module")
