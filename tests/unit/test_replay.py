@@ -17,6 +17,7 @@ from k2_streams.core.subscription.tally import Tally
 from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import Chunk, Record, StableOffsets
 from k2_streams.kafka.replayed_topic import HEADER, ReplayedTopic, ReplayPlace
+from k2_streams.query.subscription.frames import FrameSizes
 from k2_streams.replay import topic as replay_topic
 from k2_streams.replay.checked import CheckedRows
 from k2_streams.replay.lines import json_lines
@@ -130,7 +131,7 @@ async def replay_once(address, *, fails_after=None, resumes=True, topic="backtes
 
 
 async def test_a_topic_has_each_row_once_through_crashes(address, kept, monkeypatch):
-    monkeypatch.setitem(streaming.FRAME_ROWS, FrameFormat.ARROW, 7)
+    monkeypatch.setitem(streaming.FRAME_SIZES, FrameFormat.ARROW, FrameSizes(7))
     for fails_after in (1, 3, 4):
         with pytest.raises(ConnectionError):
             await replay_once(address, fails_after=fails_after)
@@ -145,7 +146,7 @@ async def test_a_topic_has_each_row_once_through_crashes(address, kept, monkeypa
 
 
 async def test_a_replay_from_the_token_of_a_frame_is_the_rest(address, kept, monkeypatch):
-    monkeypatch.setitem(streaming.FRAME_ROWS, FrameFormat.ARROW, 7)
+    monkeypatch.setitem(streaming.FRAME_SIZES, FrameFormat.ARROW, FrameSizes(7))
     async with k2_client.AsyncClient(address) as client:
         frames = [frame async for frame in client.stream("trades", start="begin", end="end")]
     token = next(frame.token for frame in frames if frame.kind == "rows")

@@ -5,7 +5,7 @@ from query_world import T0, TOPIC_ID, World
 
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.subscription import subscription as subscriptions
-from k2_streams.query.subscription.frames import EndFrame, ProgressFrame, RowsFrame
+from k2_streams.query.subscription.frames import EndFrame, FrameSizes, ProgressFrame, RowsFrame
 from k2_streams.query.subscription.request import StreamRequest
 from k2_streams.query.token import StreamToken, Token
 
@@ -14,6 +14,7 @@ class AmpleRoom:
     """Room for all rows of a test."""
 
     held = 0
+    is_ample = True
 
     def take(self, *, is_paced):
         assert not is_paced
@@ -51,7 +52,7 @@ async def test_rows_that_are_seen_late_are_given_though_they_were_accepted_befor
     world.log.append(0, [("A", T0)], accepted_us=1_000_000)
     world.read_tail(0)
     subscription = await world.query.subscribe(StreamRequest(begin="begin"))
-    frames = subscription.frames(AmpleRoom(), 10)
+    frames = subscription.frames(AmpleRoom(), FrameSizes(10))
     assert await next_rows(frames) == ["A"]
     # Another worker's sink is ahead of what this node has read of that partition.
     world.log.append(1, [("B", T0)], accepted_us=500_000)
@@ -68,7 +69,7 @@ async def test_a_range_ends_at_its_end_and_not_where_the_node_has_no_more(world)
     world.read_tail(0)
     end = Token(TOPIC_ID, dict(world.log.ends), T0, 0)
     subscription = await world.query.subscribe(StreamRequest(begin="begin", end=end))
-    frames = subscription.frames(AmpleRoom(), 10)
+    frames = subscription.frames(AmpleRoom(), FrameSizes(10))
     assert await next_rows(frames) == ["A"]
     assert [isinstance(await anext(frames), ProgressFrame) for _ in range(3)] == [True] * 3
     world.read_tail(1)
@@ -85,7 +86,7 @@ async def test_an_error_that_may_pass_is_told_and_the_stream_goes_on(world):
     world.tail.seek(1, 0, ready_at=5)  # the node is starting: it has not read so far yet
     room = AmpleRoom()
     subscription = await _opened(world)
-    frames = subscription.frames(room, 10)
+    frames = subscription.frames(room, FrameSizes(10))
     await anext(frames)
     frame = await anext(frames)
     assert isinstance(frame, ProgressFrame)
@@ -102,10 +103,10 @@ async def test_a_subscription_from_an_event_time_goes_on_from_that_time(world):
     world.log.append(0, [("A", T0), ("B", T0 + 5)])
     world.read_tail(0)
     begun = await world.query.subscribe(StreamRequest(begin=T0 + 3, end="end"))
-    first = await anext(begun.frames(AmpleRoom(), 10))
+    first = await anext(begun.frames(AmpleRoom(), FrameSizes(10)))
     request = StreamRequest(begin=StreamToken.decode(first.token), end="end")
     resumed = await world.query.subscribe(request)
-    frames = [frame async for frame in resumed.frames(AmpleRoom(), 10)]
+    frames = [frame async for frame in resumed.frames(AmpleRoom(), FrameSizes(10))]
     given = [f.rows["symbol"].to_pylist() for f in frames if isinstance(f, RowsFrame)]
     assert given == [["B"]]
 
@@ -116,7 +117,7 @@ async def test_the_rest_of_a_record_comes_before_rows_that_were_accepted_earlier
     world.log.append(1, [("B", T0)], accepted_us=500_000)
     world.read_tail(1)
     resumed = await world.query.subscribe(StreamRequest(begin=token))
-    frames = resumed.frames(AmpleRoom(), 10)
+    frames = resumed.frames(AmpleRoom(), FrameSizes(10))
     assert [await next_rows(frames), await next_rows(frames)] == [["A3"], ["B"]]
 
 
@@ -126,7 +127,7 @@ async def test_the_rest_of_a_record_is_waited_for_by_a_node_that_has_not_read_it
     world.tail.seek(0, 0)  # as a node that is behind
     world.read_tail(1)
     resumed = await world.query.subscribe(StreamRequest(begin=token))
-    frames = resumed.frames(AmpleRoom(), 10)
+    frames = resumed.frames(AmpleRoom(), FrameSizes(10))
     waited = [await anext(frames) for _ in range(3)]
     assert [isinstance(frame, ProgressFrame) for frame in waited] == [True] * 3
     assert StreamToken.decode(waited[-1].token).partial == token.partial
@@ -139,7 +140,7 @@ async def test_a_frame_keeps_its_own_rows_alone_and_not_all_that_were_read(world
     world.log.append(0, [(f"S{number:030}", T0) for number in range(100)])
     world.read_tail(0)
     subscription = await world.query.subscribe(StreamRequest(begin="begin"))
-    frames = subscription.frames(AmpleRoom(), 1)
+    frames = subscription.frames(AmpleRoom(), FrameSizes(1))
     await anext(frames)
     frame = await anext(frames)
     assert frame.rows.num_rows == 1
@@ -153,7 +154,7 @@ async def _within_a_record(world):
     world.log.append(0, [(f"A{number}", T0) for number in (1, 2, 3)], accepted_us=1_000_000)
     world.read_tail(0)
     subscription = await world.query.subscribe(StreamRequest(begin="begin"))
-    frames = subscription.frames(AmpleRoom(), 2)
+    frames = subscription.frames(AmpleRoom(), FrameSizes(2))
     assert isinstance(await anext(frames), ProgressFrame)
     frame = await anext(frames)
     await frames.aclose()

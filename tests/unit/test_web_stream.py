@@ -18,7 +18,7 @@ from k2_streams.core.records.events import GapOpened
 from k2_streams.core.records.vector import Range
 from k2_streams.core.subscription.position import Places
 from k2_streams.core.subscription.tally import Tally
-from k2_streams.query.subscription.frames import RowsFrame
+from k2_streams.query.subscription.frames import FrameSizes, RowsFrame
 from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.query.token import StreamToken, Token
 from k2_streams.runtime.metrics.web import WebMetrics
@@ -134,7 +134,7 @@ async def test_arrow_frames_hold_the_same_rows_and_tokens(client):
 
 @pytest.mark.parametrize("order", ["log", "event"])
 async def test_every_token_goes_on_where_it_was_given(client, monkeypatch, order):
-    monkeypatch.setitem(streaming.FRAME_ROWS, FrameFormat.SSE, 7)
+    monkeypatch.setitem(streaming.FRAME_SIZES, FrameFormat.SSE, FrameSizes(7, 2))
     parameters = {"to": "end", "order": order}
     whole = await stream(client, **parameters, **{"from": "begin"})
     for at, (_, token, _) in enumerate(whole[:-1]):
@@ -207,12 +207,12 @@ class CannedSubscription(Subscription):
         self.released = 0
         self.left = frames
 
-    async def frames(self, room, most_rows):
+    async def frames(self, room, sizes):
         assert room.take(is_paced=True) == streaming.LEAST_ROWS
         token = StreamToken(Token("t", {0: 1}, 0, 0), None, None, None, 0, 0, 0, 0)
         while self.left:
             self.left -= 1
-            yield RowsFrame(token, trades_table(most_rows))
+            yield RowsFrame(token, trades_table(sizes.rows))
             self.fallbacks += 1
 
     def release(self):
@@ -230,7 +230,7 @@ async def test_a_reader_that_stalls_costs_no_rows_and_gets_all(registry, monkeyp
         await until(lambda: canned.released)
         assert canned.left > 0
         events = [event async for event in events_of(response)]
-    assert len(rows_of(events)) == frames * streaming.FRAME_ROWS[FrameFormat.SSE]
+    assert len(rows_of(events)) == frames * streaming.FRAME_SIZES[FrameFormat.SSE].rows
     assert value(registry, "k2_stream_fallbacks_total") == frames - 1
 
 

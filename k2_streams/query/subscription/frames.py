@@ -1,7 +1,7 @@
 """What a subscription gives: rows, how far it has come, gaps as they become known, and its end."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -17,12 +17,26 @@ _AS_OF = about(
 )
 
 
+class FrameSizes(NamedTuple):
+    """How rows are given: in frames of at most `rows`, `at_once` of them where there is room."""
+
+    rows: int
+    at_once: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class RowsFrame:
-    """The next rows, in the table's columns."""
+    """The next rows, in the table's columns.
+
+    Attributes:
+        token: behind the last of them.
+        rows: of one frame, or of several that are given at once.
+        cuts: where they may be cut into frames: a number of rows, and the token behind these.
+    """
 
     token: StreamToken
     rows: pa.Table
+    cuts: tuple[tuple[int, StreamToken], ...] = ()
 
 
 class ProgressFrame(msgspec.Struct, frozen=True, kw_only=True):

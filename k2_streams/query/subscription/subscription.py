@@ -29,6 +29,7 @@ from k2_streams.query.result import key_of_last
 from k2_streams.query.subscription.frames import (
     EndFrame,
     Frame,
+    FrameSizes,
     GapFrame,
     ProgressFrame,
     RowsFrame,
@@ -60,6 +61,11 @@ class RowRoom(Protocol):
 
     def give_back(self) -> None:
         """Nothing is held any more."""
+        ...
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether several frames may be given at once."""
         ...
 
 
@@ -148,8 +154,8 @@ class Subscription:
         if self._room is not None:
             self._room.give_back()
 
-    async def frames(self, room: RowRoom, most_rows: int) -> AsyncGenerator[Frame, None]:
-        """The frames, of at most so many rows; without an end, if none was asked for.
+    async def frames(self, room: RowRoom, sizes: FrameSizes) -> AsyncGenerator[Frame, None]:
+        """The frames of these sizes; without an end, if none was asked for.
 
         An error that may pass is told in the frames of progress, and what failed is tried again.
         """
@@ -159,7 +165,7 @@ class Subscription:
             while not self._is_over:
                 for change in self._gap_changes():
                     yield change
-                rows = await self._next(room, most_rows)
+                rows = await self._next(room, sizes)
                 if rows is not None:
                     yield rows
                 if self._is_progress_due():
@@ -168,7 +174,7 @@ class Subscription:
         finally:
             self.release()
 
-    async def _next(self, room: RowRoom, most_rows: int) -> RowsFrame | None:
+    async def _next(self, room: RowRoom, sizes: FrameSizes) -> RowsFrame | None:
         """The next rows; None: there are none yet, or it is not their time, after a wait."""
         version = self._log.tail.version
         if self._chunk is None:
@@ -184,11 +190,12 @@ class Subscription:
             if not self._is_over and self._is_at_tip():
                 await self._waiting.changed(version, PROGRESS_EVERY_S)
             return None
-        wait_s, count = self._due(self._chunk, most_rows)
+        at_once = sizes.at_once if room.is_ample else 1
+        wait_s, count = self._due(self._chunk, sizes.rows, at_once)
         if wait_s > 0:
             await asyncio.sleep(min(wait_s, PROGRESS_EVERY_S))
             return None
-        return self._rows(self._chunk, count)
+        return self._rows(self._chunk, count, sizes.rows)
 
     def _is_at_tip(self) -> bool:
         """Whether all is given that this node has and that can be given next."""
@@ -237,11 +244,11 @@ class Subscription:
 
     # -- giving ----------------------------------------------------------------------------------
 
-    def _due(self, chunk: RowsChunk, most_rows: int) -> tuple[float, int]:
+    def _due(self, chunk: RowsChunk, frame_rows: int, at_once: int) -> tuple[float, int]:
         """How long to wait until rows are given, and how many then."""
         now_s = self._log.clock.monotonic()
-        rows = chunk.rows.slice(self._given, most_rows)
-        if rows.num_rows < most_rows:
+        rows = chunk.rows.slice(self._given, frame_rows * at_once)
+        if rows.num_rows < frame_rows:
             batch_s = self._rows_at_s + self._request.batch_ms / 1e3 - now_s
             if self._rows_at_s and batch_s > 0:
                 return batch_s, 0
@@ -265,10 +272,21 @@ class Subscription:
         accepted_us: Ints = rows.column("accepted_time").cast(pa.int64()).to_numpy()
         return accepted_us * 1_000
 
-    def _rows(self, chunk: RowsChunk, count: int) -> RowsFrame:
+    def _rows(self, chunk: RowsChunk, count: int, frame_rows: int) -> RowsFrame:
         """Give the next rows of the chunk."""
         # A copy: a slice would keep the whole chunk, whose room may be given back before.
         rows = chunk.rows.take(pa.array(np.arange(self._given, self._given + count)))
+        cuts = []
+        for start in range(0, count, frame_rows):
+            part = rows.slice(start, frame_rows)
+            self._advance(chunk, part)
+            cuts.append((start + part.num_rows, self._token()))
+        self._rows_at_s = self._log.clock.monotonic()
+        *earlier, (_, token) = cuts
+        return RowsFrame(token, rows, tuple(earlier))
+
+    def _advance(self, chunk: RowsChunk, rows: pa.Table) -> None:
+        """The next rows of the chunk are given."""
         places = Places(*(rows.column(name).to_numpy().astype(np.int64) for name in LOG_PLACE))
         self._tally = self._tally.with_rows(places)
         if self._pace is not None:
@@ -280,11 +298,9 @@ class Subscription:
             self._position = self._position.after(places)
             last_us = rows.column("accepted_time")[-1].value
             self._leg = self._leg.at(last_us)
-        self._given += count
+        self._given += rows.num_rows
         if self._given == chunk.rows.num_rows:
             self._finish(chunk)
-        self._rows_at_s = self._log.clock.monotonic()
-        return RowsFrame(self._token(), rows)
 
     # -- the other frames ------------------------------------------------------------------------
 

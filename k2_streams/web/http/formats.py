@@ -6,7 +6,7 @@ Pure and without the GIL for most of its work, so that it runs beside the event 
 import enum
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -115,9 +115,13 @@ def _ascii_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def json_array(rows: pa.Table) -> bytes:
-    """Rows as one JSON array, without a line break."""
-    return b"[" + b",".join(content(texts)[:-1] for texts in _json_rows(rows)) + b"]"
+def json_arrays(rows: pa.Table, ends: Iterable[int]) -> Iterator[bytes]:
+    """The rows up to each end, from the one before it on, as a JSON array without a line break."""
+    texts = pa.chunked_array(_json_rows(rows), pa.string()).combine_chunks()
+    start = 0
+    for end in ends:
+        yield b"".join((b"[", content(texts.slice(start, end - start))[:-1], b"]"))
+        start = end
 
 
 def json_rows(rows: pa.Table) -> Iterator[bytes]:

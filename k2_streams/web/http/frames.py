@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.query.subscription.frames import FRAME_NAMES, Frame, RowsFrame
-from k2_streams.web.http.formats import Format, encode_json, json_array
+from k2_streams.web.http.formats import Format, encode_json, json_arrays
 
 #: Of a browser that lost its connection, until it connects again.
 RECONNECT_AFTER_MS = 1_000
@@ -46,7 +46,11 @@ class FrameWriter:
             self._sink.write(b"retry: %d\n\n" % RECONNECT_AFTER_MS)
 
     def write(self, frame: Frame) -> bytes:
-        """A frame's bytes; those of the first frame begin the stream."""
+        """A frame's bytes; those of the first frame begin the stream.
+
+        Rows with cuts are one event per cut, made together: most of the work of a few rows is the
+        same for many. Of Arrow they are one batch.
+        """
         if self._arrow is None:
             self._write_event(frame)
         else:
@@ -62,10 +66,15 @@ class FrameWriter:
     def _write_event(self, frame: Frame) -> None:
         name = FRAME_NAMES[type(frame)].encode()
         if isinstance(frame, RowsFrame):
-            token = frame.token.encode().encode()
-            data = b'{"token":"%b","data":%b}' % (token, json_array(frame.rows))
+            cuts = (*frame.cuts, (frame.rows.num_rows, frame.token))
+            arrays = json_arrays(frame.rows, [end for end, _ in cuts])
+            for (_, cut), rows in zip(cuts, arrays, strict=True):
+                token = cut.encode().encode()
+                self._put(name, token, b'{"token":"%b","data":%b}' % (token, rows))
         else:
-            token, data = frame.token.encode(), encode_json(frame)
+            self._put(name, frame.token.encode(), encode_json(frame))
+
+    def _put(self, name: bytes, token: bytes, data: bytes) -> None:
         self._sink.write(b"id: %b\nevent: %b\ndata: %b\n\n" % (token, name, data))
 
     def _write_batch(self, frame: Frame) -> None:

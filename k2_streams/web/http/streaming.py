@@ -16,7 +16,7 @@ from aiohttp import web
 
 from k2_streams.clock import Clock
 from k2_streams.core.subscription.limits import STREAMS_MAX
-from k2_streams.query.subscription.frames import Frame, RowsFrame
+from k2_streams.query.subscription.frames import Frame, FrameSizes, RowsFrame
 from k2_streams.query.subscription.subscription import Subscription
 from k2_streams.web.http.answers import WRITE_BYTES, AnswerSender, abort, vary
 from k2_streams.web.http.errors import BUSY, ApiError, retry_later
@@ -29,8 +29,9 @@ _log = structlog.get_logger(__name__)
 
 #: Memory of one stream, whatever its reader does.
 STREAM_BYTES = 2 << 20
-#: Rows of a frame. An event is one line of at most 300 KB: clients have limits for a line.
-FRAME_ROWS = {FrameFormat.SSE: 256, FrameFormat.ARROW: 2_048}
+#: Rows of a frame. An event is one line of at most 300 KB: clients have limits for a line. Five
+#: events are rendered at once: one alone takes as long as all of them.
+FRAME_SIZES = {FrameFormat.SSE: FrameSizes(256, at_once=5), FrameFormat.ARROW: FrameSizes(2_048)}
 #: Rows that are read at a time within `STREAM_BYTES`.
 LEAST_ROWS = 4_096
 #: Rows that are read at a time where there is room: a statement over a day's file costs the same
@@ -83,14 +84,26 @@ class StreamRoom:
         if more is not None:
             more.release()
 
+    @property
+    def is_ample(self) -> bool:
+        """Whether rows that were read have room of their own."""
+        return self._more is not None
+
     def close(self) -> None:
         """The stream has ended."""
         self.give_back()
         self._own.release()
 
 
-assert size_of(LEAST_ROWS, FRAME_ROWS[FrameFormat.SSE]) <= STREAM_BYTES  # noqa: S101 - constants
-assert (LEAST_ROWS + FRAME_ROWS[FrameFormat.ARROW]) * ROW_BYTES <= STREAM_BYTES  # noqa: S101
+def _check_sizes() -> None:
+    """What is held beside the room of rows that were read is within `STREAM_BYTES`."""
+    event, batch = FRAME_SIZES[FrameFormat.SSE], FRAME_SIZES[FrameFormat.ARROW]
+    assert size_of(LEAST_ROWS, event.rows) <= STREAM_BYTES  # noqa: S101 - constants
+    assert size_of(event.rows * event.at_once, MOST_ROWS) <= STREAM_BYTES  # noqa: S101 - the same
+    assert (LEAST_ROWS + batch.rows) * ROW_BYTES <= STREAM_BYTES  # noqa: S101 - the same
+
+
+_check_sizes()
 
 
 class StreamSender:
@@ -156,7 +169,7 @@ class StreamSender:
         await response.prepare(request)
         request[BEGUN_S] = self._clock.monotonic()
         try:
-            frames = subscription.frames(room, FRAME_ROWS[form])
+            frames = subscription.frames(room, FRAME_SIZES[form])
             await self._send(response, subscription, frames, FrameWriter(columns, form))
         except (TimeoutError, ConnectionError) as error:
             _log.info("stream's reader gone", path=request.path, error=type(error).__name__)
