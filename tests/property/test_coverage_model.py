@@ -81,7 +81,7 @@ async def asked(engine: tuple[Engine, Path], truth: Truth, **fields) -> list[dic
             events.publish(truth.events[part])
             if at == 0:
                 await events.commit()
-        query = CoverageQuery(world.query, events.query, findings)
+        query = CoverageQuery(world.query.questions, events.query.questions, findings)
         answer = await query.answer(CoverageRequest(limit=1_000, **fields))
         assert answer.meta.omitted == 0
         await world.query.close()

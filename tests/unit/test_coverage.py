@@ -36,7 +36,7 @@ class CoverageWorld:
         findings = GapsView()
         self.rows = World(folder / "rows", engine, partitions=1, gaps=findings)
         self.events = EventsWorld(folder / "events", engine, findings)
-        self.query = CoverageQuery(self.rows.query, self.events.query, findings)
+        self.query = CoverageQuery(self.rows.query.questions, self.events.query.questions, findings)
 
     def accept(self, *numbers: int, symbol: str = "A", day: int = DAY, **more) -> None:
         """Rows with these numbers, a nanosecond apart."""

@@ -56,7 +56,7 @@ def bars(**fields):
         f"SELECT * FROM bars('10s', fill := 'prev') WHERE {SINCE}",
         f"SELECT b.* FROM BARS(interval := '10s', fill := 'prev') AS b WHERE b.{SINCE}",
         f"WITH one AS (SELECT * FROM bars('10s', fill := 'prev') WHERE {SINCE}) SELECT * FROM one",
-        f"SELECT * FROM (SELECT * FROM bars('10s', fill := 'prev')) AS b WHERE {SINCE}",
+        f"SELECT b.* FROM range(1) JOIN bars('10s', fill := 'prev') AS b ON {SINCE}",
     ],
 )
 async def test_bars_are_those_of_their_path(asked, text):
