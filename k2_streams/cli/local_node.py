@@ -5,11 +5,10 @@ far gaps are known, so no answer of rows is complete; gaps are those of their ow
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import TypeVar
 
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.tables import chosen_lakes
@@ -34,24 +33,16 @@ from k2_streams.web.http.api_keys import KeyRing, new_text
 from k2_streams.web.server import serve_on_loopback
 from k2_streams.web.services import LinesFound, Readiness, Services
 
-#: To load the newest snapshots of all tables; a catalog may be slow.
-WITHIN_S = 60.0
+_T = TypeVar("_T")
 
 
-class LocalNode(NamedTuple):
-    """Where it is asked, and the key that it asks for."""
-
-    address: str
-    key: str
-
-
-@contextmanager
-def local_node(settings: Settings, module: str | None) -> Iterator[LocalNode]:
-    """A node over the tables that there are, until the block ends.
+def with_local_node(settings: Settings, module: str | None, work: Callable[[str, str], _T]) -> _T:
+    """What is made of a node over the tables that there are, which ends then.
 
     Args:
         settings: where the lake is.
         module: of the app whose tables they are; None: K2's own.
+        work: is given the node's address and a key.
 
     Raises:
         CannotError: there is no table, or one cannot be read.
@@ -62,28 +53,21 @@ def local_node(settings: Settings, module: str | None) -> Iterator[LocalNode]:
         raise CannotError(str(error)) from error
     if not streams:
         raise CannotError("the lake has no tables yet (K2_DATA_DIR, K2_CATALOG_URI, K2_WAREHOUSE)")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="k2-local-node", daemon=True)
-    thread.start()
-    serving = _served(settings, streams)
+
+    async def serve() -> _T:
+        async with _served(settings, streams) as (address, key):
+            # Beside the event loop, which answers what it asks.
+            return await asyncio.get_running_loop().run_in_executor(None, work, address, key)
+
     try:
-        opening = asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop)
-        node = opening.result(WITHIN_S)
-        try:
-            yield node
-        finally:
-            closing = asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop)
-            closing.result(WITHIN_S)
+        return asyncio.run(serve())
     except QueryError as error:
         raise CannotError(str(error)) from error
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(WITHIN_S)
-        loop.close()
 
 
 @asynccontextmanager
-async def _served(settings: Settings, streams: Sequence[Stream]) -> AsyncIterator[LocalNode]:
+async def _served(settings: Settings, streams: Sequence[Stream]) -> AsyncIterator[tuple[str, str]]:
+    """A node's address, and the key that it asks for."""
     folder = settings.lake.folder
     files = DataFiles() if folder is None else None
     store = None if files is None else StoreFiles(files, SYSTEM_CLOCK)
@@ -103,7 +87,7 @@ async def _served(settings: Settings, streams: Sequence[Stream]) -> AsyncIterato
         for query in queries.values():
             await query.refresh()
         async with serve_on_loopback(services) as address:
-            yield LocalNode(address, key)
+            yield address, key
     finally:
         for query in queries.values():
             await query.close()

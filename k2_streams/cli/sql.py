@@ -1,6 +1,5 @@
 """`k2 sql`: one SELECT over the relations of running nodes, with the proof of its rows."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
@@ -9,7 +8,7 @@ import click
 import k2_client
 from k2_streams.cli.errors import CannotError
 from k2_streams.cli.settings import settings_of
-from k2_streams.cli.sql_answers import FORMATS, Asker, SqlChoices
+from k2_streams.cli.sql_answers import FORMATS, Asker, Proof, SqlChoices
 from k2_streams.cli.sql_prompt import Prompt
 
 EXIT_INCOMPLETE = 1
@@ -113,6 +112,8 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
     """
     if statement is not None and file is not None:
         raise CannotError("a statement and --file: give one of them")
+    if is_local and (urls or known_at is not None):
+        raise CannotError("--local asks no node: --url and --known-at are of one")
     settings = settings_of()
     key = key or next(iter(settings.api_keys), None)
     choices = SqlChoices(
@@ -122,24 +123,23 @@ def sql(  # noqa: PLR0913, PLR0917 - click passes options by name
         output,
     )
     stdin = click.get_text_stream("stdin")
-    nodes: str | tuple[str, ...] = urls or f"http://127.0.0.1:{settings.web_port}"
-    try:
-        with ExitStack() as stack:
-            if is_local:
-                if urls or known_at is not None:
-                    raise CannotError(
-                        "--local asks no node, so it takes no --url and no --known-at"
-                    )
-                # Half a second, of those who want it.
-                from k2_streams.cli.local_node import local_node  # noqa: PLC0415
 
-                nodes, key = stack.enter_context(local_node(settings, module))
-            client = stack.enter_context(k2_client.connect(nodes, key, patience_s=PATIENCE_S))
+    def ask(nodes: str | tuple[str, ...], key: str | None) -> Proof:
+        with k2_client.connect(nodes, key, patience_s=PATIENCE_S) as client:
             asker = Asker(client, choices)
             if statement is None and file is None and stdin.isatty():
                 Prompt(asker).run()
-                return
-            proof = asker.answer((file or stdin).read() if statement is None else statement)
+                return {"complete": True}  # each answer has shown its own
+            return asker.answer((file or stdin).read() if statement is None else statement)
+
+    try:
+        if is_local:
+            # Half a second, of those who want it.
+            from k2_streams.cli.local_node import with_local_node  # noqa: PLC0415
+
+            proof = with_local_node(settings, module, ask)
+        else:
+            proof = ask(urls or f"http://127.0.0.1:{settings.web_port}", key)
     except (k2_client.ClientError, ValueError) as error:
         raise CannotError(str(error)) from error
     if require_complete and not proof.get("complete"):

@@ -29,7 +29,6 @@ Examples:
   k2 verify --truth truth.jsonl.gz
   k2 verify --truth a.jsonl --truth b.jsonl       two runs of different symbols or sessions
   k2 verify --truth truth.jsonl --only http --only events
-  k2 verify --truth truth.jsonl --known-at 2026-11-23T10:00:00Z
   k2 verify --truth truth.jsonl --deep            state, lake, log and group against each other too
 
 It first waits until the platform has processed all that the run sent, and until the lake holds the
@@ -81,8 +80,7 @@ Exit codes: 0 no difference; 1 differences; 2 it could not compare."""
     "--known-at",
     "known_at_ns",
     type=InstantType(),
-    help="Also compare rows and gaps as known at this accepted time with the lake's files and the "
-    "events; of the exchanges of the truth.",
+    help="Also compare what was known at this accepted time with the lake's files and the events.",
 )
 @click.option(
     "--deep",

@@ -15,7 +15,6 @@ from k2_streams.core.query.asof.strategy import AsOfRule, Strategy
 from k2_streams.core.query.bars.fold import Fill
 from k2_streams.core.query.bars.interval import ALL, parse_interval
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
-from k2_streams.core.time_texts import parse_window, parse_zone
 from k2_streams.query.asof.request import TRADES_QUOTES, JoinRequest, TradesQuotesMeta
 from k2_streams.query.bars.answer import BARS, BarsMeta
 from k2_streams.query.bars.request import Align, BarsRequest, ConditionsUsed
@@ -29,13 +28,14 @@ from k2_streams.query.relations import (
     texts_of,
 )
 from k2_streams.query.request import RowsView
+from k2_streams.query.time_texts import parse_window, parse_zone
 
 #: Bars and joined trades of one read: each takes several times the memory of a row.
 MAX_MADE_ROWS = 100_000
 
 
 class BarsArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As the parameters of `/v1/bars`; the interval is a length or a session."""
+    """Texts of a `BarsRequest`; the interval is a length or a session."""
 
     interval: str
     fill: Fill = "none"
@@ -47,7 +47,7 @@ class BarsArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class QuotesArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As the parameters of `/v1/trades/quotes`; `markouts` are separated by commas."""
+    """Texts of a `JoinRequest`; `markouts` are separated by commas."""
 
     tolerance: str
     strategy: Strategy = "backward"

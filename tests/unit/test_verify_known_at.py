@@ -6,7 +6,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from k2_streams.testing.oracle.check_known_at import KnownGaps, KnownRows
+from k2_streams.testing.oracle.check_known_at import KnownAtGaps, KnownAtRows
 
 KNOWN_US = 1_795_000_000_000_000
 UTC = dt.UTC
@@ -57,7 +57,7 @@ LAKE = batch(("X", 1, 0, -1), ("X", 1, 1, 0), ("X", 2, 0, 1), ("Y", 3, 0, -1))
     ],
 )
 def test_rows_are_those_that_were_accepted_by_then(shown, says):
-    rows = KnownRows(KNOWN_US, ["X"])
+    rows = KnownAtRows(KNOWN_US, ["X"])
     rows.add_accepted(LAKE)
     for one in shown:
         rows.add_shown(batch(one))
@@ -67,7 +67,7 @@ def test_rows_are_those_that_were_accepted_by_then(shown, says):
 
 
 def test_nothing_that_was_known_is_nothing_that_is_shown():
-    assert KnownRows(KNOWN_US, ["X"]).check().agrees
+    assert KnownAtRows(KNOWN_US, ["X"]).check().agrees
 
 
 def event(kind, first, later_us, scope="X:A"):
@@ -99,7 +99,7 @@ def gap(first, state, scope="X:A"):
     ],
 )
 def test_gaps_have_the_states_that_were_known_by_then(shown, agrees):
-    gaps = KnownGaps(KNOWN_US, ["X"])
+    gaps = KnownAtGaps(KNOWN_US, ["X"])
     for value in (
         event("gap_opened", 1, -2),
         event("gap_filled", 1, 0),

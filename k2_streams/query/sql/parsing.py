@@ -58,7 +58,7 @@ class Occurrence:
     conditions: list[Condition] = field(default_factory=list)
 
 
-class Named(NamedTuple):
+class FromNames(NamedTuple):
     """What FROM may name."""
 
     relations: Mapping[str, Relation]
@@ -82,7 +82,7 @@ class ParsedStatement:
     template: Node
 
 
-def parse(connection: duckdb.DuckDBPyConnection, text: str, named: Named) -> ParsedStatement:
+def parse(connection: duckdb.DuckDBPyConnection, text: str, named: FromNames) -> ParsedStatement:
     """The statement, checked.
 
     Raises:

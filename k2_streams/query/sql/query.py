@@ -27,7 +27,7 @@ from k2_streams.query.relations import (
 )
 from k2_streams.query.sql.answer import SqlAnswer, SqlMeta, answerable
 from k2_streams.query.sql.calls import refused
-from k2_streams.query.sql.parsing import Named, ParsedStatement, parse
+from k2_streams.query.sql.parsing import FromNames, ParsedStatement, parse
 from k2_streams.query.sql.pruning import Needed, needed
 from k2_streams.query.sql.sandbox import Sandbox, select
 from k2_streams.query.stopwatch import Stopwatch
@@ -75,7 +75,7 @@ class SqlQuery:
     ) -> None:
         streams = [log.stream for log in logs]
         self._queries = {log.stream.name: log.query for log in logs}
-        self._named = Named(relations_of(streams), functions_of(streams))
+        self._named = FromNames(relations_of(streams), functions_of(streams))
         self._sandbox = sandbox
         self._clock = clock
 

@@ -23,7 +23,7 @@ GapKey = tuple[str, str, int, int]
 _Places = npt.NDArray[np.void]
 
 
-class KnownRows:
+class KnownAtRows:
     """Rows that had been accepted by a time: where they lie in the log.
 
     Args:
@@ -62,12 +62,12 @@ class KnownRows:
         return check
 
 
-class KnownGaps:
+class KnownAtGaps:
     """Gaps that had been opened by a time, and those of them that had been filled.
 
     Args:
         known_us: that time.
-        exchanges: as of `KnownRows`.
+        exchanges: as of `KnownAtRows`.
     """
 
     def __init__(self, known_us: int, exchanges: Collection[str]) -> None:

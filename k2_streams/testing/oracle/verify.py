@@ -19,7 +19,7 @@ from k2_streams.core.records.source import RawInput
 from k2_streams.lake.snapshots import Head
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.testing.oracle.check_events import FoundEvents, FoundLetters
-from k2_streams.testing.oracle.check_known_at import COLUMNS, KnownGaps, KnownRows
+from k2_streams.testing.oracle.check_known_at import COLUMNS, KnownAtGaps, KnownAtRows
 from k2_streams.testing.oracle.check_rows import FoundRows
 from k2_streams.testing.oracle.invariants import deep_checks, sql_checks
 from k2_streams.testing.oracle.observed import (
@@ -180,7 +180,7 @@ async def _http_rows(
 async def _known_at(what: Verification, known_ns: int, meta: Meta) -> list[Check]:
     """Rows and gaps as an answer shows them known at a time, once the lake holds those of now."""
     known_us = known_ns // 1_000
-    rows, gaps = KnownRows(known_us, what.exchanges), KnownGaps(known_us, what.exchanges)
+    rows, gaps = KnownAtRows(known_us, what.exchanges), KnownAtGaps(known_us, what.exchanges)
     head = await _lake_head(what, meta)
     for batch in lake_rows(what.settings.lake, head.snapshot_id, what.source.stream, COLUMNS):
         rows.add_accepted(batch)

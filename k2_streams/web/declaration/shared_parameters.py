@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from k2_streams.core.records.symbols import MAX_SYMBOL_CHARS, SYMBOL_RULE, is_symbol
-from k2_streams.core.time_texts import parse_window, parse_zone
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.request import End
+from k2_streams.query.time_texts import parse_window, parse_zone
 from k2_streams.query.token import MAX_INT64, Cursor, TagName, Token, TokenError
 from k2_streams.web.declaration.parameters import RULE, Rule, integer
 from k2_streams.web.declaration.times import parse_end, parse_time

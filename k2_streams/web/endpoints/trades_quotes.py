@@ -6,8 +6,8 @@ import msgspec
 
 from k2_streams.core.query.asof.strategy import AsOfRule
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
-from k2_streams.core.time_texts import parse_window
 from k2_streams.query.asof.request import TRADES_QUOTES, JoinRequest, TradesQuotesMeta
+from k2_streams.query.time_texts import parse_window
 from k2_streams.query.token import TagName, Token
 from k2_streams.web.declaration.endpoint import Call, Endpoint, Pinned, Rows, TableAnswer
 from k2_streams.web.declaration.parameters import RULE, Rule
