@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from k2_streams.core.records.log_record import ROWS_PER_RECORD
 from k2_streams.core.sequence.step import SEQUENCE_LIMITS, SequenceLimits
-from k2_streams.state.table import CACHE_ROWS
+from k2_streams.state.table import CACHE_BYTES, CACHE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Limits:
         history_rows: rows of the lake that a task that begins there is given at a time; more than a
             record of the log has.
         table_cache_rows: rows of a table that stay decoded in memory, of about 1 KiB each.
+        table_cache_bytes: the same of an agent's table, whose values may have 256 KiB each.
         retake_first_s: pause before a task that failed is replaced; doubled with each attempt.
         retake_most_s: the longest of those pauses.
         seek_again_s: pause before a seek that failed is repeated.
@@ -57,6 +58,7 @@ class Limits:
     log_record_rows: int = ROWS_PER_RECORD
     history_rows: int = 2 * ROWS_PER_RECORD
     table_cache_rows: int = CACHE_ROWS
+    table_cache_bytes: int = CACHE_BYTES
     retake_first_s: float = 0.2
     retake_most_s: float = 10.0
     seek_again_s: float = 1.0

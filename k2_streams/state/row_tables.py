@@ -25,10 +25,11 @@ from k2_streams.state.position import (
 )
 from k2_streams.state.state_table import Figures, SealedTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, total, without_empty
-from k2_streams.state.table import CACHE_ROWS, RowTable
+from k2_streams.state.table import CACHE_BYTES, CACHE_ROWS, RowTable
 
-#: Rows applied to the store in one batch while it is rebuilt.
+#: Rows applied to the store in one batch while it is rebuilt, and their bytes.
 REBUILD_BATCH_ROWS = 10_000
+REBUILD_BATCH_BYTES = 16 << 20
 
 _PREFIXES = {name: prefix for prefix, name in SHARED_TABLES.items()} | {ROWS: b""}
 
@@ -64,6 +65,7 @@ class RowTables:
         partition: of the changelog.
         has_position: whether the position record lies in this changelog, behind each epoch's rows.
         cache_rows: of each table, decoded rows that stay in memory.
+        cache_bytes: the same by their size, of tables of bytes.
         rebuild_batch_rows: rows that a replay writes at once.
     """
 
@@ -78,6 +80,7 @@ class RowTables:
         *,
         has_position: bool,
         cache_rows: int = CACHE_ROWS,
+        cache_bytes: int = CACHE_BYTES,
         rebuild_batch_rows: int = REBUILD_BATCH_ROWS,
     ) -> None:
         self.name = name
@@ -86,7 +89,7 @@ class RowTables:
         self.position: Position | None = None  # the newest one, once it is restored
         self._topic_id = changelog.id
         self._has_position = has_position
-        self._cache_rows = cache_rows
+        self._cache_rows, self._cache_bytes = cache_rows, cache_bytes
         self._rebuild_batch_rows = rebuild_batch_rows
         self._tables: dict[str, RowTable[Any]] = {}
         self._begin()
@@ -94,6 +97,7 @@ class RowTables:
     def _begin(self) -> None:
         self._found: dict[str, RowSum] = {}
         self._pending: dict[bytes, bytes | None] = {}
+        self._pending_bytes = 0
         self._replayed = 0
         if self._has_position:
             self.position = None
@@ -146,7 +150,11 @@ class RowTables:
                 ),
             )
             pending[key] = value
-            if len(pending) >= self._rebuild_batch_rows:
+            self._pending_bytes += len(value or b"")
+            if (
+                len(pending) >= self._rebuild_batch_rows
+                or self._pending_bytes >= REBUILD_BATCH_BYTES
+            ):
                 self._write_pending(record.offset + 1)
 
     def finish(self, end: int) -> None:
@@ -174,7 +182,7 @@ class RowTables:
     def _write_pending(self, changelog_offset: int) -> None:
         position = b"" if self.position is None else encode_position(self.position)
         self._write(self._pending, changelog_offset, position, self._found)
-        self._pending = {}
+        self._pending, self._pending_bytes = {}, 0
 
     def _named(self, sums: Mapping[str, RowSum]) -> dict[str, RowSum]:
         """By the names of the position; beside a table without it lie no others."""
@@ -211,6 +219,7 @@ class RowTables:
             one.checksum,
             prefix=_PREFIXES[shared],
             cache_rows=self._cache_rows,
+            cache_bytes=self._cache_bytes,
         )
         self._tables[shared] = made
         return made

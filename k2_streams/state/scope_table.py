@@ -59,7 +59,7 @@ class ScopeTable(RowTable[ScopeState]):
 
     def written(self) -> None:
         """As `RowTable.written`."""
-        if self.excess_rows > 0:
+        if self._is_cache_full():
             self._take_moved()  # what has moved must not leave the cache
         super().written()
 

@@ -12,6 +12,8 @@ Value = TypeVar("Value")
 
 #: Values kept decoded. A scope's state takes about 1 KiB: 100 MiB at the most.
 CACHE_ROWS = 100_000
+#: The same of values that are bytes, of which one may have 256 KiB.
+CACHE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class RowTable(Generic[Value]):
             immutable.
         count, checksum: of the table, as the store holds it.
         prefix: the byte before each key, of a table that shares its store.
+        cache_rows: values that stay in memory, beside those that are not written yet.
+        cache_bytes: the same by their size, as far as that is known.
     """
 
     def __init__(
@@ -51,9 +55,12 @@ class RowTable(Generic[Value]):
         checksum: int,
         prefix: bytes = b"",
         cache_rows: int = CACHE_ROWS,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._store = store
         self._cache_rows = cache_rows
+        self._cache_bytes = cache_bytes
+        self._cached_bytes = 0
         self._encode = encode
         self._decode = decode
         self._count = count
@@ -71,7 +78,7 @@ class RowTable(Generic[Value]):
             raw_key = self._raw(key)
             raw = self._store.get(raw_key)
             found = None if raw is None else self._decode(raw)
-            self._cache[key] = found
+            self._keep(key, found)
             self._hashes[key] = None if raw is None else row_hash(raw_key, raw)
         return found
 
@@ -123,27 +130,38 @@ class RowTable(Generic[Value]):
     def written(self) -> None:
         """The sealed epoch is in the store: its rows may now leave the cache."""
         self._sealed = {}
-        if self.excess_rows > 0:
-            clean = [key for key in self._cache if key not in self._dirty]
-            for key in clean[: self.excess_rows]:
+        if self._is_cache_full():
+            for key in [key for key in self._cache if key not in self._dirty]:
                 self._forget(key)
+                if not self._is_cache_full():
+                    break
 
-    @property
-    def excess_rows(self) -> int:
-        """By how many rows the cache is above its limit."""
-        return len(self._cache) - self._cache_rows
+    def _is_cache_full(self) -> bool:
+        """Whether rows are to leave the cache."""
+        is_large = self._cached_bytes > self._cache_bytes
+        return is_large or len(self._cache) > self._cache_rows
 
     def _change(self, key: str, value: Value | None) -> None:
-        self._cache[key] = value
+        self._keep(key, value)
         self._dirty[key] = None
 
     def _change_all(self, values: Mapping[str, Value]) -> None:
         self._cache.update(values)
         self._dirty.update(dict.fromkeys(values))
 
+    def _keep(self, key: str, value: Value | None) -> None:
+        self._cached_bytes += self._size_bytes(value) - self._size_bytes(self._cache.get(key))
+        self._cache[key] = value
+
     def _forget(self, key: str) -> None:
         """A row leaves the cache."""
-        del self._cache[key], self._hashes[key]
+        self._cached_bytes -= self._size_bytes(self._cache.pop(key))
+        del self._hashes[key]
+
+    @staticmethod
+    def _size_bytes(value: Value | None) -> int:  # noqa: ARG004 - of a decoded value it is not known
+        """What a value takes in memory, where that is known."""
+        return 0
 
     def _raw(self, key: str) -> bytes:
         # Keys of records are bytes, and need not be UTF-8.
@@ -151,3 +169,11 @@ class RowTable(Generic[Value]):
 
     def _text(self, raw_key: bytes) -> str:
         return raw_key.removeprefix(self._prefix).decode(errors="surrogateescape")
+
+
+class BytesTable(RowTable[bytes]):
+    """A table of bytes, which somebody else encodes; so their size is known."""
+
+    @staticmethod
+    def _size_bytes(value: bytes | None) -> int:
+        return 0 if value is None else len(value)

@@ -10,7 +10,7 @@ from k2_streams.kafka.topics import TopicInfo
 from k2_streams.state.checked_store import StoreUnusableError
 from k2_streams.state.codec import POSITION_KEY, add_hash, row_hash
 from k2_streams.state.position import Position, RowSum, encode_position
-from k2_streams.state.row_tables import RowCodec, RowTables
+from k2_streams.state.row_tables import REBUILD_BATCH_BYTES, RowCodec, RowTables
 from k2_streams.state.store import PartitionStore
 
 BYTES = RowCodec(lambda value: value, lambda value: value)
@@ -103,6 +103,18 @@ def test_a_replay_that_is_cut_off_is_gone_on_with(tmp_path: Path, has_position: 
     again.finish(8)
     assert again.position == newest
     assert dict(again.table(BYTES).items()) == {key.decode(): rows[key] for key in rows}
+    again.close()
+
+
+def test_a_replay_writes_large_rows_while_it_goes_on(tmp_path: Path) -> None:
+    """Ten thousand of them would be gigabytes."""
+    found = table(tmp_path)
+    found.open(0)
+    large = bytes(REBUILD_BATCH_BYTES // 4)
+    found.replay([_record(number, b"%d" % number, large) for number in range(5)])
+    found.close()
+    again = table(tmp_path)
+    assert again.open(0) == 4
     again.close()
 
 

@@ -26,7 +26,7 @@ from k2_streams.state.position import (
 )
 from k2_streams.state.rocks import WRITE_BUFFER_BYTES, RocksDisk
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, StoreMetaV1
-from k2_streams.state.table import RowTable
+from k2_streams.state.table import BytesTable, RowTable
 
 
 def position(rows: dict[bytes, bytes]) -> Position:
@@ -327,3 +327,22 @@ def test_however_many_stores_there_are_they_share_one_budget(tmp_path: Path) -> 
     assert 0 < disk.memory().cache_bytes < 2 * mib
     for database in databases:
         database.close()
+
+
+def test_the_cache_of_large_values_is_bounded_by_their_size(tmp_path: Path) -> None:
+    """A row of an agent's table may have 256 KiB: of a hundred thousand no machine has room."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    table = BytesTable(store, bytes, bytes, 0, 0, cache_bytes=100)
+    values = {f"{number}": bytes([number]) * 30 for number in range(8)}
+    for key, value in values.items():
+        table.put(key, value)
+    assert len(table._cache) == 8, "what is not written yet stays"
+    sealed = table.seal()
+    table.put("7", b"newer" * 12)
+    store.write(sealed.rows, StoreMeta(STATE_VERSION, "c", 1, 0, b"", {ROW_TABLE: sealed.sum}))
+    table.written()
+    assert "7" in table._cache
+    assert sum(len(one) for one in table._cache.values() if one) <= 100
+    assert {key: table.get(key) for key in values} == {**values, "7": b"newer" * 12}
+    store.close()

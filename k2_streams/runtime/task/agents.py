@@ -30,6 +30,7 @@ from k2_streams.state.position import Position, Section, SectionCodec
 from k2_streams.state.row_tables import RowCodec, RowTables
 from k2_streams.state.state_table import StateTable
 from k2_streams.state.store import PartitionStore
+from k2_streams.state.table import BytesTable
 from k2_streams.topology.context import NO_EVENT_TIME_NS, DeadRow
 from k2_streams.topology.declarations import Agent, StreamSource, Table, Topology
 from k2_streams.topology.errors import AgentFailedError, RecordUnreadableError
@@ -147,6 +148,7 @@ class AgentTables:
             self._partition,
             has_position=has_position,
             cache_rows=context.limits.table_cache_rows,
+            cache_bytes=context.limits.table_cache_bytes,
         )
 
     @property
@@ -156,8 +158,10 @@ class AgentTables:
 
     def processing(self, position: Position) -> "AgentProcessing":
         """As `TaskTables.processing`."""
-        rows = {name: table.table(BYTES_CODEC) for name, table in self._declared.items()}
-        timers = self._first.table(BYTES_CODEC, SHARED_TABLES[TIMER_PREFIX])
+        rows = {
+            name: table.table_of(BytesTable, BYTES_CODEC) for name, table in self._declared.items()
+        }
+        timers = self._first.table_of(BytesTable, BYTES_CODEC, SHARED_TABLES[TIMER_PREFIX])
         return AgentProcessing(self._program, self._partition, rows, timers, position)
 
     def deferral(self, position: Position, on_ready: Callable[[], None]) -> NoDeferral:  # noqa: ARG002 - nothing is deferred
