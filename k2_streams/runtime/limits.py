@@ -25,6 +25,8 @@ class Limits:
         inbox_bytes: the same of their keys and values: a record may have 1 MiB, and a fetch, which
             comes compressed, more than a machine has room for twice.
         checkpoint_records: records after which a checkpoint begins, whatever the time.
+        checkpoint_bytes: the same of their keys and values: a transaction that is too large for its
+            deadline would be tried again and again.
         log_record_rows: rows of one record of a log: about 2 MiB, far below the topic's 8 MiB.
         history_rows: rows of the lake that a task that begins there is given at a time; more than a
             record of the log has.
@@ -55,6 +57,7 @@ class Limits:
     inbox_records: int = 32_768
     inbox_bytes: int = 64 << 20
     checkpoint_records: int = 65_536
+    checkpoint_bytes: int = 128 << 20
     log_record_rows: int = ROWS_PER_RECORD
     history_rows: int = 2 * ROWS_PER_RECORD
     table_cache_rows: int = CACHE_ROWS

@@ -24,6 +24,7 @@ from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
 from k2_streams.runtime.task.context import TaskContext
+from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.inbox import Inbox
 from k2_streams.runtime.task.lifecycle import TaskLifecycle, TaskState
 from k2_streams.runtime.task.market import MarketProgram
@@ -119,6 +120,38 @@ async def test_a_transition_that_is_not_in_the_drawing_is_refused(context: TaskC
         await task.take_over()
 
 
+@pytest.mark.parametrize(
+    ("field", "most"),
+    [
+        ("records", DEFAULT_LIMITS.checkpoint_records),
+        ("size_bytes", DEFAULT_LIMITS.checkpoint_bytes),
+    ],
+)
+async def test_a_checkpoint_is_due_when_its_epoch_is_large(
+    context: TaskContext, field: str, most: int
+) -> None:
+    """Whatever the time: a transaction that is too large for its deadline never ends."""
+    checkpoints = running(context, [], [])._checkpoints
+    checkpoints.wait_s = lambda: None  # type: ignore[method-assign]
+    epoch = Epoch(context.program.outputs, 0)
+    epoch.position = 1
+    setattr(epoch, field, most - 1)
+    assert not checkpoints.is_due(epoch)
+    setattr(epoch, field, most)
+    assert checkpoints.is_due(epoch)
+
+
+async def test_an_epoch_knows_the_size_of_what_it_was_made_of(context: TaskContext) -> None:
+    task = running(context, [], [])
+    sent = [SimpleNamespace(key=b"X:A", value=b"no trade", headers=(), offset=offset, timestamp=1,
+                            timestamp_type=1) for offset in range(3)]  # fmt: skip
+    fetched = Fetched(TopicPartition(RAW, 0), 0, 3, sent, 3)
+    task.offer(fetched)
+    assert await task._work()
+    assert (task._epoch.records, task._epoch.size_bytes) == (3, fetched.size_bytes)
+    await task.stop()
+
+
 def test_an_inbox_counts_what_waits_in_records_and_bytes() -> None:
     """It is full by either, and has room again when half of both has gone."""
     tp = TopicPartition(RAW, 0)
@@ -129,15 +162,16 @@ def test_an_inbox_counts_what_waits_in_records_and_bytes() -> None:
         made = [SimpleNamespace(key=b"k", value=bytes(size - 1), timestamp=1) for size in sizes]
         return Fetched(tp, 0, len(made), made, 0)
 
-    inbox.add(Fetched(tp, 0, 1, columns, 0))
+    fetched_columns = Fetched(tp, 0, 1, columns, 0)
+    inbox.add(fetched_columns)
     assert (inbox.records, inbox.size_bytes, inbox.is_full) == (1, columns.size_bytes, False)
     inbox.add(fetched(1, 1))
     assert inbox.is_full
-    assert inbox.take().records is columns
+    assert inbox.take() == (fetched_columns, columns.size_bytes)
     assert (inbox.records, inbox.size_bytes, inbox.has_room) == (2, 2, False)
     inbox.put_back(fetched(49))
     inbox.add(fetched(1, 1))
     assert (inbox.records, inbox.size_bytes, inbox.is_full) == (5, 53, True)
-    assert len(inbox.take().records) == 1, "what was put back is the first"
+    assert len(inbox.take().fetched.records) == 1, "what was put back is the first"
     inbox.clear()
     assert (bool(inbox), inbox.records, inbox.size_bytes, inbox.has_room) == (False, 0, 0, True)

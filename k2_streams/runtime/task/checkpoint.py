@@ -105,7 +105,12 @@ class Checkpoints:
         """Whether an epoch is to be committed now."""
         if not self.is_open(epoch):
             return False
-        return epoch.records >= self._context.limits.checkpoint_records or self.wait_s() == 0
+        limits = self._context.limits
+        is_large = (
+            epoch.records >= limits.checkpoint_records
+            or epoch.size_bytes >= limits.checkpoint_bytes
+        )
+        return is_large or self.wait_s() == 0
 
     def begin(self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]) -> None:
         """Seal the epoch and start its transaction; the one before has been `settled`.

@@ -90,6 +90,7 @@ class Epoch:
     progress: PartitionProgress | None = None  # None: no record was worked
     start: int = field(init=False)  # the position at its beginning
     records: int = 0
+    size_bytes: int = 0  # of what was fetched and processed; what was drained is not counted
     #: By log.
     rows: defaultdict[str, list[pa.RecordBatch]] = field(default_factory=lambda: defaultdict(list))
     events: list[Event] = field(default_factory=list)

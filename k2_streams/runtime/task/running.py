@@ -243,7 +243,7 @@ class RunningTask:
         the batches in between as well. False: nothing of it may be worked yet.
         """
         overload = self._context.overload
-        records, end = self._gather()
+        records, end, size_bytes = self._gather()
         wanted = min(len(records), self._isolation.batch_records or len(records))
         budget = overload.tokens(wanted)
         taken, worked = await self._in_thread(self._process, records, end, budget)
@@ -252,17 +252,18 @@ class RunningTask:
             tp = TopicPartition(self._context.source.name, self.partition)
             self._inbox.put_back(Fetched(tp, self._next, end, records[taken:], self.end_offset))
         overload.worked += worked
+        self._epoch.size_bytes += size_bytes * taken // max(len(records), 1)
         self._resume_if_room()
         labels = (self._context.source.name, str(self.partition))
         self._context.metrics.source.lag_records.labels(*labels).set(self.lag_records)
         return taken > 0
 
-    def _gather(self) -> tuple[Sequence[Record], int]:
-        """The next records of the inbox, and the position behind them."""
+    def _gather(self) -> tuple[Sequence[Record], int, int]:
+        """The next records of the inbox, the position behind them, and what they take in memory."""
         parts: list[Sequence[Record]] = []
-        count, end = 0, self._next
+        count, end, size_bytes = 0, self._next, 0
         while self._inbox and count < self._limits.batch_records:
-            fetched = self._inbox.take()
+            fetched, of_fetch_bytes = self._inbox.take()
             if fetched.start != end:
                 # A batch before this one was lost on the way, or this one is from before a seek.
                 log.info(
@@ -277,8 +278,8 @@ class RunningTask:
             if fetched.records:
                 parts.append(fetched.records)
             count += len(fetched.records)
-            end = fetched.end
-        return joined(parts), end
+            end, size_bytes = fetched.end, size_bytes + of_fetch_bytes
+        return joined(parts), end, size_bytes
 
     def _process(self, records: Sequence[Record], end: int, budget: int) -> tuple[int, int]:
         """Defer what has to wait, and process the rest within the budget; both are counted."""
