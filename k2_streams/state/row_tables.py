@@ -25,7 +25,7 @@ from k2_streams.state.position import (
 )
 from k2_streams.state.state_table import Figures, SealedTable
 from k2_streams.state.store import STATE_VERSION, PartitionStore, StoreMeta, total, without_empty
-from k2_streams.state.table import CACHE_BYTES, CACHE_ROWS, RowTable
+from k2_streams.state.table import CACHE_ROWS, RowTable
 
 #: Rows applied to the store in one batch while it is rebuilt, and their bytes.
 REBUILD_BATCH_ROWS = 10_000
@@ -65,7 +65,6 @@ class RowTables:
         partition: of the changelog.
         has_position: whether the position record lies in this changelog, behind each epoch's rows.
         cache_rows: of each table, decoded rows that stay in memory.
-        cache_bytes: the same by their size, of tables of bytes.
         rebuild_batch_rows: rows that a replay writes at once.
     """
 
@@ -80,7 +79,6 @@ class RowTables:
         *,
         has_position: bool,
         cache_rows: int = CACHE_ROWS,
-        cache_bytes: int = CACHE_BYTES,
         rebuild_batch_rows: int = REBUILD_BATCH_ROWS,
     ) -> None:
         self.name = name
@@ -89,7 +87,7 @@ class RowTables:
         self.position: Position | None = None  # the newest one, once it is restored
         self._topic_id = changelog.id
         self._has_position = has_position
-        self._cache_rows, self._cache_bytes = cache_rows, cache_bytes
+        self._cache_rows = cache_rows
         self._rebuild_batch_rows = rebuild_batch_rows
         self._tables: dict[str, RowTable[Any]] = {}
         self._begin()
@@ -219,7 +217,6 @@ class RowTables:
             one.checksum,
             prefix=_PREFIXES[shared],
             cache_rows=self._cache_rows,
-            cache_bytes=self._cache_bytes,
         )
         self._tables[shared] = made
         return made

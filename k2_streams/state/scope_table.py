@@ -64,7 +64,9 @@ class ScopeTable(RowTable[ScopeState]):
         super().written()
 
     def _take_moved(self) -> None:
-        self._change_all(self.columns.take_moved())
+        moved = self.columns.take_moved()
+        self._cache.update(moved)
+        self._dirty.update(dict.fromkeys(moved))
 
     def _forget(self, key: str) -> None:
         super()._forget(key)

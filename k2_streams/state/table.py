@@ -1,8 +1,8 @@
 """A table's partition as a task sees it: decoded values in memory, the store beneath."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from k2_streams.state.codec import ROWS, add_hash, row_hash, shared_table
 from k2_streams.state.position import RowSum
@@ -43,7 +43,6 @@ class RowTable(Generic[Value]):
         count, checksum: of the table, as the store holds it.
         prefix: the byte before each key, of a table that shares its store.
         cache_rows: values that stay in memory, beside those that are not written yet.
-        cache_bytes: the same by their size, as far as that is known.
     """
 
     def __init__(
@@ -55,12 +54,9 @@ class RowTable(Generic[Value]):
         checksum: int,
         prefix: bytes = b"",
         cache_rows: int = CACHE_ROWS,
-        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._store = store
         self._cache_rows = cache_rows
-        self._cache_bytes = cache_bytes
-        self._cached_bytes = 0
         self._encode = encode
         self._decode = decode
         self._count = count
@@ -138,30 +134,19 @@ class RowTable(Generic[Value]):
 
     def _is_cache_full(self) -> bool:
         """Whether rows are to leave the cache."""
-        is_large = self._cached_bytes > self._cache_bytes
-        return is_large or len(self._cache) > self._cache_rows
+        return len(self._cache) > self._cache_rows
 
     def _change(self, key: str, value: Value | None) -> None:
         self._keep(key, value)
         self._dirty[key] = None
 
-    def _change_all(self, values: Mapping[str, Value]) -> None:
-        self._cache.update(values)
-        self._dirty.update(dict.fromkeys(values))
-
     def _keep(self, key: str, value: Value | None) -> None:
-        self._cached_bytes += self._size_bytes(value) - self._size_bytes(self._cache.get(key))
+        """A value comes into the cache."""
         self._cache[key] = value
 
     def _forget(self, key: str) -> None:
         """A row leaves the cache."""
-        self._cached_bytes -= self._size_bytes(self._cache.pop(key))
-        del self._hashes[key]
-
-    @staticmethod
-    def _size_bytes(value: Value | None) -> int:  # noqa: ARG004 - of a decoded value it is not known
-        """What a value takes in memory, where that is known."""
-        return 0
+        del self._cache[key], self._hashes[key]
 
     def _raw(self, key: str) -> bytes:
         # Keys of records are bytes, and need not be UTF-8.
@@ -172,8 +157,26 @@ class RowTable(Generic[Value]):
 
 
 class BytesTable(RowTable[bytes]):
-    """A table of bytes, which somebody else encodes; so their size is known."""
+    """A table of bytes, which somebody else encodes: its cache is bounded by their size, too.
 
-    @staticmethod
-    def _size_bytes(value: bytes | None) -> int:
-        return 0 if value is None else len(value)
+    Args:
+        of_table: as of a `RowTable`.
+        cache_bytes: of values that stay in memory, beside those that are not written yet.
+        more: as of a `RowTable`.
+    """
+
+    def __init__(self, *of_table: Any, cache_bytes: int = CACHE_BYTES, **more: Any) -> None:
+        super().__init__(*of_table, **more)
+        self._cache_bytes = cache_bytes
+        self._cached_bytes = 0
+
+    def _is_cache_full(self) -> bool:
+        return self._cached_bytes > self._cache_bytes or super()._is_cache_full()
+
+    def _keep(self, key: str, value: bytes | None) -> None:
+        self._cached_bytes += len(value or b"") - len(self._cache.get(key) or b"")
+        super()._keep(key, value)
+
+    def _forget(self, key: str) -> None:
+        self._cached_bytes -= len(self._cache[key] or b"")
+        super()._forget(key)

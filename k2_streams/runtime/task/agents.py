@@ -7,6 +7,7 @@ be declared later, or no more, and the position stays where it is.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -148,7 +149,6 @@ class AgentTables:
             self._partition,
             has_position=has_position,
             cache_rows=context.limits.table_cache_rows,
-            cache_bytes=context.limits.table_cache_bytes,
         )
 
     @property
@@ -158,10 +158,9 @@ class AgentTables:
 
     def processing(self, position: Position) -> "AgentProcessing":
         """As `TaskTables.processing`."""
-        rows = {
-            name: table.table_of(BytesTable, BYTES_CODEC) for name, table in self._declared.items()
-        }
-        timers = self._first.table_of(BytesTable, BYTES_CODEC, SHARED_TABLES[TIMER_PREFIX])
+        kind = partial(BytesTable, cache_bytes=self._context.limits.table_cache_bytes)
+        rows = {name: table.table_of(kind, BYTES_CODEC) for name, table in self._declared.items()}
+        timers = self._first.table_of(kind, BYTES_CODEC, SHARED_TABLES[TIMER_PREFIX])
         return AgentProcessing(self._program, self._partition, rows, timers, position)
 
     def deferral(self, position: Position, on_ready: Callable[[], None]) -> NoDeferral:  # noqa: ARG002 - nothing is deferred

@@ -7,7 +7,7 @@ from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import Limits
 
 
-class Waiting(NamedTuple):
+class SizedFetch(NamedTuple):
     """A fetch, and what it takes in memory."""
 
     fetched: Fetched
@@ -19,7 +19,7 @@ class Inbox:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[SizedFetch] = deque()
         self.records = 0
         self.size_bytes = 0
 
@@ -49,7 +49,7 @@ class Inbox:
         """In front of all others: what is left of the one that was taken last."""
         self._waiting.appendleft(self._counted(fetched))
 
-    def take(self) -> Waiting:
+    def take(self) -> SizedFetch:
         """The first one; there must be one."""
         first = self._waiting.popleft()
         self.records -= len(first.fetched.records)
@@ -61,8 +61,8 @@ class Inbox:
         self._waiting.clear()
         self.records = self.size_bytes = 0
 
-    def _counted(self, fetched: Fetched) -> Waiting:
-        waiting = Waiting(fetched, fetched.size_bytes)
+    def _counted(self, fetched: Fetched) -> SizedFetch:
+        waiting = SizedFetch(fetched, fetched.size_bytes)
         self.records += len(fetched.records)
         self.size_bytes += waiting.size_bytes
         return waiting
