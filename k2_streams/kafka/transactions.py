@@ -1,7 +1,7 @@
 """The producer of a task: one transactional id a source partition, one transaction a checkpoint."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -21,6 +21,12 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 #: Changelog rows go as whole record batches of this size; a topic's limit is 1 MiB.
 BATCH_BYTES = 512 * 1024
 
+
+#: The client does not announce that a coordinator has taken a transaction's partitions.
+ADDED_POLL_S = 0.001
+#: So often in a row the markers of a transaction are written again for brokers that were restarted;
+#: they would have to be restarted as often within one checkpoint.
+MARKED_AGAIN_MAX = 5
 
 #: What a request raises whose outcome is unknown, or that was refused.
 REQUEST_FAILED = (KafkaError,)
@@ -105,6 +111,12 @@ class TransactionalProducer:
             max_batch_size=BATCH_BYTES,
             acks="all",
         )
+        #: Of the last transaction that was committed: its topics, and the connections it used.
+        self._last_topics: frozenset[str] = frozenset()
+        self._last_connections: tuple[Any, ...] = ()
+        #: Connections that were closed when this transaction began: the client keeps them until it
+        #: needs their broker again.
+        self._closed: tuple[Any, ...] = ()
 
     @property
     def session(self) -> tuple[int, int]:
@@ -129,9 +141,7 @@ class TransactionalProducer:
         """
         try:
             await self._producer.begin_transaction()
-            manager = self._producer._txn_manager  # noqa: SLF001 - its only way is a record
-            for tp in partitions:
-                manager.maybe_add_partition_to_txn(ClientPartition(*tp))
+            await self._add(ClientPartition(*tp) for tp in partitions)
             if committed:
                 await self._producer.commit_transaction()
             else:
@@ -157,8 +167,12 @@ class TransactionalProducer:
             FencedError: someone else owns the partition; nothing of this will ever be seen.
             KafkaError: the outcome is unknown; the caller takes the partition over again.
         """
+        topics = {
+            *(output.topic for output in chain(outputs, many)),
+            *(topic for topic, _ in changelogs),
+        }
         try:
-            await self._producer.begin_transaction()
+            await self._begin(topics)
             await failpoint_in_loop("checkpoint.begun")
             sent = [
                 await self._producer.send(
@@ -185,7 +199,7 @@ class TransactionalProducer:
                 _acknowledged([*(one for _, one in placed), *chain(*tables)]),
                 self._send_offsets(offsets, group_id),
             )
-            await self._producer.commit_transaction()
+            await self._commit(topics)
             places: dict[str, list[int]] = {}
             for topic, batch in placed:
                 places.setdefault(topic, []).extend(batch.offsets())
@@ -204,17 +218,66 @@ class TransactionalProducer:
             KafkaError: the outcome is unknown. Who starts a producer with this id knows it: what is
                 not committed then never will be.
         """
+        by_topic = _by_topic(outputs)
         try:
-            await self._producer.begin_transaction()
-            sent = [
-                await self._send_rows(topic, rows) for topic, rows in _by_topic(outputs).items()
-            ]
+            await self._begin(by_topic)
+            sent = [await self._send_rows(topic, rows) for topic, rows in by_topic.items()]
             await _acknowledged(chain(*sent))
             await failpoint_in_loop("transfer.sent")
-            await self._producer.commit_transaction()
+            await self._commit(by_topic)
             await failpoint_in_loop("transfer.committed")
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
+
+    async def _begin(self, topics: Collection[str]) -> None:
+        """Begin a transaction in these topics, behind the markers of the one before.
+
+            1 add    the coordinator takes its partitions once the transaction before is over: the
+                     markers of that one are written, or left out for good
+            2 look   a broker that was started since has closed its connection
+            3 mark   if one has, this transaction is committed without a record: its markers stand
+                     where those that were left out would
+
+        A coordinator that starts leaves markers out (ADR 0006), and it has acknowledged the commit
+        before it was stopped. Without 3 an abort would take the transaction before with it, and a
+        record would have the offset that readers take for a marker (ADR 0009). 2 before 1 does not
+        see a broker that is stopped between the two.
+
+        Raises:
+            KafkaError: brokers are restarted again and again.
+        """
+        for _ in range(MARKED_AGAIN_MAX):
+            await self._producer.begin_transaction()
+            await self._add(self._places(topics))
+            self._closed = tuple(one for one in self._connections if not one.connected())
+            if all(one.connected() for one in self._last_connections):
+                return
+            await self._add(self._places(self._last_topics))
+            await self._commit(self._last_topics)
+        raise KafkaError(f"{self.id}: brokers were restarted {MARKED_AGAIN_MAX} times in a row")
+
+    async def _commit(self, topics: Collection[str]) -> None:
+        """Commit a transaction in these topics."""
+        # Those of before the request: a broker may be restarted before it answers.
+        used = tuple(one for one in self._connections if one not in self._closed)
+        self._last_topics, self._last_connections = frozenset(topics), used
+        await self._producer.commit_transaction()
+
+    @property
+    def _connections(self) -> tuple[Any, ...]:
+        """To brokers, open or not."""
+        return tuple(self._producer.client._conns.values())  # noqa: SLF001 - nothing public
+
+    async def _add(self, places: Iterable[ClientPartition]) -> None:
+        """Make partitions part of the transaction; the coordinator has taken them afterwards."""
+        manager = self._producer._txn_manager  # noqa: SLF001 - its only way is a record
+        for place in places:
+            manager.maybe_add_partition_to_txn(place)
+        while manager.partitions_to_add():  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(ADDED_POLL_S)
+
+    def _places(self, topics: Iterable[str]) -> list[ClientPartition]:
+        return [ClientPartition(topic, self._partition) for topic in sorted(topics)]
 
     async def _send_offsets(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
         await self._producer.send_offsets_to_transaction(

@@ -17,7 +17,12 @@ import pyarrow as pa
 
 from k2_streams.clock import Clock
 from k2_streams.core.records.events import AnyEvent
-from k2_streams.core.records.log_chunk import CommittedChain, LogChunk, PublishedBeside
+from k2_streams.core.records.log_chunk import (
+    MARKER_OFFSETS,
+    CommittedChain,
+    LogChunk,
+    PublishedBeside,
+)
 from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
 from k2_streams.runtime.task.outputs import TaskOutputs
 
@@ -26,6 +31,17 @@ from k2_streams.runtime.task.outputs import TaskOutputs
 FOLLOWED_FOR_S = 1.0
 #: What a transaction without a row counts as: else nothing would bound how many wait.
 _CHUNK_BYTES = 1_024
+
+
+class MarkerMissingError(Exception):
+    """A record has the offset of a marker that a reader has passed: it would be in no answer."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        super().__init__(
+            f"partition {partition}: expected the marker of a committed transaction at offset "
+            f"{offset}, found a record: its rows are in no answer of this worker and not in the "
+            "lake; see docs/adr/0009-rows-from-memory.md"
+        )
 
 
 class LogRecords(NamedTuple):
@@ -82,6 +98,7 @@ class RowsFeed:
         self._waiting: dict[int, deque[_Waiting]] = {}
         self._waiting_bytes = 0
         self._taken: dict[int, tuple[int, float]] = {}  # up to this offset, and when
+        self._passed: dict[int, int] = {}  # the offset behind the last marker that was assumed
 
     @property
     def waiting_bytes(self) -> int:
@@ -94,6 +111,7 @@ class RowsFeed:
         for partition in set(self._waiting) | set(self._taken):
             if partition not in self._wanted:
                 self._forget(partition)
+                self._passed.pop(partition, None)
 
     def give(self, chunk: LogChunk) -> None:
         """A transaction was committed."""
@@ -117,7 +135,23 @@ class RowsFeed:
             return None
         chunk = self._pop(partition).since(position)
         self._taken[partition] = (chunk.end, self._clock.monotonic())
+        if chunk.batches and chunk.batches[-1].log_offset < chunk.end - MARKER_OFFSETS:
+            self._passed[partition] = chunk.end
         return chunk
+
+    def rest_of(self, fetched: LogChunk, position: int) -> LogChunk:
+        """What was fetched of the log, from a reader's position on.
+
+        Raises:
+            MarkerMissingError: a record lies where what was taken ended with a marker. A producer
+                sees to it that this cannot be (`kafka.transactions`), if it sees a broker restart.
+        """
+        marker = position - MARKER_OFFSETS
+        if self._passed.get(fetched.partition) == position and any(
+            batch.log_offset == marker for batch in fetched.batches
+        ):
+            raise MarkerMissingError(fetched.partition, marker)
+        return fetched.since(position)
 
     def follows(self, partition: int, position: int) -> bool:
         """Whether a reader at this position need not read the log for now."""

@@ -13,7 +13,7 @@ from k2_streams.kafka.hanging_transactions import Settling, UnsettledError
 from k2_streams.kafka.log_reader import LogReader, StableOffsets
 from k2_streams.kafka.offsets import open_transactions
 from k2_streams.kafka.topics import TopicSpec, ensure_topics
-from k2_streams.kafka.transactions import FencedError, TransactionalProducer
+from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
 
 pytestmark = pytest.mark.integration
 
@@ -173,6 +173,38 @@ async def test_a_successors_transaction_does_not_hang(
         await started(config, zombie, places)
     for producer in (zombie, heir, heirs_heir):
         await producer.stop()
+
+
+async def test_no_record_takes_the_place_of_a_marker_that_a_restarted_broker_left_out(
+    config: KafkaConfig, places: list[Place]
+) -> None:
+    """Readers of rows from memory stand behind it since the commit was acknowledged."""
+    name, changelog = (place.topic for place in places)
+    producer = TransactionalProducer(config, name, 0)
+    await started(config, producer, places)
+
+    async def committed(value: bytes) -> list[int]:
+        rows = [(changelog, [(b"position", value)])]
+        found = await producer.commit([OutputRecord(name, None, value)], rows, name, {places[0]: 1})
+        return found.offsets[name]
+
+    raw = producer._producer
+    add = raw._txn_manager.maybe_add_partition_to_txn
+    raw._txn_manager.maybe_add_partition_to_txn = lambda place: (
+        None if place == places[0] else add(place)
+    )
+    assert await committed(b"first") == [0]
+    async with asyncio.timeout(MARKED_WITHIN_S):
+        while sorted(await open_transactions(config, places)) != places[:1]:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.05)
+    raw._txn_manager.maybe_add_partition_to_txn = add
+    for connection in list(raw.client._conns.values()):
+        connection.close()
+    assert await committed(b"second") == [2]
+    assert await committed(b"third") == [4]
+    values: list[bytes | None] = [b"first", b"second", b"third"]
+    assert await readable(config, places) == dict.fromkeys(places, values)
+    await producer.stop()
 
 
 async def test_another_producers_hanging_records_are_refused(

@@ -1474,8 +1474,8 @@ MUTANTS = (
         SIMULATION,
         (
             "kafka/transactions.py",
-            "            await self._producer.commit_transaction()\n            places",
-            "            self.late = asyncio.ensure_future(self._producer.commit_transaction())\n"
+            "            await self._commit(topics)\n            places",
+            "            self.late = asyncio.ensure_future(self._commit(topics))\n"
             "            places",
         ),
     ),
@@ -1487,6 +1487,26 @@ MUTANTS = (
             "core/records/log_chunk.py",
             "        return Range(first - MARKER_OFFSETS if follows else first, self._end)\n",
             "        return Range(previous if was_known else first, self._end)\n",
+        ),
+    ),
+    _mutant(
+        "record-in-place-of-a-marker",
+        "a task goes on at once although a broker was restarted behind its last commit",
+        "tests/property/test_rows_from_memory.py::",
+        (
+            "kafka/transactions.py",
+            "            if all(one.connected() for one in self._last_connections):\n",
+            "            if self._last_connections is not None:\n",
+        ),
+    ),
+    _mutant(
+        "missing-marker-passed",
+        "a record that lies where a reader expected a marker is left out",
+        "tests/property/test_rows_from_memory.py::",
+        (
+            "runtime/committed_rows.py",
+            "            raise MarkerMissingError(fetched.partition, marker)\n",
+            "            pass\n",
         ),
     ),
     _mutant(
@@ -1535,7 +1555,7 @@ MUTANTS = (
         SIMULATION,
         (
             "runtime/node/tailing.py",
-            "            chunk = chunk.since(end)\n",
+            "            chunk = self._given.rest_of(chunk, end)\n",
             "            chunk = chunk.since(fetched.start)\n",
         ),
     ),

@@ -7,6 +7,7 @@ another one of the same log that is given nothing.
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -27,7 +28,12 @@ from k2_streams.kafka.transactions import FencedError, OutputRecord, Transaction
 from k2_streams.lake.breaker import Guard
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.committed_rows import CommittedRows, HandOver, LogRecords
+from k2_streams.runtime.committed_rows import (
+    CommittedRows,
+    HandOver,
+    LogRecords,
+    MarkerMissingError,
+)
 from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.metrics import Metrics
@@ -117,6 +123,7 @@ class Readers:
             limits=limits,
         )
         self.position, self.held = 0, {"busy": False, "memory": False}
+        self.sink_error: Exception | None = None
         self.sink = SinkRunner(
             self.lake,  # type: ignore[arg-type]
             world.kafka,
@@ -162,7 +169,11 @@ class Readers:
                 continue
             self.position = end
             await asyncio.sleep(self.world.faults.one_way_s())
-            self.sink.offer(Fetched(TopicPartition(LOG, 0), start, end, list(records), log.end))
+            try:
+                self.sink.offer(Fetched(TopicPartition(LOG, 0), start, end, list(records), log.end))
+            except MarkerMissingError as error:  # the partition stands still in front of it
+                self.sink_error = error
+                self.position = start
 
     def held_rows(self) -> list[Any]:
         """What the tail holds, and what it knows beside the rows."""
@@ -257,6 +268,17 @@ class LogWorld:
         await self.commit(rows, part)
         self.faults.answers_until_lost = -1
 
+    async def restart(self, rows: int, part: int, after_s: float, *, is_seen: bool = True) -> None:
+        """A broker is killed when it has acknowledged a commit, and leaves its markers out."""
+        producer, _ = await self._writer()
+        self.cluster.unmarked = frozenset(self.cluster.partitions)
+        await self.commit(rows, part)
+        self.cluster.unmarked = frozenset()
+        if is_seen:
+            producer._producer.client.reconnect()
+        await asyncio.sleep(after_s)
+        await self.commit(rows, part)
+
     async def leave_open(self, rows: int) -> None:
         """A task is killed in the middle of a transaction; its successor aborts it."""
         producer, _ = await self._writer()
@@ -306,7 +328,13 @@ class LogWorld:
         elif name == "stranger":
             await self.elsewhere(*arguments, fence=False)
         else:
-            acts = {"commit": self.commit, "unheard": self.commit_unheard, "open": self.leave_open}
+            acts = {
+                "commit": self.commit,
+                "unheard": self.commit_unheard,
+                "restart": self.restart,
+                "restart unseen": partial(self.restart, is_seen=False),
+                "open": self.leave_open,
+            }
             with suppress(FencedError, KafkaError):
                 await acts[name](*arguments)
                 return
@@ -327,6 +355,7 @@ ACTS = st.one_of(
     st.tuples(st.just("commit"), ROWS, PART),
     st.tuples(st.just("commit"), ROWS, PART),
     st.tuples(st.just("unheard"), ROWS, PART, st.integers(0, 8)),
+    st.tuples(st.just("restart"), ROWS, PART, st.sampled_from([0.0, 0.1, 1.5])),
     st.tuples(st.just("open"), ROWS),
     st.tuples(st.sampled_from(["fenced", "stranger"]), ROWS),
     st.tuples(st.just("end")),
@@ -340,6 +369,9 @@ COMMIT = ("commit", 6, 3)
 STRANGER = [COMMIT, COMMIT, ("stranger", 3), COMMIT, ("wait", 0.6), ("stranger", 2), COMMIT]
 #: A sink that is full is given more than may wait for it.
 LAG = [("lake away", True), *[COMMIT] * 40, ("lake away", False), *[COMMIT, ("wait", 0.6)] * 8]
+#: A broker is restarted between a commit's answer and its markers: before readers have gone back to
+#: the log, and after.
+RESTARTS = [COMMIT, ("restart", 3, 2, 0.1), COMMIT, ("restart", 3, 2, 1.5), ("wait", 1.5), COMMIT]
 #: Its task's successor is another worker's, then again one of this worker.
 SUCCESSORS = [COMMIT, COMMIT, ("fenced", 4), COMMIT, COMMIT, ("wait", 0.1), COMMIT, COMMIT]
 
@@ -348,6 +380,7 @@ SUCCESSORS = [COMMIT, COMMIT, ("fenced", 4), COMMIT, COMMIT, ("wait", 0.1), COMM
 @example(1, MANY_BYTES, STRANGER)
 @example(2, FEW_BYTES, LAG)
 @example(3, MANY_BYTES, SUCCESSORS)
+@example(4, MANY_BYTES, RESTARTS)
 @given(
     st.integers(0, 1 << 16),
     st.sampled_from([FEW_BYTES, MANY_BYTES]),
@@ -367,3 +400,12 @@ def test_both_readers_take_rows_from_memory_while_checkpoints_follow_each_other(
     assert len(world.given.lake_rows()) == 100
     assert world.given.from_memory() >= 80
     assert world.alone.from_memory() == 0
+
+
+def test_a_record_where_a_marker_was_expected_stops_its_partition():
+    """A broker's host lost its power: no connection was closed, so the producer went on."""
+    world = played(5, MANY_BYTES, [COMMIT, ("restart unseen", 3, 3, 1.5), ("wait", 2.0)])
+    (fault,) = world.given.reader.faults
+    assert "expected the marker of a committed transaction" in fault.error
+    assert isinstance(world.given.sink_error, MarkerMissingError)
+    assert len(world.given.lake_rows()) < len(world.alone.lake_rows())

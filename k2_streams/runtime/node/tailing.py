@@ -27,7 +27,7 @@ from k2_streams.kafka.partition_faults import PartitionFault, PartitionFaults
 from k2_streams.query.errors import RetryLaterError
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.tail.store import Tail
-from k2_streams.runtime.committed_rows import CommittedRows
+from k2_streams.runtime.committed_rows import CommittedRows, MarkerMissingError
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics.table import TailMetrics
 from k2_streams.runtime.node.log_topics import LogTopics
@@ -240,10 +240,15 @@ class TailReader:
         if fetched.end <= end:
             return
         chunk = _decoded(self._stream, reader, fetched)
-        if chunk is not None:
-            chunk = chunk.since(end)
-            await self._events_of(chunk)
-            self._append(chunk, _FROM_LOG)
+        if chunk is None:
+            return
+        try:
+            chunk = self._given.rest_of(chunk, end)
+        except MarkerMissingError as error:
+            reader.reject(fetched, error)
+            return
+        await self._events_of(chunk)
+        self._append(chunk, _FROM_LOG)
 
     async def _observe(self, reader: LogReader) -> None:
         """Look up how far log and source go, and whether a record was ever deferred."""

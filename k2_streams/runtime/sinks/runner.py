@@ -188,7 +188,11 @@ class SinkRunner:
         return starts
 
     def offer(self, fetched: Fetched) -> None:
-        """Take records in. A batch out of chain is dropped, and the partition sought anew."""
+        """Take records in. A batch out of chain is dropped, and the partition sought anew.
+
+        Raises:
+            LogFormatError, MarkerMissingError: the records cannot be used.
+        """
         partition = fetched.tp.partition
         self._take_given()  # it may be ahead of what was fetched
         expected = self._positions.get(partition)
@@ -202,7 +206,7 @@ class SinkRunner:
         chunk = LogChunk.decoded(
             self._lake.stream, partition, fetched.start, fetched.end, fetched.records
         )
-        self._take(chunk.since(expected), "log")
+        self._take(self._given.rest_of(chunk, expected), "log")
         self._take_given()
 
     async def run_given(self) -> None:

@@ -105,6 +105,34 @@ class MemoryBatch:
         return self
 
 
+class MemoryConnection:
+    """To the brokers, as far as a producer looks at it."""
+
+    def __init__(self) -> None:
+        self._is_open = True
+
+    def connected(self) -> bool:
+        """Whether no broker was restarted since it was opened."""
+        return self._is_open
+
+    def cut(self) -> None:
+        """The broker was stopped."""
+        self._is_open = False
+
+
+class MemoryClient:
+    """A producer's connections."""
+
+    def __init__(self) -> None:
+        self._conns = {0: MemoryConnection()}
+
+    def reconnect(self) -> None:
+        """A broker was restarted. A client keeps what was closed until it needs that broker."""
+        for one in self._conns.values():
+            one.cut()
+        self._conns[len(self._conns)] = MemoryConnection()
+
+
 class AppendedBatch(NamedTuple):
     """What a producer is told of a batch."""
 
@@ -130,6 +158,7 @@ class MemoryTransactionalProducer:
         self.producer_id, self.producer_epoch = 0, -1
         self._last_s: dict[At, float] = {}
         self._to_add: list[At] = []
+        self.client = MemoryClient()
 
     async def start(self) -> None:
         """Fence the predecessor."""
@@ -162,6 +191,8 @@ class MemoryTransactionalProducer:
 
     def _send(self, at: At, records: list[Any]) -> "asyncio.Future[AppendedBatch]":
         epoch = self.producer_epoch
+        if at in self._to_add:
+            self._to_add.remove(at)  # its first record makes it part of the transaction
         future, self._last_s[at] = self._network.send(
             lambda: AppendedBatch(self._cluster.produce(self._id, epoch, at, records)),
             self._last_s.get(at, 0.0),
@@ -193,6 +224,10 @@ class MemoryTransactionalProducer:
     def maybe_add_partition_to_txn(self, place: TopicPartition) -> None:
         """Make a partition part of the transaction, without a record."""
         self._to_add.append((place.topic, place.partition))
+
+    def partitions_to_add(self) -> tuple[At, ...]:
+        """None: the brokers take them with the first record, or before the transaction ends."""
+        return ()
 
     async def _add_partitions(self) -> None:
         places, self._to_add = self._to_add, []

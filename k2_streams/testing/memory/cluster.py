@@ -174,6 +174,8 @@ class MemoryCluster:
         self.fenced = 0
         #: Of an aborted transaction's partitions, those that get no marker at its end.
         self.forgotten: Callable[[list[At]], set[At]] = lambda _: set()
+        #: Partitions in which commits get no marker, since a broker is restarted.
+        self.unmarked: frozenset[At] = frozenset()
         loop.later(EXPIRE_EVERY_S, self._expire)
 
     @property
@@ -298,9 +300,10 @@ class MemoryCluster:
             return
         transaction.committed = committed
         producer.last = transaction
-        # While a broker starts, partitions without a leader are taken for deleted. Of aborts alone:
-        # what a commit leaves hanging is lost to a second fault between the requests of its repair.
-        forgotten = set() if committed else self.forgotten(sorted(transaction.partitions))
+        # While a broker starts, partitions without a leader are taken for deleted. By chance of
+        # aborts alone: what a commit leaves hanging is lost to a second fault between the requests
+        # of its repair.
+        forgotten = self.unmarked if committed else self.forgotten(sorted(transaction.partitions))
         for at, share in transaction.partitions.items():
             hanging = producer.hanging.setdefault(at, [])
             hanging.append(share)
