@@ -28,7 +28,7 @@ from k2_streams.query.tail.store import SpillStore
 from k2_streams.runtime.control.memory import ProcessMemory, WorkerMemory
 from k2_streams.runtime.gate import PausableConsumer
 from k2_streams.state.rocks import Disk, RocksDisk, StoresMemory
-from k2_streams.state.spill import Spill
+from k2_streams.state.spill import SpillDatabase
 
 
 class ConsumerGroup(PausableConsumer, Protocol):
@@ -105,7 +105,7 @@ class WorkerDisk(Disk, Protocol):
         ...
 
     def new_spill(self, path: Path) -> TailStore:
-        """An empty store for the tail."""
+        """An empty store for one more tail in this folder."""
         ...
 
     def free_bytes(self, path: Path) -> int:
@@ -188,9 +188,15 @@ class SystemThreads:
 class LocalDisk(RocksDisk):
     """This machine's disk, with RocksDB on it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._spills: dict[Path, SpillDatabase] = {}
+
     def new_spill(self, path: Path) -> TailStore:
-        """An empty store for the tail."""
-        return Spill(path)
+        """An empty store for one more tail; those in one folder share a database."""
+        if path not in self._spills:
+            self._spills[path] = SpillDatabase(path)
+        return self._spills[path].new_tail()
 
     def free_bytes(self, path: Path) -> int:
         """Of the disk that holds this folder."""

@@ -81,19 +81,16 @@ async def beside(tasks: list["asyncio.Task[Any]"], work: Any, seconds: float) ->
 
 
 def test_a_worker_that_may_have_too_few_files_says_how_many(k2: Cluster) -> None:
-    settings = {"K2_LEDGER": "0"}
-    worker = LocalWorker(k2.directory, k2.bootstrap, settings=settings, under=limited_to(200))
+    worker = LocalWorker(k2.directory, k2.bootstrap, under=limited_to(200))
     worker.start()
     k2.workers.append(worker)
     assert worker.process is not None
     assert worker.process.wait(60) == 2
-    assert "logs of this worker need 288 open files" in worker.last_words()
+    assert "logs of this worker need 280 open files" in worker.last_words()
 
 
 def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:
-    settings = {
-        "K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000", "K2_LEDGER": "0",
-    }  # fmt: skip
+    settings = {"K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_RATE_LIMIT_PER_S": "100000"}
     worker = LocalWorker(k2.directory, k2.bootstrap, settings=settings, under=limited_to(300))
     k2.workers.append(worker)
     worker.start().wait_ready()

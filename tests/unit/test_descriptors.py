@@ -11,6 +11,7 @@ from raw_agents import raw_topology
 from k2_streams.runtime.control import descriptors
 from k2_streams.runtime.control.descriptors import DescriptorLimitError, needed, raise_limit
 from k2_streams.topology.declarations import Agent, Output, Topology
+from k2_streams.web.http.connections import BACKLOG, LEAST_CONNECTIONS
 
 SOFT_AND_HARD = resource.RLIMIT_NOFILE
 
@@ -47,14 +48,20 @@ def test_too_low_a_limit_is_refused_with_the_number(monkeypatch):
 def test_partitions_tables_and_further_logs_need_files_of_their_own():
     ticks = SOURCE
     of_trades = needed(raw_topology("k2", feeds={}), 60)
-    assert of_trades == 128 + 2 * 8 * 60
+    assert of_trades == 84 + 2 * 8 * 60
     one = Agent("totals", ticks, totals, (TOTALS,), (OUTPUT,))
     of_ticks = Topology("app", (ticks,), (one,), (TOTALS,), (OUTPUT,))
     assert needed(of_ticks, 60) == of_trades, "the position and one table"
     further = Output.of("further", FOUND, key=("symbol",), time="time_ns")
     other = Agent("other", ticks, totals, outputs=(further,))
     two_logs = Topology("app", (ticks,), (one, other), (TOTALS,), (OUTPUT, further))
-    assert needed(two_logs, 60, logs=2) == of_trades + 80
+    assert needed(two_logs, 60, logs=2) == of_trades + 12
+
+
+def test_a_worker_with_a_ledger_fits_a_small_limit():
+    """With the default of 4 partitions and of what a web server may hold at least."""
+    least = needed(raw_topology("k2", feeds={}), 4, logs=4) + LEAST_CONNECTIONS + BACKLOG
+    assert least <= 300
 
 
 def test_a_process_really_gets_what_it_is_told():

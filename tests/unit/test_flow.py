@@ -296,12 +296,12 @@ def test_the_source_is_resumed_well_below_where_it_was_paused():
     assert not pauses_source(was_paused=True, used=0.59)
 
 
-def test_several_tails_have_equal_parts_of_the_limits_and_folders_of_their_own(tmp_path):
+def test_several_tails_have_equal_parts_of_the_limits_and_share_a_folder(tmp_path):
     settings = Settings(data_dir=tmp_path, tail_memory_bytes=8 << 20)
     limits = TailLimits.each(settings, [TRADES, QUOTES])
     assert [one.memory_bytes for one in limits.values()] == [4 << 20] * 2
     assert [one.disk for one in limits.values()] == [DiskBound(share=0.25)] * 2
-    assert [one.folder.name for one in limits.values()] == ["tail", "tail-quotes"]
+    assert {one.folder for one in limits.values()} == {settings.worker_dir / "tail"}
     assert DiskBound(size_bytes=7).part(1 / 2) == DiskBound(size_bytes=3, share=0.25)
     (alone,) = TailLimits.each(settings, [TRADES]).values()
     assert (alone.memory_bytes, alone.disk) == (8 << 20, DiskBound(share=0.5))

@@ -12,7 +12,7 @@ from k2_streams.query.selection import Selection
 from k2_streams.query.tail.rows import select
 from k2_streams.query.tail.store import Tail, TailMovedError
 from k2_streams.query.token import Key
-from k2_streams.state.spill import Spill
+from k2_streams.state.spill import SpillDatabase
 
 
 def vector(next_: dict[int, int], topic_id: str = TOPIC_ID) -> Vector:
@@ -135,9 +135,26 @@ def spill(request, tmp_path):
     if request.param == "dict":
         yield DictSpill()
         return
-    store = Spill(tmp_path / "spill")
-    yield store
-    store.close()
+    database = SpillDatabase(tmp_path / "spill")
+    yield database.new_tail()
+    database.close()
+
+
+def test_tails_that_share_a_database_have_rows_of_their_own(tmp_path):
+    (tmp_path / "spill").mkdir()
+    (tmp_path / "spill" / "of an earlier process").touch()
+    database = SpillDatabase(tmp_path / "spill")
+    assert not (tmp_path / "spill" / "of an earlier process").exists()
+    one, other = database.new_tail(), database.new_tail()
+    for tail, value in ((one, b"one"), (other, b"other")):
+        for offset in (7, 8):
+            tail.put(1, offset, value)
+    one.drop_below(1, 8)
+    assert [one.get(1, 7), one.get(1, 8), other.get(1, 7)] == [None, b"one", b"other"]
+    one.clear()
+    one.reclaim()
+    assert [one.get(1, 8), other.get(1, 7), other.get(1, 8)] == [None, b"other", b"other"]
+    database.close()
 
 
 def test_above_its_memory_the_oldest_go_to_disk_and_read_the_same(spill):

@@ -2,16 +2,18 @@
 
 import resource
 
+from k2_streams.state.spill import MAX_OPEN_FILES
 from k2_streams.topology.declarations import RawSource, Source, Topology
 
 #: The libraries, log files, catalog, Kafka's connections, data files that are written and read by
-#: queries, and all of the first log: 25 when idle; a query of many files opens one per thread.
-PROCESS_DESCRIPTORS = 128
+#: queries, and all of the first log: 25 when idle; a query of many files opens one per thread. And
+#: what RocksDB opens of the rows that tails have spilled.
+PROCESS_DESCRIPTORS = 64 + MAX_OPEN_FILES
 #: A store of RocksDB, 7 when idle; and some more table files.
 STORE_DESCRIPTORS = 8
-#: Of each further log, 13 when idle: the store of its tail's spilled rows (RocksDB opens at most 64
-#: files of it), two readers of Kafka, two handles of the catalog.
-LOG_DESCRIPTORS = 80
+#: Of each further log, 6 when idle: two readers of Kafka, two handles of the catalog; and a file
+#: of data that is written.
+LOG_DESCRIPTORS = 12
 #: More than any worker needs, and few enough for what walks all possible descriptors.
 RAISED_TO = 65_536
 

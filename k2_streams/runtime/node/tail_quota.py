@@ -26,7 +26,7 @@ class TailLimits:
     """What one tail may take, and where.
 
     Attributes:
-        folder: of its own, below the worker's.
+        folder: of all tails, below the worker's.
         memory_bytes: of rows; above it the oldest go to disk.
         disk: of those.
     """
@@ -45,10 +45,10 @@ class TailLimits:
         ledgers = sum(stream.is_ledger for stream in streams)
         large = (1 - LEDGER_SHARE * ledgers) / max(len(streams) - ledgers, 1)
         found = {}
-        for number, stream in enumerate(streams):
+        for stream in streams:
             share = LEDGER_SHARE if stream.is_ledger else large
             found[stream.name] = cls(
-                settings.worker_dir / ("tail" if number == 0 else f"tail-{stream.name}"),
+                settings.worker_dir / "tail",
                 int(settings.tail_memory_bytes * share),
                 settings.tail_disk_limit.part(share),
             )
