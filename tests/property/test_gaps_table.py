@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from ledger_world import EventsWorld
 from sequence_inputs import HORIZON_MS, messages, rules
 
-from k2_streams.core.records.events import AnyEvent, GapFilled, GapOpened, stamped
+from k2_streams.core.records.events import (
+    AnyEvent,
+    GapAbandoned,
+    GapFilled,
+    GapOpened,
+    Late,
+    stamped,
+)
 from k2_streams.core.sequence.gaps import GapLedger
 from k2_streams.core.sequence.sessions import SessionRule
 from k2_streams.core.sequence.step import ScopeMessage, step
 from k2_streams.query.gaps import GapsView
+from k2_streams.query.ledger import gaps as gaps_of_the_table
 from k2_streams.query.ledger.gaps import continued
 from k2_streams.query.request import GapsRequest
 from k2_streams.query.token import GapsCursor, Token
@@ -131,4 +139,33 @@ async def test_what_memory_has_dropped_is_read_from_the_table(engine):
     world.publish([GapOpened(**common, first=200, last=200, size="small")])
     again = await paged(world, GapsRequest(limit=100, as_of=token))
     assert [gap.state for gap in again] == ["filled"] * 10
+    await world.query.close()
+
+
+async def test_a_gap_may_have_more_late_numbers_than_a_page_has_events(engine, monkeypatch):
+    monkeypatch.setattr(gaps_of_the_table, "MAX_PAGE_EVENTS", 50)
+    world = EventsWorld(engine[1] / "late", engine[0], GapsView(GapLedger(max_gaps=0)))
+    common = {"scope": "X:A", "session": "0"}
+    opened = GapOpened(
+        **common, first=1, last=1_000, size="large",
+        exchange_time_ns=2_000, previous_time_ns=1, next_time_ns=2_000,
+    )  # fmt: skip
+    # From both sides, and across what is abandoned later.
+    numbers = [*range(400, 0, -1), *range(600, 900), 950]
+    late = [Late(**common, sequence=one, exchange_time_ns=10 + one) for one in numbers]
+    abandoned = GapAbandoned(
+        **common, first=900, last=949, gap_first=1, gap_last=1_000,
+        reason="age", exchange_time_ns=0,
+    )  # fmt: skip
+    world.publish([opened, *late[:200]])
+    await world.commit()
+    world.publish([*late[200:], abandoned])
+    memory = folded([[opened, *late, abandoned]])
+    for start_ns, end_ns in [(None, None), (100, 300), (420, 500), (905, 950), (2_001, None)]:
+        wanted, _ = memory.find(start_ns=start_ns, end_ns=end_ns, limit=10)
+        token = Token("topic-1", dict(world.log.ends), 0, 0)
+        asked = GapsRequest(start_ns=start_ns, end_ns=end_ns, as_of=token)
+        assert await paged(world, asked) == list(wanted)
+    (gap,) = memory.find(limit=1)[0]
+    assert gap.missing == ((401, 599), (951, 1_000))
     await world.query.close()

@@ -138,6 +138,21 @@ class GapLedger:
             case Stale() | Reset() | Dead() | Redriven():
                 self._count(event.scope, **_COUNTED[type(event)])
 
+    def receive_run(self, scope: str, session: str, first: int, last: int) -> None:
+        """Take in that numbers came late whose neighbours on both sides, taken in before, did too.
+
+        The same as `apply` of each, where all late numbers of the gap have an event time: what is
+        left of it lies between others.
+        """
+        self._count(scope, late=last - first + 1)
+        key = self._gap_at(scope, session, first)
+        if key is None:
+            return
+        self._remove(key, first, last)
+        self._parts[key] = tuple(
+            part for part in self._parts[key] if not first <= part.first <= part.last <= last
+        )
+
     def counts(self, scope: str) -> ScopeCounts:
         """What was found in a scope."""
         return self._counts.get(scope, ScopeCounts())
@@ -293,20 +308,30 @@ class GapLedger:
     def _receive(self, event: Late) -> None:
         self._count(event.scope, late=1)
         self._late[event.scope] = event
-        ranges = self._by_number.get((event.scope, event.session), [])
-        at = bisect_right(ranges, (event.sequence, 2**63)) - 1
-        if at < 0 or ranges[at][1] < event.sequence:
+        key = self._gap_at(event.scope, event.session, event.sequence)
+        if key is None:
             return
-        key = (event.scope, event.session, *ranges[at])
-        gap = self._gaps[key]
-        left = without(gap.missing, event.sequence, event.sequence)
-        self._count(event.scope, missing=_size(left) - _size(gap.missing))
-        self._gaps[key] = msgspec.structs.replace(gap, missing=left)
-        parts = self._parts.get(key, (_whole(gap),))
+        parts = self._parts.get(key, (_whole(self._gaps[key]),))
+        self._remove(key, event.sequence, event.sequence)
         time_ns = event.exchange_time_ns if event.exchange_time_ns > 0 else None
         self._parts[key] = tuple(
             left for part in parts for left in _divided(part, event.sequence, time_ns)
         )
+
+    def _gap_at(self, scope: str, session: str, number: int) -> _Id | None:
+        """The gap that a number belongs to."""
+        ranges = self._by_number.get((scope, session), [])
+        at = bisect_right(ranges, (number, 2**63)) - 1
+        if at < 0 or ranges[at][1] < number:
+            return None
+        return (scope, session, *ranges[at])
+
+    def _remove(self, key: _Id, first: int, last: int) -> None:
+        """Numbers of a gap are not missing any more."""
+        gap = self._gaps[key]
+        left = without(gap.missing, first, last)
+        self._count(gap.scope, missing=_size(left) - _size(gap.missing))
+        self._gaps[key] = msgspec.structs.replace(gap, missing=left)
         if gap.abandoned and gap.missing and not left:
             self._closed[key] = None
 

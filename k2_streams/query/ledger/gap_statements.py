@@ -111,7 +111,7 @@ def page(parts: Parts, selection: Selection, asked: GapsWanted) -> Statement:
     return Statement(
         f"WITH events AS NOT MATERIALIZED (SELECT * FROM {events}{of_page}), {GAP_STATES}, {LATE}, "  # noqa: S608 (bound values)
         f"numbered AS (SELECT *, count(*) OVER () AS gap_count FROM gaps{where}) "
-        f"SELECT {', '.join(KEY)}, state, place, gap_count FROM numbered "
+        f"SELECT {', '.join(KEY)}, state, opened_at, place, gap_count FROM numbered "
         "ORDER BY scope, place LIMIT ?",
         (*values, *of_page.values, *where.values, asked.at_most),
     )
@@ -121,7 +121,9 @@ def page_events(parts: Parts, selection: Selection, at_most: int) -> Statement:
     """The events of the gaps in `PAGE`, in the order of their topic.
 
     Numbers that came late are those of gaps that were not filled, and the one below each gap: by it
-    the fold knows an event of an earlier version (`GapLedger`).
+    the fold knows an event of an earlier version (`GapLedger`). Of numbers that follow one another
+    the first and the last are given, and `run_last` with the first (`GapLedger.receive_run`): a gap
+    may have any number of late ones, and what they leave of it is bounded.
     """
     events, values = events_of(parts, selection, _FOLDED_COLUMNS)
     return Statement(
@@ -129,20 +131,36 @@ def page_events(parts: Parts, selection: Selection, at_most: int) -> Statement:
             SELECT * FROM {events} WHERE scope IN (SELECT scope FROM {PAGE})
         ),
         late AS (SELECT * FROM events WHERE type = 'late'),
+        late_in_gaps AS (
+            SELECT late.*, gap.first AS of_first, gap.last AS of_last
+            FROM late ASOF JOIN {PAGE} AS gap ON late.scope = gap.scope
+                AND late.session = gap.session AND late.first >= gap.first
+            WHERE late.first <= gap.last AND gap.state <> '{FILLED}'
+                AND late.log_offset > gap.opened_at
+        ),
+        runs AS (
+            SELECT *, bool_and(exchange_time_ns > 0) OVER of_gap AS is_timed,
+                first - row_number() OVER (of_gap ORDER BY first) AS run
+            FROM late_in_gaps
+            WINDOW of_gap AS (PARTITION BY scope, session, of_first, of_last)
+        ),
+        edges AS (
+            SELECT *, CASE WHEN is_timed AND first = min(first) OVER of_run
+                THEN max(first) OVER of_run END AS run_last
+            FROM runs WINDOW of_run AS (PARTITION BY scope, session, of_first, of_last, run)
+            QUALIFY NOT is_timed OR first IN (min(first) OVER of_run, max(first) OVER of_run)
+        ),
         made AS (
-            SELECT events.* FROM events JOIN {PAGE} AS gap ON events.scope = gap.scope
-                AND events.session = gap.session
+            SELECT events.*, NULL AS run_last FROM events JOIN {PAGE} AS gap
+                ON events.scope = gap.scope AND events.session = gap.session
                 AND coalesce(events.gap_first, events.first) = gap.first
                 AND coalesce(events.gap_last, events.last) = gap.last
             WHERE type IN ('gap_opened', 'gap_filled', 'gap_abandoned')
-            UNION ALL (
-                SELECT late.* FROM late ASOF JOIN {PAGE} AS gap ON late.scope = gap.scope
-                    AND late.session = gap.session AND late.first >= gap.first
-                WHERE late.first <= gap.last AND gap.state <> '{FILLED}'
-                UNION
-                SELECT late.* FROM late JOIN {PAGE} AS gap ON late.scope = gap.scope
-                    AND late.session = gap.session AND late.first = gap.first - 1
-            )
+            UNION ALL
+            SELECT * EXCLUDE (of_first, of_last, is_timed, run) FROM edges
+            UNION ALL
+            SELECT DISTINCT late.*, NULL FROM late JOIN {PAGE} AS gap ON late.scope = gap.scope
+                AND late.session = gap.session AND late.first = gap.first - 1
         )
         SELECT *, NULL AS ranges, NULL AS previous_session FROM made
         ORDER BY log_partition, log_offset LIMIT ?""",  # noqa: S608 (bound values)

@@ -28,7 +28,8 @@ from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.selection import Selection
 from k2_streams.query.token import GapsCursor
 
-#: Events of one page: 100 MB while they are folded. A gap has three, and one per late number.
+#: Events of one page: 100 MB while they are folded. A gap has three, and two per run of numbers
+#: that came late.
 MAX_PAGE_EVENTS = 200_000
 
 
@@ -140,11 +141,17 @@ def _page(selection: Selection, wanted: GapsWanted, session: QuerySession, parts
 def _folded(keys: pa.Table, events: pa.Table, wanted: GapsWanted) -> Iterator[Gap]:
     """The page's gaps as the events make them, without those that do not meet the range."""
     ledger = GapLedger(max_gaps=keys.num_rows)
+    runs: list[tuple[str, str, int, int]] = []
     for batch in events.to_batches(max_chunksize=1_000):
         for row in batch.to_pylist():
             event = event_of(row)
             assert event is not None  # noqa: S101 - the statement asks for known types
             ledger.apply(event)
+            first, last = row["first"] + 1, (row["run_last"] or 0) - 1
+            if first <= last:
+                runs.append((row["scope"], row["session"], first, last))
+    for run in runs:
+        ledger.receive_run(*run)
     names = zip(*(keys.column(name).to_pylist() for name in KEY), strict=True)
     on_page = set(names)
     start_ns, end_ns = wanted.start_ns, wanted.end_ns
