@@ -8,6 +8,7 @@ import pytest
 from sequencer_world import canonical
 
 from k2_streams.core.dedup.ids import Memory, Window
+from k2_streams.core.records.events import Dead
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
 from k2_streams.feeds.feed import FEEDS
@@ -66,6 +67,39 @@ def test_an_agent_refuses_a_record_with_a_reason_of_its_own(process: Any) -> Non
     assert epoch.rows["k2.trades"] == []
 
 
+@pytest.mark.parametrize("is_decoded_first", [True, False])
+def test_the_number_of_a_record_that_an_agent_refuses_is_dead(
+    process: Any, is_decoded_first: bool
+) -> None:
+    """As that of any dead letter: no row, an event of the ledger, and no gap."""
+
+    def body(records: RawRecords, ctx: RawContext) -> None:
+        if not is_decoded_first:
+            ctx.dead_letter(1, "not-ours")
+        decoded = ctx.decode(records)
+        ctx.dead_letter(1, "not-ours")
+        ctx.dead_letter(1, "said-again")
+        ctx.emit(RAW.accepted, ctx.enrich(ctx.deduplicate(ctx.sequence(decoded))))
+
+    epoch = process(body)
+    assert [type(event) for event in epoch.events] == [Dead]
+    assert epoch.events[0].sequence == 2
+    (rows,) = epoch.rows["k2.trades"]
+    assert rows.column("source_offset").to_pylist() == [0]
+    (letter,) = epoch.dead_letters
+    assert dict(letter.headers)["k2.sequence"] == b"2"
+    assert epoch.reasons == {"not-ours": 1}
+
+
+def refuse_behind_the_verdict(records: RawRecords, ctx: RawContext) -> None:
+    ctx.sequence(ctx.decode(records))
+    ctx.dead_letter(1, "too-late")
+
+
+def refuse_what_is_not_there(records: RawRecords, ctx: RawContext) -> None:
+    ctx.dead_letter(2, "no-such-record")
+
+
 def emit_elsewhere(records: RawRecords, ctx: RawContext) -> None:
     ctx.emit(QUOTES, ctx.deduplicate(ctx.sequence(ctx.decode(records))))
 
@@ -92,6 +126,8 @@ def deduplicate(records: RawRecords, ctx: RawContext) -> None:
     [
         (emit_elsewhere, (SEQUENCE, DEDUP), "does not declare output quotes: add it to outputs="),
         (emit_other_columns, (SEQUENCE, DEDUP), "output trades: expected the schema"),
+        (refuse_behind_the_verdict, (SEQUENCE, DEDUP), "has its verdict: call it before sequence"),
+        (refuse_what_is_not_there, (SEQUENCE, DEDUP), "expected one of the call's 2 records: 2"),
         (decode_others, (SEQUENCE, DEDUP), "expected the records that the agent was called with"),
         (sequence, (DEDUP,), "does not declare table sequence: add it to tables="),
         (deduplicate, (SEQUENCE,), "does not declare table dedup: add it to tables="),

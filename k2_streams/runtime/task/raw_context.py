@@ -9,7 +9,7 @@ agent has returned, or not at all.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -138,6 +138,7 @@ class RawContext:
         if traces.is_on():
             self._epoch.links = traceparents(records.records, traces.MAX_LINKS)
         self._bad: list[Bad] = []
+        self._of_agent: dict[int, Bad] = {}  # what the agent itself refused, by record
         self._stepped: BatchStep | None = None
         self._sequenced: SequencedRecords | None = None
         self._figures: list[LineStats] = []
@@ -172,7 +173,7 @@ class RawContext:
         self._agent.require_table(SEQUENCE)
         batch, records, epoch = messages.batch, self._records.records, self._epoch
         decoded = batch.decoded
-        kind, known = decoded.kind, decoded.scope >= 0
+        kind, known = _without(self._of_agent, decoded.kind), decoded.scope >= 0
         exchanges = partial(_exchanges, batch)
         named = self._steps.lines.named(records, exchanges, batch.now_ms)
         if named.bad:
@@ -252,7 +253,10 @@ class RawContext:
             self._epoch.rows[output.stream.log].append(rows)
 
     def dead_letter(self, record: int, reason: str, detail: str = "") -> None:
-        """Send a record to the dead letters.
+        """Send a record to the dead letters, once: the first reason counts.
+
+        It makes no row. Its number counts as dead, as that of any dead letter: so it is missing in
+        no range, is in the ledger, and is accepted when it is redriven.
 
         Args:
             record: its number in the call's records.
@@ -260,13 +264,17 @@ class RawContext:
             detail: what is wrong with this one.
 
         Raises:
-            ValueError: the call has no such record.
+            ValueError: the call has no such record, or `sequence` has given it a verdict already.
         """
         if not 0 <= record < len(self._records):
             raise ValueError(
                 f"dead letter: expected one of the call's {len(self._records)} records: {record}"
             )
-        self._bad.append(Bad(record, reason, None, detail))
+        if self._sequenced is not None:
+            raise ValueError(
+                "dead letter: the number of each record has its verdict: call it before sequence"
+            )
+        self._of_agent.setdefault(record, Bad(record, reason, None, detail))
 
     # -- what runs the agent -------------------------------------------------------------
 
@@ -284,7 +292,9 @@ class RawContext:
     def change(self) -> Change:
         """All that the call has brought about."""
         records, steps = self._records, self._steps
-        for entry in sorted(self._bad, key=lambda found: found.message):
+        of_agent = {} if self._refusal else self._of_agent
+        bad = [entry for entry in self._bad if entry.message not in of_agent]
+        for entry in sorted([*bad, *of_agent.values()], key=lambda found: found.message):
             record = records.records[entry.message]
             self._epoch.reasons[entry.reason] += 1
             letter = dead_letter(
@@ -444,6 +454,13 @@ def _without_lines(
     already = {entry.message for entry in bad}
     detail = "expected 1 to 32 of A-Z a-z 0-9 . _ -"
     bad += [Bad(at, "bad-line", "line", detail) for at in refused if at not in already]
+    return _without(refused, kind)
+
+
+def _without(refused: Collection[int], kind: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """The kinds, with these records as dead letters."""
+    if not refused:
+        return kind
     changed = kind.copy()
     changed[list(refused)] = Kind.BAD
     return changed
