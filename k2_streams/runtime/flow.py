@@ -91,6 +91,11 @@ class PartitionFlow:
             self._gate.release(self._sources, f"{reason} {holder}")
             self._pause_others()
 
+    @property
+    def is_source_held(self) -> bool:
+        """Whether nothing more may be put into the logs, for whatever reason."""
+        return any(self._holders.values())
+
     def _pause_others(self) -> None:
         """A partition that was refused must not be resumed with those that are worked."""
         others = set(self._group.assignment()) - self._owned

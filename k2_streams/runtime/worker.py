@@ -500,6 +500,7 @@ class Worker:
                 context,
                 on_pause=lambda busy: self.flow.set_busy([tp], busy=busy),
                 on_seek=lambda offset: self.flow.seek_soon({tp: offset}),
+                is_source_held=lambda: self.flow.is_source_held,
                 on_ended=self.owner.on_task_ended,
             )
 

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 TAKEN_LOOK_S = 0.01
 #: After an error that may pass.
 RETRY_S = 1.0
+#: Between two looks whether the sources are still held.
+HELD_LOOK_S = 0.1
 
 
 class FedTask(Protocol):
@@ -52,6 +54,8 @@ class HistoryFeed:
         task: is fed.
         kafka: says where the log begins.
         on_done: told where the log is to be read on from.
+        is_held: whether the worker's sources are to wait: the tail has no room, the lake is far
+            behind, or the process takes too much memory.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class HistoryFeed:
         task: FedTask,
         kafka: KafkaConfig,
         on_done: Callable[[int], None],
+        is_held: Callable[[], bool],
     ) -> None:
         self.is_over = False
         self._tp = tp
@@ -68,6 +73,7 @@ class HistoryFeed:
         self._task = task
         self._kafka = kafka
         self._on_done = on_done
+        self._is_held = is_held
         self._is_dropped = False
 
     def dropped(self) -> None:
@@ -82,6 +88,8 @@ class HistoryFeed:
         """
         position, end, floor = self._task.next_offset, 0, 0
         while True:
+            while self._is_held():  # noqa: ASYNC110 - several hold, each by a flag of its own
+                await asyncio.sleep(HELD_LOOK_S)
             try:
                 if position >= end:
                     end = await self._history.held(self._tp.partition)

@@ -70,6 +70,7 @@ class TaskLifecycle:
         on_pause: Callable[[bool], None],
         on_seek: Callable[[int], None],
         on_ended: Callable[["TaskLifecycle"], None],
+        is_source_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self.partition = partition
         self.state = TaskState.CREATED
@@ -80,6 +81,7 @@ class TaskLifecycle:
         self._feed: HistoryFeed | None = None  # None: its records come from the topic
         self._feeding: BackgroundTask | None = None
         self._on_ended = on_ended
+        self._is_source_held = is_source_held
         self._take_over: TakeOver | None = None
 
     # -- take-over ---------------------------------------------------------------------------
@@ -112,7 +114,9 @@ class TaskLifecycle:
     def _feed_from(self, history: LakeHistory, running: RunningTask) -> None:
         """Give the task what the lake has."""
         context, tp = self._context, TopicPartition(self.topic, self.partition)
-        self._feed = HistoryFeed(tp, history, running, context.kafka, self._flow.on_seek)
+        self._feed = HistoryFeed(
+            tp, history, running, context.kafka, self._flow.on_seek, self._is_source_held
+        )
         self._feeding = context.supervisor.spawn(
             f"history-{self.partition}", self._feed.run(), self._feed_failed
         )
