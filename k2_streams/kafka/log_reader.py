@@ -223,6 +223,8 @@ class LogReader:
         found, errors = await drain(fetcher, readable, timeout_ms / 1000, max_records)
         if self._answers is not None:
             errors |= self._answers.take()
+            for tp in self._answers.take_empty():
+                self.faults.answered(*tp)
         for tp, error in errors.items():
             if tp in self._positions:
                 self._unreadable(tp, error)

@@ -157,6 +157,14 @@ class PartitionFaults:
             )
         return fault is not None
 
+    def answered(self, topic: str, partition: int) -> None:
+        """The broker has nothing yet at the partition's offset: one that was tried again is read.
+
+        Nothing may come for hours, and a fault that lasted for a moment would last as long.
+        """
+        if (topic, partition) in self._trying:
+            self.clear(topic, partition)
+
     def split(self, tps: Iterable[TopicPartition]) -> tuple[set[TopicPartition], dict[Any, int]]:
         """Those to be read now, and of these the ones to be tried again, with their offsets.
 
@@ -284,7 +292,7 @@ _FETCH = 1  # the API's key
 
 
 class FetchAnswers:
-    """Names the partitions of which the broker itself cannot read a batch.
+    """Names the partitions of which the broker itself cannot read a batch, or has nothing yet.
 
     Args:
         client: aiokafka's, of one consumer. Its answers to fetches are looked at.
@@ -292,6 +300,7 @@ class FetchAnswers:
 
     def __init__(self, client: Any) -> None:
         self._errors: dict[TopicPartition, KafkaError] = {}
+        self._empty: set[TopicPartition] = set()
         self._send = client.send
         client.send = self._looking
 
@@ -299,13 +308,20 @@ class FetchAnswers:
         answer = await self._send(*arguments, **options)
         if getattr(answer, "API_KEY", None) == _FETCH:
             for topic, partitions in answer.topics:
-                for partition, code, *_ in partitions:
+                for partition, code, *_, batches in partitions:
+                    tp = TopicPartition(topic, partition)
                     if code in _UNNAMED:
-                        error = KafkaError(f"the broker answers {_UNNAMED[code]}")
-                        self._errors[TopicPartition(topic, partition)] = error
+                        self._errors[tp] = KafkaError(f"the broker answers {_UNNAMED[code]}")
+                    elif code == 0 and not batches:
+                        self._empty.add(tp)
         return answer
 
     def take(self) -> dict[TopicPartition, Exception]:
         """What has been found since the last call."""
         errors, self._errors = self._errors, {}
         return dict(errors)
+
+    def take_empty(self) -> set[TopicPartition]:
+        """Partitions that were read to their ends since the last call."""
+        empty, self._empty = self._empty, set()
+        return empty

@@ -153,6 +153,23 @@ async def test_a_batch_that_the_broker_cannot_read_names_its_partition():
     assert "CORRUPT_MESSAGE" in str(error)
     await client.send(0, "a fetch")
     assert answers.take() == {}, "a leader that moved is no fault"
+    assert answers.take_empty() == {TPS[3]}, "by the first answer"
+    assert answers.take_empty() == set()
+
+
+async def test_a_partition_in_which_nothing_comes_is_read_once_the_broker_answers_for_it():
+    """A fault of a moment would else last until the next record, and the worker be not ready."""
+    clock = HandClock()
+    faults = PartitionFaults(clock)
+    faults.add("k2.trades.raw", 3, 42, KafkaError("the broker answers KAFKA_STORAGE_ERROR"))
+    faults.answered("k2.trades.raw", 3)
+    assert faults.now, "an answer from before: it is not tried again yet"
+    clock.now_s = faults.now[0].retry_at_s
+    assert faults.split(TPS) == (set(TPS), {TPS[3]: 42})
+    faults.answered("k2.trades.raw", 2)
+    assert faults.now
+    faults.answered("k2.trades.raw", 3)
+    assert not faults
 
 
 @pytest.mark.parametrize(("kind", "first"), [(1, None), (0, 1), (None, 1)])

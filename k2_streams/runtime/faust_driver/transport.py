@@ -207,7 +207,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return readable
 
     def _stop_unreadable(self, errors: Mapping[Any, Exception]) -> None:
-        found = {**errors, **(self._answers.take() if self._answers else {})}
+        answers = self._answers
+        found = {**errors, **(answers.take() if answers else {})}
+        for tp in answers.take_empty() if answers else ():
+            self.faults.answered(*tp)
         for tp, error in found.items():
             if tp in self._chain and tp in self.assignment():
                 self._stop(TopicPartition(*tp), error)
