@@ -23,7 +23,7 @@ PATHS = (
     "/v1/trades?limit=10000",
     f"/v1/trades?limit=10000&{ALL}&order=desc",
     "/v1/symbols?",
-    f"/v1/bars?symbol=S0000&symbol=S0001&interval=1m&{ALL}",
+    f"/v1/bars?symbol=S0000&symbol=S0001&interval=all&{ALL}",
     "/v1/gap-events?limit=10000",
     "/v1/dead-letters?limit=10000",
     "/v1/gaps?limit=10000",
