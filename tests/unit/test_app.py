@@ -169,3 +169,14 @@ def test_declaring_an_app_changes_nothing_of_the_logs_of_the_process():
     k2.App("logs")
     assert structlog.get_config() == before
     assert logging.root.handlers == handlers
+
+
+def test_a_query_node_starts_its_web_server_and_nothing_of_kafka(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("K2_ROLE", "query")
+    node = k2.App("surveillance")
+    surveillance(node)
+    assert node.delivered_topics == frozenset()
+    started = {type(one).__name__ for one in node.boot_strategy.server()}
+    assert started & {"BoundedWeb", "BatchConsumer", "AgentManager", "Conductor"} == {"BoundedWeb"}

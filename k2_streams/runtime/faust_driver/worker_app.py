@@ -251,7 +251,6 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Check what the worker needs, then build and start it."""
         try:
-            self._check_role()
             self._check_agents()
             worker = self._worker = await self._build()
         except (
@@ -275,20 +274,6 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         gc.freeze()  # what is imported and wired stays: no run needs to look at it again
         worker.start()
         await super().on_start()
-
-    def _check_role(self) -> None:
-        """A query node has logs to answer from.
-
-        Raises:
-            TopologyError: it has none.
-        """
-        topology, settings = self.topology, self.settings
-        has_logs = logs_of(topology, settings) or followed_inputs(topology, settings)
-        if not settings.processes and not has_logs:
-            raise TopologyError(
-                f"topology {topology.name} writes no log, so K2_ROLE=query has nothing to answer "
-                "from: set K2_ROLE to all or work"
-            )
 
     def _check_agents(self) -> None:
         """What Faust itself was given has a place in the topology.
