@@ -81,6 +81,8 @@ def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     Examples:
       k2 broker start
       export K2_BOOTSTRAP=$(k2 broker start --port 0)
+
+    Exit codes: 0 it runs; 2 it could not be started.
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     settings = broker_settings()
     local = LocalBroker(
@@ -93,7 +95,7 @@ def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     try:
         click.echo(local.start())
     except BrokerError as error:
-        raise click.ClickException(str(error)) from error
+        raise CannotError(str(error)) from error
 
 
 @broker.command()

@@ -17,7 +17,12 @@ Exit codes: 0 made; 2 an argument cannot be used."""
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def keys() -> None:
-    """Make API keys."""
+    """Make API keys.
+
+    \b
+    Example:
+      k2 keys new research >> keys.toml
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 
 @keys.command(epilog=_EXAMPLES)

@@ -147,6 +147,6 @@ def test_broker_commands_explain_themselves(command):
 def test_a_refusal_is_one_line_and_a_failure_code(tmp_path):
     arguments = ["broker", "start", "--directory", str(tmp_path), "--jars", str(tmp_path)]
     result = CliRunner().invoke(main, [*arguments, "--port", "0"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.startswith("Error: ")
     assert result.output.count("\n") == 1
