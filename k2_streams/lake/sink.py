@@ -110,7 +110,7 @@ class Sink:
         self._ranges.pop(partition, None)
         self._deferred.pop(partition, None)
         dropped = self._batches.pop(partition, [])
-        self._rows -= sum(batch.rows.num_rows for batch in dropped)
+        self._rows -= sum(batch.row_count for batch in dropped)
         self._size_bytes -= sum(batch.size_bytes for batch in dropped)
         if not self._rows:
             self._rows_since_s = None
@@ -163,9 +163,9 @@ class Sink:
         self._ends[partition] = held.end
         if deferred is not None:
             self._deferred[partition] = deferred
-        filled = [batch for batch in batches if batch.rows.num_rows]
+        filled = [batch for batch in batches if batch.row_count]
         self._batches.setdefault(partition, []).extend(filled)
-        self._rows += sum(batch.rows.num_rows for batch in filled)
+        self._rows += sum(batch.row_count for batch in filled)
         self._size_bytes += sum(batch.size_bytes for batch in filled)
 
     def due(self, now_s: float) -> bool:

@@ -1305,6 +1305,16 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "findings-between-taken-too",
+        "of findings that were fetched together the first ones are taken, whichever are meant",
+        "tests/unit/test_ledger_rows.py::",
+        (
+            "core/records/log_record.py",
+            "(batch.only.number - at, id(batch.made))",
+            "(0, id(batch.made))",
+        ),
+    ),
+    _mutant(
         "light-behind-heavy",
         "light queries wait in the lane of the heavy ones",
         "tests/unit/test_query_turns.py::",

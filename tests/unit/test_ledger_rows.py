@@ -1,5 +1,6 @@
 """Records of the ledger's topics as rows: nothing is lost of them, and no record stops a log."""
 
+import dataclasses
 import datetime as dt
 
 import msgspec
@@ -14,6 +15,7 @@ from k2_streams.core.load import level_changes
 from k2_streams.core.records import events
 from k2_streams.core.records.events import AnyEvent
 from k2_streams.core.records.expand import expand
+from k2_streams.core.records.log_record import pieces_of
 from k2_streams.core.records.source import QUOTES_INPUT, TRADES_INPUT
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
@@ -116,6 +118,21 @@ def test_rows_of_records_that_are_read_together_are_made_together():
     first, second = LEDGER.gap_events.decode(0, written)
     places = [one.rows.column("source_offset").buffers()[1].address for one in (first, second)]
     assert places[0] == places[1]
+
+
+@given(st.lists(st.integers(0, 6), max_size=12))
+def test_pieces_have_the_rows_of_each_record_in_their_order(chosen):
+    lates = [msgspec.structs.replace(LATE, sequence=number) for number in range(6)]
+    written = [Written(at, events.encode(one)) for at, one in enumerate(lates)]
+    decoded = LEDGER.gap_events.decode(0, written)
+    records = [*decoded, dataclasses.replace(decoded[0], only=None)]  # the last one has six rows
+    batches = [records[number] for number in chosen]
+    pieces = list(pieces_of(batches))
+    assert [row for piece in pieces for row in piece.to_pylist()] == [
+        row for batch in batches for row in batch.rows.to_pylist()
+    ]
+    assert sum(batch.row_count for batch in batches) == sum(piece.num_rows for piece in pieces)
+    assert len(list(pieces_of(decoded))) == 1
 
 
 LETTER = (

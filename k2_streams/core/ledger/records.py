@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from k2_streams.core.records.log_record import LogBatch, WrittenRecord
+from k2_streams.core.records.log_record import LogBatch, OnlyRow, WrittenRecord
 
 #: What a row of a record says that this version cannot read: a newer one wrote it, or not K2. The
 #: row keeps its place; so no log stops for it, and none of its records is without a row.
@@ -23,7 +23,7 @@ def batches_of(
     partition: int,
     records: Sequence[WrittenRecord],
 ) -> tuple[LogBatch, ...]:
-    """One batch of one row per record, at its offset; they share their memory.
+    """One batch of one row per record, at its offset; the rows are made together.
 
     Args:
         schema: of the log's rows.
@@ -38,12 +38,12 @@ def batches_of(
     size_bytes = made.nbytes // len(rows)  # adding it up per row takes longer than all the rest
     return tuple(
         LogBatch(
-            made.slice(number, 1),
+            made,
             row["source_partition"],
             row["accepted_time_us"] or record.timestamp * 1_000,
             partition,
             record.offset,
-            size_bytes,
+            OnlyRow(number, size_bytes),
         )
         for number, (row, record) in enumerate(zip(rows, records, strict=True))
     )

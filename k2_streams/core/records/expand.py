@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from k2_streams.core.records.columns import as_type
 from k2_streams.core.records.derived import Derivation
-from k2_streams.core.records.log_record import LogBatch
+from k2_streams.core.records.log_record import LogBatch, pieces_of
 from k2_streams.core.records.schema import MICROS
 from k2_streams.core.records.stream import Stream
 
@@ -34,13 +34,14 @@ def expand(
         rows: per record the rows wanted, by their index in it; None: all rows of all records.
     """
     if rows is None:
-        wanted = [np.arange(batch.rows.num_rows, dtype=np.int64) for batch in batches]
+        wanted = [np.arange(batch.row_count, dtype=np.int64) for batch in batches]
     else:
         wanted = list(rows)
     filled = [(batch, at) for batch, at in zip(batches, wanted, strict=True) if len(at)]
     if not filled:
         return stream.table_schema.empty_table()
-    log = pa.Table.from_batches([in_log_columns(stream, batch.rows) for batch, _ in filled])
+    pieces = pieces_of(batch for batch, _ in filled)
+    log = pa.Table.from_batches([in_log_columns(stream, piece) for piece in pieces])
     if rows is not None:
         # One look-up over all records: a look-up in each costs four times as much.
         log = log.take(pa.array(_among_all(filled)))
@@ -91,7 +92,7 @@ def in_log_columns(stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
 
 def _among_all(filled: Sequence[tuple[LogBatch, Indices]]) -> Indices:
     """The indices of the rows wanted among the rows of all records."""
-    sizes = np.array([batch.rows.num_rows for batch, _ in filled])
+    sizes = np.array([batch.row_count for batch, _ in filled])
     starts = np.cumsum(sizes) - sizes
     counts = [len(at) for _, at in filled]
     at: Indices = np.concatenate([at for _, at in filled]) + np.repeat(starts, counts)

@@ -93,7 +93,7 @@ class LogChunk:
     @property
     def rows(self) -> int:
         """Rows of all records."""
-        return sum(batch.rows.num_rows for batch in self.batches)
+        return sum(batch.row_count for batch in self.batches)
 
     @property
     def size_bytes(self) -> int:

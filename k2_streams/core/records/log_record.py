@@ -8,9 +8,10 @@ A checkpoint writes at least one record, if without rows. The last one has heade
 the checkpoint has come (`CheckpointHeaders`).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -50,22 +51,58 @@ class LogFormatError(ValueError):
     """A record of a log that this version cannot read: its writer is newer, or not K2."""
 
 
+class OnlyRow(NamedTuple):
+    """Which row is a record's, of rows that were made together.
+
+    Attributes:
+        number: in those rows.
+        size_bytes: its part of what they take in memory.
+    """
+
+    number: int
+    size_bytes: int
+
+
 @dataclass(frozen=True)
 class LogBatch:
     """The rows of one record of a log, immutable, with its place in the log."""
 
-    rows: pa.RecordBatch  # in the log's columns, as the version that wrote them had it
+    made: pa.RecordBatch  # in the log's columns, as the version that wrote them had it
     source_partition: int
     accepted_time_us: int
     log_partition: int
     log_offset: int
-    #: Its part of memory that it shares with others; None: the memory is its own.
-    shared_bytes: int | None = field(default=None, compare=False)
+    only: OnlyRow | None = None  # the record's, of what was made; None: all of it is
+
+    @property
+    def rows(self) -> pa.RecordBatch:
+        """The rows, in the columns of `made`; one of many is a slice, which takes some KiB."""
+        return self.made if self.only is None else self.made.slice(self.only.number, 1)
+
+    @property
+    def row_count(self) -> int:
+        """How many rows."""
+        return int(self.made.num_rows) if self.only is None else 1
 
     @cached_property
     def size_bytes(self) -> int:
         """What it takes in memory; Arrow adds it up over all buffers each time."""
-        return int(self.rows.nbytes) if self.shared_bytes is None else self.shared_bytes
+        return int(self.made.nbytes) if self.only is None else self.only.size_bytes
+
+
+def pieces_of(batches: Iterable[LogBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of records, one after the other; those made together stay in one piece."""
+
+    def piece(numbered: tuple[int, LogBatch]) -> tuple[int, int]:
+        at, batch = numbered
+        return (at, -1) if batch.only is None else (batch.only.number - at, id(batch.made))
+
+    for _, run in groupby(enumerate(batches), key=piece):
+        (_, first), *others = run
+        if first.only is None:
+            yield first.made
+        else:
+            yield first.made.slice(first.only.number, 1 + len(others))
 
 
 class CheckpointHeaders(NamedTuple):

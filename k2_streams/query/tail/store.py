@@ -464,7 +464,7 @@ class Tail:
 
 
 def _taken(stream: Stream, batch: LogBatch) -> TailBatch:
-    rows = batch.rows.num_rows
+    rows = batch.row_count
     least_ns, most_ns = _times_ns(batch.rows.column(stream.time)) if rows else (0, 0)
     return TailBatch(
         batch.log_partition,

@@ -300,7 +300,7 @@ class TailReader:
             held=headers.held,
         )
         self._metrics.tail_rows_read_total.labels(origin).inc(chunk.rows)
-        if batches and batches[-1].rows.num_rows:
+        if batches and batches[-1].row_count:
             age_s = self._clock.time_ns() / 1e9 - self._since_us(batches[-1]) / 1e6
             self._metrics.freshness_seconds.observe(max(age_s, 0.0))
 
