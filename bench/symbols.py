@@ -22,10 +22,11 @@ from bench.mixed import TRADES, Headers, Raw
 from k2_streams.core.dedup.ids import Memory, Window
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.sequence import codec as sequence_codec
+from k2_streams.native import load_native
 from k2_streams.runtime.limits import DEFAULT_LIMITS
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
-from k2_streams.runtime.task.sequencer import Sequencer
+from k2_streams.runtime.task.sequencer import Sequencer, SequencerOptions
 from k2_streams.state.ids import IdTable
 from k2_streams.state.ids_store import IdStore
 from k2_streams.state.position import Position
@@ -103,7 +104,8 @@ def _run(kind: str, symbols: int, messages: int) -> dict[str, float]:
         id_store.open(lambda _bucket, _ids: None)
         table = ScopeTable(store, sequence_codec.encode, sequence_codec.decode, 0, 0)
         ids = IdTable(id_store, Memory.of(1_000_000, 0.01), Window(86_400_000))
-        sequencer = Sequencer(replace(TRADES, function=timed), 0, 1, table, ids)
+        options = SequencerOptions(native=load_native("auto"))
+        sequencer = Sequencer(replace(TRADES, function=timed), 0, 1, table, ids, options=options)
         for records in sent(kind, symbols, messages):
             spent.by_step.clear()
             _work(sequencer, table, store, records, spent)

@@ -35,7 +35,8 @@ class Ticks:
     """The ticks of one partition's rows, in the order in which they are accepted."""
 
     def __init__(self) -> None:
-        self._number: dict[tuple[str, str], int] = {}
+        self._number: dict[str, dict[str, int]] = {}  # by exchange, of each symbol
+        self._count = 0  # of all symbols that have a number
         # The last trade of each symbol, by its number.
         self._day = np.full(MAX_REMEMBERED, _NO_DAY, np.int64)
         self._high = np.empty(MAX_REMEMBERED, np.int64)
@@ -43,8 +44,9 @@ class Ticks:
 
     def forget(self) -> None:
         """Rows were accepted that `of` has not seen: nothing known before them counts."""
-        self._day[: len(self._number)] = _NO_DAY
+        self._day[: self._count] = _NO_DAY
         self._number.clear()
+        self._count = 0
 
     def of(self, rows: pa.RecordBatch, late: pa.Array) -> pa.Array:
         """The ticks of the next rows; null where the trade before is not known here."""
@@ -68,13 +70,7 @@ class Ticks:
         if len(first) > MAX_REMEMBERED:
             self.forget()
             return _named(ticks)
-        of_exchange, of_symbol = np.divmod(key[first], len(symbols))
-        names = zip(
-            map(exchanges.__getitem__, of_exchange.tolist()),
-            map(symbols.__getitem__, of_symbol.tolist()),
-            strict=True,
-        )
-        numbers = self._numbers(list(names))
+        numbers = self._numbers(key[first], exchanges, symbols)
         day_before, high_before, low_before = np.roll(day, 1), np.roll(high, 1), np.roll(low, 1)
         for before, known, now in (
             (day_before, self._day, day),
@@ -89,16 +85,37 @@ class Ticks:
         ticks[at] = np.where(day == day_before, above.astype(np.int8) - below + 1, -1)
         return _named(ticks)
 
-    def _numbers(self, names: list[tuple[str, str]]) -> Ints:
-        """The number of each symbol, of at most `MAX_REMEMBERED`; each is named once."""
-        given = self._number
-        found = list(map(given.get, names))
+    def _numbers(self, keys: Ints, exchanges: list[str], symbols: list[str]) -> Ints:
+        """The number of each symbol, of at most `MAX_REMEMBERED`.
+
+        Args:
+            keys: of the symbols, each once and ascending.
+            exchanges: by `key // len(symbols)`.
+            symbols: by the rest.
+        """
+        of_exchange, of_symbol = np.divmod(keys, len(symbols))
+        ends = np.searchsorted(of_exchange, np.arange(len(exchanges)), side="right").tolist()
+        named = list(map(symbols.__getitem__, of_symbol.tolist()))
+        found = self._found(exchanges, named, ends)
         new = found.count(None)
         if new:
-            if len(given) + new > MAX_REMEMBERED:
+            if self._count + new > MAX_REMEMBERED:
                 self.forget()
-            found = [given.setdefault(name, len(given)) for name in names]
+            for exchange, start, end in zip(exchanges, [0, *ends], ends, strict=False):
+                of = self._number.setdefault(exchange, {})
+                for symbol in named[start:end]:
+                    if symbol not in of:
+                        of[symbol] = self._count
+                        self._count += 1
+            found = self._found(exchanges, named, ends)
         return np.array(found, np.int64)
+
+    def _found(self, exchanges: list[str], named: list[str], ends: list[int]) -> list[int | None]:
+        """The numbers that there are; `named` has the exchanges' symbols one after the other."""
+        found: list[int | None] = []
+        for exchange, start, end in zip(exchanges, [0, *ends], ends, strict=False):
+            found += map(self._number.get(exchange, {}).get, named[start:end])
+        return found
 
 
 def _codes(column: pa.DictionaryArray) -> tuple[Ints, list[str]]:
