@@ -1,8 +1,11 @@
 """The table of tiers: what a pattern fits, and what a bad line is answered with."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTableError, parse
+from k2_streams.core.load.tiers import DEFAULT_TABLE, TierTable, TierTableError, parse
 from k2_streams.runtime.deferral.overload import Tiers
 from k2_streams.runtime.settings.worker import OverloadSettings
 
@@ -69,3 +72,24 @@ def test_a_table_is_read_with_a_byte_order_mark_and_refused_in_another_encoding(
     tiers.reload()
     assert tiers.error == "line 2: expected UTF-8, found the bytes e9 2c 32 0a: save it as UTF-8"
     assert tiers.table.tier_of("X:é") == 1
+
+
+def test_a_tier_of_the_table_before_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop's thread reads another table while the tasks' thread looks a key up in this one."""
+    path = tmp_path / "tiers.csv"
+    path.write_text("X:*,1\n")
+    tiers = Tiers(OverloadSettings(tiers_file=path))
+    looked_up = TierTable.tier_of
+
+    def meanwhile(table: TierTable, key: str) -> int:
+        monkeypatch.setattr(TierTable, "tier_of", looked_up)
+        path.write_text("X:*,2 # another one\n")
+        tiers.reload()
+        return looked_up(table, key)
+
+    monkeypatch.setattr(TierTable, "tier_of", meanwhile)
+    assert tiers.of_key(b"X:A") == 1
+    record = SimpleNamespace(key=b"X:A", value=b"")
+    assert tiers.of_record(record) == 2

@@ -1,6 +1,6 @@
 """What all tasks of a worker share about load: the level, the tiers, the cap on the rate."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -61,31 +61,43 @@ class Overload:
             self._bucket.give_back(tokens)
 
 
+class _Known(NamedTuple):
+    """A table, and the tiers of keys that were looked up in it."""
+
+    table: TierTable
+    tiers: dict[bytes, int]
+
+
 class Tiers:
     """The tier table, read again when its file changes; a bad file changes nothing."""
 
     def __init__(self, settings: OverloadSettings) -> None:
         self._file = settings.tiers_file
         self._stamp: tuple[int, int] | None = None
-        self._known: dict[bytes, int] = {}
-        self.table: TierTable = parse(DEFAULT_TABLE)
+        # One object: the tasks' thread looks keys up while the loop's thread takes another table.
+        self._now = _Known(parse(DEFAULT_TABLE), {})
         self.error: str | None = None
         self.reload()
+
+    @property
+    def table(self) -> TierTable:
+        """The newest one that could be read."""
+        return self._now.table
 
     def of_record(self, record: Any) -> int:
         """A record's tier; `NO_TIER` of what will be a dead letter for its key or its size."""
         key, value = record.key, record.value
         if key is None or (value is not None and len(value) > MAX_VALUE_BYTES):
             return NO_TIER
-        tier = self._known.get(key)
+        tier = self._now.tiers.get(key)
         return self.of_key(key) if tier is None else tier
 
     def of_key(self, key: bytes) -> int:
         """A key's tier; `NO_TIER` of what is no scope's key."""
-        if len(self._known) >= _REMEMBERED_KEYS:
-            self._known.clear()
-        parsed = keys.parse(key)
-        tier = self._known[key] = NO_TIER if parsed is None else self.table.tier_of(parsed.text)
+        now, parsed = self._now, keys.parse(key)
+        if len(now.tiers) >= _REMEMBERED_KEYS:
+            now.tiers.clear()
+        tier = now.tiers[key] = NO_TIER if parsed is None else now.table.tier_of(parsed.text)
         return tier
 
     def reload(self) -> None:
@@ -106,5 +118,5 @@ class Tiers:
                 self.error = text
                 log.error("tiers not read", file=str(self._file), error=self.error)  # noqa: TRY400 - a person reads the text
             return
-        self._stamp, self.table, self._known, self.error = stamp, table, {}, None
+        self._stamp, self._now, self.error = stamp, _Known(table, {}), None
         log.info("tiers read", file=str(self._file), patterns=len(table))
