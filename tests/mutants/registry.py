@@ -1512,7 +1512,8 @@ MUTANTS = (
     _mutant(
         "missing-marker-passed",
         "a record that lies where a reader expected a marker is left out",
-        "tests/property/test_rows_from_memory.py::",
+        "tests/property/test_rows_from_memory.py::"
+        "test_a_record_where_a_marker_was_expected_stops_its_partition",
         (
             "runtime/committed_rows.py",
             "            raise MarkerMissingError(fetched.partition, marker)\n",
