@@ -4,6 +4,8 @@ import pytest
 from query_world import T0, TOPIC_ID, World
 
 from k2_streams.query.engine import Engine, EngineConfig
+from k2_streams.query.errors import TooMuchError
+from k2_streams.query.subscription import reader
 from k2_streams.query.subscription import subscription as subscriptions
 from k2_streams.query.subscription.frames import EndFrame, FrameSizes, ProgressFrame, RowsFrame
 from k2_streams.query.subscription.request import StreamRequest
@@ -170,3 +172,40 @@ async def _opened(world):
         return await world.query.subscribe(StreamRequest(begin="begin"))
     finally:
         world.tail.ready = ready
+
+
+async def test_fewer_rows_are_read_at_a_time_where_memory_is_short(world, monkeypatch):
+    monkeypatch.setattr(subscriptions, "LEAST_READ", 10)
+    for second in range(60):
+        world.log.append(0, [("A", T0 + second)], accepted_us=1_000_000 + second)
+    world.read_tail(0)
+    asked = []
+    read = reader.ChunkReader.read
+
+    async def short(self, wants, position, leg, at_most):
+        asked.append(at_most)
+        if at_most > 30:
+            raise TooMuchError("too many rows")
+        return await read(self, wants, position, leg, at_most)
+
+    monkeypatch.setattr(reader.ChunkReader, "read", short)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin", end="end"))
+    frames = [one async for one in subscription.frames(AmpleRoom(), FrameSizes(20))]
+    assert sum(one.rows.num_rows for one in frames if isinstance(one, RowsFrame)) == 60
+    assert asked[:3] == [100, 50, 25]
+    assert set(asked[3:]) == {25}
+
+
+async def test_where_no_row_can_be_read_the_frames_say_why(world, monkeypatch):
+    world.log.append(0, [("A", T0)], accepted_us=1_000_000)
+    world.read_tail(0)
+
+    async def never(self, wants, position, leg, at_most):
+        raise TooMuchError(f"no room for {at_most}")
+
+    monkeypatch.setattr(reader.ChunkReader, "read", never)
+    subscription = await world.query.subscribe(StreamRequest(begin="begin"))
+    frames = subscription.frames(AmpleRoom(), FrameSizes(20))
+    seen = [await anext(frames) for _ in range(3)]
+    assert seen[-1].waits_for == "no room for 100"
+    await frames.aclose()

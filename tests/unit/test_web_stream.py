@@ -24,6 +24,7 @@ from k2_streams.query.token import StreamToken, Token
 from k2_streams.runtime.metrics.web import WebMetrics
 from k2_streams.web.http import streaming
 from k2_streams.web.http.frames import FrameFormat
+from k2_streams.web.http.room import ROW_BYTES, Room
 
 PATH = "/v1/trades/stream"
 PLACE = ("log_partition", "log_offset", "log_row")
@@ -286,3 +287,18 @@ async def test_a_place_by_accepted_time_is_that_of_known_at(client):
     assert sorted(row["message_id"] for row in rows_of(events)) == sorted(
         row["message_id"] for row in wanted
     )
+
+
+def test_more_rows_are_read_at_a_time_where_there_is_room():
+    most, some = streaming.READ_ROWS
+    ample, small = Room(), Room(most * ROW_BYTES)
+    rooms = [streaming.StreamRoom(ample, f"caller-{number}") for number in range(5)]
+    assert [room.take(is_paced=False) for room in rooms][:4] == [most] * 4
+    assert rooms[0].is_ample
+    assert rooms[0].take(is_paced=True) == streaming.LEAST_ROWS
+    assert not rooms[0].is_ample
+    assert streaming.StreamRoom(small, "a").take(is_paced=False) == some
+    assert streaming.StreamRoom(small, "b").take(is_paced=False) == some
+    for room in rooms:
+        room.close()
+    assert ample.held_bytes == 0

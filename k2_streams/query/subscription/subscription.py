@@ -6,6 +6,7 @@ never sees a file. What was read and not given is only a copy: it can be dropped
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,7 +23,7 @@ from k2_streams.core.subscription.position import Ints, LogPosition, Places
 from k2_streams.core.subscription.replay_pace import ReplayPace
 from k2_streams.core.subscription.tally import Tally
 from k2_streams.query.answer import NodeState
-from k2_streams.query.errors import QueryError
+from k2_streams.query.errors import QueryError, TooMuchError
 from k2_streams.query.gaps import GapEvent, GapsView
 from k2_streams.query.proof import gaps_of, is_whole
 from k2_streams.query.result import key_of_last
@@ -44,6 +45,8 @@ from k2_streams.query.waiting import Waiting
 PROGRESS_EVERY_S = 1.0
 #: After an error that may pass (the catalog is away, every turn is taken).
 RETRY_AFTER_S = 1.0
+#: A statement that has too little memory for so many rows has too little for any.
+LEAST_READ = 1_024
 #: Rows are given so much before they are due, so that not each has a frame of its own.
 PACE_GRAIN_S = 0.002
 
@@ -136,6 +139,7 @@ class Subscription:
         self._leg = Leg({}, start.floor, start.floor)
         self._chunk: RowsChunk | None = None
         self._given = 0  # rows of the chunk
+        self._most_read = sys.maxsize
         self._room: RowRoom | None = None
         self._pace: ReplayPace | None = None
         self._is_over = False
@@ -210,13 +214,7 @@ class Subscription:
 
     async def _read(self, room: RowRoom) -> None:
         """Take the next chunk in, if there are rows; what has none is passed at once."""
-        is_paced = self._request.speed is not None
-        wants = self._wants
-        if self._after is not None:
-            wants = wants.behind(self._after)
-        chunk = await self._chunks.read(
-            wants, self._position, self._leg, room.take(is_paced=is_paced)
-        )
+        chunk = await self._read_chunk(room)
         self._leg, self._newest = chunk.leg, dict(chunk.newest)
         self._deferred = chunk.deferred
         if chunk.reads_lake and self._was_in_tail:
@@ -226,6 +224,19 @@ class Subscription:
         room.holds(chunk.rows.nbytes)
         if not chunk.rows.num_rows:
             self._finish(chunk)
+
+    async def _read_chunk(self, room: RowRoom) -> RowsChunk:
+        """The next chunk: of fewer rows, from now on, where statements have too little memory."""
+        is_paced = self._request.speed is not None
+        wants = self._wants if self._after is None else self._wants.behind(self._after)
+        while True:
+            at_most = min(room.take(is_paced=is_paced), self._most_read)
+            try:
+                return await self._chunks.read(wants, self._position, self._leg, at_most)
+            except TooMuchError:
+                if at_most <= LEAST_READ:
+                    raise
+                self._most_read = max(at_most // 2, LEAST_READ)
 
     def _finish(self, chunk: RowsChunk) -> None:
         """All rows of the chunk are given."""

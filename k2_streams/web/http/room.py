@@ -25,6 +25,11 @@ class Room:
         self._shares = FairShares(total_bytes, SMALL_BYTES)
 
     @property
+    def total_bytes(self) -> int:
+        """The budget."""
+        return self._shares.total
+
+    @property
     def held_bytes(self) -> int:
         """What is taken now."""
         return self._shares.held

@@ -8,7 +8,7 @@ goes on: none is left out, whatever its speed.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 import structlog
@@ -34,9 +34,11 @@ STREAM_BYTES = 2 << 20
 FRAME_SIZES = {FrameFormat.SSE: FrameSizes(256, at_once=5), FrameFormat.ARROW: FrameSizes(2_048)}
 #: Rows that are read at a time within `STREAM_BYTES`.
 LEAST_ROWS = 4_096
-#: Rows that are read at a time where there is room: a statement over a day's file costs the same
-#: for a few rows as for so many.
-MOST_ROWS = 65_536
+#: Rows that are read at a time where there is room, the most first. Files are not in the log's
+#: order, so that a statement over a day's file costs much the same for a few rows as for so many:
+#: 60 MB of rows, of which a stream holds a quarter of the budget at the most.
+READ_ROWS = (262_144, 65_536)
+READ_SHARE = 0.25
 #: A reader that takes nothing for so long has its rows dropped; they are read again.
 DROP_AFTER_S = 1.0
 #: A reader that takes nothing for so long has gone: it may resume by its token.
@@ -65,13 +67,15 @@ class StreamRoom:
     def take(self, *, is_paced: bool) -> int:
         """Take room for rows; returns for how many."""
         self.give_back()
-        if is_paced:
-            return LEAST_ROWS
-        try:
-            self._more = self._room.take(self._caller, MOST_ROWS * ROW_BYTES)
-        except ApiError:
-            return LEAST_ROWS
-        return MOST_ROWS
+        most_bytes = self._room.total_bytes * READ_SHARE
+        for rows in () if is_paced else READ_ROWS:
+            size_bytes = rows * ROW_BYTES
+            if rows > READ_ROWS[-1] and size_bytes > most_bytes:
+                continue
+            with suppress(ApiError):
+                self._more = self._room.take(self._caller, size_bytes)
+                return rows
+        return LEAST_ROWS
 
     def holds(self, size_bytes: int) -> None:
         """The rows that were read take so much: what they do not need is given back."""
@@ -99,7 +103,7 @@ def _check_sizes() -> None:
     """What is held beside the room of rows that were read is within `STREAM_BYTES`."""
     event, batch = FRAME_SIZES[FrameFormat.SSE], FRAME_SIZES[FrameFormat.ARROW]
     assert size_of(LEAST_ROWS, event.rows) <= STREAM_BYTES  # noqa: S101 - constants
-    assert size_of(event.rows * event.at_once, MOST_ROWS) <= STREAM_BYTES  # noqa: S101 - the same
+    assert size_of(event.rows * event.at_once, READ_ROWS[0]) <= STREAM_BYTES  # noqa: S101 - the same
     assert (LEAST_ROWS + batch.rows) * ROW_BYTES <= STREAM_BYTES  # noqa: S101 - the same
 
 
