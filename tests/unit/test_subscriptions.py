@@ -1,10 +1,13 @@
 """Subscriptions at their seams: rows seen late, a reader that falls back, a lake that is away."""
 
+import pyarrow as pa
 import pytest
 from query_world import T0, TOPIC_ID, World
+from web_support import trades_table
 
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import TooMuchError
+from k2_streams.query.result import copied
 from k2_streams.query.subscription import reader
 from k2_streams.query.subscription import subscription as subscriptions
 from k2_streams.query.subscription.frames import EndFrame, FrameSizes, ProgressFrame, RowsFrame
@@ -209,3 +212,15 @@ async def test_where_no_row_can_be_read_the_frames_say_why(world, monkeypatch):
     seen = [await anext(frames) for _ in range(3)]
     assert seen[-1].waits_for == "no room for 100"
     await frames.aclose()
+
+
+def test_rows_that_are_given_do_not_keep_what_was_read():
+    """In one piece, in several, and with values of every kind."""
+    one = trades_table(4_000)
+    for rows in (
+        one.combine_chunks(),
+        pa.concat_tables([one.slice(at, 10) for at in range(4_000)]),
+    ):
+        found = copied(rows, 5, 100)
+        assert found.equals(rows.slice(5, 100))
+        assert found.get_total_buffer_size() <= found.nbytes + 64 * len(found.columns) * 4

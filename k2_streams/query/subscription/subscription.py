@@ -26,7 +26,7 @@ from k2_streams.query.answer import NodeState
 from k2_streams.query.errors import QueryError, TooMuchError
 from k2_streams.query.gaps import GapEvent, GapsView
 from k2_streams.query.proof import gaps_of, is_whole
-from k2_streams.query.result import key_of_last
+from k2_streams.query.result import copied, key_of_last
 from k2_streams.query.subscription.frames import (
     EndFrame,
     Frame,
@@ -285,8 +285,8 @@ class Subscription:
 
     def _rows(self, chunk: RowsChunk, count: int, frame_rows: int) -> RowsFrame:
         """Give the next rows of the chunk."""
-        # A copy: a slice would keep the whole chunk, whose room may be given back before.
-        rows = chunk.rows.take(pa.array(np.arange(self._given, self._given + count)))
+        # The chunk's room may be given back before the rows are.
+        rows = copied(chunk.rows, self._given, count)
         cuts = []
         for start in range(0, count, frame_rows):
             part = rows.slice(start, frame_rows)
