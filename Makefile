@@ -43,12 +43,12 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page pictures prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
+.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-tour demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page pictures prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, demo-overload, bench, bench-peers, lock)"
+	@echo "  Variables: PYTHON=python3.12 (for setup), ARGS='...' (passed to test, demo, demo-tour, demo-overload, bench, bench-peers, lock)"
 
 doctor: ## Check that make, Python, Java and Maven are here and new enough
 	$(call must_be_ok,$(strip $(diagnosis)))
@@ -129,6 +129,11 @@ check-long: $(INSTALLED) ## Run the properties on many random examples, and fuzz
 
 demo: setup ## Show K2 at work, and compare what it found with the truth
 	$(BIN)/k2 demo $(ARGS)
+
+demo-tour: setup ## Show each part of K2 in ten minutes, with the page open (ARGS=--check: a machine watches)
+	@test -x .cache/prometheus/usr/bin/prometheus || command -v prometheus >/dev/null || $(MAKE) prometheus || \
+		echo 'No Prometheus: the station of the alert is left out.'
+	$(BIN)/k2 demo-tour $(ARGS)
 
 demo-overload: setup ## Show K2 under ten times its load: deferred, never lost (a quarter of an hour)
 	$(BIN)/k2 demo-overload $(ARGS)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 from k2_client.exchange import PATIENCE_S, Nodes, Operation
@@ -94,7 +94,7 @@ class Client:
 
     def stream(
         self, relation: str, symbols: Names = (), **options: Unpack[StreamOptions]
-    ) -> Iterator[StreamFrame]:
+    ) -> Generator[StreamFrame, None, None]:
         """Rows of a log from `start` on, and those to come: no row is left out, none comes twice.
 
         Where a node ends or is slow to answer, the stream goes on from another one behind the last

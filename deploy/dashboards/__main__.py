@@ -4,7 +4,7 @@ import sys
 
 from deploy.dashboards.check import check
 from deploy.dashboards.files import texts
-from deploy.dashboards.prometheus import NoPrometheusError
+from k2_streams.testing.local.prometheus import NoPrometheusError
 
 
 def write() -> int:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from deploy.dashboards.files import FOLDER, WINDOW
-from deploy.dashboards.prometheus import SCRAPE_S, Prometheus
 from k2_streams.kafka.topics import RAW
+from k2_streams.testing.local.prometheus import SCRAPE_S, Prometheus
 from k2_streams.testing.local.stage import Stage
 from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.testing.waiting import wait_until

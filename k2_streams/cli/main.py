@@ -45,6 +45,9 @@ _COMMANDS = {
     "cost": _Command("k2_streams.cli.cost:cost", "Compute what a rate of messages costs."),
     "keys": _Command("k2_streams.cli.keys:keys", "Make API keys."),
     "demo": _Command("k2_streams.cli.demo:demo", "Show K2 at work, and check it."),
+    "demo-tour": _Command(
+        "k2_streams.cli.demo_tour:demo_tour", "Show K2 in ten minutes, station by station."
+    ),
     "demo-overload": _Command(
         "k2_streams.cli.demo_overload:demo_overload", "Show K2 under ten times its load."
     ),

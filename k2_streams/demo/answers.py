@@ -28,13 +28,17 @@ class DemoAnswer:
     meta: dict[str, Any]
 
 
-def ask(worker: LocalWorker, as_of: str | None = None) -> DemoAnswer:
+def ask(
+    worker: LocalWorker, as_of: str | None = None, exchange: str = "SIM", limit: int = LIMIT
+) -> DemoAnswer:
     """The demo's question: the last fifteen minutes of one symbol, now or as of a token.
 
     Raises:
         ClientError: it was refused, or nobody answered in time.
     """
-    question = {"exchange": "SIM", "symbol": QUESTION_SYMBOL, "window": "15m", "limit": str(LIMIT)}
+    question = {
+        "exchange": exchange, "symbol": QUESTION_SYMBOL, "window": "15m", "limit": str(limit),
+    }  # fmt: skip
     if as_of is not None:
         question["as_of"] = as_of
     path = f"/v1/trades?{urllib.parse.urlencode(question)}"

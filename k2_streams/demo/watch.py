@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
 
@@ -19,6 +18,8 @@ from k2_streams.testing.local.workers import READY_WITHIN_S, LocalWorker, Worker
 
 #: Between two looks at the status: three requests each, far below the web's limit of a caller.
 LOOK_EVERY_S = 0.3
+#: A worker that is killed answers later: the next look sees.
+LOOK_WITHIN_S = 5.0
 #: Of the flow, before the worker is killed.
 KILL_AFTER_S = 0.4 * FLOW_S
 #: From the last message sent until it is processed, on a busy machine.
@@ -108,11 +109,9 @@ class Watch:
             raise WorkerError(f"the worker ended by itself\n{self.worker.last_words()}")
         at_s = time.monotonic() - self._began
         try:
-            status = self.worker.get("/v1/status", within_s=5.0)
-            newest = self.worker.get("/v1/snapshots?limit=1", within_s=5.0)["data"]
+            sample = look_at(self.worker, at_s, self.samples[-1] if self.samples else None)
         except OSError:
             return None
-        sample = _sample(at_s, status, newest, self.samples[-1] if self.samples else None)
         self.samples.append(sample)
         if self._phase in {FlowPhase.ANSWERING, FlowPhase.BACK}:
             self.recovery.backlog = max(self.recovery.backlog, sample.lag)
@@ -162,10 +161,14 @@ class Watch:
         )
 
 
-def _sample(
-    at_s: float, status: dict[str, Any], newest: list[dict[str, Any]], before: FlowSample | None
-) -> FlowSample:
-    """A look as numbers. What was processed stays processed while a new process reads up to it."""
+def look_at(worker: LocalWorker, at_s: float, before: FlowSample | None = None) -> FlowSample:
+    """A look as numbers. What was processed stays processed while a new process reads up to it.
+
+    Raises:
+        OSError: no answer.
+    """
+    status = worker.get("/v1/status", LOOK_WITHIN_S)
+    newest = worker.get("/v1/snapshots?limit=1", LOOK_WITHIN_S)["data"]
     known = before.watermark if before is not None else {}
     marks = {int(p): next_offset or 0 for p, next_offset in status["watermark"].items()}
     return FlowSample(

@@ -70,6 +70,17 @@ async def prepare_topic(config: KafkaConfig, spec: TopicSpec, replication: int =
         return partitions
 
 
+async def partitions_of(config: KafkaConfig, topic: str) -> int:
+    """How many a topic has that exists.
+
+    Raises:
+        KafkaConnectionError: no broker answers.
+        KeyError: it does not exist.
+    """
+    async with TopicAdmin(config) as admin:
+        return (await admin.describe([topic]))[topic].partitions
+
+
 class Sender:
     """Sends to one topic. Use as an async context manager; not for several tasks at once."""
 

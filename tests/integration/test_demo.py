@@ -1,4 +1,4 @@
-"""`k2 demo`: its story ends well, and whatever happens nothing of it is left behind."""
+"""`k2 demo` and `k2 demo-tour`: they end well, and whatever happens nothing is left behind."""
 
 import os
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from k2_streams.demo.stations.ten_minutes import STATIONS
 
 pytestmark = pytest.mark.integration
 
@@ -35,9 +37,10 @@ def environment(tmp_path, kafka_jars):
     }
 
 
-def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    words = arguments or ("demo", "--messages", MESSAGES)
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "k2_streams.cli.main", "demo", "--messages", MESSAGES],
+        [sys.executable, "-u", "-m", "k2_streams.cli.main", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,4 +94,18 @@ def test_ctrl_c_stops_everything_that_was_started(environment):
         demo.kill()
     assert demo.returncode == 128 + signal.SIGINT, text
     assert "everything that was started has been stopped" in text
+    assert left_behind(environment) == []
+
+
+@pytest.mark.long
+def test_each_station_of_the_tour_holds_what_it_asserts(environment):
+    tour = start(environment, "demo-tour", "--check")
+    try:
+        text, _ = tour.communicate(timeout=2 * WITHIN_S)
+    finally:
+        tour.kill()
+    assert tour.returncode == 0, text
+    assert "does not hold" not in text
+    for station in STATIONS:
+        assert re.search(rf"^{station.name} +[\d.]+", text, re.MULTILINE), station.name
     assert left_behind(environment) == []

@@ -146,11 +146,15 @@ class Stage:
         return self.directory / f"truth-{len(self.truths)}.jsonl.gz"
 
     def verify(
-        self, *truths: Path, options: Sequence[str] = (), output: IO[str] | int | None = None
+        self,
+        *truths: Path,
+        options: Sequence[str] = (),
+        output: IO[str] | int | None = None,
+        node: int | None = None,
     ) -> int:
-        """`k2 verify` of these truth files by the first worker; its exit code."""
+        """`k2 verify` of these truth files by a worker (None: the first); its exit code."""
         named = [argument for truth in truths for argument in ("--truth", str(truth))]
-        url = self.workers[min(self.workers)].url
+        url = self.workers[min(self.workers) if node is None else node].url
         return self.run("verify", *named, "--url", url, *options, output=output)
 
     # -- the end ---------------------------------------------------------------------------------
