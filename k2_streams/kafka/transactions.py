@@ -275,6 +275,8 @@ class TransactionalProducer:
             manager.maybe_add_partition_to_txn(place)
         while manager.partitions_to_add():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(ADDED_POLL_S)
+        if not manager.is_in_transaction():  # refused: this raises why
+            await manager.wait_for_transaction_end()
 
     def _places(self, topics: Iterable[str]) -> list[ClientPartition]:
         return [ClientPartition(topic, self._partition) for topic in sorted(topics)]

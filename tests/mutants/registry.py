@@ -1510,6 +1510,17 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "refused-partitions-written-to",
+        "a task whose partitions the coordinator refused goes on: it does not learn that it is "
+        "fenced",
+        "tests/unit/test_transactions.py::",
+        (
+            "kafka/transactions.py",
+            "        if not manager.is_in_transaction():",
+            "        if manager is None:",
+        ),
+    ),
+    _mutant(
         "missing-marker-passed",
         "a record that lies where a reader expected a marker is left out",
         "tests/property/test_rows_from_memory.py::"

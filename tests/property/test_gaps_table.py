@@ -169,3 +169,22 @@ async def test_a_gap_may_have_more_late_numbers_than_a_page_has_events(engine, m
     (gap,) = memory.find(limit=1)[0]
     assert gap.missing == ((401, 599), (951, 1_000))
     await world.query.close()
+
+
+async def test_the_rest_of_an_abandoned_gap_may_come_late_in_a_row(engine):
+    world = EventsWorld(engine[1] / "rest", engine[0], GapsView(GapLedger(max_gaps=0)))
+    common = {"scope": "X:A", "session": "0", "exchange_time_ns": 5}
+    whole = {"first": 1, "last": 10}
+    part = {"first": 1, "last": 4, "gap_first": 1, "gap_last": 10}
+    events = [
+        GapOpened(**common, **whole, size="small", previous_time_ns=1, next_time_ns=5),
+        GapAbandoned(**common, **part, reason="limit"),
+        *(Late(**common, sequence=number) for number in range(5, 11)),
+        GapFilled(**common, **whole),
+    ]
+    world.publish(events)
+    wanted, _ = folded([events]).find(limit=10)
+    token = Token("topic-1", dict(world.log.ends), 0, 0)
+    assert await paged(world, GapsRequest(as_of=token)) == list(wanted)
+    assert [(gap.state, gap.missing) for gap in wanted] == [("abandoned", ())]
+    await world.query.close()

@@ -149,9 +149,10 @@ class GapLedger:
         if key is None:
             return
         self._remove(key, first, last)
-        self._parts[key] = tuple(
-            part for part in self._parts[key] if not first <= part.first <= part.last <= last
-        )
+        if key in self._parts:  # else the rest of the gap was filled since
+            self._parts[key] = tuple(
+                part for part in self._parts[key] if not first <= part.first <= part.last <= last
+            )
 
     def counts(self, scope: str) -> ScopeCounts:
         """What was found in a scope."""

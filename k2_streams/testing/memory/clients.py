@@ -229,6 +229,10 @@ class MemoryTransactionalProducer:
         """None: the brokers take them with the first record, or before the transaction ends."""
         return ()
 
+    def is_in_transaction(self) -> bool:
+        """Nothing is refused before the transaction ends."""
+        return True
+
     async def _add_partitions(self) -> None:
         places, self._to_add = self._to_add, []
         if places:
