@@ -207,6 +207,23 @@ async def test_no_record_takes_the_place_of_a_marker_that_a_restarted_broker_lef
     await producer.stop()
 
 
+async def test_a_producer_that_was_fenced_meanwhile_learns_it_whatever_else_has_happened(
+    config: KafkaConfig, places: list[Place]
+) -> None:
+    """As a failure it would take the partition from its owner."""
+    name = places[0][0]
+    zombie, heir = (TransactionalProducer(config, name, 0) for _ in range(2))
+    await zombie.start()
+    await zombie.commit([OutputRecord(name, None, b"first")], [], name, {places[0]: 1})
+    await heir.start()
+    for connection in list(zombie._producer.client._conns.values()):
+        connection.close()
+    with pytest.raises(FencedError):
+        await zombie.commit([OutputRecord(name, None, b"second")], [], name, {places[0]: 2})
+    for producer in (zombie, heir):
+        await producer.stop()
+
+
 async def test_another_producers_hanging_records_are_refused(
     config: KafkaConfig, places: list[Place]
 ) -> None:
