@@ -27,7 +27,8 @@ PATHS = (
     "/v1/gap-events?limit=10000",
     "/v1/dead-letters?limit=10000",
     "/v1/gaps?limit=10000",
-    "/v1/sql?query=SELECT+symbol,count(*)+AS+n,sum(notional)+AS+v+FROM+trades+GROUP+BY+1&full=1",
+    "/v1/sql?full=1&query="
+    "SELECT+symbol,count(*)+AS+n,sum(notional)+AS+v+FROM+trades+GROUP+BY+1+ORDER+BY+1",
 )
 
 
