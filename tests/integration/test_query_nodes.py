@@ -19,6 +19,7 @@ MESSAGES = 3_000
 TRAFFIC = ("--messages", str(MESSAGES), "--symbols", "5", "--gaps", "1%", "--invalid", "1%")
 #: Of everything that was sent: from 1990 on.
 ALL = "start=631152000000000000&end=4000000000000000000"
+SELECT = "SELECT+symbol,count(*)+AS+n,sum(notional)+AS+v+FROM+trades+GROUP+BY+1+ORDER+BY+1"
 PATHS = (
     "/v1/trades?limit=10000",
     f"/v1/trades?limit=10000&{ALL}&order=desc",
@@ -27,8 +28,7 @@ PATHS = (
     "/v1/gap-events?limit=10000",
     "/v1/dead-letters?limit=10000",
     "/v1/gaps?limit=10000",
-    "/v1/sql?full=1&query="
-    "SELECT+symbol,count(*)+AS+n,sum(notional)+AS+v+FROM+trades+GROUP+BY+1+ORDER+BY+1",
+    f"/v1/sql?full=1&query={SELECT}",
 )
 
 
