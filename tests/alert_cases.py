@@ -143,10 +143,10 @@ CASES = {
         {f'k2_lake_commit_failures_total{{{_LOG},reason="moved"}}': counter(0, 6)}, _ON_LOG
     ),
     "K2LakeBreakerOpen": AlertCase(
-        {f'k2_circuit_breaker_state{{{_LOG},breaker="lake",state="open"}}': gauge(0, 1)}, _ON_LOG
+        {f'k2_circuit_breaker_state{{{_LOG},breaker="lake",state="closed"}}': gauge(1, 0)}, _ON_LOG
     ),
     "K2StoreBreakerOpen": AlertCase(
-        {f'k2_circuit_breaker_state{{{_LOG},breaker="store",state="open"}}': gauge(0, 1)}, _ON_LOG
+        {f'k2_circuit_breaker_state{{{_LOG},breaker="store",state="closed"}}': gauge(1, 0)}, _ON_LOG
     ),
     "K2SinkRefused": AlertCase({f"k2_sink_refused{{{_LOG}}}": gauge(0, 1)}, _ON_LOG),
     "K2TailRoomLow": AlertCase(
