@@ -3,6 +3,7 @@
 import io
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
 
@@ -18,7 +19,7 @@ KILLS = 5
 
 
 def rows_of(worker: LocalWorker, path: str) -> pa.Table:
-    with pa.ipc.open_stream(io.BytesIO(worker.fetch(f"{path}&format=arrow").content)) as reader:
+    with pa.ipc.open_stream(io.BytesIO(worker.fetch(f"{path}&format=arrow").body)) as reader:
         return reader.read_all()
 
 
@@ -34,7 +35,7 @@ def expected(trades: pa.Table) -> dict[tuple[int, int, str], bytes]:
     (whole,) = trades.sort_by(order).combine_chunks().to_batches()
     partitions = whole.column("source_partition")
     for partition in partitions.unique().to_pylist():
-        rows = whole.filter(pa.compute.equal(partitions, partition))
+        rows = whole.filter(pc.equal(partitions, partition))
         for minute in minutes_of(rows, 0):
             for measure in MEASURES:
                 at = (partition, minute.minute_ns, measure.name)
