@@ -43,7 +43,7 @@ diagnosis = $(if $(filter 3.7% 3.80%,$(MAKE_VERSION)),$(old_make),$(shell sh dep
 must_be_ok = $(if $(filter-out ok,$1),$(error $1),$(if $1,,$(error deploy/doctor.sh did not run)))
 content = make, Python, Java and Maven are here and new enough.
 
-.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-tour demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page pictures prometheus alerts dashboards dashboards-check deploy-tools deploy-check release-check faults faults-long up down lock clean
+.PHONY: help reference docs doctor setup native wheel jars test test-native test-long lint check check-long simulate mutants demo demo-tour demo-overload bench bench-peers peers rest-jars store-jars spark test-s3 test-spark browser test-page pictures prometheus alerts dashboards dashboards-check runbooks deploy-tools deploy-check release-check faults faults-long up down lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -204,8 +204,11 @@ dashboards: $(INSTALLED) ## Write deploy/grafana/dashboards from their table
 dashboards-check: setup prometheus ## Try every panel on a Prometheus that scrapes a worker with traffic (a minute)
 	$(BIN)/python -m deploy.dashboards check
 
+runbooks: setup prometheus ## Cause alerts of many kinds, follow their runbooks, and compare with the truth (some minutes)
+	$(BIN)/python -m deploy.runbooks $(ARGS)
+
 deploy-tools: $(INSTALLED) ## Fetch what deploy-check and release-check use into .cache/deploy (helm where Go is)
-	$(BIN)/python -m venv .cache/deploy/venv
+	$(BIN)/python -m venv --clear .cache/deploy/venv
 	.cache/deploy/venv/bin/python -m pip install -q -r deploy/requirements.txt
 	@mkdir -p .cache/deploy/debian && cd .cache/deploy/debian && \
 		{ apt-get -qq -o APT::Sandbox::User=root download debootstrap && dpkg -x debootstrap_*.deb . \

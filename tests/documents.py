@@ -6,6 +6,7 @@ A block's info string says what a test does with it: `LANGUAGE [KEY=VALUE ...]`.
 - `sh run=kafka`, `python run=kafka`: the integration test follows it, on a worker.
 - `python run=notebook`: `tests/integration/test_notebook.py` runs the page's blocks as one program.
 - `sh run=kafka-end`: the same, after the blocks of all pages.
+- `sh run=runbook`: `make runbooks` runs it when the alert of its page fires.
 - `sh run=never reason=NAME`: not run, for one of `REASONS`; its commands are still checked.
 - `json`, `csv`, `toml`, `text`: data. `java`, `sql`: a test of the page compiles or runs it.
 """
