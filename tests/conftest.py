@@ -118,8 +118,15 @@ async def client_of() -> AsyncIterator[Callable[[web.Application], Awaitable[Tes
 
 @pytest.fixture(autouse=True)
 def default_logs() -> None:
-    """A command that a test before this one ran has configured the logs of the whole process."""
+    """Lines as structlog has them, but plain tracebacks: with all locals each costs seconds.
+
+    A command that a test before this one ran has configured the logs of the whole process.
+    """
     structlog.reset_defaults()
+    *before, console = structlog.get_config()["processors"]
+    assert isinstance(console, structlog.dev.ConsoleRenderer)
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
 
 
 @pytest.fixture
