@@ -187,8 +187,9 @@ browser: ## Fetch Chromium and axe-core into .cache, for the tests of the page; 
 test-page: setup browser ## Try the page in a real browser: charts, gaps, sign-in, accessibility
 	$(BIN)/python -m pytest -rs tests/unit/test_page_in_browser.py $(ARGS)
 
-pictures: setup browser ## Take the README's picture of the page, into docs/images
-	PYTHONPATH=tests $(BIN)/python -m pictures
+pictures: setup browser ## Take the README's pictures: the page, and an overload (five minutes; ARGS=FOLDER: every view, into it)
+	PYTHONPATH=tests $(BIN)/python -m pictures $(ARGS)
+	$(if $(ARGS),,$(BIN)/k2 demo-overload --seconds 15 --picture docs/images/overload.png)
 
 prometheus: ## Fetch Prometheus from Debian's packages into .cache, for `make alerts`; nothing is installed
 	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus

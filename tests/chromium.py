@@ -45,6 +45,10 @@ def axe() -> Path | None:
     return path if path.exists() else None
 
 
+#: Of anything that is waited for: two cores may be busy with other tests.
+TIMEOUT_MS = 30_000
+
+
 @contextmanager
 def launched() -> Iterator[Any]:
     """A browser, until the end."""
@@ -61,3 +65,36 @@ def launched() -> Iterator[Any]:
             yield running
         finally:
             running.close()
+
+
+class Visit:
+    """A page that is open, and all that went wrong with it."""
+
+    def __init__(self, browser, url, **context):
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.problems, self.hosts = [], set()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        self.url = url
+        # A policy that was broken is reported to the document, also where the console is silent.
+        self.page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            " event => console.error('CSP', event.blockedURI));"
+        )
+
+    def _console(self, message):
+        if message.type == "error":
+            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def open(self, view, **parameters):
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        self.page.goto(f"{self.url}/#/{view}{'?' * bool(query)}{query}")
+        return self.page
+
+    def check(self):
+        """Nothing went wrong, and nobody else was asked."""
+        assert self.problems == []
+        assert self.hosts == {self.url.split("/")[2]}

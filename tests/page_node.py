@@ -48,11 +48,11 @@ def _prices(offset: int) -> list[str]:
     return [f"{base + 0.13 * i:.2f}" for i in range(ROWS_PER_RECORD)]
 
 
-def _record(offset: int, price: str | None = None) -> Any:
-    prices = [price] * ROWS_PER_RECORD if price else _prices(offset)
+def _record(offset: int, price: str | None = None, rows: int = ROWS_PER_RECORD) -> Any:
+    prices = [price] * rows if price else _prices(offset)
     start_ns = NOON_NS + offset * SECOND_NS
     return record(
-        0, offset, ROWS_PER_RECORD, symbols=(SYMBOL,), start_ns=start_ns, step_ns=SECOND_NS // 4,
+        0, offset, rows, symbols=(SYMBOL,), start_ns=start_ns, step_ns=SECOND_NS // (rows + 1),
         prices=prices, quantity=f"{10 + offset % 7 * 5}",
     )  # fmt: skip
 
@@ -116,9 +116,9 @@ class PageNode:
         }
         self.url = self._run(self._start())
 
-    def produce(self, price: str) -> None:
-        """Three trades at the next second, as the tail gets them."""
-        self._run(self._append(price))
+    def produce(self, price: str, rows: int = ROWS_PER_RECORD) -> None:
+        """Trades within the next second, as the tail gets them."""
+        self._run(self._append(price, rows))
 
     def open_gap(self) -> None:
         """Numbers are skipped."""
@@ -178,9 +178,9 @@ class PageNode:
         for delay_s in (0.02, 0.03, 0.04, 0.3):
             self.metrics.tail.freshness_seconds.labels("trades").observe(delay_s)
 
-    async def _append(self, price: str) -> None:
+    async def _append(self, price: str, rows: int) -> None:
         range_ = Range(self._end, self._end + 1)
-        self._tail.append(0, range_, [_record(self._end, price)], raw_next=1_000)
+        self._tail.append(0, range_, [_record(self._end, price, rows)], raw_next=1_000)
         self._end += 1
         self._gaps.cover({0: self._end})
         self._observe()

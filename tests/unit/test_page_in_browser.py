@@ -4,15 +4,15 @@ import re
 
 import chromium
 import pytest
-from page_node import KEY, PageNode
+from chromium import Visit
+from lake_rows import NOON_NS
+from page_node import KEY, SECOND_NS, PageNode
 
 REASON = chromium.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 VIEWS = ("overview", "symbol", "time-travel", "replay", "sql", "operations")
 API_KEY = "k-of-a-desk"
-#: Of anything that is waited for: two cores may be busy with other tests.
-TIMEOUT_MS = 30_000
 #: Of a span of two bars, over the height of a chart.
 MANY_PIXELS = 2_000
 
@@ -28,39 +28,6 @@ def node(tmp_path_factory):
     running = PageNode(tmp_path_factory.mktemp("page"))
     yield running
     running.close()
-
-
-class Visit:
-    """A page that is open, and all that went wrong with it."""
-
-    def __init__(self, browser, url, **context):
-        self.context = browser.new_context(**context)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(TIMEOUT_MS)
-        self.problems, self.hosts = [], set()
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        self.url = url
-        # A policy that was broken is reported to the document, also where the console is silent.
-        self.page.add_init_script(
-            "addEventListener('securitypolicyviolation',"
-            " event => console.error('CSP', event.blockedURI));"
-        )
-
-    def _console(self, message):
-        if message.type == "error":
-            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
-
-    def open(self, view, **parameters):
-        query = "&".join(f"{name}={value}" for name, value in parameters.items())
-        self.page.goto(f"{self.url}/#/{view}{'?' * bool(query)}{query}")
-        return self.page
-
-    def check(self):
-        """Nothing went wrong, and nobody else was asked."""
-        assert self.problems == []
-        assert self.hosts == {self.url.split("/")[2]}
 
 
 @pytest.fixture
@@ -152,6 +119,25 @@ def test_a_chart_has_bars_shades_a_gap_and_clears_it_when_it_is_filled(visit, no
     one.check()
 
 
+def test_a_raised_level_is_a_band_over_its_bars(visit):
+    """Of a node with a ledger: its description and its rows are put in."""
+    one = visit()
+    change = {"worker": "w", "previous": "NORMAL", "level": "GRACEFUL"}
+    rows = [{**change, "time_ns": NOON_NS + 60 * SECOND_NS}]
+
+    def describe(route):
+        described = route.fetch().json()
+        described["paths"]["/v1/levels"] = {"get": {"parameters": []}}
+        route.fulfill(json=described)
+
+    one.page.route("**/v1/openapi.json", describe)
+    one.page.route("**/v1/levels?*", lambda route: route.fulfill(json={"data": rows}))
+    page = one.open("symbol", key=KEY, window="5m", interval="5s")
+    wait_for(page, ".spans li", "12:01:00 to")
+    assert "level GRACEFUL" in page.locator(".spans li").first.text_content()
+    one.check()
+
+
 def test_a_trade_that_is_produced_appears(visit, node):
     one = visit()
     page = one.open("symbol", key=KEY, window="5m", interval="1s")
@@ -210,6 +196,15 @@ def test_a_statement_is_run_and_its_rows_have_a_proof(visit):
     page.get_by_role("button", name="Run").click()
     page.wait_for_selector(".problem")
     assert not page.get_by_role("region", name="Rows of the answer").is_visible()
+
+
+def test_the_statement_that_the_view_begins_with_is_answered(visit):
+    one = visit()
+    page = open_view(one, "sql")
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_selector("text=Answered in")
+    assert page.locator(".problem:visible").count() == 0
+    one.check()
 
 
 def test_views_are_reached_by_keys_and_a_dialog_says_which(visit):

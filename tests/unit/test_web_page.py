@@ -181,6 +181,32 @@ def test_neighbouring_incomplete_bars_are_one_span():
     assert said[1] == [{"time": 10, "share": 0.5}, None, None, None]
 
 
+def test_a_raised_level_is_a_span_from_its_rise_to_its_fall():
+    changes = """[["a", "NORMAL", "SOFT", 5], ["b", "NORMAL", "AGGRESSIVE", 31],
+      ["b", "AGGRESSIVE", "NORMAL", 39], ["a", "SOFT", "NORMAL", 52]].map(
+      ([worker, previous, level, s]) => ({ worker, previous, level, time_ns: s * 1e9 }))"""
+    said = run(
+        {"model/levels.js": "levelSpans"},
+        f"""
+        const bars = [0, 10, 20, 30, 40, 50, 60].map(time => ({{ time }}));
+        say(levelSpans(bars, {changes}, 10));
+        say(levelSpans(bars.slice(2, 3), {changes}, 10));
+        say(levelSpans(bars, [], 10));
+        const wasRaised = [{{ worker: "a", previous: "SOFT", level: "NORMAL", time_ns: 15e9 }}];
+        say(levelSpans(bars, wasRaised, 10).map(({{ from, to }}) => [from, to]));
+        """,
+    )
+    soft, aggressive = {"level": "SOFT", "tone": "warn"}, {"level": "AGGRESSIVE", "tone": "bad"}
+    assert said[0] == [
+        {"from": 0, "to": 20, **soft},
+        {"from": 30, "to": 30, **aggressive},
+        {"from": 40, "to": 50, **soft},
+    ]
+    assert said[1] == [{"from": 20, "to": 20, **soft}], "it began before the first bar"
+    assert said[2] == []
+    assert said[3] == [[0, 10]], "the first change says what was so before it"
+
+
 def test_figures_of_the_last_minute_are_those_of_prometheus():
     """10 observations: 5 up to 1 s, 4 from 1 to 2 s, 1 above."""
     said = run(

@@ -18,6 +18,7 @@ export const rate = value =>
     : value >= 100 || value === 0
       ? count(value)
       : value.toLocaleString("en", { maximumSignificantDigits: 3 });
+export const perSecond = value => (isKnown(value) ? `${rate(value)} /s` : NONE);
 export const percent = value =>
   !isKnown(value)
     ? NONE

@@ -8,6 +8,8 @@ import { clock, count, dateTime } from "../format.js";
 import { ChartMarks } from "./chart_marks.js";
 
 const VOLUME_SHARE = 0.18;
+/** Room at both edges, of all bars: the first label of the axis is not cut. */
+const EDGE_SHARE = 0.05;
 
 /** `show` replaces the bars, `update` changes some of them, `mark` what lies behind them. The colours
  *  follow the page's, light or dark. `onHover(bar or null)` is told the bar under the pointer. */
@@ -92,7 +94,8 @@ export function createPriceChart(container, { onHover = () => {} } = {}) {
     },
     /** Shows the last so many bars. */
     fit(bars) {
-      chart.timeScale().setVisibleLogicalRange({ from: -0.5, to: bars + 1.5 });
+      const edge = 1 + EDGE_SHARE * bars;
+      chart.timeScale().setVisibleLogicalRange({ from: -edge, to: bars + edge });
     },
     remove() {
       scheme.removeEventListener("change", paint);

@@ -5,10 +5,15 @@ const HATCH_PX = 7,
   BAND_PX = 4,
   LABEL_PX = 10;
 
+const viewOf = (order, draw) => ({ zOrder: () => order, renderer: () => ({ draw }) });
+
 export class ChartMarks {
   #host = null;
-  #view = { zOrder: () => "bottom", renderer: () => ({ draw: target => this.#draw(target) }) };
-  #views = [this.#view];
+  /** The grid is drawn over what lies at the bottom, and below the line with its words. */
+  #views = [
+    viewOf("bottom", target => this.#drawSpans(target)),
+    viewOf("normal", target => this.#drawBoundary(target)),
+  ];
   #marks = { spans: [], levels: [], boundary: null };
   #colours = {};
 
@@ -30,27 +35,34 @@ export class ChartMarks {
     this.#host?.requestUpdate();
   }
 
-  #draw(target) {
-    if (!this.#host) return;
+  /** Where a share of a bar lies; null: the bar is not shown. */
+  #at(time, share) {
     const scale = this.#host.chart.timeScale(),
-      spacing = scale.options().barSpacing;
-    const at = (time, share) => {
-      const middle = scale.timeToCoordinate(time);
-      return middle === null ? null : middle + (share - 0.5) * spacing;
-    };
+      middle = scale.timeToCoordinate(time);
+    return middle === null ? null : middle + (share - 0.5) * scale.options().barSpacing;
+  }
+
+  #drawSpans(target) {
+    if (!this.#host) return;
     target.useMediaCoordinateSpace(({ context, mediaSize }) => {
       for (const { from, to } of this.#marks.spans)
-        this.#hatch(context, at(from, 0), at(to, 1), mediaSize.height);
+        this.#hatch(context, this.#at(from, 0), this.#at(to, 1), mediaSize.height);
       for (const { from, to, tone } of this.#marks.levels) {
-        const left = at(from, 0),
-          right = at(to, 1);
+        const left = this.#at(from, 0),
+          right = this.#at(to, 1);
         if (left === null || right === null) continue;
         context.fillStyle = this.#colours[tone];
         context.fillRect(left, 0, right - left, BAND_PX);
       }
-      const { boundary } = this.#marks;
-      if (boundary) this.#line(context, at(boundary.time, boundary.share), mediaSize);
     });
+  }
+
+  #drawBoundary(target) {
+    const { boundary } = this.#marks;
+    if (!this.#host || !boundary) return;
+    target.useMediaCoordinateSpace(({ context, mediaSize }) =>
+      this.#line(context, this.#at(boundary.time, boundary.share), mediaSize),
+    );
   }
 
   #hatch(context, left, right, height) {
@@ -72,6 +84,15 @@ export class ChartMarks {
     context.restore();
   }
 
+  /** Words on a ground of their own, so that no line of the grid goes through them. */
+  #label(context, words, x) {
+    const top = BAND_PX + 4;
+    context.fillStyle = this.#colours.surface;
+    context.fillRect(x - 2, top - 1, context.measureText(words).width + 4, LABEL_PX + 3);
+    context.fillStyle = this.#colours.boundary;
+    context.fillText(words, x, top);
+  }
+
   #line(context, x, { width, height }) {
     if (x === null || x < 0 || x > width) return;
     context.strokeStyle = context.fillStyle = this.#colours.boundary;
@@ -84,9 +105,7 @@ export class ChartMarks {
     context.setLineDash([]);
     context.font = `${LABEL_PX}px ${this.#colours.font}`;
     context.textBaseline = "top";
-    context.textAlign = "right";
-    context.fillText("lake", x - 5, BAND_PX + 4);
-    context.textAlign = "left";
-    context.fillText("tail", x + 6, BAND_PX + 4);
+    this.#label(context, "lake", x - 6 - context.measureText("lake").width);
+    this.#label(context, "tail", x + 6);
   }
 }

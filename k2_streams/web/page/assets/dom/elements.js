@@ -52,14 +52,25 @@ export function createForm(className, onSubmit, ...children) {
   return h("form", { class: className, on: { submit } }, ...children);
 }
 
-/** A choice among `[value, text]`. */
+/** A choice among `[value, text]`, or values that are their own text. */
 export function select(options, value, attributes = {}) {
   return h(
     "select",
     attributes,
-    options.map(([of, text]) => h("option", { value: of, selected: of === value }, text)),
+    options
+      .map(one => [one].flat())
+      .map(([of, text = of]) => h("option", { value: of, selected: of === value }, text)),
   );
 }
+
+/** Choices among the properties of `asked`: `of(name, options)` is one, `choose({ name: value })` is
+ *  called when it changes. */
+export const createChoices = (asked, choose) => (name, options) => {
+  const node = select(options, asked[name], {
+    on: { change: () => choose({ [name]: node.value }) },
+  });
+  return node;
+};
 
 /** A word with a mark, so that its tone is not told by colour alone. */
 export const chip = (tone, text, title) => h("span", { class: `chip ${tone}`, title }, text);

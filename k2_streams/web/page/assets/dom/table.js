@@ -1,9 +1,23 @@
 /** A table whose cells change in place: what is selected or scrolled stays. */
 import { h } from "./elements.js";
-import { NONE } from "../format.js";
+import { NONE, cell } from "../format.js";
 
-/** `columns`: `{ name, cell(row), number, title, wide }`, where `cell` gives a text, `{ text, tone, title }` or
- *  a node. `show(rows)` shows rows; without any the text is `empty`. */
+const NUMBER = /^-?\d+(\.\d+)?$/;
+
+/** Columns of words, of numbers, and of long texts that are broken into lines. `cell(row)` gives a
+ *  text, `{ text, tone, title }` or a node; `title` explains the heading. */
+export const text = (name, cell, title) => ({ name, cell, title, kind: null });
+export const number = (name, cell, title) => ({ name, cell, title, kind: "number" });
+export const wide = (name, cell, title) => ({ name, cell, title, kind: "wide" });
+
+/** Columns of rows as they are, by the names of their fields; numbers stand at the right. */
+export const columnsOf = (names, rows, heading = name => name) =>
+  names.map(name => {
+    const isNumber = rows.every(row => row[name] === null || NUMBER.test(row[name]));
+    return (isNumber ? number : text)(heading(name), row => cell(row[name]));
+  });
+
+/** `show(rows)` shows rows; without any the text is `empty`. */
 export function createTable({ label, columns, empty = "None." }) {
   const body = h("tbody"),
     note = h("p", { class: "note", hidden: true }, empty);
@@ -19,7 +33,7 @@ export function createTable({ label, columns, empty = "None." }) {
         columns.map(column =>
           h(
             "th",
-            { scope: "col", class: column.number && "number", title: column.title },
+            { scope: "col", class: column.kind === "number" && "number", title: column.title },
             column.name,
           ),
         ),
@@ -41,13 +55,7 @@ export function createTable({ label, columns, empty = "None." }) {
           h(
             "tr",
             {},
-            columns.map(column =>
-              h("td", {
-                class:
-                  [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ") ||
-                  null,
-              }),
-            ),
+            columns.map(column => h("td", { class: column.kind })),
           ),
         );
       rows.forEach((row, at) =>
@@ -59,9 +67,9 @@ export function createTable({ label, columns, empty = "None." }) {
   };
 }
 
-function setCell(cell, shown) {
+function setCell(place, shown) {
   if (shown instanceof Node) {
-    if (cell.firstChild !== shown) cell.replaceChildren(shown);
+    if (place.firstChild !== shown) place.replaceChildren(shown);
     return;
   }
   const {
@@ -70,7 +78,7 @@ function setCell(cell, shown) {
     title = "",
   } = shown !== null && typeof shown === "object" ? shown : { text: shown };
   const value = text === null || text === undefined ? NONE : String(text);
-  if (cell.textContent !== value) cell.textContent = value;
-  if (cell.dataset.tone !== tone) cell.dataset.tone = tone;
-  if (cell.title !== title) cell.title = title;
+  if (place.textContent !== value) place.textContent = value;
+  if (place.dataset.tone !== tone) place.dataset.tone = tone;
+  if (place.title !== title) place.title = title;
 }

@@ -3,8 +3,8 @@
 import { h } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
-import { createTable } from "../dom/table.js";
-import { ago, cell, count, duration, isKnown, NONE, plural, words } from "../format.js";
+import { columnsOf, createTable, number, text, wide } from "../dom/table.js";
+import { ago, count, duration, isKnown, NONE, plural, words } from "../format.js";
 import { watchedValues } from "../model/alerts.js";
 import { problemsOf, toneOfBreaker, toneOfTask } from "../model/health.js";
 
@@ -16,36 +16,19 @@ const LEDGERS = [
     path: "/v1/dead-letters",
     title: "Dead letters",
     parameters: { order: "desc" },
-    columns: [
-      "append_time",
-      "accepted_time",
-      "reason",
-      "field",
-      "detail",
-      "feed",
-      "source_partition",
-      "source_offset",
-      "redrive_id",
-    ],
+    columns:
+      "append_time accepted_time reason field detail feed source_partition source_offset redrive_id".split(
+        " ",
+      ),
   },
   {
     path: "/v1/coverage",
     title: "Coverage",
     parameters: {},
-    columns: [
-      "exchange",
-      "symbol",
-      "trading_date",
-      "session",
-      "expected",
-      "received",
-      "late",
-      "missing",
-      "abandoned",
-      "dead",
-      "deferred",
-      "condition",
-    ],
+    columns:
+      "exchange symbol trading_date session expected received late missing abandoned dead deferred condition".split(
+        " ",
+      ),
   },
 ];
 
@@ -54,23 +37,21 @@ export function operationsView(place, { api, status, metrics, offer, signIn }) {
     label: "Problems",
     empty: "Nothing is wrong.",
     columns: [
-      { name: "What", cell: one => ({ text: one.what, tone: one.tone }) },
-      { name: "Why", wide: true, cell: one => one.text },
+      text("What", one => ({ text: one.what, tone: one.tone })),
+      wide("Why", one => one.text),
     ],
   });
   const watched = createTable({
     label: "Values that alerts watch",
     columns: [
-      {
-        name: "State",
-        cell: one =>
-          one.isRaised
-            ? { text: "raised", tone: "bad" }
-            : { text: one.isKnown ? "within" : "no series", tone: one.isKnown ? "good" : "" },
-      },
-      { name: "Value", number: true, cell: one => one.value },
-      { name: "Watches", wide: true, cell: one => one.about },
-      { name: "Alert", cell: one => one.alert },
+      text("State", one =>
+        one.isRaised
+          ? { text: "raised", tone: "bad" }
+          : { text: one.isKnown ? "within" : "no series", tone: one.isKnown ? "good" : "" },
+      ),
+      number("Value", one => one.value),
+      wide("Watches", one => one.about),
+      text("Alert", one => one.alert),
     ],
   });
   const partitions = createTable({
@@ -81,36 +62,25 @@ export function operationsView(place, { api, status, metrics, offer, signIn }) {
   const tasks = createTable({
     label: "Background tasks",
     columns: [
-      { name: "Task", cell: one => one.name },
-      {
-        name: "State",
-        cell: one => ({
-          text: one.state ?? "runs once",
-          tone: one.state ? toneOfTask(one.state) : "",
-        }),
-      },
-      { name: "Failures", number: true, cell: one => count(one.failures) },
-      {
-        name: "Starts again in",
-        number: true,
-        cell: one => (isKnown(one.retry_in_s) ? duration(one.retry_in_s) : NONE),
-      },
-      { name: "Last error", wide: true, cell: one => one.last_error },
+      text("Task", one => one.name),
+      text("State", one => ({
+        text: one.state ?? "runs once",
+        tone: one.state ? toneOfTask(one.state) : "",
+      })),
+      number("Failures", one => count(one.failures)),
+      number("Starts again in", one => (isKnown(one.retry_in_s) ? duration(one.retry_in_s) : NONE)),
+      wide("Last error", one => one.last_error),
     ],
   });
   const breakers = createTable({
     label: "Circuit breakers",
     columns: [
-      { name: "Log", cell: one => one.log },
-      { name: "Before", cell: one => one.before },
-      { name: "State", cell: one => ({ text: one.state, tone: toneOfBreaker(one.state) }) },
-      { name: "For", number: true, cell: one => duration(one.since_s) },
-      { name: "Failures", number: true, cell: one => count(one.failures) },
-      {
-        name: "Tries in",
-        number: true,
-        cell: one => (one.state === "closed" ? NONE : duration(one.retry_after_s)),
-      },
+      text("Log", one => one.log),
+      text("Before", one => one.before),
+      text("State", one => ({ text: one.state, tone: toneOfBreaker(one.state) })),
+      number("For", one => duration(one.since_s)),
+      number("Failures", one => count(one.failures)),
+      number("Tries in", one => (one.state === "closed" ? NONE : duration(one.retry_after_s))),
     ],
   });
   const upkeep = createTable({ label: "Maintenance of the lake", columns: UPKEEP_COLUMNS });
@@ -223,11 +193,7 @@ function ledgerTable({ title, columns, panel }, data) {
   const names = columns.filter(name => name in data[0]);
   const table = createTable({
     label: title,
-    columns: (names.length ? names : Object.keys(data[0]).slice(0, 10)).map(name => ({
-      name: words(name),
-      number: data.every(row => row[name] === null || typeof row[name] === "number"),
-      cell: row => cell(row[name]),
-    })),
+    columns: columnsOf(names.length ? names : Object.keys(data[0]).slice(0, 10), data, words),
   });
   panel.body.replaceChildren(table.node);
   return table;
@@ -246,40 +212,34 @@ function notOffered({ path, title }, status) {
 }
 
 const PARTITION_COLUMNS = [
-  { name: "Partition", cell: one => one.name },
-  { name: "State", cell: one => ({ text: one.state, tone: toneOfTask(one.state) }) },
-  { name: "Next offset", number: true, cell: one => count(one.next_offset) },
-  { name: "Committed", number: true, cell: one => count(one.committed_offset) },
-  { name: "Lag", number: true, cell: one => count(one.lag_records) },
-  {
-    name: "Deferred",
-    number: true,
-    cell: one => ({ text: count(one.deferred_records), tone: one.deferred_records ? "warn" : "" }),
-  },
-  { name: "Checkpoints", number: true, cell: one => count(one.checkpoints) },
-  { name: "Scopes", number: true, cell: one => count(one.scopes) },
-  {
-    name: "Error",
-    wide: true,
-    cell: one => ({
-      text: one.error ?? one.failure?.error ?? "",
-      tone: one.error ? "bad" : "warn",
-    }),
-  },
+  text("Partition", one => one.name),
+  text("State", one => ({ text: one.state, tone: toneOfTask(one.state) })),
+  number("Next offset", one => count(one.next_offset)),
+  number("Committed", one => count(one.committed_offset)),
+  number("Lag", one => count(one.lag_records)),
+  number("Deferred", one => ({
+    text: count(one.deferred_records),
+    tone: one.deferred_records ? "warn" : "",
+  })),
+  number("Checkpoints", one => count(one.checkpoints)),
+  number("Scopes", one => count(one.scopes)),
+  wide("Error", one => ({
+    text: one.error ?? one.failure?.error ?? "",
+    tone: one.error ? "bad" : "warn",
+  })),
 ];
 const UPKEEP_COLUMNS = [
-  { name: "Log", cell: one => one.log },
-  { name: "Works here", cell: one => (one.working ? "yes" : "no") },
-  { name: "Looked", cell: one => ago(one.looked_s_ago) },
-  { name: "Files", number: true, cell: one => count(one.table_files) },
-  { name: "Compacted files", number: true, cell: one => count(one.compacted_files) },
-  { name: "Compacted rows", number: true, cell: one => count(one.compacted_rows) },
-  { name: "Expired snapshots", number: true, cell: one => count(one.expired_snapshots) },
-  { name: "Deleted files", number: true, cell: one => count(one.deleted_files) },
-  {
-    name: "Left as they are",
-    number: true,
-    cell: one => ({ text: count(one.unfit_files), tone: one.unfit_files ? "warn" : "" }),
-  },
-  { name: "Error", wide: true, cell: one => ({ text: one.error, tone: "bad" }) },
+  text("Log", one => one.log),
+  text("Works here", one => (one.working ? "yes" : "no")),
+  text("Looked", one => ago(one.looked_s_ago)),
+  number("Files", one => count(one.table_files)),
+  number("Compacted files", one => count(one.compacted_files)),
+  number("Compacted rows", one => count(one.compacted_rows)),
+  number("Expired snapshots", one => count(one.expired_snapshots)),
+  number("Deleted files", one => count(one.deleted_files)),
+  number("Left as they are", one => ({
+    text: count(one.unfit_files),
+    tone: one.unfit_files ? "warn" : "",
+  })),
+  wide("Error", one => ({ text: one.error, tone: "bad" })),
 ];

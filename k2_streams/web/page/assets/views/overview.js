@@ -2,7 +2,7 @@
 import { createFacts, createFigures } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
-import { createTable } from "../dom/table.js";
+import { createTable, number, text, wide } from "../dom/table.js";
 import { h } from "../dom/elements.js";
 import {
   ago,
@@ -13,6 +13,7 @@ import {
   isKnown,
   milliseconds,
   NONE,
+  perSecond,
   percent,
   plural,
   rate,
@@ -29,8 +30,8 @@ export function overviewView(place, { api, status, metrics, offer, signIn }) {
     problems = createTable({
       label: "Problems",
       columns: [
-        { name: "What", cell: one => ({ text: one.what, tone: one.tone }) },
-        { name: "Why", wide: true, cell: one => one.text },
+        text("What", one => ({ text: one.what, tone: one.tone })),
+        wide("Why", one => one.text),
       ],
     });
   const stages = ["Source", "Tasks", "Log", "Tail", "Lake"].map(title => ({
@@ -46,14 +47,10 @@ export function overviewView(place, { api, status, metrics, offer, signIn }) {
     label: "Freshness by stage",
     empty: "Nothing was measured in the last minute.",
     columns: [
-      { name: "Stage", cell: one => one.stage },
-      { name: "Log", cell: one => one.log },
-      { name: "Median", number: true, cell: one => duration(one.p50) },
-      {
-        name: "99 %",
-        number: true,
-        cell: one => ({ text: duration(one.p99), tone: one.p99 > one.slow ? "warn" : "" }),
-      },
+      text("Stage", one => one.stage),
+      text("Log", one => one.log),
+      number("Median", one => duration(one.p50)),
+      number("99 %", one => ({ text: duration(one.p99), tone: one.p99 > one.slow ? "warn" : "" })),
     ],
   });
   const logs = createTable({ label: "Logs", columns: LOG_COLUMNS });
@@ -154,13 +151,13 @@ function figuresOf(value, history) {
   return [
     {
       label: "Records in",
-      value: `${rate(history.rate("k2_source_records_total"))} /s`,
+      value: perSecond(history.rate("k2_source_records_total")),
       line: history.rates("k2_source_records_total"),
       note: "of the source",
     },
     {
       label: "Rows accepted",
-      value: `${rate(history.rate("k2_accepted_rows_total"))} /s`,
+      value: perSecond(history.rate("k2_accepted_rows_total")),
       line: history.rates("k2_accepted_rows_total"),
       note: "written to the logs",
     },
@@ -204,7 +201,7 @@ function stageFacts(value, history, snapshots) {
   const sum = read => logs.reduce((all, log) => all + (read(log) ?? 0), 0);
   const running = tasks.filter(one => one.state === "running").length;
   const newest = Math.max(...[...snapshots.values()].map(one => one?.timestamp_ms ?? 0), 0);
-  const perS = name => `${rate(history.rate(name))} /s`;
+  const perS = name => perSecond(history.rate(name));
   return {
     Source: [
       ["In", perS("k2_source_records_total")],
@@ -253,68 +250,52 @@ const breaker = part =>
     ? { text: part.state, tone: toneOfBreaker(part.state), title: `for ${duration(part.since_s)}` }
     : NONE;
 const LOG_COLUMNS = [
-  { name: "Log", cell: ({ name }) => name },
-  { name: "Tail rows", number: true, cell: ({ log }) => count(log.tail?.rows) },
-  { name: "Tail memory", number: true, cell: ({ log }) => bytes(log.tail?.memory_bytes) },
-  {
-    name: "Sink buffer",
-    number: true,
-    title: "Rows that are not committed yet",
-    cell: ({ log }) => count(log.sink?.buffered_rows),
-  },
-  {
-    name: "Committed /s",
-    number: true,
-    cell: ({ name, history }) =>
-      rate(history.rate("k2_lake_committed_rows_total", { stream: name })),
-  },
-  {
-    name: "Snapshot",
-    cell: ({ snapshot }) => ({
-      text: snapshot ? ago((Date.now() - snapshot.timestamp_ms) / 1000) : NONE,
-      title: snapshot ? dateTime(snapshot.timestamp_ms) : "",
-    }),
-  },
-  { name: "Lake rows", number: true, cell: ({ snapshot }) => count(snapshot?.rows_total) },
-  { name: "Files", number: true, cell: ({ snapshot }) => count(snapshot?.files) },
-  { name: "Breaker", cell: ({ log }) => breaker(log.breaker) },
-  {
-    name: "Maintenance",
-    cell: ({ log: { maintenance } }) =>
-      maintenance?.error
-        ? { text: maintenance.error, tone: "warn" }
-        : maintenance?.working
-          ? {
-              text: isKnown(maintenance.looked_s_ago)
-                ? `looked ${ago(maintenance.looked_s_ago)}`
-                : "working",
-              title: `${count(maintenance.compacted_files)} files compacted, ${count(maintenance.deleted_files)} deleted`,
-            }
-          : "another worker's",
-  },
+  text("Log", ({ name }) => name),
+  number("Tail rows", ({ log }) => count(log.tail?.rows)),
+  number("Tail memory", ({ log }) => bytes(log.tail?.memory_bytes)),
+  number(
+    "Sink buffer",
+    ({ log }) => count(log.sink?.buffered_rows),
+    "Rows that are not committed yet",
+  ),
+  number("Committed /s", ({ name, history }) =>
+    rate(history.rate("k2_lake_committed_rows_total", { stream: name })),
+  ),
+  text("Snapshot", ({ snapshot }) => ({
+    text: snapshot ? ago((Date.now() - snapshot.timestamp_ms) / 1000) : NONE,
+    title: snapshot ? dateTime(snapshot.timestamp_ms) : "",
+  })),
+  number("Lake rows", ({ snapshot }) => count(snapshot?.rows_total)),
+  number("Files", ({ snapshot }) => count(snapshot?.files)),
+  text("Breaker", ({ log }) => breaker(log.breaker)),
+  text("Maintenance", ({ log: { maintenance } }) =>
+    maintenance?.error
+      ? { text: maintenance.error, tone: "warn" }
+      : maintenance?.working
+        ? {
+            text: isKnown(maintenance.looked_s_ago)
+              ? `looked ${ago(maintenance.looked_s_ago)}`
+              : "working",
+            title: `${count(maintenance.compacted_files)} files compacted, ${count(maintenance.deleted_files)} deleted`,
+          }
+        : "another worker's",
+  ),
 ];
 const LINE_COLUMNS = [
-  { name: "Exchange", cell: one => one.exchange },
-  { name: "Line", cell: one => one.line || NONE },
-  { name: "Received", number: true, cell: one => count(one.received) },
-  {
-    name: "First",
-    number: true,
-    title: "Share of the exchange's messages that came first by this line",
-    cell: one => percent(one.first_share),
-  },
-  {
-    name: "Loss",
-    number: true,
-    title: "Share of messages of which this line brought no copy",
-    cell: one => ({ text: percent(one.loss), tone: one.loss > 0.05 ? "warn" : "" }),
-  },
-  {
-    name: "Delay",
-    number: true,
-    title: "Mean of append time less event time",
-    cell: one => milliseconds(one.delay_ms),
-  },
-  { name: "Behind first", number: true, cell: one => milliseconds(one.lag_ms) },
-  { name: "Last message", cell: one => ({ text: dateTime(one.seen_ms) }) },
+  text("Exchange", one => one.exchange),
+  text("Line", one => one.line || NONE),
+  number("Received", one => count(one.received)),
+  number(
+    "First",
+    one => percent(one.first_share),
+    "Share of the exchange's messages that came first by this line",
+  ),
+  number(
+    "Loss",
+    one => ({ text: percent(one.loss), tone: one.loss > 0.05 ? "warn" : "" }),
+    "Share of messages of which this line brought no copy",
+  ),
+  number("Delay", one => milliseconds(one.delay_ms), "Mean of append time less event time"),
+  number("Behind first", one => milliseconds(one.lag_ms)),
+  text("Last message", one => ({ text: dateTime(one.seen_ms) })),
 ];

@@ -1,9 +1,9 @@
 /** The past again, paced: rows of a symbol by the stream, from a time or a token on. */
 import { createPriceChart, barText } from "../dom/chart.js";
-import { createForm, field, h, select } from "../dom/elements.js";
+import { createChoices, createForm, field, h } from "../dom/elements.js";
 import { createFacts } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
-import { createTable } from "../dom/table.js";
+import { createTable, number, text } from "../dom/table.js";
 import { count, dateTimeOfNs, NONE, timeOfText } from "../format.js";
 import { createPlayer } from "../model/player.js";
 import { aligned } from "../model/tape.js";
@@ -30,25 +30,16 @@ export function replayView(place, context, given) {
     to: "",
     ...given,
   };
+  const choice = createChoices(asked, choose);
   const key = createKeyField(context, asked.key, () => choose({ key: key.value() }));
   const from = timeField("from"),
     to = timeField("to");
-  const speed = select(SPEEDS, asked.speed, {
-    on: { change: () => choose({ speed: speed.value }) },
-  });
-  const clock = select(
-    [
-      ["event", "when it was traded"],
-      ["accepted", "when K2 knew it"],
-    ],
-    asked.clock,
-    { on: { change: () => choose({ clock: clock.value }) } },
-  );
-  const interval = select(
-    INTERVALS.map(one => [one, one]),
-    asked.interval,
-    { on: { change: () => choose({ interval: interval.value }) } },
-  );
+  const speed = choice("speed", SPEEDS);
+  const clock = choice("clock", [
+    ["event", "when it was traded"],
+    ["accepted", "when K2 knew it"],
+  ]);
+  const interval = choice("interval", INTERVALS);
   const play = h("button", { type: "submit", class: "primary" }, "Play"),
     stop = h(
       "button",
@@ -62,10 +53,10 @@ export function replayView(place, context, given) {
   const tape = createTable({
     label: "Tape of the replay",
     columns: [
-      { name: "Time", cell: row => timeOfText(row.exchange_time) },
-      { name: "Accepted", cell: row => timeOfText(row.accepted_time) },
-      { name: "Price", number: true, cell: row => ({ text: row.price, tone: row.side ?? "" }) },
-      { name: "Quantity", number: true, cell: row => row.quantity },
+      text("Time", row => timeOfText(row.exchange_time)),
+      text("Accepted", row => timeOfText(row.accepted_time)),
+      number("Price", row => ({ text: row.price, tone: row.side ?? "" })),
+      number("Quantity", row => row.quantity),
     ],
   });
   const parts = {

@@ -3,15 +3,16 @@ import { urlOf } from "../api/api.js";
 import { chip, copyButton, createForm, field, h } from "../dom/elements.js";
 import { createFacts } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
-import { createTable } from "../dom/table.js";
-import { cell, count, dateTimeOfNs, isKnown, milliseconds, plural } from "../format.js";
+import { columnsOf, createTable } from "../dom/table.js";
+import { dateTimeOfNs, isKnown, milliseconds, plural } from "../format.js";
 
 const SHOWN_ROWS = 1_000;
-const FIRST = `SELECT exchange, symbol, count(*) AS trades, sum(quantity) AS volume, max(price) AS high
+/** Of the last hour by its time itself: a statement has no clock, so that its token repeats it. */
+const first =
+  () => `SELECT exchange, symbol, count(*) AS trades, sum(quantity) AS volume, max(price) AS high
 FROM trades
-WHERE exchange_time >= now() - INTERVAL 1 HOUR
+WHERE exchange_time >= '${new Date(Date.now() - 3_600_000).toISOString().slice(0, 19)}Z'
 GROUP BY ALL ORDER BY trades DESC LIMIT 20`;
-const NUMBER = /^-?\d+(\.\d+)?$/;
 
 export function sqlView(place, context, given) {
   const { api, offer, signIn } = context;
@@ -20,7 +21,7 @@ export function sqlView(place, context, given) {
     spellcheck: "false",
     autocapitalize: "off",
     class: "editor",
-    value: given.query ?? FIRST,
+    value: given.query ?? first(),
     "aria-describedby": "sql-hint",
     on: {
       keydown: event => {
@@ -115,14 +116,9 @@ export function sqlView(place, context, given) {
   }
 
   function show(data, meta) {
-    const names = Object.keys(data[0] ?? {});
     const table = createTable({
       label: "Rows of the answer",
-      columns: names.map(name => ({
-        name,
-        number: data.every(row => row[name] === null || NUMBER.test(row[name])),
-        cell: row => cell(row[name]),
-      })),
+      columns: columnsOf(Object.keys(data[0] ?? {}), data),
     });
     table.show(data);
     rows.replaceChildren(table.node);
@@ -209,7 +205,7 @@ function relationText(meta) {
     meta.rows === undefined ? "" : plural(meta.rows, "row"),
     meta.snapshot ? `snapshot ${meta.snapshot}` : "",
     meta.complete === undefined ? "" : meta.complete ? "complete" : "not known to be complete",
-    meta.gaps?.length ? `${count(meta.gaps.length)} gaps` : "",
+    meta.gaps?.length ? plural(meta.gaps.length, "gap") : "",
   ];
   return parts.filter(Boolean).join(", ");
 }

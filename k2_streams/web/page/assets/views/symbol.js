@@ -1,13 +1,14 @@
 /** One symbol: bars over what is missing of them, the tape, the gaps, the proof. Live. */
 import { follow } from "../api/follow.js";
 import { createPriceChart, barText } from "../dom/chart.js";
-import { createForm, field, h, select } from "../dom/elements.js";
+import { createChoices, createForm, field, h } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
 import { createProof } from "../dom/proof.js";
-import { createTable } from "../dom/table.js";
+import { createTable, number, text, wide } from "../dom/table.js";
 import { clock, count, dateTimeOfNs, isKnown, msOfNs, plural, timeOfText } from "../format.js";
 import { MAX_BARS, barsOf, digitsOf, fold, intervalsFor, secondsOf } from "../model/bars.js";
+import { LOOK_BACK_S, levelSpans } from "../model/levels.js";
 import { numbersOf, rangeOf } from "../model/proof.js";
 import { incompleteSpans, missingIn, placeOf } from "../model/spans.js";
 import { MAX_TAPE, aligned, merged } from "../model/tape.js";
@@ -17,33 +18,23 @@ const WINDOWS = ["1m", "5m", "15m", "1h", "4h", "1d"],
   INTERVALS = ["1s", "5s", "15s", "1m", "5m", "15m", "1h"];
 /** With a stream the trades of the chart are its; the bars are asked again for what trades cannot say. */
 const BARS_EVERY_MS = { stream: 5_000, polling: 2_000 },
-  BOUNDARY_EVERY_MS = 10_000;
+  BACKGROUND_EVERY_MS = 10_000;
 const RELATION = "trades";
 /** Spans that are listed below the chart; all are drawn. */
-const MAX_SPANS = 8;
+const MAX_SPANS = 8,
+  MAX_LEVEL_CHANGES = 1_000;
 
 export function symbolView(place, context, given) {
   const { api, signIn, offer, delivery } = context;
   const asked = { key: "", window: "15m", interval: "5s", view: "corrected", ...given };
+  const choice = createChoices(asked, choose);
   const key = createKeyField(context, asked.key, () => choose({ key: key.value() }));
-  const window = select(
-    WINDOWS.map(one => [one, one]),
-    asked.window,
-    { on: { change: () => choose({ window: window.value }) } },
-  );
-  const interval = select(
-    INTERVALS.map(one => [one, one]),
-    asked.interval,
-    { on: { change: () => choose({ interval: interval.value }) } },
-  );
-  const view = select(
-    [
-      ["corrected", "as corrected"],
-      ["reported", "as reported"],
-    ],
-    asked.view,
-    { on: { change: () => choose({ view: view.value }) } },
-  );
+  const window = choice("window", WINDOWS);
+  const interval = choice("interval", INTERVALS);
+  const view = choice("view", [
+    ["corrected", "as corrected"],
+    ["reported", "as reported"],
+  ]);
   const bar = h("p", { class: "bar-text", "aria-hidden": "true" }),
     about = h("p", { class: "hidden-text", id: "chart-about" });
   const canvas = h("div", {
@@ -52,7 +43,7 @@ export function symbolView(place, context, given) {
     "aria-label": "Prices over time",
     "aria-describedby": "chart-about",
   });
-  const spans = h("ul", { class: "spans", "aria-label": "Incomplete spans" });
+  const spans = h("ul", { class: "spans", "aria-label": "Incomplete spans and raised levels" });
   const tape = createTable({
     label: "Tape",
     columns: TAPE_COLUMNS,
@@ -92,8 +83,18 @@ export function symbolView(place, context, given) {
       bar.textContent = barText(one ?? state.bars.at(-1));
     },
   });
-  const state = { bars: [], gaps: [], tape: [], boundaryMs: null, snapshot: null, isFresh: true };
-  let endings = [];
+  const nothing = () => ({
+    bars: [],
+    gaps: [],
+    tape: [],
+    levels: [],
+    boundaryMs: null,
+    snapshot: null,
+    isFresh: true,
+  });
+  const state = nothing();
+  let endings = [],
+    askBackground = () => {};
 
   function choose(change) {
     Object.assign(asked, change);
@@ -110,24 +111,21 @@ export function symbolView(place, context, given) {
   /** Ends what follows the last selection, and follows this one. */
   function start() {
     stop();
-    Object.assign(state, {
-      bars: [],
-      gaps: [],
-      tape: [],
-      boundaryMs: null,
-      snapshot: null,
-      isFresh: true,
-    });
+    Object.assign(state, nothing());
     if (!asked.key) {
       for (const part of Object.values(parts)) part.empty("Choose a symbol.");
       return;
     }
     for (const part of Object.values(parts)) part.loading();
     const bars = poll(askBars, () => BARS_EVERY_MS[delivery.get() ?? "polling"]),
-      boundary = poll(askBoundary, () => BOUNDARY_EVERY_MS);
+      background = poll(
+        signal => Promise.all([askBoundary(signal), askLevels(signal)]),
+        () => BACKGROUND_EVERY_MS,
+      );
+    askBackground = background.now;
     endings = [
       bars.end,
-      boundary.end,
+      background.end,
       follow({
         api,
         offer,
@@ -166,6 +164,7 @@ export function symbolView(place, context, given) {
       if (state.isFresh) {
         chart.fit(state.bars.length);
         state.isFresh = false;
+        askBackground();
       }
       state.gaps = meta.gaps;
       drawMarks();
@@ -209,6 +208,25 @@ export function symbolView(place, context, given) {
     }
   }
 
+  async function askLevels(signal) {
+    if (!offer.get().has("/v1/levels") || !state.bars.length) return;
+    try {
+      const { data } = await api.ask(
+        "/v1/levels",
+        {
+          start: `${state.bars[0].time - LOOK_BACK_S}000000000`,
+          order: "desc",
+          limit: MAX_LEVEL_CHANGES,
+        },
+        { signal },
+      );
+      state.levels = data.reverse();
+      drawMarks();
+    } catch {
+      /* the band says nothing where the changes cannot be read: the status has the present level */
+    }
+  }
+
   /** `isWhole`: the rows are the newest ones, the newest first; else they follow what came before. */
   function takeRows(rows, isWhole) {
     state.tape = isWhole ? rows : merged(state.tape, rows);
@@ -228,17 +246,19 @@ export function symbolView(place, context, given) {
       seconds = secondsOf(asked.interval);
     const boundary =
       state.boundaryMs === null ? null : placeOf(state.bars, state.boundaryMs / 1000, seconds);
-    chart.mark({ spans: found, levels: [], boundary });
+    const raised = levelSpans(state.bars, state.levels, seconds);
+    chart.mark({ spans: found, levels: raised, boundary });
+    const item = ({ from, to, tone = "warn" }, text) =>
+      h(
+        "li",
+        { "data-tone": tone },
+        `${clock(from * 1000)} to ${clock((to + seconds) * 1000)}: ${text}`,
+      );
     spans.replaceChildren(
       ...found
         .slice(-MAX_SPANS)
-        .map(({ from, to }) =>
-          h(
-            "li",
-            {},
-            `${clock(from * 1000)} to ${clock((to + seconds) * 1000)}: ${lack(missingIn(state.gaps, from, to + seconds))}`,
-          ),
-        ),
+        .map(one => item(one, lack(missingIn(state.gaps, one.from, one.to + seconds)))),
+      ...raised.slice(-MAX_SPANS).map(one => item(one, `level ${one.level}`)),
     );
     bar.textContent = barText(state.bars.at(-1));
     about.textContent =
@@ -263,23 +283,22 @@ const side = row => ({ text: row.side ?? "", tone: row.side ?? "" });
 const flags = row =>
   [row.late ? "late" : "", row.action ?? "", ...(row.conditions ?? [])].filter(Boolean).join(" ");
 const TAPE_COLUMNS = [
-  {
-    name: "Time",
-    cell: row => ({ text: timeOfText(row.exchange_time), title: row.exchange_time }),
-  },
-  { name: "Price", number: true, cell: row => ({ text: row.price, tone: row.side ?? "" }) },
-  { name: "Quantity", number: true, cell: row => row.quantity },
-  { name: "Side", cell: side },
-  { name: "Marks", cell: flags },
-  { name: "Sequence", number: true, cell: row => row.sequence },
+  text("Time", row => ({ text: timeOfText(row.exchange_time), title: row.exchange_time })),
+  number("Price", row => ({ text: row.price, tone: row.side ?? "" })),
+  number("Quantity", row => row.quantity),
+  text("Side", side),
+  text("Marks", flags),
+  number("Sequence", row => row.sequence),
 ];
+const timeOfNs = ns =>
+  isKnown(ns) ? { text: clock(msOfNs(ns), 3), title: dateTimeOfNs(ns) } : NONE;
 const GAP_TONES = { open: "bad", abandoned: "warn", filled: "good" };
 const GAP_COLUMNS = [
-  { name: "State", cell: gap => ({ text: gap.state, tone: GAP_TONES[gap.state] }) },
-  { name: "Numbers", number: true, cell: gap => rangeOf(gap.first, gap.last) },
-  { name: "Missing", number: true, cell: gap => count(numbersOf(gap)) },
-  { name: "After", cell: gap => dateTimeOfNs(gap.previous_time_ns) },
-  { name: "Before", cell: gap => dateTimeOfNs(gap.next_time_ns) },
-  { name: "Session", cell: gap => gap.session },
-  { name: "Reason", wide: true, cell: gap => (isKnown(gap.reason) ? gap.reason : "") },
+  text("State", gap => ({ text: gap.state, tone: GAP_TONES[gap.state] })),
+  number("Numbers", gap => rangeOf(gap.first, gap.last)),
+  number("Missing", gap => count(numbersOf(gap))),
+  text("After", gap => timeOfNs(gap.previous_time_ns)),
+  text("Before", gap => timeOfNs(gap.next_time_ns)),
+  text("Session", gap => gap.session),
+  wide("Reason", gap => (isKnown(gap.reason) ? gap.reason : "")),
 ];

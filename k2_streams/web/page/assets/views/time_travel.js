@@ -1,8 +1,8 @@
 /** The same question at two read points, and what differs. */
-import { chip, createForm, field, h, select } from "../dom/elements.js";
+import { chip, createChoices, createForm, field, h, select } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { createProof } from "../dom/proof.js";
-import { createTable } from "../dom/table.js";
+import { createTable, number, text } from "../dom/table.js";
 import { cell, count, dateTime, plural, words } from "../format.js";
 import { MAX_DIFFERENCES, compare, pointParameters } from "../model/compare.js";
 import { createKeyField, keyParameters } from "./key_field.js";
@@ -26,25 +26,14 @@ const WINDOWS = ["1m", "5m", "15m", "1h", "4h", "1d", "7d"],
 export function timeTravelView(place, context, given) {
   const { api, signIn } = context;
   const asked = { key: "", of: "bars", window: "15m", interval: "1m", ...given };
+  const choice = createChoices(asked, choose);
   const key = createKeyField(context, asked.key, () => choose({ key: key.value() }));
-  const of = select(
-    [
-      ["bars", "bars"],
-      ["trades", "trades"],
-    ],
-    asked.of,
-    { on: { change: () => choose({ of: of.value }) } },
-  );
-  const window = select(
-    WINDOWS.map(one => [one, one]),
-    asked.window,
-    { on: { change: () => choose({ window: window.value }) } },
-  );
-  const interval = select(
-    INTERVALS.map(one => [one, one]),
-    asked.interval,
-    { on: { change: () => choose({ interval: interval.value }) } },
-  );
+  const of = choice("of", [
+    ["bars", "bars"],
+    ["trades", "trades"],
+  ]);
+  const window = choice("window", WINDOWS);
+  const interval = choice("interval", INTERVALS);
   const sides = ["A", "B"].map((name, at) =>
     createSide(name, at ? "now" : "snapshot", () => run()),
   );
@@ -53,14 +42,11 @@ export function timeTravelView(place, context, given) {
     label: "Differences",
     empty: "Both answers are the same.",
     columns: [
-      { name: "Of", cell: one => one.key },
-      {
-        name: "What",
-        cell: one => ({ text: one.what, tone: one.what === "changed" ? "warn" : "" }),
-      },
-      { name: "Column", cell: one => words(one.column) },
-      { name: "A", number: true, cell: one => shown(one.a, one.column) },
-      { name: "B", number: true, cell: one => shown(one.b, one.column) },
+      text("Of", one => one.key),
+      text("What", one => ({ text: one.what, tone: one.what === "changed" ? "warn" : "" })),
+      text("Column", one => words(one.column)),
+      number("A", one => shown(one.a, one.column)),
+      number("B", one => shown(one.b, one.column)),
     ],
   });
   const result = createPanel({
