@@ -115,15 +115,15 @@ class Fuzzed:
 
 
 def test_ten_minutes_of_requests_get_what_the_document_says(
-    cluster: Cluster, record_property: Callable[[str, object], None]
+    k2: Cluster, record_property: Callable[[str, object], None]
 ) -> None:
-    worker = cluster.worker(K2_LEDGER="1").start().wait_ready()
-    cluster.produce("--messages", "20000", "--symbols", "20", "--seed", "7", "--gaps", "0.01")
+    worker = k2.worker(K2_LEDGER="1").start().wait_ready()
+    k2.produce("--messages", "20000", "--symbols", "20", "--seed", "7", "--gaps", "0.01")
     token = worker.get("/v1/trades?limit=1&wait_ms=5000")["meta"]["token"]
     register_formats(st.just(token), around_ns=time.time_ns())
     document = schemathesis.openapi.from_url(f"{worker.url}/v1/openapi.json")
     operations = [one.ok() for one in document.get_all_operations()]
-    fuzzed, sender = Fuzzed(worker), Sender(cluster)
+    fuzzed, sender = Fuzzed(worker), Sender(k2)
     sender.start()
     until_s = time.monotonic() + FUZZED_S
     while time.monotonic() < until_s:
