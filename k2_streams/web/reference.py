@@ -6,13 +6,8 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.records.source import TRADES_INPUT
-from k2_streams.core.records.stream import STREAMS, Stream
-from k2_streams.core.sketches.measures import (
-    SKETCHES,
-    SKETCHES_KEY,
-    SKETCHES_NAME,
-    SKETCHES_TIME,
-)
+from k2_streams.core.records.stream import STREAMS
+from k2_streams.core.sketches.measures import SKETCHES_STREAM
 from k2_streams.web.declaration.endpoint import (
     Endpoint,
     JsonAnswer,
@@ -41,8 +36,7 @@ raw source; an app without one does not have these paths. Nor has one without a
 
 def page() -> str:
     """The page, of the streams that the product has."""
-    sketches = Stream.of_output(SKETCHES_NAME, SKETCHES, key=SKETCHES_KEY, time=SKETCHES_TIME)
-    endpoints = declared((*STREAMS.values(), *TRADES_INPUT.ledger, sketches))
+    endpoints = declared((*STREAMS.values(), *TRADES_INPUT.ledger, SKETCHES_STREAM))
     own = [endpoint for endpoint in endpoints if not _is_about_rows(endpoint)]
     rows = [endpoint for endpoint in endpoints if _is_about_rows(endpoint)]
     parts = [_HEAD, "## Endpoints\n", _overview(endpoints)]

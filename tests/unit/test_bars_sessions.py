@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from query_world import World
 
-from k2_streams.query.bars import calendars
+from k2_streams import calendars
 from k2_streams.query.bars.request import BarsRequest, continued
 from k2_streams.query.engine import Engine, EngineConfig
 from k2_streams.query.errors import InvalidParameter

@@ -7,6 +7,7 @@ import pytest
 
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import QUOTES, TRADES
+from k2_streams.core.sketches.measures import SKETCHES_STREAM
 from k2_streams.web import endpoints
 from k2_streams.web.endpoints import declared
 from k2_streams.web.http.errors import KINDS
@@ -90,7 +91,7 @@ def test_each_file_of_the_folder_declares_an_endpoint():
     files = {path.stem for path in Path(folder).glob("*.py")} - {"__init__"}
     modules = {
         endpoint.handler.__module__.rpartition(".")[2]
-        for endpoint in declared((TRADES, QUOTES, *TRADES_INPUT.ledger))
+        for endpoint in declared((TRADES, QUOTES, *TRADES_INPUT.ledger, SKETCHES_STREAM))
     }
     assert modules == files
 

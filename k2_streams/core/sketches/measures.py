@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.maintenance.row_sums import hashes_of, mixed
+from k2_streams.core.records.stream import Stream
 from k2_streams.core.sketches.distinct import Distinct
 from k2_streams.core.sketches.heavy_hitters import HeavyHitters, Weighted
 from k2_streams.core.sketches.quantiles import Quantiles
@@ -33,6 +34,8 @@ SKETCHES = pa.schema(
 )
 SKETCHES_KEY = ("exchange", "measure")
 SKETCHES_TIME = "minute_ns"
+#: What an app that declares this output serves.
+SKETCHES_STREAM = Stream.of_output(SKETCHES_NAME, SKETCHES, key=SKETCHES_KEY, time=SKETCHES_TIME)
 MINUTE_NS = 60 * 10**9
 #: A minute is closed when event time is so far past its end, and past its first trade.
 GRACE_NS = 10 * 10**9

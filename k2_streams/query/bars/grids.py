@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from k2_streams.calendars import CalendarError, sessions_of
 from k2_streams.core.query.bars.fold import MAX_CARRY_NS
 from k2_streams.core.query.bars.grid import (
     Grid,
@@ -17,7 +18,6 @@ from k2_streams.core.query.bars.grid import (
     zone_grid,
 )
 from k2_streams.core.time_units import DAY_NS, SECOND_NS
-from k2_streams.query.bars.calendars import sessions_of
 from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.resolved import ResolvedRequest
@@ -40,14 +40,17 @@ async def grids_of(request: BarsRequest, start_ns: int, end_ns: int) -> tuple[Gr
     What is traded outside of every session is in no bar, and so no price before one.
 
     Raises:
-        InvalidParameter: there is no such grid.
+        InvalidParameter: there is no such grid or calendar.
     """
     cursor = request.cursor
     sessions: list[tuple[int, int]] = []
     if request.calendar is not None:
         since_ns = max(0, start_ns - LOOK_BACK_NS[-1])
         make = partial(sessions_of, request.calendar, since_ns, end_ns)
-        sessions = await asyncio.get_running_loop().run_in_executor(None, make)
+        try:
+            sessions = await asyncio.get_running_loop().run_in_executor(None, make)
+        except CalendarError as error:
+            raise InvalidParameter("calendar", str(error)) from error
     try:
         grid = _grid_of(request, sessions, start_ns, end_ns)
         if cursor is not None:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from k2_streams.calendars import sessions_of
 from k2_streams.clock import Clock
-from k2_streams.query.bars.calendars import sessions_of
 
 #: An open or a close is seen this much later, at the most: below the least window of a rule.
 LOOK_EVERY_S = 15.0
@@ -30,7 +30,7 @@ class ExchangeSessions:
         """Look for ever.
 
         Raises:
-            InvalidParameter: a calendar does not reach so far: the package is too old.
+            CalendarError: a calendar does not reach so far: the package is too old.
         """
         while True:
             # The first look makes the calendars, which takes a second each.

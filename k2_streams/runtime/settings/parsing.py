@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from k2_streams import failpoints
+from k2_streams.calendars import CalendarError, check_calendar
 from k2_streams.core.load.tail_quota import DiskBound
 from k2_streams.core.query.bars.conditions import ConditionRules
-from k2_streams.query.bars.calendars import check_calendar
-from k2_streams.query.errors import InvalidParameter
 from k2_streams.runtime.settings import conditions
 
 _MIB = 1024 * 1024
@@ -86,8 +85,8 @@ def _calendars(value: Any) -> dict[str, str]:
     for name in found.values():
         try:
             check_calendar(name)
-        except InvalidParameter as error:
-            raise ExplainedError(error.message) from error
+        except CalendarError as error:
+            raise ExplainedError(str(error)) from error
     return found
 
 

@@ -7,13 +7,15 @@ for, and is not there where it was not installed.
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from k2_streams.query.errors import InvalidParameter
-
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
 #: Calendars kept: 20 years of one take 2 MB, and a second to make.
 MAX_CALENDARS = 16
+
+
+class CalendarError(ValueError):
+    """There is no such calendar, it does not reach so far, or the package is not installed."""
 
 
 def sessions_of(name: str, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
@@ -22,13 +24,12 @@ def sessions_of(name: str, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     Takes a second for the first time, so that it is not for an event loop.
 
     Raises:
-        InvalidParameter: there is no such calendar, or it does not reach so far.
+        CalendarError: there is no such calendar, or it does not reach so far.
     """
     calendar = _calendar(name)
     opens, closes = (column.array.asi8 for column in (calendar.opens, calendar.closes))
     if start_ns < opens[0] or end_ns > closes[-1]:
-        raise InvalidParameter(
-            "calendar",
+        raise CalendarError(
             f"{name} has the sessions from {calendar.first_session:%Y-%m-%d} to "
             f"{calendar.last_session:%Y-%m-%d}: expected a range within them",
         )
@@ -40,11 +41,11 @@ def check_calendar(name: str) -> None:
     """Check that there is a calendar of this name; it is not made yet.
 
     Raises:
-        InvalidParameter: there is none, or the package is not installed.
+        CalendarError: there is none, or the package is not installed.
     """
     if name not in _package().get_calendar_names():
-        raise InvalidParameter(
-            "calendar", f"expected a calendar of exchange-calendars, as XASX or XNYS, found {name}"
+        raise CalendarError(
+            f"expected a calendar of exchange-calendars, as XASX or XNYS, found {name}"
         )
 
 
@@ -58,7 +59,7 @@ def _package() -> Any:
     try:
         import exchange_calendars  # noqa: PLC0415 - see the module
     except ImportError as error:
-        raise InvalidParameter(
-            "calendar", "the server lacks a package: install k2-streams[calendars] there"
+        raise CalendarError(
+            "the server lacks a package: install k2-streams[calendars] there"
         ) from error
     return exchange_calendars
