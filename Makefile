@@ -94,7 +94,7 @@ $(COPIED): deploy/broker/pom.xml | doctor
 	@touch $@
 
 test: setup test-native ## Run the tests, against a Kafka that they start themselves
-	$(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not long and not spark" $(ARGS)
 
 test-native: ## Run the native decoder's own tests, where cargo is
 ifneq ($(CARGO),)
@@ -114,7 +114,7 @@ ifneq ($(CARGO),)
 endif
 
 check: lint ## Check format, lint, types, spelling, architecture and the fast tests
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration" $(FAST)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration and not long and not spark" $(FAST)
 
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
 	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
@@ -171,8 +171,8 @@ spark: $(INSTALLED) ## Fetch Spark and Iceberg's runtime for it into .cache, for
 test-s3: setup rest-jars store-jars ## Run the integration tests of the lake on an S3-compatible server and a REST catalog
 	K2_TESTS_LAKE=s3 $(BIN)/python -m pytest $(ON_S3) $(ARGS)
 
-test-spark: spark ## Read a table of K2 with Spark, DuckDB, polars and pyiceberg, and compare
-	$(BIN)/python -m pytest -rs tests/unit/test_lake_engines.py $(ARGS)
+test-spark: spark ## Read tables of K2 with Spark, and compare with K2, DuckDB, polars and pyiceberg
+	$(BIN)/python -m pytest -rs -m spark tests/unit $(ARGS)
 
 faults: setup ## Kill, stop and break what runs, and compare what came of it with the truth
 	$(BIN)/python -m faults $(ARGS)

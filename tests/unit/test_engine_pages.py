@@ -78,6 +78,7 @@ def test_duckdb_gives_the_vector_and_what_is_missing(world):
     check(rows(connection.sql(last)), rows(connection.sql(coverage)), world)
 
 
+@pytest.mark.spark
 def test_spark_gives_the_same(world, tmp_path):
     location = world.table().metadata_location
     page = [

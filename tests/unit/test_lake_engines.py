@@ -157,6 +157,7 @@ async def test_k2_pyiceberg_duckdb_and_polars_find_the_same_rows(world, monkeypa
             assert by_polars[name].to_list() == expected[name].to_list(), name
 
 
+@pytest.mark.spark
 def test_spark_finds_the_same_rows(world, tmp_path):
     noon = dt.datetime.fromtimestamp(NOON_NS // 1_000_000_000, dt.UTC)
     bounds = [str(noon.date()), str(noon.date() + dt.timedelta(1))]
