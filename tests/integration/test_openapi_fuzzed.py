@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import schemathesis
 from conftest import Cluster  # type: ignore[import-not-found]
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from openapi_cases import register_formats
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -85,15 +87,18 @@ class Fuzzed:
         self.wrong: dict[tuple[str, str], str] = {}
 
     def turn(self, operation: Any) -> None:
-        """Some requests of one path."""
+        """Some requests of one path, as its parameters are described, and as they are not."""
+        self._turn(operation, GenerationMode.POSITIVE)
+        # Where nothing can be wrong, there is no such request.
+        with suppress(Unsatisfiable):
+            self._turn(operation, GenerationMode.NEGATIVE)
 
-        @given(st.data())
+    def _turn(self, operation: Any, mode: GenerationMode) -> None:
+        @given(operation.as_strategy(generation_mode=mode))
         @REQUESTS
-        def ask(data: st.DataObject) -> None:
-            for mode in GenerationMode:
-                case = data.draw(operation.as_strategy(generation_mode=mode))
-                if ends(case):
-                    self._ask(operation.label, case)
+        def ask(case: Any) -> None:
+            if ends(case):
+                self._ask(operation.label, case)
 
         ask()
 
