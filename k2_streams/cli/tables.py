@@ -10,11 +10,13 @@ from k2_streams.cli.errors import CannotError
 from k2_streams.cli.loaded_app import checked_topology, load_app
 from k2_streams.core.records.source import INPUTS
 from k2_streams.core.records.stream import STREAMS, Stream
-from k2_streams.lake.errors import TableMissingError
+from k2_streams.lake.errors import LakeError, TableMissingError
+from k2_streams.lake.maintenance.tags import NothingTaggedError
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.settings.worker import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_Done = TypeVar("_Done")
 
 
 def table_options(command: _Command) -> _Command:
@@ -62,3 +64,27 @@ def _streams_of(module: str | None) -> dict[str, Stream]:
         return {stream.name: stream for stream in (*STREAMS.values(), *ledgers)}
     topology = checked_topology(load_app(module))
     return {stream.name: stream for stream in (*topology.streams, *topology.ledger)}
+
+
+def each_table(
+    settings: Settings, module: str | None, names: Sequence[str], act: Callable[[Lake], _Done]
+) -> list[tuple[str, _Done]]:
+    """What came of each table, by its name; without names of those that it concerns.
+
+    Raises:
+        CannotError: it concerns none, or one of them could not be read or changed.
+    """
+    done, absent = [], None
+    try:
+        for lake in chosen_lakes(settings, module, names):
+            try:
+                done.append((lake.stream.name, act(lake)))
+            except NothingTaggedError as error:
+                if names:
+                    raise
+                absent = error
+    except LakeError as error:
+        raise CannotError(str(error)) from error
+    if absent is not None and not done:
+        raise CannotError(str(absent)) from absent
+    return done

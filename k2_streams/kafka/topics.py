@@ -111,12 +111,12 @@ def dead_letter_topic(name: str, partitions: int) -> TopicSpec:
 
 
 def redrives_topic(name: str, partitions: int) -> TopicSpec:
-    """Which dead letters were sent again; a redrive creates it."""
+    """Which dead letters were sent again."""
     return TopicSpec(name, partitions, _UNLIMITED)
 
 
 def repairs_topic(name: str, partitions: int) -> TopicSpec:
-    """What repairs asked for and what came of it; a repair creates it."""
+    """What repairs asked for and what came of it."""
     return TopicSpec(name, partitions, _UNLIMITED)
 
 
@@ -146,6 +146,8 @@ def stream_topics(
         TopicSpec(of.raw, partitions, {APPEND_TIME: "LogAppendTime"} | _WEEK),
         *answered_topics(of, partitions),
         levels_topic(of.levels, partitions),
+        redrives_topic(of.redrives, partitions),
+        repairs_topic(of.repairs, partitions),
         table_topic(app_id, sequence, partitions),
         TopicSpec(changelog_topic(app_id, dedup), partitions, ids),
     ]

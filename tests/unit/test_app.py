@@ -82,7 +82,10 @@ def test_a_raw_topic_has_the_feeds_of_its_stream() -> None:
     assert quotes.source(k2.QUOTES_INPUT).feeds == QUOTE_FEEDS
     own = feeds_of(KrakenV1())
     assert one.source(k2.TRADES_INPUT, feeds=own).feeds == own
-    topics = ("k2.dead-letter", "k2.levels", "k2.sequence-events", "k2.trades", "k2.trades.raw")
+    topics = (
+        "k2.dead-letter", "k2.levels", "k2.sequence-events", "k2.trades", "k2.trades.raw",
+        "k2.trades.repairs",
+    )  # fmt: skip
     assert sorted(trades.agents) == [f"deliver-{topic}" for topic in topics]
 
 

@@ -101,7 +101,8 @@ def test_the_whole_of_an_app_with_its_outputs(topology):
     )
     kinds = {one.kind for one in plan.deletions}
     raw = topology.raw is not None
-    assert kinds == set(Deleted) - (set() if raw else {Deleted.DEFERRED, Deleted.EVENTS})
+    of_raw = {Deleted.DEFERRED, Deleted.EVENTS, Deleted.REDRIVES, Deleted.REPAIRS}
+    assert kinds == set(Deleted) - (set() if raw else of_raw)
 
 
 @EVERY

@@ -41,7 +41,10 @@ def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_pat
     assert TOPICS in ended.stderr, "what is declared is named"
 
 
-TOPICS = "declared: k2.dead-letter, k2.levels, k2.sequence-events, k2.trades, k2.trades.raw"
+TOPICS = (
+    "declared: k2.dead-letter, k2.levels, k2.sequence-events, k2.trades, k2.trades.raw, "
+    "k2.trades.repairs"
+)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ledger_world import Written
 from query_world import DictSpill
 
 from k2_streams.core.ledger.gap_events import event_of
+from k2_streams.core.ledger.repairs import RepairedRange
 from k2_streams.core.load import level_changes
 from k2_streams.core.records import events
 from k2_streams.core.records.events import AnyEvent
@@ -133,6 +134,39 @@ def test_pieces_have_the_rows_of_each_record_in_their_order(chosen):
     ]
     assert sum(batch.row_count for batch in batches) == sum(piece.num_rows for piece in pieces)
     assert len(list(pieces_of(decoded))) == 1
+REPAIRED = RepairedRange(
+    repair_id="r1", started="2026-11-30T10:00:00+00:00", by="me@host", source="file:x",
+    scope="X:A", session="0", first=5, last=9, asked=5, received=4, filled=3, abandoned=1,
+    still_missing=[(7, 7)],
+)  # fmt: skip
+
+
+def test_a_repair_has_what_was_asked_and_what_came_of_it():
+    written = Written(4, msgspec.json.encode(REPAIRED), b"X:A", timestamp=APPENDED_MS)
+    (row,) = table_of(LEDGER.repairs, written)
+    fields = msgspec.structs.asdict(REPAIRED)
+    fields |= {"still_missing": [{"first": 7, "last": 7}]}
+    fields["started"] = dt.datetime(2026, 11, 30, 10, 0, 0, tzinfo=dt.UTC)
+    assert {name: row[name] for name in fields} == fields
+    assert (row["exchange"], row["symbol"], row["log_offset"]) == ("X", "A", 4)
+    assert row["started_ns"] == int(fields["started"].timestamp()) * 10**9
+    assert row["accepted_time"].timestamp() * 1_000 == APPENDED_MS
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"{",
+        msgspec.json.encode(msgspec.structs.replace(REPAIRED, started="yesterday")),
+        msgspec.json.encode(msgspec.structs.replace(REPAIRED, started="2026-11-30T10:00:00")),
+        msgspec.json.encode(msgspec.structs.replace(REPAIRED, filled=1 << 63)),
+    ],
+)
+def test_a_repair_that_cannot_be_read_keeps_its_place(value):
+    (row,) = table_of(LEDGER.repairs, Written(4, value, timestamp=APPENDED_MS))
+    assert (row["repair_id"], row["log_offset"], row["asked"]) == ("unreadable", 4, 0)
+    assert row["started_ns"] == APPENDED_MS * 10**6
 
 
 LETTER = (

@@ -4,21 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from metric_values import value
 from sequencer_world import Raw, canonical, world
-from sink_world import SinkWorld
+from sink_world import T0_MS, FakeLake, SinkWorld
 
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of
+from k2_streams.core.ledger.repairs import RepairedRange
 from k2_streams.core.lines.stats import reports
 from k2_streams.core.load.circuit_breaker import BreakerPolicy, BreakerState
 from k2_streams.core.records.source import TRADES_INPUT
 from k2_streams.core.records.stream import TRADES
+from k2_streams.core.types import TopicPartition
+from k2_streams.kafka.topics import TRADES as TRADES_LOG
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transactions import OutputRecord
 from k2_streams.lake.breaker import Guard
 from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.runtime.committed_rows import CommittedRows
+from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.tailing import STALLED_AFTER_S, TailReader
@@ -31,6 +36,28 @@ from k2_streams.state.ids_store import IdStore
 BUCKET = 19_675
 BESIDE = LogTopics("k2.dead-letter", "k2.sequence-events")
 KRAKEN = (("feed", b"kraken.v1"),)
+
+
+class RepairsLake(FakeLake):
+    stream = TRADES_INPUT.ledger.repairs
+
+
+async def test_repairs_move_their_metrics() -> None:
+    at = SinkWorld(lake=RepairsLake())
+    await at.start()
+    done = RepairedRange(
+        repair_id="r1", started="2026-11-30T10:00:00+00:00", by="me", source="file:x",
+        scope="X:A", session="0", first=5, last=9, asked=5, received=4, filled=3, abandoned=1,
+        still_missing=[(7, 7)],
+    )  # fmt: skip
+    for offset in (0, 1):
+        found = SimpleNamespace(
+            value=msgspec.json.encode(done), key=b"X:A", offset=offset, timestamp=T0_MS, headers=()
+        )
+        place = TopicPartition(TRADES_LOG, 0)
+        at.runner.offer(Fetched(place, offset, offset + 1, [found], offset + 1))
+    for name, count in (("k2_repair_asked_total", 10), ("k2_repair_filled_total", 6)):
+        assert value(at.metrics.registry, name, stream="trades") == count
 
 
 def test_records_move_the_metrics_of_the_source(tmp_path: Path) -> None:

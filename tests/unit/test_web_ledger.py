@@ -31,7 +31,8 @@ async def got(path: str, asked: CannedQueries) -> tuple[int, dict]:
 def test_each_log_of_a_ledger_has_a_path_written_as_paths_are():
     by_path = {endpoint.path: endpoint for endpoint in declared(SERVED)}
     assert set(by_path) >= {
-        "/v1/gap-events", "/v1/dead-letters", "/v1/levels", "/v1/coverage", "/v1/gaps",
+        "/v1/gap-events", "/v1/dead-letters", "/v1/levels", "/v1/repairs", "/v1/coverage",
+        "/v1/gaps",
     }  # fmt: skip
     names = {one.name for one in by_path["/v1/dead-letters"].parameter_set.parameters}
     assert {"reason", "feed", "start", "end", "format"} <= names

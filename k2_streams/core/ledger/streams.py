@@ -7,6 +7,7 @@ from typing import NamedTuple
 from k2_streams.core.ledger.dead_letters import DEAD_LETTERS, dead_letters_of
 from k2_streams.core.ledger.gap_events import GAP_EVENTS, gap_events_of
 from k2_streams.core.ledger.levels import LEVELS, levels_of
+from k2_streams.core.ledger.repairs import REPAIRS, repairs_of
 from k2_streams.core.records.stream import Stream
 
 
@@ -16,10 +17,18 @@ class Ledger(NamedTuple):
     gap_events: Stream
     dead_letters: Stream
     levels: Stream
+    repairs: Stream
 
     @classmethod
     def of(
-        cls, about: str, prefix: str, *, events: str, dead_letters: str, levels: str
+        cls,
+        about: str,
+        prefix: str,
+        *,
+        events: str,
+        dead_letters: str,
+        levels: str,
+        repairs: str,
     ) -> "Ledger":
         """The ledger of a raw topic.
 
@@ -29,6 +38,7 @@ class Ledger(NamedTuple):
             events: the topic of sequence events.
             dead_letters: of records that could not be processed.
             levels: of changes of the degradation level.
+            repairs: of what repairs asked for.
         """
         stream = partial(Stream.of_ledger, about=about)
         return cls(
@@ -56,12 +66,25 @@ class Ledger(NamedTuple):
                 key=("worker",),
                 time="time_ns",
             ),
+            stream(
+                f"{prefix}repairs",
+                REPAIRS,
+                topic=repairs,
+                decode=repairs_of,
+                key=("exchange", "symbol"),
+                time="started_ns",
+            ),
         )
 
 
 def has_gap_events(stream: Stream) -> bool:
     """Whether the rows of a stream are sequence events."""
     return stream.is_ledger and bool(stream.log_schema == GAP_EVENTS)
+
+
+def has_repairs(stream: Stream) -> bool:
+    """Whether the rows of a stream are what repairs asked for."""
+    return stream.is_ledger and bool(stream.log_schema == REPAIRS)
 
 
 def gap_events_among(streams: Iterable[Stream], about: Stream) -> Stream | None:

@@ -32,8 +32,9 @@ class RawInput:
         dead_letter: the topic of records that could not be processed.
         levels: the topic of changes of the degradation level.
         folder: stem of the folder of a worker's own state, below the data directory.
-        ledger: the same three topics as streams: their tables `gap_events`, `dead_letters` and
-            `levels` have the name of the stream and `_` before theirs, but for trades.
+        ledger: the same three topics, and that of repairs, as streams: their tables `gap_events`,
+            `dead_letters`, `levels` and `repairs` have the name of the stream and `_` before
+            theirs, but for trades.
     """
 
     stream: Stream
@@ -54,6 +55,7 @@ class RawInput:
             events=self.events,
             dead_letters=self.dead_letter,
             levels=self.levels,
+            repairs=self.repairs,
         )
         object.__setattr__(self, "ledger", ledger)
 

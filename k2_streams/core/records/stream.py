@@ -45,7 +45,7 @@ RecordsDecoder = Callable[[int, Sequence[WrittenRecord]], tuple[LogBatch, ...]]
 RESERVED_STREAMS = frozenset({
     "trades", "quotes", "gaps", "symbols", "snapshots", "lines", "status", "levels", "dead-letter",
     "sequence-events", "sql", "bars", "gap_events", "gap-events", "dead_letters", "dead-letters",
-    "coverage",
+    "coverage", "repairs",
 })  # fmt: skip
 
 

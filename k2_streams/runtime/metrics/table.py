@@ -257,6 +257,12 @@ class LakeMetrics(MetricGroup):
         _ORIGIN,
         unit="rows",
     )
+    repair_asked_total = counter(
+        "Missing numbers that repairs asked for, as the sink of the repairs' log reads it",
+        _STREAM,
+        unit="numbers",
+    )
+    repair_filled_total = counter("Of them those that were filled", _STREAM, unit="numbers")
     sink_refused = gauge(
         "1 while the sink refuses to write to its table; /v1/status has the reason",
         _STREAM,

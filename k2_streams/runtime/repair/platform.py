@@ -8,6 +8,7 @@ import msgspec
 
 from k2_streams.clock import Clock
 from k2_streams.core.enrich.instruments import Instruments, positive_prices
+from k2_streams.core.ledger.repairs import RepairedRange
 from k2_streams.core.records.source import RawInput
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import Feeds
@@ -22,7 +23,7 @@ from k2_streams.runtime.repair.missing import (
     plan_repair,
     read_states,
 )
-from k2_streams.runtime.repair.run import Chooser, Repair, RepairedRange, repaired, wait_processed
+from k2_streams.runtime.repair.run import Chooser, Repair, repaired, wait_processed
 from k2_streams.runtime.repair.sources import RepairSource, RepairSourceError, started_text
 from k2_streams.runtime.settings.worker import Settings
 from k2_streams.runtime.task.decoding import Decoding

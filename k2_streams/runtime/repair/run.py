@@ -16,10 +16,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from k2_streams.clock import Clock
+from k2_streams.core.ledger.repairs import RepairedRange
 from k2_streams.core.records.events import GapAbandoned
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Verdict, step
@@ -43,24 +43,6 @@ PORTION_RECORDS = 1_000
 LOOK_AGAIN_S = 0.5
 #: The line of a repair; its id stands behind it.
 LINE_PREFIX = "repair-"
-
-
-class RepairedRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a range: a record of the repairs' topic."""
-
-    repair_id: str
-    started: str
-    by: str
-    source: str
-    scope: str
-    session: str
-    first: int
-    last: int
-    asked: int
-    received: int  # of the source, and sent
-    filled: int
-    abandoned: int  # meanwhile, by other than this run
-    still_missing: list[tuple[int, int]]
 
 
 class Chooser:

@@ -34,11 +34,15 @@ class Deleted(StrEnum):
     EVENTS = "sequence events"
     DEAD_LETTERS = "dead letters"
     LEVELS = "level changes"
+    REDRIVES = "redrives"
+    REPAIRS = "repairs"
     LOG = "output"
 
 
 #: What an app keeps for itself; the others are its outputs.
 STATE = frozenset({Deleted.GROUP, Deleted.FOLDER, Deleted.CHANGELOG, Deleted.DEFERRED})
+#: Outputs that are no reason to ask whether outputs are deleted: no row is written twice for them.
+_BESIDE = frozenset({Deleted.LEVELS, Deleted.REDRIVES, Deleted.REPAIRS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def plan_of(topology: Topology, app_id: str, found: Found, *, outputs: bool) -> 
             one
             for one in there
             if not outputs
-            and one.kind not in STATE | {Deleted.LEVELS}
+            and one.kind not in STATE | _BESIDE
             and one.name in written.get(one.kind, found.written)
         ),
         tuple(source.topic for source in topology.sources),
@@ -165,6 +169,8 @@ def _topics(topology: Topology, app_id: str) -> Iterator[Deletion]:
         if isinstance(source, RawSource):
             yield from _changelogs(reversed(source.input.tables), app_id)
             yield Deletion(Deleted.DEFERRED, source.input.deferred)
+            yield Deletion(Deleted.REDRIVES, source.input.redrives)
+            yield Deletion(Deleted.REPAIRS, source.input.repairs)
         else:
             yield from _changelogs((source.position_table,), app_id)
         events = topology.events(source)

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import pyarrow.compute as pc
 import structlog
 
 from k2_streams import traces
 from k2_streams.clock import Clock
+from k2_streams.core.ledger.streams import has_repairs
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
 from k2_streams.core.records.vector import Vector
@@ -235,6 +237,8 @@ class SinkRunner:
         self._sink.offer(partition, chunk.range, chunk.batches, deferred)
         self._positions[partition] = chunk.end
         self._metrics.sink_rows_read_total.labels(origin).inc(chunk.rows)
+        if has_repairs(self._lake.stream):
+            self._count_repairs(chunk)
         self._metrics.sink_buffered_rows.set(self.buffered_rows)
         # Of a log that is kept for ever nothing can leave before it is in the lake.
         if chunk.appended_ms is not None and not self._lake.stream.is_ledger:
@@ -244,6 +248,12 @@ class SinkRunner:
                 log.warning("lake far behind", partition=partition, age_ms=age_ms)
         if not self._paused and self._sink.full():
             self._pause(paused=True)
+
+    def _count_repairs(self, chunk: LogChunk) -> None:
+        for batch in chunk.batches:
+            asked, filled = (pc.sum(batch.rows.column(name)) for name in ("asked", "filled"))
+            self._metrics.repair_asked_total.inc(asked.as_py())
+            self._metrics.repair_filled_total.inc(filled.as_py())
 
     def _choose(self) -> None:
         """Fetch the partitions of which nothing continues in memory, and no others."""
