@@ -183,7 +183,7 @@ def test_where_something_was_written_one_has_to_choose():
     topology = TOPOLOGIES["trades"]
     found = everything(topology)
     kept = plan_of(topology, "app", found, outputs=False)
-    assert "7 outputs hold something: choose --outputs" in refused(kept, found, None)
+    assert "8 outputs hold something: choose --outputs" in refused(kept, found, None)
     assert refused(kept, found, outputs=False) is None
     assert refused(plan_of(topology, "app", found, outputs=True), found, outputs=True) is None
 

@@ -134,6 +134,8 @@ def test_pieces_have_the_rows_of_each_record_in_their_order(chosen):
     ]
     assert sum(batch.row_count for batch in batches) == sum(piece.num_rows for piece in pieces)
     assert len(list(pieces_of(decoded))) == 1
+
+
 REPAIRED = RepairedRange(
     repair_id="r1", started="2026-11-30T10:00:00+00:00", by="me@host", source="file:x",
     scope="X:A", session="0", first=5, last=9, asked=5, received=4, filled=3, abandoned=1,
@@ -243,9 +245,12 @@ def test_a_change_of_level_is_a_row_and_so_is_what_cannot_be_read():
 def test_each_raw_topic_has_a_ledger_of_its_own_topics():
     of_quotes = QUOTES_INPUT.ledger
     assert [stream.name for stream in of_quotes] == [
-        "quotes_gap_events", "quotes_dead_letters", "quotes_levels",
+        "quotes_gap_events", "quotes_dead_letters", "quotes_levels", "quotes_repairs",
     ]  # fmt: skip
     assert [stream.log for stream in of_quotes] == [
         QUOTES_INPUT.events, QUOTES_INPUT.dead_letter, QUOTES_INPUT.levels,
+        QUOTES_INPUT.repairs,
     ]  # fmt: skip
-    assert [stream.name for stream in LEDGER] == ["gap_events", "dead_letters", "levels"]
+    assert [stream.name for stream in LEDGER] == [
+        "gap_events", "dead_letters", "levels", "repairs",
+    ]  # fmt: skip

@@ -64,5 +64,5 @@ def test_the_source_waits_for_the_tail_of_its_rows_and_for_none_of_its_ledger(
     for log in worker.answered:
         log.node.quota.look()
     held = {one.stream.name for one in worker.answered if one.node.quota.is_source_paused}
-    assert (len(worker.answered), held) == (4, {"trades"})
+    assert (len(worker.answered), held) == (5, {"trades"})
     assert worker.flow._holders["tail_full"] == {"k2.trades"}
