@@ -130,7 +130,7 @@ def test_a_process_with_the_role_work_has_sinks_and_no_tails(k2_driver):
     parts = driver._run.worker().parts
     assert list(parts.answered) == []
     assert [log.stream.name for log in parts.written] == [
-        "trades", "gap_events", "dead_letters", "levels",
+        "trades", "gap_events", "dead_letters", "levels", "repairs",
     ]  # fmt: skip
     assert not any("tail" in name for name in parts.supervisor.as_dict())
     driver._run.settle()
@@ -151,7 +151,7 @@ def test_a_query_node_needs_the_topics_that_it_reads_and_may_only_read_them():
     names = {spec.name for spec in topics_of(TRADES, settings)}
     assert names == {
         "k2.trades", "k2.trades.raw", "k2.sequence-events", "k2.dead-letter",
-        "k2.trades.deferred", "k2.levels",
+        "k2.trades.deferred", "k2.levels", "k2.trades.repairs",
     }  # fmt: skip
     acls = acls_of(TRADES, settings)
     assert {acl.resource for acl in acls} == {Resource.TOPIC}
