@@ -33,9 +33,9 @@ class Deleted(StrEnum):
     TABLE = "Iceberg table"
     EVENTS = "sequence events"
     DEAD_LETTERS = "dead letters"
-    LEVELS = "level changes"
     REDRIVES = "redrives"
     REPAIRS = "repairs"
+    LEVELS = "level changes"
     LOG = "output"
 
 
