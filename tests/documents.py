@@ -7,6 +7,7 @@ A block's info string says what a test does with it: `LANGUAGE [KEY=VALUE ...]`.
 - `python run=notebook`: `tests/integration/test_notebook.py` runs the page's blocks as one program.
 - `sh run=kafka-end`: the same, after the blocks of all pages.
 - `sh run=runbook`: `make runbooks` runs it when the alert of its page fires.
+- `sh run=adopt`: `tests/integration/test_adopt.py` follows it, on a broker that was lost.
 - `sh run=never reason=NAME`: not run, for one of `REASONS`; its commands are still checked.
 - `json`, `csv`, `toml`, `text`: data. `java`, `sql`: a test of the page compiles or runs it.
 """

@@ -114,13 +114,19 @@ class World:
 
 
 def append(
-    lake: Lake, partition: int, start: int, end: int, commit_id: str = "", count: int = 3
+    lake: Lake,
+    partition: int,
+    start: int,
+    end: int,
+    commit_id: str = "",
+    count: int = 3,
+    topic_id: str = TOPIC_ID,
 ) -> Committed:
     """Append positions [start, end) of a partition: one record of `count` rows at `start`."""
     rows = table_of(record(partition, start, count))
     name = commit_id or f"batch-{next(_BATCHES)}"
     ranges = {partition: Range(start, end)}
-    return lake.append(rows, ranges, topic_id=TOPIC_ID, commit_id=name)
+    return lake.append(rows, ranges, topic_id=topic_id, commit_id=name)
 
 
 def places_of(*starts: tuple[int, int], count: int = 3) -> list[tuple[int, int, int]]:

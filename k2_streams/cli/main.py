@@ -22,6 +22,7 @@ _COMMANDS = {
     "up": _Command("k2_streams.cli.up:up", "Start a local Kafka and a worker."),
     "down": _Command("k2_streams.cli.down:down", "Stop what `k2 up` started."),
     "app": _Command("k2_streams.cli.app:app", "Describe an app, or start it anew."),
+    "adopt": _Command("k2_streams.cli.adopt:adopt", "Rebuild topics and state from the lake."),
     "broker": _Command("k2_streams.cli.broker:broker", "Start, stop or look at the local Kafka."),
     "produce": _Command("k2_streams.cli.produce:produce", "Send synthetic or recorded trades."),
     "replay": _Command(

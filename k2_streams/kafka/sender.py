@@ -30,7 +30,9 @@ RETRY_BACKOFF_MS = 50
 #: What any client raises when no broker answers.
 UNREACHABLE = (KafkaConnectionError, OSError)
 
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+#: Key, value and headers, as aiokafka takes them: the headers in a list.
+Headers = list[tuple[str, bytes]] | list[tuple[str, bytes | None]]
+Record = tuple[bytes | None, bytes | None, Headers]
 
 
 class NotAcknowledgedError(Exception):

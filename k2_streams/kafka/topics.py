@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import structlog
-from aiokafka.admin import NewTopic
+from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
@@ -17,6 +17,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     for_code,
 )
+from aiokafka.structs import TopicPartition as ClientPartition
 
 from k2_streams.core.records.source import TRADES_INPUT, RawInput
 from k2_streams.kafka.acls import Acl, Operation, Resource, lacking, refusal
@@ -367,6 +368,20 @@ class TopicAdmin(AdminConnection):
         async with asyncio.timeout(CREATED_WITHIN_S):
             while await self.describe(names):  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(0.05)
+
+    async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Let the partitions of a topic begin at these offsets.
+
+        Raises:
+            KafkaError: the broker does not delete what is before them.
+        """
+        wanted = {
+            ClientPartition(topic, partition): RecordsToDelete(before_offset=offset)
+            for partition, offset in offsets.items()
+            if offset
+        }
+        if wanted:
+            await self._admin.delete_records(wanted)
 
     async def _create(self, spec: TopicSpec) -> None:
         topic = NewTopic(spec.name, spec.partitions, self._replication, topic_configs=spec.config)

@@ -13,7 +13,7 @@ class Claim:
 
     A range is in positions of the consumer: half-open, transaction markers included. It may hold no
     row at all; the vector moves all the same. `deferred` is what waits at the end of each, as far
-    as its records say so.
+    as its records say so; `events` are those that were published up to it.
     """
 
     topic: str
@@ -21,6 +21,7 @@ class Claim:
     ranges: dict[int, Range]
     commit_id: str
     deferred: Mapping[int, int] = field(default_factory=dict)
+    events: Mapping[int, int] = field(default_factory=dict)
 
     def rebase(self, head: Vector) -> Vector:
         """The vector after this batch on top of `head`: its own partitions replaced, others kept.
@@ -43,7 +44,7 @@ class Claim:
         if moved:
             raise VectorMovedError(self.topic, self.ranges, moved)
         held = {partition: range_.end for partition, range_ in self.ranges.items()}
-        return head.with_next(self.topic, self.topic_id, held, self.deferred)
+        return head.with_next(self.topic, self.topic_id, held, self.deferred, self.events)
 
     def made(self, commit_id: str | None, vector: Vector | None) -> bool:
         """Whether the snapshot that says so is this batch's.

@@ -38,6 +38,7 @@ class Pending:
     rows: int
     size_bytes: int
     deferred: dict[int, int]  # raw records that wait at the end of a range
+    events: dict[int, int]  # sequence events that were published up to there
 
 
 def _new_commit_id() -> str:
@@ -77,6 +78,7 @@ class Sink:
         self._batches: dict[int, list[LogBatch]] = {}
         self._ends: dict[int, int] = {}
         self._deferred: dict[int, int] = {}
+        self._events: dict[int, int] = {}
         self._rows = 0
         self._size_bytes = 0
         self._moved_since_s: float | None = None
@@ -109,6 +111,7 @@ class Sink:
         self._ends.pop(partition, None)
         self._ranges.pop(partition, None)
         self._deferred.pop(partition, None)
+        self._events.pop(partition, None)
         dropped = self._batches.pop(partition, [])
         self._rows -= sum(batch.row_count for batch in dropped)
         self._size_bytes -= sum(batch.size_bytes for batch in dropped)
@@ -134,6 +137,7 @@ class Sink:
         held: Range,
         batches: Sequence[LogBatch],
         deferred: int | None = None,
+        events: int | None = None,
     ) -> None:
         """Add the positions `held` of a partition and the records that were in them.
 
@@ -142,6 +146,7 @@ class Sink:
             held: the positions.
             batches: the records.
             deferred: raw records that wait at the end; None: nothing says so.
+            events: sequence events that were published up to the last checkpoint; the same.
 
         Raises:
             ValueError: the range does not start where the partition's last one ended, or a record
@@ -163,6 +168,8 @@ class Sink:
         self._ends[partition] = held.end
         if deferred is not None:
             self._deferred[partition] = deferred
+        if events is not None:
+            self._events[partition] = events
         filled = [batch for batch in batches if batch.row_count]
         self._batches.setdefault(partition, []).extend(filled)
         self._rows += sum(batch.row_count for batch in filled)
@@ -195,9 +202,15 @@ class Sink:
             return None
         batches = tuple(batch for p in ranges for batch in self._batches.get(p, ()))
         pending = Pending(
-            self._new_commit_id(), ranges, batches, self._rows, self._size_bytes, self._deferred
+            self._new_commit_id(),
+            ranges,
+            batches,
+            self._rows,
+            self._size_bytes,
+            self._deferred,
+            self._events,
         )
-        self._ranges, self._batches, self._deferred = {}, {}, {}
+        self._ranges, self._batches, self._deferred, self._events = {}, {}, {}, {}
         self._rows = self._size_bytes = 0
         self._moved_since_s = self._rows_since_s = None
         return pending
@@ -218,4 +231,5 @@ class Sink:
             topic_id=self._topic_id,
             commit_id=pending.commit_id,
             deferred=pending.deferred,
+            events=pending.events,
         )

@@ -7,7 +7,13 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_streams.core.records.vector import SUMMARY_COMMIT_ID, Vector
+from k2_streams.core.records.vector import (
+    PROPERTY_ADOPTED,
+    SUMMARY_COMMIT_ID,
+    LostLog,
+    Vector,
+    decode_lost,
+)
 from k2_streams.lake.vectors import (
     Link,
     ancestry,
@@ -27,6 +33,9 @@ class Head:
     vector: Vector
     rows: int
     timestamp_ms: int
+    #: Logs that were lost with their broker, oldest first: the offsets of the present one go on
+    #: from theirs.
+    lost: tuple[LostLog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,14 @@ def head_of(metadata: TableMetadata, earlier: Iterable[Iterable[Link]], log: str
         vector,
         total_rows(snapshot) or 0,
         snapshot.timestamp_ms,
+        lost_logs(metadata),
     )
+
+
+def lost_logs(metadata: TableMetadata) -> tuple[LostLog, ...]:
+    """The logs of the table that were lost, as an adoption wrote them down, oldest first."""
+    text = metadata.properties.get(PROPERTY_ADOPTED)
+    return () if text is None else decode_lost(text)
 
 
 def in_order(metadata: TableMetadata) -> list[Snapshot]:

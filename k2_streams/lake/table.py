@@ -217,6 +217,7 @@ class Lake:
         commit_id: str,
         topic: str | None = None,
         deferred: Mapping[int, int] | None = None,
+        events: Mapping[int, int] | None = None,
     ) -> Committed:
         """Append the rows of these ranges of the log, once, and move the vector with them.
 
@@ -231,6 +232,7 @@ class Lake:
             commit_id: names this batch and no other.
             topic: the log that the rows come from; None: the stream's.
             deferred: per partition the raw records that wait at the end of its range, where known.
+            events: the same of the sequence events that were published up to there.
 
         Raises:
             VectorMovedError: the table does not end where the batch starts; nothing was appended.
@@ -240,7 +242,8 @@ class Lake:
             LakeUnavailableError: the catalog or the store did not answer; nothing was appended.
             ValueError: rows outside the ranges, other columns, or nothing to commit.
         """
-        claim = Claim(topic or self.stream.log, topic_id, ranges, commit_id, deferred or {})
+        log_topic = topic or self.stream.log
+        claim = Claim(log_topic, topic_id, ranges, commit_id, deferred or {}, events or {})
         failpoint("lake.taken")
         _check_rows(rows, ranges, self.stream)
         started_s = self._clock.monotonic()

@@ -196,8 +196,23 @@ class ReadPoints:
             )
         found = ours or held or ""
         if token is not None and token.topic_id != found:
-            raise InvalidParameter("as_of", "the token is of another log")
+            check_lost(token, head, "as_of")
         return found
+
+
+def check_lost(token: Token, head: Head, field: str) -> None:
+    """A token of a log that was lost is answered, as far as its rows had reached the lake.
+
+    Raises:
+        InvalidParameter: it is of another log, or reaches behind what is left of its own.
+    """
+    lost = next((one for one in head.lost if one.id == token.topic_id), None)
+    if lost is None:
+        raise InvalidParameter(field, "the token is of another log")
+    if not lost.holds(token.next):
+        raise InvalidParameter(
+            field, "the token has rows that were lost with their log, before they reached the lake"
+        )
 
 
 def known_through_ns(part: PartitionView) -> int:

@@ -32,7 +32,7 @@ def is_declared(block: Block) -> bool:
         return block.run in {None, "kafka", "notebook"}
     return (
         block.language == "sh"
-        and block.run in {"kafka", "kafka-end", "runbook", "never"}
+        and block.run in {"kafka", "kafka-end", "runbook", "adopt", "never"}
         and (block.run == "never") == ("reason" in block.options)
         and block.options.get("reason", "make") in REASONS
     )

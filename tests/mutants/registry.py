@@ -12,6 +12,7 @@ COMPACTION = "tests/unit/test_lake_compaction.py::"
 DELETION = "tests/unit/test_lake_deletion.py::"
 TAKE_OVER = "tests/simulation/test_take_over.py::"
 GAPS_TABLE = "tests/property/test_gaps_table.py::"
+ADOPTION = "tests/property/test_adoption_model.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1779,6 +1780,58 @@ MUTANTS = (
             "core/sketches/measures.py",
             "        begun_ns = max(int(reached_ns[at[first[number]]]), minute_ns + MINUTE_NS)\n",
             "        begun_ns = max(int(reached_ns[-1]), minute_ns + MINUTE_NS)\n",
+        ),
+    ),
+    _mutant(
+        "adoption-believes-what-is-not-whole",
+        "an adoption counts every number below a scope's last row as received that no event names",
+        f"{ADOPTION}test_what_is_sent_again_is_neither_doubled_nor_lost_and_the_ledger_agrees",
+        (
+            "core/adoption/rebuild.py",
+            "max((one.certain_last + 1 for one in rows), default=0)",
+            "max((one.last + 1 for one in rows), default=0)",
+        ),
+    ),
+    _mutant(
+        "adoption-hides-what-is-missing",
+        "an adoption reports no gap of what is missing and was not reported before",
+        f"{ADOPTION}test_what_is_sent_again_is_neither_doubled_nor_lost_and_the_ledger_agrees",
+        (
+            "core/adoption/rebuild.py",
+            "parts.append(about.opened(start, end - 1, evidence.now_ms, *beside))",
+            "parts.append(Missing(start, end, start, end - 1, evidence.now_ms, *beside))",
+        ),
+    ),
+    _mutant(
+        "adoption-forgets-rows",
+        "an adoption takes numbers for missing that have rows",
+        f"{ADOPTION}test_a_lake_that_has_everything_gives_the_state_back",
+        (
+            "core/adoption/rebuild.py",
+            "received = merged((*with_rows, *dead, *without_row))",
+            "received = merged((*with_rows[1:], *dead, *without_row))",
+        ),
+    ),
+    _mutant(
+        "adoption-begins-at-zero",
+        "the table of an adopted log expects its rows from offset 0 on",
+        "tests/unit/test_adoption.py::"
+        "test_a_table_goes_on_from_a_new_log_at_the_offsets_that_it_has",
+        (
+            "core/records/vector.py",
+            "TopicOffsets(topic_id, held.next)})",
+            "TopicOffsets(topic_id, dict.fromkeys(held.next, 0))})",
+        ),
+    ),
+    _mutant(
+        "token-of-lost-rows",
+        "a token of a lost log is answered with other rows in place of those that were lost",
+        "tests/unit/test_adoption.py::"
+        "test_a_token_of_a_lost_log_is_answered_as_far_as_its_rows_had_come",
+        (
+            "core/records/vector.py",
+            "return all(end <= self.next.get(partition, 0) for partition, end in offsets.items())",
+            "return bool(offsets)",
         ),
     ),
 )

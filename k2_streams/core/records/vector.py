@@ -19,6 +19,8 @@ SUMMARY_BEFORE = "k2.offsets-before"
 #: A `VectorOf`. The property `k2.offsets` beside it is for people and for earlier versions, which
 #: do not know which snapshot it speaks of; it is never read.
 PROPERTY_OFFSETS_OF = "k2.offsets-of"
+#: The logs that the table's rows come from and that were lost, oldest first (`k2 adopt`).
+PROPERTY_ADOPTED = "k2.adopted"
 
 
 class Range(msgspec.Struct, frozen=True, order=True):
@@ -36,12 +38,14 @@ class Range(msgspec.Struct, frozen=True, order=True):
 class TopicOffsets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of one topic: its id (a new topic has another), and the next offset per partition.
 
-    `deferred`, where there are any: the raw records of it that were deferred then.
+    `deferred`, where there are any: the raw records of it that were deferred then. `events`: of its
+    last checkpoint below that offset, how many sequence events were published up to it.
     """
 
     id: str
     next: dict[int, int]
     deferred: dict[int, int] = {}
+    events: dict[int, int] = {}
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -65,10 +69,11 @@ class Vector(msgspec.Struct, frozen=True):
         topic_id: str,
         ends: Mapping[int, int],
         deferred: Mapping[int, int] = MappingProxyType({}),
+        events: Mapping[int, int] = MappingProxyType({}),
     ) -> "Vector":
         """This vector with these partitions' entries replaced and all others kept.
 
-        What `deferred` does not name of them keeps the number that waits.
+        What `deferred` and `events` do not name of them keeps its number.
 
         Raises:
             ValueError: an entry would go back, or the topic's id differs.
@@ -84,7 +89,16 @@ class Vector(msgspec.Struct, frozen=True):
                 )
         merged = dict(sorted({**found.next, **ends}.items()))
         waits = {p: count for p, count in sorted({**found.deferred, **deferred}.items()) if count}
-        return Vector({**self.topics, topic: TopicOffsets(topic_id, merged, waits)})
+        told = dict(sorted({**found.events, **events}.items()))
+        return Vector({**self.topics, topic: TopicOffsets(topic_id, merged, waits, told)})
+
+    def adopted(self, topic: str, topic_id: str) -> "Vector":
+        """This vector with the same offsets in a topic of another id, which begins at them.
+
+        What was deferred is not: the records waited in a topic that is gone.
+        """
+        held = self.topics.get(topic, TopicOffsets(topic_id, {}))
+        return Vector({**self.topics, topic: TopicOffsets(topic_id, held.next)})
 
     def encode(self) -> str:
         """JSON: `{"k2.trades": {"id": "...", "next": {"0": 17}}}`."""
@@ -98,6 +112,29 @@ class Vector(msgspec.Struct, frozen=True):
             msgspec.DecodeError: the text is not a vector.
         """
         return cls(msgspec.json.decode(text, type=dict[str, TopicOffsets]))
+
+
+class LostLog(msgspec.Struct, frozen=True):
+    """A log that was lost with its broker: its id, and what of it had reached the table.
+
+    The log that followed it begins at these offsets, so what was asked of it below them still is.
+    """
+
+    id: str
+    next: dict[int, int]
+
+    def holds(self, offsets: Mapping[int, int]) -> bool:
+        """Whether every row below these offsets had reached the table."""
+        return all(end <= self.next.get(partition, 0) for partition, end in offsets.items())
+
+
+def decode_lost(text: str) -> tuple[LostLog, ...]:
+    """The value of the property `k2.adopted`.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return msgspec.json.decode(text, type=tuple[LostLog, ...])
 
 
 class VectorOf(msgspec.Struct, frozen=True, rename="kebab"):

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import msgspec
+
 from k2_streams.core.subscription.position import LogPosition, PartialRecord
 from k2_streams.core.subscription.tally import Tally
+from k2_streams.lake.snapshots import Head
 from k2_streams.query.errors import BeforeHistoryError, InvalidParameter
 from k2_streams.query.gaps import GapsView
 from k2_streams.query.known_at import KnownRows
 from k2_streams.query.questions import Questions
-from k2_streams.query.read_point import ReadPoint, Wanted
+from k2_streams.query.read_point import ReadPoint, Wanted, check_lost
 from k2_streams.query.selection import Selection
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.subscription.reader import ChunkReader, Wants
@@ -47,21 +50,25 @@ class Subscriptions:
             if isinstance(end, int):
                 selection = replace(selection, end_ns=end)
                 end = "end"
-        newest = await self._newest()
+        newest, head = await self._newest()
+        for field, token in (("from", begin), ("to", end)):
+            if isinstance(token, Token | StreamToken):
+                _check(token, newest, head, field)
         start = await self._start(begin, newest)
         wants = Wants(selection, request.order, await self._end(begin, end, newest))
         return Subscription(self._log, self._chunks, self._waiting, request, wants, start)
 
-    async def _newest(self) -> Token:
+    async def _newest(self) -> tuple[Token, Head]:
         """Of all that this node has now."""
 
-        async def at(read_point: ReadPoint) -> Token:
-            return Token(
+        async def at(read_point: ReadPoint) -> tuple[Token, Head]:
+            token = Token(
                 read_point.topic_id,
                 read_point.cut.next,
                 self._log.clock.time_ns(),
                 read_point.deferred,
             )
+            return token, read_point.head
 
         return await self._questions.attempts.ask(Wanted(), Stopwatch(), at)
 
@@ -74,7 +81,6 @@ class Subscriptions:
             offsets = await self._accepted_before(begin, newest)
             return Start(newest.topic_id, LogPosition(offsets))
         token = begin.token if isinstance(begin, StreamToken) else begin
-        self._check(token, newest, "from")
         everywhere = {**dict.fromkeys(newest.next, 0), **token.next}
         if isinstance(begin, Token):
             return Start(newest.topic_id, LogPosition(everywhere))
@@ -98,8 +104,7 @@ class Subscriptions:
             return newest
         if isinstance(end, int):
             return _with_offsets(newest, await self._accepted_before(end, newest))
-        self._check(end, newest, "to")
-        return end
+        return msgspec.structs.replace(end, topic_id=newest.topic_id)
 
     async def _accepted_before(self, time_ns: int, newest: Token) -> dict[int, int]:
         """Per partition the offset behind the last row that was accepted before a time."""
@@ -115,9 +120,11 @@ class Subscriptions:
             return dict.fromkeys(newest.next, 0)
         return dict(known.token.next)
 
-    def _check(self, token: Token, newest: Token, field: str) -> None:
-        if token.topic_id != newest.topic_id:
-            raise InvalidParameter(field, "the token is of another log")
+
+def _check(given: Token | StreamToken, newest: Token, head: Head, field: str) -> None:
+    token = given.token if isinstance(given, StreamToken) else given
+    if token.topic_id != newest.topic_id:
+        check_lost(token, head, field)
 
 
 def _with_offsets(token: Token, offsets: dict[int, int]) -> Token:

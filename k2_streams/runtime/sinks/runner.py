@@ -13,6 +13,7 @@ from k2_streams.clock import Clock
 from k2_streams.core.ledger.streams import has_repairs
 from k2_streams.core.load.circuit_breaker import BreakerState
 from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
+from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint_in_loop
@@ -233,8 +234,8 @@ class SinkRunner:
 
     def _take(self, chunk: LogChunk, origin: str) -> None:
         partition = chunk.partition
-        deferred = None if chunk.headers is None else chunk.headers.deferred
-        self._sink.offer(partition, chunk.range, chunk.batches, deferred)
+        headers = chunk.headers or CheckpointHeaders()
+        self._sink.offer(partition, chunk.range, chunk.batches, headers.deferred, headers.events)
         self._positions[partition] = chunk.end
         self._metrics.sink_rows_read_total.labels(origin).inc(chunk.rows)
         if has_repairs(self._lake.stream):

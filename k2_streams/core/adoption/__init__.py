@@ -1,0 +1,1 @@
+"""What was lost with a broker, rebuilt from the lake: decisions alone."""
