@@ -37,6 +37,20 @@ def sessions_of(name: str, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     return list(zip(opens[meets].tolist(), closes[meets].tolist(), strict=True))
 
 
+def is_trading(name: str, at_ns: int) -> bool:
+    """Whether a session of a calendar is open at a time, and has no break then.
+
+    Raises:
+        CalendarError: as for `sessions_of`.
+    """
+    if not sessions_of(name, at_ns, at_ns + 1):
+        return False
+    calendar = _calendar(name)
+    begins, ends = (one.array.asi8 for one in (calendar.break_starts, calendar.break_ends))
+    # A session without a break has the least integer for both.
+    return not ((begins <= at_ns) & (at_ns < ends)).any()
+
+
 def check_calendar(name: str) -> None:
     """Check that there is a calendar of this name; it is not made yet.
 

@@ -34,7 +34,7 @@ Examples:
 
 Without --workers and --query-nodes the command ends and everything goes on running. Run again it
 starts what has ended, and prints where the rest is. With one of them it stays in front until
-Ctrl-C or `k2 down`, and ends everything when a process ends by itself.
+Ctrl-C or `k2 down`, and ends everything when a process ends by itself or the terminal is closed.
 
 Exit codes: 0 all run and answer, or were stopped as asked; 1 a process ended by itself while the
 command was in front; 2 not started, and nothing that this call started was left running."""
@@ -87,18 +87,21 @@ def _run_in_front(settings: Settings, platform: Platform) -> None:
     if directory.is_dir() and up_state.running(directory, up_state.recall(directory)):
         raise CannotError(f"workers of {directory} run already: `k2 down` first")
     ended: EndedError | None = None
-    with interruptible():
-        try:
+    try:
+        with interruptible():
             found = _bring_up(settings, platform)
             _print(settings, found)
             click.echo("\nCtrl-C stops all of it.")
             watch(directory, found.state)
-        except KeyboardInterrupt:
-            click.echo()
-        except EndedError as error:
-            ended = error
-    with uninterruptible():
-        show_stopped(bring_down(directory))
+    except KeyboardInterrupt:
+        click.echo()
+    except EndedError as error:
+        ended = error
+    finally:
+        # Whatever ended the watch, nothing may go on running: also a closed pipe or terminal.
+        with uninterruptible():
+            stopped = bring_down(directory)
+    show_stopped(stopped)
     if ended is not None:
         click.echo(f"Error: {ended}", err=True)
         sys.exit(EXIT_ENDED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Generic
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from k2_streams.core.sketches.measures import Measure, Sketch
 from k2_streams.query.answer import Answer, about
 from k2_streams.query.errors import TooMuchError
+from k2_streams.query.off_loop import off_loop
 from k2_streams.query.request import RowsRequest
 from k2_streams.query.token import Cursor
 
@@ -59,11 +61,15 @@ async def merged(
     total = measure.sketch()
     count, trades = 0, 0
     newest: int | None = None
+
+    def merge(contents: list[bytes]) -> None:
+        for content in contents:
+            total.merge(measure.sketch.decode(content))
+
     page = msgspec.structs.replace(request, limit=PAGE_ROWS, keys=(("measure", (measure.name,)),))
     for _ in range(MAX_SKETCHES // PAGE_ROWS):
         answer = await rows(page)
-        for content in answer.rows.column("sketch").to_pylist():
-            total.merge(measure.sketch.decode(content))
+        await off_loop(partial(merge, answer.rows.column("sketch").to_pylist()))
         count += answer.rows.num_rows
         trades += sum(answer.rows.column("trades").to_pylist())
         for minute_ns in answer.rows.column("minute_ns").to_pylist()[-1:]:  # in their order

@@ -11,7 +11,7 @@ import yaml
 from metric_values import value
 from promtool_program import promtool
 
-from k2_streams.query.errors import InvalidParameter
+from k2_streams.calendars import CalendarError
 from k2_streams.runtime.control.sessions import ExchangeSessions
 from k2_streams.runtime.metrics import Metrics
 
@@ -56,11 +56,21 @@ def test_a_session_is_shown_while_the_calendar_has_one(text, new_york, sydney):
     assert value(metrics.registry, "k2_session_open", exchange="ASX") == sydney
 
 
+@pytest.mark.parametrize(
+    ("time", "tokyo"), [("11:29", 1), ("11:30", 0), ("12:29", 0), ("12:30", 1)]
+)
+def test_the_break_at_noon_is_no_time_of_trade(time, tokyo):
+    metrics = Metrics()
+    clock = SetClock(f"2025-11-25T{time}", "Asia/Tokyo")
+    ExchangeSessions({"JPX": "XTKS"}, clock, metrics.show_session).look()
+    assert value(metrics.registry, "k2_session_open", exchange="JPX") == tokyo
+
+
 async def test_a_calendar_that_does_not_reach_so_far_is_an_error_that_is_seen():
     sessions = ExchangeSessions(
         {"NYSE": "XNYS"}, SetClock("1950-01-01T00:00", "UTC"), Metrics().show_session
     )
-    with pytest.raises(InvalidParameter, match="XNYS has the sessions from"):
+    with pytest.raises(CalendarError, match="XNYS has the sessions from"):
         async with asyncio.timeout(30):
             await sessions.run()
 

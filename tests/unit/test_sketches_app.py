@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+import threading
 from decimal import Decimal
 
 import pyarrow as pa
@@ -146,6 +147,15 @@ async def test_distinct_ids_are_counted_over_all_sketches_of_the_range(asked):
     (request,) = asked.asked
     assert request.keys == (("measure", ("trade_id",)),)
     assert (request.exchanges, request.start_ns) == (("X",), 0)
+
+
+async def test_sketches_are_merged_beside_the_event_loop(asked, monkeypatch):
+    threads = []
+    monkeypatch.setattr(Distinct, "merge", lambda *_: threads.append(threading.get_ident()))
+    status, _ = await got(asked, "/v1/distinct?of=trade_id", "trade_id", Distinct(), Distinct())
+    assert status == 200
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
 
 
 async def test_the_symbols_with_most_volume_come_with_their_bounds(asked):

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from k2_streams.cli.main import main
 from k2_streams.testing.local import up_state
+from k2_streams.testing.local.interrupts import interruptible, uninterruptible
 from k2_streams.testing.local.loopback import free_port
 from k2_streams.testing.local.up import UpResult
 from k2_streams.testing.local.up_state import PlatformMember, UpState
@@ -242,6 +243,34 @@ def test_in_front_a_member_that_ends_by_itself_ends_the_others_and_is_named(
     assert "its last words" in text
     assert worker.poll() is not None
     assert up_state.recall(directory) is None
+
+
+def test_in_front_nothing_stays_behind_though_nobody_reads_the_output(directory, two, monkeypatch):
+    state, started = two
+    up_state.forget(directory)
+
+    def come_up(*_: object) -> UpResult:
+        up_state.remember(directory, state)
+        return UpResult(state, frozenset({0, 1}))
+
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("k2_streams.cli.up.bring_up", come_up)
+    monkeypatch.setattr("k2_streams.cli.up._print", closed)
+    k2("up", "--workers", "1", "--query-nodes", "1")
+    assert all(process.poll() is not None for process in started)
+    assert up_state.recall(directory) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_ends_what_is_in_front_as_sigterm_does(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+    with uninterruptible():
+        signal.raise_signal(number)
 
 
 def test_in_front_it_is_no_error_that_somebody_else_stops_all(directory, two):

@@ -1,6 +1,5 @@
 """The grids of a request: its bars, and the time in which the price before them is looked for."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -20,6 +19,7 @@ from k2_streams.core.query.bars.grid import (
 from k2_streams.core.time_units import DAY_NS, SECOND_NS
 from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.errors import InvalidParameter
+from k2_streams.query.off_loop import off_loop
 from k2_streams.query.resolved import ResolvedRequest
 
 #: How far back the price before the first bar is looked for: in the narrowest of these times that
@@ -48,7 +48,7 @@ async def grids_of(request: BarsRequest, start_ns: int, end_ns: int) -> tuple[Gr
         since_ns = max(0, start_ns - LOOK_BACK_NS[-1])
         make = partial(sessions_of, request.calendar, since_ns, end_ns)
         try:
-            sessions = await asyncio.get_running_loop().run_in_executor(None, make)
+            sessions = await off_loop(make)
         except CalendarError as error:
             raise InvalidParameter("calendar", str(error)) from error
     try:

@@ -1,11 +1,9 @@
 """Bars of a request: the grid, the trades in it, what was traded before it, and the proof."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TypeVar
 
 import pyarrow as pa
 
@@ -25,12 +23,11 @@ from k2_streams.query.bars.sums import carried_of, sums_of
 from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import InvalidParameter, TooMuchError
 from k2_streams.query.gaps import KnownGaps
+from k2_streams.query.off_loop import off_loop
 from k2_streams.query.questions import Questions
 from k2_streams.query.reading import Parts
 from k2_streams.query.resolved import ResolvedRequest
 from k2_streams.query.statement import Statement
-
-_T = TypeVar("_T")
 
 #: Trades of a page whose notional is computed by the query, as a worker under load leaves it out.
 MAX_WITHOUT_NOTIONAL = 500_000
@@ -99,7 +96,7 @@ class BarsQuery:
         if cursor is None and page.request.checks_names:
             seen = {key[1] for key in carried} | {sums.symbol for sums in found}
             await self._questions.check_known(asked, pa.table({"symbol": sorted(seen)}))
-        bars = await _off_loop(partial(_folded, page, found, carried))
+        bars = await off_loop(partial(_folded, page, found, carried))
         return await self._proven(page, bars)
 
     async def _carried(self, page: _Page) -> dict[BarKey, Carried]:
@@ -125,7 +122,7 @@ class BarsQuery:
         added: Mapping[tuple[int, str, str], int | None] = {}
         if sum(rows["without"].to_pylist()):
             added = await self._turnovers(page, int(rows["bar"][-1].as_py()))
-        return await _off_loop(lambda: list(sums_of(rows, added)))
+        return await off_loop(lambda: list(sums_of(rows, added)))
 
     async def _turnovers(
         self, page: _Page, last_bar: int
@@ -212,13 +209,8 @@ class BarsQuery:
             conditions="all" if page.rules is None else "eligible",
             bars=len(bars),
         )
-        rows = await _off_loop(partial(table_of_bars, bars, grid, missing, complete))
+        rows = await off_loop(partial(table_of_bars, bars, grid, missing, complete))
         return BarsAnswer(rows, meta)
-
-
-async def _off_loop(work: Callable[[], _T]) -> _T:
-    """Do on a thread what takes a second for the longest page: the event loop goes on."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def _within_reach(page: _Page, carried: Mapping[BarKey, Carried]) -> Grid:

@@ -1,9 +1,9 @@
-"""Which exchanges have a session now, by their calendars: silence outside of one is no fault."""
+"""Which exchanges trade now, by their calendars: silence in a break or at night is no fault."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
-from k2_streams.calendars import sessions_of
+from k2_streams.calendars import is_trading
 from k2_streams.clock import Clock
 
 #: An open or a close is seen this much later, at the most: below the least window of a rule.
@@ -11,12 +11,12 @@ LOOK_EVERY_S = 15.0
 
 
 class ExchangeSessions:
-    """Shows of each exchange whether its calendar has a session now; breaks are within one.
+    """Shows of each exchange whether its calendar has a session now, and no break in it.
 
     Args:
         calendars: their names, by exchange.
         clock: says when it is.
-        show: is told of each exchange whether a session is open.
+        show: is told of each exchange whether it trades.
     """
 
     def __init__(
@@ -41,4 +41,4 @@ class ExchangeSessions:
         """Show how it is now."""
         now_ns = self._clock.time_ns()
         for exchange, name in self._calendars.items():
-            self._show(exchange, bool(sessions_of(name, now_ns, now_ns + 1)))
+            self._show(exchange, is_trading(name, now_ns))

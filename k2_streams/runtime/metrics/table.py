@@ -52,7 +52,7 @@ class ProcessMetrics(MetricGroup):
         "Topics' settings that are not what they must be; /v1/status names them", unit="settings"
     )
     session_open = gauge(
-        "1 while the exchange's calendar has a session (K2_CALENDARS)",
+        "1 while the exchange's calendar has a session, and no break in it (K2_CALENDARS)",
         Label("exchange", bound="exchanges of K2_CALENDARS"),
         unit="state",
     )
