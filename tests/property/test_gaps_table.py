@@ -139,6 +139,9 @@ async def test_what_memory_has_dropped_is_read_from_the_table(engine):
     world.publish([GapOpened(**common, first=200, last=200, size="small")])
     again = await paged(world, GapsRequest(limit=100, as_of=token))
     assert [gap.state for gap in again] == ["filled"] * 10
+    now = Token("topic-1", dict(world.log.ends), 0, 0)
+    still_open = await paged(world, GapsRequest(limit=100, states=("open",), as_of=now))
+    assert [gap.first for gap in still_open] == [200], "a filled gap is not among the open ones"
     await world.query.close()
 
 
