@@ -123,10 +123,7 @@ def default_logs() -> None:
     A command that a test before this one ran has configured the logs of the whole process.
     """
     structlog.reset_defaults()
-    *before, console = structlog.get_config()["processors"]
-    assert isinstance(console, structlog.dev.ConsoleRenderer)
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*before, plain])
+    structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class World:
         self.log: list[OutputRecord] = []  # of k2.trades.deferred, committed
         self.epochs: list[Epoch] = []  # committed
         self.overload = Overload(OverloadSettings(), SYSTEM_CLOCK)
-        self.overload.tiers.table = parse(TIERS)
+        self.overload.tiers.use(parse(TIERS))
         self._disk = MemoryDisk()
         self.position = Position(source_id="raw", partitions=1, next_offset=0)
         self.start()

@@ -28,7 +28,7 @@ PATHS = (
     "/v1/gap-events?limit=10000",
     "/v1/dead-letters?limit=10000",
     "/v1/gaps?limit=10000",
-    f"/v1/sql?full=1&query={SELECT}",
+    f"/v1/sql?full=true&query={SELECT}",
 )
 
 

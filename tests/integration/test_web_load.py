@@ -86,7 +86,7 @@ def test_a_worker_that_may_have_too_few_files_says_how_many(k2: Cluster) -> None
     k2.workers.append(worker)
     assert worker.process is not None
     assert worker.process.wait(60) == 2
-    assert "logs of this worker need 280 open files" in worker.last_words()
+    assert "logs of this worker need 292 open files" in worker.last_words()
 
 
 def test_400_half_requests_under_a_limit_of_300_files(k2: Cluster) -> None:

@@ -306,7 +306,7 @@ def test_several_tails_have_equal_parts_of_the_limits_and_share_a_folder(tmp_pat
     (alone,) = TailLimits.each(settings, [TRADES]).values()
     assert (alone.memory_bytes, alone.disk) == (8 << 20, DiskBound(share=0.5))
     large, *small = TailLimits.each(settings, [TRADES, *TRADES_INPUT.ledger]).values()
-    assert [one.memory_bytes for one in small] == [512 << 10] * 3
+    assert [one.memory_bytes for one in small] == [512 << 10] * len(TRADES_INPUT.ledger)
     assert large.memory_bytes + sum(one.memory_bytes for one in small) == 8 << 20
 
 

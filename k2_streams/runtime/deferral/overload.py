@@ -84,6 +84,10 @@ class Tiers:
         """The newest one that could be read."""
         return self._now.table
 
+    def use(self, table: TierTable) -> None:
+        """Take another table; nothing is remembered of the one before."""
+        self._now = _Known(table, {})
+
     def of_record(self, record: Any) -> int:
         """A record's tier; `NO_TIER` of what will be a dead letter for its key or its size."""
         key, value = record.key, record.value
@@ -118,5 +122,6 @@ class Tiers:
                 self.error = text
                 log.error("tiers not read", file=str(self._file), error=self.error)  # noqa: TRY400 - a person reads the text
             return
-        self._stamp, self._now, self.error = stamp, _Known(table, {}), None
+        self.use(table)
+        self._stamp, self.error = stamp, None
         log.info("tiers read", file=str(self._file), patterns=len(table))
