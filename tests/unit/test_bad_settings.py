@@ -217,6 +217,11 @@ def test_commands_end_with_2_and_one_line(command, tmp_path, monkeypatch):
             "NYSE=NEWYORK",
             "K2_CALENDARS: expected a calendar of exchange-calendars, as XASX or XNYS, found",
         ),
+        (
+            "K2_CALENDARS",
+            ",".join(f"E{number}=C{number}" for number in range(17)),
+            "K2_CALENDARS: expected 16 calendars at most, found 17",
+        ),
     ],
 )
 def test_a_worker_ends_with_2_and_one_line(tmp_path, name, value, said):

@@ -72,6 +72,17 @@ def test_a_later_run_reads_new_files_alone_and_knows_what_a_whole_run_knows(worl
     assert after.distinct == later.distinct, "a row that is written again is no other value"
 
 
+def test_statistics_that_lack_a_column_are_no_base_and_the_ones_before_them_are(world, monkeypatch):
+    lake = filled(world, 2)
+    write_statistics(lake)
+    commit(lake, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_columns", lambda _: {"exchange": field_ids(TRADES)["exchange"]})
+        assert write_statistics(lake).distinct.keys() == {"exchange"}
+    commit(lake, 3)
+    assert write_statistics(lake).files_read == 2
+
+
 def test_statistics_expire_with_their_snapshot_and_are_reached_until_then(world):
     lake = filled(world, 2)
     first = write_statistics(lake)

@@ -159,7 +159,7 @@ def _base(table: Table, columns: Mapping[str, int]) -> _Base | None:
                 if blob.type == THETA
             }
             if not set(columns.values()) <= sketches.keys():
-                return None
+                continue
             files = frozenset(file.file_path for file in _files_of(table, snapshot))
         return _Base({name: sketches[of] for name, of in columns.items()}, files)
     return None

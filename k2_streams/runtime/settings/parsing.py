@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from k2_streams import failpoints
-from k2_streams.calendars import CalendarError, check_calendar
+from k2_streams.calendars import MAX_CALENDARS, CalendarError, check_calendar
 from k2_streams.core.load.tail_quota import DiskBound
 from k2_streams.core.query.bars.conditions import ConditionRules
 from k2_streams.runtime.settings import conditions
@@ -82,7 +82,10 @@ def _calendars(value: Any) -> dict[str, str]:
     found = dict(pairs)
     if len(found) < len(pairs) or not all(map(all, pairs)):
         raise ValueError
-    for name in found.values():
+    names = tuple(dict.fromkeys(found.values()))
+    if len(names) > MAX_CALENDARS:
+        raise ExplainedError(f"expected {MAX_CALENDARS} calendars at most, found {len(names)}")
+    for name in names:
         try:
             check_calendar(name)
         except CalendarError as error:
