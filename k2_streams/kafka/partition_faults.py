@@ -307,12 +307,15 @@ class FetchAnswers:
     async def _looking(self, *arguments: Any, **options: Any) -> Any:
         answer = await self._send(*arguments, **options)
         if getattr(answer, "API_KEY", None) == _FETCH:
+            asked = _asked(arguments[1])
             for topic, partitions in answer.topics:
-                for partition, code, *_, batches in partitions:
+                for partition, code, high_watermark, *more, batches in partitions:
                     tp = TopicPartition(topic, partition)
+                    # To a committed reader the broker gives what is below the last stable offset.
+                    stable = more[0] if more and more[0] >= 0 else high_watermark
                     if code in _UNNAMED:
                         self._errors[tp] = KafkaError(f"the broker answers {_UNNAMED[code]}")
-                    elif code == 0 and not batches:
+                    elif code == 0 and not batches and asked.get(tp, -1) >= stable:
                         self._empty.add(tp)
         return answer
 
@@ -322,6 +325,18 @@ class FetchAnswers:
         return dict(errors)
 
     def take_empty(self) -> set[TopicPartition]:
-        """Partitions that were read to their ends since the last call."""
+        """Partitions that were read to their ends since the last call.
+
+        One whose records had no more room in an answer came without any, and is none of them.
+        """
         empty, self._empty = self._empty, set()
         return empty
+
+
+def _asked(request: Any) -> dict[TopicPartition, int]:
+    """The offsets that a fetch asks for."""
+    return {
+        TopicPartition(topic, partition): offset
+        for topic, partitions in request.topics
+        for partition, offset, *_ in partitions
+    }

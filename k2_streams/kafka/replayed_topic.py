@@ -6,22 +6,17 @@ and then looks for the newest such header: rows and position are in one transact
 there without the other.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.structs import TopicPartition as ClientPartition
 
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import UnsettledError
 from k2_streams.kafka.log_reader import LogReader, Record
-from k2_streams.kafka.transactions import (
-    MAX_REQUEST_BYTES,
-    RETRY_BACKOFF_MS,
-    TRANSACTION_TIMEOUT_MS,
-    FencedError,
-)
+from k2_streams.kafka.transactions import RecordToSend, TransactionalProducer
 
 HEADER = "k2.replay"
 #: How far back the newest header is looked for at first; then eight times as far, to the beginning.
@@ -56,20 +51,14 @@ class ReplayedTopic:
         self._topic = topic
         self._partitions = partitions
         self._name = name
-        self._producer = config.producer(
-            transactional_id=f"k2-replay-{topic}-{name}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            max_request_size=MAX_REQUEST_BYTES,
-            acks="all",
-        )
+        self._producer = TransactionalProducer(config, f"k2-replay-{topic}-{name}", 0)
 
     async def __aenter__(self) -> Self:
         """Fence who wrote before, and find how far that came.
 
         Raises:
-            UnsettledError: another writer's transaction is open in the topic: what lies behind it
-                cannot be read, and may be of this replay.
+            UnsettledError: a transaction is open in the topic, another writer's, or this replay's
+                own that a restarted broker did not mark: what lies behind it cannot be read.
         """
         try:
             await self._producer.start()
@@ -87,6 +76,8 @@ class ReplayedTopic:
     async def write(self, records: Sequence[tuple[bytes, bytes]], token: str) -> None:
         """One transaction: keys and values in their order, and the token behind them.
 
+        Each goes to the partition of its key.
+
         Raises:
             FencedError: another process writes under this name.
             KafkaError: the outcome is unknown; begin again.
@@ -94,21 +85,11 @@ class ReplayedTopic:
         place = ReplayPlace(self.place.number + 1, token)
         mark = f"{self._name} {place.number} {token}".encode()
         last = len(records) - 1
-        try:
-            await self._producer.begin_transaction()
-            sent = [
-                await self._producer.send(
-                    self._topic,
-                    key=key,
-                    value=value,
-                    headers=[(HEADER, mark)] if at == last else [],
-                )
-                for at, (key, value) in enumerate(records)
-            ]
-            await asyncio.gather(*sent)
-            await self._producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise FencedError(str(error)) from error
+        rows: dict[ClientPartition, list[RecordToSend]] = {}
+        for at, (key, value) in enumerate(records):
+            to = ClientPartition(self._topic, partition_of(key, self._partitions))
+            rows.setdefault(to, []).append((key, value, [(HEADER, mark)] if at == last else []))
+        await self._producer.send_to(rows)
         self.place = place
 
     async def _newest(self, reader: LogReader) -> ReplayPlace:
@@ -117,8 +98,9 @@ class ReplayedTopic:
         if settled.open:
             names = ", ".join(f"{tp.topic}:{tp.partition}" for tp in sorted(settled.open))
             raise UnsettledError(
-                f"{names}: another writer's transaction is open there, and hides how far the "
-                "replay has come; try again when it has ended"
+                f"{names}: a transaction is open there, and hides how far the replay has come; try "
+                "again when it has ended; one that does not end by itself `kafka-transactions.sh` "
+                "shows and ends"
             )
         found = [await self._newest_of(reader, tp, begins, settled.ends) for tp in tps]
         return max(found, key=lambda place: place.number)

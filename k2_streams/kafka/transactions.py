@@ -1,4 +1,7 @@
-"""The producer of a task: one transactional id a source partition, one transaction a checkpoint."""
+"""The producer of a task: one transactional id per source partition, a transaction per checkpoint.
+
+A replay into a topic has one, too.
+"""
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -63,7 +66,8 @@ class CommittedOffsets(NamedTuple):
     changelog_ends: list[int]
 
 
-_Row = tuple[bytes | None, bytes | None, list[Header]]
+#: Key, value and headers of a record, whose place is known.
+RecordToSend = tuple[bytes | None, bytes | None, list[Header]]
 
 
 class _Sent(NamedTuple):
@@ -82,13 +86,6 @@ class _Sent(NamedTuple):
         return self.offsets().stop
 
 
-def _by_topic(outputs: Iterable[OutputRecord]) -> dict[str, list[_Row]]:
-    by_topic: dict[str, list[_Row]] = {}
-    for one in outputs:
-        by_topic.setdefault(one.topic, []).append((one.key, one.value, list(one.headers)))
-    return by_topic
-
-
 async def _acknowledged(sent: Iterable[_Sent]) -> None:
     await asyncio.gather(*(one.acknowledged for one in sent))
     await failpoint_in_loop("checkpoint.acknowledged")
@@ -98,6 +95,11 @@ class TransactionalProducer:
     """Sends records, and the source's position, as one transaction.
 
     Starting it fences every other producer with the same id, and aborts what it left open.
+
+    Args:
+        config: of the cluster.
+        transactional_id: one process at a time uses it.
+        partition: of every topic, where none is named.
     """
 
     def __init__(self, config: KafkaConfig, transactional_id: str, partition: int) -> None:
@@ -111,8 +113,8 @@ class TransactionalProducer:
             max_batch_size=BATCH_BYTES,
             acks="all",
         )
-        #: Of the last transaction that was committed: its topics, and the connections it used.
-        self._last_topics: frozenset[str] = frozenset()
+        #: Of the last transaction that was committed: its places, and the connections it used.
+        self._last_places: frozenset[ClientPartition] = frozenset()
         self._last_connections: tuple[Any, ...] = ()
         #: Connections that were closed when this transaction began: the client keeps them until it
         #: needs their broker again.
@@ -171,8 +173,9 @@ class TransactionalProducer:
             *(output.topic for output in chain(outputs, many)),
             *(topic for topic, _ in changelogs),
         }
+        places = [self._place(topic) for topic in sorted(topics)]
         try:
-            await self._begin(topics)
+            await self._begin(places)
             await failpoint_in_loop("checkpoint.begun")
             sent = [
                 await self._producer.send(
@@ -187,10 +190,10 @@ class TransactionalProducer:
             placed = [
                 (one.topic, _Sent(future, 1)) for one, future in zip(outputs, sent, strict=True)
             ]
-            for topic, bulk in _by_topic(many).items():
-                placed += [(topic, batch) for batch in await self._send_rows(topic, bulk)]
+            for place, bulk in self._by_place(many).items():
+                placed += [(place.topic, batch) for batch in await self._send_rows(place, bulk)]
             tables = [
-                await self._send_rows(topic, [(key, value, []) for key, value in rows])
+                await self._send_rows(self._place(topic), [(key, value, []) for key, value in rows])
                 for topic, rows in changelogs
             ]
             await failpoint_in_loop("checkpoint.sent")
@@ -199,18 +202,28 @@ class TransactionalProducer:
                 _acknowledged([*(one for _, one in placed), *chain(*tables)]),
                 self._send_offsets(offsets, group_id),
             )
-            await self._commit(topics)
-            places: dict[str, list[int]] = {}
+            await self._commit(places)
+            found: dict[str, list[int]] = {}
             for topic, batch in placed:
-                places.setdefault(topic, []).extend(batch.offsets())
-            return CommittedOffsets(places, [batches[-1].end() for batches in tables])
+                found.setdefault(topic, []).extend(batch.offsets())
+            return CommittedOffsets(found, [batches[-1].end() for batches in tables])
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 
     async def send(self, outputs: Sequence[OutputRecord]) -> None:
         """One transaction of these records alone, all to this producer's partition.
 
-        The order within a topic is kept. It returns only if the commit was acknowledged.
+        The order within a topic is kept.
+
+        Raises:
+            FencedError, KafkaError: as `send_to`.
+        """
+        await self.send_to(self._by_place(outputs))
+
+    async def send_to(self, rows: Mapping[ClientPartition, Sequence[RecordToSend]]) -> None:
+        """One transaction of these records alone; without any there is none.
+
+        The order within a partition is kept. It returns only if the commit was acknowledged.
 
         Raises:
             FencedError: someone else has started a producer with this id; nothing of this will ever
@@ -218,19 +231,20 @@ class TransactionalProducer:
             KafkaError: the outcome is unknown. Who starts a producer with this id knows it: what is
                 not committed then never will be.
         """
-        by_topic = _by_topic(outputs)
+        if not rows:
+            return
         try:
-            await self._begin(by_topic)
-            sent = [await self._send_rows(topic, rows) for topic, rows in by_topic.items()]
+            await self._begin(rows)
+            sent = [await self._send_rows(place, found) for place, found in rows.items()]
             await _acknowledged(chain(*sent))
             await failpoint_in_loop("transfer.sent")
-            await self._commit(by_topic)
+            await self._commit(rows)
             await failpoint_in_loop("transfer.committed")
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError(str(error)) from error
 
-    async def _begin(self, topics: Collection[str]) -> None:
-        """Begin a transaction in these topics, behind the markers of the one before.
+    async def _begin(self, places: Collection[ClientPartition]) -> None:
+        """Begin a transaction in these places, behind the markers of the one before.
 
             1 add    the coordinator takes its partitions once the transaction before is over: the
                      markers of that one are written, or left out for good
@@ -248,19 +262,19 @@ class TransactionalProducer:
         """
         for _ in range(MARKED_AGAIN_MAX):
             await self._producer.begin_transaction()
-            await self._add(self._places(topics))
+            await self._add(places)
             self._closed = tuple(one for one in self._connections if not one.connected())
             if all(one.connected() for one in self._last_connections):
                 return
-            await self._add(self._places(self._last_topics))
-            await self._commit(self._last_topics)
+            await self._add(self._last_places)
+            await self._commit(self._last_places)
         raise KafkaError(f"{self.id}: brokers were restarted {MARKED_AGAIN_MAX} times in a row")
 
-    async def _commit(self, topics: Collection[str]) -> None:
-        """Commit a transaction in these topics."""
+    async def _commit(self, places: Collection[ClientPartition]) -> None:
+        """Commit a transaction in these places."""
         # Those of before the request: a broker may be restarted before it answers.
         used = tuple(one for one in self._connections if one not in self._closed)
-        self._last_topics, self._last_connections = frozenset(topics), used
+        self._last_places, self._last_connections = frozenset(places), used
         await self._producer.commit_transaction()
 
     @property
@@ -278,8 +292,16 @@ class TransactionalProducer:
         if not manager.is_in_transaction():  # refused: this raises why
             await manager.wait_for_transaction_end()
 
-    def _places(self, topics: Iterable[str]) -> list[ClientPartition]:
-        return [ClientPartition(topic, self._partition) for topic in sorted(topics)]
+    def _by_place(
+        self, outputs: Iterable[OutputRecord]
+    ) -> dict[ClientPartition, list[RecordToSend]]:
+        by_topic: dict[str, list[RecordToSend]] = {}
+        for one in outputs:
+            by_topic.setdefault(one.topic, []).append((one.key, one.value, list(one.headers)))
+        return {self._place(topic): rows for topic, rows in by_topic.items()}
+
+    def _place(self, topic: str) -> ClientPartition:
+        return ClientPartition(topic, self._partition)
 
     async def _send_offsets(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
         await self._producer.send_offsets_to_transaction(
@@ -287,22 +309,24 @@ class TransactionalProducer:
         )
         await failpoint_in_loop("checkpoint.offsets-sent")
 
-    async def _send_rows(self, topic: str, rows: Sequence[_Row]) -> list[_Sent]:
+    async def _send_rows(self, place: ClientPartition, rows: Sequence[RecordToSend]) -> list[_Sent]:
         """Send rows as whole batches."""
         sent = []
         batch, count = self._producer.create_batch(), 0
         for key, value, headers in rows:
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                sent.append(_Sent(await self._send_batch(batch, topic), count))
+                sent.append(_Sent(await self._send_batch(batch, place), count))
                 batch, count = self._producer.create_batch(), 0
                 if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                    raise ValueError(f"{topic}: a row of {len(value or b'')} bytes is too large")
+                    raise ValueError(
+                        f"{place.topic}: a row of {len(value or b'')} bytes is too large"
+                    )
             count += 1
-        sent.append(_Sent(await self._send_batch(batch, topic), count))
+        sent.append(_Sent(await self._send_batch(batch, place), count))
         return sent
 
-    async def _send_batch(self, batch: Any, topic: str) -> asyncio.Future[Any]:
+    async def _send_batch(self, batch: Any, place: ClientPartition) -> asyncio.Future[Any]:
         sent: asyncio.Future[Any] = await self._producer.send_batch(
-            batch, topic, partition=self._partition
+            batch, place.topic, partition=place.partition
         )
         return sent

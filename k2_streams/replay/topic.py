@@ -66,7 +66,7 @@ async def to_topic(
         ReplayError: there is no such topic, a replay of this name has written to it, or what came
             is not all of it.
         FencedError: another process writes under this name.
-        UnsettledError: another writer's transaction is open in the topic; try again.
+        UnsettledError: a transaction is open in the topic; try again when it has ended.
         KafkaError: the outcome of a transaction is unknown; resume.
     """
     async with TopicAdmin(config) as admin:

@@ -161,7 +161,7 @@ class BytesTable(RowTable[bytes]):
 
     Args:
         of_table: as of a `RowTable`.
-        cache_bytes: of values that stay in memory, beside those that are not written yet.
+        cache_bytes: of keys and values that stay in memory, beside those that are not written yet.
         more: as of a `RowTable`.
     """
 
@@ -174,9 +174,14 @@ class BytesTable(RowTable[bytes]):
         return self._cached_bytes > self._cache_bytes or super()._is_cache_full()
 
     def _keep(self, key: str, value: bytes | None) -> None:
-        self._cached_bytes += len(value or b"") - len(self._cache.get(key) or b"")
+        self._cached_bytes -= self._size_bytes(key)
         super()._keep(key, value)
+        self._cached_bytes += self._size_bytes(key)
 
     def _forget(self, key: str) -> None:
-        self._cached_bytes -= len(self._cache[key] or b"")
+        self._cached_bytes -= self._size_bytes(key)
         super()._forget(key)
+
+    def _size_bytes(self, key: str) -> int:
+        """What a key in the cache takes, if there is no such row as well; 0: it is not there."""
+        return len(key) + len(self._cache[key] or b"") if key in self._cache else 0

@@ -57,8 +57,8 @@ MUTANTS = (
         (
             "kafka/transactions.py",
             '            await failpoint_in_loop("checkpoint.begun")\n',
-            "            early = [await self._send_rows(topic, [(*row, ()) for row in rows])"
-            " for topic, rows in changelogs]\n"
+            "            early = [await self._send_rows(self._place(topic), "
+            "[(*row, ()) for row in rows]) for topic, rows in changelogs]\n"
             "            await asyncio.gather(*(future for sent in early for future, _ in sent))\n"
             "            await self._producer.commit_transaction()\n"
             "            await self._producer.begin_transaction()\n",
@@ -1485,9 +1485,9 @@ MUTANTS = (
         SIMULATION,
         (
             "kafka/transactions.py",
-            "            await self._commit(topics)\n            places",
-            "            self.late = asyncio.ensure_future(self._commit(topics))\n"
-            "            places",
+            "            await self._commit(places)\n            found",
+            "            self.late = asyncio.ensure_future(self._commit(places))\n"
+            "            found",
         ),
     ),
     _mutant(

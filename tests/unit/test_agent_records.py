@@ -8,6 +8,7 @@ import pytest
 from agent_world import OUTPUT, ROWS, SOURCE, TOTALS, MemoryRows, Row, batch_of, totals
 
 from k2_streams.core.records import log_record
+from k2_streams.runtime.task import agents
 from k2_streams.runtime.task.agents import AgentProcessing, AgentProgram
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.outputs import TaskOutputs
@@ -38,6 +39,19 @@ def processing() -> AgentProcessing:
     tables = {TOTALS.name: MemoryRows()}
     program = AgentProgram(SOURCE, (agent,), outputs, {})
     return AgentProcessing(program, 0, tables, MemoryRows(), position)
+
+
+def test_a_machine_short_of_memory_is_no_fault_of_the_record(
+    processing: AgentProcessing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With on_error="dead-letter" the next one would be a dead letter, and the one after it."""
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(agents, "agent_rows", short)
+    with pytest.raises(MemoryError):
+        processing.process([record(7, GOOD)], 8, Epoch(TaskOutputs(SOURCE.topic, (), "dead"), 0))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,35 @@ def test_a_broken_partition_is_left_out_and_tried_again_once_per_backoff():
     assert faults.split(TPS) == (set(TPS), {})
 
 
+def fetch_at(offset):
+    return SimpleNamespace(topics=[("k2.trades.raw", [(3, offset, 1_048_576)])])
+
+
+@pytest.mark.parametrize(
+    ("offset", "stable", "is_end"),
+    [
+        pytest.param(42, 100, False, id="no room in the answer"),
+        pytest.param(90, 90, True, id="in front of an open transaction"),
+        pytest.param(100, 100, True, id="the end"),
+        pytest.param(90, -1, False, id="of a reader of what is not committed"),
+        pytest.param(100, -1, True, id="the end of what is not committed"),
+    ],
+)
+async def test_an_answer_without_records_is_the_end_only_where_there_are_none(
+    offset, stable, is_end
+):
+    """Once an answer has as many bytes as it may, the other partitions come in it without any."""
+
+    async def send(_node, _request, **_):
+        answer = [("k2.trades.raw", [(3, 0, 100, stable, [], b"")])]
+        return SimpleNamespace(API_KEY=1, topics=answer)
+
+    client = SimpleNamespace(send=send)
+    answers = FetchAnswers(client)
+    await client.send(0, fetch_at(offset))
+    assert answers.take_empty() == ({TPS[3]} if is_end else set())
+
+
 async def test_a_batch_that_the_broker_cannot_read_names_its_partition():
     """aiokafka logs the error without the partition, and asks again for ever."""
     codes = iter([0, 2, 6])
@@ -145,13 +174,13 @@ async def test_a_batch_that_the_broker_cannot_read_names_its_partition():
 
     client = SimpleNamespace(send=send)
     answers = FetchAnswers(client)
-    await client.send(0, "a fetch")
+    await client.send(0, fetch_at(100))
     assert answers.take() == {}
-    await client.send(0, "a fetch")
+    await client.send(0, fetch_at(100))
     (tp, error), *more = answers.take().items()
     assert (tp, more) == (TPS[3], [])
     assert "CORRUPT_MESSAGE" in str(error)
-    await client.send(0, "a fetch")
+    await client.send(0, fetch_at(100))
     assert answers.take() == {}, "a leader that moved is no fault"
     assert answers.take_empty() == {TPS[3]}, "by the first answer"
     assert answers.take_empty() == set()

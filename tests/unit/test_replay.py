@@ -12,6 +12,7 @@ from web_support import application
 
 import k2_client
 from k2_streams.cli.main import main
+from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.records.stream import LOG_PLACE
 from k2_streams.core.subscription.tally import Tally
 from k2_streams.kafka.hanging_transactions import UnsettledError
@@ -22,6 +23,10 @@ from k2_streams.replay import topic as replay_topic
 from k2_streams.replay.checked import CheckedRows
 from k2_streams.replay.lines import json_lines
 from k2_streams.replay.topic import ReplayError, to_topic
+from k2_streams.testing.memory.clients import MemoryKafka, MemoryNetwork
+from k2_streams.testing.memory.cluster import MemoryCluster
+from k2_streams.testing.memory.faults import NoFaults, seeded
+from k2_streams.testing.memory.loop import VirtualLoop
 from k2_streams.web.http import streaming
 from k2_streams.web.http.frames import FrameFormat
 
@@ -227,6 +232,34 @@ async def test_a_place_behind_an_open_transaction_is_waited_for_and_never_passed
             await mine._newest(reader)
     else:
         assert await mine._newest(reader) == place
+
+
+def test_what_a_broker_restarted_behind_a_commit_is_marked_and_goes_on():
+    """Else nobody could read the frame, nor a replay resume, until the next one."""
+    loop = VirtualLoop()
+    cluster = MemoryCluster(loop, {"backtest": 2})
+    kafka = MemoryKafka(cluster, MemoryNetwork(loop, NoFaults(seeded(0, "faults"))))
+
+    async def main():
+        async with ReplayedTopic(kafka, "backtest", 2, "a replay") as target:
+            cluster.unmarked = frozenset(cluster.partitions)
+            await target.write([(b"A", b"1"), (b"D", b"2")], "first")
+            cluster.unmarked = frozenset()
+            target._producer._producer.client.reconnect()
+            await target.write([(b"A", b"3")], "second")
+        readable = {at: log.stable == log.end for at, log in cluster.partitions.items()}
+        async with ReplayedTopic(kafka, "backtest", 2, "a replay") as again:
+            return readable, again.place
+
+    try:
+        readable, place = loop.run_until_complete(main())
+    finally:
+        loop.abandon()
+    assert partition_of(b"A", 2) != partition_of(b"D", 2)
+    assert all(readable.values()), "of the first frame's partitions the second has one alone"
+    assert place == ReplayPlace(2, "second")
+    values = [[one.value for one in log.committed()] for log in cluster.partitions.values()]
+    assert sorted(values) == [[b"1", b"3"], [b"2"]]
 
 
 def test_lines_are_single():

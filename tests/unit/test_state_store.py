@@ -329,6 +329,19 @@ def test_however_many_stores_there_are_they_share_one_budget(tmp_path: Path) -> 
         database.close()
 
 
+def test_long_keys_are_part_of_what_a_cache_holds(tmp_path: Path) -> None:
+    """A key may have 16 KiB, and one that is asked for and not there is remembered, too."""
+    store = PartitionStore(tmp_path / "s")
+    store.open()
+    table = BytesTable(store, bytes, bytes, 0, 0, cache_bytes=100)
+    for number in range(8):
+        assert table.get(f"{number}" * 30) is None
+    table.seal()
+    table.written()
+    assert sum(map(len, table._cache)) <= 100
+    store.close()
+
+
 def test_the_cache_of_large_values_is_bounded_by_their_size(tmp_path: Path) -> None:
     """A row of an agent's table may have 256 KiB: of a hundred thousand no machine has room."""
     store = PartitionStore(tmp_path / "s")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.structs import TopicPartition as ClientPartition
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.transactions import FencedError, OutputRecord, TransactionalProducer
@@ -56,7 +57,7 @@ async def test_what_the_coordinator_says_to_partitions_is_what_is_raised(call, r
     producer = TransactionalProducer(config, "task", 0)
     # A broker was started anew behind the last transaction, and has closed its connection.
     producer._last_connections = (SimpleNamespace(connected=lambda: False),)
-    producer._last_topics = frozenset(["log"])
+    producer._last_places = frozenset([ClientPartition("log", 0)])
     if call == "commit":
         asked = producer.commit([OutputRecord("log", None, b"")], [], "group", {})
     else:

@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from k2_streams.core.records.columns import with_own_words
+
 #: 2 since rows may correct others: who cannot read that must not pass over it.
 VERSION = b"2"
 READABLE = frozenset({b"1", VERSION})
@@ -233,24 +235,11 @@ def encode_records(
         value = encode(part, source_partition, accepted_time_us)
         if len(value) > MAX_RECORD_BYTES and part.num_rows > 1:
             half = part.num_rows // 2
-            parts[:0] = [_with_own_words(part.slice(0, half)), _with_own_words(part.slice(half))]
+            # With all names of the whole each half would be as large as it, down to single rows.
+            parts[:0] = [with_own_words(part.slice(0, half)), with_own_words(part.slice(half))]
         else:
             records.append(EncodedRows(part, value))
     return records
-
-
-def _with_own_words(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows with dictionaries of their own values: a slice has those of the whole.
-
-    Else each half of a batch with long names would be as large as all of it, down to single rows.
-    """
-    columns = [
-        column.dictionary_decode().dictionary_encode().cast(column.type)
-        if pa.types.is_dictionary(column.type)
-        else column
-        for column in rows.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
 def encode_checkpoint(
@@ -304,7 +293,8 @@ def decode(value: bytes, log_partition: int, log_offset: int) -> LogBatch:
             log_partition,
             log_offset,
         )
-    # Arrow raises an OSError for bytes that end too early, or that it cannot decompress.
+    # Arrow raises an OSError for bytes that end too early, or that it cannot decompress, and its
+    # MemoryError, which is an ArrowException, for a length that is damaged.
     except (pa.ArrowException, OSError, ValueError, KeyError, StopIteration) as error:
         raise LogFormatError(f"log {log_partition}:{log_offset}: {error}") from error
 

@@ -307,6 +307,8 @@ class AgentProcessing:
         """
         try:
             yield
+        except MemoryError:
+            raise
         except Exception as error:
             place = (self._outputs.source, self._partition)
             offsets = [record.offset for record in records]
