@@ -854,9 +854,9 @@ MUTANTS = (
         "a record with long names is halved into records as large, which no broker takes",
         "tests/unit/test_log_record.py::",
         (
-            "core/records/log_record.py",
-            "        if pa.types.is_dictionary(column.type)\n        else column\n",
-            "        if False\n        else column\n",
+            "core/records/columns.py",
+            " and len(column.dictionary) > rows.num_rows\n",
+            " and False\n",
         ),
     ),
     _mutant(
