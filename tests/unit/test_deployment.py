@@ -1,5 +1,6 @@
 """`deploy/`: image, compose file and chart have the ports, probes and times that the code has."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -127,6 +129,16 @@ def test_all_but_the_query_nodes_may_be_without_answers():
     chosen = re.search(r'eq .Values.workerRole "(\w+)" }}\s+selector: (.*)', TEMPLATES["services"])
     assert not from_environment({"K2_ROLE": chosen[1]}).answers
     assert '"component" "query"' in chosen[2]
+
+
+@pytest.mark.parametrize(
+    ("role", "query_nodes", "is_right"),
+    [("all", 0, True), ("work", 1, True), ("work", 0, False), ("query", 1, False)],
+)
+def test_a_chart_in_which_nobody_answers_or_nobody_works_is_refused(role, query_nodes, is_right):
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    chosen = {"workerRole": role, "queryNodes": VALUES["queryNodes"] | {"replicas": query_nodes}}
+    assert jsonschema_rs.is_valid(schema, VALUES | chosen) is is_right
 
 
 def test_the_probes_ask_for_paths_that_need_no_key():
