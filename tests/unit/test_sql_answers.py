@@ -129,6 +129,17 @@ async def test_all_of_a_relation_is_read_if_that_is_said(asked):
     assert answer.rows.to_pylist() == [{"n": 60}]
 
 
+async def test_conditions_on_renamed_columns_are_about_what_they_rename(asked):
+    """Were it the column of that name, no row of it would be read, and none be missing."""
+    renamed = "trades AS t(id, symbol, exchange)"
+    answer = await asked.ask(f"SELECT id FROM {renamed} WHERE t.exchange = 'A' AND {SINCE}")
+    wanted = await asked.ask(f"SELECT 1 FROM trades WHERE symbol = 'A' AND {SINCE}")
+    assert answer.rows.num_rows == wanted.rows.num_rows > 0
+    assert answer.meta.complete is wanted.meta.complete is False
+    nothing = await asked.ask(f"SELECT id FROM {renamed} WHERE symbol = 'A' AND {SINCE}")
+    assert nothing.rows.num_rows == 0
+
+
 async def test_every_relation_that_is_named_has_its_proof(asked):
     text = (
         f"SELECT (SELECT count(*) FROM trades WHERE {SINCE} AND symbol = 'A') AS rows, "

@@ -134,8 +134,8 @@ def test_every_format_is_what_the_node_writes(run, tmp_path, form):
 
 
 @pytest.fixture
-def prompted(address, tmp_path, monkeypatch, capsys):
-    """What the prompt writes for some lines."""
+def prompted(address, quiet_logs, tmp_path, monkeypatch, capsys):
+    """What the prompt writes for some lines, without the log of the node."""
     monkeypatch.setattr(sql_prompt, "_HISTORY", tmp_path / "history")
 
     def run(*lines):
@@ -150,8 +150,7 @@ def prompted(address, tmp_path, monkeypatch, capsys):
         with k2_client.connect(address) as client:
             Prompt(Asker(client, SqlChoices({}, {}, "table", None)), read_line).run()
         found = capsys.readouterr()
-        lines = [line for line in found.out.splitlines(keepends=True) if "[info " not in line]
-        return "".join(lines), found.err  # without the log of the node
+        return found.out, found.err
 
     return run
 
@@ -209,6 +208,16 @@ def test_the_lake_is_read_without_a_node(lake):
     again = CliRunner().invoke(main, ["sql", "--local", "--as-of", token, query])
     assert again.stdout == done.stdout
     assert CliRunner().invoke(main, ["sql", "--local", query]).stdout == "n   last\n12  3\n"
+
+
+def test_a_table_without_rows_proves_nothing(lake):
+    writer = Lake(lake, stream=TRADES)
+    writer.ensure()
+    writer.close()
+    query = "SELECT count(*) AS n FROM trades WHERE exchange_time_ns >= 0"
+    done = CliRunner().invoke(main, ["sql", "--local", "--require-complete", query])
+    assert (done.exit_code, done.stdout) == (1, "n\n0\n")
+    assert "NOT complete" in done.stderr
 
 
 def test_a_lake_without_tables_and_options_of_nodes_are_exit_code_2(lake):

@@ -14,6 +14,7 @@ from k2_streams.query.bars.request import BarsRequest
 from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.relations import ServedLog
 from k2_streams.query.request import RowsRequest
+from k2_streams.query.sql.calls import MAX_CALLED
 from k2_streams.query.sql.query import SqlQuery, SqlRequest
 from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.query.token import Token
@@ -111,6 +112,17 @@ async def test_bars_without_a_bound_in_time_are_refused(asked):
 async def test_other_arguments_are_refused(asked, call, reason):
     with pytest.raises(InvalidParameter, match=reason) as error:
         await asked.ask(f"SELECT * FROM {call} WHERE {SINCE}")
+    assert error.value.field == "query"
+
+
+async def test_a_statement_names_so_many_relations_with_arguments_and_no_more(asked):
+    """Each is read into memory: twice the same is one."""
+    lengths = ("1s", "2s", "3s", "4s", "5s", "6s", "8s", "9s", "10s")
+    each = [f"SELECT symbol FROM bars('{one}') WHERE {SINCE}" for one in lengths]
+    answer = await asked.ask(" UNION ALL ".join([*each[:MAX_CALLED], each[0]]))
+    assert len(answer.meta.relations) == MAX_CALLED
+    with pytest.raises(InvalidParameter, match=f"at most {MAX_CALLED} relations") as error:
+        await asked.ask(" UNION ALL ".join(each[: MAX_CALLED + 1]))
     assert error.value.field == "query"
 
 

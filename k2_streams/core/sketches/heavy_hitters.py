@@ -84,12 +84,17 @@ class HeavyHitters:
                 self._reduce(len(self.counters) - _excess(self.counters))
 
     def merge(self, other: "HeavyHitters") -> None:
-        """Add what the other one counted; of up to `MERGED_COUNTERS` names in any order."""
+        """Add what the other one counted; of up to `MERGED_COUNTERS` names in any order.
+
+        Up to twice as many are kept meanwhile: to sort them all for every few that are new would
+        take most of the time.
+        """
         for name, count in other.counters.items():
             self.counters[name] = self.counters.get(name, 0) + count
         self.rows += other.rows
         self.error += other.error
-        self._reduce(MERGED_COUNTERS)
+        if len(self.counters) > 2 * MERGED_COUNTERS:
+            self._reduce(MERGED_COUNTERS)
 
     def top(self, count: int) -> list[Heavy]:
         """The largest, of equal ones by their names."""

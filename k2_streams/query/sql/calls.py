@@ -8,6 +8,8 @@ from k2_streams.query.functions import RelationFunction
 from k2_streams.query.relations import Relation
 
 Node = dict[str, Any]
+#: Relations with arguments that a statement may name: each has as many rows in memory as a log.
+MAX_CALLED = 8
 #: What a call has that a table has too.
 _KEPT = ("sample", "query_location", "query_location_length", "column_name_alias")
 
@@ -28,7 +30,7 @@ def expand_functions(
         template: the tree of a SELECT from one table.
 
     Raises:
-        InvalidParameter: a call has other arguments than are expected.
+        InvalidParameter: a call has other arguments than are expected, or they are too many.
     """
     table = template["statements"][0]["node"]["from_table"]
     found: dict[str, Relation] = {}
@@ -39,6 +41,8 @@ def expand_functions(
         except ValueError as error:
             raise refused(f"{function.name}: {error}") from error
         found[relation.name] = relation
+        if len(found) > MAX_CALLED:
+            raise refused(f"expected at most {MAX_CALLED} relations with arguments")
         made = {
             **table,
             **{name: node[name] for name in _KEPT},

@@ -55,6 +55,7 @@ class Occurrence:
 
     relation: Relation
     alias: str
+    columns: tuple[str, ...]  # the relation's in their order, as the statement calls them
     conditions: list[Condition] = field(default_factory=list)
 
 
@@ -202,7 +203,11 @@ class _Check:
                 f"{', '.join(sorted(self._relations))}"
             )
         alias = (node["alias"] or path[-1]).lower()
-        self.occurrences[id(node)] = Occurrence(relation, alias)
+        renamed = node["column_name_alias"]
+        columns = (*renamed, *relation.columns.names[len(renamed) :])
+        self.occurrences[id(node)] = Occurrence(
+            relation, alias, tuple(name.lower() for name in columns)
+        )
 
     def _note_conditions(self, select: Node) -> None:
         """Give the conditions of WHERE and of inner joins to the relations they are about."""
@@ -289,7 +294,8 @@ def _column(names: list[str], table: Occurrence) -> str | None:
     *of, name = (part.lower() for part in names)
     if of not in ([], [table.alias]):
         return None
-    return next((one for one in table.relation.columns.names if one.lower() == name), None)
+    at = table.columns.index(name) if name in table.columns else None
+    return None if at is None else table.relation.columns.field(at).name
 
 
 def _is_constant(node: Any) -> bool:
