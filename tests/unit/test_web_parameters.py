@@ -348,7 +348,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
         ({"name": ["ab"]}, {"name": "ab"}),
         ({"name": ["abc"], "count": ["-5"]}, {"name": "abc", "count": -5}),
         ({"name": ["ab"], "deep": ["true"]}, {"name": "ab", "deep": True}),
-        ({"name": ["ab"], "kinds": ["a", "a"]}, {"name": "ab", "kinds": ("a",)}),
+        ({"name": ["ab"], "kinds": ["a"]}, {"name": "ab", "kinds": ("a",)}),
     ],
 )
 def test_values_follow_the_type_of_their_field(query, values):
@@ -363,8 +363,8 @@ def test_values_follow_the_type_of_their_field(query, values):
         ({"name": ["ab"], "count": ["-6"]}, "count: expected an integer, at least -5, found '-6'"),
         ({"name": ["ab"], "deep": ["1"]}, "deep: expected true or false, found '1'"),
         (
-            {"name": ["ab"], "kinds": ["a", "b"]},
-            "kinds: expected at most 1 different values, found 2",
+            {"name": ["ab"], "kinds": ["a", "a"]},
+            "kinds: expected at most 1 of them, found 2",
         ),
         ({"name": ["ab"], "kinds": ["c"]}, "kinds: expected one of b, a, found 'c'"),
     ],

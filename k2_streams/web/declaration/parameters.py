@@ -74,15 +74,15 @@ class Parameter:
                 raise InvalidParameter(self.name, f"expected once, found {len(texts)} times")
             return self._value(texts[0], self.schema, others)
         separator = self.rule.separator
-        parts = {
+        parts = [
             part for text in texts for part in (text.split(separator) if separator else [text])
-        }
+        ]
         most = self.schema.get("maxItems", len(parts))
         if len(parts) > most:
             raise InvalidParameter(
-                self.name, f"expected at most {most} different values, found {len(parts)}"
+                self.name, f"expected at most {most} of them, found {len(parts)}"
             )
-        return tuple(sorted(self._value(part, self.schema["items"], others) for part in parts))
+        return tuple(sorted({self._value(part, self.schema["items"], others) for part in parts}))
 
     def _value(self, text: str, schema: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
         rule = self.rule
