@@ -8,7 +8,7 @@ import signal
 import time
 
 from faults.stage import FaultStage
-from k2_streams.failpoints import POINTS
+from k2_streams.failpoints import WORKER_POINTS
 from k2_streams.testing.waiting import wait_until
 
 #: The session: then the group gives the partitions to somebody else.
@@ -122,12 +122,12 @@ def _at_point(stage: FaultStage, point: str, action: str) -> float:
 
 def crash_at_points(stage: FaultStage, number: int) -> float:
     """Kill -9 at a failpoint, each in its turn."""
-    return _at_point(stage, POINTS[number % len(POINTS)], "crash")
+    return _at_point(stage, WORKER_POINTS[number % len(WORKER_POINTS)], "crash")
 
 
 def raise_at_points(stage: FaultStage, number: int) -> float:
     """An error at a failpoint, each in its turn."""
-    return _at_point(stage, POINTS[number % len(POINTS)], "raise")
+    return _at_point(stage, WORKER_POINTS[number % len(WORKER_POINTS)], "raise")
 
 
 #: Where a stopped process holds something: a transaction, a take-over, a commit.

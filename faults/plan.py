@@ -21,10 +21,10 @@ from faults import (
 from faults import injections as at
 from faults.segment import Group, Segment
 from faults.stage import FaultStage
-from k2_streams.failpoints import POINTS
+from k2_streams.failpoints import WORKER_POINTS
 
 PLANS = ("short", "full", "long", "hour")
-_EACH_POINT = {"full": len(POINTS), "long": len(POINTS)}
+_EACH_POINT = {"full": len(WORKER_POINTS), "long": len(WORKER_POINTS)}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.oracle import Outcome
-from k2_streams.failpoints import POINTS
+from k2_streams.failpoints import WORKER_POINTS
 
 RESULTS = Path(__file__).parent / "results"
 #: The only counts that are the most of all groups; the others are sums.
@@ -106,12 +106,12 @@ class Report:
         return "\n".join([*lines, "", *self._bounds()]) + "\n"
 
     def _failpoints(self) -> list[str]:
-        never = [point for point in POINTS if not self._points[point]]
-        lines = ["", f"Failpoints hit: {len(POINTS) - len(never)} of {len(POINTS)}."]
+        never = [point for point in WORKER_POINTS if not self._points[point]]
+        lines = ["", f"Failpoints hit: {len(WORKER_POINTS) - len(never)} of {len(WORKER_POINTS)}."]
         if never:
             lines.append(f"Never hit: {', '.join(never)}.")
         lines += ["", "| failpoint | times |", "|---|---:|"]
-        return lines + [f"| {point} | {self._points[point]} |" for point in POINTS]
+        return lines + [f"| {point} | {self._points[point]} |" for point in WORKER_POINTS]
 
     def _bounds(self) -> list[str]:
         """The rule of three: none seen in n tries, so below 3/n with 95 % confidence."""

@@ -77,6 +77,8 @@ POINTS = (
     "shutdown.released",
     "shutdown.tasks-closed",
 )
+#: Those that a worker comes to: what transfers records or adopts a lake is a command.
+WORKER_POINTS = tuple(one for one in POINTS if not one.startswith(("transfer.", "adopt.")))
 #: Longer than every deadline that a delay could make pass.
 DELAY_S_MAX = 600
 _ACTIONS = ("crash", "delay", "raise", "raise-on", "stop")

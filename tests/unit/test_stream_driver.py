@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from raw_agents import raw_topology
 
-from k2_streams.failpoints import POINTS
+from k2_streams.failpoints import WORKER_POINTS
 from k2_streams.query.errors import UnknownSymbolError
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.settings.worker import SettingsError
@@ -244,10 +244,9 @@ def test_tables_are_restored_from_their_changelogs_on_empty_disks(k2_driver):
     assert before["X:A"].counters.duplicates == 0
 
 
-#: No worker in memory expires or maintains its tables: test_maintenance_exact does. What transfers
-#: records is no worker: test_redrive_exact does.
-OTHERS = ("lake.expiring", "maintenance.", "transfer.")
-REACHED = [one for one in POINTS if not one.startswith(OTHERS)]
+#: No worker in memory expires or maintains its tables: test_maintenance_exact does.
+OTHERS = ("lake.expiring", "maintenance.")
+REACHED = [one for one in WORKER_POINTS if not one.startswith(OTHERS)]
 
 
 @pytest.mark.parametrize("point", REACHED)
