@@ -1,5 +1,6 @@
 """Spans: what they are of, what names a request everywhere, and what they cost when off."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -31,12 +32,26 @@ from k2_streams.testing.driver import START, InputMessage
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
+class _Noticing(SimpleSpanProcessor):
+    """Says that a request is over once its span is exported."""
+
+    def __init__(self, exporter: InMemorySpanExporter, request_ended: asyncio.Event) -> None:
+        super().__init__(exporter)
+        self._request_ended = request_ended
+
+    def on_end(self, span) -> None:
+        super().on_end(span)
+        if span.name == "request":
+            self._request_ended.set()
+
+
 class Recorded:
     """The spans that have ended, in their order."""
 
     def __init__(self) -> None:
+        self.request_ended = asyncio.Event()
         self._exporter = InMemorySpanExporter()
-        self.tracer = OtlpTracer(SimpleSpanProcessor(self._exporter), "k2", "k2-0")
+        self.tracer = OtlpTracer(_Noticing(self._exporter, self.request_ended), "k2", "k2-0")
 
     @property
     def spans(self):
@@ -66,8 +81,10 @@ async def test_a_request_is_a_span_with_its_stages_below(recorded, tmp_path):
     async with TestClient(TestServer(app)) as client:
         headers = {"traceparent": PARENT, "X-Correlation-ID": "mine"}
         response = await client.get("/v1/trades", headers=headers)
-        await response.read()  # who leaves before the end is counted as gone, with status 499
+        await response.read()
         assert response.status == 200
+        async with asyncio.timeout(30):
+            await recorded.request_ended.wait()  # who leaves earlier is counted as gone, with 499
     await world.close()
     request = recorded.named("request")
     assert trace_id(request) == PARENT.split("-")[1]  # the caller's trace goes on
