@@ -7,7 +7,12 @@ from lake_rows import record
 from sink_world import HandClock
 
 from k2_streams.core.records.events import GapFilled
-from k2_streams.core.records.log_chunk import CommittedChain, LogChunk, PublishedBeside
+from k2_streams.core.records.log_chunk import (
+    CommittedChain,
+    LogChunk,
+    PublishedBeside,
+    before_marker,
+)
 from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.vector import Range
 from k2_streams.runtime.committed_rows import (
@@ -213,3 +218,8 @@ def test_a_successor_does_not_continue_where_its_predecessor_ended():
     handing_over(world, 0).give([written(1)], {"log": [4]}, [])
     assert world.feed.take(0, 2) is None
     assert offsets_of(world.feed.take(0, 4)) == [4]
+
+
+def test_what_follows_memory_is_read_from_before_its_marker_and_never_before_the_beginning():
+    """A partition whose first rows memory had and lost again was read from -1 on."""
+    assert [before_marker(end) for end in (0, 1, 7)] == [0, 0, 6]

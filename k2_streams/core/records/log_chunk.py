@@ -19,6 +19,15 @@ MARKER_OFFSETS = 1
 _EVENT_BYTES = 512
 
 
+def before_marker(end: int) -> int:
+    """From where to read what follows an end that memory gave.
+
+    The marker in front of it may be still to come, and no log ends behind one. At a log's
+    beginning there is none.
+    """
+    return max(end - MARKER_OFFSETS, 0)
+
+
 class PublishedBeside(NamedTuple):
     """What the transaction of a chunk published to another topic, at acknowledged offsets.
 

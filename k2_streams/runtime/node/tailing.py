@@ -14,7 +14,7 @@ import structlog
 
 from k2_streams.clock import Clock
 from k2_streams.core.records import events, log_record
-from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk, PublishedBeside
+from k2_streams.core.records.log_chunk import LogChunk, PublishedBeside, before_marker
 from k2_streams.core.records.log_record import CheckpointHeaders, LogBatch
 from k2_streams.core.records.schema import INGEST_TIME
 from k2_streams.core.records.stream import Stream
@@ -217,8 +217,7 @@ class TailReader:
                     reader.rest(log_topic, partition, end)
                     self._resting.add(partition)
             elif partition in self._resting:
-                # The marker in front of the position may be still to come: no log ends behind it.
-                reader.go_on(log_topic, partition, end - MARKER_OFFSETS)
+                reader.go_on(log_topic, partition, before_marker(end))
                 self._resting.discard(partition)
 
     async def _take_given(self) -> None:

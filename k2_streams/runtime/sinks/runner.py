@@ -12,7 +12,7 @@ from k2_streams import traces
 from k2_streams.clock import Clock
 from k2_streams.core.ledger.streams import has_repairs
 from k2_streams.core.load.circuit_breaker import BreakerState
-from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk
+from k2_streams.core.records.log_chunk import MARKER_OFFSETS, LogChunk, before_marker
 from k2_streams.core.records.log_record import CheckpointHeaders
 from k2_streams.core.records.vector import Vector
 from k2_streams.core.types import TopicPartition
@@ -263,8 +263,7 @@ class SinkRunner:
         self._set_in_memory(follows - self._in_memory, in_memory=True)
         self._set_in_memory(left, in_memory=False)
         if left:
-            # The marker in front of the position may be still to come: no log ends behind it.
-            self._on_seek({p: self._positions[p] - MARKER_OFFSETS for p in left})
+            self._on_seek({p: before_marker(self._positions[p]) for p in left})
 
     def _set_in_memory(self, partitions: set[int], *, in_memory: bool) -> None:
         if partitions:
