@@ -36,8 +36,8 @@ class LakeSettings(Group):
     )
     ledger: bool = setting(
         True,  # noqa: FBT003 - a value, as the others
-        "1 keeps gap events, dead letters and level changes in Iceberg tables too, and serves "
-        "[coverage](../concepts/coverage.md); 0 saves their sinks and tails",
+        "1 keeps gap events, dead letters, level changes and repairs in Iceberg tables too, and "
+        "serves [coverage](../concepts/coverage.md); 0 saves their sinks and tails",
     )
     tail_memory_bytes: int = setting(
         256 * _MIB,
