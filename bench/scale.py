@@ -74,10 +74,9 @@ def _wait_owned(workers: Sequence[LocalWorker], partitions: int) -> None:
 def _running(worker: LocalWorker) -> int:
     """Partitions that a worker processes now; none if it does not answer."""
     try:
-        tasks = worker.get("/v1/status", 10.0)["partitions"].values()
+        return len(worker.running_partitions(10.0))
     except OSError:
         return 0
-    return sum(task["state"] == "running" for task in tasks)
 
 
 def _settings(partitions: int, more: Mapping[str, str]) -> dict[str, str]:

@@ -2,16 +2,12 @@
 
 import asyncio
 import contextlib
-import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pyiceberg.table import Table
@@ -20,9 +16,10 @@ from deploy.runbooks.scene import Scene
 from k2_streams.kafka.topics import RAW
 from k2_streams.lake.catalog import open_catalog
 from k2_streams.runtime.settings.worker import from_environment
+from k2_streams.testing.load import by_hand
 
-#: To send: exchange, value and headers of each.
-Records = list[tuple[str, bytes, list[tuple[str, bytes]]]]
+#: What a new feed handler sends before the workers have its decoder.
+OF_UNKNOWN_FEED: by_hand.KeyedRecord = (b"NEW:A", b"{}", [("feed", b"nobody.v9")])
 #: Between two rounds of what goes on for as long as an incident lasts.
 _ROUND_S = 0.25
 #: Messages of a load that has faults: in a second or two.
@@ -96,39 +93,18 @@ def _again_and_again(once: Callable[[int], None]) -> Iterator[None]:
         thread.join()
 
 
-def _trade(exchange: str, **more: Any) -> bytes:
-    return json.dumps(
-        {
-            "exchange": exchange, "symbol": "A", "price": "1.5", "quantity": "1",
-            "exchange_time_ns": time.time_ns(), **more,
-        }
-    ).encode()  # fmt: skip
-
-
-def _sending(
-    records: Callable[[int], Records],
-) -> Callable[[Scene], AbstractContextManager[None]]:
-    """Sends the records of each round, for as long as the incident lasts."""
+def _sending(record: by_hand.KeyedRecord) -> Callable[[Scene], AbstractContextManager[None]]:
+    """Sends a record again and again, for as long as the incident lasts."""
 
     @contextmanager
     def happening(scene: Scene) -> Iterator[None]:
-        def once(number: int) -> None:
-            async def send(producer: AIOKafkaProducer) -> None:
-                for exchange, value, headers in records(number):
-                    await producer.send_and_wait(
-                        RAW, value, f"{exchange}:A".encode(), headers=headers
-                    )
-
-            scene.send(send)
+        def once(_number: int) -> None:
+            by_hand.send(scene.stage.bootstrap, [record])
 
         with _again_and_again(once):
             yield
 
     return happening
-
-
-def _of_unknown_feed(_number: int) -> Records:
-    return [("NEW", b"{}", [("feed", b"nobody.v9")])]
 
 
 @contextmanager
@@ -176,10 +152,8 @@ def _store_away(scene: Scene) -> Iterator[None]:
 
 
 def _trickle(scene: Scene, number: int) -> None:
-    async def send(producer: AIOKafkaProducer) -> None:
-        await producer.send_and_wait(RAW, _trade("TRICKLE", sequence=number), b"TRICKLE:A")
-
-    scene.send(send)
+    one = by_hand.trade("TRICKLE", "A", number)
+    by_hand.send(scene.stage.bootstrap, [by_hand.record_of(one)])
 
 
 @contextmanager
@@ -215,7 +189,7 @@ INCIDENTS = (
     ),
     Incident(
         ("K2UnknownFeed",), "records name a feed that is not installed",
-        _sending(_of_unknown_feed), "the feed handler is repaired",
+        _sending(OF_UNKNOWN_FEED), "the feed handler is repaired",
     ),
     Incident(
         ("K2HttpUnavailable",), "a client asks for what is not there yet", _unanswerable,

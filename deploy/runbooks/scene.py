@@ -1,14 +1,11 @@
 """Where incidents happen: Kafka, a worker and a Prometheus that evaluates the compressed rules."""
 
-import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import yaml
-from aiokafka import AIOKafkaProducer
 
 from deploy.runbooks.compressed import compressed
 from k2_streams.testing.local.installed import java_program, kafka_jars
@@ -102,19 +99,6 @@ class Scene:
         with file.open("w") as printed:
             code = self.stage.verify(*self.stage.truths, output=printed)
         return f"k2 verify ended with {code}\n{file.read_text()}" if code else ""
-
-    def send(self, sending: Callable[[AIOKafkaProducer], Awaitable[None]]) -> None:
-        """Send records by hand."""
-
-        async def connected() -> None:
-            producer = AIOKafkaProducer(bootstrap_servers=self.stage.bootstrap)
-            await producer.start()
-            try:
-                await sending(producer)
-            finally:
-                await producer.stop()
-
-        asyncio.run(connected())
 
 
 def new_stage(folder: Path) -> Stage:

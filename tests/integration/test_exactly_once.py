@@ -15,7 +15,6 @@ from bench.asker import Asking, Ledger
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import SUMMARY_OFFSETS
 from k2_streams.lake.table import Lake
-from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
@@ -62,10 +61,7 @@ def test_hybrid_answers_have_no_hole_and_no_double_while_workers_die(k2: Cluster
             "--truth", str(truth),
         )  # fmt: skip
         eventually(lambda: answers.answers > 10, what="answers")
-        owned = [
-            {p for p, at in w.get("/v1/status")["partitions"].items() if at["state"] == "running"}
-            for w in (first, second)
-        ]
+        owned = [worker.running_partitions() for worker in (first, second)]
         assert not owned[0] & owned[1], "a partition worked twice"
         first.kill()
         output, _ = producer.communicate(timeout=240)
@@ -96,7 +92,11 @@ def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster)
         zombie.signal(signal.SIGSTOP)
         try:
             heir.wait_ready()
-            eventually(lambda: _running(heir) == 4, within_s=90, what="the heir owns everything")
+            eventually(
+                lambda: len(heir.running_partitions()) == 4,
+                within_s=90,
+                what="the heir owns everything",
+            )
         finally:
             zombie.signal(signal.SIGCONT)
         output, _ = producer.communicate(timeout=240)
@@ -106,12 +106,6 @@ def test_a_worker_stopped_past_its_session_cannot_write_what_counts(k2: Cluster)
         k2.verify(zombie, truth)
         _enough(answers)
     _agree(answers)
-
-
-def _running(worker: LocalWorker) -> int:
-    """How many partitions it works."""
-    partitions = worker.get("/v1/status")["partitions"].values()
-    return sum(at["state"] == "running" for at in partitions)
 
 
 def _enough(answers: Ledger) -> None:

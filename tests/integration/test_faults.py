@@ -231,13 +231,7 @@ def test_a_zombie_that_wakes_in_mid_commit_lands_nothing_twice(k2: Cluster) -> N
     eventually(lambda: record.exists() and "stop" in record.read_text(), 120, "stopped")
     try:
         eventually(
-            lambda: (
-                sum(
-                    part["state"] == "running"
-                    for part in heir.get("/v1/status")["partitions"].values()
-                )
-                == PARTITIONS
-            ),
+            lambda: len(heir.running_partitions()) == PARTITIONS,
             within_s=120,
             what="the heir owns all partitions",
         )

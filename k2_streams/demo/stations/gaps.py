@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from k2_streams.demo.stations.injected import Trade, send, trade
 from k2_streams.demo.stations.tour import Tour
+from k2_streams.testing.load.by_hand import Trade, record_of, send, trade
 
 #: From the acknowledged send of the message behind the gap to the gap in an answer.
 EVENT_WITHIN_S = 1.0
@@ -51,7 +51,7 @@ def _fill_before_it_is_a_gap(tour: Tour) -> None:
     numbers = [trade("LINES", "AB", number) for number in range(1, NUMBERS + 1)]
     both = [(one, line) for one in numbers for line in "AB"]
     lost = [(one, line) for one, line in both if line != "A" or one["sequence"] not in _LOST_BY_A]
-    send(tour.stage.bootstrap, lost)
+    send(tour.stage.bootstrap, [record_of(one, line) for one, line in lost])
     tour.wait("all numbers", lambda: _trades(tour, "LINES") == NUMBERS)
     (found,) = tour.rows("/v1/symbols", exchange="LINES")
     tour.expect(
@@ -65,7 +65,7 @@ def _heal_by_line(tour: Tour) -> None:
     """Line B is not known yet: the gap opens, and B's first messages fill it."""
     tour.say("\nOnly line A is there, and it loses 4 and 5. Then line B comes with them:")
     after_s = _opened_after_s(tour, [trade("HEAL", "AB", number) for number in (1, 2, 3, 6)], "A")
-    missing = [(trade("HEAL", "AB", number), "B") for number in (4, 5)]
+    missing = [record_of(trade("HEAL", "AB", number), "B") for number in (4, 5)]
     sent = send(tour.stage.bootstrap, missing)
     filled = tour.wait("the gap is filled", lambda: _states(tour, "HEAL") == ["filled"])
     tour.expect(
@@ -103,7 +103,7 @@ def _repair(tour: Tour) -> None:
 def _opened_after_s(tour: Tour, trades: Sequence[Trade], line: str | None) -> float:
     """Seconds from the acknowledged send to an open gap of the symbol in an answer."""
     exchange, symbol = trades[0]["exchange"], trades[0]["symbol"]
-    sent = send(tour.stage.bootstrap, [(one, line) for one in trades])
+    sent = send(tour.stage.bootstrap, [record_of(one, line) for one in trades])
     seen = tour.wait("the gap is known", lambda: "open" in _states(tour, exchange, symbol))
     return seen - sent
 

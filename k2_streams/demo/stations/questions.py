@@ -10,9 +10,9 @@ import numpy as np
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.demo.answers import ask, show_answer
 from k2_streams.demo.input import QUESTION_SYMBOL
-from k2_streams.demo.stations.injected import send, trade
 from k2_streams.demo.stations.tour import Tour
 from k2_streams.demo.web import DemoError
+from k2_streams.testing.load.by_hand import record_of, send, trade
 
 #: Of a hybrid answer of fifteen minutes, its first rows as a page asks for them.
 P99_MS = 500.0
@@ -64,14 +64,14 @@ def _ask_known_at(tour: Tour) -> None:
     event_ns = int(at.timestamp()) * 1_000_000_000
     tour.say(f"\n{SYMBOL} at 10:00 last Tuesday ({at:%Y-%m-%d}, Sydney), corrected later:")
     reported = trade(EXCHANGE, SYMBOL, 1, trade_id="T1", price=REPORTED, exchange_time_ns=event_ns)
-    send(tour.stage.bootstrap, [(reported, None)])
+    send(tour.stage.bootstrap, [record_of(reported)])
     tour.wait("the trade", lambda: _prices(tour, at) == [REPORTED])
     then = _standing(tour, at)[0]["accepted_time"]
     correction = trade(
         EXCHANGE, SYMBOL, 2, trade_id="T2", price=CORRECTED, exchange_time_ns=event_ns,
         action="correct", ref_trade_id="T1",
     )  # fmt: skip
-    send(tour.stage.bootstrap, [(correction, None)])
+    send(tour.stage.bootstrap, [record_of(correction)])
     tour.wait("the correction", lambda: _prices(tour, at) == [CORRECTED])
     before, now = _prices(tour, at, known_at=then, wait_ms=5_000), _prices(tour, at)
     tour.say(f"  as known at {then}: {before[0]}\n  as known now: {now[0]}")

@@ -50,8 +50,7 @@ def _join(tour: Tour) -> None:
 
 def _running(tour: Tour, node: int) -> int:
     """How many tasks of a worker run."""
-    tasks = tour.json("/v1/status", node)["partitions"].values()
-    return sum(task["state"] == "running" for task in tasks)
+    return len(tour.stage.workers[node].running_partitions())
 
 
 def _rows(tour: Tour, node: int) -> int:

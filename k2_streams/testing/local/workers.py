@@ -169,6 +169,16 @@ class LocalWorker:
             return False
         return True
 
+    def running_partitions(self, within_s: float = 30.0) -> set[str]:
+        """The partitions whose tasks run here.
+
+        Raises:
+            StatusError: the answer's status is not 200.
+            NoAnswerError: there is none.
+        """
+        partitions = self.get("/v1/status", within_s)["partitions"]
+        return {one for one, task in partitions.items() if task["state"] == "running"}
+
     def get(self, path: str, within_s: float = 30.0) -> Any:
         """The JSON of an answer.
 
