@@ -85,12 +85,8 @@ endif
 	@touch $@
 
 # Copied beside and renamed, so that the folder is whole or absent.
-$(COPIED): deploy/broker/pom.xml | doctor
-	@echo "Fetching Kafka's jars into $(JARS): 54 MB, once."
-	@rm -rf $(JARS).new && mkdir -p $(JARS).new
-	mvn -q -B -C -Dstyle.color=never -f deploy/broker/pom.xml dependency:copy-dependencies \
-		-DoutputDirectory='$(CURDIR)/$(JARS).new' </dev/null
-	@rm -rf $(JARS) && mv $(JARS).new $(JARS)
+$(COPIED): k2_streams/testing/local/kafka_jars.xml | doctor $(INSTALLED)
+	$(BIN)/k2 broker fetch --jars $(JARS)
 	@touch $@
 
 test: setup test-native ## Run the tests, against a Kafka that they start themselves

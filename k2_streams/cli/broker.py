@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 
 from k2_streams.cli.errors import CannotError
+from k2_streams.cli.settings import settings_of
 from k2_streams.runtime.settings.tools import LocalBrokerSettings, local_broker_settings
-from k2_streams.runtime.settings.worker import SettingsError, from_environment
+from k2_streams.runtime.settings.worker import SettingsError
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError
-from k2_streams.testing.local.installed import DEFAULT_JARS, java_program, kafka_jars
+from k2_streams.testing.local.installed import DEFAULT_JARS, java_program
+from k2_streams.testing.local.jars import fetch_jars
 
 #: Of `status` where it does not run: the same as systemctl's for a unit that is not running.
 EXIT_NOT_RUNNING = 3
@@ -21,12 +23,7 @@ def data_directory(option: Path | None = None) -> Path:
     Raises:
         CannotError: a setting cannot be used.
     """
-    if option is not None:
-        return option
-    try:
-        return from_environment().data_dir / "broker"
-    except SettingsError as error:
-        raise CannotError(str(error)) from error
+    return option or settings_of().data_dir / "broker"
 
 
 def broker_settings() -> LocalBrokerSettings:
@@ -54,11 +51,41 @@ def broker() -> None:
 
     \b
     Examples:
+      k2 broker fetch                 Kafka's jars, once
       k2 broker start                 on 127.0.0.1:9092, in .k2/broker
       k2 broker start --port 0        on any free port
       k2 broker status                exit code 3 when it is not running
       k2 broker stop                  data stay; start again to go on
     """  # noqa: D301 - \b is click's mark for "do not wrap"
+
+
+_jars_option = click.option(
+    "--jars",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of Kafka's jars.  [default: $K2_KAFKA_JARS or .cache/kafka/lib of the checkout; "
+    "without one ~/.cache/k2-streams/kafka/lib]",
+)
+
+
+@broker.command()
+@_jars_option
+def fetch(jars: Path | None) -> None:
+    """Fetch Kafka's jars with Maven, once: 54 MB.
+
+    \b
+    Examples:
+      k2 broker fetch                  before the first `k2 up` or `k2 broker start`
+      k2 broker fetch --jars /opt/kafka-jars
+
+    Exit codes: 0 they are there; 2 there is no Maven, or it could not fetch them.
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    where = jars or broker_settings().kafka_jars or DEFAULT_JARS
+    click.echo(f"fetching Kafka's jars into {where}", err=True)
+    try:
+        count = fetch_jars(where)
+    except BrokerError as error:
+        raise CannotError(str(error)) from error
+    click.echo(f"{count} jars in {where}")
 
 
 @broker.command()
@@ -68,12 +95,7 @@ def broker() -> None:
     type=click.IntRange(0, 65535),
     help="Port on 127.0.0.1; 0 takes any free one.  [default: $K2_BROKER_PORT or 9092]",
 )
-@click.option(
-    "--jars",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of Kafka's jars, as `make jars` fills it.  [default: $K2_KAFKA_JARS or "
-    ".cache/kafka/lib of the checkout]",
-)
+@_jars_option
 def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     """Start it unless it runs, wait until it is ready, and print its address.
 
@@ -87,7 +109,7 @@ def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     settings = broker_settings()
     local = LocalBroker(
         data_directory(directory),
-        jars or kafka_jars(),
+        jars or settings.kafka_jars or DEFAULT_JARS,
         port=settings.broker_port if port is None else port,
         java=java_program(),
         detached=True,
@@ -103,10 +125,8 @@ def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
 def stop(directory: Path | None) -> None:
     """Stop it by its process id; its data stay.
 
-    \b
-    Example:
-      k2 broker stop
-    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    Example: k2 broker stop
+    """
     where = data_directory(directory)
     stopped = LocalBroker(where, DEFAULT_JARS).stop()
     click.echo("stopped" if stopped else f"no broker was running in {where}")
@@ -118,10 +138,8 @@ def stop(directory: Path | None) -> None:
 def status(context: click.Context, directory: Path | None) -> None:
     """Say whether it runs, where, and where its log is.
 
-    \b
-    Example:
-      k2 broker status || k2 broker start
-    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    Example: k2 broker status || k2 broker start
+    """
     where = data_directory(directory)
     found = LocalBroker(where, DEFAULT_JARS).status()
     if not found.running:

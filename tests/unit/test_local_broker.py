@@ -19,7 +19,7 @@ from k2_streams.testing.local.loopback import HOST, free_ports, is_free
 
 @pytest.fixture
 def jars(tmp_path: Path) -> Path:
-    """A folder that looks as if `make jars` had filled it."""
+    """A folder that looks as if `k2 broker fetch` had filled it."""
     folder = tmp_path / "jars"
     folder.mkdir()
     (folder / "kafka_2.13-0.jar").touch()
@@ -36,7 +36,7 @@ def program(path: Path, script: str) -> str:
 def test_missing_java_and_missing_jars_say_what_to_do(tmp_path, jars):
     with pytest.raises(BrokerSetupError, match=r"Java 17 or newer .* found none as 'no-java'"):
         LocalBroker(tmp_path / "k", jars, java="no-java").start()
-    with pytest.raises(BrokerSetupError, match="make jars"):
+    with pytest.raises(BrokerSetupError, match="k2 broker fetch"):
         LocalBroker(tmp_path / "k", tmp_path / "none", java=sys.executable).start()
 
 

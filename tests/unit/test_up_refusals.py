@@ -112,7 +112,7 @@ def test_no_jars_names_what_to_run(directory, monkeypatch, tmp_path):
     monkeypatch.setenv("K2_BROKER_PORT", "0")
     code, text = k2("up")
     assert code == 2
-    assert "make jars" in text
+    assert "k2 broker fetch" in text
 
 
 def test_a_kafka_that_is_not_there_is_named(directory, monkeypatch):

@@ -23,9 +23,9 @@ class LocalBrokerSettings(Group):
     )
     kafka_jars: Annotated[Path, parsing.ABSOLUTE] | None = setting(
         None,
-        "Folder of Kafka's jars, as `make jars` fills it",
+        "Folder of Kafka's jars, as `k2 broker fetch` fills it",
         expected="a folder",
-        default_text="`.cache/kafka/lib` of the checkout",
+        default_text="`.cache/kafka/lib` of the checkout, else `~/.cache/k2-streams/kafka/lib`",
     )
     java_home: Path | None = setting(
         None,

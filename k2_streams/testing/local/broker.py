@@ -87,7 +87,7 @@ class LocalBroker:
 
     Args:
         directory: made when missing; data in it survive a stop and a kill.
-        jars: the folder that `make jars` fills.
+        jars: the folder that `k2 broker fetch` fills.
         port: where clients connect; 0 takes any free one.
         java: the program to run.
         heap_mb: the limit of Java's heap.
@@ -207,7 +207,7 @@ class LocalBroker:
         if shutil.which(self._java) is None:
             raise BrokerSetupError(f"Java 17 or newer is needed, found none as '{self._java}'")
         if not any(self._jars.glob("kafka_*.jar")):
-            raise BrokerSetupError(f"no Kafka jars in {self._jars}: run `make jars`")
+            raise BrokerSetupError(f"no Kafka jars in {self._jars}: run `k2 broker fetch`")
         if self._port and not is_free(self._port):
             raise PortBusyError(self._port)
 

@@ -22,7 +22,7 @@ class Cluster:
 
     Args:
         directory: of a broker alone; of several it has a folder per node.
-        jars: as `make jars` fills it.
+        jars: as `k2 broker fetch` fills it.
         size: 1: a broker alone.
         host: where clients connect.
         detached: their processes outlive the session and the terminal of their starter.

@@ -4,12 +4,28 @@ from pathlib import Path
 
 from k2_streams.runtime.settings.tools import local_broker_settings
 
-#: Filled by `make jars`, in the checkout that this file is in.
-DEFAULT_JARS = Path(__file__).resolve().parents[3] / ".cache" / "kafka" / "lib"
+
+def default_jars(root: Path) -> Path:
+    """Where Kafka's jars are if nothing names another folder.
+
+    Args:
+        root: the folder that the package is in.
+
+    Returns:
+        `.cache/kafka/lib` of a checkout; where K2 was installed from a wheel,
+        `~/.cache/k2-streams/kafka/lib`.
+    """
+    if (root / "pyproject.toml").exists():
+        return root / ".cache" / "kafka" / "lib"
+    return Path.home() / ".cache" / "k2-streams" / "kafka" / "lib"
+
+
+#: Filled by `k2 broker fetch`.
+DEFAULT_JARS = default_jars(Path(__file__).resolve().parents[3])
 
 
 def kafka_jars() -> Path:
-    """The folder that `K2_KAFKA_JARS` names, else that of `make jars`.
+    """The folder that `K2_KAFKA_JARS` names, else the default one.
 
     Raises:
         SettingsError: a setting of the local broker cannot be used.
