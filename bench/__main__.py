@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    agents,
     bad_records,
     bars,
     client,
@@ -37,6 +38,7 @@ from bench import (
 from bench.peers import compare
 
 BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
+    "agents": agents.run,
     "throughput": throughput.run,
     "freshness": freshness.run,
     "query": query.run,
