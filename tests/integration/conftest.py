@@ -26,8 +26,10 @@ from faults.object_store import settings as store_settings
 from faults.stage import ROOT
 from k2_streams.cli.main import main
 from k2_streams.core.records.source import TRADES_INPUT, RawInput
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.topics import ensure_topics, stream_topics
+from k2_streams.kafka.offsets import end_offsets
+from k2_streams.kafka.topics import RAW, ensure_topics, stream_topics
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings.tools import development_settings
 from k2_streams.runtime.settings.worker import from_environment
@@ -210,6 +212,16 @@ class Cluster:
             "verify", *more, "--url", worker.url, "--timeout", str(within_s)
         )
         assert code == 0, f"{printed}\n{worker.last_words()}"
+
+    def has_answered_all(self, worker: LocalWorker) -> bool:
+        """Whether the worker's answers hold every record of the raw topic.
+
+        `lag_records` of a status does not tell: it counts from what a fetch has seen to what is
+        processed, and answers hold what is committed.
+        """
+        partitions = [TopicPartition(RAW, number) for number in range(PARTITIONS)]
+        ends = asyncio.run(end_offsets(KafkaConfig(bootstrap=self.bootstrap), partitions))
+        return processed(worker) == sum(ends.values())
 
     def close(self) -> None:
         """End what still runs."""

@@ -90,7 +90,7 @@ def test_bars_through_kills_are_what_all_their_trades_give(k2: Cluster, kills: i
         bars.wait_ready()
         output, _ = producer.communicate(timeout=300)
         assert producer.returncode == 0, output
-        eventually(lambda: trades.get("/v1/status")["lag_records"] == 0, what="trades accepted")
+        eventually(lambda: k2.has_answered_all(trades), what="trades accepted")
         eventually(lambda: has_processed(bars, trades), within_s=120, what="bars")
         accepted = asyncio.run(_rows(k2.bootstrap, "k2.trades"))
         found = asyncio.run(_rows(k2.bootstrap, "k2.bars_1m"))

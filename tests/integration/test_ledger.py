@@ -31,7 +31,7 @@ def test_findings_reach_tables_sql_and_coverage_through_a_kill(k2: Cluster) -> N
         worker.kill()
         worker.start().wait_ready()
         k2.produce(*options, "--seed", "4", "--start", "now")
-        eventually(lambda: worker.get("/v1/status")["lag_records"] == 0, what="all processed")
+        eventually(lambda: k2.has_answered_all(worker), what="all processed")
         for path in ("/v1/gap-events", "/v1/dead-letters"):
             eventually(lambda path=path: are_in_lake(worker, path), what=f"{path} in the lake")
 
