@@ -1,8 +1,9 @@
 """The catalog: opened by its address, with its many ways to fail made one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
@@ -13,14 +14,22 @@ from pyiceberg.exceptions import (
     RESTError,
     UnauthorizedError,
 )
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeConfigError, LakeUnavailableError, TableMissingError
 
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+
 CATALOG = "k2"
+#: With a write-ahead log a process that stands still in the middle of a question holds back no
+#: commit of another; with SQLite's default it does.
+SQLITE_JOURNAL = "WAL"
 
 
 @contextmanager
@@ -43,6 +52,28 @@ def lake_calls(doing: str) -> Iterator[None]:
     # requests' exceptions are OSErrors; a REST error is what the service answered.
     except (OSError, RESTError, DBAPIError, PoolTimeoutError, CommitFailedException) as error:
         raise LakeUnavailableError(f"{doing}: {type(error).__name__}: {error}") from error
+
+
+def _prepared(catalog: "SqlCatalog") -> Catalog:
+    """Let no question show what was not committed, and no reader hold a commit back.
+
+    A commit that SQLite refuses (`database is locked`) leaves its transaction open, and the pool
+    hands the connection on: whoever reads the table with it would find the commit in there, and
+    take it for one that landed.
+    """
+    engine = catalog.engine
+    event.listen(engine, "checkin", _roll_back)
+    if engine.dialect.name == "sqlite":
+        # Written down in the file, once. It fails where another holds the file for itself, or
+        # the file system has no shared memory: then a commit waits for readers, as it did.
+        with suppress(OperationalError), engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA journal_mode={SQLITE_JOURNAL}")
+    return catalog
+
+
+def _roll_back(connection: DBAPIConnection | None, _record: object) -> None:
+    if connection is not None:  # else it was closed already, by an error
+        connection.rollback()
 
 
 def open_catalog(config: LakeConfig) -> Catalog:
@@ -72,7 +103,7 @@ def open_catalog(config: LakeConfig) -> Catalog:
                 from k2_streams.lake.rest import BoundedRestCatalog  # noqa: PLC0415
 
                 return BoundedRestCatalog(CATALOG, **properties)
-            return load_catalog(CATALOG, **{**properties, "type": "sql"})
+            return _prepared(cast("SqlCatalog", load_catalog(CATALOG, **properties, type="sql")))
         except (ImportError, ValueError, TypeError, KeyError) as error:
             # pyiceberg checks properties as it uses them, and imports what they need.
             raise LakeConfigError(

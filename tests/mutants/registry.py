@@ -207,6 +207,13 @@ MUTANTS = (
         ("lake/commit.py", "def _clean_all_uncommitted(", "def _keep_all_uncommitted("),
     ),
     _mutant(
+        "uncommitted-row-of-the-catalog-believed",
+        "a connection goes back to the pool with the row of a commit that the catalog refused",
+        "tests/unit/test_lake_table.py::"
+        "test_a_commit_that_the_catalog_refused_is_not_found_in_what_was_not_committed",
+        ("lake/catalog.py", "        connection.rollback()\n", "        pass\n"),
+    ),
+    _mutant(
         "commit-id-believed-alone",
         "a snapshot with the commit's id is taken for the commit, wherever it ends",
         f"{COMMIT}test_a_commit_id_used_twice_hides_no_rows",

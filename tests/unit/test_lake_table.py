@@ -1,5 +1,6 @@
 """Opening, creating and looking at the lake, and what it says when something is away."""
 
+import contextlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -13,10 +14,12 @@ from pyiceberg.types import LongType, NestedField
 
 from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Vector
+from k2_streams.lake import catalog
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.catalog import lake_calls
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import (
+    CommitUnknownError,
     LakeConfigError,
     LakeUnavailableError,
     TableMismatchError,
@@ -31,6 +34,48 @@ from k2_streams.testing.oracle.invariants import vectors_check
 def world(tmp_path, monkeypatch):
     monkeypatch.setattr(lake_table, "RELOAD_PAUSE_S", 0.001)
     return World(tmp_path)
+
+
+def impatient(world):
+    """A writer that does not wait for a lock."""
+    return Lake(
+        LakeConfig(f"{world.config.catalog_uri}?timeout=0.01", world.config.warehouse_uri),
+        stream=TRADES,
+    )
+
+
+@contextlib.contextmanager
+def stopped_reader(world):
+    """A process that was stopped in the middle of a question: it keeps its lock."""
+    database = world.config.catalog_uri.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM iceberg_tables").fetchone() == (1,)
+        yield
+
+
+def test_a_reader_that_stands_still_in_the_catalog_holds_no_commit_back(world):
+    lake = world.writer()
+    append(lake, 0, 0, 5)
+    with stopped_reader(world):
+        append(lake, 0, 5, 9)
+        assert world.vector() == {0: 9}
+
+
+def test_a_commit_that_the_catalog_refused_is_not_found_in_what_was_not_committed(
+    tmp_path, monkeypatch
+):
+    """SQLite without a write-ahead log refuses at the end, with the row written already."""
+    monkeypatch.setattr(catalog, "SQLITE_JOURNAL", "DELETE")
+    world = World(tmp_path)
+    lake = impatient(world)
+    append(lake, 0, 0, 5)
+    with stopped_reader(world):
+        with pytest.raises(CommitUnknownError):
+            append(lake, 0, 5, 9)
+        assert lake.head().vector.next_of(TRADES.log, 0) == 5
+    append(lake, 0, 5, 9)
+    assert world.vector() == {0: 9}
 
 
 def test_an_empty_table_has_a_head_without_snapshot(world):
@@ -194,20 +239,26 @@ def test_queries_read_a_folder_or_what_is_none(catalog, warehouse, folder):
     assert LakeConfig(catalog, warehouse).folder == folder
 
 
-def test_a_locked_catalog_is_unavailable_and_then_not(tmp_path):
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_a_locked_catalog_is_unavailable_and_then_not(tmp_path, monkeypatch, journal):
+    """To writers; to readers too, if they wait for writers."""
+    monkeypatch.setattr(catalog, "SQLITE_JOURNAL", journal)
     world = World(tmp_path)
-    path = Path(world.config.catalog_uri.removeprefix("sqlite:///"))
-    impatient = Lake(
-        LakeConfig(f"{world.config.catalog_uri}?timeout=0.01", f"{tmp_path}/warehouse"),
-        stream=TRADES,
-    )
-    holder = sqlite3.connect(path)
+    lake = impatient(world)
+    append(lake, 0, 0, 5)
+    holder = sqlite3.connect(Path(world.config.catalog_uri.removeprefix("sqlite:///")))
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(LakeUnavailableError, match="locked"):
-        impatient.head()
+    with pytest.raises((LakeUnavailableError, CommitUnknownError), match="locked"):
+        append(lake, 0, 5, 9)
+    if journal == "DELETE":
+        with pytest.raises(LakeUnavailableError, match="locked"):
+            lake.head()
+    else:
+        assert lake.head().rows == 3
     holder.rollback()
     holder.close()
-    assert impatient.head().rows == 0
+    append(lake, 0, 5, 9)
+    assert lake.head().rows == 6
 
 
 def test_a_warehouse_that_cannot_be_written_is_unavailable_and_nothing_is_committed(world):
