@@ -1,7 +1,9 @@
 """Files in an object store: read through the wall and no further; a store that is away is known."""
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -177,10 +179,8 @@ class StoredLake(FileLake):
         return [PlannedFile(f"s3://lake/{Path(one.path).name}", 0, 0) for one in planned]
 
 
-@pytest.fixture
-async def world(make, store):
-    """Two rows in the lake, one in the tail."""
-    engine = make(timeout_s=1.0)
+@contextlib.asynccontextmanager
+async def built(engine: Engine, store: FolderStore) -> AsyncIterator[World]:
     world = World(store.folder, engine)
     world.lake = StoredLake(store.folder)
     world.reads = Guard(BreakerPolicy(failures=2, open_s=3_600.0), world.clock)
@@ -200,6 +200,20 @@ async def world(make, store):
     yield world
     store.gate.set()
     await world.view.close()
+
+
+@pytest.fixture
+async def world(make, store):
+    """Two rows in the lake, one in the tail."""
+    async with built(make(), store) as world:
+        yield world
+
+
+@pytest.fixture
+async def impatient_world(make, store):
+    """The same, where a question may take a second."""
+    async with built(make(timeout_s=1.0), store) as world:
+        yield world
 
 
 async def rows(world: World, **parameters: str) -> list[int]:
@@ -228,7 +242,8 @@ async def test_a_store_that_is_away_is_503_and_then_left_alone_while_the_tail_an
     assert await rows(world, symbol="B") == [4], "no file of the lake is needed"
 
 
-async def test_a_store_that_never_answers_opens_the_breaker_too(world, store):
+async def test_a_store_that_never_answers_opens_the_breaker_too(impatient_world, store):
+    world = impatient_world
     store.gate.clear()
     for _ in range(2):
         with pytest.raises(LakeUnavailable, match="has not answered"):
