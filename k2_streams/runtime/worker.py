@@ -54,6 +54,7 @@ from k2_streams.runtime.history.lake_history import LakeHistory
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.maintenance.keeper import TableKeeper
 from k2_streams.runtime.metrics import Metrics
+from k2_streams.runtime.metrics.declaration import or_unknown
 from k2_streams.runtime.node.engine import new_engine
 from k2_streams.runtime.node.log_topics import LogTopics
 from k2_streams.runtime.node.node import Node, open_to_read
@@ -209,15 +210,10 @@ class Worker:
             lost_task=ports.group.lost_task,
             limits=limits,
         )
-        metrics.process.rocksdb_block_cache_bytes.set_function(
-            lambda: ports.disk.memory().cache_bytes
-        )
-        metrics.process.disk_free_bytes.set_function(
-            lambda: ports.disk.free_bytes(settings.data_dir)
-        )
-        metrics.process.rocksdb_memtable_bytes.set_function(
-            lambda: ports.disk.memory().buffers_bytes
-        )
+        process, disk = metrics.process, ports.disk
+        process.rocksdb_block_cache_bytes.set_function(lambda: disk.memory().cache_bytes)
+        process.rocksdb_memtable_bytes.set_function(lambda: disk.memory().buffers_bytes)
+        process.disk_free_bytes.set_function(or_unknown(lambda: disk.free_bytes(settings.data_dir)))
 
     # -- its life --------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ def test_gaps_are_filled_from_the_recording_once(k2: Cluster, tmp_path: Path) ->
         assert bool(json.loads(done.stdout)) == asks
     assert open_gaps(worker) == []
     eventually(lambda: counted(worker) == (EVERY, EVERY), what=lambda: str(counted(worker)))
+    k2.verify(worker, truth, also="--deep")
     known = eventually(lambda: gaps_known(worker, before), 120.0, "read past that time")
     assert sum(last - first + 1 for gap in known for first, last in gap["missing"]) == missing
     assert k2.k2("repair", "run", "--source", "nobody").returncode == 2

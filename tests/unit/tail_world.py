@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+from aiokafka.errors import OffsetOutOfRangeError
 from metric_values import value
 from sink_world import HandClock
 
@@ -33,6 +34,8 @@ class MemoryTopics:
     def __init__(self) -> None:
         self.records: dict[tuple[str, int], list[Any]] = defaultdict(list)
         self.read: set[str] = set()  # topics that a consumer was assigned to
+        self.begins: dict[tuple[str, int], int] = {}  # what is below was deleted
+        self.paused: set[tuple[str, int]] = set()
 
     def append(
         self,
@@ -82,15 +85,19 @@ class MemoryConsumer:
         for tp, offset in self._positions.items():
             if tp in self._paused:
                 continue
+            if offset < self._topics.begins.get(tuple(tp), 0):
+                raise OffsetOutOfRangeError(tp)
             found[tp] = self._topics.records[tuple(tp)][offset:]
             self._positions[tp] += len(found[tp])
         return found
 
     def pause(self, tp: Any) -> None:
         self._paused.add(tp)
+        self._topics.paused.add(tuple(tp))
 
     def resume(self, tp: Any) -> None:
         self._paused.discard(tp)
+        self._topics.paused.discard(tuple(tp))
 
     def last_stable_offset(self, tp: Any) -> int:
         return len(self._topics.records[tuple(tp)])
@@ -98,7 +105,7 @@ class MemoryConsumer:
     highwater = last_stable_offset
 
     async def beginning_offsets(self, tps: Sequence[Any]) -> dict[Any, int]:
-        return dict.fromkeys(tps, 0)
+        return {tp: self._topics.begins.get(tuple(tp), 0) for tp in tps}
 
     async def end_offsets(self, tps: Sequence[Any]) -> dict[Any, int]:
         return {tp: self.last_stable_offset(tp) for tp in tps}

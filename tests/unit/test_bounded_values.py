@@ -5,13 +5,13 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from sequencer_world import T0_MS, Raw, canonical, world
 
+from k2_streams.core.lines.room import MAX_LINES_OF_EXCHANGE
 from k2_streams.core.lines.stats import MAX_LINE_STATS, reports
 from k2_streams.core.lines.step import HOLD_MS, MAX_LINES
 from k2_streams.core.sequence.step import ScopeState
 from k2_streams.feeds.feed import FEEDS
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.task.decoding import OTHER_FEEDS
-from k2_streams.runtime.task.line_keeper import MAX_LINES_OF_EXCHANGE
 
 #: Of all series of a worker that were ever made from records.
 METRICS_BYTES_MAX = 64_000

@@ -1,7 +1,9 @@
 """Metrics are declared once: their names, units, labels and series follow from the table."""
 
 import ast
+import math
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 from metric_values import samples, value
@@ -9,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sequencer_world import canonical, world
 
 from k2_streams.runtime.metrics import Metrics
-from k2_streams.runtime.metrics.declaration import Label, MetricGroup, counter, gauge
+from k2_streams.runtime.metrics.declaration import Label, MetricGroup, counter, gauge, or_unknown
 from k2_streams.runtime.metrics.reference import declarations, groups
 from k2_streams.runtime.metrics.table import LakeMetrics, TailMetrics, TaskMetrics
 from k2_streams.runtime.task.lifecycle import TaskState
@@ -35,6 +37,17 @@ def test_an_attribute_is_named_like_its_metric():
     metrics = Example(registry)
     metrics.example_rows.set(3)
     assert value(registry, "k2_example_rows") == 3
+
+
+def test_what_the_system_does_not_say_costs_no_other_metric(tmp_path):
+    registry = CollectorRegistry()
+    metrics = Example(registry)
+    metrics.example_changes_total.labels("on").inc()
+    metrics.example_rows.set_function(or_unknown(lambda: disk_usage(tmp_path / "away").free))
+    assert math.isnan(value(registry, "k2_example_rows"))
+    assert value(registry, "k2_example_changes_total", to="on") == 1
+    (tmp_path / "away").mkdir()
+    assert value(registry, "k2_example_rows") > 0
 
 
 def test_a_metric_whose_label_values_are_listed_is_exposed_from_the_start():

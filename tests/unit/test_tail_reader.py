@@ -121,6 +121,28 @@ async def test_what_was_given_is_not_taken_from_the_log_as_well() -> None:
     assert world.tail.view().partitions[0].end == 2
 
 
+async def test_a_log_that_its_retention_has_emptied_is_read_on_from_its_end() -> None:
+    """Nothing is in front of it: the marker of what memory gave last is gone as well."""
+    world = TailWorld(ALERTS.stream, BESIDE)
+    headers, at = CheckpointHeaders(9, None, 0, 0, 0, 0), (ALERTS.stream.log, 0)
+
+    def give() -> None:
+        world.checkpoint(rows("a"), headers)
+        world.committed.give(world.chunk(0, rows("a"), headers))
+
+    def go_on() -> None:
+        world.topics.begins[at] = 1
+        world.clock.now_s += FOLLOWED_FOR_S  # nothing is given any more
+        world.checkpoint(rows("b"), headers)
+
+    await world.follow_through(
+        (world.tail.all_ready, give),
+        (lambda: world.tail.rows == 1 and at in world.topics.paused, go_on),
+        (lambda: world.tail.rows == 2 or world.reader.error is not None, lambda: None),
+    )
+    assert (world.tail.rows, world.reader.error, world.reader.faults) == (2, None, [])
+
+
 async def test_events_and_dead_letters_that_are_given_are_not_waited_for() -> None:
     """Their topics have nothing yet: the transaction's markers are still to be written."""
     world = TailWorld(TRADES, SEQUENCED)

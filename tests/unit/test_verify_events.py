@@ -165,6 +165,26 @@ def test_a_truth_of_before_dead_numbers_were_told_is_not_compared_with_them():
     assert dead_events(FoundEvents(old), (ev.Dead, 3)) == []
 
 
+def test_what_others_send_fills_gaps_of_the_run_and_is_no_event_of_it():
+    """The raw records are named, but for those that died, were sent by the run, or fill no gap."""
+    found = FoundEvents(truth())
+    at = {"scope": "X:A", "session": "0", "source_partition": 0}
+    later = [
+        ev.Late(sequence=4, source_offset=101, **at),
+        ev.Late(sequence=19, source_offset=102, **at),
+        ev.Late(sequence=7, source_offset=103, **at),
+        ev.Dead(sequence=7, source_offset=103, **at),
+        ev.GapFilled(first=4, last=19, source_offset=104, **at),
+        ev.Late(sequence=25, source_offset=105, **at),
+        ev.Late(sequence=5, source_offset=106, **at | {"scope": "X:OTHER"}),
+        ev.Duplicates(scope="X:A", session="0", count=2, ranges=[(4, 5)], line="repair-1"),
+    ]
+    for event in [*right(), *later]:
+        found.add(ev.encode(event), "events 0:1")
+    assert all(check.agrees for check in found.checks())
+    assert found.repaired == {(0, 101), (0, 102)}
+
+
 def test_a_stranger_among_our_offsets():
     stranger = ev.Late(scope="X:B", session="0", sequence=1, source_partition=0, source_offset=5)
     assert compared([*right(), stranger]) == {"late": ["too many 1 x late X:B, session 0: 1"]}

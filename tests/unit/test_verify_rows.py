@@ -1,6 +1,7 @@
 """Each way in which rows can be wrong is found, and rows that are right are not accused."""
 
 from collections import Counter
+from collections.abc import Collection
 from decimal import Decimal
 
 import numpy as np
@@ -64,9 +65,14 @@ def truth(alone: bool = True) -> Truth:
     return Truth(header, lines, Counter(), {0: place})
 
 
-def compared(rows: list[dict], alone: bool = True, parts: int = 2) -> dict[str, list[str]]:
+def compared(
+    rows: list[dict],
+    alone: bool = True,
+    parts: int = 2,
+    repaired: Collection[tuple[int, int]] = (),
+) -> dict[str, list[str]]:
     """By check what differs, of checks that do not agree."""
-    found = FoundRows(truth(alone))
+    found = FoundRows(truth(alone), repaired=repaired)
     for part in np.array_split(np.arange(len(rows)), parts):
         chosen = [rows[at] for at in part]
         (batch,) = pa.Table.from_pylist(chosen, SCHEMA).combine_chunks().to_batches() or [None]
@@ -111,6 +117,15 @@ def test_a_record_twice():
 def test_a_row_too_many():
     differences = compared([*right(), row("X:A", "0", 10, 25)])
     assert differences["rows"] == ["X:A, session 0: rows too many: 10"]
+
+
+def test_rows_of_records_that_fill_gaps_of_the_run_are_expected_beside_its_own():
+    rows = [*right(), row("X:A", "0", 10, 40, late=True)]
+    assert "rows" in compared(rows), "of nobody, as long as nothing says who sent it"
+    assert compared(rows, repaired={(0, 40)}) == {}
+    assert compared(right(), repaired={(0, 40)}) == {
+        "rows in gaps that others filled": ["1 records of others were accepted in gaps of the run"]
+    }
 
 
 @pytest.mark.parametrize("field", ["price", "quantity"])

@@ -1,7 +1,7 @@
 """The second check, in SQL: it must see what is lost, twice, of nobody, or out of order."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ def row(symbol: str, sequence: int) -> Row:
     }  # fmt: skip
 
 
-def opinion(folder: Path, rows: list[Row]) -> dict[str, int]:
+def opinion(
+    folder: Path, rows: list[Row], repaired: Collection[tuple[int, int]] = ()
+) -> dict[str, int]:
     """Of a truth of 1 to 5 and 8 to 9 of A, and 1 to 3 of B."""
     truth = folder / "truth.jsonl"
     lines = [
@@ -34,7 +36,7 @@ def opinion(folder: Path, rows: list[Row]) -> dict[str, int]:
     truth.write_text("".join(json.dumps(line) + "\n" for line in lines))
     stranger = {**row("A", 1), "exchange": "OTHER"}
     pq.write_table(pa.Table.from_pylist([*rows, stranger]), folder / "a.parquet")
-    checks = compare_in_sql([truth], [str(folder / "a.parquet")])
+    checks = compare_in_sql([truth], [str(folder / "a.parquet")], repaired=repaired)
     return {check.name.removeprefix("sql: "): check.found for check in checks if check.found}
 
 
@@ -46,6 +48,17 @@ def good() -> list[Row]:
 def test_what_agrees_differs_in_nothing(tmp_path: Path) -> None:
     """Rows of another exchange are nobody's business."""
     assert opinion(tmp_path, good()) == {}
+
+
+def test_rows_that_fill_gaps_of_the_run_are_nobodys_unless_their_raw_records_are_named(
+    tmp_path: Path,
+) -> None:
+    """As they are doubled if two of them have one number."""
+    filled = [*good(), {**row("A", 6), "source_offset": 40, "log_offset": 20}]
+    assert opinion(tmp_path, filled) == {"rows of nobody": 1}
+    assert opinion(tmp_path, filled, {(0, 40)}) == {}
+    twice = [*filled, {**filled[-1], "source_offset": 41, "log_offset": 21}]
+    assert opinion(tmp_path, twice, {(0, 40), (0, 41)}) == {"message ids twice": 1}
 
 
 def with_ids(rows: list[Row]) -> list[Row]:

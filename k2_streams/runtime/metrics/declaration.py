@@ -12,6 +12,7 @@ first label, as `stream`, is used through `group.of(value)`.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar, cast, overload
@@ -108,6 +109,21 @@ class MetricDeclaration(Generic[Kind]):
             for values in itertools.product(*(label.values for label in others)):
                 metric.labels(value, *values)
         return cast("Kind", _Labelled(metric, value))
+
+
+def or_unknown(read: Callable[[], float]) -> Callable[[], float]:
+    """What a gauge reads at each scrape; NaN while the system does not say it.
+
+    An `OSError`, as of a disk that is not mounted any more, must not cost all other metrics.
+    """
+
+    def value() -> float:
+        try:
+            return read()
+        except OSError:
+            return math.nan
+
+    return value
 
 
 class _Labelled:

@@ -197,7 +197,7 @@ class TailReader:
                     await asyncio.sleep(FULL_PAUSE_S)
                     continue
                 await self._take_given()
-                self._choose(reader)
+                await self._choose(reader)
                 for chunk in await reader.poll(timeout_ms=self._fetch_ms, max_records=POLL_RECORDS):
                     async with self._appending:
                         await self._take_fetched(reader, chunk)
@@ -208,17 +208,23 @@ class TailReader:
                     self._tail.memory_bytes + self._tail.index_bytes
                 )
 
-    def _choose(self, reader: LogReader) -> None:
+    async def _choose(self, reader: LogReader) -> None:
         """Fetch the partitions of which nothing continues in memory, and no others."""
         log_topic = self._stream.log
+        left = []
         for partition, end in self._tail.ends.items():
-            if self._given.follows(partition, end):
-                if partition not in self._resting:
-                    reader.rest(log_topic, partition, end)
-                    self._resting.add(partition)
-            elif partition in self._resting:
-                reader.go_on(log_topic, partition, before_marker(end))
-                self._resting.discard(partition)
+            if not self._given.follows(partition, end):
+                left += [TopicPartition(log_topic, partition)] * (partition in self._resting)
+            elif partition not in self._resting:
+                reader.rest(log_topic, partition, end)
+                self._resting.add(partition)
+        if not left:
+            return
+        for tp, begin in (await reader.begin_offsets(left)).items():
+            # A log that its retention has emptied begins where it ends, behind the marker.
+            end = self._tail.ends[tp.partition]
+            reader.go_on(*tp, max(before_marker(end), min(begin, end)))
+            self._resting.discard(tp.partition)
 
     async def _take_given(self) -> None:
         """Append what continues where the tail ends."""

@@ -1,6 +1,5 @@
 """The lines of a task's partition: who sent what, who is alive, and which gaps wait for whom."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from k2_streams.core.lines.batch import Copies, Lined, stats_of
-from k2_streams.core.lines.stats import MAX_LINE_STATS, LineKey, LineStats, added
-from k2_streams.core.lines.step import HOLD_MS, MAX_LINES, deadline_ms, release
+from k2_streams.core.lines.room import LineRoom, line_name
+from k2_streams.core.lines.stats import LineKey, LineStats, added
+from k2_streams.core.lines.step import deadline_ms, release
 from k2_streams.core.records.events import Event
 from k2_streams.core.sequence.scopes import exchanges_of
 from k2_streams.core.sequence.step import ScopeState
@@ -21,12 +21,6 @@ from k2_streams.state.position import Position, SectionCodec
 from k2_streams.state.table import RowTable
 
 Indices = npt.NDArray[np.int64]
-
-#: What a line may be called: it goes into events, paths of metrics and answers.
-_LINE = re.compile(rb"[A-Za-z0-9._-]{1,32}")
-#: Lines of one exchange that a partition tracks, so that a scope has room for all of them and
-#: for messages without a line.
-MAX_LINES_OF_EXCHANGE = MAX_LINES - 1
 
 
 class LinesState(msgspec.Struct, frozen=True):
@@ -69,12 +63,7 @@ class LineKeeper:
     def named(
         self, records: Sequence[Any], exchanges: Callable[[], Sequence[str]], now_ms: Indices
     ) -> Named:
-        """By which line each record came. Changes nothing.
-
-        A partition tracks at most `MAX_LINES_OF_EXCHANGE` lines of an exchange, and
-        `MAX_LINE_STATS` in all. A line beyond takes the room of the one that was silent for
-        longest, if that was longer than `HOLD_MS`; else its records count as without a line. That
-        follows from the records and their order, not from batches.
+        """By which line each record came, as far as there is room for it. Changes nothing.
 
         Args:
             records: in the order of the source.
@@ -86,15 +75,15 @@ class LineKeeper:
         codes: dict[str, int] = {}
         bad: list[int] = []
         seen_ms = {(one.exchange, one.line): one.seen_ms for one in self._stats}
-        room = _Room(dict(seen_ms))
+        room = LineRoom(dict(seen_ms))
         excess = 0
         of: Sequence[str] = ()
         for at, value in lines_named(records):
             of = of or exchanges()
-            if not _LINE.fullmatch(value):
+            name = line_name(value)
+            if name is None:
                 bad.append(at)
             elif of[at]:
-                name = value.decode("ascii")
                 if room.takes((of[at], name), int(now_ms[at])):
                     line[at] = codes.setdefault(name, len(codes))
                 else:
@@ -152,32 +141,3 @@ class LineKeeper:
     def progress(self, now_ms: int, oldest_gap_ms: int) -> PartitionProgress:
         """Where the partition stands."""
         return PartitionProgress(now_ms, self._stats, len(self._deadlines_ms), oldest_gap_ms)
-
-
-class _Room:
-    """Which lines a partition tracks, from message to message."""
-
-    def __init__(self, seen_ms: dict[LineKey, int]) -> None:
-        self.seen_ms = seen_ms
-        self.forgotten: set[LineKey] = set()
-
-    def takes(self, key: LineKey, now_ms: int) -> bool:
-        """Whether a message by this line counts as by this line."""
-        if key not in self.seen_ms and not self._has_room(key[0], now_ms):
-            return False
-        self.seen_ms[key] = now_ms
-        return True
-
-    def _has_room(self, exchange: str, now_ms: int) -> bool:
-        """Whether there is room for one more line of an exchange, made if need be."""
-        rivals = [key for key in self.seen_ms if key[0] == exchange]
-        if len(rivals) < MAX_LINES_OF_EXCHANGE:
-            if len(self.seen_ms) < MAX_LINE_STATS:
-                return True
-            rivals = list(self.seen_ms)
-        silent = min(rivals, key=lambda key: (self.seen_ms[key], key))
-        if self.seen_ms[silent] > now_ms - HOLD_MS:
-            return False
-        del self.seen_ms[silent]
-        self.forgotten.add(silent)
-        return True

@@ -4,14 +4,18 @@ Events are read as plain JSON, and compared as a multiset: their order is not pa
 their number is. Duplicates are counted per checkpoint, so they are added up first.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from k2_streams.runtime.repair.run import LINE_PREFIX
+from k2_streams.testing.oracle.dead_letters import OF_A_VERDICT
 from k2_streams.testing.oracle.model import Range
 from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.oracle.truth_file import SessionLine, Truth
@@ -26,10 +30,10 @@ _KINDS = (
 
 #: An event's type and what identifies it.
 Fact = tuple[Any, ...]
+#: A raw partition, and an offset in it.
+RawPlace = tuple[int, int]
 #: By scope and session the numbers that were dead, and came again in redriven records.
 Redriven = Mapping[tuple[str, str], set[int]]
-#: Why a record is a dead letter whose number is known, but was received before, or may have been.
-_OF_A_VERDICT = frozenset({"stale", "conflicting-duplicate"})
 
 
 class FoundEvents:
@@ -43,6 +47,8 @@ class FoundEvents:
         self._by_id: Counter[tuple[str, str]] = Counter()  # those of them identified by an id
         self._repeated: dict[tuple[str, str], set[int]] = {}
         self.redriven: dict[tuple[str, str], set[int]] = {}
+        self._gaps = {(line.scope, line.session): line.opened for line in truth.sessions}
+        self._later: dict[str, set[RawPlace]] = {"late": set(), "dead": set()}
         self._unreadable: list[str] = []
         self.others = 0
 
@@ -52,7 +58,9 @@ class FoundEvents:
             event = msgspec.json.decode(value or b"", type=dict[str, Any])
             session = (event["scope"], event["session"])
             if event["type"] == "duplicates":
-                self._take_duplicates(session, event)
+                # What a repair sends twice was sent after the run.
+                if not (event.get("line") or "").startswith(LINE_PREFIX):
+                    self._take_duplicates(session, event)
             elif event["type"] == "redriven" and session in self._sessions:
                 # Its record was sent later than the run's: the number says whose it is.
                 self.redriven.setdefault(session, set()).add(event["sequence"])
@@ -60,8 +68,24 @@ class FoundEvents:
                 self._facts[_fact(event)] += 1
             else:
                 self.others += 1
+                self._take_later(session, event)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             self._unreadable.append(f"{position}: not an event: {error!r}")
+
+    @property
+    def repaired(self) -> set[RawPlace]:
+        """The raw records that the run did not send, and that became rows in gaps of it."""
+        return self._later["late"] - self._later["dead"]
+
+    def _take_later(self, session: tuple[str, str], event: dict[str, Any]) -> None:
+        """A record of somebody else, if its number was in a gap of the run."""
+        places, gaps = self._later.get(event["type"]), self._gaps.get(session)
+        if places is None or not gaps:
+            return
+        number = event["sequence"]
+        at = bisect_right(gaps, number, key=itemgetter(0)) - 1
+        if at >= 0 and number <= gaps[at][1]:
+            places.add((event["source_partition"], event["source_offset"]))
 
     def checks(self) -> list[Check]:
         """What was compared, and how it came out."""
@@ -253,7 +277,7 @@ class FoundLetters:
 
     def _has_a_row(self, reason: str, headers: Mapping[str, bytes]) -> bool:
         """Whether the letter's number has been redriven since."""
-        if reason in _OF_A_VERDICT or "k2.sequence" not in headers:
+        if reason in OF_A_VERDICT or "k2.sequence" not in headers:
             return False
         session = (headers["k2.scope"].decode(), headers["k2.session"].decode())
         return int(headers["k2.sequence"]) in self._redriven.get(session, ())

@@ -5,7 +5,7 @@ comparison knows nothing of how the rows were made.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.records.stream import Stream
-from k2_streams.testing.oracle.check_events import Redriven
+from k2_streams.testing.oracle.check_events import RawPlace, Redriven
 from k2_streams.testing.oracle.model import Range, ranges_of
 from k2_streams.testing.oracle.report import Check
 from k2_streams.testing.oracle.truth_file import SessionLine, Truth, exact_text
@@ -56,11 +56,24 @@ class _Columns:
 
 
 class FoundRows:
-    """Takes rows from one source and compares them with a truth."""
+    """Takes rows from one source and compares them with a truth.
 
-    def __init__(self, truth: Truth, redriven: Redriven | None = None) -> None:
+    Args:
+        truth: of what was sent.
+        redriven: numbers whose rows are late, whenever they were sent.
+        repaired: raw records of others whose rows are in gaps of the truth.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        redriven: Redriven | None = None,
+        repaired: Collection[RawPlace] = (),
+    ) -> None:
         self._truth = truth
-        self._redriven = redriven or {}  # numbers whose rows are late, whenever they were sent
+        self._redriven = redriven or {}
+        self._repaired = _by_partition(repaired)
+        self._rows_in_gaps = 0
         self._codes: dict[Session, int] = {}
         for line in truth.sessions:
             self._codes[line.scope, line.session] = len(self._codes)
@@ -82,6 +95,9 @@ class FoundRows:
         partition = batch.column("source_partition").to_numpy()
         offset = batch.column("source_offset").to_numpy()
         ours = (code < self._expected) | self._within(partition, offset)
+        repaired = self._in_gaps(partition, offset)
+        self._rows_in_gaps += int(repaired.sum())
+        ours &= ~repaired
         self.others += int((~ours).sum())
         if not ours.all():
             batch = batch.filter(pa.array(ours))
@@ -107,13 +123,17 @@ class FoundRows:
         late = _joined(kept.late, np.bool_)
         order = np.lexsort((number, code))
         code, number, late = code[order], number[order], late[order]
-        return [
+        checks = [
             self._check_numbers(source, code, number),
             self._check_values(source),
             self._check_late(source, code[late], number[late]),
             self._check_positions(source),
             self._check_message_ids(source),
         ]
+        # Where a number does not identify a row, a message may have none, or several.
+        if self._repaired and self._truth.header.rows_by == "sequence":
+            checks.append(self._check_repaired(source))
+        return checks
 
     def positions(self) -> dict[int, _Ints]:
         """By raw partition the offsets of records that became rows."""
@@ -144,6 +164,13 @@ class FoundRows:
             for one, place in self._truth.positions.items():
                 within |= (partition == one) & (offset >= place.first) & (offset < place.next)
         return within
+
+    def _in_gaps(self, partition: npt.NDArray[np.int32], offset: _Ints) -> npt.NDArray[np.bool_]:
+        """Rows of records that the run did not send, and that filled gaps of it."""
+        found = np.zeros(len(offset), np.bool_)
+        for one, offsets in self._repaired.items():
+            found |= (partition == one) & np.isin(offset, offsets)
+        return found
 
     def _number(self, batch: pa.RecordBatch, code: npt.NDArray[np.int32]) -> _Ints:
         """What identifies a row in its session: its sequence number, its id, or nothing."""
@@ -257,6 +284,13 @@ class FoundRows:
                 check.differ(f"{_name(line)}: marked late: {_text(first, last)}")
         return check
 
+    def _check_repaired(self, source: str) -> Check:
+        expected = sum(len(offsets) for offsets in self._repaired.values())
+        check = Check(f"{source}: rows in gaps that others filled", expected, self._rows_in_gaps)
+        if check.found != expected:
+            check.differ(f"{expected} records of others were accepted in gaps of the run")
+        return check
+
     def _check_positions(self, source: str) -> Check:
         partition = _joined(self._kept.partition, np.int32)
         offset = _joined(self._kept.offset, np.int64)
@@ -284,6 +318,13 @@ class FoundRows:
             if repeated:
                 check.differ(f"{repeated} message ids stand on more than one row")
         return check
+
+
+def _by_partition(places: Collection[RawPlace]) -> dict[int, _Ints]:
+    found: dict[int, list[int]] = {}
+    for partition, offset in places:
+        found.setdefault(partition, []).append(offset)
+    return {partition: np.array(offsets, np.int64) for partition, offsets in found.items()}
 
 
 def _escaped(column: pa.Array) -> pa.Array:

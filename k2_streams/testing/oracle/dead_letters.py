@@ -3,10 +3,10 @@
 import base64
 import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,8 @@ from k2_streams.testing.oracle.topic_records import read_topic
 #: Letters that are shown, and kept while a topic is read. A letter is up to 256 KiB, mostly below
 #: one: some 10 MB.
 MAX_SHOWN = 10_000
+#: Why a record is a dead letter whose number is known, but was received before, or may have been.
+OF_A_VERDICT = frozenset({"stale", "conflicting-duplicate"})
 _PREFIX = "k2."
 
 Header = tuple[str, bytes | None]
@@ -221,3 +223,39 @@ async def select_letters(kafka: KafkaConfig, topic: str, selection: LetterSelect
     async for partition, records in read_topic(kafka, topic):
         for record in records:
             selection.add(letter_of(partition, record))
+
+
+class DeadNumber(NamedTuple):
+    """What a dead letter says of its record."""
+
+    scope: str
+    session: str
+    sequence: int
+
+
+#: Of a partition: by raw offset the number of each record that died; None: it could not be read.
+DeadNumbers = Mapping[int, DeadNumber | None]
+
+
+async def dead_numbers(
+    letters: AsyncIterable[tuple[int, Sequence[Record]]], topic: str
+) -> dict[int, DeadNumbers]:
+    """By raw partition the records that died, but for those whose number was refused.
+
+    A record whose number is stale or used twice dies of its verdict, which the state decides.
+
+    Args:
+        letters: of the topic of dead letters, by partition.
+        topic: the raw one.
+    """
+    found: dict[int, dict[int, DeadNumber | None]] = {}
+    async for number, records in letters:
+        for letter in (letter_of(number, record) for record in records):
+            if letter.topic != topic or letter.reason in OF_A_VERDICT:
+                continue
+            if letter.partition is not None and letter.offset is not None:
+                dead = None
+                if letter.sequence is not None:
+                    dead = DeadNumber(letter.scope or "", letter.session or "", letter.sequence)
+                found.setdefault(letter.partition, {})[letter.offset] = dead
+    return dict(found)

@@ -6,7 +6,7 @@ truth.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.snapshots import Head, SnapshotInfo
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.settings.worker import Settings
+from k2_streams.testing.oracle.check_events import RawPlace
 from k2_streams.testing.oracle.observed import RETRY_EVERY_S, lake_rows
 from k2_streams.testing.oracle.replay import recomputed
 from k2_streams.testing.oracle.report import Check
@@ -34,8 +35,13 @@ from k2_streams.testing.oracle.topic_records import read_topic
 SETTLED_WITHIN_S = 60.0
 
 
-async def deep_checks(settings: Settings, source: RawInput, truths: Sequence[Path]) -> list[Check]:
-    """All of them.
+async def deep_checks(
+    settings: Settings,
+    source: RawInput,
+    truths: Sequence[Path],
+    repaired: Collection[RawPlace] = (),
+) -> list[Check]:
+    """All of them; `repaired` as `compare_in_sql` has it.
 
     Raises:
         NotReachedError, LakeError: broker or lake cannot be read.
@@ -57,21 +63,28 @@ async def deep_checks(settings: Settings, source: RawInput, truths: Sequence[Pat
     head, files, lake_checks = await asyncio.to_thread(_lake, settings.lake, source.stream)
     checks += lake_checks
     checks.append(await _as_the_vector_says(settings, source.stream, head))
-    checks += await asyncio.to_thread(compare_in_sql, truths, files, settings.lake.properties)
+    checks += await asyncio.to_thread(
+        compare_in_sql, truths, files, settings.lake.properties, repaired=repaired
+    )
     return checks
 
 
 async def sql_checks(
-    settings: Settings, stream: Stream, truths: Sequence[Path], *, by_id: bool = False
+    settings: Settings,
+    stream: Stream,
+    truths: Sequence[Path],
+    repaired: Collection[RawPlace] = (),
+    *,
+    by_id: bool = False,
 ) -> list[Check]:
-    """Truth files against the lake's, in plain SQL; `by_id` as `compare_in_sql` has it.
+    """Truth files against the lake's, in plain SQL; the rest as `compare_in_sql` has it.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     _, files, _ = await asyncio.to_thread(_lake, settings.lake, stream)
     return await asyncio.to_thread(
-        compare_in_sql, truths, files, settings.lake.properties, by_id=by_id
+        compare_in_sql, truths, files, settings.lake.properties, by_id=by_id, repaired=repaired
     )
 
 

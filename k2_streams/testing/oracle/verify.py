@@ -94,9 +94,9 @@ def check_supported(header: Header, *, sql: bool, deep: bool) -> None:
         raise CannotVerifyError(
             "--sql and --deep need rows with a sequence number or an id; this feed has neither"
         )
-    if deep and (header.rows_by != "sequence" or header.options.get("lines")):
+    if deep and header.rows_by != "sequence":
         raise CannotVerifyError(
-            "--deep recomputes the state of sequenced rows that come by one line only: use --sql"
+            "--deep recomputes the state of rows that their numbers identify: use --sql"
         )
 
 
@@ -117,7 +117,7 @@ async def verify(what: Verification) -> list[Check]:
         await _read_events(what, events)
         rows: FoundRows | None = None
         if "http" in what.parts:
-            rows = FoundRows(truth, events.redriven)
+            rows = FoundRows(truth, events.redriven, events.repaired)
             checks += await _http_rows(what, http, rows, offsets)
     letters = FoundLetters(truth, events.redriven)
     if "events" in what.parts:
@@ -125,17 +125,19 @@ async def verify(what: Verification) -> list[Check]:
     if "letters" in what.parts:
         checks += await _letters(what, letters)
     if "lake" in what.parts:
-        rows = FoundRows(truth, events.redriven)
+        rows = FoundRows(truth, events.redriven, events.repaired)
         checks += await _lake_rows(what, rows, meta)
     if rows is not None and {"events", "letters"} <= what.parts and truth.alone:
         checks.append(_conserved(truth, rows, events, letters))
     if what.known_at_ns is not None:
         checks += await _known_at(what, what.known_at_ns, meta)
     if what.deep:
-        checks += await deep_checks(what.settings, what.source, what.files)
+        checks += await deep_checks(what.settings, what.source, what.files, events.repaired)
     elif what.sql:
         by_id = truth.header.rows_by == "trade_id"
-        checks += await sql_checks(what.settings, what.source.stream, what.files, by_id=by_id)
+        checks += await sql_checks(
+            what.settings, what.source.stream, what.files, events.repaired, by_id=by_id
+        )
     return checks
 
 
