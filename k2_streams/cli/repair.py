@@ -15,7 +15,7 @@ from k2_streams.cli.repair_report import lines_of_plan, lines_of_repair, tell_wh
 from k2_streams.cli.repair_source import cannot, platform_of, selection_of, source_of
 from k2_streams.core.records.source import INPUTS
 from k2_streams.runtime.repair.missing import MAX_NUMBERS, RepairPlan
-from k2_streams.runtime.repair.platform import Repaired, RepairRequest
+from k2_streams.runtime.repair.platform import RepairBy, Repaired, RepairRequest
 
 EXIT_STILL_MISSING = 1
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -32,6 +32,7 @@ Examples:
   k2 repair run --source kafka:other:9092/k2.trades.raw --since 2026-11-30T09:00:00Z
   k2 repair run --source lake:sqlite:////mnt/other/catalog.db --rate 5000
   k2 repair run --source my-vendor --max-numbers 10000
+  k2 repair run --by trade-id --source file:trades.jsonl --dry-run
 
 Run it again, also after a kill: what is there is not asked for, what comes twice is a duplicate.
 Exit codes: 0 all that was asked for is filled; 1 some is still missing, and listed; 2 it could not
@@ -89,6 +90,13 @@ def plan(**options: Any) -> None:
     metavar="SOURCE",
     help="file:PATH, kafka:BOOTSTRAP/TOPIC, lake:CATALOG, or an installed plug-in's name.",
 )
+@click.option(
+    "--by",
+    type=click.Choice([*RepairBy]),
+    default=RepairBy.SEQUENCE,
+    show_default=True,
+    help="Fill missing numbers; or, of a feed without numbers, send what no row has the id of.",
+)
 @click.option("--feed", default="canonical", show_default=True, help="Of a file's records.")
 @click.option(
     "--rate",
@@ -115,7 +123,7 @@ def run(**options: Any) -> None:
     else:
         for line in lines_of_repair(done, dry_run=options["dry_run"]):
             click.echo(line)
-    tell_what_stays(done.plan)
+    tell_what_stays(done.plan, by_what=options["by"])
     if done.is_missing and not options["dry_run"]:
         raise click.exceptions.Exit(EXIT_STILL_MISSING)
 
@@ -128,6 +136,7 @@ async def _plan(options: Mapping[str, Any]) -> RepairPlan:
 async def _run(options: Mapping[str, Any]) -> Repaired:
     platform = await platform_of(options, writes=not options["dry_run"])
     request = RepairRequest(
+        RepairBy(options["by"]),
         selection_of(options),
         source_of(options["source"], options["feed"], platform),
         options["source"],

@@ -200,6 +200,11 @@ class Planner:
         return read
 
 
+def may_match(table: TableDescription, file: DataFile, wanted: Filter) -> bool:
+    """Whether a row of a data file can match, as far as the manifest says it."""
+    return _file(table, file).may_match(wanted)
+
+
 def _file(table: TableDescription, file: DataFile) -> _File:
     schema, stream = table.schema, table.stream
     first_ns, last_ns = _bounds(schema, file, stream.time)

@@ -327,5 +327,6 @@ async def test_a_dry_run_asks_the_source_and_counts():
     scopes = {"X:A": scope(missing(2, 4))}
     chooser = chooser_of(scopes)
     clock = VirtualClock(VirtualLoop(), begin_ms=NOW_MS)
-    repair = Repair("r", planned(scopes), Given(numbered(*range(1, 40))), chooser, clock)
+    given, asked = Given(numbered(*range(1, 40))), planned(scopes).ranges
+    repair = Repair("r", lambda: given.records(asked), chooser.of, clock)
     assert await repair.send(None) == 3

@@ -12,9 +12,16 @@ from k2_streams.core.records.log_record import LogBatch, WrittenRecord
 from k2_streams.core.records.schema import MICROS, NAME
 from k2_streams.core.sequence.scopes import exchange_of, symbol_of
 
+#: The first and the last number of trades that were repaired by their ids.
+NO_NUMBER = -1
+
 
 class RepairedRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a range of numbers: a record of the repairs' topic."""
+    """What came of a range of numbers: a record of the repairs' topic.
+
+    Of a feed without numbers it is what came of the trades of a symbol and session: `first` and
+    `last` are `NO_NUMBER`, the counts are of trades, and `still_missing` has no range.
+    """
 
     repair_id: str
     started: str  # as ISO 8601, with an offset from UTC

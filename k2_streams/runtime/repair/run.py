@@ -16,26 +16,22 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from k2_streams.clock import Clock
 from k2_streams.core.ledger.repairs import RepairedRange
 from k2_streams.core.records.events import GapAbandoned
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.core.sequence.step import ScopeMessage, ScopeState, Verdict, step
-from k2_streams.kafka.record_columns import FetchedRecord
 from k2_streams.kafka.sender import Sender
+from k2_streams.runtime.repair.decoding import decoded_portions
 from k2_streams.runtime.repair.missing import (
     MissingRange,
     PartitionStates,
-    RepairPlan,
     still_missing,
     still_told,
 )
-from k2_streams.runtime.repair.sources import RepairRecord, RepairSource
+from k2_streams.runtime.repair.sources import RepairRecord
 from k2_streams.runtime.task.decoding import DecodedBatch, Decoding
 from k2_streams.runtime.task.headers import FEED, LINE
-from k2_streams.runtime.task.processing_error import ProcessingError
 
 #: Records that are decoded at once, and sent at once.
 PORTION_RECORDS = 1_000
@@ -76,20 +72,13 @@ class Chooser:
 
     def of(self, records: Sequence[RepairRecord], now_ms: int) -> list[RepairRecord]:
         """Those that are to be sent, of at least one."""
-        fetched = [
-            FetchedRecord(at, now_ms, 1, one.key, one.value, ((FEED, one.feed.encode()),))
-            for at, one in enumerate(records)
+        return [
+            one
+            for portion, batch in decoded_portions(self._decoding, records, now_ms)
+            for bad in [{entry.message for entry in batch.bad}]
+            for at, one in enumerate(portion)
+            if at not in bad and self._fills(batch, at)
         ]
-        times_ms = np.full(len(records), now_ms, np.int64)
-        try:
-            batch = self._decoding.decode(fetched, times_ms, times_ms)
-        except ProcessingError:
-            if len(records) == 1:
-                return []
-            half = len(records) // 2
-            return [*self.of(records[:half], now_ms), *self.of(records[half:], now_ms)]
-        bad = {entry.message for entry in batch.bad}
-        return [one for at, one in enumerate(records) if at not in bad and self._fills(batch, at)]
 
     def _fills(self, batch: DecodedBatch, at: int) -> bool:
         decoded = batch.decoded
@@ -130,17 +119,15 @@ class Repair:
 
     Attributes:
         id: of the repair: its line is `repair-<id>`.
-        plan: what is asked for.
-        source: whom.
-        chooser: of the plan's ranges.
+        records: of the source.
+        choose: those of some records that are to be sent, which are appended at a time.
         clock: the time.
         rate: records per second at most; None: as fast as possible.
     """
 
     id: str
-    plan: RepairPlan
-    source: RepairSource
-    chooser: Chooser
+    records: Callable[[], AsyncIterator[RepairRecord]]
+    choose: Callable[[Sequence[RepairRecord], int], list[RepairRecord]]
     clock: Clock
     rate: float | None = None
 
@@ -152,9 +139,9 @@ class Repair:
             NotAcknowledgedError: something was sent and is not known to have arrived.
         """
         sent = 0
-        async for portion in _portions(self.source.records(self.plan.ranges)):
+        async for portion in portions(self.records()):
             now_ms = self.clock.time_ns() // 1_000_000
-            chosen = self.chooser.of(portion, now_ms)
+            chosen = self.choose(portion, now_ms)
             sent += len(chosen)
             if sender is None or not chosen:
                 continue
@@ -238,7 +225,8 @@ def repaired(
     return found
 
 
-async def _portions(records: AsyncIterator[RepairRecord]) -> AsyncIterator[list[RepairRecord]]:
+async def portions(records: AsyncIterator[RepairRecord]) -> AsyncIterator[list[RepairRecord]]:
+    """The records, as many at once as are decoded and sent together."""
     portion: list[RepairRecord] = []
     async for record in records:
         portion.append(record)

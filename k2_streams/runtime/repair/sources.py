@@ -7,11 +7,11 @@ them: `(key, value)` or `(key, value, feed)`. Others among them are not sent.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -46,6 +46,19 @@ class RepairSource(Protocol):
         ...
 
 
+@runtime_checkable
+class WholeSource(Protocol):
+    """Gives all that it has."""
+
+    def whole(self) -> AsyncIterator[RepairRecord]:
+        """Records, in the order in which they would have come, the same whenever it is called.
+
+        Raises:
+            RepairSourceError: the source cannot be read.
+        """
+        ...
+
+
 class RepairSourceError(Exception):
     """A source that cannot be used: the text names it and says why."""
 
@@ -57,7 +70,11 @@ class RecordingSource:
         self._path = path
         self._feed = feed
 
-    async def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:  # noqa: ARG002 - a file is read whole
+    def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:  # noqa: ARG002 - a file is read whole
+        """All of the file."""
+        return self.whole()
+
+    async def whole(self) -> AsyncIterator[RepairRecord]:
         """All of the file."""
         try:
             for one in read_recording(self._feed, self._path):
@@ -72,7 +89,11 @@ class TopicSource:
     def __init__(self, portions: Callable[[], AsyncIterator[Sequence[Record]]]) -> None:
         self._portions = portions
 
-    async def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:  # noqa: ARG002 - a topic is read whole
+    def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:  # noqa: ARG002 - a topic is read whole
+        """All of the topic that have a key and a value."""
+        return self.whole()
+
+    async def whole(self) -> AsyncIterator[RepairRecord]:
         """All of the topic that have a key and a value."""
         async for portion in self._portions():
             for record in portion:
@@ -100,12 +121,21 @@ class LakeSource:
     async def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:
         """The rows of the scopes that are asked for."""
         scopes = {one.scope for one in asked}
+        for scope, row in self._rows():
+            if scope in scopes and row["sequence"] is not None:
+                yield RepairRecord(scope.encode(), _canonical(row))
+
+    async def whole(self) -> AsyncIterator[RepairRecord]:
+        """All rows."""
+        for scope, row in self._rows():
+            yield RepairRecord(scope.encode(), _canonical(row))
+
+    def _rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each with its symbol's own scope."""
         try:
             for batch in self._batches():
                 for row in batch.to_pylist():
-                    scope = own_scope(row["exchange"], row["symbol"])
-                    if scope in scopes and row["sequence"] is not None:
-                        yield RepairRecord(scope.encode(), _canonical(row))
+                    yield own_scope(row["exchange"], row["symbol"]), row
         except OSError as error:
             raise RepairSourceError(f"the lake's files cannot be read: {error}") from error
 
