@@ -55,6 +55,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, float]]] = {
     "lake_away": lake_away.run,
     "ledger": ledger.run,
     "maintenance": maintenance.run,
+    "maintenance_month": maintenance.month,
     "overload_kills": overload_kills.run,
     "scale": scale.run,
     "scale_changes": scale.changes,

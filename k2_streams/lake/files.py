@@ -27,10 +27,16 @@ def sort_order(stream: Stream, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     Rows stand by (day, the stream's sort columns, log_partition, log_offset, log_row): of trades
     that is the order of an answer within a symbol, and all that a symbol has of a day side by side.
     """
-    days = rows[stream.partition].cast(pa.int64()).to_numpy() // _DAY_US
+    days = days_of(stream, rows)
     last_first = (*reversed(LOG_PLACE), *reversed(stream.sort))
     order = np.lexsort([*(_ranks(rows[name]) for name in last_first), days])
     return order, days[order]
+
+
+def days_of(stream: Stream, rows: pa.Table) -> np.ndarray:
+    """The day of the partition column of each row, since 1970."""
+    days: np.ndarray = rows[stream.partition].cast(pa.int64()).to_numpy() // _DAY_US
+    return days
 
 
 def write(table: Table, rows: pa.Table, described: TableDescription) -> list[DataFile]:
@@ -63,10 +69,10 @@ def write(table: Table, rows: pa.Table, described: TableDescription) -> list[Dat
     return files
 
 
-def in_file_order(rows: pa.Table, described: TableDescription) -> tuple[pa.Table, np.ndarray]:
-    """The rows in `file_schema`, as they stand in files, and the day of the partition of each."""
-    order, days = sort_order(described.stream, rows)
-    return _take(rows, order, described.file_schema), days
+def in_file_order(rows: pa.Table, described: TableDescription) -> pa.Table:
+    """The rows in `file_schema`, as they stand in files."""
+    order, _ = sort_order(described.stream, rows)
+    return _take(rows, order, described.file_schema)
 
 
 def _ranks(column: pa.ChunkedArray) -> np.ndarray:

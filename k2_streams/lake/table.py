@@ -56,6 +56,10 @@ COMMIT_TRIES = 3
 #: (doubled each time: 1.5 s in all). A sqlite lock adds its own 5 s each.
 RELOAD_TRIES = 5
 RELOAD_PAUSE_S = 0.1
+#: A commit's files are not older than this when it is sent: less than the least age of an orphan
+#: file. A process that stood still for longer (SIGSTOP, a machine that slept) would otherwise let
+#: the table refer to files that are deleted by then.
+COMMIT_WITHIN_S = 2_700.0
 #: What an attempt raises that can never land.
 _REFUSALS = (
     VectorMovedError, InputsGoneError, NotProvenError, LakeConfigError, SpecChangedError,
@@ -86,7 +90,7 @@ class Lake:
 
     Args:
         config: where it is.
-        clock: times what a commit takes.
+        clock: times what a commit takes, and how old its files are.
         catalog: opens the catalog that the configuration names.
         stream: whose table it is.
         files: reads the data files as the newest handle may.
@@ -104,10 +108,10 @@ class Lake:
         closed: CloseEvent | None = None,
     ) -> None:
         self.stream = stream
+        self.clock = clock
         self._files = files
         self._description = description_of(stream)
         self._config = config
-        self._clock = clock
         self._open_catalog = catalog
         self._catalog: Catalog | None = None
         self._table: Table | None = None
@@ -246,7 +250,7 @@ class Lake:
         claim = Claim(log_topic, topic_id, ranges, commit_id, deferred or {}, events or {})
         failpoint("lake.taken")
         _check_rows(rows, ranges, self.stream)
-        started_s = self._clock.monotonic()
+        started_s, began_ns = self.clock.monotonic(), self.clock.time_ns()
         # 1. Read the table as it is now: a handle from before may be stale.
         table = self.load()
         # 2. Look for the commit id. An earlier call may have landed without our hearing of it; were
@@ -263,18 +267,24 @@ class Lake:
         with lake_calls("write the data files"):
             written = files.write(table, rows, self._description)
         failpoint("lake.files-written")
-        written_s = self._clock.monotonic()
+        written_s = self.clock.monotonic()
         # 5. Commit by compare-and-set, and find out what became of it.
-        landed, attempts = self._commit(table, written, claim)
+        landed, attempts = self._commit(table, written, claim, began_ns)
         return self._committed(landed, written, attempts, started_s, written_s)
 
-    def _commit(self, table: Table, written: list[DataFile], claim: Claim) -> tuple[Snapshot, int]:
+    def _commit(
+        self, table: Table, written: list[DataFile], claim: Claim, began_ns: int
+    ) -> tuple[Snapshot, int]:
         # 5a. An attempt checks the vector of the very head that the catalog compares with.
         def attempt(head: Table) -> int:
             return commit.attempt(head, written, claim, self._description, self._earlier)
 
         return self.settle(
-            table, claim.commit_id, attempt, lambda metadata: find_commit(metadata, claim)
+            table,
+            claim.commit_id,
+            attempt,
+            lambda metadata: find_commit(metadata, claim),
+            began_ns=began_ns,
         )
 
     def settle(
@@ -283,6 +293,8 @@ class Lake:
         commit_id: str,
         attempt: Callable[[Table], int],
         find: Callable[[TableMetadata], Snapshot | None],
+        *,
+        began_ns: int | None = None,
     ) -> tuple[Snapshot, int]:
         """Commit, and find out what became of it; for this package alone.
 
@@ -291,6 +303,7 @@ class Lake:
             commit_id: names the commit in errors.
             attempt: one transaction on top of a table's head; how often it was built.
             find: the commit's snapshot in a table's history.
+            began_ns: its files were not written before; None: it has none.
 
         Returns:
             The snapshot, and how many attempts it took.
@@ -299,11 +312,12 @@ class Lake:
             VectorMovedError, InputsGoneError, NotProvenError, LakeConfigError, SpecChangedError: it
                 does not fit the head any more, and did not land.
             CommitUnknownError: it may have landed.
-            LakeUnavailableError: others were first each time.
+            LakeUnavailableError: others were first each time, or its files are too old.
         """
         attempts = 0
         refused: Exception | None = None
         for _ in range(COMMIT_TRIES):
+            self._check_age(commit_id, began_ns)
             try:
                 attempts += attempt(table)
                 refused = None
@@ -337,6 +351,15 @@ class Lake:
         cause = refused or LakeUnavailableError("the catalog accepted it, and it is not there")
         raise CommitUnknownError(commit_id, cause) from refused
 
+    def _check_age(self, commit_id: str, began_ns: int | None) -> None:
+        # By the wall clock: the monotonic one stands still while the machine sleeps.
+        age_s = 0.0 if began_ns is None else (self.clock.time_ns() - began_ns) / 1e9
+        if age_s > COMMIT_WITHIN_S:
+            raise LakeUnavailableError(
+                f"commit {commit_id}: its files may be {age_s:.0f} s old, and be orphans by now: "
+                "they are written again"
+            )
+
     def _committed(
         self,
         landed: Snapshot,
@@ -353,7 +376,7 @@ class Lake:
             files=len(written),
             size_bytes=sum(file.file_size_in_bytes for file in written),
             seconds_write=written_s - started_s,
-            seconds_commit=self._clock.monotonic() - written_s,
+            seconds_commit=self.clock.monotonic() - written_s,
             attempts=attempts,
         )
 

@@ -4,17 +4,17 @@ No broker is needed: the lake is a SQLite catalog and files, the maintenance a p
 """
 
 import itertools
-import subprocess
-import sys
+import os
 import time
 
+import forked
 import pytest
 from lake_rows import World, places_of
 from maintenance_world import SetClock, commit, state_of
 
 from k2_streams.core.maintenance.deletion import plain
 from k2_streams.lake.maintenance.deletions import delete_due, pending
-from k2_streams.lake.maintenance.orphans import OLDER_THAN_S, delete_orphans
+from k2_streams.lake.maintenance.orphans import OLDER_THAN_S, delete_orphans, find_orphans
 from k2_streams.lake.maintenance.table_files import ReachableFiles, list_files
 
 POINTS = (
@@ -50,16 +50,68 @@ delete_due(lake, SYSTEM_CLOCK, delay_s=0.0)
 """
 
 
-def maintain(world, plan):
-    """The exit code of one run."""
-    command = [sys.executable, "-c", PROGRAM, world.config.catalog_uri, world.config.warehouse]
-    done = subprocess.run([*command, plan], capture_output=True, text=True, check=False)
-    assert done.returncode in (0, SIGKILLED), done.stderr
-    return done.returncode
+#: Commits once.
+COMMIT = """
+import sys
+from maintenance_world import commit
+from k2_streams.core.records.stream import TRADES
+from k2_streams.failpoints import arm, parse
+from k2_streams.lake.config import LakeConfig
+from k2_streams.lake.table import Lake
+
+uri, warehouse, plan, start = sys.argv[1:]
+lake = Lake(LakeConfig(uri, warehouse), stream=TRADES)
+arm(parse(plan))
+commit(lake, int(start), partition=1)
+"""
+#: Where a commit is killed; at the last one it has landed.
+COMMIT_POINTS = ("lake.files-written", "lake.manifests-written", "lake.committing",
+                 "lake.committed")  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a program on the world's lake; whether it was killed."""
+
+    def run(world, program, *arguments):
+        file = tmp_path / "program.py"
+        file.write_text(program)
+        command = [str(file), world.config.catalog_uri, world.config.warehouse, *arguments]
+        done = forked.run(command, os.environ, tmp_path)
+        assert done.returncode in (0, SIGKILLED), done.stderr
+        return done.returncode == SIGKILLED
+
+    return run
+
+
+def stored_files(world):
+    table = world.table()
+    return {plain(one.path) for one in list_files(table.io, table.location())}
 
 
 @pytest.mark.long
-def test_rows_vector_and_files_are_as_they_should_be_after_fifty_kills(tmp_path):
+def test_the_orphans_of_a_hundred_killed_commits_are_found_exactly(tmp_path, run):
+    world, left, landed = World(tmp_path), set(), 0
+    commit(world.writer(), 0)
+    for point in itertools.islice(itertools.cycle(COMMIT_POINTS), 100):
+        before = stored_files(world)
+        assert run(world, COMMIT, f"{point}=crash", str(landed))
+        if point == COMMIT_POINTS[-1]:
+            landed += 1
+        else:
+            left |= stored_files(world) - before
+    assert world.places() == places_of((0, 0), *((1, n) for n in range(landed)))
+    assert landed == 25
+    later = SetClock(time.time_ns() + int((OLDER_THAN_S + 60) * 1e9))
+    assert {plain(one.path) for one in find_orphans(world.writer(), later).files} == left
+    before, stored = state_of(world), stored_files(world)
+    delete_orphans(world.writer(), later, force=True)
+    assert stored_files(world) == stored - left
+    assert state_of(world) == before
+
+
+@pytest.mark.long
+def test_rows_vector_and_files_are_as_they_should_be_after_fifty_kills(tmp_path, run):
     world, kills, committed = World(tmp_path), 0, 0
     sink = world.writer()
     for point in itertools.cycle(POINTS):
@@ -68,12 +120,12 @@ def test_rows_vector_and_files_are_as_they_should_be_after_fifty_kills(tmp_path)
         for _ in range(3):
             commit(sink, committed)
             committed += 1
-        kills += maintain(world, f"{point}=crash") == SIGKILLED
+        kills += run(world, PROGRAM, f"{point}=crash")
         rows, _, vector = state_of(world)
         assert rows == 3 * committed
         assert vector.next_of("k2.trades", 0) == committed
     before = state_of(world)
-    assert maintain(world, "") == 0
+    assert not run(world, PROGRAM, "")
     assert state_of(world) == before
     assert world.places() == places_of(*[(0, n) for n in range(committed)])
     # What the killed ones left behind is found, and nothing else.
@@ -82,7 +134,7 @@ def test_rows_vector_and_files_are_as_they_should_be_after_fifty_kills(tmp_path)
     delete_orphans(world.writer(), later, force=True)
     table = world.table()
     reachable = ReachableFiles(table.io).of(table.metadata, table.metadata.snapshots)
-    stored = {plain(one.path) for one in list_files(table.io, table.location())}
+    stored = stored_files(world)
     assert reachable.keys() <= stored
     assert not pending(table)
     assert {path for path in stored if path.endswith((".parquet", ".avro"))} <= reachable.keys()

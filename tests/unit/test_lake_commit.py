@@ -8,9 +8,11 @@ import threading
 
 import pytest
 from lake_rows import TOPIC_ID, World, append, places_of, record, table_of
+from maintenance_world import SetClock
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from sqlalchemy.exc import OperationalError
 
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.records.vector import Range, Vector
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import (
@@ -83,6 +85,23 @@ LOST = [
     pytest.param(TimeoutError("read timed out"), id="as a timeout"),
     pytest.param(locked(), id="as a locked database"),
 ]
+
+
+def test_files_that_may_be_orphans_by_now_are_written_again(world):
+    """The process stood still between the files and the commit; its batch is tried again."""
+    clock = SetClock()
+    lake = lake_table.Lake(world.config, clock, stream=TRADES)
+
+    def stands_still(real):
+        clock.now_ns += int((lake_table.COMMIT_WITHIN_S + 1) * 1e9)
+        raise CommitFailedException("conflict")
+
+    on_commit(lake, *[stands_still] * 5)
+    with pytest.raises(LakeUnavailableError, match="written again"):
+        append(lake, 0, 0, 5)
+    assert world.places() == []
+    append(lake, 0, 0, 5)
+    assert world.places() == places_of((0, 0))
 
 
 def test_batches_follow_each_other_and_the_vector_with_them(world):

@@ -1,14 +1,16 @@
 """Compaction replaces files by one with the same rows, beside sinks and other engines."""
 
 import copy
+import gc
 import itertools
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lake_rows import NOON_NS, TOPIC_ID, World, append, places_of, table_of
+from lake_rows import DAY_NS, NOON_NS, TOPIC_ID, World, append, places_of, table_of
 from lake_rows import record as record_of
 from maintenance_world import (
+    POLICY,
     TODAY,
     SetClock,
     commit,
@@ -19,7 +21,7 @@ from maintenance_world import (
     rows_of,
     state_of,
 )
-from pyiceberg.manifest import ManifestContent
+from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import StringType
 
@@ -28,6 +30,7 @@ from k2_streams.core.maintenance.row_sums import sums_of
 from k2_streams.core.records.stream import TRADES, Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.failpoints import FailpointError, arm, parse
+from k2_streams.lake import files
 from k2_streams.lake import table as lake_table
 from k2_streams.lake.errors import (
     InputsGoneError,
@@ -37,11 +40,11 @@ from k2_streams.lake.errors import (
     VectorMissingError,
 )
 from k2_streams.lake.history import EarlierMetadata
-from k2_streams.lake.maintenance import compaction, rewrite
+from k2_streams.lake.maintenance import compaction, reading, rewrite
 from k2_streams.lake.maintenance.compaction import Compactor
 from k2_streams.lake.maintenance.replace import attempt_replace, find_replacement
 from k2_streams.lake.schema import description_of
-from k2_streams.lake.table import Lake
+from k2_streams.lake.table import COMMIT_WITHIN_S, Lake
 
 
 @pytest.fixture
@@ -161,6 +164,59 @@ def test_what_does_not_fit_into_memory_is_written_range_by_range(world, monkeypa
         zip(*(rows[name].to_pylist() for name in ("symbol", "exchange_time_ns")), strict=True)
     )
     assert keys == sorted(keys)
+
+
+def test_a_row_group_of_many_rows_is_read_piece_by_piece(world, monkeypatch):
+    """As another engine writes them: all rows of a file in one."""
+    filled(world, 1, count=200)
+    monkeypatch.setattr(reading, "PART_ROWS", 20)
+    monkeypatch.setattr(reading, "MAX_READ_ROWS", 40)
+    (file,) = live_files(world)
+    opened = reading.InputFile(world.table().io, file, description_of(TRADES))
+    parts = list(opened.parts())
+    assert max(part.num_rows for part in parts) <= 20
+    assert sums_of(pa.concat_tables(parts)) == sums_of(rows_of(world))
+    assert sum(part.num_rows for part in opened.parts(["symbol"])) == 200
+
+
+def test_of_files_that_are_not_chosen_little_is_kept(world, monkeypatch):
+    """A table that was never compacted may have hundreds of thousands of them."""
+    filled(world, 12)
+    kept = []
+    real = compaction.next_group
+
+    def next_group(*of):
+        gc.collect()
+        kept.append(sum(isinstance(one, DataFile) for one in gc.get_objects()))
+        return real(*of)
+
+    monkeypatch.setattr(compaction, "next_group", next_group)
+    before = sum(isinstance(one, DataFile) for one in gc.get_objects())
+    assert compactor(world).run_once().files == 12
+    assert kept[0] - before <= 1, "that of the manifest which was read last"
+
+
+def test_a_commit_whose_files_may_be_orphans_by_now_is_not_sent(world, monkeypatch):
+    """The process stood still while it wrote: it writes them again, and then it lands."""
+    clock = SetClock()
+    lake = Lake(world.config, clock, stream=TRADES)
+    compacting = Compactor(lake, clock, POLICY)
+    filled(world, 8)
+    before, head = state_of(world), world.table().current_snapshot()
+    real = rewrite.Rewrite.run
+
+    def run(self):
+        made = real(self)
+        clock.now_ns += int((COMMIT_WITHIN_S + 1) * 1e9)
+        return made
+
+    with monkeypatch.context() as standing_still:
+        standing_still.setattr(rewrite.Rewrite, "run", run)
+        with pytest.raises(LakeUnavailableError, match="written again"):
+            compacting.run_once()
+    assert world.table().current_snapshot() == head
+    assert compacting.run_once().files == 8
+    assert state_of(world) == before
 
 
 def test_large_files_stay_as_they_are(world):
@@ -294,8 +350,7 @@ def test_what_is_not_proven_is_not_committed(world, monkeypatch, damage):
     real = rewrite.in_file_order
 
     def in_file_order(rows, described):
-        ordered, days = real(rows, described)
-        return damage(ordered), days
+        return damage(real(rows, described))
 
     monkeypatch.setattr(rewrite, "in_file_order", in_file_order)
     compacting = compactor(world)
@@ -386,6 +441,19 @@ def test_files_of_another_engine_with_nulls_that_k2_does_not_write_stay_as_they_
     assert compacting.run_once().files == 8
     assert [*compacting.unfit.values()] == ["column symbol has nulls"]
     assert sums_of(rows_of(world)) == before
+
+
+def test_a_file_with_a_row_of_another_day_stays_and_holds_up_no_other(world):
+    filled(world, 9)
+    table = world.table()
+    other = table_of(record_of(0, 50, start_ns=NOON_NS + DAY_NS))
+    (strange,) = files.write(table, other, description_of(TRADES))
+    strange.partition[0] = TODAY
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+        append.append_data_file(strange)
+    compacting = compactor(world)
+    assert compacting.run_once().files == 9
+    assert list(compacting.unfit) == [strange.file_path]
 
 
 def test_files_without_statistics_are_read_as_a_whole(world, monkeypatch):

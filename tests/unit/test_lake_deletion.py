@@ -1,6 +1,7 @@
 """Expired snapshots' files are deleted late, orphans by request, and nothing that is reachable."""
 
 import time
+from pathlib import Path
 
 import pytest
 from lake_rows import World, append, places_of, record, table_of
@@ -225,6 +226,13 @@ def test_orphans_are_deleted_and_nothing_else(with_orphans):
     assert done.deleted == len(left)
     assert set(files_on_disk(world)) == on_disk - left
     assert state_of(world) == before
+    assert find_orphans(world.writer(), clock_after(OLDER_THAN_S + 60)).files == ()
+
+
+def test_the_hint_of_engines_without_a_catalog_is_no_orphan(world):
+    commit(world.writer(), 0)
+    hint = Path(world.table().location().removeprefix("file://")) / "metadata" / "version-hint.text"
+    hint.write_text("1")
     assert find_orphans(world.writer(), clock_after(OLDER_THAN_S + 60)).files == ()
 
 

@@ -12,6 +12,7 @@ from rows_requests import parse_rows
 from k2_streams.cli.main import main
 from k2_streams.core.records.stream import QUOTES, TRADES
 from k2_streams.lake.errors import LakeUnavailableError
+from k2_streams.lake.maintenance import expiry
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import expire_snapshots
 from k2_streams.lake.maintenance.tags import (
@@ -76,6 +77,27 @@ def test_a_tag_is_kept_as_long_as_it_is_retained(world):
     maintain(world, now_ms=tag.timestamp_ms + tag.retain_ms + 1)
     assert list_tags(world.writer()) == []
     assert tag.snapshot_id not in snapshots(world)
+
+
+def test_a_tag_that_is_created_anew_beside_an_expiry_is_kept(world, monkeypatch):
+    """The expiry has seen the old one, which was over."""
+    filled(world, 2)
+    create_tag(world.writer(), "eod", retain_s=0.001)
+    commit(world.writer(), 2)
+    real = expiry.doomed_by
+
+    def doomed_by(*of):
+        found = real(*of)
+        monkeypatch.undo()
+        delete_tag(world.writer(), "eod")
+        create_tag(world.writer(), "eod")
+        return found
+
+    monkeypatch.setattr(expiry, "doomed_by", doomed_by)
+    maintain(world)
+    (tag,) = list_tags(world.writer())
+    assert (tag.name, tag.retain_ms) == ("eod", None)
+    assert tag.snapshot_id == world.table().current_snapshot().snapshot_id
 
 
 def test_a_hold_refuses_deletion_until_it_is_released(world):

@@ -144,6 +144,22 @@ async def test_an_error_is_shown_and_the_next_look_tries_again(world, kept, erro
     assert kept.keeper._pause_s() == 0.001
 
 
+async def test_a_table_that_cannot_be_compacted_has_its_snapshots_and_files_looked_after(world):
+    """Else the sink would let them expire, who writes down no file."""
+    kept = Kept(world, snapshots_kept=2, snapshots_spare=2)
+    filled(world, 8)
+
+    def run_once():
+        raise TableMismatchError("deletes of another engine")
+
+    kept.compactor.run_once = run_once
+    await kept.keeper.look()
+    assert len(world.table().metadata.snapshots) == 2
+    assert kept.keeper.as_dict()["expired_snapshots"] == 6
+    assert kept.keeper.as_dict()["error"] == "TableMismatchError: deletes of another engine"
+    await kept.keeper.close()
+
+
 async def test_files_that_stay_as_they_are_are_counted(world, kept):
     kept.compactor.unfit["s3://somewhere"] = "it has a column of its own"
     await kept.keeper.look()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.manifest import DataFile, ManifestContent
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -122,6 +122,7 @@ class Compactor:
                 return None
             failpoint("maintenance.planned")
             # 3. Write one file with their rows, and prove that it has exactly them.
+            began_ns = self._lake.clock.time_ns()
             try:
                 with lake_calls("rewrite data files"):
                     output = Rewrite(table, chosen, self._described, self._range_bytes).run()
@@ -133,7 +134,7 @@ class Compactor:
                 self._leave([file.file_path for file in chosen], str(error))
                 continue
             # 4. Replace them, if all of them are still live.
-            return self._replace(table, chosen, output)
+            return self._replace(table, chosen, output, began_ns)
 
     def planned(self) -> list[tuple[Candidate, ...]]:
         """The groups that are there now. Reads alone.
@@ -143,7 +144,7 @@ class Compactor:
         """
         table = self._lake.load()
         check_table(self._described, table.metadata)
-        candidates = map(_candidate, self._live_files(table))
+        candidates = (_candidate(file) for _, file in self._live_files(table))
         return first_round(candidates, self._today, self._policy)
 
     @property
@@ -151,13 +152,34 @@ class Compactor:
         return self._clock.time_ns() // DAY_NS
 
     def _choose(self, table: Table) -> list[DataFile]:
-        live = {file.file_path: file for file in self._live_files(table)}
-        self.files = len(live)
-        fit = [_candidate(file) for path, file in live.items() if path not in self.unfit]
-        return [live[one.path] for one in next_group(fit, self._today, self._policy)]
+        """The files of the next group, in their order.
 
-    def _live_files(self, table: Table) -> Iterator[DataFile]:
-        """The data files of the head that are partitioned as K2's are."""
+        Of all others as little is kept as the choice needs: what a manifest says of a file takes
+        some 10 KB, and of a table that was never compacted they are hundreds of thousands.
+        """
+        self.files = 0
+        manifest_of: dict[str, ManifestFile] = {}
+        fit = []
+        for manifest, file in self._live_files(table):
+            self.files += 1
+            if file.file_path not in self.unfit and (
+                file.file_size_in_bytes < self._policy.small_bytes
+            ):
+                manifest_of[file.file_path] = manifest
+                fit.append(_candidate(file))
+        group = {one.path: None for one in next_group(fit, self._today, self._policy)}
+        manifests = {manifest_of[path].manifest_path: manifest_of[path] for path in group}
+        with lake_calls("read the manifests"):
+            chosen = {
+                entry.data_file.file_path: entry.data_file
+                for manifest in manifests.values()
+                for entry in manifest.fetch_manifest_entry(table.io)
+                if entry.data_file.file_path in group
+            }
+        return [chosen[path] for path in group]
+
+    def _live_files(self, table: Table) -> Iterator[tuple[ManifestFile, DataFile]]:
+        """The data files of the head that are partitioned as K2's are, with their manifests."""
         head = table.metadata.current_snapshot()
         if head is None:
             return
@@ -176,15 +198,17 @@ class Compactor:
                 if manifest.partition_spec_id in alike:
                     for entry in manifest.fetch_manifest_entry(table.io):
                         if entry.data_file.partition[0] is not None:  # another engine's null
-                            yield entry.data_file
+                            yield manifest, entry.data_file
 
-    def _replace(self, table: Table, inputs: list[DataFile], output: DataFile) -> Compacted:
+    def _replace(
+        self, table: Table, inputs: list[DataFile], output: DataFile, began_ns: int
+    ) -> Compacted:
         commit_id = self._new_commit_id()
 
         def attempt(head: Table) -> int:
             return attempt_replace(head, inputs, output, commit_id, self._described, self._earlier)
 
-        landed, attempts = self._settle(table, commit_id, attempt)
+        landed, attempts = self._settle(table, commit_id, attempt, began_ns)
         failpoint("maintenance.replaced")
         done = Compacted(
             landed.snapshot_id,
@@ -206,14 +230,18 @@ class Compactor:
         return done
 
     def _settle(
-        self, table: Table, commit_id: str, attempt: Callable[[Table], int]
+        self, table: Table, commit_id: str, attempt: Callable[[Table], int], began_ns: int
     ) -> tuple[Snapshot, int]:
         """Commit, however often sinks are first: the rows need not be written again for that."""
         rounds = 1
         while True:
             try:
                 return self._lake.settle(
-                    table, commit_id, attempt, lambda found: find_replacement(found, commit_id)
+                    table,
+                    commit_id,
+                    attempt,
+                    lambda found: find_replacement(found, commit_id),
+                    began_ns=began_ns,
                 )
             except LakeUnavailableError as error:
                 is_conflict = isinstance(error.__cause__, CommitFailedException)

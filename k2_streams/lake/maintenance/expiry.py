@@ -153,13 +153,17 @@ def _remove(table: Table, head: Head, doomed: tuple[int, ...], over: frozenset[s
             RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(doomed)}),
             *_mirror(head),
         ),
+        # A tag of the same name may have been created for another snapshot meanwhile.
         (
-            AssertRefSnapshotId.model_validate(
-                {"ref": MAIN_BRANCH, "snapshot-id": head.snapshot_id}
-            ),
+            *(_still(name, table.metadata.refs[name].snapshot_id) for name in sorted(over)),
+            _still(MAIN_BRANCH, head.snapshot_id),
         ),
     )
     transaction.commit_transaction()
+
+
+def _still(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
+    return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def _mirror(head: Head) -> tuple[SetPropertiesUpdate, ...]:

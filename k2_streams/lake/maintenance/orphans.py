@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 
 #: A commit that is tried again for as long as this, with the same files, does not exist.
 OLDER_THAN_S = 24 * 3_600.0
-#: Younger files are not called orphans, whatever is asked for.
+#: Younger files are not called orphans, whatever is asked for: no commit sends files of this age
+#: (`lake.table.COMMIT_WITHIN_S`).
 LEAST_AGE_S = 3_600.0
 
 

@@ -15,6 +15,9 @@ from k2_streams.lake.schema import TableDescription
 _FIELD_ID = b"PARQUET:field_id"
 #: Rows read at once, of several row groups where these are small: each read has its own cost.
 PART_ROWS = 20_000
+#: A row group of more rows is read piece by piece, which takes longer: other engines write all rows
+#: of a file as one.
+MAX_READ_ROWS = 2 * PART_ROWS
 
 
 class InputFile:
@@ -75,11 +78,12 @@ class InputFile:
         with self._open() as source:
             parquet = pq.ParquetFile(source, metadata=self._footer)
             for groups in self._together(wanted):
-                rows = self._read(parquet, groups, columns)
-                if within is not None:
-                    rows = within.select(rows, self._described.stream.sort)
-                if rows.num_rows:
-                    yield rows
+                for rows in self._read(parquet, groups, columns):
+                    inside = rows
+                    if within is not None:
+                        inside = within.select(rows, self._described.stream.sort)
+                    if inside.num_rows:
+                        yield inside
 
     def _together(self, row_groups: Sequence[int]) -> Iterator[list[int]]:
         """Row groups in their order, some with few rows together."""
@@ -99,14 +103,17 @@ class InputFile:
 
     def _read(
         self, parquet: pq.ParquetFile, row_groups: list[int], columns: Sequence[str] | None
-    ) -> pa.Table:
+    ) -> Iterator[pa.Table]:
         schema = self._described.stream.table_schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         stored = [self._names[name] for name in schema.names if name in self._names]
         try:
-            found = parquet.read_row_groups(row_groups, columns=stored)
-            return self._typed(found, schema)
+            if sum(self._footer.row_group(at).num_rows for at in row_groups) <= MAX_READ_ROWS:
+                yield self._typed(parquet.read_row_groups(row_groups, columns=stored), schema)
+                return
+            for batch in parquet.iter_batches(PART_ROWS, row_groups, columns=stored):
+                yield self._typed(pa.Table.from_batches([batch]), schema)
         except pa.ArrowException as error:
             raise UnfitFileError(self.path, str(error)) from error
 

@@ -20,7 +20,7 @@ from k2_streams.core.records.stream import LOG_PLACE
 from k2_streams.failpoints import failpoint
 from k2_streams.lake.data_file import write_file
 from k2_streams.lake.errors import NotProvenError, UnfitFileError
-from k2_streams.lake.files import in_file_order
+from k2_streams.lake.files import days_of, in_file_order
 from k2_streams.lake.maintenance.reading import InputFile
 from k2_streams.lake.schema import TableDescription
 
@@ -114,15 +114,18 @@ class Rewrite:
 
     def _sorted_parts(self, ranges: Sequence[KeyRange], read: _Read) -> Iterator[pa.Table]:
         for each in ranges:
-            parts = [part for one in self._inputs for part in one.parts(within=each)]
+            parts = [part for one in self._inputs for part in self._of_the_day(one, each)]
             if not parts:
                 continue
             rows = pa.concat_tables(parts)
             read.rows += sums_of(rows)
-            ordered, days = in_file_order(rows, self._described)
-            if (days != self._day).any():
-                raise UnfitFileError(self._inputs[0].path, "a row is of another day than its file")
-            yield ordered
+            yield in_file_order(rows, self._described)
+
+    def _of_the_day(self, one: InputFile, within: KeyRange) -> Iterator[pa.Table]:
+        for part in one.parts(within=within):
+            if (days_of(self._described.stream, part) != self._day).any():
+                raise UnfitFileError(one.path, "a row is of another day than its file")
+            yield part
 
     def _prove(self, read: _Read, written: DataFile) -> None:
         found = _Read(RowSums(), RowSums())

@@ -72,9 +72,13 @@ def folders_of(table: Table) -> tuple[str, ...]:
 
 
 def metadata_files(table: Table) -> set[str]:
-    """`plain` paths of the table's metadata file and of the earlier ones that it names."""
+    """`plain` paths of the table's metadata file, and of the earlier ones that it names.
+
+    And of the hint, which some engines write: readers without a catalog find the newest by it.
+    """
     earlier = (entry.metadata_file for entry in table.metadata.metadata_log)
-    return {plain(path) for path in (table.metadata_location, *earlier)}
+    hint = f"{table.location().rstrip('/')}/metadata/version-hint.text"
+    return {plain(path) for path in (table.metadata_location, hint, *earlier)}
 
 
 def list_files(io: FileIO, folder: str) -> Iterator[StoredFile]:

@@ -1,7 +1,7 @@
 """Keeps the table of one log small, in the background, off the event loop and beside the sink."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import structlog
 from k2_streams import traces
 from k2_streams.clock import Clock
 from k2_streams.core.load import backoff
+from k2_streams.lake.errors import LakeUnavailableError
 from k2_streams.lake.maintenance.compaction import Compacted, Compactor
 from k2_streams.lake.maintenance.deletions import delete_due
 from k2_streams.lake.maintenance.expiry import Expired, expire_snapshots
@@ -81,16 +82,22 @@ class TableKeeper:
         """Do what is to be done, if this worker is the one that does it."""
         if not self._may_work():
             return
-        try:
-            for name, work in (
-                ("compaction", self._compact),
-                ("expiry", self._expire),
-                ("deletion", self._delete),
-            ):
+        failed: list[Exception] = []
+        for name, work in (
+            ("compaction", self._compact),
+            ("expiry", self._expire),
+            ("deletion", self._delete),
+        ):
+            # A table that cannot be compacted has old snapshots and files all the same.
+            try:
                 with traces.span(f"maintenance {name}", table=self._lake.stream.log):
                     await work()
-        except Exception as error:  # noqa: BLE001 - small files must not make a worker unready
-            self._failed(error)
+            except Exception as error:  # noqa: BLE001 - small files must not make a worker unready
+                failed.append(error)
+                if isinstance(error, LakeUnavailableError):
+                    break
+        if failed:
+            self._failed(failed)
         else:
             self._attempts, self.error = 0, None
             self._looked_at_s = self._clock.monotonic()
@@ -162,13 +169,13 @@ class TableKeeper:
         self._deleted += done.files
         self._metrics.maintenance_deleted_files_total.inc(done.files)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, errors: Sequence[Exception]) -> None:
         self._attempts += 1
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = "; ".join(f"{type(one).__name__}: {one}" for one in errors)
         self._metrics.maintenance_failures_total.inc()
         # A table that is refused waits for a person, whom the sink tells.
         log.warning(
-            "maintenance failed", table=self._lake.stream.log, error=self.error, exc_info=error
+            "maintenance failed", table=self._lake.stream.log, error=self.error, exc_info=errors[0]
         )
 
     def _pause_s(self) -> float:
