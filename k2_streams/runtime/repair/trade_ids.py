@@ -45,7 +45,7 @@ class Owner(NamedTuple):
     session: str
 
 
-class _Trade(NamedTuple):
+class _IdentifiedTrade(NamedTuple):
     owner: Owner
     time_ns: int
     digest: bytes  # of what identifies it
@@ -137,7 +137,7 @@ class LackingTrades:
             self.sent.update(new.values())
         return chosen
 
-    def _is_selected(self, trade: _Trade) -> bool:
+    def _is_selected(self, trade: _IdentifiedTrade) -> bool:
         wanted = self._selection
         return (
             wanted.exchange in {None, trade.owner.exchange}
@@ -148,7 +148,7 @@ class LackingTrades:
 
     def _identified(
         self, records: Sequence[RepairRecord], now_ms: int
-    ) -> Iterator[tuple[RepairRecord, list[_Trade]]]:
+    ) -> Iterator[tuple[RepairRecord, list[_IdentifiedTrade]]]:
         """The records whose trades are all identified by their ids, with these."""
         for portion, batch in decoded_portions(self._decoding, records, now_ms):
             trades = _trades(batch)
@@ -186,12 +186,12 @@ def repaired_trades(
     ]
 
 
-def _trades(batch: DecodedBatch) -> dict[int, list[_Trade]]:
+def _trades(batch: DecodedBatch) -> dict[int, list[_IdentifiedTrade]]:
     """By record its trades, of records without a number whose trades all have an id."""
     decoded, feeds = batch.decoded, batch.descriptions
     by_id = (decoded.kind == Kind.TRADE) & (decoded.sequence < 0)
     by_id[[entry.message for entry in batch.bad]] = False
-    found: dict[int, list[_Trade]] = {int(at): [] for at in np.flatnonzero(by_id)}
+    found: dict[int, list[_IdentifiedTrade]] = {int(at): [] for at in np.flatnonzero(by_id)}
     names = ("message", "exchange", "symbol", "exchange_time_ns", "trade_id", "ref_trade_id")
     for row in decoded.rows.select(names).to_pylist():
         at, trade_id = row["message"], row["trade_id"]
@@ -209,7 +209,7 @@ def _trades(batch: DecodedBatch) -> dict[int, list[_Trade]]:
         elif at in found:
             of = owner.session if identity is Identity.SEQUENCE_ELSE_ID else ""
             digest = _digest(owner.exchange, owner.symbol, of, trade_id)
-            found[at].append(_Trade(owner, row["exchange_time_ns"], digest))
+            found[at].append(_IdentifiedTrade(owner, row["exchange_time_ns"], digest))
     return found
 
 
