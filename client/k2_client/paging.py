@@ -6,9 +6,9 @@ from k2_client.exchange import Nodes, Operation, Question
 from k2_client.parameters import Parameters
 from k2_client.result import Result, result_of
 
-#: Rows of a page: the most that an answer has, some 20 MB, since a node scans anew for each page.
+#: Rows of a page: the most that an answer has, some 55 MB, since a node scans anew for each page.
 #: Fewer where it has too little memory for them.
-PAGE_ROWS = 100_000
+PAGE_ROWS = 250_000
 MIN_PAGE_ROWS = 1_000
 
 

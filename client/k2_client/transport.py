@@ -11,7 +11,7 @@ from k2_client.exchange import NoReply, Outcome, Reply, Send
 
 #: Of an answer from the question to its last byte: K2 ends one after 30 s, or sends it for 300.
 TIMEOUT_S = 60.0
-#: Of an answer: ten times what a page of rows has.
+#: Of an answer: nine times what a page of rows has.
 MAX_BODY_BYTES = 512 << 20
 #: Connections at once, and those kept for the next question.
 MAX_CONNECTIONS = 100

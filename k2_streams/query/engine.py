@@ -16,14 +16,16 @@ import atexit
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import structlog
 
@@ -41,6 +43,13 @@ _T = TypeVar("_T")
 _INTERRUPT_EVERY_S = 0.05
 #: What a statement finds beside the tail.
 NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
+#: Rows of a piece of a column.
+_PIECE_ROWS = 65_536
+#: In the text of DuckDB's errors, whoever raises them.
+_INTERRUPTED = "Interrupted!"
+_OUT_OF_MEMORY = "Out of Memory"
+#: What DuckDB raises of a file that is gone or damaged.
+_OF_FILES = (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException)
 _MEMORY = "SELECT tag, memory_usage_bytes FROM duckdb_memory()"
 
 
@@ -140,34 +149,64 @@ class QuerySession:
         for name, table in given.items():
             self._connection.register(name, table)
         try:
-            relation = self._connection.sql(statement.sql, params=list(statement.values))
-            rows: pa.Table = relation.to_arrow_table()
-        except duckdb.InterruptException as error:
-            raise QueryTimeoutError(self._timeout_s) from error
-        except duckdb.OutOfMemoryException as error:
-            raise TooMuchError(
-                "the query needs more memory than one query may use: narrow it, or lower limit"
-            ) from error
-        except (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException) as error:
-            # The last one is what a damaged Parquet file raises; the statements are our own.
-            raise FilesUnreadableError(str(error)) from error
-        except duckdb.Error as error:
-            unreadable = self._of_store(error, statement)
-            if unreadable is None:
-                raise
-            raise unreadable from None  # its traceback is in the other's text
+            with self._errors_of(statement):
+                rows: pa.Table = self._of(statement).to_arrow_table()
         finally:
             for name in given:
                 self._connection.unregister(name)
         return rows
 
+    def integers(self, statement: Statement) -> Iterator[npt.NDArray[np.int64]]:
+        """The one column of a statement over files alone, a piece at a time: no more is in memory.
+
+        The column has integers or times, as integers of their unit; it has no nulls. No other
+        statement may run before all pieces are taken.
+
+        Raises:
+            FilesUnreadableError, TooMuchError, QueryTimeoutError: as `table`.
+        """
+        with (
+            self._errors_of(statement),
+            closing(self._of(statement).to_arrow_reader(_PIECE_ROWS)) as reader,
+        ):
+            for batch in reader:
+                yield batch.column(0).cast(pa.int64()).to_numpy()
+
+    def _of(self, statement: Statement) -> duckdb.DuckDBPyRelation:
+        return self._connection.sql(statement.sql, params=list(statement.values))
+
+    @contextmanager
+    def _errors_of(self, statement: Statement) -> Iterator[None]:
+        """What DuckDB raises of a statement, as this class does.
+
+        An error that comes while pieces are taken is Arrow's, with DuckDB's text.
+        """
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            text = str(error)
+            if isinstance(error, duckdb.InterruptException) or _INTERRUPTED in text:
+                raise QueryTimeoutError(self._timeout_s) from error
+            if isinstance(error, duckdb.OutOfMemoryException) or _OUT_OF_MEMORY in text:
+                raise TooMuchError(
+                    "the query needs more memory than one query may use: narrow it, or lower limit"
+                ) from error
+            unreadable = self._of_store(error, statement)
+            if unreadable is not None:
+                raise unreadable from None  # its traceback is in the other's text
+            if isinstance(error, duckdb.Error) and not isinstance(error, _OF_FILES):
+                raise
+            # The statements are our own: what else goes wrong is in a file.
+            raise FilesUnreadableError(text) from error
+
     def interrupt(self) -> None:
         """End the statement that runs; from any thread."""
         self._connection.interrupt()
 
-    def _of_store(self, error: duckdb.Error, statement: Statement) -> FilesUnreadableError | None:
+    def _of_store(self, error: Exception, statement: Statement) -> FilesUnreadableError | None:
         """The store's error, if it was the store: what Python raised comes as DuckDB's base."""
-        if self._store is None or type(error) is not duckdb.Error:
+        is_own = isinstance(error, duckdb.Error) and type(error) is not duckdb.Error
+        if self._store is None or is_own:
             return None
         lists = (value for value in statement.values if isinstance(value, list))
         files = [text for texts in lists for text in texts if isinstance(text, str)]

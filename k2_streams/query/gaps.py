@@ -229,8 +229,14 @@ class GapsView(KnownGaps):
             self._covered[partition] = max(offset, self._covered.get(partition, 0))
 
     def covers(self, log_next: Mapping[int, int]) -> bool:
-        """Whether the view reaches as far as an answer that ends at these offsets."""
-        return all(self._covered.get(p, 0) >= offset for p, offset in log_next.items())
+        """Whether the view reaches as far as an answer that ends at these offsets.
+
+        Of no rows too there may be events: before the topic was read to where it ended at the
+        start, and where nobody reads it at all, no answer is covered.
+        """
+        return self._has_read_up and all(
+            self._covered.get(p, 0) >= offset for p, offset in log_next.items()
+        )
 
     def at(self, known_us: int, ends: Mapping[int, int]) -> "GapsThen":
         """What was known at an accepted time.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from k2_streams.core.enrich.notional import Notional, filled, of_ones
 from k2_streams.core.enrich.ticks import Sought, sought, with_ticks
 from k2_streams.core.query.corrections import superseded
 from k2_streams.core.query.keys import Keys, KeyValue
+from k2_streams.core.query.ranked import ranked
 from k2_streams.core.records.stream import Stream
 from k2_streams.core.records.vector import Range
 from k2_streams.lake.breaker import Guard
@@ -185,8 +187,10 @@ class Reader:
     ) -> pa.Table:
         """The rows found so far and those of the files, as one answer in order."""
         if selection.at_most is not None and selection.at_most > NARROWED_ABOVE:
-            asked = statement.edge(self._scan, files, limits, selection)
-            selection = _up_to(selection, session.table(asked, found)["edge"].to_pylist())
+            asked = statement.times(self._scan, files, limits, selection)
+            times = chain([found.column(self._stream.time).to_numpy()], session.integers(asked))
+            edge_ns = ranked(times, selection.at_most, largest=selection.descending)
+            selection = _up_to(selection, edge_ns)
         asked = statement.rows(self._scan, files, limits, found.num_rows > 0, selection)
         return as_rows(self._stream, session.table(asked, found))
 
@@ -337,13 +341,13 @@ class Reader:
             ) from error
 
 
-def _up_to(selection: Selection, edge: list[int]) -> Selection:
-    """The selection without what lies beyond the time of its last row wanted."""
-    if not edge:
+def _up_to(selection: Selection, edge_ns: int | None) -> Selection:
+    """The selection without what lies beyond the time of its last row wanted; None: all is."""
+    if edge_ns is None:
         return selection
     if selection.descending:
-        return replace(selection, start_ns=edge[0])
-    return replace(selection, end_ns=edge[0] + 1)
+        return replace(selection, start_ns=edge_ns)
+    return replace(selection, end_ns=edge_ns + 1)
 
 
 def _tail_ranges(read_point: ReadPoint) -> dict[int, Range]:

@@ -153,24 +153,14 @@ def rows(
     return Statement(sql, tuple(values))
 
 
-def edge(
-    scan: Scan,
-    files: Sequence[str],
-    lake_limits: Mapping[int, int],
-    selection: Selection,
+def times(
+    scan: Scan, files: Sequence[str], lake_limits: Mapping[int, int], selection: Selection
 ) -> Statement:
-    """The event time of the last of a selection's first rows (`edge`); no row: they are fewer.
-
-    Arguments are as in `rows`. One column is read and kept; of all of them, as many rows would not
-    fit into the memory of a statement.
-    """
+    """The event times of a selection's rows in the files; arguments are as in `rows`."""
     where = wanted(scan.stream, selection, lake_limits)
-    direction = "DESC" if selection.descending else "ASC"
-    assert selection.at_most is not None  # noqa: S101 - asked for only then
     return Statement(
-        f"SELECT {scan.time} AS edge FROM (SELECT {scan.time} FROM {scan.source}{where} "  # noqa: S608 (bound values)
-        f"UNION ALL SELECT {scan.time} FROM {TAIL}) ORDER BY 1 {direction} LIMIT 1 OFFSET ?",
-        (list(files), *where.values, selection.at_most - 1),
+        f"SELECT {scan.time} FROM {scan.source}{where}",  # noqa: S608 (bound values)
+        (list(files), *where.values),
     )
 
 

@@ -210,6 +210,14 @@ async def test_events_that_are_not_read_as_far_as_the_rows_are_not_complete(worl
     assert not (await world.query.answer(CoverageRequest())).meta.complete
 
 
+async def test_where_nobody_reads_the_events_nothing_is_complete_not_even_no_rows(world):
+    """As in a node over the tables alone, which may hold less than there ever was."""
+    rows, events = world.rows.query.questions, world.events.query.questions
+    assert (await world.query.answer(CoverageRequest())).meta.complete
+    answer = await CoverageQuery(rows, events, GapsView()).answer(CoverageRequest())
+    assert (answer.rows.num_rows, answer.meta.complete) == (0, False)
+
+
 async def test_a_token_of_the_rows_alone_does_not_make_the_events_complete(world):
     """As SQL asks that names the rows' token: the events are then those of now."""
     world.accept(1)

@@ -103,6 +103,42 @@ async def test_a_damaged_file_is_unreadable(make, folder):
         await ask(make(), "SELECT * FROM read_parquet(?)", [str(folder / "bad.parquet")])
 
 
+async def test_a_column_comes_in_pieces_of_all_files(make, folder):
+    table = pa.table({"n": pa.array(range(200_000), pa.timestamp("us", "UTC"))})
+    files = [str(folder / f"{n}.parquet") for n in range(2)]
+    for file in files:
+        pq.write_table(table, file)
+
+    def work(session: QuerySession) -> list[int]:
+        pieces = list(session.integers(Statement("SELECT n FROM read_parquet(?)", (files,))))
+        assert len(pieces) > 1
+        return sorted(value for piece in pieces for value in piece.tolist())
+
+    assert await make().run(work) == sorted([*range(200_000)] * 2)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_what_goes_wrong_while_pieces_are_taken_is_told_as_elsewhere(
+    make, folder, interrupted
+):
+    """An error is then Arrow's, with DuckDB's text."""
+    good, bad = folder / "good.parquet", folder / "bad.parquet"
+    pq.write_table(pa.table({"n": pa.array(range(2_000_000))}), good, row_group_size=100_000)
+    bad.write_bytes(b"PAR1 this is not parquet PAR1")
+    files = [str(good), str(bad)]
+
+    def work(session: QuerySession) -> None:
+        pieces = session.integers(Statement("SELECT n FROM read_parquet(?)", (files,)))
+        next(pieces)
+        if interrupted:
+            session.interrupt()
+        for _ in pieces:
+            pass
+
+    with pytest.raises(QueryTimeoutError if interrupted else FilesUnreadableError):
+        await make(threads=1).run(work)
+
+
 async def test_a_query_past_its_time_is_interrupted_and_its_worker_works_on(make):
     engine = make(workers=1, timeout_s=0.2)
     with pytest.raises(QueryTimeoutError):

@@ -114,7 +114,7 @@ async def test_a_pinned_answer_is_not_sent_twice(client):
         ({"calendar": "XASX"}, "calendar", "with align=session"),
         ({"fill": "zero"}, "fill", "one of none, null, prev"),
         ({"conditions": "eligible"}, "conditions", "K2_CONDITIONS_FILE"),
-        ({"limit": "100001"}, "limit", "1 to 100000"),
+        ({"limit": "250001"}, "limit", "1 to 250000"),
         ({"cursor": "x"}, "cursor", "a cursor of an earlier answer of bars"),
         ({"window": "1h"}, "window", "cannot be combined with start"),
         ({"order": "desc"}, "order", "unknown parameter"),

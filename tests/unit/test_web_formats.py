@@ -40,6 +40,7 @@ def rendered(rows, form):
 def rows(request, monkeypatch):
     """Tables of no, one and several pieces, the last one full and not."""
     monkeypatch.setattr(formats, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(formats, "ARROW_ROWS", 4)
     return trades_table(request.param)
 
 

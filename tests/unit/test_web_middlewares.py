@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 
 import pytest
 import structlog
@@ -426,6 +427,34 @@ async def test_a_client_that_goes_away_has_an_access_line_too(client_of):
     assert (line["status"], line["size_bytes"]) == (CLIENT_CLOSED_REQUEST, 0)
     labels = {"method": "GET", "path": "/v1/trades", "status": "499"}
     assert registry.get_sample_value("k2_http_requests_total", labels) == 1
+
+
+async def test_a_client_that_leaves_with_the_last_byte_was_answered(monkeypatch):
+    run = answers.AnswerSender.run
+
+    async def slow(self, work):
+        try:
+            return await run(self, work)
+        finally:
+            await asyncio.sleep(0.1)  # time for a client to leave
+
+    monkeypatch.setattr(answers.AnswerSender, "run", slow)
+    runner = new_runner(application(CannedQueries()))
+    await runner.setup()
+    with structlog.testing.capture_logs() as logs:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET /v1/trades HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+        await reader.readexactly(length)
+        writer.close()
+        async with asyncio.timeout(10):
+            while not access_lines(logs):  # noqa: ASYNC110 - what a server does sets no event
+                await asyncio.sleep(0.01)
+    await runner.cleanup()
+    [line] = access_lines(logs)
+    assert (line["status"], line["size_bytes"]) == (200, length)
 
 
 async def test_what_a_request_does_in_threads_has_its_id(client_of, monkeypatch):

@@ -170,7 +170,7 @@ async def test_a_relation_that_is_not_declared_cannot_be_read(client_of):
 
 async def test_a_view_reads_no_more_rows_than_an_answer_may_have(client_of):
     async def greedy(call):
-        await call.rows("trades", RowsRequest(limit=100_001))
+        await call.rows("trades", RowsRequest(limit=250_001))
 
     queries = CannedQueries()
     client = await client_of(view(greedy), query=queries)

@@ -75,7 +75,7 @@ async def test_a_symbol_and_a_range(client):
     ("path", "parameters", "field"),
     [
         ("/v1/trades", {"limit": "0"}, "limit"),
-        ("/v1/trades", {"limit": "100001"}, "limit"),
+        ("/v1/trades", {"limit": "250001"}, "limit"),
         ("/v1/trades", {"limit": "ten"}, "limit"),
         ("/v1/trades", {"symbl": "AAA"}, "symbl"),
         ("/v1/trades", {"start": "2025-11-23T12:00:00"}, "start"),
@@ -303,6 +303,7 @@ async def test_status_health_metrics_and_page(client):
 @pytest.mark.parametrize("form", ["json", "csv", "arrow"])
 async def test_a_long_answer_is_sent_in_pieces_and_whole(form, monkeypatch):
     monkeypatch.setattr("k2_streams.web.http.formats.ROWS_AT_ONCE", 100)
+    monkeypatch.setattr("k2_streams.web.http.formats.ARROW_ROWS", 100)
     monkeypatch.setattr("k2_streams.web.http.answers.ROWS_AT_ONCE", 100)
     async with TestClient(TestServer(application(CannedQueries(trades_table(1_050))))) as client:
         response = await client.get("/v1/trades", params={"format": form})

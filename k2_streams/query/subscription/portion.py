@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2_streams.core.query.ranked import ranked
 from k2_streams.core.records.stream import LOG_PLACE
 from k2_streams.core.subscription.file_spans import FileSpan
 from k2_streams.core.subscription.sources import Sources
@@ -72,8 +74,9 @@ class Portion:
             return tail.take(pc.sort_indices(tail, sort_keys=keys)[: self.at_most])
         edge = None
         if self.at_most > reading.NARROWED_ABOVE:
-            asked = portion_statement.edge(scan, self, columns)
-            edge = next(iter(session.table(asked, tail)["edge"].to_pylist()), None)
+            in_tail = tail.column(columns[0]).cast(pa.int64()).to_numpy()
+            in_files = session.integers(portion_statement.moments(scan, self, columns))
+            edge = ranked(chain([in_tail], in_files), self.at_most)
         asked = portion_statement.rows(scan, self, columns, edge, tail=tail.num_rows > 0)
         return as_rows(stream, session.table(asked, tail))
 

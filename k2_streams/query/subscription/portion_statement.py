@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from k2_streams.query.subscription.portion import Portion
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-Edge = int | dt.datetime
 
 
 def rows(
-    scan: Scan, portion: "Portion", columns: Sequence[str], edge: Edge | None, *, tail: bool
+    scan: Scan, portion: "Portion", columns: Sequence[str], edge: int | None, *, tail: bool
 ) -> Statement:
     """The rows of a portion.
 
@@ -27,7 +26,7 @@ def rows(
     """
     where = _where(scan, portion, columns[0])
     if edge is not None:
-        where.add(f"{columns[0]} <= ?", edge)
+        where.add(f"{quoted(columns[0])} <= ?", _value(portion, edge))
     source = f"SELECT {scan.columns} FROM {scan.source}{where}"  # noqa: S608 (bound values)
     if tail:
         source += f" UNION ALL SELECT {scan.columns} FROM {TAIL}"  # noqa: S608 (no value in it)
@@ -38,18 +37,12 @@ def rows(
     )
 
 
-def edge(scan: Scan, portion: "Portion", columns: Sequence[str]) -> Statement:
-    """The value of the order's first column in the last of a portion's rows (`edge`).
-
-    No row: there are fewer. One column is read and kept: of all, as many rows as are wanted would
-    be kept several times over while all rows are looked through.
-    """
+def moments(scan: Scan, portion: "Portion", columns: Sequence[str]) -> Statement:
+    """The values of the order's first column in the files' rows of a portion."""
     where = _where(scan, portion, columns[0])
-    first = quoted(columns[0])
     return Statement(
-        f"SELECT {first} AS edge FROM (SELECT {first} FROM {scan.source}{where} "  # noqa: S608 (bound values)
-        f"UNION ALL SELECT {first} FROM {TAIL}) ORDER BY 1 LIMIT 1 OFFSET ?",
-        (list(portion.files), *where.values, portion.at_most - 1),
+        f"SELECT {quoted(columns[0])} FROM {scan.source}{where}",  # noqa: S608 (bound values)
+        (list(portion.files), *where.values),
     )
 
 
@@ -63,10 +56,7 @@ def _where(scan: Scan, portion: "Portion", first: str) -> Where:
     values = [value for p, part in parts.items() for value in (p, part.start, part.end)]
     where.add(f"({' OR '.join([one] * len(parts))})", *values)
     if portion.until is not None:
-        bound: Edge = portion.until
-        if portion.order == "log":
-            bound = _EPOCH + dt.timedelta(microseconds=portion.until)
-        where.add(f"{quoted(first)} < ?", bound)
+        where.add(f"{quoted(first)} < ?", _value(portion, portion.until))
     if portion.given is not None:
         given = portion.given
         where.add(
@@ -76,3 +66,10 @@ def _where(scan: Scan, portion: "Portion", first: str) -> Where:
             given.row,
         )
     return where
+
+
+def _value(portion: "Portion", moment: int) -> int | dt.datetime:
+    """A value of the order's first column, as the column has it."""
+    if portion.order == "event":
+        return moment
+    return _EPOCH + dt.timedelta(microseconds=moment)

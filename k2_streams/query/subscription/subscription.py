@@ -49,6 +49,7 @@ RETRY_AFTER_S = 1.0
 LEAST_READ = 1_024
 #: Rows are given so much before they are due, so that not each has a frame of its own.
 PACE_GRAIN_S = 0.002
+_NO_PLACES = Places(*(np.zeros(0, np.int64) for _ in LOG_PLACE))
 
 
 class RowRoom(Protocol):
@@ -131,6 +132,7 @@ class Subscription:
         self._chunks = chunks
         self._waiting = waiting
         self._request = request
+        self._asked = request.asked()
         self._wants = wants
         self._topic_id = start.topic_id
         self._position = start.position
@@ -138,7 +140,8 @@ class Subscription:
         self._tally = start.tally
         self._leg = Leg({}, start.floor, start.floor)
         self._chunk: RowsChunk | None = None
-        self._given = 0  # rows of the chunk
+        self._places = _NO_PLACES  # of the chunk's rows
+        self._given = 0  # of them
         self._most_read = sys.maxsize
         self._room: RowRoom | None = None
         self._pace: ReplayPace | None = None
@@ -154,7 +157,7 @@ class Subscription:
 
     def release(self) -> None:
         """Drop what was read and not given: its reader takes nothing. It is read again later."""
-        self._chunk, self._given = None, 0
+        self._chunk, self._places, self._given = None, _NO_PLACES, 0
         if self._room is not None:
             self._room.give_back()
 
@@ -220,7 +223,7 @@ class Subscription:
         if chunk.reads_lake and self._was_in_tail:
             self.fallbacks += 1
         self._was_in_tail = not chunk.reads_lake
-        self._chunk, self._given = chunk, 0
+        self._chunk, self._places, self._given = chunk, _places_of(chunk.rows), 0
         room.holds(chunk.rows.nbytes)
         if not chunk.rows.num_rows:
             self._finish(chunk)
@@ -298,7 +301,7 @@ class Subscription:
 
     def _advance(self, chunk: RowsChunk, rows: pa.Table) -> None:
         """The next rows of the chunk are given."""
-        places = Places(*(rows.column(name).to_numpy().astype(np.int64) for name in LOG_PLACE))
+        places = self._places.slice(self._given, self._given + rows.num_rows)
         self._tally = self._tally.with_rows(places)
         if self._pace is not None:
             self._pace = self._pace.after(self._times_ns(rows))
@@ -331,7 +334,7 @@ class Subscription:
             floor=self._leg.floor_of_rest,
             rows=self._tally.rows,
             checksum=self._tally.checksum,
-            asked=self._request.asked(),
+            asked=self._asked,
             start_ns=self._wants.selection.start_ns,
         )
 
@@ -392,6 +395,10 @@ class Subscription:
             gaps_complete=found.are_complete,
             complete=is_whole(gaps, found, selection, end),
         )
+
+
+def _places_of(rows: pa.Table) -> Places:
+    return Places(*(rows.column(name).to_numpy().astype(np.int64) for name in LOG_PLACE))
 
 
 def _gap_frame(token: str, event: GapEvent) -> GapFrame:

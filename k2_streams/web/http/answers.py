@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -117,8 +117,7 @@ class AnswerSender:
             return web.Response(headers=headers)
         with self._room.take(request.get(CALLER, ""), len(body)):
             response = web.StreamResponse(headers=headers)
-            response.content_length = len(body)
-            return await self._stream(request, response, body, iter(()))
+            return await self._stream_body(request, response, body)
 
     async def _send(
         self, request: web.Request, rows: pa.Table, pieces: Iterator[bytes], headers: dict[str, str]
@@ -126,8 +125,7 @@ class AnswerSender:
         response = web.StreamResponse(headers=headers)
         if rows.num_rows <= ROWS_AT_ONCE:
             body = await self.run(lambda: b"".join(pieces))
-            response.content_length = len(body)
-            return await self._stream(request, response, body, iter(()))
+            return await self._stream_body(request, response, body)
         if self._long_answers >= MAX_LONG_ANSWERS:
             raise retry_later(BUSY, f"expected at most {MAX_LONG_ANSWERS} long answers at once")
         self._long_answers += 1
@@ -139,6 +137,23 @@ class AnswerSender:
         finally:
             self._long_answers -= 1
 
+    async def _stream_body(
+        self, request: web.Request, response: web.StreamResponse, body: bytes
+    ) -> web.StreamResponse:
+        """Send a body whose length its reader knows.
+
+        Its last bytes end the response: a reader that has them may close the connection at once,
+        and nothing that is still to be done may be cancelled for it.
+        """
+        response.content_length = len(body)
+        last = max(len(body) - WRITE_BYTES, 0)
+
+        async def write() -> None:
+            await _write(response, memoryview(body)[:last])
+            await _end(response, body[last:])
+
+        return await self._in_time(request, response, write)
+
     async def _stream(
         self,
         request: web.Request,
@@ -146,14 +161,26 @@ class AnswerSender:
         piece: bytes | None,
         more: Iterator[bytes],
     ) -> web.StreamResponse:
+        async def write() -> None:
+            following = piece
+            while following is not None:
+                await _write(response, memoryview(following))
+                following = await self.run(lambda: next(more, None))
+            await _end(response)
+
+        return await self._in_time(request, response, write)
+
+    async def _in_time(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        write: Callable[[], Awaitable[None]],
+    ) -> web.StreamResponse:
+        """The response whose body `write` writes, broken off where that fails or takes too long."""
         await response.prepare(request)
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                while piece is not None:
-                    await _write(response, piece)
-                    piece = await self.run(lambda: next(more, None))
-                async with asyncio.timeout(STALLED_READER_S):
-                    await response.write_eof()
+                await write()
         except (TimeoutError, ConnectionError) as error:
             _log.info("reader gone", path=request.path, error=type(error).__name__)
             abort(request)
@@ -169,16 +196,25 @@ class AnswerSender:
         return await asyncio.get_running_loop().run_in_executor(self._pool, in_context, work)
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
+async def _write(response: web.StreamResponse, view: memoryview) -> None:
     """Write a piece as fast as its reader takes it.
 
     Raises:
         TimeoutError: the reader took nothing for too long.
     """
-    view = memoryview(piece)
     for start in range(0, len(view), WRITE_BYTES):
         async with asyncio.timeout(STALLED_READER_S):
             await response.write(view[start : start + WRITE_BYTES])
+
+
+async def _end(response: web.StreamResponse, rest: bytes = b"") -> None:
+    """Write what is left, and the end.
+
+    Raises:
+        TimeoutError: the reader took nothing for too long.
+    """
+    async with asyncio.timeout(STALLED_READER_S):
+        await response.write_eof(rest)
 
 
 def vary(request: web.Request) -> str:

@@ -81,7 +81,7 @@ class FrameWriter:
         described: dict[str, Any] = {"frame": FRAME_NAMES[type(frame)]}
         if isinstance(frame, RowsFrame):
             described["token"] = frame.token.encode()
-            rows = frame.rows.cast(self._columns)
+            rows = frame.rows
         else:
             described |= msgspec.to_builtins(frame, str_keys=True)
             rows = self._columns.empty_table()

@@ -12,7 +12,7 @@ from k2_streams.web.http.errors import BUSY, retry_later
 #: Bytes of an answer's row in memory (Arrow), and of its text while a piece is rendered.
 ROW_BYTES = 300
 TEXT_ROW_BYTES = 1_200
-#: Where nothing else is given: 16 of the longest answers.
+#: Where nothing else is given: seven of the longest answers.
 DEFAULT_TOTAL_BYTES = 512 << 20
 #: An answer up to this passes large ones: the page's, and the default limit of 1,000 rows.
 SMALL_BYTES = 2 << 20
