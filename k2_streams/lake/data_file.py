@@ -34,6 +34,8 @@ _LEVELS = {
 SMALL_FILE_GROUPS = 32
 #: Rows of a group at the least: of fewer rows the columns cost more than what is in them.
 MIN_GROUP_ROWS = 2_000
+#: Rows that are in order at once, about: 20 MiB. Of fewer the calls would cost what is saved.
+PART_ROWS = 50_000
 
 
 def write_file(
@@ -101,6 +103,16 @@ def write_file(
     )
     file.spec_id = metadata.default_spec_id
     return file
+
+
+def part_rows(table: Table, rows: int) -> int:
+    """Rows of each part of a file of so many rows but its last: parts end where row groups do.
+
+    Raises:
+        TableMismatchError: as `write_file`.
+    """
+    of_group = _layout_of(table.metadata.properties).group_rows(rows)
+    return max(PART_ROWS // of_group, 1) * of_group
 
 
 @dataclass(frozen=True, slots=True)

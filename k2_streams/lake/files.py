@@ -1,6 +1,7 @@
 """Rows to Parquet files of the table: sorted, one file per day."""
 
 import uuid
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from pyiceberg.table import Table
 
 from k2_streams.core.records.columns import as_type
 from k2_streams.core.records.stream import LOG_PLACE, Stream
-from k2_streams.lake.data_file import write_file
+from k2_streams.lake.data_file import part_rows, write_file
 from k2_streams.lake.schema import TableDescription
 
 _DAY_US = 86_400_000_000
@@ -40,7 +41,7 @@ def days_of(stream: Stream, rows: pa.Table) -> np.ndarray:
 
 
 def write(table: Table, rows: pa.Table, described: TableDescription) -> list[DataFile]:
-    """Write the rows as files of the table.
+    """Write the rows as files of the table, a part in order at a time.
 
     Nothing refers to the files until a commit does.
 
@@ -56,16 +57,15 @@ def write(table: Table, rows: pa.Table, described: TableDescription) -> list[Dat
     if rows.num_rows == 0:
         return []
     order, days = sort_order(described.stream, rows)
-    ordered = _take(rows, order, _with_dictionaries(described.file_schema, rows))
+    schema = _with_dictionaries(described.file_schema, rows)
     write_id = uuid.uuid4()
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
     files = []
     for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(days)])):
         name = f"{index:05d}-{write_id}.parquet"
-        part = ordered.slice(start, end - start)
-        files.append(
-            write_file(table, [part], part.num_rows, int(days[start]), name, described, part.schema)
-        )
+        count = end - start
+        parts = _parts(rows, order[start:end], schema, part_rows(table, count))
+        files.append(write_file(table, parts, count, int(days[start]), name, described, schema))
     return files
 
 
@@ -105,6 +105,14 @@ def _is_kept(column: pa.ChunkedArray) -> bool:
     return len(column.chunk(0).dictionary) <= KEPT_DICTIONARY_VALUES
 
 
+def _parts(
+    rows: pa.Table, order: np.ndarray, schema: pa.Schema, rows_of_part: int
+) -> Iterator[pa.Table]:
+    """The rows in that order: a copy of all of them would be as large as the rows themselves."""
+    for start in range(0, len(order), rows_of_part):
+        yield _take(rows, order[start : start + rows_of_part], schema)
+
+
 def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
     """The rows in that order, in the columns of a file, a column at a time to spare memory."""
     indices = pa.array(order)
@@ -113,7 +121,7 @@ def _take(rows: pa.Table, order: np.ndarray, schema: pa.Schema) -> pa.Table:
         column = rows[field.name]
         # What is in a nested column may be required: only its own nulls have valid values beneath.
         if column.null_count == len(column) and not pa.types.is_nested(field.type):
-            columns.append(pa.chunked_array([pa.nulls(len(column), field.type)]))
+            columns.append(pa.chunked_array([pa.nulls(len(order), field.type)]))
             continue
         column = column.take(indices)
         chunks = [as_type(chunk, field.type) for chunk in column.chunks]

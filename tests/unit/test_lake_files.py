@@ -218,6 +218,47 @@ def test_row_groups_of_a_small_file_are_smaller(world):
     assert rows_of_group(1_000_000) == int(properties["write.parquet.row-group-limit"])
 
 
+def test_a_file_written_in_parts_is_the_one_written_at_once(world, monkeypatch):
+    """Parts end where row groups do, so that neither rows nor groups are others; on both days."""
+    names = tuple(f"S{number:03}" for number in range(50))
+    rows = expand(
+        stream.TRADES,
+        [
+            record(0, 0, 9_000, symbols=names),
+            record(1, 1, 4_100, symbols=names[::-1], start_ns=NOON_NS + DAY_NS),
+        ],
+    )
+    whole = files.write(world.table(), rows, TABLE)
+    monkeypatch.setattr(data_file, "PART_ROWS", 2 * MIN_GROUP_ROWS + 1)
+    assert data_file.part_rows(world.table(), 9_000) == 2 * MIN_GROUP_ROWS
+    monkeypatch.setattr(files, "_take", counted := Counted(files._take))
+    parted = files.write(world.table(), rows, TABLE)
+    assert counted.sizes == [4_000, 4_000, 1_000, 4_000, 100]
+    for one, other in zip(whole, parted, strict=True):
+        mine, theirs = (pq.ParquetFile(f.file_path.removeprefix("file://")) for f in (one, other))
+        assert mine.read().equals(theirs.read())
+        assert sizes_of_groups(mine) == sizes_of_groups(theirs)
+        assert one.lower_bounds == other.lower_bounds
+        assert one.upper_bounds == other.upper_bounds
+
+
+class Counted:
+    """Brings rows in order, and remembers how many at a time."""
+
+    def __init__(self, take):
+        self._take = take
+        self.sizes = []
+
+    def __call__(self, rows, order, schema):
+        self.sizes.append(len(order))
+        return self._take(rows, order, schema)
+
+
+def sizes_of_groups(file):
+    metadata = file.metadata
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
 def test_some_rows_of_some_records_expand_to_what_all_rows_would_at_their_places():
     records = [record(0, 0, 7), record(0, 4, 3), record(1, 2, 5, symbols=("CCC", "AAA"))]
     wanted = [np.array([6, 0]), np.array([], np.int64), np.array([1, 4])]
