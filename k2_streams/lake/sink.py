@@ -24,7 +24,8 @@ COMMIT_BYTES = 256 << 20
 #: A vector that moved without a row (all duplicates) waits so many times as long: it keeps a
 #: restart from reading the same again, at one small metadata file a minute.
 EMPTY_EVERY_COMMITS = 6
-#: With this many commits' worth waiting the lake is behind, and the source has to pause.
+#: With this many commits' worth in memory the lake is behind, and the source has to pause: one on
+#: its way, and one that waits for it.
 FULL_COMMITS = 2
 
 
@@ -94,12 +95,16 @@ class Sink:
         """Memory of the rows that wait."""
         return self._size_bytes
 
-    def full(self) -> bool:
-        """Whether the source has to pause until a commit is through."""
-        return (
-            self._rows >= FULL_COMMITS * self._commit_rows
-            or self._size_bytes >= FULL_COMMITS * COMMIT_BYTES
-        )
+    def full(self, on_its_way: Pending | None = None) -> bool:
+        """Whether the source has to pause until a commit is through.
+
+        Args:
+            on_its_way: what was taken and is not in the lake yet: it takes memory as well.
+        """
+        rows, size_bytes = self._rows, self._size_bytes
+        if on_its_way is not None:
+            rows, size_bytes = rows + on_its_way.rows, size_bytes + on_its_way.size_bytes
+        return rows >= FULL_COMMITS * self._commit_rows or size_bytes >= FULL_COMMITS * COMMIT_BYTES
 
     def seek(self, partition: int, position: int) -> None:
         """Start a partition at `position`, without what was offered of it and not yet taken."""

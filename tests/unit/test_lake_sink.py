@@ -173,6 +173,20 @@ def test_many_rows_or_bytes_are_due_at_once_and_more_make_it_full(monkeypatch):
     assert roomy.full()
 
 
+def test_a_batch_on_its_way_counts_for_what_may_wait_behind_it():
+    """It is in memory until the lake has it: one commit's worth beside it is all there may be."""
+    sink = Sink(None, "k2.trades", TOPIC_ID, commit_rows=5)
+    sink.offer(0, Range(0, 4), [record(0, 0), record(0, 2)])
+    pending = sink.take()
+    assert pending.rows == 6
+    assert not sink.full(pending)
+    sink.offer(0, Range(4, 6), [record(0, 4)])
+    assert not sink.full(pending)
+    sink.offer(0, Range(6, 8), [record(0, 6)])
+    assert sink.full(pending)
+    assert not sink.full()
+
+
 def test_rows_that_went_away_leave_no_deadline_behind(sink):
     sink.offer(0, Range(0, 4), [record(0, 0)])
     sink.offer(1, Range(0, 4), [])

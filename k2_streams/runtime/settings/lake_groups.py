@@ -28,8 +28,8 @@ class LakeSettings(Group):
     )
     lake_commit_rows: int = setting(
         1_000_000,
-        "Rows that are committed at once, before the interval ends; bounds the sink's memory, "
-        "which pauses the source at two commits' worth",
+        "Rows that are committed at once, before the interval ends; bounds the sink's memory: the "
+        "source is paused at two commits' worth, what is on its way to the lake included",
         unit="rows",
         ge=1,
         le=50_000_000,

@@ -247,7 +247,7 @@ class SinkRunner:
             age_ms = self._clock.time_ns() // 1_000_000 - oldest_ms
             if age_ms > WARN_AFTER_MS:
                 log.warning("lake far behind", partition=partition, age_ms=age_ms)
-        if not self._paused and self._sink.full():
+        if not self._paused and self._sink.full(self._pending):
             self._pause(paused=True)
 
     def _count_repairs(self, chunk: LogChunk) -> None:
@@ -356,7 +356,7 @@ class SinkRunner:
         self._metrics.sink_buffered_rows.set(self.buffered_rows)
         if self._waits_for_lake:
             self._go_on()
-        if self._paused and not self._sink.full():
+        if self._paused and not self._sink.full(self._pending):
             self._pause(paused=False)
             self._take_given()
 
