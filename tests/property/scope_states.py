@@ -25,11 +25,11 @@ class ScopeStates:
         changed = set(after.states)
         self.made |= after.states
         if self.columns is not None:
-            self.columns.load(after.states)
             if after.moves is not None:
                 self.columns.move(after.moves)
                 slots = after.moves.slots.tolist()
                 changed |= {scope for scope in self.made if self.columns.slots([scope])[0] in slots}
+            self.columns.load(after.states)
         return changed
 
     def change(self, scope: str, state: ScopeState) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_streams.core.enrich.notional import plain
+from k2_streams.core.records.name_numbers import NO_NUMBER, NameNumbers
 from k2_streams.core.time_units import DAY_NS
 
 UP, DOWN, SAME = "up", "down", "same"
@@ -35,7 +36,7 @@ class Ticks:
     """The ticks of one partition's rows, in the order in which they are accepted."""
 
     def __init__(self) -> None:
-        self._number: dict[str, dict[str, int]] = {}  # by exchange, of each symbol
+        self._number: dict[str, NameNumbers] = {}  # by exchange, of each symbol
         self._count = 0  # of all symbols that have a number
         # The last trade of each symbol, by its number.
         self._day = np.full(MAX_REMEMBERED, _NO_DAY, np.int64)
@@ -70,7 +71,7 @@ class Ticks:
         if len(first) > MAX_REMEMBERED:
             self.forget()
             return _named(ticks)
-        numbers = self._numbers(key[first], exchanges, symbols)
+        numbers = self._numbers(key[first], exchanges.to_pylist(), symbols)
         day_before, high_before, low_before = np.roll(day, 1), np.roll(high, 1), np.roll(low, 1)
         for before, known, now in (
             (day_before, self._day, day),
@@ -85,45 +86,46 @@ class Ticks:
         ticks[at] = np.where(day == day_before, above.astype(np.int8) - below + 1, -1)
         return _named(ticks)
 
-    def _numbers(self, keys: Ints, exchanges: list[str], symbols: list[str]) -> Ints:
+    def _numbers(self, keys: Ints, exchanges: list[str], symbols: pa.StringArray) -> Ints:
         """The number of each symbol, of at most `MAX_REMEMBERED`.
 
         Args:
             keys: of the symbols, each once and ascending.
             exchanges: by `key // len(symbols)`.
-            symbols: by the rest.
+            symbols: by the rest, distinct.
         """
         of_exchange, of_symbol = np.divmod(keys, len(symbols))
         ends = np.searchsorted(of_exchange, np.arange(len(exchanges)), side="right").tolist()
-        named = list(map(symbols.__getitem__, of_symbol.tolist()))
-        found = self._found(exchanges, named, ends)
-        new = found.count(None)
+        groups = [
+            (self._number.setdefault(exchange, NameNumbers()), symbols.take(pa.array(places)))
+            for exchange, places in zip(exchanges, np.split(of_symbol, ends), strict=False)
+            if len(places)
+        ]
+        found = _found(groups)
+        new = np.count_nonzero(found == NO_NUMBER)
         if new:
             if self._count + new > MAX_REMEMBERED:
                 self.forget()
-            for exchange, start, end in zip(exchanges, [0, *ends], ends, strict=False):
-                of = self._number.setdefault(exchange, {})
-                for symbol in named[start:end]:
-                    if symbol not in of:
-                        of[symbol] = self._count
-                        self._count += 1
-            found = self._found(exchanges, named, ends)
-        return np.array(found, np.int64)
-
-    def _found(self, exchanges: list[str], named: list[str], ends: list[int]) -> list[int | None]:
-        """The numbers that there are; `named` has the exchanges' symbols one after the other."""
-        found: list[int | None] = []
-        for exchange, start, end in zip(exchanges, [0, *ends], ends, strict=False):
-            found += map(self._number.get(exchange, {}).get, named[start:end])
+                return self._numbers(keys, exchanges, symbols)
+            for known, named in groups:
+                for at in np.flatnonzero(known.of(named) == NO_NUMBER).tolist():
+                    known.put(named[at].as_py(), self._count)
+                    self._count += 1
+            found = _found(groups)
         return found
 
 
-def _codes(column: pa.DictionaryArray) -> tuple[Ints, list[str]]:
+def _found(groups: list[tuple[NameNumbers, pa.StringArray]]) -> Ints:
+    """The numbers of the exchanges' symbols, one exchange after the other."""
+    return np.concatenate([known.of(named) for known, named in groups])
+
+
+def _codes(column: pa.DictionaryArray) -> tuple[Ints, pa.StringArray]:
     """A column of names as numbers, equal where the names are: a dictionary may hold one twice."""
     once = column.dictionary.dictionary_encode()
     number = once.indices.to_numpy()
     codes: Ints = number[column.indices.to_numpy()].astype(np.int64)
-    return codes, once.dictionary.to_pylist()
+    return codes, once.dictionary
 
 
 def _halves(prices: pa.Array) -> tuple[Ints, npt.NDArray[np.uint64]]:

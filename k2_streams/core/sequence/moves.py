@@ -100,7 +100,8 @@ class _Part:
         if kept.all():
             return self
         sizes = np.diff(self.starts, append=len(self.at))[kept]
-        return self.of(self.at[kept[self.scope]], sizes, self.slots[kept], self.rows[kept])
+        rows = self.rows.take(np.flatnonzero(kept))
+        return self.of(self.at[kept[self.scope]], sizes, self.slots[kept], rows)
 
     def all_of(self, holds: Bools) -> Bools:
         """Of each scope, whether something holds for all its messages."""
@@ -132,7 +133,7 @@ class _Mover:
         starts = np.flatnonzero(np.diff(slot, prepend=-1))
         slots = slot[starts]
         sizes = np.diff(starts, append=len(at))
-        return _Part.of(at, sizes, slots, self._columns.rows[slots])
+        return _Part.of(at, sizes, slots, self._columns.rows.take(slots))
 
     # -- which messages move their scope ---------------------------------------------------------
 
@@ -211,7 +212,8 @@ class _Mover:
 
     def rows_after(self, part: _Part, is_next: Bools) -> Rows:
         """The rows of scopes all of whose messages are the next, or copies."""
-        time_ns, starts, rows = self._batch.event_time_ns[part.at], part.starts, part.rows.copy()
+        time_ns, starts = self._batch.event_time_ns[part.at], part.starts
+        rows = self._columns.rows.take(part.slots)
         accepted = np.add.reduceat(is_next, starts, dtype=np.int64)
         latest_ns = np.maximum.reduceat(np.where(is_next, time_ns, 0), starts)
         earliest_ns = np.minimum.reduceat(np.where(is_next, time_ns, _NEVER_NS), starts)
@@ -232,7 +234,7 @@ class _Mover:
         lined = self._batch.lined
         if lined is None or not part.rows["lines"].any():
             return None
-        lines = self._columns.lines[part.slots]
+        lines = self._columns.lines.take(part.slots)
         by_line = part.own("lines") > 0
         which = self._own_line(part)[by_line].argmax(axis=1)
         which += part.scope[by_line] * lines["line"].shape[1]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from k2_streams.core.enrich.instruments import PriceDomains
+from k2_streams.core.records.name_numbers import NO_NUMBER, NameNumbers
 from k2_streams.core.records.partitioner import partition_of
 from k2_streams.failpoints import failpoint
 from k2_streams.feeds.decoding.decoded import Bad, Decoded, Kind, RawBatch
@@ -20,8 +21,8 @@ from k2_streams.runtime.fetched import Record, offsets_of
 from k2_streams.runtime.task.headers import places_by_feed
 from k2_streams.runtime.task.processing_error import ProcessingError
 
-#: Scope keys whose partition is remembered: 10 MiB. As many as a table has rows in memory: of more
-#: all would be forgotten, and hashed again, with nearly every batch.
+#: Scope keys that are remembered as this partition's: 10 MiB. As many as a table has rows in
+#: memory: of more all would be forgotten, and hashed again, with nearly every batch.
 PARTITION_CACHE_MAX = 100_000
 #: What records of feeds that this worker does not know are counted as.
 OTHER_FEEDS = "other"
@@ -89,7 +90,7 @@ class Decoding:
         self._partition = partition
         self._partitions = partitions
         self._check_partition = check_partition
-        self._is_own: dict[str, bool] = {}
+        self._own = NameNumbers()  # of the scopes that were found to belong here
 
     def decode(self, records: Sequence[Record], times_ms: Indices, now_ms: Indices) -> DecodedBatch:
         """Decode records, at least one. What a record holds never fails; a feed's own bug does.
@@ -159,12 +160,12 @@ class Decoding:
 
     def _checked(self, decoded: Decoded, bad: list[Bad]) -> Decoded:
         """Refuse records whose key belongs in another partition: their numbers count there."""
-        here = list(map(self._is_own.get, decoded.scopes))
-        if None in here:
-            here = list(map(self._is_here, decoded.scopes))
-        if all(here):
+        here = self._own.of(decoded.scopes) != NO_NUMBER
+        for at in np.flatnonzero(~here).tolist():
+            here[at] = self._is_here(decoded.scopes[at])
+        if here.all():
             return decoded
-        away = ~np.array(here, np.bool_)
+        away = ~here
         lost = (decoded.scope >= 0) & away[decoded.scope]
         already = {entry.message for entry in bad}
         for i in np.flatnonzero(lost).tolist():
@@ -179,12 +180,12 @@ class Decoding:
         )
 
     def _is_here(self, scope: str) -> bool:
-        here = self._is_own.get(scope)
-        if here is None:
-            if len(self._is_own) >= PARTITION_CACHE_MAX:
-                self._is_own.clear()
-            here = partition_of(scope.encode(), self._partitions) == self._partition
-            self._is_own[scope] = here
+        """Whether a scope belongs here; if so it is remembered."""
+        here = partition_of(scope.encode(), self._partitions) == self._partition
+        if here:
+            if len(self._own) >= PARTITION_CACHE_MAX:
+                self._own.clear()
+            self._own.put(scope, len(self._own))
         return here
 
 
