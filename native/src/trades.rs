@@ -80,21 +80,21 @@ pub fn scope_of(key: &[u8]) -> Option<(&[u8], &[u8])> {
     (is_exchange && is_symbol(symbol)).then_some((exchange, symbol))
 }
 
-/// Distinct texts, numbered as they come.
+/// Distinct texts, numbered as they come; those of the records themselves, not copies of them.
 #[derive(Default)]
-struct Names {
-    codes: AHashMap<Vec<u8>, i32>,
+struct Names<'a> {
+    codes: AHashMap<&'a [u8], i32>,
     texts: StringBuilder,
 }
 
-impl Names {
-    fn code(&mut self, name: &[u8]) -> Result<i32, Refusal> {
+impl<'a> Names<'a> {
+    fn code(&mut self, name: &'a [u8]) -> Result<i32, Refusal> {
         if let Some(code) = self.codes.get(name) {
             return Ok(*code);
         }
         let code = number(self.codes.len())?;
         self.texts.append_value(text(name)?);
-        self.codes.insert(name.to_vec(), code);
+        self.codes.insert(name, code);
         Ok(code)
     }
 
@@ -127,13 +127,13 @@ pub struct Decoded {
     pub sessions: StringArray,
 }
 
-pub struct Columns {
-    scopes: AHashMap<Vec<u8>, Scope>,
+pub struct Columns<'a> {
+    scopes: AHashMap<&'a [u8], Scope>,
     scope_texts: StringBuilder,
-    exchanges: Names,
-    symbols: Names,
-    sessions: Names,
-    sides: Names,
+    exchanges: Names<'a>,
+    symbols: Names<'a>,
+    sessions: Names<'a>,
+    sides: Names<'a>,
     messages: Messages,
     rows: Rows,
 }
@@ -163,7 +163,7 @@ struct Rows {
     vendor: MapBuilder<StringBuilder, StringBuilder>,
 }
 
-impl Default for Columns {
+impl Default for Columns<'_> {
     fn default() -> Self {
         let names =
             MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
@@ -194,16 +194,16 @@ impl Default for Columns {
     }
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     /// Add a message whole; whether it was: not if its key is no scope's.
     ///
     /// Args: `place` in the batch; the times of `trades`, at least one, have been checked.
     pub fn append(
         &mut self,
         place: i32,
-        key: &[u8],
-        message: &Message,
-        trades: &[Trade],
+        key: &'a [u8],
+        message: &Message<'a>,
+        trades: &[Trade<'a>],
     ) -> Result<bool, Refusal> {
         let Some(scope) = self.scope(key)? else {
             return Ok(false);
@@ -225,7 +225,7 @@ impl Columns {
         Ok(true)
     }
 
-    fn scope(&mut self, key: &[u8]) -> Result<Option<Scope>, Refusal> {
+    fn scope(&mut self, key: &'a [u8]) -> Result<Option<Scope>, Refusal> {
         if let Some(scope) = self.scopes.get(key) {
             return Ok(Some(*scope));
         }
@@ -238,7 +238,7 @@ impl Columns {
             symbol: self.symbols.code(symbol)?,
         };
         self.scope_texts.append_value(text(key)?);
-        self.scopes.insert(key.to_vec(), scope);
+        self.scopes.insert(key, scope);
         Ok(Some(scope))
     }
 
@@ -247,8 +247,8 @@ impl Columns {
         row: i32,
         index: i32,
         scope: Scope,
-        message: &Message,
-        trade: &Trade,
+        message: &Message<'a>,
+        trade: &Trade<'a>,
     ) -> Result<(), Refusal> {
         let symbol = match trade.symbol {
             Some(name) => self.symbols.code(name)?,
