@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from k2_streams.core.records.expand import expand
 from k2_streams.core.records.log_record import LogBatch
 from k2_streams.core.records.vector import Range
@@ -229,12 +231,17 @@ class Sink:
         Raises:
             LakeUnavailableError, VectorMovedError, LakeConfigError: as `Lake.append`.
         """
-        return self._lake.append(
-            expand(self._lake.stream, pending.batches),
-            pending.ranges,
-            topic=self._topic,
-            topic_id=self._topic_id,
-            commit_id=pending.commit_id,
-            deferred=pending.deferred,
-            events=pending.events,
-        )
+        try:
+            return self._lake.append(
+                expand(self._lake.stream, pending.batches),
+                pending.ranges,
+                topic=self._topic,
+                topic_id=self._topic_id,
+                commit_id=pending.commit_id,
+                deferred=pending.deferred,
+                events=pending.events,
+            )
+        finally:
+            # Arrow's allocator keeps what this thread has freed, until the next commit: as much as
+            # the largest one took.
+            pa.default_memory_pool().release_unused()

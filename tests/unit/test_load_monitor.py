@@ -16,7 +16,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.control.load_monitor import (
-    TRIM_AT_REST_EVERY_S,
+    COLLECT_AT_REST_EVERY_S,
     TRIM_EVERY_S,
     LoadMonitor,
 )
@@ -27,14 +27,21 @@ from k2_streams.runtime.settings.worker import Settings, from_environment
 from k2_streams.runtime.task.lifecycle import TaskState
 
 
-@pytest.mark.parametrize(("share", "every_s"), [(0.1, TRIM_AT_REST_EVERY_S), (0.99, TRIM_EVERY_S)])
-async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tight(share, every_s):
+@pytest.mark.parametrize(
+    ("share", "collect_every_s"), [(0.1, COLLECT_AT_REST_EVERY_S), (0.99, TRIM_EVERY_S)]
+)
+async def test_what_is_free_goes_back_soon_and_what_refers_to_itself_now_and_then(
+    share, collect_every_s
+):
+    """Where memory is tight both go back as often."""
     trimmed: list[float] = []
+    collected: list[float] = []
     clock = SimpleNamespace(now_s=1_000.0, monotonic=lambda: clock.now_s, time_ns=lambda: 0)
     memory = SimpleNamespace(
         measure=lambda: share,
         release_arrow=lambda: None,
-        release=lambda: trimmed.append(clock.now_s),
+        trim=lambda: trimmed.append(clock.now_s),
+        release=lambda: collected.append(clock.now_s),
         limit_bytes=1,
     )
     settings = Settings(kafka=KafkaConfig(), lake=LakeConfig("sqlite://", "memory://"))
@@ -51,10 +58,11 @@ async def test_what_is_free_goes_back_now_and_then_and_soon_where_memory_is_tigh
             downstream_full=lambda: False,
             hold_source=lambda held: None,
         )
-        for _ in range(int(2 * TRIM_AT_REST_EVERY_S)):
+        for _ in range(int(2 * COLLECT_AT_REST_EVERY_S)):
             clock.now_s += 1.0
             await monitor.look()
-    assert len(trimmed) == 2 * TRIM_AT_REST_EVERY_S / every_s
+    assert len(collected) == 2 * COLLECT_AT_REST_EVERY_S / collect_every_s
+    assert len(trimmed) + len(collected) == 2 * COLLECT_AT_REST_EVERY_S / TRIM_EVERY_S
 
 
 async def test_load_moves_the_metrics_of_the_backlog_and_the_degradation_level():

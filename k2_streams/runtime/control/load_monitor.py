@@ -5,9 +5,10 @@
 2. The process's memory is measured against its limit.
 3. `core.load.degradation.step` decides. A change is set for the tasks, then reported: log, metric,
    record of `k2.levels`.
-4. In CIRCUIT_BREAK the source is held. From the first trigger of memory on, what the allocators
-   hold and nobody needs goes back to the system: it would count as taken, and a worker whose source
-   is paused would never come back. At rest it goes back once a minute.
+4. In CIRCUIT_BREAK the source is held. What the allocators hold and nobody needs goes back to the
+   system every few seconds: it would count as taken, and a worker whose source is paused would
+   never come back. What refers to itself goes once a minute, from the first trigger of memory on as
+   often.
 """
 
 import asyncio
@@ -45,12 +46,13 @@ log = structlog.get_logger(__name__)
 ENDS_WITHIN_S = 2.0
 #: Changes not yet published: more than a day of flapping at the default cool-down would be.
 UNPUBLISHED_MAX = 1_000
-#: Between two attempts to give memory back while it is tight: each takes some ten milliseconds.
+#: Between two times that the allocators give memory back: some milliseconds each. A busy worker
+#: frees a few hundred MiB in that time, of which the C library keeps the most for good.
 TRIM_EVERY_S = 5.0
-#: And at all other times: what a burst took would else stay with the allocator for good. So would
-#: what refers to itself, as pyiceberg's file access does, which each commit leaves behind: the
-#: collector's thresholds, set for records by the ten thousand, let it look once in days.
-TRIM_AT_REST_EVERY_S = 60.0
+#: Between two times, while memory is not tight, that what refers to itself is looked for as well:
+#: pyiceberg's file access is such, which each commit leaves behind, and the collector's thresholds,
+#: set for records by the ten thousand, let it look once in days. Takes some ten milliseconds.
+COLLECT_AT_REST_EVERY_S = 60.0
 #: Lag in seconds counts from this share of the first trigger in records.
 LAG_FLOOR = 0.1
 
@@ -107,7 +109,7 @@ class LoadMonitor:
         self._ends = _Ends(settings.kafka)
         self._publisher = Publisher(settings.kafka)
         self._unpublished: deque[level_changes.LevelChanged] = deque(maxlen=UNPUBLISHED_MAX)
-        self._trimmed_s = 0.0
+        self._trimmed_s = self._collected_s = 0.0
 
     @property
     def level(self) -> Level:
@@ -169,14 +171,17 @@ class LoadMonitor:
         await self._trim(now_s)
 
     async def _trim(self, now_s: float) -> None:
-        tight = self.signals.memory_share >= self._policy.triggers[Level.SOFT].memory_share
-        if now_s - self._trimmed_s < (TRIM_EVERY_S if tight else TRIM_AT_REST_EVERY_S):
+        if now_s - self._trimmed_s < TRIM_EVERY_S:
             return
         self._trimmed_s = now_s
+        tight = self.signals.memory_share >= self._policy.triggers[Level.SOFT].memory_share
+        collects = tight or now_s - self._collected_s >= COLLECT_AT_REST_EVERY_S
+        if collects:
+            self._collected_s = now_s
         # Arrow's allocator has a heap per thread: those of the two that make most of the batches.
         self.memory.release_arrow()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, self.memory.release)
+        give_back = self.memory.release if collects else self.memory.trim
+        await asyncio.get_running_loop().run_in_executor(self._pool, give_back)
 
     def _change(self, after: Degradation, signals: Signals) -> None:
         before, self._state = self._state, after

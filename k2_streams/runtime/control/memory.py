@@ -37,8 +37,12 @@ class WorkerMemory(Protocol):
         """Return what Arrow's allocator keeps for the calling thread. Takes microseconds."""
         ...
 
+    def trim(self) -> None:
+        """Return what all allocators keep. Takes some ms."""
+        ...
+
     def release(self) -> None:
-        """Return what nobody refers to and what all allocators keep. Takes some ten ms."""
+        """Return what nobody refers to, and what all allocators keep. Takes some ten ms."""
         ...
 
 
@@ -63,13 +67,17 @@ class ProcessMemory:
         """Return what Arrow's allocator keeps for the calling thread."""
         pa.default_memory_pool().release_unused()
 
-    def release(self) -> None:
-        """Return what nobody refers to from outside, and what allocators keep, to the system."""
-        gc.collect()
-        pa.default_memory_pool().release_unused()
+    def trim(self) -> None:
+        """Return what Arrow's allocator keeps for the calling thread, and the C library for all."""
+        self.release_arrow()
         malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
         if malloc_trim is not None:
             malloc_trim(0)
+
+    def release(self) -> None:
+        """Return what nobody refers to from outside, and what allocators keep, to the system."""
+        gc.collect()
+        self.trim()
 
 
 def found_limit_bytes(root: Path = Path("/")) -> int:

@@ -57,6 +57,9 @@ class VirtualMemory:
     def release_arrow(self) -> None:
         """Nothing is held."""
 
+    def trim(self) -> None:
+        """Nothing is kept."""
+
     def release(self) -> None:
         """Nothing is held."""
 
