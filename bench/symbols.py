@@ -40,6 +40,8 @@ T0_MS = 1_700_000_000_000
 LINES = (b"A", b"B")
 #: Steps whose cost must not grow with the symbols.
 VECTORISED = ("sequence", "deduplicate", "enrich")
+#: With what of a checkpoint follows the scopes that changed.
+WITH_CHECKPOINT = ("all of processing", "outputs", "seal", "write")
 KINDS = ("plain", "lines", "ids")
 
 
@@ -158,7 +160,7 @@ def run(messages: int = 200_000, runs: int = RUNS, most: int = max(SYMBOLS)) -> 
                 figures[f"{kind}, {size:,} symbols, {step}: µs per record"] = cost
         for size in sizes[1:]:
             pairs = list(zip(spent[size], spent[sizes[0]], strict=True))
-            for steps in (("all of processing",), VECTORISED):
+            for steps in (("all of processing",), VECTORISED, WITH_CHECKPOINT):
                 figures[f"{kind}, {size:,} over {sizes[0]:,} symbols: {', '.join(steps)}"] = (
                     statistics.median(_of(steps, many) / _of(steps, few) for many, few in pairs)
                 )
