@@ -8,6 +8,8 @@ from chromium import Visit
 from lake_rows import NOON_NS
 from page_node import KEY, SECOND_NS, PageNode
 
+from k2_streams.testing.waiting import wait_until
+
 REASON = chromium.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
@@ -111,11 +113,11 @@ def test_a_chart_has_bars_shades_a_gap_and_clears_it_when_it_is_filled(visit, no
     assert (
         page.get_by_role("region", name="Gaps").locator("tbody td").first.text_content() == "open"
     )
-    assert shaded_pixels(page) > clear + MANY_PIXELS
+    wait_until(lambda: shaded_pixels(page) > clear + MANY_PIXELS, "the hatch, at the next frame")
     node.fill_gap()
     page.locator(".spans li").wait_for(state="detached")
     page.locator(".proof .verdict", has_text=re.compile("^Complete")).wait_for()
-    assert shaded_pixels(page) < clear + MANY_PIXELS / 10, "the hatch is gone"
+    wait_until(lambda: shaded_pixels(page) < clear + MANY_PIXELS / 10, "the chart without it")
     one.check()
 
 

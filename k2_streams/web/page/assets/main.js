@@ -1,5 +1,5 @@
 /** Puts the page together: the node's description and status, the views, the sign-in. */
-import { ANSWER_WITHIN_MS, STATUS_WITHIN_MS, createApi } from "./api/api.js";
+import { STATUS_WITHIN_MS, createApi } from "./api/api.js";
 import { NOTHING, offerOf } from "./api/offer.js";
 import { poll } from "./dom/poll.js";
 import { createShell } from "./dom/shell.js";
@@ -26,84 +26,64 @@ const VIEW_OF = {
 };
 
 const api = createApi({ fetch: (...given) => fetch(...given), EventSource });
-/** `{ value, error }` each: what was last known stays beside the error of the newest question. */
+/** `{ value, error }`: what was last known stays beside the error of the newest question. */
 const status = createStore({ value: null, error: null });
 const metrics = createStore({ history: createHistory(), error: null });
 const offer = createStore(NOTHING);
 /** How rows reach the view that is open: `stream`, `polling` or nothing. */
 const delivery = createStore(null);
+const page = new AbortController();
 const place = document.getElementById("view");
-let current = null;
+let current = new AbortController();
 
 const shell = createShell({
-  api,
-  status,
-  offer,
-  delivery,
-  onSession: () => {
-    describe().finally(open);
-  },
+  api, status, offer, delivery,
+  signal: page.signal,
+  onSession: () => describe().catch(fail).finally(open),
 });
-const context = {
-  api,
-  status,
-  metrics,
-  offer,
-  delivery,
-  signIn: shell.signIn,
-  /** The view writes its own selection into the address; nothing is mounted again. */
-  remember(view, parameters) {
-    history.replaceState(null, "", addressOf(view, parameters));
-  },
-};
 
-async function describe() {
-  try {
-    offer.set(offerOf(await api.ask("/v1/openapi.json", {}, { withinMs: STATUS_WITHIN_MS })));
-  } catch (error) {
-    status.set({ ...status.get(), error });
-  }
+const fail = error => status.set({ ...status.get(), error });
+const within = signal => ({ withinMs: STATUS_WITHIN_MS, signal });
+
+async function describe(signal) {
+  offer.set(offerOf(await api.ask("/v1/openapi.json", {}, within(signal))));
 }
 
+/** A view gets what is known of the node, and the signal that ends it. */
 function open() {
   const { view, parameters } = parseAddress(location.hash);
-  current?.stop();
+  current.abort();
+  current = new AbortController();
   delivery.set(null);
   place.replaceChildren();
-  current = VIEW_OF[view](place, context, parameters);
+  const context = {
+    api, status, metrics, offer, delivery,
+    signal: current.signal,
+    /** The view writes its own selection into the address; nothing is mounted again. */
+    remember: selection => history.replaceState(null, "", addressOf(view, selection)),
+  };
+  VIEW_OF[view](place, context, parameters);
   shell.show(view);
 }
 
 poll(
   async signal => {
-    if (offer.get() === NOTHING) await describe();
-    try {
-      status.set({
-        value: await api.ask("/v1/status", {}, { withinMs: STATUS_WITHIN_MS, signal }),
-        error: null,
-      });
-    } catch (error) {
-      if (!signal.aborted) status.set({ ...status.get(), error });
-    }
+    if (offer.get() === NOTHING) await describe(signal);
+    status.set({ value: await api.ask("/v1/status", {}, within(signal)), error: null });
   },
   () => STATUS_EVERY_MS,
+  { signal: page.signal, onFailure: fail },
 );
 
 poll(
   async signal => {
     const { history } = metrics.get();
-    try {
-      const text = await api.text("/metrics", { withinMs: ANSWER_WITHIN_MS, signal });
-      history.add(
-        performance.now() / 1000,
-        parseMetrics(text, name => name.startsWith("k2_")),
-      );
-      metrics.set({ history, error: null });
-    } catch (error) {
-      if (!signal.aborted) metrics.set({ history, error });
-    }
+    const samples = parseMetrics(await api.text("/metrics", { signal }));
+    history.add(performance.now() / 1000, samples);
+    metrics.set({ history, error: null });
   },
   () => METRICS_EVERY_MS,
+  { signal: page.signal, onFailure: error => metrics.set({ ...metrics.get(), error }) },
 );
 
 addEventListener("hashchange", open);

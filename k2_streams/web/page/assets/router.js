@@ -7,21 +7,17 @@ export const VIEWS = [
   ["sql", "SQL"],
   ["operations", "Operations"],
 ];
-const NAMES = new Set(VIEWS.map(([name]) => name));
 
 /** View and parameters of an address; what it does not know is the overview. */
 export function parseAddress(hash) {
-  const [name, query = ""] = hash.replace(/^#\/?/, "").split("?");
-  return {
-    view: NAMES.has(name) ? name : "overview",
-    parameters: Object.fromEntries(new URLSearchParams(query)),
-  };
+  const [name, query] = hash.replace(/^#\/?/, "").split("?");
+  const [view] = VIEWS.find(([known]) => known === name) ?? VIEWS[0];
+  return { view, parameters: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 /** The address of a view; parameters without a value are left out. */
 export function addressOf(view, parameters = {}) {
-  const given = Object.entries(parameters).filter(
-    ([, value]) => value !== undefined && value !== "",
-  );
+  const isGiven = ([, value]) => value !== undefined && value !== "";
+  const given = Object.entries(parameters).filter(isGiven);
   return given.length ? `#/${view}?${new URLSearchParams(given)}` : `#/${view}`;
 }

@@ -7,11 +7,11 @@ export function createStore(value) {
       value = next;
       for (const watcher of [...watchers]) watcher(value);
     },
-    /** Calls `watcher` now and at every change, until the returned function is called. */
-    watch(watcher) {
+    /** Calls `watcher` now and at every change, until the signal. */
+    watch(watcher, signal) {
       watchers.add(watcher);
+      signal.addEventListener("abort", () => watchers.delete(watcher));
       watcher(value);
-      return () => watchers.delete(watcher);
     },
   };
 }

@@ -3,68 +3,51 @@ import { poll } from "../dom/poll.js";
 import { parseJson } from "./json.js";
 
 /** Rows of a node without a stream are asked for so often. */
-export const ASK_EVERY_MS = 2_000;
+const ASK_EVERY_MS = 2_000;
 /** Frames of a busy symbol are so far apart: the eye sees no more, and the page keeps its time. */
-export const FRAME_EVERY_MS = 100;
+const FRAME_EVERY_MS = 100;
 
-/** Follows rows until the returned function is called.
+/** Follows rows until the signal.
  *
  *  `newest` asks for the rows to begin with. `onRows(rows, isWhole)` gets these (the newest first,
  *  `isWhole`), then those that follow (in order); without a stream the newest ones each time.
  *  `onGap()` is called when a gap becomes known, `onDelivery` is told `stream` or `polling`. */
 export function follow({
-  api,
-  offer,
-  relation,
-  parameters,
-  newest,
-  onRows,
-  onGap,
-  onFailure,
-  onDelivery,
+  api, offer, signal, relation, parameters, newest, onRows, onGap, onFailure, onDelivery,
 }) {
-  let source = null;
-  const ending = { isEnded: false };
+  const path = `/v1/${relation}`;
+  let asking;
+
+  function askAgain() {
+    asking = new AbortController();
+    const either = AbortSignal.any([signal, asking.signal]);
+    poll(ask, () => ASK_EVERY_MS, { signal: either, onFailure });
+  }
 
   async function ask(signal) {
-    try {
-      const { data, meta } = await api.ask(
-        `/v1/${relation}`,
-        { ...parameters, ...newest },
-        { signal },
-      );
-      if (ending.isEnded) return;
-      onRows(data, true);
-      if (offer.get().isStreamed(relation)) listen(meta.token);
-      else onDelivery("polling");
-    } catch (error) {
-      if (!signal.aborted) onFailure(error);
-    }
+    const { data, meta } = await api.ask(path, { ...parameters, ...newest }, { signal });
+    if (signal.aborted) return;
+    onRows(data, true);
+    if (offer.get().isStreamed(relation)) listen(meta.token);
+    else onDelivery("polling");
   }
 
   /** The stream goes on behind the answer's token: each row once. The browser connects again by itself
    *  and names the last frame's token, so that nothing is missing and nothing comes twice. */
   function listen(token) {
-    stopAsking();
-    source = api.events(`/v1/${relation}/stream`, {
-      ...parameters,
-      from: token,
-      batch_ms: FRAME_EVERY_MS,
-    });
+    asking.abort();
+    const given = { ...parameters, from: token, batch_ms: FRAME_EVERY_MS };
+    const source = api.events(`${path}/stream`, given);
     source.addEventListener("open", () => onDelivery("stream"));
     source.addEventListener("rows", ({ data }) => onRows(parseJson(data).data, false));
     source.addEventListener("gap", onGap);
     source.addEventListener("error", () => {
       if (source.readyState !== source.CLOSED) return;
       onDelivery(null); // refused: start again from an answer, whose error says why
-      stopAsking = poll(ask, () => ASK_EVERY_MS).end;
+      askAgain();
     });
+    signal.addEventListener("abort", () => source.close());
   }
 
-  let stopAsking = poll(ask, () => ASK_EVERY_MS).end;
-  return () => {
-    ending.isEnded = true;
-    stopAsking();
-    source?.close();
-  };
+  askAgain();
 }

@@ -1,32 +1,32 @@
 /** What a node offers, read from its own description: nodes differ by topology and version. */
 
 /** Of an OpenAPI document: its paths, relations and their columns. */
-export function offerOf(document) {
-  const paths = document.paths ?? {},
-    schemas = document.components?.schemas ?? {};
-  const takes = (path, name) =>
-    paths[path]?.get?.parameters.some(one => one.name === name) ?? false;
-  const columnsOf = path => {
-    const schema = paths[path]?.get?.responses?.["200"]?.content?.["application/json"]?.schema;
+export function offerOf({ paths = {}, components = {} }) {
+  const get = path => paths[path]?.get;
+  const parameter = (path, name) => get(path)?.parameters.find(one => one.name === name);
+  const takes = (path, name) => parameter(path, name) !== undefined;
+  function columnsOf(path) {
+    const schema = get(path)?.responses?.["200"]?.content?.["application/json"]?.schema;
     const row = schema?.properties?.data?.items?.$ref?.split("/").at(-1);
-    return Object.entries(schemas[row]?.properties ?? {}).map(([name, type]) => ({
+    return Object.entries(components.schemas?.[row]?.properties ?? {}).map(([name, type]) => ({
       name,
       type: typeName(type),
     }));
-  };
-  const names = Object.keys(paths)
+  }
+  const relations = Object.keys(paths)
     .filter(path => path.startsWith("/v1/"))
-    .map(path => path.slice("/v1/".length))
-    .filter(name => columnsOf(`/v1/${name}`).length);
+    .map(path => ({ name: path.slice("/v1/".length), columns: columnsOf(path) }))
+    .filter(one => one.columns.length);
   return {
     has: path => path in paths,
     takes,
-    choices: (path, name) =>
-      paths[path]?.get?.parameters.find(one => one.name === name)?.schema?.enum ?? [],
+    choices: (path, name) => parameter(path, name)?.schema?.enum ?? [],
     isStreamed: relation => `/v1/${relation}/stream` in paths,
-    relations: names.map(name => ({ name, columns: columnsOf(`/v1/${name}`) })),
-    logs: names.filter(name => takes(`/v1/${name}`, "cursor") && takes(`/v1/${name}`, "order")),
-    asksForKeys: "securitySchemes" in (document.components ?? {}),
+    relations,
+    logs: relations
+      .map(one => one.name)
+      .filter(name => takes(`/v1/${name}`, "cursor") && takes(`/v1/${name}`, "order")),
+    asksForKeys: "securitySchemes" in components,
   };
 }
 
@@ -34,7 +34,6 @@ export function offerOf(document) {
 export const NOTHING = offerOf({});
 
 function typeName(schema) {
-  const [type] = [schema.type ?? "object"].flat();
   if (schema.pattern?.startsWith("^-?[0-9]+")) return "decimal";
-  return schema.format ?? type;
+  return schema.format ?? [schema.type ?? "object"].flat()[0];
 }

@@ -10,72 +10,62 @@ import { ChartMarks } from "./chart_marks.js";
 const VOLUME_SHARE = 0.18;
 /** Room at both edges, of all bars: the first label of the axis is not cut. */
 const EDGE_SHARE = 0.05;
+/** The page's own, light or dark. */
+const COLOURS =
+  "surface dim grid up down up-soft down-soft span-fill span-line accent warn bad".split(" ");
 
-/** `show` replaces the bars, `update` changes some of them, `mark` what lies behind them. The colours
- *  follow the page's, light or dark. `onHover(bar or null)` is told the bar under the pointer. */
-export function createPriceChart(container, { onHover = () => {} } = {}) {
-  const chart = createChart(container, { autoSize: true, ...fixedOptions() });
-  const prices = chart.addSeries(CandlestickSeries, {});
+/** `show` replaces the bars, `update` changes some of them, `mark` what lies behind them, until the
+ *  signal. `onHover(bar or undefined)` is told the bar under the pointer. */
+export function createPriceChart(container, { signal, onHover }) {
+  const chart = createChart(container, FIXED);
+  const prices = chart.addSeries(CandlestickSeries, { borderVisible: false });
   const volumes = chart.addSeries(HistogramSeries, {
     priceScaleId: "volume",
     priceFormat: { type: "volume" },
     lastValueVisible: false,
     priceLineVisible: false,
   });
-  chart.priceScale("volume").applyOptions({ scaleMargins: { top: 1 - VOLUME_SHARE, bottom: 0 } });
+  volumes.priceScale().applyOptions({ scaleMargins: { top: 1 - VOLUME_SHARE, bottom: 0 } });
   prices.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: VOLUME_SHARE + 0.06 } });
   const marks = new ChartMarks();
   prices.attachPrimitive(marks);
   const byTime = new Map();
   let lastTime = 0,
-    colours = {},
-    marked = { spans: [], levels: [], boundary: null };
+    colours = {};
 
   function paint() {
-    colours = coloursOf(container);
+    const style = getComputedStyle(container);
+    const valueOf = name => style.getPropertyValue(`--${name}`).trim();
+    colours = Object.fromEntries(COLOURS.map(name => [name, valueOf(name)]));
+    const { surface, dim, grid, up, down } = colours;
     chart.applyOptions({
-      layout: {
-        background: { color: colours.surface },
-        textColor: colours.dim,
-        fontFamily: colours.font,
-      },
-      grid: { vertLines: { color: colours.grid }, horzLines: { color: colours.grid } },
-      timeScale: { borderColor: colours.grid },
-      rightPriceScale: { borderColor: colours.grid },
+      layout: { background: { color: surface }, textColor: dim, fontFamily: style.fontFamily },
+      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
+      timeScale: { borderColor: grid },
+      rightPriceScale: { borderColor: grid },
     });
-    prices.applyOptions({
-      upColor: colours.up,
-      downColor: colours.down,
-      borderVisible: false,
-      wickUpColor: colours.up,
-      wickDownColor: colours.down,
-    });
+    prices.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
     volumes.setData([...byTime.values()].map(volumeOf));
-    marks.show(marked, colours);
+    marks.paint(colours, style.fontFamily);
   }
-  const volumeOf = bar =>
-    bar.open === undefined
-      ? { time: bar.time }
-      : {
-          time: bar.time,
-          value: bar.volume,
-          color: bar.close >= bar.open ? colours.upSoft : colours.downSoft,
-        };
+  const volumeOf = ({ time, open, close, volume }) =>
+    open === undefined
+      ? { time }
+      : { time, value: volume, color: colours[close >= open ? "up-soft" : "down-soft"] };
   const priceOf = ({ time, open, high, low, close }) =>
     open === undefined ? { time } : { time, open, high, low, close };
 
-  chart.subscribeCrosshairMove(({ time }) => onHover(byTime.get(time) ?? null));
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", paint);
+  chart.subscribeCrosshairMove(({ time }) => onHover(byTime.get(time)));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint, { signal });
+  signal.addEventListener("abort", () => chart.remove());
   paint();
   return {
     show(bars, digits) {
       byTime.clear();
       for (const bar of bars) byTime.set(bar.time, bar);
       lastTime = bars.at(-1)?.time ?? 0;
-      prices.applyOptions({
-        priceFormat: { type: "price", precision: digits, minMove: 10 ** -digits },
-      });
+      const priceFormat = { type: "price", precision: digits, minMove: 10 ** -digits };
+      prices.applyOptions({ priceFormat });
       prices.setData(bars.map(priceOf));
       volumes.setData(bars.map(volumeOf));
     },
@@ -88,68 +78,43 @@ export function createPriceChart(container, { onHover = () => {} } = {}) {
         volumes.update(volumeOf(bar), isHistory);
       }
     },
-    mark(next) {
-      marked = next;
-      marks.show(marked, colours);
-    },
+    mark: found => marks.show(found),
     /** Shows the last so many bars. */
     fit(bars) {
       const edge = 1 + EDGE_SHARE * bars;
       chart.timeScale().setVisibleLogicalRange({ from: -edge, to: bars + edge });
     },
-    remove() {
-      scheme.removeEventListener("change", paint);
-      chart.remove();
-    },
   };
 }
 
-function fixedOptions() {
-  return {
-    layout: { attributionLogo: false, fontSize: 11 }, // its style element is against the policy: the link is at the foot
-    localization: { timeFormatter: time => dateTime(time * 1000), locale: "en" },
-    crosshair: { mode: 0 },
-    timeScale: {
-      timeVisible: true,
-      secondsVisible: true,
-      rightOffset: 3,
-      tickMarkFormatter: (time, kind) =>
-        kind < 3
-          ? dateTime(time * 1000).slice(0, 10)
-          : clock(time * 1000).slice(0, kind === 3 ? 5 : 8),
+const FIXED = {
+  autoSize: true,
+  // The logo's style element is against the policy: the link is at the foot of the page.
+  layout: { attributionLogo: false, fontSize: 11 },
+  localization: { timeFormatter: time => dateTime(time * 1000), locale: "en" },
+  crosshair: { mode: 0 },
+  timeScale: {
+    timeVisible: true,
+    secondsVisible: true,
+    rightOffset: 3,
+    tickMarkFormatter(time, kind) {
+      if (kind < 3) return dateTime(time * 1000).slice(0, 10);
+      return clock(time * 1000).slice(0, kind === 3 ? 5 : 8);
     },
-    handleScale: { mouseWheel: true, pinch: true },
-    handleScroll: { vertTouchDrag: false },
-  };
-}
-
-/** The page's own colours, as they are now. */
-function coloursOf(element) {
-  const style = getComputedStyle(element),
-    of = name => style.getPropertyValue(`--${name}`).trim();
-  return {
-    surface: of("surface"),
-    dim: of("dim"),
-    grid: of("grid"),
-    up: of("up"),
-    down: of("down"),
-    upSoft: of("up-soft"),
-    downSoft: of("down-soft"),
-    spanFill: of("span-fill"),
-    spanLine: of("span-line"),
-    boundary: of("accent"),
-    warn: of("warn"),
-    bad: of("bad"),
-    font: style.fontFamily,
-  };
-}
+  },
+  handleScroll: { vertTouchDrag: false },
+};
 
 /** A bar in words, for the line above the chart and for a screen reader. */
-export const barText = bar =>
-  !bar
-    ? ""
-    : bar.open === undefined
-      ? `${clock(bar.time * 1000)}  no trade${bar.complete ? "" : ", incomplete"}`
-      : `${clock(bar.time * 1000)}  O ${bar.open}  H ${bar.high}  L ${bar.low}  C ${bar.close}  ` +
-        `V ${bar.volume.toLocaleString("en", { maximumSignificantDigits: 6 })}  ${count(bar.trades)} trades` +
-        (bar.complete ? "" : `  ${count(bar.missing)} missing`);
+export function barText(bar) {
+  if (!bar) return "";
+  const { time, open, high, low, close, complete } = bar;
+  const start = clock(time * 1000);
+  if (open === undefined) return `${start}  no trade${complete ? "" : ", incomplete"}`;
+  const trades = `${count(bar.trades)} trades`,
+    volume = bar.volume.toLocaleString("en", { maximumSignificantDigits: 6 });
+  return (
+    `${start}  O ${open}  H ${high}  L ${low}  C ${close}  V ${volume}  ${trades}` +
+    (complete ? "" : `  ${count(bar.missing)} missing`)
+  );
+}

@@ -1,35 +1,23 @@
 /** Elements made in code: text is always text, never HTML. */
 const SVG = "http://www.w3.org/2000/svg";
-const PROPERTIES = new Set([
-  "value",
-  "checked",
-  "hidden",
-  "disabled",
-  "selected",
-  "textContent",
-  "tabIndex",
-]);
+const DRAWN = new Set(["svg", "polyline"]);
 
-/** An element. `on` holds listeners by event; what is null, undefined or false is left out. */
-export function h(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
-}
+const isGiven = value => value !== null && value !== undefined && value !== false;
 
-/** The same for a drawing. */
-export function svg(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, tag), attributes, children);
-}
-
-function filled(element, { on = {}, ...attributes }, children) {
+/** An element: `h("p.note", { title }, ...children)`, its classes behind points. Attributes may be left
+ *  out; `on` holds listeners by event. An attribute or a child that is null, undefined or false is none. */
+export function h(name, ...given) {
+  const [tag, ...classes] = name.split(".");
+  const element = DRAWN.has(tag)
+    ? document.createElementNS(SVG, tag)
+    : document.createElement(tag);
+  const { on = {}, ...attributes } = given[0]?.constructor === Object ? given.shift() : {};
+  if (classes.length) element.classList.add(...classes);
   for (const [event, listener] of Object.entries(on)) element.addEventListener(event, listener);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (PROPERTIES.has(name)) element[name] = value;
-    else if (value !== null && value !== undefined && value !== false)
-      element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(
-    ...children.flat().filter(child => child !== null && child !== undefined && child !== false),
-  );
+  for (const [key, value] of Object.entries(attributes))
+    if (key === "value") element.value = value;
+    else if (isGiven(value)) element.setAttribute(key, value === true ? "" : value);
+  element.append(...given.flat().filter(isGiven));
   return element;
 }
 
@@ -37,67 +25,45 @@ let made = 0;
 /** An id that no other element has. */
 export const newId = prefix => `${prefix}-${(made += 1)}`;
 
+/** A button that submits nothing. */
+export const button = (name, text, click, attributes) =>
+  h(name, { type: "button", on: { click }, ...attributes }, text);
+
 /** A field with its label. */
-export function field(label, control, hint) {
+export function field(label, control) {
   control.id ||= newId("field");
-  return h("div", { class: "field" }, h("label", { for: control.id, title: hint }, label), control);
+  return h("div.field", h("label", { for: control.id }, label), control);
 }
 
 /** A form that asks nothing of the server itself: a submit calls `onSubmit`. */
-export function createForm(className, onSubmit, ...children) {
+export function createForm(classes, onSubmit, ...children) {
   const submit = event => {
     event.preventDefault();
     onSubmit();
   };
-  return h("form", { class: className, on: { submit } }, ...children);
+  return h(`form.${classes}`, { on: { submit } }, ...children);
 }
 
 /** A choice among `[value, text]`, or values that are their own text. */
-export function select(options, value, attributes = {}) {
-  return h(
-    "select",
-    attributes,
-    options
-      .map(one => [one].flat())
-      .map(([of, text = of]) => h("option", { value: of, selected: of === value }, text)),
-  );
+export function select(options, value, change) {
+  const option = ([of, text = of]) => h("option", { value: of, selected: of === value }, text);
+  return h("select", { on: { change } }, options.map(one => option([one].flat())));
 }
 
-/** Choices among the properties of `asked`: `of(name, options)` is one, `choose({ name: value })` is
- *  called when it changes. */
-export const createChoices = (asked, choose) => (name, options) => {
-  const node = select(options, asked[name], {
-    on: { change: () => choose({ [name]: node.value }) },
-  });
-  return node;
-};
-
 /** A word with a mark, so that its tone is not told by colour alone. */
-export const chip = (tone, text, title) => h("span", { class: `chip ${tone}`, title }, text);
+export const chip = (tone, text, title) => h(`span.chip.${tone}`, { title }, text);
 
-/** Copies a text, or selects it where the browser does not let a page copy. */
+/** Copies a text, or says that the browser does not let a page copy. */
 export function copyButton(text, what) {
-  const button = h(
-    "button",
-    {
-      type: "button",
-      class: "quiet small",
-      on: {
-        async click() {
-          try {
-            await navigator.clipboard.writeText(text());
-            button.textContent = "Copied";
-          } catch {
-            button.textContent = "Not allowed here";
-          }
-          setTimeout(() => {
-            button.textContent = "Copy";
-          }, 1500);
-        },
-      },
-    },
-    "Copy",
-  );
-  button.setAttribute("aria-label", `Copy the ${what}`);
-  return button;
+  const node = button("button.quiet.small", "Copy", copy, { "aria-label": `Copy the ${what}` });
+  async function copy() {
+    try {
+      await navigator.clipboard.writeText(text());
+      node.textContent = "Copied";
+    } catch {
+      node.textContent = "Not allowed here";
+    }
+    setTimeout(() => (node.textContent = "Copy"), 1500);
+  }
+  return node;
 }

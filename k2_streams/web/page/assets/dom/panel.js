@@ -1,63 +1,53 @@
-/** A part of a view with a heading and its four states: loading, empty, error, content. */
-import { h, newId } from "./elements.js";
+/** A part of a view with a heading and its states: loading, empty, failed, ready. */
+import { button, h, newId } from "./elements.js";
 
-/** `title` heads it; `actions` stand beside the title; `onSignIn` opens the sign-in.
- *  One of `loading`, `empty(text)`, `failed(error)` and `ready()` holds at a time; content stays under
- *  an error, so that a worker that is away for a moment does not empty the page. */
-export function createPanel({
-  title,
-  actions = [],
-  content = [],
-  onSignIn = () => {},
-  className = "",
-}) {
-  const id = newId("panel"),
-    state = h("div", { class: "state", role: "status" });
-  const body = h("div", { class: "body" }, content);
+/** What a panel asks the shell for. */
+export const SIGN_IN = "k2-sign-in";
+
+/** `actions` stand beside the title, `classes` say how the view lays it out.
+ *  One of `loading`, `empty(text)`, `failed(error)` and `ready()` holds at a time, at first loading.
+ *  Content stays under an error, so that a worker that is away for a moment does not empty the page. */
+export function createPanel(title, content, { actions = [], classes = "" } = {}) {
+  const heading = h("h2", { id: newId("panel") }, title),
+    state = h("div.state", { role: "status" }),
+    body = h("div.body", content);
   const node = h(
-    "section",
-    { class: `panel ${className}`, "aria-labelledby": id },
-    h("div", { class: "head" }, h("h2", { id }, title), h("div", { class: "actions" }, actions)),
+    `section.panel${classes}`,
+    { "aria-labelledby": heading.id },
+    h("div.head", heading, h("div.actions", actions)),
     state,
     body,
   );
-  let hasContent = false;
-  function say(children, { isBusy = false, isContentShown = false } = {}) {
-    state.replaceChildren(...children);
+  let isFilled = false;
+  function turn(hasContent, ...children) {
+    isFilled = hasContent;
+    body.hidden = !hasContent;
     state.hidden = children.length === 0;
-    body.hidden = !isContentShown;
-    if (isBusy) node.setAttribute("aria-busy", "true");
-    else node.removeAttribute("aria-busy");
+    state.replaceChildren(...children);
+    node.removeAttribute("aria-busy");
   }
-  return {
+  const signIn = () => node.dispatchEvent(new Event(SIGN_IN, { bubbles: true }));
+  const panel = {
     node,
     body,
-    heading: node.querySelector("h2"),
+    heading,
     loading() {
-      hasContent = false;
-      say([h("p", { class: "note" }, "Loading\u2026")], { isBusy: true });
+      turn(false, h("p.note", "Loading\u2026"));
+      node.setAttribute("aria-busy", "true");
     },
-    empty(text) {
-      hasContent = false;
-      say([h("p", { class: "note" }, text)]);
-    },
-    ready() {
-      hasContent = true;
-      say([], { isContentShown: true });
-    },
+    empty: text => turn(false, h("p.note", text)),
+    ready: () => turn(true),
     failed(error) {
-      if (error.kind === "unauthorised") {
-        hasContent = false;
-        say([
-          h("p", { class: "note" }, "This node asks for an API key. "),
-          h("button", { type: "button", on: { click: onSignIn } }, "Sign in"),
-        ]);
-      } else if (error.kind === "absent") {
-        hasContent = false;
-        say([h("p", { class: "note" }, "This node does not offer this.")]);
-      } else {
-        say([h("p", { class: "problem" }, error.message)], { isContentShown: hasContent });
-      }
+      if (error.kind === "unauthorised")
+        turn(
+          false,
+          h("p.note", "This node asks for an API key. "),
+          button("button", "Sign in", signIn),
+        );
+      else if (error.kind === "absent") panel.empty("This node does not offer this.");
+      else turn(isFilled, h("p.problem", error.message));
     },
   };
+  panel.loading();
+  return panel;
 }

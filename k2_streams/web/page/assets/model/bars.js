@@ -10,30 +10,21 @@ export const secondsOf = text => Number(text.slice(0, -1)) * UNIT_S[text.at(-1)]
 
 /** Bars in the order of time; one without a trade has no prices. */
 export const barsOf = rows =>
-  rows.map(row => ({
+  rows.map(({ open, high, low, close, ...row }) => ({
     time: Math.round(Number(row.bar_start_ns) / 1e9),
-    ...(row.open === null
+    ...(open === null
       ? {}
-      : {
-          open: Number(row.open),
-          high: Number(row.high),
-          low: Number(row.low),
-          close: Number(row.close),
-        }),
+      : { open: Number(open), high: Number(high), low: Number(low), close: Number(close) }),
     volume: Number(row.volume),
     trades: row.trade_count,
     missing: row.missing,
-    late: row.late,
     complete: row.complete,
   }));
 
 /** Digits after the point that the prices need, at most eight. */
 export function digitsOf(prices) {
-  const most = Math.max(
-    0,
-    ...prices.filter(Boolean).map(text => (text.split(".")[1] ?? "").length),
-  );
-  return Math.min(8, most);
+  const lengths = prices.filter(Boolean).map(text => (text.split(".")[1] ?? "").length);
+  return Math.min(8, Math.max(0, ...lengths));
 }
 
 /** Take a trade into bars that stand on a grid without holes, and return the bars that changed, in
@@ -46,7 +37,7 @@ export function fold(bars, row, intervalS) {
   if (last && time - last.time > MAX_BARS * intervalS) return null;
   const changed = [];
   for (let next = last ? last.time + intervalS : time; next <= time; next += intervalS) {
-    const bar = { time: next, volume: 0, trades: 0, missing: 0, late: 0, complete: true };
+    const bar = { time: next, volume: 0, trades: 0, missing: 0, complete: true };
     bars.push(bar);
     changed.push(bar);
   }

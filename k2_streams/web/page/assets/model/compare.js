@@ -10,27 +10,26 @@ export function compare(rowsA, rowsB, keyOf, columns) {
   const before = new Map(rowsA.map(row => [keyOf(row), row])),
     after = new Map(rowsB.map(row => [keyOf(row), row]));
   const result = { same: 0, onlyA: 0, onlyB: 0, changed: 0, differences: [] };
-  const add = difference => {
-    if (result.differences.length < MAX_DIFFERENCES) result.differences.push(difference);
-  };
-  for (const [key, row] of before) {
-    const other = after.get(key);
-    if (!other) {
+  function add(key, what, column, a, b) {
+    if (result.differences.length < MAX_DIFFERENCES)
+      result.differences.push({ key, what, column, a, b });
+  }
+  const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  for (const [key, a] of before) {
+    const b = after.get(key);
+    if (!b) {
       result.onlyA += 1;
-      add({ key, what: "only A", column: "", a: row, b: null });
+      add(key, "only A", "", a, null);
       continue;
     }
-    const unequal = columns.filter(
-      name => JSON.stringify(row[name]) !== JSON.stringify(other[name]),
-    );
+    const unequal = columns.filter(name => !isSame(a[name], b[name]));
     result[unequal.length ? "changed" : "same"] += 1;
-    for (const name of unequal)
-      add({ key, what: "changed", column: name, a: row[name], b: other[name] });
+    for (const name of unequal) add(key, "changed", name, a[name], b[name]);
   }
-  for (const [key, row] of after)
+  for (const [key, b] of after)
     if (!before.has(key)) {
       result.onlyB += 1;
-      add({ key, what: "only B", column: "", a: null, b: row });
+      add(key, "only B", "", null, b);
     }
   return result;
 }

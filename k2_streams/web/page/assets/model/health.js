@@ -8,57 +8,52 @@ export const toneOfBreaker = state => ({ closed: "good", open: "bad" })[state] ?
 export const toneOfTask = state =>
   ({ running: "good", failed: "bad", fenced: "bad" })[state] ?? "warn";
 
+/** The values of an object by name, each with its name. */
+export const named = found => Object.entries(found ?? {}).map(([name, one]) => ({ name, ...one }));
+
 /** All that is wrong with a node, as `{ tone, what, text }`, the worst first. */
 export function problemsOf(status) {
-  const bad = (what, text) => ({ tone: "bad", what, text }),
-    warn = (what, text) => ({ tone: "warn", what, text });
-  const found = [
-    ...Object.entries(status.refused ?? {}).map(([name, reason]) =>
-      bad(`Partition ${name} is refused`, reason),
-    ),
-    ...(status.unreadable_partitions ?? []).map(one =>
-      bad(`${one.topic}-${one.partition} cannot be read`, `${one.error}: ${one.remedy}`),
-    ),
-    ...(status.topic_problems ?? []).map(one => bad(`Topic ${one.topic}`, one.problem)),
-    ...Object.entries(status.partitions ?? {})
-      .filter(([, one]) => one.error)
-      .map(([name, one]) => bad(`Task of partition ${name} is ${one.state}`, one.error)),
-    ...Object.entries(status.partitions ?? {})
-      .filter(([, one]) => one.failure)
-      .map(([name, { failure }]) =>
-        warn(
-          `Partition ${name} failed on records`,
-          `offsets ${failure.offset} to ${failure.last_offset}: ${failure.error}`,
-        ),
-      ),
-    ...Object.entries(status.background_tasks ?? {})
-      .filter(([, one]) => one.state === "failed")
-      .map(([name, one]) => bad(`Background task ${name} failed`, one.last_error ?? "")),
-  ];
-  for (const [name, log] of Object.entries(status.streams ?? {})) {
-    if (log.sink?.error) found.push(bad(`Sink of ${name}`, log.sink.error));
-    else if (log.sink?.retrying)
-      found.push(warn(`Sink of ${name} retries`, String(log.sink.retrying)));
-    if (log.tail?.error) found.push(bad(`Tail of ${name}`, log.tail.error));
-    if (log.tail?.holds_source) found.push(bad(`Tail of ${name} is full`, "The source is paused."));
-    if (log.maintenance?.error) found.push(warn(`Maintenance of ${name}`, log.maintenance.error));
-    for (const [kind, words] of [
-      ["breaker", "lake"],
-      ["store_breaker", "store"],
-    ])
-      if (log[kind] && log[kind].state !== "closed")
-        found.push(
-          warn(
-            `Breaker before the ${words} of ${name} is ${log[kind].state}`,
-            `after ${log[kind].failures} failures`,
-          ),
+  const found = [];
+  /** Something is wrong where there is a text. */
+  function add(tone, what, text) {
+    if (text !== null && text !== undefined && text !== false) found.push({ tone, what, text });
+  }
+  for (const [name, reason] of Object.entries(status.refused ?? {}))
+    add("bad", `Partition ${name} is refused`, reason);
+  for (const { topic, partition, error, remedy } of status.unreadable_partitions ?? [])
+    add("bad", `${topic}-${partition} cannot be read`, `${error}: ${remedy}`);
+  for (const { topic, problem } of status.topic_problems ?? [])
+    add("bad", `Topic ${topic}`, problem);
+  for (const { name, state, error, failure } of named(status.partitions)) {
+    add("bad", `Task of partition ${name} is ${state}`, error);
+    if (failure)
+      add(
+        "warn",
+        `Partition ${name} failed on records`,
+        `offsets ${failure.offset} to ${failure.last_offset}: ${failure.error}`,
+      );
+  }
+  for (const { name, state, last_error: error } of named(status.background_tasks))
+    add("bad", `Background task ${name} failed`, state === "failed" && (error ?? ""));
+  for (const { name, sink, tail, maintenance, ...log } of named(status.streams)) {
+    add("bad", `Sink of ${name}`, sink?.error);
+    add("warn", `Sink of ${name} retries`, !sink?.error && sink?.retrying);
+    add("bad", `Tail of ${name}`, tail?.error);
+    add("bad", `Tail of ${name} is full`, tail?.holds_source && "The source is paused.");
+    add("warn", `Maintenance of ${name}`, maintenance?.error);
+    for (const [place, breaker] of [["lake", log.breaker], ["store", log.store_breaker]])
+      if (breaker && breaker.state !== "closed")
+        add(
+          "warn",
+          `Breaker before the ${place} of ${name} is ${breaker.state}`,
+          `after ${breaker.failures} failures`,
         );
   }
-  if (status.level && status.level !== "NORMAL")
-    found.push({
-      tone: toneOfLevel(status.level),
-      what: `Level ${status.level}`,
-      text: "Work is deferred or paused under load.",
-    });
+  if (status.level && status.level !== LEVELS[0])
+    add(
+      toneOfLevel(status.level),
+      `Level ${status.level}`,
+      "Work is deferred or paused under load.",
+    );
   return found.sort((a, b) => Number(b.tone === "bad") - Number(a.tone === "bad"));
 }

@@ -1,44 +1,50 @@
 /** The last scrapes, and what they say of the last minute. */
-import { growth, quantile } from "./metrics.js";
+import { growth, largest, quantile, total } from "./metrics.js";
 
-/** At one scrape in five seconds: ten minutes of the lines beside the figures. */
-export const MAX_SCRAPES = 120;
+/** Of a line beside a figure: at one scrape in five seconds, ten minutes. */
+const MAX_POINTS = 120;
 const WINDOW_S = 60;
 
-/** Scrapes in the order of time, the oldest of which go first. */
-export function createHistory(maxScrapes = MAX_SCRAPES) {
-  const scrapes = [];
-  /** The newest scrape at least a window old, else the oldest. */
-  const before = () => {
-    const newest = scrapes.at(-1);
-    return scrapes.findLast(one => newest.timeS - one.timeS >= WINDOW_S) ?? scrapes[0];
-  };
-  const perSecond = (from, to, name, labels) => {
-    const grown = growth(from.samples, to.samples, name, labels);
-    return grown === null || to.timeS <= from.timeS ? null : grown / (to.timeS - from.timeS);
-  };
+/** A counter's growth per second between two scrapes. */
+function perSecond(before, after, name, labels) {
+  const grown = growth(before.samples, after.samples, name, labels),
+    seconds = after.timeS - before.timeS;
+  return grown === null || seconds <= 0 ? null : grown / seconds;
+}
+/** The point of each line that a scrape adds, given the one before it. */
+const LINES = {
+  records: (before, after) => perSecond(before, after, "k2_source_records_total"),
+  rows: (before, after) => perSecond(before, after, "k2_accepted_rows_total"),
+  lag: (_before, { samples }) => total(samples, "k2_lag_records"),
+  memory: (_before, { samples }) => largest(samples, "k2_memory_used_ratio"),
+};
+
+/** Of the scrapes no more is kept than the last minute needs, and the points of the lines. */
+export function createHistory(maxPoints = MAX_POINTS) {
+  const scrapes = [],
+    lines = Object.fromEntries(Object.keys(LINES).map(name => [name, []]));
+  /** What the first and the last scrape of the minute say together; null: there is one only. */
+  const between = read => (scrapes.length < 2 ? null : read(scrapes[0], scrapes.at(-1)));
   return {
+    lines,
     add(timeS, samples) {
-      scrapes.push({ timeS, samples });
-      scrapes.splice(0, scrapes.length - maxScrapes);
+      const newest = { timeS, samples },
+        before = scrapes.at(-1);
+      scrapes.push(newest);
+      // The first is the newest one that is a minute old, if any is.
+      while (scrapes.length > 1 && timeS - scrapes[1].timeS >= WINDOW_S) scrapes.shift();
+      if (!before) return;
+      for (const [name, pointOf] of Object.entries(LINES)) {
+        lines[name].push(pointOf(before, newest));
+        lines[name].splice(0, lines[name].length - maxPoints);
+      }
     },
     get newest() {
       return scrapes.at(-1)?.samples ?? null;
     },
-    get windowS() {
-      return scrapes.length < 2 ? 0 : scrapes.at(-1).timeS - before().timeS;
-    },
     /** A counter's growth per second over the last minute, or over what is known. */
-    rate: (name, labels) =>
-      scrapes.length < 2 ? null : perSecond(before(), scrapes.at(-1), name, labels),
-    /** The same between neighbouring scrapes, for a line. */
-    rates: (name, labels) =>
-      scrapes.slice(1).map((one, at) => perSecond(scrapes[at], one, name, labels)),
+    rate: (name, labels) => between((first, last) => perSecond(first, last, name, labels)),
     quantile: (name, q, labels) =>
-      scrapes.length < 2
-        ? null
-        : quantile(before().samples, scrapes.at(-1).samples, name, q, labels),
-    /** What `read` makes of each scrape, for a line. */
-    values: read => scrapes.map(one => read(one.samples)),
+      between((first, last) => quantile(first.samples, last.samples, name, q, labels)),
   };
 }

@@ -1,23 +1,21 @@
 /** What the page takes from a scrape of `/metrics`, and what two of them say together. */
 
-const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
+const SAMPLE = /^(k2_\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
 const unescaped = text =>
   text.replace(/\\(.)/g, (_all, letter) => (letter === "n" ? "\n" : letter));
 
-/** Samples by metric: `Map(name -> [{labels, value}])`, of the metrics that `isWanted` names. */
-export function parseMetrics(text, isWanted = () => true) {
+/** Samples of K2's own metrics: `Map(name -> [{labels, value}])`. */
+export function parseMetrics(text) {
   const found = new Map();
   for (const line of text.split("\n")) {
-    if (line[0] === "#") continue;
     const [, name, labels = "", value] = line.match(SAMPLE) ?? [];
-    if (!name || !isWanted(name)) continue;
+    if (!name) continue;
     if (!found.has(name)) found.set(name, []);
+    const pairs = [...labels.matchAll(LABEL)].map(([, key, of]) => [key, unescaped(of)]);
     found.get(name).push({
-      labels: Object.fromEntries(
-        [...labels.matchAll(LABEL)].map(([, key, text]) => [key, unescaped(text)]),
-      ),
+      labels: Object.fromEntries(pairs),
       value: Number(value.replace("Inf", "Infinity")),
     });
   }
@@ -27,7 +25,7 @@ export function parseMetrics(text, isWanted = () => true) {
 const fits = (labels, wanted) =>
   Object.entries(wanted).every(([key, value]) => labels[key] === value);
 /** The samples of a metric whose labels are these. */
-export const samplesOf = (scrape, name, labels = {}) =>
+const samplesOf = (scrape, name, labels = {}) =>
   (scrape.get(name) ?? []).filter(one => fits(one.labels, labels));
 
 /** The sum of a metric; null: there is no such series. */

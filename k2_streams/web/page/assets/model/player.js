@@ -9,100 +9,68 @@ import { timeOfText } from "../format.js";
 import { digitsOf, fold, secondsOf } from "./bars.js";
 import { merged } from "./tape.js";
 
-/** `open(parameters)` opens the stream (an EventSource); `parameters()` and `interval()` are what is
- *  asked; `onChange` is called with all that is shown, at every frame. */
+/** `open(parameters)` opens the stream (an EventSource), of what `parameters()` asks; `interval()` is
+ *  the length of a bar. `onChange` gets all that is shown, at every frame: `changed` are the bars of it,
+ *  if not `isNewBars`. */
 export function createPlayer({ open, parameters, interval, onChange }) {
   let source = null,
-    state,
-    bars,
-    rows,
-    total,
     token,
-    timeText,
-    end,
-    problem;
+    shown;
 
   function reset() {
     source?.close();
-    source = null;
-    state = "idle";
-    [bars, rows, total, token, timeText, end, problem] = [[], [], 0, null, "", null, null];
+    token = null;
+    shown = { state: "idle", bars: [], rows: [], total: 0, timeText: "", end: null, problem: null };
   }
-  const look = (changed = [], isNewBars = true) => ({
-    state,
-    bars,
-    isNewBars,
-    changed,
-    rows,
-    total,
-    timeText,
-    end,
-    problem,
-    digits: digitsOf(rows.map(row => row.price)),
-  });
+  const tell = (changed = [], isNewBars = false) =>
+    onChange({ ...shown, changed, isNewBars, digits: digitsOf(shown.rows.map(row => row.price)) });
 
   function play() {
-    const isResumed = token !== null;
-    source = open({ ...parameters(), ...(isResumed ? { from: token } : {}) });
-    state = "playing";
+    source = open({ ...parameters(), ...(token && { from: token }) });
+    Object.assign(shown, { state: "playing", problem: null });
     source.addEventListener("rows", take);
-    source.addEventListener("end", event => {
-      end = parseJson(event.data);
-      finish("ended");
-    });
+    source.addEventListener("end", ({ data }) => stop("ended", { end: parseJson(data) }));
     source.addEventListener("error", () => {
       if (source.readyState !== source.CLOSED) return;
-      problem = new Error("The node refused the replay: check the symbol and the times.");
-      finish("paused");
+      const problem = new Error("The node refused the replay: check the symbol and the times.");
+      stop("paused", { problem });
     });
-    onChange(look([], false));
+    tell();
   }
 
   function take({ data, lastEventId }) {
     const found = parseJson(data).data,
       changed = new Set(),
-      isFirst = !bars.length;
+      isFirst = shown.bars.length === 0;
     for (const row of found) {
-      if (!row.action)
-        for (const bar of fold(bars, row, secondsOf(interval())) ?? []) changed.add(bar);
-      timeText = `${row.exchange_time.slice(0, 10)} ${timeOfText(row.exchange_time)}`;
+      const { action, exchange_time: time } = row;
+      const bars = action ? [] : fold(shown.bars, row, secondsOf(interval()));
+      for (const bar of bars ?? []) changed.add(bar);
+      shown.timeText = `${time.slice(0, 10)} ${timeOfText(time)}`;
     }
-    total += found.length;
+    shown.total += found.length;
+    shown.rows = merged(shown.rows, found);
     token = lastEventId || token;
-    rows = merged(rows, found);
-    onChange(
-      look(
-        [...changed].sort((a, b) => a.time - b.time),
-        isFirst,
-      ),
-    );
+    tell([...changed].sort((a, b) => a.time - b.time), isFirst);
   }
 
-  function finish(next) {
-    source?.close();
-    source = null;
-    state = next;
-    onChange(look([], false));
+  function stop(state, more) {
+    source.close();
+    Object.assign(shown, { state, ...more });
+    tell();
   }
 
   reset();
   return {
-    look,
     toggle() {
-      if (state === "playing") {
-        finish("paused");
-        return;
-      }
-      if (state === "ended") reset();
-      problem = null;
+      if (shown.state === "playing") return stop("paused");
+      if (shown.state === "ended") reset();
       play();
     },
     rewind() {
       reset();
-      onChange(look());
+      tell([], true);
     },
-    close() {
-      source?.close();
-    },
+    close: () => source?.close(),
   };
 }

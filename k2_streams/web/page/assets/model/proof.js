@@ -6,16 +6,14 @@ export function reasonsOf(meta) {
   const gaps = (meta.gaps ?? []).filter(gap => gap.state !== "filled");
   const missing = gaps.reduce((sum, gap) => sum + numbersOf(gap), 0);
   return [
-    ...(gaps.length
-      ? [`${plural(gaps.length, "gap")} with ${count(missing)} missing or abandoned`]
-      : []),
-    ...(meta.gaps_omitted ? [`${plural(meta.gaps_omitted, "more gap")} not listed`] : []),
-    ...(meta.deferred > 0 ? [`${plural(meta.deferred, "record")} deferred`] : []),
-    ...(meta.deferred === -1 ? ["records may have been deferred then"] : []),
-    ...(meta.gaps_complete === false ? ["gaps are not known as far as the rows"] : []),
-    ...(meta.dead_letters_complete === false ? ["dead letters are not all counted"] : []),
-    ...(meta.stalled ? ["an open transaction holds the log back"] : []),
-  ];
+    gaps.length && `${plural(gaps.length, "gap")} with ${count(missing)} missing or abandoned`,
+    meta.gaps_omitted && `${plural(meta.gaps_omitted, "more gap")} not listed`,
+    meta.deferred > 0 && `${plural(meta.deferred, "record")} deferred`,
+    meta.deferred === -1 && "records may have been deferred then",
+    meta.gaps_complete === false && "gaps are not known as far as the rows",
+    meta.dead_letters_complete === false && "dead letters are not all counted",
+    meta.stalled && "an open transaction holds the log back",
+  ].filter(Boolean);
 }
 
 /** Numbers of a gap that did not arrive. */

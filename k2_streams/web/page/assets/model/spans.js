@@ -7,25 +7,22 @@ import { numbersOf } from "./proof.js";
 export function incompleteSpans(bars) {
   const spans = [];
   let open = null;
-  for (const bar of bars) {
-    if (bar.complete) {
-      open = null;
-      continue;
-    }
-    if (!open) spans.push((open = { from: bar.time, to: bar.time }));
-    open.to = bar.time;
+  for (const { time, complete } of bars) {
+    if (!complete && !open) spans.push((open = { from: time }));
+    if (!complete) open.to = time;
+    else open = null;
   }
   return spans;
 }
 
 /** Numbers of gaps that did not arrive and may have been traded from `startS` to `endS`. */
 export function missingIn(gaps, startS, endS) {
-  const isBefore = (ns, second) => ns !== null && msOfNs(ns) / 1000 < second;
+  const secondOf = (ns, unknown) => (ns === null ? unknown : msOfNs(ns) / 1000);
   return gaps
     .filter(
       gap =>
-        !isBefore(gap.next_time_ns, startS) &&
-        !(gap.previous_time_ns !== null && !isBefore(gap.previous_time_ns, endS)),
+        secondOf(gap.next_time_ns, Infinity) >= startS &&
+        secondOf(gap.previous_time_ns, -Infinity) < endS,
     )
     .reduce((sum, gap) => sum + numbersOf(gap), 0);
 }

@@ -1,175 +1,111 @@
 /** The past again, paced: rows of a symbol by the stream, from a time or a token on. */
-import { createPriceChart, barText } from "../dom/chart.js";
-import { createChoices, createForm, field, h } from "../dom/elements.js";
+import { barText, createPriceChart } from "../dom/chart.js";
+import { button, h } from "../dom/elements.js";
 import { createFacts } from "../dom/figures.js";
 import { createPanel } from "../dom/panel.js";
-import { createTable, number, text } from "../dom/table.js";
-import { count, dateTimeOfNs, NONE, timeOfText } from "../format.js";
+import { createTablePanel, number, text } from "../dom/table.js";
+import { NONE, count, dateTimeOfNs, timeOfText } from "../format.js";
 import { createPlayer } from "../model/player.js";
 import { aligned } from "../model/tape.js";
-import { createKeyField, keyParameters } from "./key_field.js";
+import { createSelection, instantOf, keyParameters } from "./selection.js";
 
 const RELATION = "trades",
-  SPEEDS = [
-    ["1", "1 x"],
-    ["10", "10 x"],
-    ["60", "60 x"],
-    ["max", "as fast as it can"],
-  ];
-const INTERVALS = ["1s", "5s", "1m", "5m"],
   WINDOW = "15m";
+const CHOICES = [
+  ["from", "From, UTC"],
+  ["to", "To, UTC"],
+  ["speed", "Speed", [["1", "1 x"], ["10", "10 x"], ["60", "60 x"], ["max", "as fast as it can"]]],
+  ["clock", "Paced by", [["event", "when it was traded"], ["accepted", "when K2 knew it"]]],
+  ["interval", "Bar", ["1s", "5s", "1m", "5m"]],
+];
+const NEXT = { playing: "Pause", paused: "Go on" };
 
 export function replayView(place, context, given) {
-  const { api, offer, signIn } = context;
-  const asked = {
-    key: "",
-    speed: "10",
-    interval: "1s",
-    clock: "event",
-    from: "",
-    to: "",
-    ...given,
-  };
-  const choice = createChoices(asked, choose);
-  const key = createKeyField(context, asked.key, () => choose({ key: key.value() }));
-  const from = timeField("from"),
-    to = timeField("to");
-  const speed = choice("speed", SPEEDS);
-  const clock = choice("clock", [
-    ["event", "when it was traded"],
-    ["accepted", "when K2 knew it"],
-  ]);
-  const interval = choice("interval", INTERVALS);
-  const play = h("button", { type: "submit", class: "primary" }, "Play"),
-    stop = h(
-      "button",
-      { type: "button", disabled: true, on: { click: () => player.rewind() } },
-      "Back to the start",
-    );
-  const time = h("p", { class: "clock", role: "timer", "aria-label": "Time of the replay" }, NONE),
-    facts = createFacts();
-  const bar = h("p", { class: "bar-text", "aria-hidden": "true" });
-  const canvas = h("div", { class: "chart", role: "img", "aria-label": "Prices of the replay" });
-  const tape = createTable({
-    label: "Tape of the replay",
-    columns: [
-      text("Time", row => timeOfText(row.exchange_time)),
-      text("Accepted", row => timeOfText(row.accepted_time)),
-      number("Price", row => ({ text: row.price, tone: row.side ?? "" })),
-      number("Quantity", row => row.quantity),
-    ],
-  });
-  const parts = {
-    chart: createPanel({
-      title: "Replay",
-      content: [h("div", { class: "row" }, time, facts.node), bar, canvas],
-      onSignIn: signIn,
-      className: "wide-chart",
-    }),
-    tape: createPanel({ title: "Tape", content: [tape.node], onSignIn: signIn, className: "tape" }),
-  };
-  const form = createForm(
-    "controls",
-    () => player.toggle(),
-    key.node,
-    field("From, UTC", from),
-    field("To, UTC", to),
-    field("Speed", speed),
-    field("Paced by", clock),
-    field("Bar", interval),
-    play,
-    stop,
-  );
-  place.append(form, h("div", { class: "chart-and-tape" }, parts.chart.node, parts.tape.node));
-  const chart = createPriceChart(canvas, {
-    onHover: one => {
-      bar.textContent = barText(one);
+  const { api, offer, signal } = context;
+  const first = { key: "", speed: "10", interval: "1s", clock: "event", from: "", to: "" },
+    asked = { ...first, ...given };
+  const play = h("button.primary", { type: "submit" }, "Play"),
+    back = button("button", "Back to the start", () => player.rewind(), { disabled: true });
+  const { node, controls } = createSelection(context, asked, {
+    choices: CHOICES,
+    onChoice(change) {
+      player.rewind();
+      if (change.key !== undefined) suggest();
     },
+    onSubmit: () => player.toggle(),
+    more: [play, back],
+  });
+  const time = h("p.clock", { role: "timer", "aria-label": "Time of the replay" }, NONE),
+    facts = createFacts(),
+    bar = h("p.bar-text", { "aria-hidden": "true" }),
+    canvas = h("div.chart", { role: "img", "aria-label": "Prices of the replay" });
+  const prices = createPanel("Replay", [h("div.row", time, facts.node), bar, canvas]),
+    tape = createTablePanel("Tape", TAPE_COLUMNS, {
+      classes: ".tape",
+      label: "Tape of the replay",
+    });
+  place.append(node, h("div.chart-and-tape", prices.node, tape.node));
+  prices.ready(); // a chart takes its width where it is made: it has none out of sight
+  const chart = createPriceChart(canvas, {
+    signal,
+    onHover: one => (bar.textContent = barText(one)),
   });
   const player = createPlayer({
     open: parameters => api.events(`/v1/${RELATION}/stream`, parameters),
     parameters: () => ({
       ...keyParameters(asked.key),
-      from: instant(asked.from),
-      to: instant(asked.to),
+      from: instantOf(asked.from),
+      to: instantOf(asked.to),
       speed: asked.speed,
       clock: asked.clock,
     }),
     interval: () => asked.interval,
     onChange: show,
   });
-  const ending = new AbortController();
-
-  function timeField(name) {
-    const input = h("input", {
-      type: "datetime-local",
-      step: 1,
-      value: asked[name],
-      on: { change: () => choose({ [name]: input.value }) },
-    });
-    return input;
-  }
-  const instant = text => (text ? `${text.padEnd(19, ":00")}Z` : "");
-  function choose(change) {
-    Object.assign(asked, change);
-    context.remember("replay", asked);
-    player.rewind();
-    if (change.key !== undefined) suggest();
-  }
+  signal.addEventListener("abort", player.close);
 
   /** The range of the newest trades, where none is chosen: a replay of what has just been seen. */
   async function suggest() {
     if (!asked.key || asked.from) return;
+    const parameters = { ...keyParameters(asked.key), window: WINDOW, end: "last", limit: 1 };
     try {
-      const { meta } = await api.ask(
-        `/v1/${RELATION}`,
-        { ...keyParameters(asked.key), window: WINDOW, end: "last", limit: 1 },
-        { signal: ending.signal },
-      );
-      const text = ns => dateTimeOfNs(ns).replace(" ", "T");
-      Object.assign(asked, { from: text(meta.start_ns), to: text(meta.end_ns) });
-      [from.value, to.value] = [asked.from, asked.to];
-      context.remember("replay", asked);
+      const { meta } = await api.ask(`/v1/${RELATION}`, parameters, { signal });
+      for (const [name, ns] of [["from", meta.start_ns], ["to", meta.end_ns]])
+        asked[name] = controls[name].value = dateTimeOfNs(ns).replace(" ", "T");
+      context.remember(asked);
     } catch (error) {
-      if (!ending.signal.aborted) parts.chart.failed(error);
+      if (!signal.aborted) prices.failed(error);
     }
   }
 
   function show({ state, bars, isNewBars, changed, rows, digits, total, timeText, end, problem }) {
-    play.textContent = state === "playing" ? "Pause" : state === "paused" ? "Go on" : "Play";
-    stop.disabled = state === "idle";
+    play.textContent = NEXT[state] ?? "Play";
+    back.disabled = state === "idle";
     if (isNewBars) chart.show(bars, digits);
-    else if (changed.length) chart.update(changed);
+    else chart.update(changed);
     bar.textContent = barText(bars.at(-1));
     time.textContent = timeText || NONE;
-    facts.show([
-      ["Rows", count(total)],
-      ...(end ? [["End", `${count(end.rows)} rows, checksum ${end.checksum}`]] : []),
-    ]);
+    const ended = end && ["End", `${count(end.rows)} rows, checksum ${end.checksum}`];
+    facts.show([["Rows", count(total)], ...(end ? [ended] : [])]);
     tape.show(aligned(rows));
-    if (problem) parts.chart.failed(problem);
-    else parts.chart.ready();
-    parts.tape.ready();
+    if (problem) prices.failed(problem);
+    else prices.ready();
   }
 
-  const unwatch = offer.watch(found => {
+  offer.watch(found => {
     const isOffered = found.isStreamed(RELATION);
     play.disabled = !isOffered;
-    if (isOffered || !found.has("/v1/status")) {
-      show(player.look());
-      return;
-    }
-    for (const part of Object.values(parts))
-      part.empty(`This node does not offer /v1/${RELATION}/stream, by which the past is replayed.`);
-  });
+    if (isOffered || !found.has("/v1/status")) return player.rewind();
+    const path = `/v1/${RELATION}/stream`;
+    for (const panel of [prices, tape])
+      panel.empty(`This node does not offer ${path}, by which the past is replayed.`);
+  }, signal);
   suggest();
-  return {
-    stop() {
-      ending.abort();
-      unwatch();
-      player.close();
-      key.stop();
-      chart.remove();
-    },
-  };
 }
+
+const TAPE_COLUMNS = [
+  text("Time", row => timeOfText(row.exchange_time)),
+  text("Accepted", row => timeOfText(row.accepted_time)),
+  number("Price", row => ({ text: row.price, tone: row.side ?? "" })),
+  number("Quantity", row => row.quantity),
+];
