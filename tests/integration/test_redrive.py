@@ -42,7 +42,7 @@ def test_dead_letters_of_a_mended_decoder_become_rows_once(k2: Cluster) -> None:
     assert first["redriven_before"] + first["sent"] == letters
     mended.wait_ready()
     eventually(lambda: lake_rows(mended) == MESSAGES, what="rows of what was redriven")
-    k2.verify(mended, truth)
+    k2.verify(mended, truth, also="--deep")
     second = redrive(k2)
     assert (second["sent"], second["redriven_before"]) == (0, letters)
     mended.stop()
