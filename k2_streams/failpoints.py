@@ -33,7 +33,6 @@ POINTS = (
     "checkpoint.begun",
     "checkpoint.sent",
     "checkpoint.acknowledged",
-    "checkpoint.offsets-sent",
     "checkpoint.committed",
     "checkpoint.handed-over",
     "checkpoint.written",

@@ -1,10 +1,18 @@
-"""Offsets of partitions and groups: ends, open transactions, committed positions."""
+"""Offsets of partitions and groups: ends, open transactions, what a group has committed."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition as ClientPartition
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
+
+#: The client asks without end while a group's coordinator is away. Offsets that only lag tools read
+#: are not worth a longer wait to whoever stops.
+COMMIT_WITHIN_S = 1.0
 
 
 async def open_transactions(
@@ -32,3 +40,15 @@ async def group_offsets(config: KafkaConfig, group_id: str) -> dict[TopicPartiti
     finally:
         await admin.close()
     return {TopicPartition(tp.topic, tp.partition): one.offset for tp, one in found.items()}
+
+
+async def commit_offsets(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+    """Make these the offsets of a consumer's group, in one request; all of assigned partitions.
+
+    Raises:
+        KafkaError: the group did not take them: it has decided anew, or the partitions are not
+            this consumer's any more.
+        TimeoutError: its coordinator is away.
+    """
+    async with asyncio.timeout(COMMIT_WITHIN_S):
+        await consumer.commit({ClientPartition(*tp): offset for tp, offset in offsets.items()})
