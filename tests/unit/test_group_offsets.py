@@ -20,11 +20,12 @@ class _Group:
     """Takes what it is told, unless it has an error."""
 
     def __init__(self) -> None:
-        self.assigned = {FIRST, SECOND}
+        self.assigned: set[TopicPartition] | None = {FIRST, SECOND}
         self.error: Exception | None = None
         self.told: list[Mapping[TopicPartition, int]] = []
 
     def assignment(self) -> set[TopicPartition]:
+        assert self.assigned is not None, "the consumer has not started"
         return self.assigned
 
     async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -38,10 +39,14 @@ def group() -> Any:
     return _Group()
 
 
+async def test_a_consumer_that_has_not_started_is_asked_nothing(group: Any) -> None:
+    group.assigned = None
+    await GroupOffsets(group).tell()
+    assert group.told == []
+
+
 async def test_all_partitions_are_told_in_one_request_if_any_has_moved(group: Any) -> None:
     offsets = GroupOffsets(group)
-    await offsets.tell()
-    assert group.told == []
     offsets.reached(FIRST, 3)
     offsets.reached(SECOND, 5)
     offsets.reached(FIRST, 4)

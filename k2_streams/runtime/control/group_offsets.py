@@ -49,6 +49,8 @@ class GroupOffsets:
 
     async def tell(self) -> None:
         """Tell the group what has moved; what it does not take is told with the next call."""
+        if not self._positions:
+            return  # the consumer may not have started: it has no assignment to be asked for
         assigned = set(self._group.assignment())
         self._positions = {tp: at for tp, at in self._positions.items() if tp in assigned}
         positions = dict(self._positions)
