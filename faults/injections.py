@@ -132,7 +132,7 @@ def raise_at_points(stage: FaultStage, number: int) -> float:
 
 #: Where a stopped process holds something: a transaction, a take-over, a commit.
 _HOLDING = (
-    "checkpoint.begun", "checkpoint.sent", "checkpoint.acknowledged",
+    "checkpoint.begun", "checkpoint.acknowledged", "checkpoint.offsets-sent",
     "checkpoint.committed", "lake.files-written", "lake.manifests-written", "lake.committing",
     "lake.committed", "take-over.replayed", "rebalance.released",
 )  # fmt: skip

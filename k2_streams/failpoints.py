@@ -33,6 +33,7 @@ POINTS = (
     "checkpoint.begun",
     "checkpoint.sent",
     "checkpoint.acknowledged",
+    "checkpoint.offsets-sent",
     "checkpoint.committed",
     "checkpoint.handed-over",
     "checkpoint.written",

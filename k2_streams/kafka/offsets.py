@@ -1,26 +1,10 @@
-"""Offsets of partitions and groups: ends, open transactions, what a group has committed."""
+"""Offsets of partitions and groups: ends, open transactions, committed positions."""
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Protocol
-
-from aiokafka.structs import TopicPartition as ClientPartition
+from collections.abc import Iterable
 
 from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
-
-#: The client asks without end while a group's coordinator is away. Offsets that only lag tools read
-#: are not worth a longer wait to whoever stops.
-COMMIT_WITHIN_S = 1.0
-
-
-class OffsetCommitter(Protocol):
-    """A consumer of aiokafka's that is in a group."""
-
-    async def commit(self, offsets: dict[ClientPartition, int]) -> None:
-        """Make these the group's offsets, in one request."""
-        ...
 
 
 async def open_transactions(
@@ -48,15 +32,3 @@ async def group_offsets(config: KafkaConfig, group_id: str) -> dict[TopicPartiti
     finally:
         await admin.close()
     return {TopicPartition(tp.topic, tp.partition): one.offset for tp, one in found.items()}
-
-
-async def commit_offsets(member: OffsetCommitter, offsets: Mapping[TopicPartition, int]) -> None:
-    """Make these the offsets of a member's group, in one request; all of assigned partitions.
-
-    Raises:
-        KafkaError: the group did not take them: it has decided anew, or the partitions are not
-            this member's any more.
-        TimeoutError: its coordinator is away.
-    """
-    async with asyncio.timeout(COMMIT_WITHIN_S):
-        await member.commit({ClientPartition(*tp): offset for tp, offset in offsets.items()})

@@ -92,7 +92,7 @@ async def _acknowledged(sent: Iterable[_Sent]) -> None:
 
 
 class TransactionalProducer:
-    """Sends records as one transaction.
+    """Sends records, and the source's position, as one transaction.
 
     Starting it fences every other producer with the same id, and aborts what it left open.
 
@@ -155,9 +155,11 @@ class TransactionalProducer:
         self,
         outputs: Sequence[OutputRecord],
         changelogs: Sequence[tuple[str, ChangelogRows]],
+        group_id: str,
+        offsets: Mapping[TopicPartition, int],
         many: Sequence[OutputRecord] = (),
     ) -> CommittedOffsets:
-        """One transaction: outputs, and each changelog's rows in their order.
+        """One transaction: outputs, each changelog's rows in their order, the source's offsets.
 
         All records go to this task's partition. It returns only if the commit was acknowledged.
         `many` are outputs of which there may be as many as raw records, sent in whole batches:
@@ -195,7 +197,11 @@ class TransactionalProducer:
                 for topic, rows in changelogs
             ]
             await failpoint_in_loop("checkpoint.sent")
-            await _acknowledged([*(one for _, one in placed), *chain(*tables)])
+            # Neither answer needs the other one: both are waited for at once.
+            await asyncio.gather(
+                _acknowledged([*(one for _, one in placed), *chain(*tables)]),
+                self._send_offsets(offsets, group_id),
+            )
             await self._commit(places)
             found: dict[str, list[int]] = {}
             for topic, batch in placed:
@@ -296,6 +302,12 @@ class TransactionalProducer:
 
     def _place(self, topic: str) -> ClientPartition:
         return ClientPartition(topic, self._partition)
+
+    async def _send_offsets(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
+        await self._producer.send_offsets_to_transaction(
+            {ClientPartition(*tp): offset for tp, offset in offsets.items()}, group_id
+        )
+        await failpoint_in_loop("checkpoint.offsets-sent")
 
     async def _send_rows(self, place: ClientPartition, rows: Sequence[RecordToSend]) -> list[_Sent]:
         """Send rows as whole batches."""

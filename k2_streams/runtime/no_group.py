@@ -29,9 +29,6 @@ class NoGroup:
         """It never is."""
         return False
 
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """There is no source of which there could be any."""
-
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """No partition is read here that could stop."""
 

@@ -42,14 +42,6 @@ class ConsumerGroup(PausableConsumer, Protocol):
         """Whether the group, asked now, still counts this worker in that generation."""
         ...
 
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Make these the group's offsets, for lag tools; all are of assigned partitions.
-
-        Raises:
-            LogError, OSError: the group did not take them in time, or has decided anew.
-        """
-        ...
-
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """Stop the partition in front of records that cannot be used."""
         ...

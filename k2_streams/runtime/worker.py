@@ -39,7 +39,6 @@ from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.runtime.assignment import Ownership, UndeclaredTopicError
 from k2_streams.runtime.committed_rows import CommittedRows
 from k2_streams.runtime.control.api_keys_file import ApiKeysFile
-from k2_streams.runtime.control.group_offsets import GroupOffsets
 from k2_streams.runtime.control.load_monitor import LoadMonitor
 from k2_streams.runtime.control.memory import query_limit_bytes
 from k2_streams.runtime.control.sessions import ExchangeSessions
@@ -133,7 +132,6 @@ class Worker:
         sources = [one.topic for one in topology.sources] if settings.processes else []
         read = [TopicPartition(topic, p) for topic in sources for p in range(settings.partitions)]
         self.flow = PartitionFlow(ports.group, read, self.supervisor, limits, metrics.source)
-        self.group_offsets = GroupOffsets(ports.group)
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
         self.engine = new_engine(settings, ports, metrics.query)
@@ -241,11 +239,7 @@ class Worker:
             if written.keeper is not None:
                 stack.push_async_callback(written.keeper.close)
                 self._keep(self._name("maintenance", written.stream), written.keeper.run)
-        # 2 Tasks commit what is open and end; what is not committed is processed again. Lag tools
-        #   see where they ended.
-        if self._settings.processes:
-            stack.push_async_callback(self.group_offsets.tell)
-            self._keep("group-offsets", self.group_offsets.run)
+        # 2 Tasks commit what is open and end; what is not committed is processed again.
         stack.push_async_callback(self.owner.close)
         stack.callback(self.flow.close)
         # 1 Nothing is watched any more.
@@ -487,7 +481,6 @@ class Worker:
             pool=self.pool,
             overload=self.overload,
             supervisor=self.supervisor,
-            reached=self.group_offsets.reached,
             settling=Settling(ports.kafka),
             disk=ports.disk,
             native=ports.native,

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import POINTS
 from k2_streams.runtime.limits import Limits
 from k2_streams.runtime.output import AnsweredLog
@@ -174,11 +173,10 @@ class DriverRun:
         return {partition: last.offset for partition, last in logs.items() if last is not None}
 
     def _is_settled(self) -> bool:
-        positions = [one.parts.group_offsets.positions for one in self._fleet.workers.values()]
+        offsets = self.cluster.group_offsets.get(self.settings.app_id, {})
         for source in self.topology.sources:
             for partition, last in self.last_offsets(source.topic).items():
-                tp = TopicPartition(source.topic, partition)
-                if not any(of_worker.get(tp, 0) > last for of_worker in positions):
+                if offsets.get((source.topic, partition), 0) <= last:
                     return False
         return not any(
             task.deferred_records

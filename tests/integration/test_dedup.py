@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of, step_batch
+from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogReader
 from k2_streams.kafka.topics import TopicInfo, TopicSpec, ensure_topics
@@ -56,7 +57,8 @@ class Ids:
             self.last_ms, self.now_ms = self.now_ms, self.now_ms + step_ms
             sealed = table.seal()
             rows = [(b"", value) for value in sealed.records()]
-            committed = await producer.commit([], [(self.changelog.name, rows)])
+            at = {TopicPartition(self.changelog.name, 0): self.sent}
+            committed = await producer.commit([], [(self.changelog.name, rows)], "ids", at)
             (end,) = committed.changelog_ends
             if written:
                 table.write(sealed, IdsMeta(IDS_VERSION, self.changelog.id, end, 0, sealed.buckets))

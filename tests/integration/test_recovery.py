@@ -71,7 +71,10 @@ class Log:
         position = self.position()
         changelog = [*rows.items(), (POSITION_KEY, encode_position(position))]
         committed = await producer.commit(
-            [OutputRecord(self.out, None, b"rows")], [(self.changelog.name, changelog)]
+            [OutputRecord(self.out, None, b"rows")],
+            [(self.changelog.name, changelog)],
+            self.id,
+            {TopicPartition(self.out, 0): self.epoch},
         )
         (offset,) = committed.changelog_ends
         if store is not None:

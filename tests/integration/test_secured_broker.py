@@ -175,8 +175,9 @@ async def test_every_client_gets_in_with_the_permitted_operations_alone(secured,
     producer = TransactionalProducer(config, f"{SETTINGS.app_id}-{mode}", 0)
     await producer.start()
     try:
+        raw = TopicPartition(TRADES_INPUT.raw, 0)
         sent = OutputRecord(TRADES_INPUT.dead_letter, b"key", mode.encode())
-        found = await producer.commit([sent], [])
+        found = await producer.commit([sent], [], SETTINGS.app_id, {raw: 0})
     finally:
         await producer.stop()
     (offset,) = found.offsets[TRADES_INPUT.dead_letter]

@@ -185,7 +185,7 @@ async def test_no_record_takes_the_place_of_a_marker_that_a_restarted_broker_lef
 
     async def committed(value: bytes) -> list[int]:
         rows = [(changelog, [(b"position", value)])]
-        found = await producer.commit([OutputRecord(name, None, value)], rows)
+        found = await producer.commit([OutputRecord(name, None, value)], rows, name, {places[0]: 1})
         return found.offsets[name]
 
     raw = producer._producer
@@ -214,12 +214,12 @@ async def test_a_producer_that_was_fenced_meanwhile_learns_it_whatever_else_has_
     name = places[0][0]
     zombie, heir = (TransactionalProducer(config, name, 0) for _ in range(2))
     await zombie.start()
-    await zombie.commit([OutputRecord(name, None, b"first")], [])
+    await zombie.commit([OutputRecord(name, None, b"first")], [], name, {places[0]: 1})
     await heir.start()
     for connection in list(zombie._producer.client._conns.values()):
         connection.close()
     with pytest.raises(FencedError):
-        await zombie.commit([OutputRecord(name, None, b"second")], [])
+        await zombie.commit([OutputRecord(name, None, b"second")], [], name, {places[0]: 2})
     for producer in (zombie, heir):
         await producer.stop()
 

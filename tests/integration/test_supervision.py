@@ -26,13 +26,10 @@ HERE = Path(__file__).resolve().parent
 OURS = {
     *("events", "lake-view", "load", "sink", "tail", "tail-quota", "topics", "watchdog"),
     *("checkpoint", "drain", "reject", "retake", "seek", "sink-retry", "task", "task-end"),
-    *("sink-given", "tail-given", "group-offsets"),
+    *("sink-given", "tail-given"),
 }
 #: A step of a take-over or a request of a library that is under way by chance.
-PASSING = {
-    *("Ownership._take", "Ownership._close"),
-    *("GroupCoordinator._maybe_leave_group", "GroupCoordinator._do_commit_offsets"),
-}
+PASSING = {"Ownership._take", "Ownership._close", "GroupCoordinator._maybe_leave_group"}
 #: From a task's end to a worker that is ready again, or gone: a lost library task is noticed after
 #: 3 s, a kept one starts again after 1 s and counts as up 3 s later.
 SETTLED_WITHIN_S = 40.0

@@ -46,8 +46,7 @@ MUTANTS = (
         (
             "runtime/task/checkpoint.py",
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
-            "        for one in changed:\n"
-            "            one.table.written(one.sealed, 0, sealed.encoded)\n"
+            "        for one in changed:\n            one.table.written(one.sealed, 0, encoded)\n"
             "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
         ),
     ),
@@ -1062,23 +1061,6 @@ MUTANTS = (
             "                    await self._wake.wait()\n",
             "                await asyncio.wait_for(self._wake.wait(), min(waits, default=None))\n",
         ),
-    ),
-    _mutant(
-        "sealed-epoch-lost-by-a-suspension",
-        "an epoch that was sealed while its task was suspended is never sent",
-        "tests/unit/test_task_flow.py::",
-        (
-            "runtime/task/running.py",
-            "        async with asyncio.timeout(within_s):\n"
-            "            await self._begin_checkpoint()\n",
-            "        async with asyncio.timeout(within_s):\n",
-        ),
-    ),
-    _mutant(
-        "failed-seal-passes-a-suspension",
-        "a task whose epoch could not be sealed while it was suspended goes on without its rows",
-        "tests/unit/test_task_flow.py::",
-        ("runtime/task/running.py", "            self._working.result()\n", "            pass\n"),
     ),
     _mutant(
         "background-task-dies-unnoticed",

@@ -47,7 +47,7 @@ from k2_streams.testing.memory.faults import MemoryFault, NoFaults, seeded
 from k2_streams.testing.memory.loop import VirtualLoop
 from k2_streams.testing.memory.ports import VirtualClock
 
-LOG, DEAD_LETTERS, EVENTS = TRADES.log, "k2.dead-letter", "k2.sequence-events"
+LOG, DEAD_LETTERS, EVENTS, GROUP = TRADES.log, "k2.dead-letter", "k2.sequence-events", "k2"
 OUTPUTS = TaskOutputs("k2.raw", (TRADES,), DEAD_LETTERS, EVENTS)
 #: Some checkpoints, so that readers that lag are refused some.
 FEW_BYTES = 12_000
@@ -256,7 +256,7 @@ class LogWorld:
         producer, hand_over = await self._writer()
         written = self._written(rows, part)
         try:
-            committed = await producer.commit(written.log, [], written.beside)
+            committed = await producer.commit(written.log, [], GROUP, {}, written.beside)
         except KafkaError:
             self.end_task()
         else:
@@ -297,7 +297,7 @@ class LogWorld:
         other = TransactionalProducer(self.kafka, "task" if fence else "stranger", 0)
         await other.start()
         written = self._written(rows, 2)
-        await other.commit(written.log, [], written.beside)
+        await other.commit(written.log, [], GROUP, {}, written.beside)
 
     def end_task(self) -> None:
         if self._hand_over is not None:

@@ -221,8 +221,8 @@ def test_a_fenced_producer_commits_nothing_and_says_so(place):
         await zombie.start()
         await owner.start()
         with pytest.raises(FencedError):
-            await zombie.commit([], [(CHANGELOG, [ROW])])
-        await owner.commit([], [(CHANGELOG, [ROW])])
+            await zombie.commit([], [(CHANGELOG, [ROW])], "k2", {})
+        await owner.commit([], [(CHANGELOG, [ROW])], "k2", {})
 
     place.run(main())
     assert len(place.cluster.partitions[CHANGELOG, 0].committed()) == 1
@@ -274,7 +274,7 @@ def test_a_marker_is_written_again_only_if_it_does_not_come(place, late_s):
     async def main():
         producer = TransactionalProducer(place.kafka, "k2-0", 0)
         await producer.start()
-        await producer.commit([OutputRecord(TRADES, None, b"rows")], [])
+        await producer.commit([OutputRecord(TRADES, None, b"rows")], [], "k2", {})
         del log.entries[-1]  # its marker
         log.open[share] = 0
         if late_s is not None:

@@ -21,7 +21,7 @@ from k2_streams.topology.errors import TopologyError
 pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 LOG = TRADES.log
-POINTS = ("checkpoint.begun", "checkpoint.acknowledged", "checkpoint.sent")
+POINTS = ("checkpoint.begun", "checkpoint.acknowledged", "checkpoint.offsets-sent")
 
 
 def in_lake(driver: StreamDriver, *, keeps: int = 0) -> None:

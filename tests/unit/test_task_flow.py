@@ -1,13 +1,9 @@
 """A task never blocks who delivers, and never leaves its partition paused behind it."""
 
 import asyncio
-import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import Mock
 
 import pyarrow as pa
@@ -21,7 +17,6 @@ from k2_streams.feeds.feed import FEEDS
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.record_columns import RecordColumns
 from k2_streams.kafka.topics import RAW, TopicInfo
-from k2_streams.kafka.transactions import ChangelogRows, CommittedOffsets, OutputRecord
 from k2_streams.runtime.control.supervisor import Supervisor
 from k2_streams.runtime.deferral.overload import Overload
 from k2_streams.runtime.fetched import Fetched
@@ -54,7 +49,6 @@ def context(tmp_path: Path) -> TaskContext:
         clock=SYSTEM_CLOCK,
         metrics=Metrics(),
         pool=ThreadPoolExecutor(1),
-        reached=lambda _tp, _offset: None,
         settling=Settling(settings.kafka),
         overload=Overload(settings.overload, SYSTEM_CLOCK),
         supervisor=Supervisor(SYSTEM_CLOCK, Metrics()),
@@ -69,79 +63,11 @@ def _more_than_enough(size_bytes: int) -> Fetched:
     return Fetched(TopicPartition(RAW, 0), 0, len(records), records, len(records))
 
 
-def _records(count: int) -> Fetched:
-    """Records that become dead letters."""
-    sent = [
-        SimpleNamespace(
-            key=b"X:A", value=b"no trade", headers=(), offset=n, timestamp=1, timestamp_type=1
-        )
-        for n in range(count)
-    ]
-    return Fetched(TopicPartition(RAW, 0), 0, count, sent, count)
-
-
-class _Pool(ThreadPoolExecutor):
-    """One thread; counts how often it is visited."""
-
-    visits = 0
-
-    def submit(self, *work: Any, **more: Any) -> Future[Any]:
-        self.visits += 1
-        return super().submit(*work, **more)
-
-
-class _Producer:
-    """Acknowledges every transaction, and counts them."""
-
-    commits = 0
-
-    async def commit(
-        self,
-        _outputs: Sequence[OutputRecord],
-        changelogs: Sequence[tuple[str, ChangelogRows]],
-        _many: Sequence[OutputRecord],
-    ) -> CommittedOffsets:
-        self.commits += 1
-        return CommittedOffsets({}, [len(rows) for _, rows in changelogs])
-
-
-class _Due:
-    """A task with records, whose checkpoint is due as soon as they are processed."""
-
-    def __init__(self, context: TaskContext) -> None:
-        self.pool, self.producer = _Pool(1), _Producer()
-        self.reached: list[int] = []
-        context = replace(
-            context, pool=self.pool, reached=lambda _tp, offset: self.reached.append(offset)
-        )
-        self.task = running(context, [], [], self.producer)
-        self.checkpoints = self.task._checkpoints
-        self.checkpoints.wait_s = lambda: 0.0  # type: ignore[method-assign]
-        self.task.offer(_records(3))
-
-    async def suspended_in_a_visit(self) -> None:
-        """The task is told to stop while its thread works for it."""
-        others = threading.Event()
-        self.pool.submit(others.wait)
-        self.task.start()
-        while self.task._working is None:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0)
-        suspension = asyncio.ensure_future(self.task.suspend(10.0))
-        await asyncio.sleep(0)
-        others.set()
-        await suspension
-
-
-def running(
-    context: TaskContext,
-    paused: list[bool],
-    failed: list[BaseException],
-    producer: Any = None,
-) -> RunningTask:
+def running(context: TaskContext, paused: list[bool], failed: list[BaseException]) -> RunningTask:
     """Nothing to commit, and nothing deferred."""
     tables, position = context.program.new_tables(0, context), POSITION
     tables.all[0].open(0)
-    taken = Taken(producer or Mock(), tables, position, Starts(0, 0), (), Restored(0, wiped=False))
+    taken = Taken(Mock(), tables, position, Starts(0, 0), (), Restored(0, wiped=False))
 
     async def on_failed(error: BaseException) -> None:
         failed.append(error)
@@ -217,44 +143,13 @@ async def test_a_checkpoint_is_due_when_its_epoch_is_large(
 
 async def test_an_epoch_knows_the_size_of_what_it_was_made_of(context: TaskContext) -> None:
     task = running(context, [], [])
-    task._checkpoints.wait_s = lambda: 60.0  # type: ignore[method-assign]
-    fetched = _records(3)
+    sent = [SimpleNamespace(key=b"X:A", value=b"no trade", headers=(), offset=offset, timestamp=1,
+                            timestamp_type=1) for offset in range(3)]  # fmt: skip
+    fetched = Fetched(TopicPartition(RAW, 0), 0, 3, sent, 3)
     task.offer(fetched)
     assert await task._work()
     assert (task._epoch.records, task._epoch.size_bytes) == (3, fetched.size_bytes)
     await task.stop()
-
-
-async def test_a_checkpoint_visits_the_tasks_thread_twice(context: TaskContext) -> None:
-    """With the records that make it due, and to write the stores: each visit is a wait."""
-    due = _Due(context)
-    assert await due.task._work()
-    assert due.pool.visits == 1
-    await due.checkpoints.settled()
-    assert (due.pool.visits, due.producer.commits, due.reached) == (2, 1, [3])
-    await due.task.stop()
-
-
-async def test_an_epoch_that_is_sealed_while_its_task_is_suspended_is_committed(
-    context: TaskContext,
-) -> None:
-    """Its rows are in no other one, and the position of the next checkpoint is behind them."""
-    due = _Due(context)
-    await due.suspended_in_a_visit()
-    assert (due.producer.commits, due.reached) == (1, [3])
-    await due.task.stop()
-
-
-async def test_a_seal_that_fails_while_its_task_is_suspended_ends_the_task(
-    context: TaskContext,
-) -> None:
-    """Nobody waits for the visit any more, and what it had begun to seal is lost."""
-    due = _Due(context)
-    due.checkpoints.seal = Mock(side_effect=OSError("disk"))  # type: ignore[method-assign]
-    with pytest.raises(OSError, match="disk"):
-        await due.suspended_in_a_visit()
-    assert (due.producer.commits, due.reached) == (0, [])
-    await due.task.stop()
 
 
 def test_an_inbox_counts_what_waits_in_records_and_bytes() -> None:

@@ -59,7 +59,7 @@ async def test_what_the_coordinator_says_to_partitions_is_what_is_raised(call, r
     producer._last_connections = (SimpleNamespace(connected=lambda: False),)
     producer._last_places = frozenset([ClientPartition("log", 0)])
     if call == "commit":
-        asked = producer.commit([OutputRecord("log", None, b"")], [])
+        asked = producer.commit([OutputRecord("log", None, b"")], [], "group", {})
     else:
         asked = producer.mark([TopicPartition("log", 0)], committed=call == "mark committed")
     with pytest.raises(error):

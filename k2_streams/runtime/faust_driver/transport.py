@@ -34,7 +34,6 @@ from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka import header_keys
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, ReaderStoppedError
-from k2_streams.kafka.offsets import commit_offsets
 from k2_streams.kafka.partition_faults import (
     FetchAnswers,
     PartitionFault,
@@ -238,10 +237,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return False
         return alive and is_current()
 
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Make these the group's offsets."""
-        await self.call_thread(commit_offsets, self._ensure_consumer(), offsets)
-
     async def fetch(self, active: set[TopicPartition], wait_s: float) -> list[Fetched]:
         """What has come of the active partitions."""
         fetched: list[Fetched] = await self.call_thread(self._fetch, active, wait_s)
@@ -371,10 +366,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return [
             f for f in self._thread.faults.now if TopicPartition(f.topic, f.partition) in assigned
         ]
-
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Make these the group's offsets, for lag tools; Faust itself commits none."""
-        await self._thread.commit_offsets(offsets)
 
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """Records from this offset on cannot be used: the partition stands still before them."""

@@ -1,13 +1,10 @@
 """Checkpoints: an epoch's outputs, its tables' rows and the source's position, in one transaction.
 
-    1 seal      stop adding to the epoch; what it changed is in memory, encoded
-    2 transact  outputs, each table's changelog rows, the position: all or none
+    1 seal      stop adding to the epoch; what it changed is in memory
+    2 transact  outputs, each table's changelog rows and position, the group's offsets: all or none
     3 hand over rows and events to this worker's tail and sink, at their acknowledged offsets
     4 write     each table's store, in one batch per store
     5 count     metrics, so that a replay counts once
-
-1 and 4 run in the tasks' thread, 1 with the records that make the checkpoint due: each change of
-threads is a wait (ADR 0015). The rest is waits for brokers, in the event loop.
 
 3 before 2 would show rows that may be aborted (ADR 0009). 4 before 2 would put a store ahead of its
 changelog after a kill: replayed records would look like duplicates, and be lost. On any failure the
@@ -15,7 +12,7 @@ task is over, and its successor begins at the last position that was committed.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -39,27 +36,6 @@ from k2_streams.state.state_table import SealedTable, StateTable
 _MOMENT_S = 1e-6
 #: Below the transaction time-out of 15 s: a slow checkpoint ends here, not at the broker.
 CHECKPOINT_DEADLINE_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class SealedEpoch:
-    """An epoch that is ready to be sent.
-
-    Attributes:
-        epoch: to which nothing is added any more.
-        position: behind it.
-        encoded: the same, as it lies in the changelog.
-        tables: what the epoch did to each.
-        changed: those of them that it changed.
-        outputs: its records.
-    """
-
-    epoch: Epoch
-    position: Position
-    encoded: bytes
-    tables: Sequence[SealedTable]
-    changed: Sequence["_Changed"]
-    outputs: EpochOutputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +101,8 @@ class Checkpoints:
         left_s = interval_s - (self._context.clock.monotonic() - self._sealed_at)
         return left_s if left_s > _MOMENT_S else 0.0
 
-    @property
-    def is_free(self) -> bool:
-        """Whether none is in flight: an epoch may be sealed."""
-        return self._commit is None
-
     def is_due(self, epoch: Epoch) -> bool:
-        """Whether an epoch is to be committed now, or as soon as the one in flight has ended."""
+        """Whether an epoch is to be committed now."""
         if not self.is_open(epoch):
             return False
         limits = self._context.limits
@@ -141,42 +112,28 @@ class Checkpoints:
         )
         return is_large or self.wait_s() == 0
 
-    def seal(
-        self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]
-    ) -> SealedEpoch:
-        """End an epoch; none is in flight. In the tasks' thread.
+    def begin(self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]) -> None:
+        """Seal the epoch and start its transaction; the one before has been `settled`.
 
         Args:
             epoch: to which nothing is added any more.
             stream_time_ms: behind its last record.
             sections: of the position, but for those of the tables.
-
-        Raises:
-            ProcessingError: something in it cannot be encoded. The task is over.
         """
         # 1 Stop adding to the epoch. Its changes are in memory: no store is ahead of a changelog.
+        epoch.seal(self._partition)
         try:
-            sealed = self._encoded(epoch, stream_time_ms, sections)
+            sealed = [table.seal() for table in self._tables]
         except MemoryError:
             raise
         except Exception as error:
             raise self._failed(error, epoch) from error
-        failpoint("checkpoint.sealed")
-        self.position = sealed.position
-        self._sealed_at = self._context.clock.monotonic()
-        return sealed
-
-    def _encoded(
-        self, epoch: Epoch, stream_time_ms: int, sections: Mapping[str, Section]
-    ) -> SealedEpoch:
-        epoch.seal(self._partition)
-        tables = [table.seal() for table in self._tables]
         sums: dict[str, RowSum] = {}
-        for one in tables:
+        for one in sealed:
             sums.update(one.sums)
             sections = {**sections, **one.sections}
         last, now_us = self.position, self._context.clock.time_ns() // 1000
-        position = msgspec.structs.replace(
+        position = self.position = msgspec.structs.replace(
             last,
             next_offset=epoch.position,
             checkpoint=last.checkpoint + 1,
@@ -190,38 +147,49 @@ class Checkpoints:
         encoded = encode_position(position)
         changed = [
             _Changed(table, one, rows)
-            for number, (table, one) in enumerate(zip(self._tables, tables, strict=True))
+            for number, (table, one) in enumerate(zip(self._tables, sealed, strict=True))
             if (rows := [*one.rows, (POSITION_KEY, encoded)] if number == 0 else one.rows)
         ]
-        outputs = epoch.outputs(self._partition, position, self._context.limits.log_record_rows)
-        return SealedEpoch(epoch, position, encoded, tables, changed, outputs)
-
-    def begin(self, sealed: SealedEpoch) -> None:
-        """Start the transaction of the epoch that was sealed last."""
+        failpoint("checkpoint.sealed")
+        self._sealed_at = self._context.clock.monotonic()
         self._commit = self._context.supervisor.spawn(
-            f"checkpoint-{self._partition}", self._traced(sealed), on_end=self._on_done
+            f"checkpoint-{self._partition}",
+            self._traced(epoch, self._transact(epoch, changed, position, encoded, sealed)),
+            on_end=self._on_done,
         )
 
-    async def _traced(self, sealed: SealedEpoch) -> None:
+    async def _traced(self, epoch: Epoch, transaction: Coroutine[None, None, None]) -> None:
+        topic, records = self._context.source.name, epoch.records
         with traces.span(
             "checkpoint",
-            links=sealed.epoch.links,
-            topic=self._context.source.name,
+            links=epoch.links,
+            topic=topic,
             partition=self._partition,
-            records=sealed.epoch.records,
+            records=records,
         ):
-            await self._transact(sealed)
+            await transaction
 
-    async def _transact(self, sealed: SealedEpoch) -> None:
-        context, outputs, changed = self._context, sealed.outputs, sealed.changed
+    async def _transact(
+        self,
+        epoch: Epoch,
+        changed: Sequence[_Changed],
+        position: Position,
+        encoded: bytes,
+        sealed: Sequence[SealedTable],
+    ) -> None:
+        context, source = self._context, TopicPartition(self._context.source.name, self._partition)
         started = context.clock.monotonic()
-        # 2 Outputs, changelog rows and the position (last of the rows) are one transaction. Its
-        #   outcome is known, or the task ends.
+        # 2 Outputs, changelog rows, the position (last of the rows) and the group's offsets are
+        #   one transaction. Its outcome is known, or the task ends.
+        loop = asyncio.get_running_loop()
+        outputs = await loop.run_in_executor(context.pool, self._outputs, epoch, position)
         async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
             await failpoint_in_loop("checkpoint.encoded")
             committed = await self._producer.commit(
                 outputs.records,
                 [(one.table.changelog.topic, one.rows) for one in changed],
+                context.settings.app_id,
+                {source: position.next_offset},
                 outputs.many,
             )
             if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
@@ -231,19 +199,15 @@ class Checkpoints:
         self._hand_over.give(outputs.logs, committed.offsets, outputs.events)
         await failpoint_in_loop("checkpoint.handed-over")
         # 4 Only now the stores, in the tasks' thread: nothing is worked, or closed, meanwhile.
-        await asyncio.get_running_loop().run_in_executor(
-            context.pool, self._write, changed, committed.changelog_ends, sealed.encoded
-        )
+        ends = committed.changelog_ends
+        await loop.run_in_executor(context.pool, self._write, changed, ends, encoded)
         await failpoint_in_loop("checkpoint.written")
         # 5 Metrics count what was committed.
-        context.reached(
-            TopicPartition(context.source.name, self._partition), sealed.position.next_offset
-        )
         took_s = context.clock.monotonic() - started
         self._pace.took(took_s)
         context.metrics.task.checkpoint_seconds.observe(took_s)
-        context.metrics.count(sealed.epoch)
-        for each in sealed.tables:
+        context.metrics.count(epoch)
+        for each in sealed:
             context.metrics.add(each.counts)
             context.metrics.show(each.gauges)
 
@@ -252,6 +216,19 @@ class Checkpoints:
         for one, end in zip(changed, ends, strict=True):
             one.table.written(one.sealed, end, encoded)
         self._on_written()
+
+    def _outputs(self, epoch: Epoch, position: Position) -> EpochOutputs:
+        """The epoch as records.
+
+        Raises:
+            ProcessingError: something in it cannot be encoded.
+        """
+        try:
+            return epoch.outputs(self._partition, position, self._context.limits.log_record_rows)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._failed(error, epoch) from error
 
     def _failed(self, error: Exception, epoch: Epoch) -> ProcessingError:
         """What cannot be encoded came from one of the epoch's records: count that as a failure."""

@@ -1,14 +1,13 @@
 """What all tasks of one source share."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k2_streams.clock import Clock
 from k2_streams.core.records.record_failures import RecordFailures
-from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling
 from k2_streams.kafka.topics import TopicInfo
@@ -37,7 +36,6 @@ class TaskContext:
     clock: Clock
     metrics: Metrics
     pool: ThreadPoolExecutor  # of one thread, which all tasks share
-    reached: Callable[[TopicPartition, int], None]  # told how far a partition is committed
     settling: Settling
     overload: Overload
     supervisor: Supervisor

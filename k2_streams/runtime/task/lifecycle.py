@@ -106,7 +106,6 @@ class TaskLifecycle:
             raise
         self._to(TaskState.RUNNING)
         context.metrics.task.take_over_seconds.observe(context.clock.monotonic() - started)
-        context.reached(TopicPartition(self.topic, self.partition), running.position.next_offset)
         running.start()
         if context.history is not None:
             self._feed_from(context.history, running)

@@ -17,7 +17,7 @@ from k2_streams.core.types import TopicPartition
 from k2_streams.runtime.control.supervisor import BackgroundTask
 from k2_streams.runtime.deferral.record import RestoredRecord
 from k2_streams.runtime.fetched import Fetched, Record, joined
-from k2_streams.runtime.task.checkpoint import Checkpoints, SealedEpoch
+from k2_streams.runtime.task.checkpoint import Checkpoints
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.idle import IdleTime
@@ -86,7 +86,6 @@ class RunningTask:
         self._processing = taken.tables.processing(position)
         self._isolation = Isolation(self._processing, context.failures[partition])
         self._epoch = Epoch(context.program.outputs, self._next)
-        self._sealed: SealedEpoch | None = None  # not sent yet
         self._idle = IdleTime(context.clock, position.append_time_ms)
         self._checkpoints = Checkpoints(
             partition,
@@ -204,7 +203,7 @@ class RunningTask:
             return
         if time_ms is not None:
             # What came meanwhile was appended after the broker was asked.
-            await self._visit(self._processing.pass_time, time_ms, self._epoch)
+            await self._in_thread(self._processing.pass_time, time_ms, self._epoch)
 
     def _wait_s(self) -> float | None:
         """How long until a checkpoint is to begin; None: nothing to commit, or one in flight."""
@@ -247,12 +246,13 @@ class RunningTask:
         records, end, size_bytes = self._gather()
         wanted = min(len(records), self._isolation.batch_records or len(records))
         budget = overload.tokens(wanted)
-        taken, worked = await self._visit(self._process, records, end, size_bytes, budget)
+        taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
         if taken < len(records):
             tp = TopicPartition(self._context.source.name, self.partition)
             self._inbox.put_back(Fetched(tp, self._next, end, records[taken:], self.end_offset))
         overload.worked += worked
+        self._epoch.size_bytes += size_bytes * taken // max(len(records), 1)
         self._resume_if_room()
         labels = (self._context.source.name, str(self.partition))
         self._context.metrics.source.lag_records.labels(*labels).set(self.lag_records)
@@ -281,9 +281,7 @@ class RunningTask:
             end, size_bytes = fetched.end, size_bytes + of_fetch_bytes
         return joined(parts), end, size_bytes
 
-    def _process(
-        self, records: Sequence[Record], end: int, size_bytes: int, budget: int
-    ) -> tuple[int, int]:
+    def _process(self, records: Sequence[Record], end: int, budget: int) -> tuple[int, int]:
         """Defer what has to wait, and process the rest within the budget; both are counted."""
         found = self.deferral.triage(records, self._epoch, budget)
         if found.taken < len(records):
@@ -291,7 +289,6 @@ class RunningTask:
         self._isolation.process(self._context.source.name, found.now, end, self._epoch)
         self._expire()
         self._next = end
-        self._epoch.size_bytes += size_bytes * found.taken // max(len(records), 1)
         return found.taken, len(found.now)
 
     async def _drain(self) -> bool:
@@ -303,7 +300,7 @@ class RunningTask:
             return False
         records, end = self.deferral.take(budget)
         overload.give_back(budget - len(records))
-        await self._visit(self._process_drained, records, end)
+        await self._in_thread(self._process_drained, records, end)
         overload.worked += len(records)
         return True
 
@@ -318,18 +315,6 @@ class RunningTask:
         """Abandon old gaps of silent scopes; not while older records are deferred."""
         if not self.deferred_records:
             self._processing.expire(self._epoch)
-
-    async def _visit(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Process in the tasks' thread; what makes a checkpoint due is sealed in the same visit."""
-        result: Result = await self._in_thread(self._work_and_seal, work, arguments)
-        await self._begin_checkpoint()
-        return result
-
-    def _work_and_seal(self, work: Callable[..., Result], arguments: Sequence[Any]) -> Result:
-        result = work(*arguments)
-        if self._checkpoints.is_free and self._checkpoints.is_due(self._epoch):
-            self._seal()
-        return result
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run in the tasks' thread. Who stops waiting does not stop it: `_stop_runner` waits."""
@@ -348,24 +333,12 @@ class RunningTask:
             self._on_pause(self._paused)
 
     async def _checkpoint(self) -> None:
-        """Seal and commit the epoch; the next one grows meanwhile."""
+        """Commit the epoch; the next one grows meanwhile."""
         await self._checkpoints.settled()
-        await self._in_thread(self._seal)
-        await self._begin_checkpoint()
-
-    def _seal(self) -> None:
-        """End the epoch. It is `_sealed` until it is sent: who stops the runner sends it."""
         epoch, self._epoch = self._epoch, Epoch(self._context.program.outputs, self._epoch.position)
         sections = {**self.deferral.seal(epoch), **self._processing.sections()}
-        stream_time_ms = self._processing.stream_time_ms
-        self._sealed = self._checkpoints.seal(epoch, stream_time_ms, sections)
-
-    async def _begin_checkpoint(self) -> None:
-        """Start the transaction of an epoch that was sealed."""
-        sealed, self._sealed = self._sealed, None
-        if sealed is not None:
-            self._checkpoints.begin(sealed)
-            await self.deferral.rest()
+        self._checkpoints.begin(epoch, self._processing.stream_time_ms, sections)
+        await self.deferral.rest()
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -375,15 +348,11 @@ class RunningTask:
         Raises:
             TimeoutError: the commit took longer.
             FencedError: someone else owns the partition.
-            Exception: the outcome of the last checkpoint is unknown, or the last visit to the
-                tasks' thread failed: it may have ended an epoch that is not sealed.
+            Exception: the outcome of the last checkpoint is unknown.
         """
         self._drop_inbox()
         await self._stop_runner()
-        if self._working is not None:
-            self._working.result()
         async with asyncio.timeout(within_s):
-            await self._begin_checkpoint()
             await self._checkpoints.settled()
             if self._checkpoints.is_open(self._epoch):
                 await self._checkpoint()

@@ -199,6 +199,13 @@ class MemoryTransactionalProducer:
         )
         return future
 
+    async def send_offsets_to_transaction(self, offsets: Mapping[Any, int], group_id: str) -> None:
+        """Add a group's offsets."""
+        places = {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+        await self._network.ask(
+            lambda: self._cluster.add_offsets(self._id, self.producer_epoch, group_id, places)
+        )
+
     async def commit_transaction(self) -> None:
         """Commit."""
         await self._add_partitions()

@@ -16,7 +16,6 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from k2_streams.core.types import TopicPartition
 from k2_streams.kafka.topics import TopicInfo
 from k2_streams.kafka.transaction_states import EMPTY, LastTransaction
 from k2_streams.testing.memory.loop import VirtualLoop
@@ -63,6 +62,7 @@ class ProducerTransaction:
 
     begun_s: float
     partitions: dict[At, TransactionShare] = field(default_factory=dict)
+    offsets: dict[str, dict[At, int]] = field(default_factory=dict)  # by group
     committed: bool | None = None  # None: open
 
 
@@ -169,7 +169,7 @@ class MemoryCluster:
             for name, count in topics.items()
             for number in range(count)
         }
-        self.group_offsets: dict[str, dict[TopicPartition, int]] = {}
+        self.group_offsets: dict[str, dict[At, int]] = {}
         self._producers: dict[str, ProducerState] = {}
         self.fenced = 0
         #: Of an aborted transaction's partitions, those that get no marker at its end.
@@ -243,6 +243,13 @@ class MemoryCluster:
         for at in places:
             self._share(transaction, at)
 
+    def add_offsets(
+        self, name: str, epoch: int, group: str = "", offsets: Mapping[At, int] | None = None
+    ) -> None:
+        """Offsets of a group, which are its own once the transaction is committed."""
+        transaction = self._open(self._of(name, epoch, ProducerFenced))
+        transaction.offsets.setdefault(group, {}).update(offsets or {})
+
     def commit(self, name: str, epoch: int) -> None:
         """End the transaction; the same request again is answered the same."""
         producer = self._of(name, epoch, ProducerFenced)
@@ -255,10 +262,6 @@ class MemoryCluster:
     def abort(self, name: str, epoch: int) -> None:
         """End the transaction without its records."""
         self._finish(self._of(name, epoch, ProducerFenced), committed=False)
-
-    def commit_offsets(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """A member's, which are the group's at once."""
-        self.group_offsets.setdefault(group, {}).update(offsets)
 
     def last_transaction(self, name: str) -> LastTransaction:
         """What the coordinator last did with a transactional id."""
@@ -311,6 +314,9 @@ class MemoryCluster:
                 del self.partitions[at].open[ended]
             del producer.hanging[at]
             self.marker(at)
+        if committed:
+            for group, offsets in transaction.offsets.items():
+                self.group_offsets.setdefault(group, {}).update(offsets)
 
     def end_hanging(self, partition: int) -> bool:
         """Abort hanging transactions in a partition of any topic: `kafka-transactions.sh abort`.

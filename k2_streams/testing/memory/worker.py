@@ -123,7 +123,6 @@ class MemoryWorker:
         self._read: dict[TopicPartition, int] = {}  # with the markers behind the last record
         self._generation = -1
         self._flowing = False
-        self._group_id = settings.app_id
         self.is_member_of_group = settings.processes
         ports = Ports(
             group=self if settings.processes else NoGroup(),
@@ -205,11 +204,6 @@ class MemoryWorker:
         """Whether the coordinator still counts this worker in that generation."""
         await asyncio.sleep(self._faults.one_way_s())
         return self._group.heartbeat(self.name, generation)
-
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Make these the group's offsets."""
-        await asyncio.sleep(self._faults.one_way_s())
-        self._cluster.commit_offsets(self._group_id, offsets)
 
     async def reject(self, tp: TopicPartition, offset: int, error: Exception) -> None:
         """Stop the partition in front of records that cannot be used."""
