@@ -5,6 +5,7 @@ A block's info string says what a test does with it: `LANGUAGE [KEY=VALUE ...]`.
 - `python`: a unit test runs it. `file=NAME` writes it to a module that later blocks may import.
 - `sh run=kafka`, `python run=kafka`: the integration test follows it, on a worker.
 - `python run=notebook`: `tests/integration/test_notebook.py` runs the page's blocks as one program.
+- `python run=sketches`: `tests/unit/test_sketches_app.py` runs the page's blocks on sketches.
 - `sh run=kafka-end`: the same, after the blocks of all pages.
 - `sh run=runbook`: `make runbooks` runs it when the alert of its page fires.
 - `sh run=adopt`: `tests/integration/test_adopt.py` follows it, on a broker that was lost.

@@ -6,19 +6,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 from k2_client.exchange import PATIENCE_S, Nodes, Operation
-from k2_client.operations import Document, Operations
+from k2_client.operations import QUANTILES, TOP, Document, Operations
 from k2_client.options import (
     BarsOptions,
     CoverageOptions,
+    Distinct,
     GapsOptions,
     JoinOptions,
     Names,
+    Ordered,
     PointOptions,
     RowsOptions,
+    SketchOptions,
     SnapshotsOptions,
     SqlFormat,
     SqlOptions,
     StreamOptions,
+    TopMeasure,
 )
 from k2_client.paging import PAGE_ROWS
 from k2_client.result import Result
@@ -107,6 +111,25 @@ class AsyncClient:
     async def snapshots(self, **options: Unpack[SnapshotsOptions]) -> Result:
         """As `Client.snapshots`."""
         return await self._run(self._operations.snapshots(options))
+
+    async def distinct(self, of: Distinct = "trade_id", **options: Unpack[SketchOptions]) -> Result:
+        """As `Client.distinct`."""
+        return await self._run(self._operations.distinct(of, options))
+
+    async def top(
+        self, measure: TopMeasure = "messages", n: int = TOP, **options: Unpack[SketchOptions]
+    ) -> Result:
+        """As `Client.top`."""
+        return await self._run(self._operations.top(measure, n, options))
+
+    async def quantiles(
+        self,
+        of: Ordered = "delay_ns",
+        q: Sequence[float] = QUANTILES,
+        **options: Unpack[SketchOptions],
+    ) -> Result:
+        """As `Client.quantiles`."""
+        return await self._run(self._operations.quantiles(of, q, options))
 
     async def sql(
         self,

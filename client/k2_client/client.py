@@ -6,19 +6,23 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 from k2_client.exchange import PATIENCE_S, Nodes, Operation
-from k2_client.operations import Document, Operations
+from k2_client.operations import QUANTILES, TOP, Document, Operations
 from k2_client.options import (
     BarsOptions,
     CoverageOptions,
+    Distinct,
     GapsOptions,
     JoinOptions,
     Names,
+    Ordered,
     PointOptions,
     RowsOptions,
+    SketchOptions,
     SnapshotsOptions,
     SqlFormat,
     SqlOptions,
     StreamOptions,
+    TopMeasure,
 )
 from k2_client.paging import PAGE_ROWS
 from k2_client.result import Result
@@ -131,6 +135,29 @@ class Client:
     def snapshots(self, **options: Unpack[SnapshotsOptions]) -> Result:
         """Snapshots of a log's Iceberg table, the newest first."""
         return self._run(self._operations.snapshots(options))
+
+    def distinct(self, of: Distinct = "trade_id", **options: Unpack[SketchOptions]) -> Result:
+        """How many distinct values of trades there are, estimated by sketches, with bounds.
+
+        This and the two below are answered where the app `sketches` runs; elsewhere the question is
+        refused with 404.
+        """
+        return self._run(self._operations.distinct(of, options))
+
+    def top(
+        self, measure: TopMeasure = "messages", n: int = TOP, **options: Unpack[SketchOptions]
+    ) -> Result:
+        """The `n` symbols with most trades or volume, with certain bounds."""
+        return self._run(self._operations.top(measure, n, options))
+
+    def quantiles(
+        self,
+        of: Ordered = "delay_ns",
+        q: Sequence[float] = QUANTILES,
+        **options: Unpack[SketchOptions],
+    ) -> Result:
+        """Quantiles `q`, from 0 to 1, of delay or quantity, with certain bounds."""
+        return self._run(self._operations.quantiles(of, q, options))
 
     def sql(
         self,

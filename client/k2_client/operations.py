@@ -1,7 +1,7 @@
 """What each method does, as an operation: question, pages, result."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -11,16 +11,20 @@ from k2_client.exchange import Nodes, Operation, Question, Reply
 from k2_client.options import (
     BarsOptions,
     CoverageOptions,
+    Distinct,
     GapsOptions,
     JoinOptions,
     Names,
+    Ordered,
     PointOptions,
     RowsOptions,
     ShapeOptions,
+    SketchOptions,
     SnapshotsOptions,
     SqlFormat,
     SqlOptions,
     StreamOptions,
+    TopMeasure,
     shape_of,
 )
 from k2_client.paging import PAGE_ROWS, Paging
@@ -35,6 +39,9 @@ MAX_GAPS = 10_000
 MAX_COVERAGE = 10_000
 MAX_SNAPSHOTS = 10_000
 MAX_SQL_ROWS = 100_000
+#: What is asked of sketches where the caller does not say: symbols, and quantiles.
+TOP = 20
+QUANTILES = (0.5, 0.9, 0.99)
 #: Where an answer in text has its proof.
 META_HEADER = "X-K2-Meta"
 
@@ -107,6 +114,20 @@ class Operations:
         """Snapshots of a log's table."""
         return self._one("/v1/snapshots", parameters_of(options), options, MAX_SNAPSHOTS)
 
+    def distinct(self, of: Distinct, options: SketchOptions) -> Operation[Result]:
+        """An estimate of how many values there are."""
+        return self._sketched("/v1/distinct", {"of": of}, options)
+
+    def top(self, measure: TopMeasure, n: int, options: SketchOptions) -> Operation[Result]:
+        """The symbols with most of a measure."""
+        return self._sketched("/v1/top", {"measure": measure, "n": n}, options)
+
+    def quantiles(
+        self, of: Ordered, q: Sequence[float], options: SketchOptions
+    ) -> Operation[Result]:
+        """Quantiles of a value."""
+        return self._sketched("/v1/quantiles", {"of": of, "q": q}, options)
+
     def sql(
         self, query: str, params: Mapping[str, object] | None, options: SqlOptions
     ) -> Operation[Result]:
@@ -172,6 +193,11 @@ class Operations:
             page_rows=self._page_rows,
             limit=_limit(options, most),
         )
+
+    def _sketched(
+        self, path: str, named: Mapping[str, Any], options: SketchOptions
+    ) -> Operation[Result]:
+        return self._one(path, (*parameters_of(named), *parameters_of(options)), options, None)
 
     def _one(
         self,

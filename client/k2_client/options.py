@@ -17,6 +17,10 @@ Moment: TypeAlias = int | str | date
 Day: TypeAlias = date | str
 #: A token, `tag:NAME`, or an earlier result.
 Token: TypeAlias = str | Result
+#: Of which sketches count distinct values, add up per symbol, and order values.
+Distinct: TypeAlias = Literal["trade_id", "symbol"]
+TopMeasure: TypeAlias = Literal["messages", "volume"]
+Ordered: TypeAlias = Literal["delay_ns", "quantity"]
 SqlFormat: TypeAlias = Literal["json", "arrow", "csv", "parquet", "markdown"]
 
 
@@ -114,6 +118,19 @@ class CoverageOptions(ShapeOptions, total=False):
     exchange: Names | None
     known_at: Moment | None
     tz: str | None
+    wait_ms: int | None
+
+
+class SketchOptions(ShapeOptions, total=False):
+    """Of sketches: of which minutes, at which read point."""
+
+    exchange: Names | None
+    start: Moment | None
+    end: Moment | None
+    window: str | None
+    tz: str | None
+    as_of: Token | None
+    known_at: Moment | None
     wait_ms: int | None
 
 

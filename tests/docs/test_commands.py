@@ -29,7 +29,7 @@ def is_declared(block: Block) -> bool:
     if block.language in DATA:
         return not block.options
     if block.language == "python":
-        return block.run in {None, "kafka", "notebook"}
+        return block.run in {None, "kafka", "notebook", "sketches"}
     return (
         block.language == "sh"
         and block.run in {"kafka", "kafka-end", "runbook", "adopt", "never"}

@@ -225,6 +225,25 @@ def test_a_join_asks_for_the_same_quotes_on_each_page():
     }  # fmt: skip
 
 
+def test_questions_of_sketches_name_what_they_measure_and_of_which_minutes():
+    operations = Operations(Nodes(A))
+    asked = [
+        operations.distinct("symbol", {"exchange": ["X", "Y"], "start": 0}),
+        operations.top("volume", 3, {"window": "1h", "wait_ms": 5}),
+        operations.quantiles("quantity", (0.5, 0.99), {"as_of": "tag:end-of-day"}),
+    ]
+    steps = [next(one).question for one in asked]
+    form = ("format", "arrow")
+    assert [(one.path, one.parameters) for one in steps] == [
+        ("/v1/distinct",
+         (("of", "symbol"), ("exchange", "X"), ("exchange", "Y"), ("start", "0"), form)),
+        ("/v1/top",
+         (("measure", "volume"), ("n", "3"), ("window", "1h"), ("wait_ms", "5"), form)),
+        ("/v1/quantiles",
+         (("of", "quantity"), ("q", "0.5"), ("q", "0.99"), ("as_of", "tag:end-of-day"), form)),
+    ]  # fmt: skip
+
+
 def test_days_of_coverage_are_dates_or_texts():
     days = [date(2026, 11, 30), "2026-12-01"]
     step = next(Operations(Nodes(A)).coverage("S", {"date": days, "exchange": "X"}))

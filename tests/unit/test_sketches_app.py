@@ -1,5 +1,6 @@
 """The app `sketches`: the same bytes for any split and crash, and what its paths answer."""
 
+import asyncio
 import datetime as dt
 import random
 import threading
@@ -8,8 +9,11 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from documents import ROOT, blocks
 from web_support import META, CannedQueries, application
 
+import k2_client
+from k2_streams.core.maintenance.row_sums import hashes_of, mixed
 from k2_streams.core.sketches.distinct import Distinct
 from k2_streams.core.sketches.heavy_hitters import HeavyHitters
 from k2_streams.core.sketches.measures import MEASURES, MINUTE_NS, SKETCHES
@@ -100,6 +104,10 @@ def test_how_trades_are_cut_changes_no_byte_of_a_sketch(k2_driver):
     k2_driver(app, partitions=2).check_splits(messages)
 
 
+def hashed(rows):
+    return mixed(hashes_of(rows))
+
+
 # -- the paths -------------------------------------------------------------------------------------
 
 
@@ -177,13 +185,51 @@ async def test_quantiles_come_with_their_bounds_and_of_nothing_there_are_none(as
     assert (await got(asked, "/v1/quantiles?q=1.5", "quantity"))[0] == 422
 
 
+class MeasuredQueries(CannedQueries):
+    """Answers with a sketch of the measure that is asked for."""
+
+    async def rows(self, request):
+        ((_, (measure,)),) = request.keys
+        self.table = pa.Table.from_pylist(
+            [row(measure, 1, SKETCHED[measure])], schema=sketches.stream.table_schema
+        )
+        return await super().rows(request)
+
+
+def sketched(kind, values):
+    sketch = kind()
+    sketch.add(values)
+    return sketch
+
+
+SKETCHED = {
+    "trade_id": sketched(Distinct, hashed(pa.record_batch({"id": ["a", "b"]}))),
+    "volume": HeavyHitters(3, 10**18, {"A": 5 * 10**18, "B": 7 * 10**18}),
+    "delay_ns": sketched(Quantiles, pa.array([1.0, 2.0, 4.0]).to_numpy()),
+}
+
+
+async def test_the_guide_asks_sketches_with_the_client(capsys):
+    (sample,) = (
+        block for block in blocks(ROOT / "docs/how-to/sketch-trades.md") if block.run == "sketches"
+    )
+    served = application(logs=(ServedLog(sketches.stream, MeasuredQueries()),))
+    async with TestServer(served) as server:
+        address = str(server.make_url(""))
+        text = sample.text.replace("http://127.0.0.1:6266", address)
+        await asyncio.to_thread(exec, text, {})
+        async with k2_client.AsyncClient(address) as client:
+            found = [await client.top("volume", 1), await client.distinct()]
+            found.append(await client.quantiles(q=[1], columns=["lower"]))
+    printed = capsys.readouterr().out
+    assert "2 trades, from 2 to 2" in printed
+    assert f"\n{MINUTE_NS} [" in printed
+    assert found[0].arrow()["symbol"].to_pylist() == ["B"]
+    assert round(found[1].arrow()["estimate"][0].as_py()) == 2
+    assert found[2].arrow().to_pylist() == [{"lower": 4.0}]
+
+
 async def test_the_paths_exist_where_sketches_are_served_alone(asked):
     async with TestClient(TestServer(application())) as client:
         assert (await client.get("/v1/distinct")).status == 404
     assert sketches.stream.log_schema == SKETCHES
-
-
-def hashed(rows):
-    from k2_streams.core.maintenance.row_sums import hashes_of, mixed  # noqa: PLC0415
-
-    return mixed(hashes_of(rows))
