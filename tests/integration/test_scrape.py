@@ -1,11 +1,14 @@
 """A worker's own scrape, after it has worked: every declared metric is there, and what moved."""
 
 import json
+import urllib.error
 import urllib.request
+from typing import Any
 
 import pytest
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
 from metric_values import samples
+from trace_collector import collector
 
 from k2_streams.runtime.metrics.reference import declarations
 from k2_streams.testing.local.workers import LocalWorker
@@ -70,15 +73,14 @@ def test_a_worker_that_works_moves_its_metrics(k2: Cluster) -> None:
     assert {each.name for each in declarations()} <= exposed
 
 
-def test_a_worker_writes_one_object_per_line(k2: Cluster) -> None:
+def test_lines_are_objects_and_one_id_is_in_header_error_log_and_trace(k2: Cluster) -> None:
     """K2's lines, Faust's, mode's and aiokafka's; the banner that Faust prints is no line of it."""
-    worker = k2.worker(K2_LOG_FORMAT="json").start().wait_ready()
-    request = urllib.request.Request(  # noqa: S310 - loopback
-        worker.url + "/v1/status", headers={"X-Correlation-ID": "mine"}
-    )
-    with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - loopback
-        pass
-    worker.stop()
+    with collector() as (address, spans):
+        worker = k2.worker(K2_LOG_FORMAT="json", K2_TRACES_ENDPOINT=address).start().wait_ready()
+        k2.produce("--messages", "500", "--seed", "5", "--invalid", "0.01")
+        eventually(lambda: k2.has_answered_all(worker), what="all messages")
+        refused = _refused(worker)
+        worker.stop()  # it sends the spans that it still has
     written = worker.log_file.read_text().splitlines()
     lines = [json.loads(line) for line in written if line.startswith("{")]
     assert [line for line in written if "timestamp" in line and not line.startswith("{")] == []
@@ -87,10 +89,29 @@ def test_a_worker_writes_one_object_per_line(k2: Cluster) -> None:
     writers = {line["logger"].partition(".")[0] for line in lines}
     assert {"k2_streams", "faust"} <= writers
     assert len(writers & {"mode", "aiokafka"}) > 0
-    [access] = [line for line in lines if line.get("correlation_id") == "mine"]
+    assert refused.headers["X-Correlation-ID"] == "desk-7"
+    assert json.loads(refused.read())["correlation_id"] == "desk-7"
+    [access] = [line for line in lines if line.get("correlation_id") == "desk-7"]
     assert access["event"] == "request answered"
-    assert (access["path"], access["status"]) == ("/v1/status", 200)
+    assert (access["path"], access["status"]) == ("/v1/trades", 422)
     assert access["size_bytes"] > 0
+    [request] = [span for span in spans if _correlation_id(span) == "desk-7"]
+    assert request.trace_id.hex() == access["trace_id"]
+
+
+def _refused(worker: LocalWorker) -> urllib.error.HTTPError:
+    """The answer to a question that cannot be answered, asked under the id `desk-7`."""
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        worker.url + "/v1/trades?limit=none", headers={"X-Correlation-ID": "desk-7"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=10)  # noqa: S310 - loopback
+    return raised.value
+
+
+def _correlation_id(span: Any) -> str | None:
+    found = {each.key: each.value.string_value for each in span.attributes}
+    return found.get("k2.correlation_id")
 
 
 def _all_committed(worker: LocalWorker) -> bool:
