@@ -20,15 +20,13 @@ def main(names: Sequence[str]) -> int:
     print(f"times of the rules divided by {FACTOR}; scraped and evaluated each second", flush=True)
     print(f"{'alert':22} {'fires':>9} {'resolves':>9}  k2 verify  cause; remedy", flush=True)
     problems = 0
-    for incident in wanted:
-        try:
-            found = run(incident)
-        except NoPrometheusError as error:
-            print(error)
-            return 2
-        for one in found:
+    try:
+        for one in run(wanted):
             print(_line(one), flush=True)
             problems += bool(one.problem)
+    except NoPrometheusError as error:
+        print(error)
+        return 2
     print(f"\nnot caused here ({len(NOT_INJECTED)}), tried with promtool alone (`make alerts`):")
     for alert, reason in NOT_INJECTED.items():
         print(f"{alert:22} {reason}")

@@ -1,0 +1,1 @@
+"""How incidents begin, and what of their end lies outside of K2."""
