@@ -50,6 +50,8 @@ class OutputWorld:
         self.query = HybridQuery(
             self.tail, self.view, engine, gaps, clock=FixedClock(), stream=stream
         )
+        if gaps is not None:
+            gaps.expect({})
         self.rows: list[Row] = []
         self.records: dict[int, list[LogBatch]] = {0: [], 1: []}
         for partition in self.records:

@@ -112,6 +112,10 @@ def test_a_view_is_complete_once_all_is_read_that_was_there_when_reading_began()
 
 def test_coverage_never_goes_back():
     view = GapsView()
+    assert not view.covers({}), "nobody reads the events"
+    view.expect({0: 3})
+    assert not view.covers({}), "not all that were there at the start are read"
+    view.advance(0, 3)
     assert view.covers({})
     assert view.covers({0: 0})
     assert not view.covers({0: 1})

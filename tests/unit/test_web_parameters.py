@@ -278,7 +278,7 @@ def test_other_paths():
 @pytest.mark.parametrize(
     ("path", "parameters", "message"),
     [
-        ("/v1/trades", {"limit": "0"}, "expected an integer, 1 to 100000, found '0'"),
+        ("/v1/trades", {"limit": "0"}, "expected an integer, 1 to 250000, found '0'"),
         ("/v1/trades", {"order": "up"}, "expected one of asc, desc, found 'up'"),
         (
             "/v1/trades",
