@@ -127,7 +127,7 @@ class LackingTrades:
         chosen = []
         for record, trades in self._identified(records, now_ms):
             new = {one.digest: one.owner for one in trades}
-            if not new or not new.keys() <= self._lacking.keys() - self._sent:
+            if not new or not all(map(self._is_wanted, new)):
                 continue
             if len(self._sent) + len(new) > self._selection.max_numbers:
                 self.left_out += len(new)
@@ -136,6 +136,9 @@ class LackingTrades:
             self._sent |= new.keys()
             self.sent.update(new.values())
         return chosen
+
+    def _is_wanted(self, digest: bytes) -> bool:
+        return digest in self._lacking and digest not in self._sent
 
     def _is_selected(self, trade: _IdentifiedTrade) -> bool:
         wanted = self._selection
