@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 from deploy.runbooks.scene import Scene
@@ -13,7 +14,7 @@ _ROUND_S = 0.25
 
 @contextmanager
 def again_and_again(once: Callable[[int], None]) -> Iterator[None]:
-    """Call it with the number of the round, until the block ends."""
+    """Call it with the number of the round, until the block ends; what it raises, the end does."""
     ended = threading.Event()
 
     def work() -> None:
@@ -22,10 +23,10 @@ def again_and_again(once: Callable[[int], None]) -> Iterator[None]:
             once(number)
             number += 1
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        rounds = thread.submit(work)
+        try:
+            yield
+        finally:
+            ended.set()
+        rounds.result()
