@@ -6,9 +6,8 @@ One that does nothing, then the example of one-minute bars, with its table, time
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
-from bench.stage import STAYS_NORMAL, cpu_s, lake_rows, process_of, stage
+from bench.stage import STAYS_NORMAL, cpu_s, lake_rows, partitions_of, process_of, stage
 from k2_streams.testing.local.stage import Stage
 from k2_streams.testing.local.workers import LocalWorker
 from k2_streams.testing.waiting import wait_until
@@ -16,13 +15,6 @@ from k2_streams.testing.waiting import wait_until
 APPS = {"no-op": "bench.noop", "bars": "topologies.examples.bars"}
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 900.0
-
-
-def _parts(worker: LocalWorker) -> list[dict[str, Any]]:
-    try:
-        return list(worker.get("/v1/status")["partitions"].values())
-    except OSError:
-        return []
 
 
 def _once(at: Stage, app: str, number: int, rows: int) -> tuple[float, float]:
@@ -37,7 +29,7 @@ def _once(at: Stage, app: str, number: int, rows: int) -> tuple[float, float]:
 
         def offsets() -> tuple[int, int]:
             """How many are committed, and how many are not."""
-            parts = _parts(worker)
+            parts = partitions_of(worker)
             committed = sum(part["committed_offset"] or 0 for part in parts)
             return committed, sum(part["lag_records"] for part in parts)
 

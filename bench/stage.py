@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -49,6 +50,14 @@ def lake_of(at: Stage) -> Lake:
     folder = at.directory
     config = LakeConfig(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}")
     return Lake(config, stream=TRADES)
+
+
+def partitions_of(worker: LocalWorker) -> list[dict[str, Any]]:
+    """Its tasks, as its status has them; none while it does not answer."""
+    try:
+        return list(worker.get("/v1/status")["partitions"].values())
+    except OSError:
+        return []
 
 
 def process_of(worker: LocalWorker) -> psutil.Process:

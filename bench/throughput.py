@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.stage import STAYS_NORMAL, cpu_s, lake_of, peak_memory_mib, process_of, stage
+from bench.stage import (
+    STAYS_NORMAL,
+    cpu_s,
+    lake_of,
+    partitions_of,
+    peak_memory_mib,
+    process_of,
+    stage,
+)
 from k2_streams.kafka.topics import RAW
 from k2_streams.testing.local.stage import Stage
 from k2_streams.testing.waiting import wait_until
@@ -62,17 +70,14 @@ def once(
     worker = at.start(0, **{"K2_LAKE_COMMIT_INTERVAL_S": "2", **STAYS_NORMAL, **(settings or {})})
     process = process_of(worker)
 
-    def parts() -> list[dict[str, int]]:
-        try:
-            return list(worker.get("/v1/status")["partitions"].values())
-        except OSError:
-            return []
-
     started = wait_until(
-        lambda: any(part["next_offset"] for part in parts()), "the first record", 120, 0.02
+        lambda: any(part["next_offset"] for part in partitions_of(worker)),
+        "the first record",
+        120,
+        0.02,
     )
     cpu_before, lake = cpu_s(process), lake_of(at)
-    wait_until(lambda: parts() and lake.head().rows >= messages, "all rows", 600, 0.2)
+    wait_until(lambda: partitions_of(worker) and lake.head().rows >= messages, "all rows", 600, 0.2)
     elapsed = time.monotonic() - started
     figures = {
         "msg/s": messages / elapsed,

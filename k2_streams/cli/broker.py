@@ -10,7 +10,7 @@ from k2_streams.runtime.settings.tools import LocalBrokerSettings, local_broker_
 from k2_streams.runtime.settings.worker import SettingsError
 from k2_streams.testing.local.broker import LocalBroker
 from k2_streams.testing.local.broker_errors import BrokerError
-from k2_streams.testing.local.installed import DEFAULT_JARS, java_program
+from k2_streams.testing.local.installed import DEFAULT_JARS, java_program, kafka_jars
 from k2_streams.testing.local.jars import fetch_jars
 
 #: Of `status` where it does not run: the same as systemctl's for a unit that is not running.
@@ -79,7 +79,7 @@ def fetch(jars: Path | None) -> None:
 
     Exit codes: 0 they are there; 2 there is no Maven, or it could not fetch them.
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    where = jars or broker_settings().kafka_jars or DEFAULT_JARS
+    where = jars or kafka_jars(broker_settings())
     click.echo(f"fetching Kafka's jars into {where}", err=True)
     try:
         count = fetch_jars(where)
@@ -109,7 +109,7 @@ def start(directory: Path | None, port: int | None, jars: Path | None) -> None:
     settings = broker_settings()
     local = LocalBroker(
         data_directory(directory),
-        jars or settings.kafka_jars or DEFAULT_JARS,
+        jars or kafka_jars(settings),
         port=settings.broker_port if port is None else port,
         java=java_program(),
         detached=True,

@@ -43,8 +43,9 @@ def lines_of_repair(done: Repaired, *, dry_run: bool) -> Sequence[str]:
 
 def tell_what_stays(plan: RepairPlan, by_what: RepairBy = RepairBy.SEQUENCE) -> None:
     """What a repair cannot fill, and why."""
-    what = "trades" if by_what == RepairBy.TRADE_ID else "numbers"
-    lines = [f"{plan.numbers:,} numbers in {len(plan.ranges):,} ranges"] * (what == "numbers")
+    what, lines = "trades", []
+    if by_what == RepairBy.SEQUENCE:
+        what, lines = "numbers", [f"{plan.numbers:,} numbers in {len(plan.ranges):,} ranges"]
     if plan.too_old:
         numbers = sum(one.numbers for one in plan.too_old)
         lines.append(

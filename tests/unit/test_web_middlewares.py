@@ -402,6 +402,13 @@ async def test_probes_that_succeed_are_details_and_what_fails_is_not(client_of):
     }
 
 
+async def answered(logs):
+    """Wait until a request has its access line."""
+    async with asyncio.timeout(10):
+        while not access_lines(logs):  # noqa: ASYNC110 - what a server does sets no event
+            await asyncio.sleep(0.01)
+
+
 async def test_a_client_that_goes_away_has_an_access_line_too(client_of):
     asked = asyncio.Event()
 
@@ -419,9 +426,7 @@ async def test_a_client_that_goes_away_has_an_access_line_too(client_of):
         writer.write(b"GET /v1/trades HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asked.wait()
         writer.close()
-        async with asyncio.timeout(10):
-            while not access_lines(logs):  # noqa: ASYNC110 - what a server does sets no event
-                await asyncio.sleep(0.01)
+        await answered(logs)
     await runner.cleanup()
     [line] = access_lines(logs)
     assert (line["status"], line["size_bytes"]) == (CLIENT_CLOSED_REQUEST, 0)
@@ -449,9 +454,7 @@ async def test_a_client_that_leaves_with_the_last_byte_was_answered(monkeypatch)
         length = int(re.search(rb"Content-Length: (\d+)", head)[1])
         await reader.readexactly(length)
         writer.close()
-        async with asyncio.timeout(10):
-            while not access_lines(logs):  # noqa: ASYNC110 - what a server does sets no event
-                await asyncio.sleep(0.01)
+        await answered(logs)
     await runner.cleanup()
     [line] = access_lines(logs)
     assert (line["status"], line["size_bytes"]) == (200, length)

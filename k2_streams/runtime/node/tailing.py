@@ -213,9 +213,10 @@ class TailReader:
         log_topic = self._stream.log
         left = []
         for partition, end in self._tail.ends.items():
-            if not self._given.follows(partition, end):
-                left += [TopicPartition(log_topic, partition)] * (partition in self._resting)
-            elif partition not in self._resting:
+            follows, rests = self._given.follows(partition, end), partition in self._resting
+            if rests and not follows:
+                left.append(TopicPartition(log_topic, partition))
+            elif follows and not rests:
                 reader.rest(log_topic, partition, end)
                 self._resting.add(partition)
         if not left:

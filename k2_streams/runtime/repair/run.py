@@ -72,13 +72,13 @@ class Chooser:
 
     def of(self, records: Sequence[RepairRecord], now_ms: int) -> list[RepairRecord]:
         """Those that are to be sent, of at least one."""
-        return [
-            one
-            for portion, batch in decoded_portions(self._decoding, records, now_ms)
-            for bad in [{entry.message for entry in batch.bad}]
-            for at, one in enumerate(portion)
-            if at not in bad and self._fills(batch, at)
-        ]
+        chosen = []
+        for portion, batch in decoded_portions(self._decoding, records, now_ms):
+            bad = {entry.message for entry in batch.bad}
+            chosen += [
+                one for at, one in enumerate(portion) if at not in bad and self._fills(batch, at)
+            ]
+        return chosen
 
     def _fills(self, batch: DecodedBatch, at: int) -> bool:
         decoded = batch.decoded

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from k2_streams.runtime.settings.tools import local_broker_settings
+from k2_streams.runtime.settings.tools import LocalBrokerSettings, local_broker_settings
 
 
 def default_jars(root: Path) -> Path:
@@ -24,13 +24,16 @@ def default_jars(root: Path) -> Path:
 DEFAULT_JARS = default_jars(Path(__file__).resolve().parents[3])
 
 
-def kafka_jars() -> Path:
+def kafka_jars(settings: LocalBrokerSettings | None = None) -> Path:
     """The folder that `K2_KAFKA_JARS` names, else the default one.
+
+    Args:
+        settings: of the local broker; None: those of this environment.
 
     Raises:
         SettingsError: a setting of the local broker cannot be used.
     """
-    return local_broker_settings().kafka_jars or DEFAULT_JARS
+    return (settings or local_broker_settings()).kafka_jars or DEFAULT_JARS
 
 
 def java_program() -> str:
