@@ -75,6 +75,12 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "join-in-parts",
+        "a member sends a join after each protocol that it lists: each begins another rebalance",
+        "tests/unit/test_one_join.py::",
+        ("kafka/one_join.py", "        if is_join and", "        if not is_join and"),
+    ),
+    _mutant(
         "uncommitted-reads",
         "the log's readers deliver open and aborted transactions",
         SIMULATION,

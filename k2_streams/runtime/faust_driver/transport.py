@@ -34,6 +34,7 @@ from k2_streams.failpoints import failpoint_in_loop
 from k2_streams.kafka import header_keys
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.log_reader import LogError, ReaderStoppedError
+from k2_streams.kafka.one_join import join_once
 from k2_streams.kafka.partition_faults import (
     FetchAnswers,
     PartitionFault,
@@ -80,11 +81,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._producer_timed_since: dict[TopicPartition, float] = {}
 
     async def on_start(self) -> None:
-        """Connect; heartbeats carry the instance id from the first on."""
+        """Connect; heartbeats carry the instance id from the first on, and each join is one."""
         await super().on_start()
         self._answers = FetchAnswers(self._ensure_consumer()._client)  # noqa: SLF001 - nothing public
         if self._coordinator is not None:
             send_static_heartbeats(self._coordinator)
+            join_once(self._coordinator)
 
     @Service.task  # type: ignore[untyped-decorator] # mode has no types
     async def _hear_group_errors(self) -> None:
