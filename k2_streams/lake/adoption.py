@@ -31,6 +31,7 @@ from k2_streams.lake.vectors import ancestry, summary_value
 
 #: The topics that an adoption under way has created, by name their ids: those it may delete again.
 PROPERTY_ADOPTING = "k2.adopting"
+_TEXTS = msgspec.json.Decoder(dict[str, str])
 
 
 class AdoptionCommit(VectorCommit, _FastAppendFiles):
@@ -121,7 +122,7 @@ def created_topics(lake: Lake) -> dict[str, str]:
         LakeUnavailableError: the catalog does not answer.
     """
     text = lake.load().metadata.properties.get(PROPERTY_ADOPTING, "{}")
-    return msgspec.json.decode(text, type=dict[str, str])
+    return _TEXTS.decode(text)
 
 
 def write_created_topics(lake: Lake, ids: dict[str, str]) -> None:

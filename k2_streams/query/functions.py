@@ -15,6 +15,7 @@ from k2_streams.core.query.asof.strategy import AsOfRule, Strategy
 from k2_streams.core.query.bars.fold import Fill
 from k2_streams.core.query.bars.interval import ALL, parse_interval
 from k2_streams.core.records.stream import QUOTES, TRADES, Stream
+from k2_streams.core.struct_types import prepare
 from k2_streams.query.asof.request import TRADES_QUOTES, JoinRequest, TradesQuotesMeta
 from k2_streams.query.bars.answer import BARS, BarsMeta
 from k2_streams.query.bars.request import Align, BarsRequest, ConditionsUsed
@@ -68,6 +69,10 @@ class RelationFunction:
     name: str
     arguments: type[msgspec.Struct]
     make: Callable[[str, "msgspec.Struct"], Relation]
+
+    def __post_init__(self) -> None:
+        """Have the arguments looked at."""
+        prepare(self.arguments)
 
     def relation(self, first: Sequence[str], named: Mapping[str, str]) -> Relation:
         """The relation of these arguments.

@@ -20,6 +20,7 @@ import msgspec
 from k2_streams.core.query.bars.fold import Fill
 from k2_streams.core.query.bars.interval import Interval
 from k2_streams.core.query.keys import Keys
+from k2_streams.core.struct_types import prepare
 from k2_streams.query.packing import pack, unpack
 
 _VERSION = 2
@@ -31,6 +32,7 @@ _FIELDS_BEFORE_DEFERRAL = 3
 #: than 2^35, both in where they end and in how far that is. Longer is not ours.
 MAX_TEXT = 16_384
 MAX_INT64 = 2**63 - 1
+_ANY = msgspec.msgpack.Decoder()
 
 
 class TokenError(ValueError):
@@ -233,7 +235,7 @@ def _decode(text: str, kind: type[_Kind], letter: bytes) -> _Kind:
     if body[1:2] != letter or body[0] not in (_VERSION, _UNPACKED_VERSION):
         raise TokenError(f"expected version 1 or {_VERSION} of kind {letter.decode()}")
     try:
-        fields = msgspec.msgpack.decode(body[2:])
+        fields = _ANY.decode(body[2:])
         token = _packed_token(fields)
         if body[0] != _UNPACKED_VERSION:
             token[1] = unpack(token[1])
@@ -273,3 +275,7 @@ def _check(token: Token) -> None:
     for partition, offset in token.next.items():
         if not (0 <= partition < 2**31 and 0 <= offset <= MAX_INT64):
             raise TokenError(f"not an offset: {partition}:{offset}")
+
+
+for _kind in (Token, TagName, Key, Cursor, BarsCursor, StreamToken, GapsCursor):
+    prepare(_kind)

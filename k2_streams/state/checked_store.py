@@ -76,7 +76,7 @@ def encode_meta(meta: Stamp) -> bytes:
     return mmh3.mmh3_x64_128_digest(content) + content
 
 
-def decode_meta(record: bytes, kind: type[Meta]) -> Meta:
+def decode_meta(record: bytes, decoder: msgspec.msgpack.Decoder[Meta]) -> Meta:
     """The inverse of `encode_meta`.
 
     Raises:
@@ -86,7 +86,7 @@ def decode_meta(record: bytes, kind: type[Meta]) -> Meta:
     if mmh3.mmh3_x64_128_digest(content) != own_sum:
         raise StoreUnusableError("the meta record does not have the sum that it says")
     try:
-        return msgspec.msgpack.decode(content, type=kind)
+        return decoder.decode(content)
     except msgspec.MsgspecError as error:
         raise StoreUnusableError(f"meta record: {error}") from error
 

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+import msgspec
 import numpy as np
 
 from k2_streams.core.dedup.bloom import Hashes
@@ -32,6 +33,9 @@ class IdsMeta(Stamp, frozen=True):
     buckets: tuple[BucketSum, ...]
 
 
+_META = msgspec.msgpack.Decoder(IdsMeta)
+
+
 class IdStore(CheckedStore[IdsMeta]):
     """One partition's ids."""
 
@@ -47,7 +51,7 @@ class IdStore(CheckedStore[IdsMeta]):
             StoreUnavailableError: the disk is full, or somebody else has the files open.
         """
         record, found = self._read(lambda: self._scan(load))
-        meta = None if record is None else decode_meta(record, IdsMeta)
+        meta = None if record is None else decode_meta(record, _META)
         if meta is not None and meta.version != IDS_VERSION:
             raise StoreUnusableError(
                 f"{self._path.name}: expected version {IDS_VERSION}, found {meta.version}"

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from k2_streams.core.struct_types import prepare
 from k2_streams.state.codec import StateFormatError
 
 VERSION = b"\x02"
@@ -86,6 +87,10 @@ class SectionCodec(Generic[Body]):
     version: int
     body: type[Body]
     upgrades: Mapping[int, Callable[[Any], Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Have the body looked at."""
+        prepare(self.body)
 
     def write(self, body: Body) -> Section:
         """The section of a body."""

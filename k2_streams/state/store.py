@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from k2_streams.state.checked_store import CheckedStore, Stamp, StoreUnusableError, decode_meta
 from k2_streams.state.codec import add_hash, row_hash, shared_table
 from k2_streams.state.position import PositionV1, RowSum, encode_position, upgraded
@@ -26,6 +28,11 @@ class StoreMetaV1(Stamp, frozen=True):
     position: PositionV1
 
 
+_STAMP = msgspec.msgpack.Decoder(Stamp)
+_META = msgspec.msgpack.Decoder(StoreMeta)
+_META_1 = msgspec.msgpack.Decoder(StoreMetaV1)
+
+
 class PartitionStore(CheckedStore[StoreMeta]):
     """The rows of the tables that share a changelog, bytes to bytes."""
 
@@ -42,14 +49,14 @@ class PartitionStore(CheckedStore[StoreMeta]):
         if record is None:
             self._compare({}, found)
             return None
-        version = decode_meta(record, Stamp).version
+        version = decode_meta(record, _STAMP).version
         if version == 1:
-            return self._upgraded(decode_meta(record, StoreMetaV1), found)
+            return self._upgraded(decode_meta(record, _META_1), found)
         if version != STATE_VERSION:
             raise StoreUnusableError(
                 f"{self._path.name}: expected version {STATE_VERSION}, found {version}"
             )
-        meta = decode_meta(record, StoreMeta)
+        meta = decode_meta(record, _META)
         self._compare(without_empty(meta.sums), found)
         return meta
 

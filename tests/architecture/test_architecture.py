@@ -105,6 +105,16 @@ ONLY_IN = {
     # And one makes contexts of TLS; `kafka/tls.py` also looks at what it does not trust.
     "ssl.SSLContext": ("certificates.py", "web/http/connections.py", "runtime/faust_driver"),
     "ssl.create_default_context": ("certificates.py", "kafka/tls.py"),
+    # What msgspec knows of a struct is found before threads use it: `core/struct_types.py`.
+    "msgspec.json.decode": ("cli", "testing"),
+    "msgspec.msgpack.decode": ("testing",),
+    "msgspec.convert": (
+        "cli",
+        "query/functions.py",
+        "query/token.py",
+        "runtime/settings/api_keys.py",
+        "state/position.py",
+    ),
     "threading.Thread": ("runtime/ports.py", "testing"),
     "threading.Timer": ("runtime/faust_driver/worker_app.py",),
     # An import by name is one that this cannot see. The first imports the public names, commands
@@ -477,6 +487,7 @@ BREAKS = [
     ("runtime/app.py", "class A:\n    def f(self):\n        self.add_future(g())", "add_future"),
     ("runtime/a.py", "import asyncio\nasyncio.get_running_loop().create_task(f())", "create_task"),
     ("kafka/a.py", "import threading\nthreading.Thread(target=f)", "threading.Thread"),
+    ("state/a.py", "import msgspec\nmsgspec.json.decode(text, type=T)", "msgspec.json.decode"),
     # One place makes Kafka's clients, and one the contexts of TLS.
     ("kafka/a.py", "from aiokafka import AIOKafkaProducer", "only in kafka/client.py"),
     ("kafka/a.py", "import aiokafka\naiokafka.AIOKafkaConsumer()", "aiokafka.AIOKafkaConsumer"),

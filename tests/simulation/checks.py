@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.msgpack import Decoder
 
 from k2_streams.core.dedup.ids import hashes_of, to_bytes
 from k2_streams.core.load.degradation import Level
@@ -112,7 +113,7 @@ def store_written(cluster: MemoryCluster, path: Path, rows: dict[bytes, bytes]) 
     if path.parent.name == "dedup":
         ids_written(cluster, partition, rows)
         return
-    meta = decode_meta(rows[META_KEY], StoreMeta)
+    meta = decode_meta(rows[META_KEY], Decoder(StoreMeta))
     stable = cluster.partitions[CHANGELOG, partition].stable
     require(meta.changelog_offset <= stable, "store ahead of the changelog", meta, stable)
     expected, position = changelog_state(cluster, partition, meta.changelog_offset)
@@ -129,7 +130,7 @@ def store_written(cluster: MemoryCluster, path: Path, rows: dict[bytes, bytes]) 
 
 def ids_written(cluster: MemoryCluster, partition: int, rows: dict[bytes, bytes]) -> None:
     """The same of a store of ids; none of a run is so old that its bucket is dropped."""
-    meta = decode_meta(rows[META_KEY], IdsMeta)
+    meta = decode_meta(rows[META_KEY], Decoder(IdsMeta))
     stable = cluster.partitions[IDS_CHANGELOG, partition].stable
     require(meta.changelog_offset <= stable, "ids ahead of the changelog", meta, stable)
     held = {key for key in rows if key != META_KEY}

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.msgpack import Decoder
 from raw_agents import raw_agent
 from sequencer_world import canonical
 
@@ -136,7 +137,7 @@ def test_it_goes_on_as_the_version_before_would_have_gone_on(tmp_path, stores):
     assert meta is not None
     record = store.get(META_KEY)
     assert record is not None
-    assert decode_meta(record, Stamp).version == STATE_VERSION
+    assert decode_meta(record, Decoder(Stamp)).version == STATE_VERSION
     assert decode_position(meta.position) == position
     assert meta.sums[""] == sealed.sums["sequence"] != RowSum()
     store.close()

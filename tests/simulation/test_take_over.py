@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from msgspec.msgpack import Decoder
 
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.core.dedup.ids import Memory, Window, hashes_of
@@ -93,7 +94,7 @@ def test_a_recovery_applies_nothing_beyond_the_end_it_saw(place, monkeypatch, at
             return await restore(reader, table, span, place.context.pool)
 
     restored = place.run(main())
-    meta = decode_meta(table.store.get(META_KEY), StoreMeta)
+    meta = decode_meta(table.store.get(META_KEY), Decoder(StoreMeta))
     assert (meta.changelog_offset, restored.wiped) == (end, False)
     assert list(table.store.items()) == [ROW]
 

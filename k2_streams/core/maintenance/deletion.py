@@ -35,7 +35,7 @@ class DeletionRecord(msgspec.Struct, frozen=True):
         Raises:
             ValueError: it is none, or of a later version.
         """
-        found = msgspec.json.decode(data, type=cls)
+        found = _DECODER.decode(data)
         if found.version != VERSION:
             raise ValueError(
                 f"expected a deletion record of version {VERSION}, found {found.version}"
@@ -45,6 +45,9 @@ class DeletionRecord(msgspec.Struct, frozen=True):
     def is_due(self, now_ms: int, delay_s: float) -> bool:
         """Whether its files may go now."""
         return now_ms - self.written_ms >= delay_s * 1_000
+
+
+_DECODER = msgspec.json.Decoder(DeletionRecord)
 
 
 @dataclass(frozen=True, slots=True)

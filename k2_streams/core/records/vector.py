@@ -111,7 +111,7 @@ class Vector(msgspec.Struct, frozen=True):
         Raises:
             msgspec.DecodeError: the text is not a vector.
         """
-        return cls(msgspec.json.decode(text, type=dict[str, TopicOffsets]))
+        return cls(_TOPICS.decode(text))
 
 
 class LostLog(msgspec.Struct, frozen=True):
@@ -134,7 +134,7 @@ def decode_lost(text: str) -> tuple[LostLog, ...]:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return msgspec.json.decode(text, type=tuple[LostLog, ...])
+    return _LOST.decode(text)
 
 
 class VectorOf(msgspec.Struct, frozen=True, rename="kebab"):
@@ -165,4 +165,9 @@ class VectorOf(msgspec.Struct, frozen=True, rename="kebab"):
         Raises:
             msgspec.DecodeError: the text is not a vector with its snapshot.
         """
-        return msgspec.json.decode(text, type=cls)
+        return _VECTOR_OF.decode(text)
+
+
+_TOPICS = msgspec.json.Decoder(dict[str, TopicOffsets])
+_LOST = msgspec.json.Decoder(tuple[LostLog, ...])
+_VECTOR_OF = msgspec.json.Decoder(VectorOf)

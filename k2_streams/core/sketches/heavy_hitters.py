@@ -52,6 +52,9 @@ class _Encoded(msgspec.Struct, array_like=True):
     counters: list[tuple[str, bytes]]
 
 
+_DECODER = msgspec.msgpack.Decoder(_Encoded)
+
+
 class HeavyHitters:
     """The counters of all rows added.
 
@@ -115,7 +118,7 @@ class HeavyHitters:
             ValueError: it is none of this version.
         """
         _, body = decode_body(content, _FORM)
-        found = msgspec.msgpack.decode(body, type=_Encoded)
+        found = _DECODER.decode(body)
         counters = {name: int.from_bytes(count, "little") for name, count in found.counters}
         return cls(found.rows, int.from_bytes(found.error, "little"), counters)
 

@@ -66,6 +66,7 @@ def _renamed(records: Iterator[Recorded], exchange: str, *, in_value: bool) -> I
         yield one._replace(key=exchange.encode() + b":" + symbol, value=value)
 
 
+_ANY = msgspec.json.Decoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEYED = re.compile(rb"(?:(\d{1,19})\t)?([^\t]+:[^\t]+)\t(.+)", re.DOTALL)
 
@@ -107,11 +108,13 @@ class _CanonicalHead(msgspec.Struct):
     receive_time_ns: int | None = None
 
 
+_CANONICAL = msgspec.json.Decoder(_CanonicalHead)
+
+
 def _canonical(path: Path) -> Iterator[Recorded]:
-    decoder = msgspec.json.Decoder(_CanonicalHead)
     for number, value in lines(path):
         try:
-            head = decoder.decode(value)
+            head = _CANONICAL.decode(value)
         except _UNREADABLE as error:
             raise RecordingError(f"{path}:{number}: expected a trade: {error}") from error
         key = f"{head.exchange}:{head.symbol}".encode()
@@ -166,7 +169,7 @@ def _native(exchange: str, scope: _Scope) -> "Callable[[Path], Iterator[Recorded
     def load(path: Path) -> Iterator[Recorded]:
         for message in captured(path):
             try:
-                found = scope(msgspec.json.decode(message.text), message)
+                found = scope(_ANY.decode(message.text), message)
             except _UNREADABLE as error:
                 where = f"{path}:{message.number}"
                 raise RecordingError(f"{where}: expected {exchange}'s: {error!r}") from error
@@ -210,15 +213,17 @@ class _AdvancedHead(msgspec.Struct):
     sequence_num: int | None = None
 
 
+_ADVANCED = msgspec.json.Decoder(_AdvancedHead)
+
+
 def _coinbase_advanced(path: Path) -> Iterator[Recorded]:
     """Messages with their connection's begin. Books too large for a record lose their levels.
 
     A snapshot of an order book takes megabytes; its number counts, and K2 keeps no books.
     """
-    decoder = msgspec.json.Decoder(_AdvancedHead)
     for message in captured(path):
         try:
-            head = decoder.decode(message.text)
+            head = _ADVANCED.decode(message.text)
         except _UNREADABLE as error:
             where = f"{path}:{message.number}"
             raise RecordingError(f"{where}: expected a channel's message: {error}") from error

@@ -31,6 +31,7 @@ MAX_DEPTH = 200
 #: Nodes of the tree: of a statement of 64 KiB the walk takes half a second.
 MAX_NODES = 50_000
 
+_TREE = msgspec.json.Decoder()
 _FLIPPED = {
     "COMPARE_EQUAL": "COMPARE_EQUAL",
     "COMPARE_GREATERTHAN": "COMPARE_LESSTHAN",
@@ -125,7 +126,7 @@ def reason_of(error: Exception) -> str:
 def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Node:
     ((serialised,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
     try:
-        tree: Node = msgspec.json.decode(serialised)
+        tree: Node = _TREE.decode(serialised)
     except RecursionError as error:
         raise refused("it is nested too deeply") from error
     if tree["error"]:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from k2_streams.core.query.entitlement import Entitlement
+from k2_streams.core.struct_types import prepare
 from k2_streams.runtime.settings.environment import Environment
 from k2_streams.runtime.settings.text_files import ENCODING
 from k2_streams.web.http.api_keys import ApiKey
@@ -49,6 +50,9 @@ class ApiKeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class _ApiKeyTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: list[ApiKeyTable]
+
+
+prepare(_ApiKeyTables)
 
 
 def read_keys(env: Environment) -> dict[str, Any]:

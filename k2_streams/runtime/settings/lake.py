@@ -17,6 +17,7 @@ from k2_streams.lake.config import LakeConfig
 from k2_streams.runtime.settings.environment import Environment
 
 _CATALOG, _S3 = "K2_CATALOG_", "K2_S3_"
+_ANY_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _OBJECT = "K2_CATALOG_PROPERTIES"
 #: Read by themselves, not passed through.
 _OWN = frozenset({"K2_CATALOG_URI", _OBJECT})
@@ -67,7 +68,7 @@ def _setting_of(flat_name: str) -> str:
 
 def _from_object(env: Environment) -> dict[str, Any]:
     def parse(text: str) -> dict[str, Any]:
-        return msgspec.json.decode(text, type=dict[str, Any])  # its errors are ValueErrors
+        return _ANY_OBJECT.decode(text)  # its errors are ValueErrors
 
     expected = 'a JSON object as {"rest.sigv4-enabled": "true"}'
     found: dict[str, Any] = {}

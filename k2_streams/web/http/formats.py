@@ -28,6 +28,7 @@ GROUP_ROWS = 8 * ROWS_AT_ONCE
 META_HEADER_BYTES = 4_096
 META_HEADER = "X-K2-Meta"
 META_KEY = b"k2.meta"
+_ANY = msgspec.json.Decoder()
 _CSV_SPECIAL = b',"\r\n'
 _NEEDS_QUOTES = '[",\r\n]'
 #: What would end a cell of Markdown, or be more than text in it.
@@ -96,7 +97,7 @@ def meta_header(meta: msgspec.Struct) -> str:
     What does not fit is left out, the gaps first (`gaps_omitted` counts them), then the longest
     fields; `left_out` names those.
     """
-    fields = msgspec.json.decode(encode_json(meta))
+    fields = _ANY.decode(encode_json(meta))
     text = _ascii_json(fields)
     if len(text) > META_HEADER_BYTES and isinstance(fields.get("gaps"), list):
         fields["gaps_omitted"] = fields.get("gaps_omitted", 0) + len(fields["gaps"])
