@@ -31,9 +31,10 @@ def statements(name: str) -> list[str]:
 class SqlWorld:
     """A world whose rows are in the lake, in the tail, or in both."""
 
-    def __init__(self, folder: Path, **sandbox: float) -> None:
+    def __init__(self, folder: Path, shared: Sandbox | None = None, **sandbox: float) -> None:
         self._engine = Engine(EngineConfig(allowed=(str(folder),)))
-        self.sandbox = Sandbox(**sandbox)
+        self._shared = shared
+        self.sandbox = shared or Sandbox(**sandbox)
         self.world = World(folder, self._engine)
         self.sql = SqlQuery([ServedLog(TRADES, self.world.query)], self.sandbox, self.world.clock)
         for number in range(12):
@@ -60,5 +61,6 @@ class SqlWorld:
     async def close(self) -> None:
         """End it."""
         await self.world.query.close()
-        self.sandbox.close()
+        if self._shared is None:
+            self.sandbox.close()
         self._engine.close()

@@ -13,7 +13,6 @@ queue behind a store that is slow.
 
 import asyncio
 import atexit
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -32,6 +31,7 @@ import structlog
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load.admission import units_of
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
+from k2_streams.query.jobs import Job
 from k2_streams.query.statement import TAIL, Statement
 from k2_streams.query.store_files import SCHEMES, StoreFiles
 from k2_streams.query.turns import Turns
@@ -39,8 +39,6 @@ from k2_streams.query.turns import Turns
 log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
-#: An interrupt that comes before a statement has begun is lost, so it is repeated.
-_INTERRUPT_EVERY_S = 0.05
 #: What a statement finds beside the tail.
 NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
 #: Rows of a piece of a column.
@@ -274,22 +272,10 @@ class Engine:
         lane = self._far if reads_lake else self._near
         if lane.working >= lane.workers + self._config.max_waiting:
             raise BusyError(f"{self._config.max_waiting} queries wait already")
-        loop = asyncio.get_running_loop()
-        job = _Job(work, self._config.timeout_s, self._clock)
         lane.working += 1
-        # What the thread logs carries the correlation id of the request that caused it.
-        in_context = contextvars.copy_context().run
-        future = loop.run_in_executor(lane.pool, in_context, job.run, self._session)
-        future.add_done_callback(lane.done)
-        try:
-            # Shielded: the thread can only be told to stop, and must be left to.
-            async with asyncio.timeout(self._config.timeout_s):
-                return await asyncio.shield(future)
-        except TimeoutError as error:
-            raise QueryTimeoutError(self._config.timeout_s) from error
-        finally:
-            if not future.done():
-                job.stop(loop, future)
+        job = Job(lane.pool, work, self._session, self._config.timeout_s, self._clock)
+        job.future.add_done_callback(lane.done)
+        return await job.result()
 
     def close(self) -> None:
         """Let the workers end and close the instance."""
@@ -318,40 +304,6 @@ class _Lane:
         self.working -= 1
         if not future.cancelled():
             future.exception()  # fetched, so that an abandoned one is not reported twice
-
-
-class _Job(Generic[_T]):
-    """One piece of work, which can be told to stop at any moment."""
-
-    def __init__(self, work: Callable[[QuerySession], _T], timeout_s: float, clock: Clock) -> None:
-        self._work = work
-        self._timeout_s = timeout_s
-        self._deadline_s = clock.monotonic() + timeout_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._session: QuerySession | None = None
-        self._stopped = False
-
-    def run(self, session: Callable[[], QuerySession]) -> _T:
-        """On a worker's thread."""
-        with self._lock:
-            if self._stopped or self._clock.monotonic() >= self._deadline_s:
-                raise QueryTimeoutError(self._timeout_s, "wait for a worker")
-            self._session = session()
-        try:
-            return self._work(self._session)
-        finally:
-            with self._lock:
-                self._session = None
-
-    def stop(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[_T]") -> None:
-        """Interrupt it until it is done."""
-        with self._lock:
-            self._stopped = True
-            if self._session is not None:
-                self._session.interrupt()
-        if not future.done():
-            loop.call_later(_INTERRUPT_EVERY_S, self.stop, loop, future)
 
 
 def _walled(config: EngineConfig) -> duckdb.DuckDBPyConnection:

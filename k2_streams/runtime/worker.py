@@ -135,7 +135,7 @@ class Worker:
         self.overload = Overload(settings.overload, clock)
         self.pool = ports.threads.executor("tasks")
         self.engine = new_engine(settings, ports, metrics.query)
-        self.sandbox = Sandbox(ports.new_engine, ports.clock)
+        self.sandbox = Sandbox(ports.clock)
         self._histories: list[LakeView] = []
         #: The accepted rows first, the ledger last.
         self._logs = logs_of(topology, settings)

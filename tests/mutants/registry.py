@@ -1847,4 +1847,24 @@ MUTANTS = (
             "return bool(offsets)",
         ),
     ),
+    _mutant(
+        "statement-without-a-wall",
+        "a statement may take whatever memory the machine has",
+        "tests/unit/test_sql_process.py::test_what_duckdb_does_not_count_is_bounded_all_the_same",
+        (
+            "query/sql/child.py",
+            "        _wall(self._memory_bytes + SLACK_BYTES)\n",
+            "        _wall(None)\n",
+        ),
+    ),
+    _mutant(
+        "rows-without-a-bound-in-bytes",
+        "an answer to a statement has as many bytes as its rows have",
+        "tests/unit/test_sql_process.py::test_rows_have_a_bound_in_bytes",
+        (
+            "query/sql/child.py",
+            "                if size > most_bytes:",
+            "                if size < 0:",
+        ),
+    ),
 )

@@ -8,14 +8,22 @@ from sql_world import US, SqlWorld, statements
 
 from k2_streams.core.records.stream import TRADES
 from k2_streams.query.sql.answer import answerable
+from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.query.token import Token
 
 ANSWERED = statements("answered")
 
 
+@pytest.fixture(scope="module")
+def sandbox():
+    made = Sandbox()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-async def asked(tmp_path):
-    made = SqlWorld(tmp_path)
+async def asked(tmp_path, sandbox):
+    made = SqlWorld(tmp_path, sandbox)
     await made.world.query.refresh()
     yield made
     await made.close()

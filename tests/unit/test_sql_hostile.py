@@ -1,5 +1,7 @@
 """Statements that mean harm: each is refused by its name, or ends within its limits."""
 
+import asyncio
+import contextlib
 import time
 
 import pytest
@@ -62,15 +64,17 @@ async def test_each_that_is_allowed_ends_within_its_limits(tmp_path):
         with pytest.raises((QueryTimeoutError, TooMuchError)):
             await asked.ask(text)
         assert time.monotonic() - started_s < 20 * LIMIT_S, text
-    assert (await asked.ask("SELECT 1 AS a")).rows.to_pylist() == [{"a": 1}]
+    answer = None
+    async with asyncio.timeout(60):
+        while answer is None:  # a process that does not hear is ended after a second
+            with contextlib.suppress(QueryTimeoutError):
+                answer = await asked.ask("SELECT 1 AS a")
+    assert answer.rows.to_pylist() == [{"a": 1}]
     await asked.close()
 
 
 async def test_the_wall_holds_without_the_check(asked):
     """Each wall alone is enough: the sandbox reaches no file, and cannot be changed."""
-
-    def reach(session, text):
-        return session.connection.execute(text).fetchall()
 
     for text in (
         "SELECT * FROM read_text('/etc/passwd')",
@@ -83,4 +87,4 @@ async def test_the_wall_holds_without_the_check(asked):
     ):
         sandbox: Sandbox = asked.sandbox
         with pytest.raises(Exception, match=r"(?i)disabled|locked|permission|not allowed"):
-            await sandbox.engine.run(lambda session, text=text: reach(session, text))
+            await sandbox.run(lambda process, text=text: process.fetch(text))

@@ -7,9 +7,8 @@ rows are read for it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import duckdb
 import msgspec
 
 from k2_streams.query.functions import RelationFunction
@@ -39,6 +38,24 @@ _FLIPPED = {
     "COMPARE_LESSTHAN": "COMPARE_GREATERTHAN",
     "COMPARE_LESSTHANOREQUALTO": "COMPARE_GREATERTHANOREQUALTO",
 }
+
+
+class Statements(Protocol):
+    """What DuckDB says of texts, wherever it runs."""
+
+    def kinds(self, text: str) -> list[str]:
+        """The kind of each statement of a text.
+
+        Raises:
+            InvalidParameter: it cannot be read.
+        """
+
+    def fetch(self, text: str, parameters: Any = None) -> list[list[Any]]:
+        """The rows of a query whose values are numbers and texts.
+
+        Raises:
+            InvalidParameter: DuckDB refused it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,7 @@ class ParsedStatement:
     template: Node
 
 
-def parse(connection: duckdb.DuckDBPyConnection, text: str, named: FromNames) -> ParsedStatement:
+def parse(duck: Statements, text: str, named: FromNames) -> ParsedStatement:
     """The statement, checked.
 
     Raises:
@@ -96,35 +113,25 @@ def parse(connection: duckdb.DuckDBPyConnection, text: str, named: FromNames) ->
         raise refused("expected UTF-8") from error
     if size_bytes > MAX_STATEMENT_BYTES:
         raise refused(f"expected at most {MAX_STATEMENT_BYTES} bytes, found {size_bytes}")
-    try:
-        statements = connection.extract_statements(text)
-    except duckdb.Error as error:
-        raise refused(reason_of(error)) from error
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        found = ", ".join(one.type.name for one in statements) or "nothing"
-        raise refused(f"expected exactly one SELECT, found {found}")
-    tree = _tree(connection, text)
-    called = expand_functions(tree, named.functions, _tree(connection, "SELECT * FROM one"))
+    kinds = duck.kinds(text)
+    if kinds != ["SELECT"]:
+        raise refused(f"expected exactly one SELECT, found {', '.join(kinds) or 'nothing'}")
+    tree = _tree(duck, text)
+    called = expand_functions(tree, named.functions, _tree(duck, "SELECT * FROM one"))
     if called:
-        text = _text(connection, tree)
+        text = _text(duck, tree)
     check = _Check({**named.relations, **called})
     check.visit(tree["statements"][0]["node"], frozenset(), 0)
     return ParsedStatement(
         text,
         tuple(check.occurrences.values()),
         frozenset(check.parameters),
-        _tree(connection, "SELECT 1"),
+        _tree(duck, "SELECT 1"),
     )
 
 
-def reason_of(error: Exception) -> str:
-    """What DuckDB says, without its kind of error and its drawing of the place."""
-    first = str(error).split("\n\nLINE", maxsplit=1)[0].strip()
-    return " ".join(first.partition(": ")[2].split()) or first
-
-
-def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Node:
-    ((serialised,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
+def _tree(duck: Statements, text: str) -> Node:
+    ((serialised,),) = duck.fetch("SELECT json_serialize_sql(?)", [text])
     try:
         tree: Node = _TREE.decode(serialised)
     except RecursionError as error:
@@ -134,10 +141,10 @@ def _tree(connection: duckdb.DuckDBPyConnection, text: str) -> Node:
     return tree
 
 
-def _text(connection: duckdb.DuckDBPyConnection, tree: Node) -> str:
+def _text(duck: Statements, tree: Node) -> str:
     """A tree as a statement."""
     serialised = msgspec.json.encode(tree).decode()
-    ((text,),) = connection.execute("SELECT json_deserialize_sql(?)", [serialised]).fetchall()
+    ((text,),) = duck.fetch("SELECT json_deserialize_sql(?)", [serialised])
     return str(text)
 
 

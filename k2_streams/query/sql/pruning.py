@@ -4,21 +4,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import msgspec
 import pyarrow as pa
 
 from k2_streams.core.query.keys import Keys, KeyValue
 from k2_streams.core.records.derived import exchange_times
+from k2_streams.query.errors import InvalidParameter
 from k2_streams.query.relations import Relation
 from k2_streams.query.sql.calls import Node
-from k2_streams.query.sql.parsing import Condition, Occurrence, ParsedStatement
+from k2_streams.query.sql.parsing import Condition, Occurrence, ParsedStatement, Statements
 
 #: Types of constants that a time is compared with as it is: others are rounded on the way.
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 _TIMES = frozenset({"VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
 _TEXT = frozenset({"VARCHAR"})
 _DATES = frozenset({"VARCHAR", "DATE"})
+#: Characters of a constant text: no key is longer.
+MAX_TEXT = 4_096
 #: As of `keys`: more values are not worth a look at each.
 MAX_VALUES = 50
 
@@ -35,10 +37,10 @@ class Needed:
 
 
 def needed(
-    connection: duckdb.DuckDBPyConnection, statement: ParsedStatement, parameters: Parameters
+    duck: Statements, statement: ParsedStatement, parameters: Parameters
 ) -> dict[str, Needed]:
     """What is needed of each relation, by name, for wherever the statement names it."""
-    evaluate = _Evaluate(connection, statement.template, parameters)
+    evaluate = _Evaluate(duck, statement.template, parameters)
     found: dict[str, Needed] = {}
     for occurrence in statement.occurrences:
         name = occurrence.relation.name
@@ -65,10 +67,8 @@ def _either(one: Needed, other: Needed) -> Needed:
 class _Evaluate:
     """Constant expressions, evaluated by DuckDB itself."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, template: Node, parameters: Parameters
-    ) -> None:
-        self._connection = connection
+    def __init__(self, duck: Statements, template: Node, parameters: Parameters) -> None:
+        self._duck = duck
         self._template = template
         self._parameters = parameters
 
@@ -78,15 +78,17 @@ class _Evaluate:
         tree = {"error": False, "statements": [{"node": select, "named_param_map": []}]}
         named = {name: self._parameters[name] for name in _parameters(node)}
         try:
-            ((text,),) = self._connection.execute(
+            ((text,),) = self._duck.fetch(
                 "SELECT json_deserialize_sql(?)", [msgspec.json.encode(tree).decode()]
-            ).fetchall()
-            ((value, kind),) = self._connection.execute(
+            )
+            ((value, kind),) = self._duck.fetch(
                 f"SELECT {wrapped.format('x')}, typeof(x) FROM ({text}) AS constant(x)",  # noqa: S608 (DuckDB's own text of a checked expression)
                 named or None,
-            ).fetchall()
-        except duckdb.Error:
+            )
+        except InvalidParameter:
             return None  # the statement itself will say what is wrong
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            return None
         return value if kind in types else None
 
 

@@ -15,7 +15,6 @@ import msgspec
 import pyarrow as pa
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.query.engine import QuerySession
 from k2_streams.query.errors import InvalidParameter, TooMuchError
 from k2_streams.query.functions import functions_of
 from k2_streams.query.relations import (
@@ -28,8 +27,9 @@ from k2_streams.query.relations import (
 from k2_streams.query.sql.answer import SqlAnswer, SqlMeta, answerable
 from k2_streams.query.sql.calls import refused
 from k2_streams.query.sql.parsing import FromNames, ParsedStatement, parse
+from k2_streams.query.sql.process import StatementProcess
 from k2_streams.query.sql.pruning import Needed, needed
-from k2_streams.query.sql.sandbox import Sandbox, select
+from k2_streams.query.sql.sandbox import Sandbox
 from k2_streams.query.stopwatch import Stopwatch
 from k2_streams.query.token import Token
 
@@ -37,6 +37,8 @@ from k2_streams.query.token import Token
 MAX_ROWS = 100_000
 #: Rows that are read of one relation: 90 MB of trades.
 MAX_READ_ROWS = 200_000
+#: The same in bytes: values of an agent's output may be large.
+MAX_READ_BYTES = 160 << 20
 
 Value = int | str | Decimal
 
@@ -87,13 +89,13 @@ class SqlQuery:
         """
         watch = Stopwatch(self._clock)
 
-        def check(session: QuerySession) -> tuple[ParsedStatement, dict[str, Needed]]:
-            statement = parse(session.connection, request.text, self._named)
+        def check(process: StatementProcess) -> tuple[ParsedStatement, dict[str, Needed]]:
+            statement = parse(process, request.text, self._named)
             _check_parameters(statement.parameters, request.parameters)
-            return statement, needed(session.connection, statement, request.parameters)
+            return statement, needed(process, statement, request.parameters)
 
         with watch.stage("check"):
-            statement, wanted = await self._sandbox.engine.run(check)
+            statement, wanted = await self._sandbox.run(check)
         relations = {one.relation.name: one.relation for one in statement.occurrences}
         tokens = _tokens(request, relations.values())
         found: dict[str, RelationRows] = {}
@@ -102,12 +104,12 @@ class SqlQuery:
             for name in sorted(wanted, key=lambda name: not relations[name].is_log):
                 found[name] = await self._read(relations[name], wanted[name], request, tokens)
 
-        def run(session: QuerySession) -> pa.Table:
+        def run(process: StatementProcess) -> pa.Table:
             tables = {name: one.rows for name, one in found.items()}
-            return select(session, statement.text, request.parameters, tables, request.limit + 1)
+            return process.select(statement.text, request.parameters, tables, request.limit + 1)
 
         with watch.stage("run"):
-            rows = answerable(await self._sandbox.engine.run(run))
+            rows = answerable(await self._sandbox.run(run))
         shown = rows.slice(0, request.limit)
         meta = SqlMeta(
             token=",".join(f"{name}:{token.encode()}" for name, token in sorted(tokens.items())),
@@ -161,6 +163,11 @@ class SqlQuery:
                 f"more than {found.rows.num_rows} rows of {relation.name} would be read: add "
                 f"conditions "
                 f"on {', '.join((*relation.keys, relation.time or ''))}"
+            )
+        if found.rows.nbytes > MAX_READ_BYTES:
+            raise TooMuchError(
+                f"more than {MAX_READ_BYTES >> 20} MiB of {relation.name} would be read: add "
+                f"conditions on {', '.join((*relation.keys, relation.time or ''))}"
             )
         read = ((log, getattr(found.proof, "token", None)), (beside, found.beside_token))
         for name, token in read:

@@ -1,119 +1,122 @@
-"""Where statements of users run: a DuckDB of its own, which reaches nothing but what it is given.
+"""Where statements of users run: in processes of their own, which reach what they are given alone.
 
-It has no folder that it may read, one thread per statement, two statements at a time, and memory of
-its own; answers and sinks do not wait behind it. What a statement reads has been read before, by
-the engine of answers, and is registered as tables.
+Two statements run at a time; answers and sinks do not wait behind them. What a statement reads has
+been read before, by the engine of answers, and is sent to its process. A process is started with
+the first statement, since most workers are never asked one, and ended when none came for a while.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
-
-import duckdb
-import pyarrow as pa
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
-from k2_streams.query.engine import Engine, EngineConfig, QuerySession
-from k2_streams.query.errors import QueryError, QueryTimeoutError, TooMuchError
-from k2_streams.query.sql.calls import refused
-from k2_streams.query.sql.parsing import reason_of
+from k2_streams.query.errors import BusyError, QueryTimeoutError
+from k2_streams.query.jobs import Job
+from k2_streams.query.sql.process import StatementProcess
 
 #: Statements at once, and those that may wait for them.
 WORKERS = 2
 MAX_WAITING = 8
-#: Of both together, above what they are given.
-MEMORY_BYTES = 256 << 20
+#: Of each, above what it is given.
+MEMORY_BYTES = 128 << 20
 TIMEOUT_S = 10.0
-#: Rows taken from DuckDB at a time.
-_ROWS_AT_ONCE = 8_192
+#: Processes without a statement for so long end: each holds some 100 MB.
+IDLE_S = 60.0
+#: A process starts in half a second, and on a machine that has much to do in some.
+START_TIMEOUT_S = 30.0
+
+_T = TypeVar("_T")
 
 
 class Sandbox:
-    """Opened with the first statement: most workers are never asked one.
+    """The processes of a worker's statements. For one event loop.
 
     Args:
-        new_engine: opens it.
         clock: of the time limit.
-        memory_bytes: of all statements together.
+        memory_bytes: that DuckDB may take for a statement.
+        timeout_s: of a statement, its wait for another included, the start of a process not.
     """
 
     def __init__(
         self,
-        new_engine: Callable[[EngineConfig, Clock], Engine] = Engine,
         clock: Clock = SYSTEM_CLOCK,
         memory_bytes: int = MEMORY_BYTES,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._new_engine = new_engine
         self._clock = clock
-        self._config = EngineConfig(
-            workers=WORKERS,
-            threads=1,
-            memory_bytes=memory_bytes,
-            timeout_s=timeout_s,
-            max_waiting=MAX_WAITING,
-        )
-        self._engine: Engine | None = None
+        self._timeout_s = timeout_s
+        self._processes = [StatementProcess(memory_bytes, timeout_s, clock) for _ in range(WORKERS)]
+        self._free = list(self._processes)
+        self._turns = asyncio.Semaphore(WORKERS)
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="k2-sql")
+        self._asking = 0
+        self._ending: asyncio.TimerHandle | None = None
 
     @property
-    def engine(self) -> Engine:
-        """Runs what is done in it."""
-        if self._engine is None:
-            self._engine = self._new_engine(self._config, self._clock)
-        return self._engine
+    def timeout_s(self) -> float:
+        """Of a statement."""
+        return self._timeout_s
+
+    @property
+    def running(self) -> int:
+        """Processes that run."""
+        return sum(process.pid is not None for process in self._processes)
+
+    async def run(self, work: Callable[[StatementProcess], _T]) -> _T:
+        """Do `work` with a process, on a thread.
+
+        Raises:
+            BusyError: too many wait already, or no process could be started.
+            QueryTimeoutError: it waited or worked longer than it may.
+            InvalidParameter, TooMuchError: as `StatementProcess`.
+        """
+        if self._asking >= WORKERS + MAX_WAITING:
+            raise BusyError(f"{MAX_WAITING} statements wait already")
+        self._asking += 1
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            self._asking -= 1
+            raise QueryTimeoutError(self._timeout_s, "wait for a worker") from error
+        except BaseException:
+            self._asking -= 1
+            raise
+        process = self._free.pop()
+        await self._started(process)
+        job = Job(self._threads, work, process.begin, self._timeout_s, self._clock)
+        job.future.add_done_callback(lambda done: self._give_back(process, done))
+        return await job.result()
+
+    async def _started(self, process: StatementProcess) -> None:
+        opening = asyncio.get_running_loop().run_in_executor(self._threads, process.open)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.shield(opening)
+        except BaseException as error:
+            opening.add_done_callback(lambda done: self._give_back(process, done))
+            if isinstance(error, OSError | TimeoutError):
+                raise BusyError("no process for statements could be started") from error
+            raise
+
+    def _give_back(self, process: StatementProcess, done: "asyncio.Future[Any]") -> None:
+        if not done.cancelled():
+            done.exception()  # fetched, so that an abandoned one is not reported twice
+        self._free.append(process)
+        self._asking -= 1
+        self._turns.release()
+        if self._ending is not None:
+            self._ending.cancel()
+        self._ending = done.get_loop().call_later(IDLE_S, self._end_free)
+
+    def _end_free(self) -> None:
+        """End what has had nothing to do; it is started again when it is needed."""
+        for process in self._free:
+            process.close()
 
     def close(self) -> None:
-        """Let its workers end."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
-
-
-def select(
-    session: QuerySession,
-    text: str,
-    parameters: Mapping[str, object],
-    tables: Mapping[str, pa.Table],
-    at_most: int,
-) -> pa.Table:
-    """The first rows of a statement that was checked, over these tables.
-
-    With one thread and the same tables the same rows come in the same order.
-
-    Raises:
-        InvalidParameter: it names what is not there, or its types do not fit.
-        TooMuchError: it needs more memory than it may take.
-        QueryTimeoutError: it was interrupted.
-    """
-    connection = session.connection
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        relation = connection.sql(text, params=dict(parameters) or None)
-        batches, rows = [], 0
-        # What is not taken is closed, before the connection does anything else.
-        with closing(relation.to_arrow_reader(_ROWS_AT_ONCE)) as reader:
-            for batch in reader:
-                batches.append(batch)
-                rows += batch.num_rows
-                if rows >= at_most:
-                    break
-            schema = reader.schema
-        return pa.Table.from_batches(batches, schema).slice(0, at_most)
-    except (duckdb.Error, pa.ArrowException, MemoryError) as error:
-        raise _of_statement(error) from error
-    finally:
-        for name in tables:
-            connection.unregister(name)
-
-
-def _of_statement(error: Exception) -> QueryError:
-    """What became of a statement: while its rows are taken, DuckDB's errors come as Arrow's."""
-    text = str(error)
-    if isinstance(error, duckdb.InterruptException) or "Interrupted!" in text:
-        return QueryTimeoutError(TIMEOUT_S, "statement")
-    is_memory = isinstance(error, duckdb.OutOfMemoryException | MemoryError)
-    if is_memory or "Out of Memory" in text:
-        return TooMuchError(
-            "the statement needs more memory than it may take: narrow what it reads"
-        )
-    return refused(reason_of(error))
+        """End the processes, whatever they run, and their threads."""
+        for process in self._processes:
+            process.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
