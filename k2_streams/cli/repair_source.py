@@ -17,6 +17,7 @@ from k2_streams.kafka.topics import TopicAdmin, TopicConfigurationError, repairs
 from k2_streams.kafka.transactions import REQUEST_FAILED
 from k2_streams.lake.config import LakeConfig
 from k2_streams.lake.errors import LakeError
+from k2_streams.lake.scan import scan
 from k2_streams.lake.table import Lake
 from k2_streams.runtime.repair.missing import GapSelection
 from k2_streams.runtime.repair.platform import RepairPlatform
@@ -33,7 +34,6 @@ from k2_streams.runtime.settings.app_defaults import AppDefaults
 from k2_streams.runtime.settings.instruments import InstrumentsError, load
 from k2_streams.runtime.settings.kafka import with_bootstrap
 from k2_streams.runtime.settings.worker import SettingsError, from_environment
-from k2_streams.testing.oracle.observed import lake_rows
 from k2_streams.testing.oracle.topic_records import NotReachedError, read_topic
 from k2_streams.testing.streams import DECODERS
 
@@ -113,10 +113,9 @@ def source_of(text: str, feed: str, platform: RepairPlatform) -> RepairSource:
         lake, stream = platform.settings.lake, platform.source.stream
         config = LakeConfig(where, lake.warehouse, lake.properties)
 
-        def batches() -> Iterator[Any]:
+        def tables() -> Iterator[Any]:
             with closing(Lake(config, stream=stream)) as other:
-                head = other.head()
-            yield from lake_rows(config, head.snapshot_id, stream, LAKE_COLUMNS)
+                yield from scan(other, LAKE_COLUMNS)
 
-        return LakeSource(batches)
+        return LakeSource(tables)
     return PluggedInSource(text)

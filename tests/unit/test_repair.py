@@ -2,24 +2,32 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 import pytest
+from lake_rows import NOON_NS, World, append
 from raw_agents import raw_topology
 from redrive_world import T0_NS, decoding, value
 from test_stream_driver import RAW, sequences, trade
 from test_stream_driver import T0_NS as DRIVER_NS
 
 from k2_streams.cli.repair_report import lines_of_plan, lines_of_repair, tell_what_stays
+from k2_streams.cli.repair_source import source_of
 from k2_streams.core.lines.state import Held, LineAt, Lines
+from k2_streams.core.records.identity import TradeId
+from k2_streams.core.records.stream import TRADES
 from k2_streams.core.sequence.codec import encode
+from k2_streams.core.sequence.scopes import own_scope
 from k2_streams.core.sequence.sessions import Missing, Session
 from k2_streams.core.sequence.step import MAX_MISSING, Counters, ScopeState
 from k2_streams.kafka.log_reader import Record
 from k2_streams.runtime.repair import sources
+from k2_streams.runtime.repair.decoding import decoded_portions
 from k2_streams.runtime.repair.missing import (
     GapSelection,
     MissingRange,
@@ -258,21 +266,48 @@ async def test_a_recording_gives_its_records_and_a_damaged_one_is_named(tmp_path
         await given(RecordingSource(tmp_path / "none.jsonl", "canonical"), ASKED)
 
 
-async def test_rows_of_another_lake_become_records_that_fill():
+async def test_rows_of_another_lake_become_records_that_fill(tmp_path: Path):
+    """Through the way that the command reads it: the columns are those that the table has."""
+    other = World(tmp_path)
+    append(other.writer(), 0, 0, 1, count=6)
+    platform = SimpleNamespace(
+        settings=SimpleNamespace(lake=other.config), source=SimpleNamespace(stream=TRADES)
+    )
+    source = source_of(f"lake:{other.config.catalog_uri}", "canonical", platform)
+    everything = [record async for record in source.whole()]
+    rows = other.table().scan().to_arrow().to_pylist(maps_as_pydicts="strict")
+    assert len(everything) == len(rows) == 6
+    for record, row in zip(everything, rows, strict=True):
+        fields = json.loads(record.value)
+        assert record.key.decode() == own_scope(row["exchange"], row["symbol"])
+        assert Decimal(fields["price"]) == row["price"]
+        assert fields["sequence"] == row["sequence"]
+        for name in ("vendor", "conditions", "trade_id", "receive_time_ns"):
+            assert fields.get(name) == row[name]
+    # Each is a record that the canonical feed takes.
+    scopes = {record.key.decode() for record in everything}
+    asked = [MissingRange(one, "0", 0, 10) for one in scopes]
+    assert await given(source, *asked) == everything
+    ((portion, batch),) = decoded_portions(decoding(), everything, NOON_NS // 10**6)
+    assert (portion, batch.bad) == (everything, [])
+
+
+async def test_a_correction_of_another_lake_names_the_trade_that_it_changes():
+    ref = TradeId("X", "A|B", "s%1", "t|7")
     row = {
-        "exchange": "X", "symbol": "A", "session": "0", "sequence": 3,
-        "exchange_time_ns": T0_NS + 3, "receive_time_ns": None, "price": "1.5", "quantity": "2",
-        "trade_id": "t", "side": "buy", "action": None, "ref_trade_id": None, "ref_session": None,
-        "conditions": ["x"],
+        "exchange": "X", "symbol": "A|B", "session": "0", "sequence": 3, "trade_id": "c1",
+        "exchange_time_ns": T0_NS + 3, "receive_time_ns": None, "side": "buy", "conditions": ["x"],
+        "action": "cancel", "vendor": None, "ref_message_id": ref.message_id,
     }  # fmt: skip
-    price = pa.array([row["price"]] * 3).cast(pa.decimal128(38, 18))
-    columns = {name: [row[name]] * 3 for name in row if name not in {"price", "quantity"}}
-    columns |= {"symbol": ["A", "B", "A"], "sequence": [3, 3, None]}
-    table = pa.table({**columns, "price": price, "quantity": price})
-    found = await given(LakeSource(table.to_batches), ASKED)
-    assert len(found) == 1
-    assert json.loads(found[0].value)["price"] == "1.500000000000000000"
-    assert chooser_of({"X:A": scope(missing(2, 4))}).of(found, NOW_MS) == found
+    one = pa.array(["1.5"]).cast(pa.decimal128(38, 18))
+    columns = {name: [value] for name, value in row.items()} | {"price": one, "quantity": one}
+    (found,) = await given(
+        LakeSource(lambda: [pa.table(columns)]), MissingRange("X:A|B", "0", 2, 4)
+    )
+    fields = json.loads(found.value)
+    assert (fields["ref_trade_id"], fields["ref_session"]) == ("t|7", "s%1")
+    assert fields["action"] == "cancel"
+    assert Decimal(fields["price"]) == Decimal("1.5")
 
 
 async def test_records_of_a_topic_keep_their_feed():

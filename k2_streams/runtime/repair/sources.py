@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from k2_streams.core.records.derived import ref_sessions, ref_trade_ids
 from k2_streams.core.sequence.scopes import own_scope
 from k2_streams.feeds.feed import CANONICAL
 from k2_streams.feeds.recordings.readers import read as read_recording
@@ -105,8 +106,9 @@ class TopicSource:
 
 #: Columns of a row that a canonical record has under the same name, as they are.
 _PLAIN = ("exchange", "symbol", "session", "sequence", "exchange_time_ns", "receive_time_ns")
-_TEXTS = ("price", "quantity", "trade_id", "side", "action", "ref_trade_id", "ref_session")
-LAKE_COLUMNS = (*_PLAIN, *_TEXTS, "conditions")
+_TEXTS = ("price", "quantity", "trade_id", "side", "action")
+#: Columns of the table that a canonical record is made of.
+LAKE_COLUMNS = (*_PLAIN, *_TEXTS, "conditions", "vendor", "ref_message_id")
 
 
 class LakeSource:
@@ -115,8 +117,8 @@ class LakeSource:
     A scope that is no symbol's own, as that of a connection, has no rows of its own.
     """
 
-    def __init__(self, batches: Callable[[], Iterable[pa.RecordBatch]]) -> None:
-        self._batches = batches
+    def __init__(self, tables: Callable[[], Iterable[pa.Table]]) -> None:
+        self._tables = tables
 
     async def records(self, asked: Sequence[MissingRange]) -> AsyncIterator[RepairRecord]:
         """The rows of the scopes that are asked for."""
@@ -133,8 +135,10 @@ class LakeSource:
     def _rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each with its symbol's own scope."""
         try:
-            for batch in self._batches():
-                for row in batch.to_pylist():
+            for table in self._tables():
+                whole = table.append_column("ref_trade_id", ref_trade_ids(table))
+                whole = whole.append_column("ref_session", ref_sessions(table))
+                for row in whole.to_pylist(maps_as_pydicts="lossy"):
                     yield own_scope(row["exchange"], row["symbol"]), row
         except OSError as error:
             raise RepairSourceError(f"the lake's files cannot be read: {error}") from error
@@ -142,8 +146,9 @@ class LakeSource:
 
 def _canonical(row: Mapping[str, Any]) -> bytes:
     texts = {name: None if row[name] is None else str(row[name]) for name in _TEXTS}
-    texts |= {name: format(row[name], "f") for name in ("price", "quantity")}
-    fields = {name: row[name] for name in _PLAIN} | texts | {"conditions": row["conditions"]}
+    texts |= {name: format(row[name], "f") for name in ("price", "quantity") if texts[name]}
+    others = ("conditions", "vendor", "ref_trade_id", "ref_session")
+    fields = {name: row[name] for name in (*_PLAIN, *others)} | texts
     return json.dumps({name: one for name, one in fields.items() if one is not None}).encode()
 
 
