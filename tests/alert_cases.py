@@ -55,6 +55,7 @@ def histogram(name: str, labels: str, slow_s: str) -> dict[str, str]:
 
 
 _A = 'instance="a"'
+_B = 'instance="b"'
 _LOG = 'instance="a",stream="trades"'
 _ON_A = {"instance": "a"}
 _ON_LOG = {"instance": "a", "stream": "trades"}
@@ -75,12 +76,18 @@ CASES = {
         _ON_A | {"task": "sink"},
     ),
     "K2PartitionRefused": AlertCase({f"k2_refused_partitions{{{_A}}}": gauge(0, 1)}, _ON_A),
+    # The tasks of another app's workers make up for none.
     "K2PartitionUnowned": AlertCase(
         {
+            f'k2_build_info{{{_A},app="k2"}}': gauge(1, 1),
             f'k2_tasks{{{_A},state="running"}}': gauge(4, 3),
             f'k2_tasks{{{_A},state="recovering"}}': gauge(0, 1),
             f"k2_source_partitions{{{_A}}}": gauge(4, 4),
-        }
+            f'k2_build_info{{{_B},app="bars"}}': gauge(1, 1),
+            f'k2_tasks{{{_B},state="running"}}': gauge(4, 4),
+            f"k2_source_partitions{{{_B}}}": gauge(4, 4),
+        },
+        {"app": "k2"},
     ),
     "K2PartitionUnreadable": AlertCase({f"k2_unreadable_partitions{{{_A}}}": gauge(0, 2)}, _ON_A),
     "K2TopicAltered": AlertCase({f"k2_topic_problems{{{_A}}}": gauge(0, 1)}, _ON_A),
@@ -171,8 +178,13 @@ CASES = {
         {f'k2_sequence_events_total{{{_A},type="gap_abandoned"}}': counter(0, 1)}
     ),
     "K2LineLoss": AlertCase(
-        {f'k2_line_loss_ratio{{{_A},exchange="X",line="A"}}': gauge(0, 0.2)},
-        _ON_A | {"exchange": "X", "line": "A"},
+        {
+            f'k2_line_messages{{{_A},exchange="X",line="A",stage="received"}}': counter(100, 80),
+            f'k2_line_messages{{{_A},exchange="X",line="B",stage="received"}}': counter(100, 100),
+            f'k2_line_messages{{{_A},exchange="X",line="A",stage="first"}}': counter(50, 40),
+            f'k2_line_messages{{{_A},exchange="X",line="B",stage="first"}}': counter(50, 60),
+        },
+        {"exchange": "X", "line": "A"},
     ),
     "K2LineSilent": AlertCase(
         {

@@ -147,7 +147,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             **transport.credentials(settings.kafka),
         )
         self.is_stop_asked = False  # by a signal
-        self._metrics = Metrics()
+        self._metrics = Metrics(settings.app_id)
         self._connections = Connections(on_closed=self._metrics.web.connection_closed)
         self._lock: DirectoryLock | None = None
         self._worker: Worker | None = None

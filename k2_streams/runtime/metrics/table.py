@@ -42,9 +42,10 @@ class ProcessMetrics(MetricGroup):
     """The process, and what runs in it."""
 
     build_info = gauge(
-        "1, with the versions that run",
+        "1, with the versions that run, and the app",
         Label("version", bound="1"),
         Label("python_version", bound="1"),
+        Label("app", bound="1 (K2_APP_ID)"),
         unit="info",
     )
     ready = gauge("1 while /health/ready answers 200", unit="state")

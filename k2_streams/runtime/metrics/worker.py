@@ -20,9 +20,13 @@ _DISTRIBUTION = "k2-streams"
 
 
 class Metrics:
-    """A worker's metrics, one attribute per group."""
+    """A worker's metrics, one attribute per group.
 
-    def __init__(self) -> None:
+    Args:
+        app_id: of the app that the worker runs: one Prometheus may scrape several.
+    """
+
+    def __init__(self, app_id: str = "k2") -> None:
         registry = self.registry = CollectorRegistry()
         self.process = table.ProcessMetrics(registry)
         self.source = table.SourceMetrics(registry)
@@ -49,7 +53,7 @@ class Metrics:
         declared = [each for group in groups for each in vars(group).items()]
         self._counters = {name: each for name, each in declared if isinstance(each, Counter)}
         self._gauges = {name: each for name, each in declared if isinstance(each, Gauge)}
-        self.process.build_info.labels(_version(), platform.python_version()).set(1)
+        self.process.build_info.labels(_version(), platform.python_version(), app_id).set(1)
 
     def count(self, epoch: Epoch) -> None:
         """Add what an epoch has brought about, once it is committed."""
