@@ -45,9 +45,10 @@ MUTANTS = (
         SIMULATION,
         (
             "runtime/task/checkpoint.py",
-            "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
-            "        for one in changed:\n            one.table.written(one.sealed, 0, encoded)\n"
-            "        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
+            "            async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
+            "            for one in changed:\n"
+            "                one.table.written(one.sealed, 0, encoded)\n"
+            "            async with asyncio.timeout(CHECKPOINT_DEADLINE_S):\n",
         ),
     ),
     _mutant(

@@ -110,6 +110,7 @@ class World:
             committed={},
             history=None,
             failures=self.failures,
+            sizes={},
         )
 
     def produce(self, rows: list[Row]) -> None:

@@ -23,6 +23,7 @@ from k2_streams.runtime.fetched import Fetched
 from k2_streams.runtime.limits import DEFAULT_LIMITS, Limits
 from k2_streams.runtime.metrics import Metrics
 from k2_streams.runtime.settings.worker import from_environment
+from k2_streams.runtime.task import checkpoint as of_checkpoint
 from k2_streams.runtime.task.context import TaskContext
 from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.runtime.task.inbox import Inbox
@@ -139,6 +140,44 @@ async def test_a_checkpoint_is_due_when_its_epoch_is_large(
     assert not checkpoints.is_due(epoch)
     setattr(epoch, field, most)
     assert checkpoints.is_due(epoch)
+
+
+async def test_a_checkpoint_after_one_that_failed_is_smaller(
+    context: TaskContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next task of the partition would gather as much again, and fail with it again."""
+
+    monkeypatch.setattr(of_checkpoint, "CHECKPOINT_DEADLINE_S", 0.05)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    first = running(context, [], [])._checkpoints
+    first._producer.commit = never
+    epoch = Epoch(context.program.outputs, 0)
+    epoch.records = epoch.position = DEFAULT_LIMITS.checkpoint_records
+    first.begin(epoch, 0, {})
+    with pytest.raises(TimeoutError):
+        await first.settled()
+    for table in first._tables:
+        table.close()
+    task = running(context, [], [])
+    epoch = Epoch(context.program.outputs, 0)
+    epoch.position = epoch.records = DEFAULT_LIMITS.checkpoint_records // 4
+    assert task._checkpoints.room(Epoch(context.program.outputs, 0)) == epoch.records
+    task._checkpoints.wait_s = lambda: None  # type: ignore[method-assign]
+    assert task._checkpoints.is_due(epoch)
+    epoch.records -= 1
+    assert not task._checkpoints.is_due(epoch)
+    context.sizes[0].failed()
+    record = SimpleNamespace(key=b"X:A", value=b"no trade", headers=(), timestamp=1,
+                             timestamp_type=1)  # fmt: skip
+    room = context.sizes[0].records
+    sent = [SimpleNamespace(**vars(record), offset=offset) for offset in range(room + 7)]
+    task.offer(Fetched(TopicPartition(RAW, 0), 0, len(sent), sent, len(sent)))
+    assert await task._work()
+    assert task._epoch.records == room, "a batch is no larger than a checkpoint may be"
+    await task.stop()
 
 
 async def test_an_epoch_knows_the_size_of_what_it_was_made_of(context: TaskContext) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from k2_streams import traces
 from k2_streams.core.load.checkpoint_pace import CheckpointPace
+from k2_streams.core.load.checkpoint_size import CheckpointSize
 from k2_streams.core.types import TopicPartition
 from k2_streams.failpoints import failpoint, failpoint_in_loop
 from k2_streams.kafka.hanging_transactions import SLOW_TRANSACTION_S
@@ -79,6 +80,9 @@ class Checkpoints:
         self._tables = tables
         self._partitions = partitions
         self._pace = CheckpointPace(context.settings.pace)
+        self._size = context.sizes.setdefault(
+            partition, CheckpointSize(context.limits.checkpoint_records, CHECKPOINT_DEADLINE_S)
+        )
         self._is_behind = is_behind
         self._on_written = on_written
         self._on_done = on_done
@@ -87,6 +91,10 @@ class Checkpoints:
         )
         self._sealed_at = context.clock.monotonic()
         self._commit: BackgroundTask | None = None
+
+    def room(self, epoch: Epoch) -> int:
+        """How many more records may be added to an epoch; at least one, so that work goes on."""
+        return max(self._size.records - epoch.records, 1)
 
     def is_open(self, epoch: Epoch) -> bool:
         """Whether there is anything to commit in an epoch."""
@@ -105,10 +113,9 @@ class Checkpoints:
         """Whether an epoch is to be committed now."""
         if not self.is_open(epoch):
             return False
-        limits = self._context.limits
         is_large = (
-            epoch.records >= limits.checkpoint_records
-            or epoch.size_bytes >= limits.checkpoint_bytes
+            epoch.records >= self._size.records
+            or epoch.size_bytes >= self._context.limits.checkpoint_bytes
         )
         return is_large or self.wait_s() == 0
 
@@ -183,17 +190,21 @@ class Checkpoints:
         #   one transaction. Its outcome is known, or the task ends.
         loop = asyncio.get_running_loop()
         outputs = await loop.run_in_executor(context.pool, self._outputs, epoch, position)
-        async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
-            await failpoint_in_loop("checkpoint.encoded")
-            committed = await self._producer.commit(
-                outputs.records,
-                [(one.table.changelog.topic, one.rows) for one in changed],
-                context.settings.app_id,
-                {source: position.next_offset},
-                outputs.many,
-            )
-            if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
-                await context.settling.check(self._producer, self._partitions)
+        try:
+            async with asyncio.timeout(CHECKPOINT_DEADLINE_S):
+                await failpoint_in_loop("checkpoint.encoded")
+                committed = await self._producer.commit(
+                    outputs.records,
+                    [(one.table.changelog.topic, one.rows) for one in changed],
+                    context.settings.app_id,
+                    {source: position.next_offset},
+                    outputs.many,
+                )
+                if context.clock.monotonic() - started > SLOW_TRANSACTION_S:
+                    await context.settling.check(self._producer, self._partitions)
+        except TimeoutError:
+            self._size.failed()
+            raise
         await failpoint_in_loop("checkpoint.committed")
         # 3 Only now the readers: nothing can undo the rows any more, whoever owns the partition.
         self._hand_over.give(outputs.logs, committed.offsets, outputs.events)
@@ -205,6 +216,7 @@ class Checkpoints:
         # 5 Metrics count what was committed.
         took_s = context.clock.monotonic() - started
         self._pace.took(took_s)
+        self._size.took(took_s)
         context.metrics.task.checkpoint_seconds.observe(took_s)
         context.metrics.count(epoch)
         for each in sealed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k2_streams.clock import Clock
+from k2_streams.core.load.checkpoint_size import CheckpointSize
 from k2_streams.core.records.record_failures import RecordFailures
 from k2_streams.kafka.client import KafkaConfig
 from k2_streams.kafka.hanging_transactions import Settling
@@ -49,3 +50,5 @@ class TaskContext:
     failures: defaultdict[int, RecordFailures] = field(
         default_factory=lambda: defaultdict(RecordFailures)
     )
+    #: By partition, too: a task that failed with a checkpoint leaves its successor smaller ones.
+    sizes: dict[int, CheckpointSize] = field(default_factory=dict)

@@ -244,7 +244,8 @@ class RunningTask:
         """
         overload = self._context.overload
         records, end, size_bytes = self._gather()
-        wanted = min(len(records), self._isolation.batch_records or len(records))
+        wanted = min(len(records), self._checkpoints.room(self._epoch))
+        wanted = min(wanted, self._isolation.batch_records or wanted)
         budget = overload.tokens(wanted)
         taken, worked = await self._in_thread(self._process, records, end, budget)
         overload.give_back(budget - worked)
@@ -295,7 +296,8 @@ class RunningTask:
         """Process a batch of what waits. False: none of it may be worked yet."""
         overload = self._context.overload
         # While the source is held for the last of the backlog, nothing of it needs a reserve.
-        budget = overload.tokens(DRAIN_RECORDS, drain=not self.deferral.holds_source())
+        wanted = min(DRAIN_RECORDS, self._checkpoints.room(self._epoch))
+        budget = overload.tokens(wanted, drain=not self.deferral.holds_source())
         if not budget:
             return False
         records, end = self.deferral.take(budget)
