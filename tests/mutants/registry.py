@@ -68,7 +68,7 @@ MUTANTS = (
     _mutant(
         "no-fence",
         "each worker's producer has a transactional id of its own",
-        SIMULATION,
+        TAKE_OVER + "test_a_take_over_by_another_worker_fences_the_task_before",
         (
             "runtime/task/take_over.py",
             'f"{context.settings.app_id}-{context.source.name}-{partition}"',

@@ -73,6 +73,7 @@ class Place:
             disk=ROCKS_DISK,
             settings=SimpleNamespace(
                 app_id="k2",
+                member_id="k2-0",
                 partitions=1,
                 dedup_ttl_s=86_400,
                 dedup_expected_ids=10,

@@ -229,6 +229,28 @@ def test_a_fenced_producer_commits_nothing_and_says_so(place):
     assert len(place.cluster.partitions[CHANGELOG, 0].committed()) == 1
 
 
+def test_a_take_over_by_another_worker_fences_the_task_before(place, tmp_path):
+    """Whatever the workers are called: the name of the producer is the partition's."""
+
+    def of(member_id: str) -> TakeOver:
+        place.context.settings.member_id = member_id
+        place.use(tmp_path / member_id)
+        return TakeOver(place.context, 0)
+
+    async def main() -> None:
+        before, after = of("k2-0"), of("k2-1")
+        zombie = (await before.run()).producer
+        owner = (await after.run()).producer
+        with pytest.raises(FencedError):
+            await zombie.commit([], [(CHANGELOG, [ROW])], "k2", {})
+        await owner.commit([], [(CHANGELOG, [ROW])], "k2", {})
+        for take_over in (before, after):
+            take_over.tables.close()
+
+    place.run(main())
+    assert len(place.cluster.partitions[CHANGELOG, 0].committed()) == 1
+
+
 @pytest.mark.parametrize("tables", ["new", "to be rebuilt"])
 def test_a_take_over_opens_three_connections(place, tmp_path, tables):
     """The question to the coordinator, the producer, and one reader for all else."""
