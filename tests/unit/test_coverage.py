@@ -206,8 +206,12 @@ async def test_the_answer_to_two_tokens_is_the_same_again(world):
 async def test_events_that_are_not_read_as_far_as_the_rows_are_not_complete(world):
     world.accept(1)
     assert (await world.query.answer(CoverageRequest())).meta.complete
+    for clock in (world.rows.clock, world.events.clock):
+        clock.now_ns = T0 + 10 * DAY_NS
+    assert [row["condition"] for row in await world.ask()] == ["available"]
     add_rows(world.rows, [Accepted("A", "0", 2, T0, DAY)])
     assert not (await world.query.answer(CoverageRequest())).meta.complete
+    assert [row["condition"] for row in await world.ask()] == ["unknown"]
 
 
 async def test_where_nobody_reads_the_events_nothing_is_complete_not_even_no_rows(world):

@@ -37,8 +37,9 @@ _DATE_REACHES_NS = 2 * DAY_NS
 _NO_EVENT = Selection(start_ns=0, end_ns=0)
 #: A day is over everywhere when it is over 12 hours behind UTC.
 DAY_ENDS_AFTER_H = 36
-#: In the words of Databento's `get_dataset_condition`, and one for a day that is not over.
-Condition = Literal["available", "degraded", "missing", "pending"]
+#: In the words of Databento's `get_dataset_condition`, and two: of a day that is not over, and of
+#: one whose events were not read as far as its rows.
+Condition = Literal["available", "degraded", "missing", "pending", "unknown"]
 DEFAULT_COVERAGE = 1_000
 
 #: A row of coverage.
@@ -191,7 +192,8 @@ class CoverageQuery:
             deferred=deferred,
             complete=deferred == 0 and covers,
         )
-        rows = [_row(one, deferred, counted.token.at_ns) for one in found.to_pylist()]
+        now_ns = counted.token.at_ns
+        rows = [_row(one, deferred, now_ns, covers=covers) for one in found.to_pylist()]
         return CoverageAnswer(pa.Table.from_pylist(rows, schema=COVERAGE), meta)
 
     def _covers(self, rows_next: dict[int, int], events_next: dict[int, int]) -> bool:
@@ -223,7 +225,7 @@ def _range_of(dates: tuple[dt.date, ...]) -> tuple[int | None, int | None]:
     return max(first - _DATE_REACHES_NS, 0), last + _DATE_REACHES_NS
 
 
-def _row(one: dict[str, Any], deferred: int, now_ns: int) -> dict[str, Any]:
+def _row(one: dict[str, Any], deferred: int, now_ns: int, *, covers: bool) -> dict[str, Any]:
     """A row of the statement in the columns of `COVERAGE`."""
     received, lacking = one["received"], one["missing"] + one["abandoned"] + one["dead"]
     midnight = dt.datetime.combine(one["trading_date"], dt.time(), dt.UTC)
@@ -232,6 +234,8 @@ def _row(one: dict[str, Any], deferred: int, now_ns: int) -> dict[str, Any]:
     condition: Condition
     if not is_over or deferred:
         condition = "pending"
+    elif not covers:
+        condition = "unknown"
     elif not lacking:
         condition = "available"
     else:
