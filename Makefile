@@ -109,8 +109,9 @@ ifneq ($(CARGO),)
 	cd native && cargo fmt --check && cargo clippy -q --release --locked --all-targets -- -D warnings
 endif
 
-check: lint ## Check format, lint, types, spelling, architecture and the fast tests
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "not integration and not long and not spark" $(FAST)
+check: lint ## Check format, lint, types, spelling, architecture and the fast tests (properties: few examples)
+	$(BIN)/python -m pytest -q $(PARALLEL) --hypothesis-profile=quick \
+		-m "not integration and not long and not spark and not slow" $(FAST)
 
 mutants: $(INSTALLED) ## Break K2 in known ways, and print the test that notices each
 	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)

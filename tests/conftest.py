@@ -32,6 +32,9 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# `make check` (`--hypothesis-profile=quick`): a tenth as many, the same each time too.
+QUICK = "quick"
+settings.register_profile(QUICK, settings.get_profile("fixed"))
 # `python -m mutants`: those same ones, and as many as a test declares.
 settings.register_profile("declared", settings.get_profile("fixed"))
 # `make check-long` (`--hypothesis-profile=long`): new examples each time.
@@ -39,14 +42,18 @@ LONG = "long"
 settings.register_profile(LONG, settings.get_profile("fixed"), derandomize=False)
 settings.load_profile("fixed")
 #: Examples of a run for each that a test declares; Hypothesis's own number is 100.
-EXAMPLES = {"fixed": 0.4, "declared": 1.0, LONG: 5.0}
-#: As few are declared where each takes long: no run tries fewer.
+EXAMPLES = {QUICK: 0.04, "fixed": 0.4, "declared": 1.0, LONG: 5.0}
+#: As few are declared where each takes long: no run but the quick one tries fewer.
 FEWEST_EXAMPLES = 10
+#: Of the quick run: a first example is the simplest one, and finds little.
+FEWEST_EXAMPLES_QUICK = 4
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Try as many examples as the profile says."""
-    factor = EXAMPLES[config.getoption("hypothesis_profile") or "fixed"]
+    profile = config.getoption("hypothesis_profile") or "fixed"
+    factor = EXAMPLES[profile]
+    fewest = FEWEST_EXAMPLES_QUICK if profile == QUICK else FEWEST_EXAMPLES
     scaled = set()
     for item in items:
         test = getattr(item, "obj", None)
@@ -55,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if own is None or test in scaled:
             continue
         scaled.add(test)
-        least = min(own.max_examples, FEWEST_EXAMPLES)
+        least = min(own.max_examples, fewest)
         examples = max(round(own.max_examples * factor), least)
         test._hypothesis_internal_use_settings = settings(own, max_examples=examples)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -133,6 +134,50 @@ def test_ci_without_make_says_so(machine, tmp_path):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("make is needed: install it")
+
+
+def pytest_line(machine, target: str) -> list[str]:
+    """The words of the command by which a target runs the Python tests."""
+    done = make(
+        machine() | {"MAKEFLAGS": "", "MAKELEVEL": ""},
+        *("-n", target, "-o", "setup", "-o", ".venv/.k2-installed", "-o", "lint"),
+        *("-o", "test-native", "K2_BOOTSTRAP=", "ARGS="),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = re.findall(r"^.*-m pytest .*$", done.stdout.replace("\\\n", ""), re.MULTILINE)
+    return shlex.split(line)
+
+
+def left_out(words: list[str]) -> set[str]:
+    """The markers whose tests a command leaves out."""
+    (chosen,) = (words[at + 1] for at, word in enumerate(words) if word == "-m" and at > 1)
+    return {marker.removeprefix("not ") for marker in chosen.split(" and ")}
+
+
+def test_only_make_check_tries_few_examples_and_leaves_slow_tests_out(machine):
+    check, test = pytest_line(machine, "check"), pytest_line(machine, "test")
+    assert [word for word in check if "hypothesis" in word] == ["--hypothesis-profile=quick"]
+    assert [word for word in test if "hypothesis" in word] == []
+    assert left_out(check) == {"integration", "long", "slow", "spark"}
+    assert left_out(test) == {"long", "spark"}
+    # Nor does what pytest reads by itself choose either, for CI and for whoever runs pytest alone.
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert options["addopts"] == "-ra --strict-markers --strict-config"
+
+
+def test_make_check_leaves_no_kind_of_test_out(machine):
+    check = pytest_line(machine, "check")
+    kinds = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    tried = {word for word in check if word.startswith("tests/")}
+    assert tried == {f"tests/{kind}" for kind in kinds - {"integration"}}
+
+
+def test_ci_runs_the_whole_of_make_test():
+    commands = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    assert [line for line in commands if re.match(r"(make|\S+/make) (test|check)", line)] == [
+        "make test || exit"
+    ]
+    assert not re.search(r"hypothesis|PYTEST_ADDOPTS|ARGS", "\n".join(commands), re.IGNORECASE)
 
 
 def test_a_failing_test_fails_make(machine, tmp_path):
