@@ -122,6 +122,7 @@ def is_refused(driver: StreamDriver) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_reset_that_ended_half_way_is_refused_or_has_changed_nothing(name: str) -> None:
     """And one that ended has the app write the same again, once."""

@@ -32,6 +32,7 @@ asyncio.run(app.on_start())
 '''
 
 
+@pytest.mark.slow
 def test_an_agent_on_an_undeclared_topic_ends_the_start_with_exit_code_2(tmp_path: Path) -> None:
     """Faust would be assigned the topic's partitions, and nothing would read them."""
     environment = {**os.environ, "K2_DATA_DIR": str(tmp_path / "data")}

@@ -152,6 +152,7 @@ def test_what_is_out_of_bounds_names_its_field():
         assert refused.value.field == field
 
 
+@pytest.mark.slow
 async def test_more_than_fits_the_memory_is_refused_and_the_next_question_is_answered(tmp_path):
     engine = Engine(EngineConfig(allowed=(str(tmp_path),), memory_bytes=16 << 20, threads=1))
     world = OutputWorld(QUOTES, tmp_path, engine, gaps=GapsView())

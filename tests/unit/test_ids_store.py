@@ -125,6 +125,7 @@ def test_a_full_disk_says_nothing_of_the_files(tmp_path: Path) -> None:
     assert reopened(tmp_path / "s")[0] == meta(IDS)
 
 
+@pytest.mark.slow
 def test_half_a_million_ids_no_repeat_passed_and_no_first_dropped(tmp_path: Path) -> None:
     """1 % repeats at random distances within the time to live, over a day and a half."""
     count, batch, rng = 500_000, 12_500, np.random.default_rng(7)

@@ -347,6 +347,7 @@ def test_the_same_calls_give_the_same_bytes():
     assert outputs(1) == outputs(1)
 
 
+@pytest.mark.slow
 def test_the_fixture_is_there_by_the_entry_point_alone(tmp_path: Path):
     """Without a conftest.py, as in a test of somebody who has installed K2."""
     (tmp_path / "test_mine.py").write_text(
@@ -395,6 +396,7 @@ except ModuleNotFoundError as error:
 """
 
 
+@pytest.mark.slow
 def test_what_the_driver_needs_nothing_else_needs():
     """Commands and feeds' authors get along without the extra `testing`."""
     done = subprocess.run(

@@ -195,6 +195,7 @@ def truth_of(feed: str, *paths: Path) -> Expected:
 
 
 @pytest.mark.recorded
+@pytest.mark.slow
 def test_binance_as_recorded():
     """The figures are those of the recordings' own description."""
     paths = sorted((DATA / "binance-2024-08-08").glob("spot-*.gz"))
@@ -209,6 +210,7 @@ def test_binance_as_recorded():
 
 
 @pytest.mark.recorded
+@pytest.mark.slow
 def test_asx_as_recorded():
     path = DATA / "asx-2014-03" / "trades" / "7078.csv"
     if not path.exists():
