@@ -71,6 +71,10 @@ EXIT_STOP_TOO_SLOW = 70
 STREAM_BUFFER_MESSAGES = 8
 #: One fetch: bounds how long one batch holds the event loop (about 40 ms).
 POLL_RECORDS = 8_192
+#: A member that polls nothing for so long leaves its group: ten years. Nothing is polled during a
+#: take-over, nor while all partitions are paused, for days if the lake is away so long. Whether the
+#: worker makes progress is seen by its watchdog.
+MAX_POLL_INTERVAL_S = 10 * 365 * 86_400.0
 #: Records come and go by the ten thousand: with Python's default of 700 the collector runs all the
 #: time, and a full run walks every object of every library for a tenth of a second.
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -136,6 +140,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             broker_session_timeout=settings.session_timeout_s,
             broker_heartbeat_interval=max(settings.session_timeout_s / 6, 0.2),
             broker_max_poll_records=POLL_RECORDS,
+            broker_max_poll_interval=MAX_POLL_INTERVAL_S,
             consumer_group_instance_id=settings.member_id,
             stream_buffer_maxsize=STREAM_BUFFER_MESSAGES,
             Worker=FaustWorker,
