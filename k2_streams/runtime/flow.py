@@ -48,6 +48,10 @@ class PartitionFlow:
     def own(self, tps: Iterable[TopicPartition]) -> None:
         """These partitions are worked here; whatever else is assigned stays paused."""
         self._owned = frozenset(tps)
+        # A task or sink that gets a partition back may have room again, and releases what it has
+        # itself held alone: a hold from before would last for ever.
+        for reason in (_BUSY, _IN_MEMORY):
+            self._gate.forget_others(self._owned, reason)
 
     def disown(self, tp: TopicPartition) -> None:
         """This one waits for a person: nothing of it is read."""
@@ -103,10 +107,15 @@ class PartitionFlow:
             self._group.pause_partitions(others)
 
     async def resume(self, starts: Mapping[TopicPartition, int]) -> None:
-        """Read these partitions on from here, unless something holds them back."""
+        """Read these partitions on from here, unless something holds them back.
+
+        What is held is paused: with each assignment the driver resumes all partitions.
+        """
         await self._group.seek_to(starts)
-        assigned = set(self._group.assignment())
-        self._group.resume_partitions(self._gate.open(assigned.intersection(starts)))
+        wanted = self._owned.intersection(starts, self._group.assignment())
+        unheld = self._gate.open(wanted)
+        self._group.pause_partitions(wanted - unheld)
+        self._group.resume_partitions(unheld)
 
     def seek_soon(self, starts: Mapping[TopicPartition, int]) -> None:
         """As `resume`, without waiting; repeated until it succeeds."""

@@ -49,6 +49,13 @@ class FlowGate:
                 self._reasons.pop(tp, None)
         self._consumer.resume_partitions(self.open(released) & set(self._consumer.assignment()))
 
+    def forget_others(self, tps: Iterable[TopicPartition], reason: str) -> None:
+        """This reason holds no partition but these; nothing is resumed by it."""
+        for tp in set(self._reasons).difference(tps):
+            self._reasons[tp].discard(reason)
+            if not self._reasons[tp]:
+                del self._reasons[tp]
+
     def open(self, tps: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those of the partitions that nothing holds back."""
         return {tp for tp in tps if tp not in self._reasons}

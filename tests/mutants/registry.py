@@ -1868,4 +1868,35 @@ MUTANTS = (
             "                if size < 0:",
         ),
     ),
+    _mutant(
+        "checkpoint-size-forgotten",
+        "a task that replaces one whose checkpoint took too long makes as large ones",
+        "tests/unit/test_task_flow.py::test_a_checkpoint_after_one_that_failed_is_smaller",
+        (
+            "runtime/task/checkpoint.py",
+            "        self._size = context.sizes.setdefault(\n",
+            "        self._size = {}.setdefault(\n",
+        ),
+    ),
+    _mutant(
+        "held-partition-read",
+        "after an assignment partitions are read that something holds",
+        "tests/unit/test_flow.py::test_what_is_held_stays_paused_through_an_assignment",
+        (
+            "runtime/flow.py",
+            "        self._group.pause_partitions(wanted - unheld)\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "partial-checkpoint-covered",
+        "rows of a checkpoint that was read in part count as covered by the events before it",
+        "tests/unit/test_published.py::"
+        "test_wherever_the_log_is_cut_no_row_is_covered_whose_events_may_still_come",
+        (
+            "core/records/log_chunk.py",
+            "        return self.end if self.partial_from is None else self.partial_from\n",
+            "        return self.end\n",
+        ),
+    ),
 )

@@ -319,3 +319,60 @@ async def test_the_watchdog_ends_a_worker_that_its_group_does_not_take_in(watche
     assert watched.ended == []
     await pass_by(watched, 2)
     assert set(watched.ended) == {EXIT_UNASSIGNED}
+
+
+def flow_of(consumer):
+    return PartitionFlow(consumer, [P0, P1], None, DEFAULT_LIMITS, Metrics().source)
+
+
+class SeekingConsumer(Consumer):
+    """As Faust's: an assignment resumes all partitions."""
+
+    def __init__(self, *assigned):
+        super().__init__(*assigned)
+        self.sought = {}
+
+    async def seek_to(self, starts):
+        self.sought |= starts
+
+    async def assign(self, flow, *assigned):
+        self.assigned = set(assigned)
+        self.paused -= self.assigned
+        flow.own(assigned)
+        await flow.resume(dict.fromkeys(assigned, 7))
+
+
+async def test_what_is_held_stays_paused_through_an_assignment():
+    """The lake is far behind: a rebalance must not put more into the log."""
+    consumer = SeekingConsumer(P0, P1)
+    flow = flow_of(consumer)
+    await consumer.assign(flow, P0, P1)
+    flow.hold_sources(held=True, reason="lake_behind")
+    await consumer.assign(flow, P0, P1)
+    assert consumer.paused == {P0, P1}
+    assert consumer.sought == {P0: 7, P1: 7}, "it is sought all the same"
+    flow.hold_sources(held=False, reason="lake_behind")
+    assert consumer.paused == set()
+
+
+async def test_a_busy_partition_that_stays_is_not_read_and_one_that_comes_back_is():
+    consumer = SeekingConsumer(P0, P1)
+    flow = flow_of(consumer)
+    await consumer.assign(flow, P0, P1)
+    flow.set_busy([P0, P1], busy=True)
+    await consumer.assign(flow, P0)
+    assert consumer.paused & consumer.assigned == {P0}
+    await consumer.assign(flow, P0, P1)
+    assert consumer.paused == {P0}, "who held P1 had lost it, and knows nothing of the hold"
+    flow.set_busy([P0], busy=False)
+    assert consumer.paused == set()
+
+
+async def test_a_partition_that_waits_for_a_person_is_not_resumed_by_a_seek_under_way():
+    consumer = SeekingConsumer(P0, P1)
+    flow = flow_of(consumer)
+    await consumer.assign(flow, P0, P1)
+    consumer.paused = {P0, P1}
+    flow.disown(P0)
+    await flow.resume({P0: 1, P1: 1})
+    assert consumer.paused == {P0}

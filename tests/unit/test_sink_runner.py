@@ -305,3 +305,23 @@ async def test_a_sink_waits_for_the_marker_of_what_the_lake_has(world):
     world.lake.next = {0: 7}  # two offsets more are no marker
     with pytest.raises(LakeBehindError):
         await world.runner.assign({0})
+
+
+async def test_a_full_sink_reads_no_partition_that_is_assigned_meanwhile(world):
+    world.lake.away = True
+    await world.pass_time(10)
+    world.lake.away = False
+    world.clock.now_s += 60  # it may be asked again, and has not taken the batch yet
+    world.paused = False  # as the driver has each new assignment
+    await world.runner.assign(set())
+    await world.start()
+    assert world.paused
+
+
+async def test_a_sink_whose_rows_went_with_their_partition_reads_the_next_one(world):
+    """Nothing is left to commit, after which it would read on."""
+    while not world.paused:
+        world.read()
+    await world.runner.assign(set())
+    await world.start()
+    assert not world.paused

@@ -221,3 +221,11 @@ async def test_events_that_were_there_before_a_node_are_read_before_its_gaps_are
     world.gaps.expect = expected.append  # type: ignore[method-assign]
     await world.follow(lambda: world.gaps is not None and world.gaps.positions == {0: 2})
     assert expected == [{0: 2}]
+
+
+async def test_rows_of_a_checkpoint_that_is_read_in_part_are_not_covered() -> None:
+    """What it published is counted by its last record, and may still be to come."""
+    world = TailWorld(ALERTS.stream, BESIDE)
+    whole = world.chunk(0, rows("a"), CheckpointHeaders(3, None, 0, 0, 0, 0))
+    await world.reader._events_of(replace(whole, end=whole.end + 1, partial_from=whole.end))
+    assert world.reader.dead_letters.reached() == {0: whole.end}

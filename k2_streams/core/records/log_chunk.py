@@ -65,6 +65,8 @@ class LogChunk:
         appended_ms: when its first record was appended; None: there is no record.
         events: of its transaction; None: there are none, or they are to be read.
         dead_letters: the same.
+        partial_from: records from this offset on belong to a checkpoint that ends behind the chunk:
+            `headers` say nothing of them; None: there are none.
     """
 
     partition: int
@@ -75,6 +77,7 @@ class LogChunk:
     appended_ms: int | None
     events: PublishedBeside | None = None
     dead_letters: PublishedBeside | None = None
+    partial_from: int | None = None
 
     @classmethod
     def decoded(
@@ -85,6 +88,8 @@ class LogChunk:
         Raises:
             LogFormatError: a record is of no version that this code reads.
         """
+        whole_to = log_record.last_end(records)
+        is_partial = whole_to is not None and records[-1].offset >= whole_to
         return cls(
             partition,
             start,
@@ -92,7 +97,17 @@ class LogChunk:
             stream.decode(partition, records),
             log_record.last_headers(records),
             records[0].timestamp if records else None,
+            partial_from=whole_to if is_partial else None,
         )
+
+    @property
+    def headers_end(self) -> int:
+        """Its headers speak of all rows below this offset.
+
+        A client may give a part of a transaction: what was published beside the rest of it is not
+        counted yet, and may still be to come.
+        """
+        return self.end if self.partial_from is None else self.partial_from
 
     @property
     def range(self) -> Range:

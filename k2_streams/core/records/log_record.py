@@ -201,6 +201,14 @@ def last_headers(records: Iterable[_WithHeaders]) -> CheckpointHeaders | None:
     return found
 
 
+def last_end(records: Sequence[WrittenRecord]) -> int | None:
+    """The offset behind the last checkpoint of these records; None: no record is one's last."""
+    for record in reversed(records):
+        if _decoded(record.headers).raw_next is not None:
+            return record.offset + 1
+    return None
+
+
 def _decoded(headers: Headers) -> CheckpointHeaders:
     given = {name: int(value) for name, value in headers if name in _HEADER_NAMES and value}
     return CheckpointHeaders(*(given.get(name) for name in _HEADER_NAMES))

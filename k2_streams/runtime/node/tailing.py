@@ -382,11 +382,11 @@ class TailReader:
         ahead of them has `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
-        headers = chunk.headers or CheckpointHeaders()
+        headers, end = chunk.headers or CheckpointHeaders(), chunk.headers_end
         if self._stream.is_ledger:  # nothing is published beside it
-            headers = NOTHING_WRITTEN
-        self._published.expect(partition, headers.events, chunk.end)
-        self.dead_letters.expect(partition, headers.dead_letters, chunk.end)
+            headers, end = NOTHING_WRITTEN, chunk.end
+        self._published.expect(partition, headers.events, end)
+        self.dead_letters.expect(partition, headers.dead_letters, end)
         async with self._events_moved:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVENTS_WAIT_S):
