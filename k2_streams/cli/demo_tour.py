@@ -11,10 +11,11 @@ Examples:
   k2 demo-tour --check          without pauses and browser; ends with the clock
 
 It has a Kafka, ports and a directory of its own, as `k2 demo` has. Where there is no Prometheus
-(`make prometheus`) the station of the alert is left out, and the clock says so.
+(`make prometheus`) the station of the alert is left out, and the clock says so; with --check that
+is a failure.
 
-Exit codes: 0 all that the stations assert holds; 1 something does not, or a station broke off, and
-its name is printed; 2 it could not begin."""
+Exit codes: 0 all that the stations assert holds; 1 something does not, a station broke off or,
+with --check, was left out, and its name is printed; 2 it could not begin."""
 
 
 @click.command(

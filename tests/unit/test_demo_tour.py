@@ -1,6 +1,7 @@
 """The ten-minute demo's frame: its clock, what fails is named, and what its stations compute."""
 
 import datetime as dt
+import io
 import re
 from zoneinfo import ZoneInfo
 
@@ -16,13 +17,13 @@ from k2_streams.testing.local.prometheus import NoPrometheusError
 from k2_streams.testing.local.stage import Stage
 
 
-def told(tmp_path, *shows) -> tuple[bool | str, str]:
+def told(tmp_path, *shows, is_live=False) -> tuple[bool | str, str]:
     """Whether all holds, or why the demo broke off, and what was printed."""
     console = Console(record=True, width=200)
     stage = Stage(tmp_path, jars=tmp_path)
     stations = [Station(f"s{n}", f"title {n}", n, show) for n, show in enumerate(shows, 1)]
     try:
-        found = tell(console, stage, is_live=False, stations=stations)
+        found = tell(console, stage, is_live=is_live, stations=stations)
     except DemoError as error:
         return str(error), console.export_text()
     return found, console.export_text()
@@ -58,13 +59,27 @@ def test_a_station_that_breaks_off_is_named_behind_the_clock_so_far(tmp_path):
     assert re.search(r"^s2 +\d+\.\d +broke off +no answer", text, re.MULTILINE)
 
 
-def test_without_prometheus_a_station_is_left_out_and_the_clock_says_so(tmp_path):
-    def without(_tour):
-        raise NoPrometheusError("no Prometheus")
+def without_prometheus(_tour):
+    raise NoPrometheusError("no Prometheus")
 
-    holds, text = told(tmp_path, without)
+
+def test_without_prometheus_people_see_the_rest_and_the_clock_says_what_is_left_out(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: nobody to wait for
+    shows = without_prometheus, expects("two", holds=True)
+    holds, text = told(tmp_path, *shows, is_live=True)
     assert holds is True
     assert re.search(r"^s1 +\d+\.\d +left out +no Prometheus", text, re.MULTILINE)
+    assert "not checked" not in text
+
+
+def test_a_check_fails_where_a_station_is_left_out_and_names_it(tmp_path):
+    holds, text = told(tmp_path, without_prometheus, expects("two", holds=True))
+    assert holds is False
+    assert re.search(r"^s1 +\d+\.\d +left out +no Prometheus", text, re.MULTILINE)
+    assert "holds  two" in text
+    assert "not checked: station s1\n" in text
 
 
 def test_the_stations_take_ten_minutes_in_order():

@@ -63,6 +63,8 @@ def tell(
 ) -> bool:
     """Show the stations in order, then the clock; whether all that they assert holds.
 
+    For a machine a station that is left out fails the run: it asserted nothing.
+
     Args:
         console: where.
         stage: on which nothing runs.
@@ -90,7 +92,10 @@ def tell(
     failed = [one.name for one in results if not one.holds]
     if failed:
         console.print(f"[bold red]does not hold[/]: station {', '.join(failed)}")
-    return not failed
+    left_out = [] if is_live else [one.name for one in results if one.left_out]
+    if left_out:
+        console.print(f"[bold red]not checked[/]: station {', '.join(left_out)}")
+    return not failed and not left_out
 
 
 def _visit(tour: Tour, station: Station) -> StationResult:
