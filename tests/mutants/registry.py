@@ -1547,6 +1547,26 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "aborted-end-incomplete",
+        "behind an aborted transaction no answer is complete until the next checkpoint",
+        "tests/unit/test_published.py::",
+        (
+            "runtime/node/published.py",
+            "        if start <= log_next < end:\n",
+            "        if start < log_next < end:\n",
+        ),
+    ),
+    _mutant(
+        "aborted-end-covers-all",
+        "an end without records covers records before it whose events nobody has counted",
+        "tests/unit/test_published.py::",
+        (
+            "runtime/node/published.py",
+            "        if start <= log_next < end:\n",
+            "        if log_next < end:\n",
+        ),
+    ),
+    _mutant(
         "given-rows-taken-anywhere",
         "a reader takes whatever is given, wherever it stands",
         "tests/property/test_rows_from_memory.py::",

@@ -374,6 +374,8 @@ LAG = [("lake away", True), *[COMMIT] * 40, ("lake away", False), *[COMMIT, ("wa
 RESTARTS = [COMMIT, ("restart", 3, 2, 0.1), COMMIT, ("restart", 3, 2, 1.5), ("wait", 1.5), COMMIT]
 #: Its task's successor is another worker's, then again one of this worker.
 SUCCESSORS = [COMMIT, COMMIT, ("fenced", 4), COMMIT, COMMIT, ("wait", 0.1), COMMIT, COMMIT]
+#: Behind what is aborted nothing comes any more: there is nothing to say what belongs to it.
+ABORTED_LAST = [("fenced", 0), ("restart", 4, 2, 0.0), ("fenced", 0), ("end",), ("open", 0)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -381,6 +383,8 @@ SUCCESSORS = [COMMIT, COMMIT, ("fenced", 4), COMMIT, COMMIT, ("wait", 0.1), COMM
 @example(2, FEW_BYTES, LAG)
 @example(3, MANY_BYTES, SUCCESSORS)
 @example(4, MANY_BYTES, RESTARTS)
+@example(0, FEW_BYTES, ABORTED_LAST)
+@example(4493, FEW_BYTES, ABORTED_LAST)
 @given(
     st.integers(0, 1 << 16),
     st.sampled_from([FEW_BYTES, MANY_BYTES]),

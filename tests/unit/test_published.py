@@ -89,3 +89,29 @@ def test_wherever_the_log_is_cut_no_row_is_covered_whose_events_may_still_come(
         assert read >= max(below, default=0)
     published.read(0, total - read)
     assert published.reached() == {0: start}, "all was read: all is covered"
+
+
+def test_where_the_log_has_no_record_nothing_is_missing():
+    """An aborted transaction may be the last for hours: nothing behind it counts anything."""
+    published = Published()
+    published.expect(0, 2, 4)
+    published.expect_none(0, 4, 7)
+    assert published.reached() == {}, "two records before it were not read"
+    published.read(0, 2)
+    assert published.reached() == {0: 7}
+    published.expect_none(0, 5, 9)
+    assert published.reached() == {0: 9}
+    published.expect_none(0, 2, 6)
+    assert published.reached() == {0: 9}
+
+
+def test_no_end_without_records_covers_those_before_it_that_are_not_counted():
+    """They may be of a version that did not count, or of a checkpoint that ends behind it."""
+    published = Published()
+    published.expect_none(0, 0, 3)
+    assert published.reached() == {}
+    published.expect(0, 2, 4)
+    published.expect(0, None, 6)
+    published.expect_none(0, 6, 9)
+    published.read(0, 2)
+    assert published.reached() == {0: 4}

@@ -29,6 +29,17 @@ class Published:
         if records is not None:
             self._expected[partition] = (records, log_next)
 
+    def expect_none(self, partition: int, start: int, end: int) -> None:
+        """The log has no committed record in `[start, end)`: none of this topic belongs to it.
+
+        So what is expected below `start` is all that is expected below `end`. If that is not known
+        (the records before are of a version that did not count, or of a checkpoint whose last
+        record is still to come), it stays so.
+        """
+        records, log_next = self._expected.get(partition, (0, -1))
+        if start <= log_next < end:
+            self._expected[partition] = (records, end)
+
     def has(self, partition: int) -> bool:
         """Whether all that are expected were read."""
         expected, _ = self._expected.get(partition, (0, 0))

@@ -382,11 +382,7 @@ class TailReader:
         ahead of them has `gaps_complete: false`, or `dead_letters_complete: false`.
         """
         partition, both = chunk.partition, (self._published, self.dead_letters)
-        headers, end = chunk.headers or CheckpointHeaders(), chunk.headers_end
-        if self._stream.is_ledger:  # nothing is published beside it
-            headers, end = NOTHING_WRITTEN, chunk.end
-        self._published.expect(partition, headers.events, end)
-        self.dead_letters.expect(partition, headers.dead_letters, end)
+        self._expect(chunk)
         async with self._events_moved:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVENTS_WAIT_S):
@@ -394,6 +390,23 @@ class TailReader:
                         lambda: all(one.has(partition) for one in both)
                     )
             self._cover()
+
+    def _expect(self, chunk: LogChunk) -> None:
+        """What is published beside the log belongs to its checkpoints, of which it says how many.
+
+        A chunk may hold none: of an aborted transaction, or of markers alone. Nothing may come
+        behind it for hours, and what is known in front of it is complete behind it.
+        """
+        partition, end = chunk.partition, chunk.headers_end
+        headers = chunk.headers or CheckpointHeaders()
+        if self._stream.is_ledger:  # nothing is published beside it
+            headers, end = NOTHING_WRITTEN, chunk.end
+        elif not chunk.batches and chunk.headers is None:
+            self._published.expect_none(partition, chunk.start, chunk.end)
+            self.dead_letters.expect_none(partition, chunk.start, chunk.end)
+            return
+        self._published.expect(partition, headers.events, end)
+        self.dead_letters.expect(partition, headers.dead_letters, end)
 
     def _cover(self) -> None:
         """Record how far into the log the events reach."""
