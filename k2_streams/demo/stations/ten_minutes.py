@@ -63,7 +63,7 @@ def tell(
 ) -> bool:
     """Show the stations in order, then the clock; whether all that they assert holds.
 
-    For a machine a station that is left out fails the run: it asserted nothing.
+    Where a machine watches, a station that is left out fails the run: it asserted nothing.
 
     Args:
         console: where.
