@@ -43,7 +43,6 @@ export const WATCHED = [
   watch("K2SinkRefused", "A sink refuses to write", "k2_sink_refused", 0, yesNo),
   watch("K2TailRoomLow", "Disk of a tail in use", tailDiskUsed, 0.7, percent),
   watch("K2UnfitFiles", "Files that compaction leaves", "k2_maintenance_unfit_files"),
-  watch("K2LineLoss", "Largest loss of a line", "k2_line_loss_ratio", 0.05, percent),
   watch(
     "K2DedupFilterFull",
     "False positives of the id filter",
