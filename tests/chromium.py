@@ -96,5 +96,5 @@ class Visit:
 
     def check(self):
         """Nothing went wrong, and nobody else was asked."""
-        assert self.problems == []
+        assert not self.problems, self.problems  # pytest explains those of tests alone
         assert self.hosts == {self.url.split("/")[2]}
