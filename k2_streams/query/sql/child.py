@@ -201,7 +201,7 @@ def _of_error(error: Exception) -> CallAnswer:
     if isinstance(error, duckdb.InterruptException) or "Interrupted!" in text:
         return CallAnswer(error="interrupted")
     is_memory = isinstance(error, duckdb.OutOfMemoryException | MemoryError)
-    if is_memory or "Out of Memory" in text or "bad_alloc" in text or "allocat" in text:
+    if is_memory or "Out of Memory" in text or "bad_alloc" in text or "allocate" in text:
         return CallAnswer(error="memory", text=text)
     return CallAnswer(error="statement", text=text)
 
