@@ -46,4 +46,3 @@ def test_each_of_many_trades_is_on_the_chart(visit, node):
 def test_a_page_that_stays_open_keeps_no_more_than_at_the_start(visit, node):
     used = page_figures.heap(visit, node, FRAMES)
     assert used.ratio < MOST, used
-    visit.check()
