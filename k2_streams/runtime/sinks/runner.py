@@ -152,9 +152,8 @@ class SinkRunner:
             fresh = partitions - set(self._positions)
             if fresh:
                 self._follow(await self._checked(fresh))
-            if (
-                self._paused
-            ):  # what filled it may have gone; if not, no new partition is read either
+            # What filled it may have gone with a partition; if not, no new one is read either.
+            if self._paused:
                 self._pause(paused=self._waits_for_lake or self._sink.full(self._pending))
             if self._pending is None:
                 self._accepted()
