@@ -1,8 +1,6 @@
 """DuckDB behind a wall: a few threads, bounded memory, time and queue, no reach beyond the lake.
 
-1. The instance is configured, then its external access is turned off but for the warehouse's
-   folders, then its configuration is locked: in this order, since each step forbids the one
-   before it.
+1. The instance reaches the warehouse's folders alone (`walled`).
 2. Each worker thread has a connection of its own, made once.
 3. A statement runs on one of them; past its time it is interrupted.
 
@@ -30,6 +28,7 @@ import structlog
 
 from k2_streams.clock import SYSTEM_CLOCK, Clock
 from k2_streams.core.load.admission import units_of
+from k2_streams.query import walled
 from k2_streams.query.errors import BusyError, QueryTimeoutError, TooMuchError
 from k2_streams.query.jobs import Job
 from k2_streams.query.statement import TAIL, Statement
@@ -43,9 +42,6 @@ _T = TypeVar("_T")
 NO_TABLES: Mapping[str, pa.Table] = MappingProxyType({})
 #: Rows of a piece of a column.
 _PIECE_ROWS = 65_536
-#: In the text of DuckDB's errors, whoever raises them.
-_INTERRUPTED = "Interrupted!"
-_OUT_OF_MEMORY = "Out of Memory"
 #: What DuckDB raises of a file that is gone or damaged.
 _OF_FILES = (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException)
 _MEMORY = "SELECT tag, memory_usage_bytes FROM duckdb_memory()"
@@ -182,10 +178,10 @@ class QuerySession:
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            text = str(error)
-            if isinstance(error, duckdb.InterruptException) or _INTERRUPTED in text:
+            why = walled.failure_of(error)
+            if why is walled.Failure.INTERRUPTED:
                 raise QueryTimeoutError(self._timeout_s) from error
-            if isinstance(error, duckdb.OutOfMemoryException) or _OUT_OF_MEMORY in text:
+            if why is walled.Failure.MEMORY:
                 raise TooMuchError(
                     "the query needs more memory than one query may use: narrow it, or lower limit"
                 ) from error
@@ -195,7 +191,7 @@ class QuerySession:
             if isinstance(error, duckdb.Error) and not isinstance(error, _OF_FILES):
                 raise
             # The statements are our own: what else goes wrong is in a file.
-            raise FilesUnreadableError(text) from error
+            raise FilesUnreadableError(str(error)) from error
 
     def interrupt(self) -> None:
         """End the statement that runs; from any thread."""
@@ -221,7 +217,7 @@ class Engine:
     def __init__(self, config: EngineConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         self._config = config
         self._clock = clock
-        self._instance = _walled(config)
+        self._instance = _instance_of(config)
         self._local = threading.local()
         self._near = _Lane(config.workers, "k2-query")
         self._far = self._near if config.store is None else _Lane(config.store_workers, "k2-store")
@@ -306,26 +302,14 @@ class _Lane:
             future.exception()  # fetched, so that an abandoned one is not reported twice
 
 
-def _walled(config: EngineConfig) -> duckdb.DuckDBPyConnection:
-    instance = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": config.threads if config.store is None else config.store_threads,
-            "memory_limit": f"{config.memory_bytes}B",
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-        },
-    )
-    instance.execute("SET GLOBAL TimeZone = 'UTC'")
+def _instance_of(config: EngineConfig) -> duckdb.DuckDBPyConnection:
+    threads = config.threads if config.store is None else config.store_threads
+    instance = walled.connect(threads=threads, memory_bytes=config.memory_bytes)
     instance.execute("SET GLOBAL parquet_metadata_cache = true")
     allowed = list(config.allowed)
     if config.store is not None:
         # What lies below these names is what the store gives: the files of one table.
         instance.register_filesystem(config.store)
         allowed += [f"{scheme}://" for scheme in SCHEMES]
-    instance.execute("SET GLOBAL allowed_directories = ?", [allowed])
-    instance.execute("SET GLOBAL enable_external_access = false")
-    instance.execute("SET GLOBAL lock_configuration = true")
+    walled.wall(instance, allowed)
     return instance

@@ -1879,6 +1879,26 @@ MUTANTS = (
         ),
     ),
     _mutant(
+        "late-refusal-ends-the-process",
+        "what DuckDB refuses while rows are taken ends the process, and is told as want of memory",
+        "tests/unit/test_sql_process.py::test_what_duckdb_refuses_is_told_as_that_whenever_it_refuses",
+        (
+            "query/sql/child.py",
+            "duckdb.Error, pa.ArrowException, OSError, MemoryError,",
+            "duckdb.Error, pa.ArrowException, MemoryError,",
+        ),
+    ),
+    _mutant(
+        "kind-of-failure-by-any-word",
+        "a name or value that contains the words of another failure is told as that",
+        "tests/unit/test_sql_process.py::test_what_duckdb_refuses_is_told_as_that_whenever_it_refuses",
+        (
+            "query/walled.py",
+            'text.startswith("INTERRUPT Error:")',
+            '"INTERRUPT Error:" in text',
+        ),
+    ),
+    _mutant(
         "rows-without-a-bound-in-bytes",
         "an answer to a statement has as many bytes as its rows have",
         "tests/unit/test_sql_process.py::test_rows_have_a_bound_in_bytes",

@@ -35,16 +35,24 @@ def in_order() -> list[Raw]:
     return [canonical(n, n) for n in range(first)] + [spot(first + n, n) for n in range(second)]
 
 
-def best_s(folder: Path, records: Sequence[Raw]) -> float:
-    """CPU time of the records as one batch: the least of three runs."""
-    found = []
-    for run in range(3):
-        (folder / str(run)).mkdir(parents=True)
-        with world(folder / str(run)) as at:
-            started = time.process_time()
-            at.process(records)
-            found.append(time.process_time() - started)
-    return min(found)
+def cpu_s(folder: Path, records: Sequence[Raw]) -> float:
+    """CPU time of the records as one batch."""
+    folder.mkdir(parents=True)
+    with world(folder) as at:
+        started = time.process_time()
+        at.process(records)
+        return time.process_time() - started
+
+
+def least_ratio(folder: Path, unusual: Sequence[Raw], usual: Sequence[Raw]) -> float:
+    """CPU time of the unusual against that of the usual: the least of three pairs.
+
+    A core that is shared doubles what the longer of two takes; seldom in each of three pairs.
+    """
+    return min(
+        cpu_s(folder / f"unusual{run}", unusual) / cpu_s(folder / f"usual{run}", usual)
+        for run in range(3)
+    )
 
 
 def test_a_feed_decodes_its_records_of_a_batch_at_once(tmp_path: Path) -> None:
@@ -126,5 +134,4 @@ def test_the_cost_follows_the_records(
     tmp_path: Path, unusual: Callable[[], list[Raw]], usual: Callable[[], list[Raw]], times: float
 ) -> None:
     """CPU time against that of the same records in the usual way."""
-    cost = best_s(tmp_path / "unusual", unusual())
-    assert cost < times * best_s(tmp_path / "usual", usual())
+    assert least_ratio(tmp_path, unusual(), usual()) < times

@@ -72,6 +72,27 @@ def test_rows_have_a_bound_in_bytes(process, monkeypatch):
     assert process.select(text, {}, {}, 1_000).num_rows == 1_000
 
 
+#: Words of other failures, in names and values; the last one fails when rows have been taken.
+REFUSED = (
+    "SELECT allocate FROM range(3)",
+    "SELECT 'Out of Memory Error: allocate' :: INT FROM range(3)",
+    "SELECT 'INTERRUPT Error: Interrupted!' :: INT FROM range(3)",
+    (
+        "SELECT CASE WHEN range > 200000 THEN ('bad_alloc Interrupted! ' || range) :: INT "
+        "ELSE 1 END FROM range(300000)"
+    ),
+)
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_duckdb_refuses_is_told_as_that_whenever_it_refuses(process, text):
+    """The last one ended the process, and whoever asked was told of memory."""
+    before = pid_of(process)
+    with pytest.raises(InvalidParameter):
+        process.select(text, {}, {}, 1_000_000)
+    assert pid_of(process) == before
+
+
 def test_a_process_that_was_killed_is_started_again(process):
     os.kill(pid_of(process), signal.SIGKILL)
     with pytest.raises(TooMuchError):

@@ -25,6 +25,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
+from k2_streams.query import walled
 from k2_streams.query.sql.frames import (
     CallAnswer,
     EndOfFramesError,
@@ -50,29 +51,11 @@ class TooLargeError(Exception):
     """An answer has more bytes than it may."""
 
 
-#: What a statement can end with; of a number or text that JSON has no form for, the last.
+#: What a statement can end with: while rows are taken, DuckDB's errors come as OSError; of a number
+#: or text that JSON has no form for, the last two.
 _OF_STATEMENTS = (
-    duckdb.Error, pa.ArrowException, MemoryError, TooLargeError, OverflowError, TypeError,
+    duckdb.Error, pa.ArrowException, OSError, MemoryError, TooLargeError, OverflowError, TypeError,
 )  # fmt: skip
-
-
-def connect(memory_bytes: int) -> duckdb.DuckDBPyConnection:
-    """A DuckDB that reaches nothing outside, and whose settings stay as they are."""
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": 1,
-            "memory_limit": f"{memory_bytes}B",
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-        },
-    )
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET GLOBAL enable_external_access = false")
-    connection.execute("SET GLOBAL lock_configuration = true")
-    return connection
 
 
 def kinds(connection: duckdb.DuckDBPyConnection, text: str) -> CallAnswer:
@@ -139,7 +122,9 @@ class Child:
         self._calls = calls
         self._answers = answers
         self._memory_bytes = memory_bytes
-        self._connection = connect(memory_bytes)
+        # With one thread a statement of the same tables gives the same rows.
+        self._connection = walled.connect(threads=1, memory_bytes=memory_bytes)
+        walled.wall(self._connection)
 
     def serve(self) -> None:
         """Until the worker ends.
@@ -194,16 +179,15 @@ class Child:
 
 
 def _of_error(error: Exception) -> CallAnswer:
-    """While rows are taken, DuckDB's errors come as Arrow's, with its text."""
-    text = str(error)
     if isinstance(error, TooLargeError):
         return CallAnswer(error="large")
-    if isinstance(error, duckdb.InterruptException) or "Interrupted!" in text:
-        return CallAnswer(error="interrupted")
-    is_memory = isinstance(error, duckdb.OutOfMemoryException | MemoryError)
-    if is_memory or "Out of Memory" in text or "bad_alloc" in text or "allocate" in text:
-        return CallAnswer(error="memory", text=text)
-    return CallAnswer(error="statement", text=text)
+    match walled.failure_of(error):
+        case walled.Failure.INTERRUPTED:
+            return CallAnswer(error="interrupted")
+        case walled.Failure.MEMORY:
+            return CallAnswer(error="memory", text=str(error))
+        case walled.Failure.OTHER:
+            return CallAnswer(error="statement", text=str(error))
 
 
 def _wall(more_bytes: int | None) -> None:
