@@ -121,19 +121,42 @@ def test_a_chart_has_bars_shades_a_gap_and_clears_it_when_it_is_filled(visit, no
     one.check()
 
 
-def test_a_raised_level_is_a_band_over_its_bars(visit):
-    """Of a node with a ledger: its description and its rows are put in."""
-    one = visit()
-    change = {"worker": "w", "previous": "NORMAL", "level": "GRACEFUL"}
-    rows = [{**change, "time_ns": NOON_NS + 60 * SECOND_NS}]
+def put_in(one, path, rows):
+    """As if the node had a ledger: its description, and its rows."""
 
     def describe(route):
         described = route.fetch().json()
-        described["paths"]["/v1/levels"] = {"get": {"parameters": []}}
+        described["paths"][path] = {"get": {"parameters": []}}
         route.fulfill(json=described)
 
     one.page.route("**/v1/openapi.json", describe)
-    one.page.route("**/v1/levels?*", lambda route: route.fulfill(json={"data": rows}))
+    one.page.route(
+        re.compile(re.escape(path) + r"(\?.*)?$"), lambda at: at.fulfill(json={"data": rows})
+    )
+
+
+def test_operations_list_what_became_of_repairs(visit):
+    one = visit()
+    asked = {
+        "symbol": "BHP",
+        "first": 11,
+        "last": 20,
+        "asked": 10,
+        "filled": 9,
+        "by": "an operator",
+    }
+    put_in(one, "/v1/repairs", [{"repair_id": "r-1", **asked}])
+    page = one.open("operations")
+    wait_for(page, "section.panel:has(h2:text-is('Repairs')) tbody tr", "r-1")
+    row = page.locator("section.panel:has(h2:text-is('Repairs')) tbody tr").text_content()
+    assert "an operator" in row
+    one.check()
+
+
+def test_a_raised_level_is_a_band_over_its_bars(visit):
+    one = visit()
+    change = {"worker": "w", "previous": "NORMAL", "level": "GRACEFUL"}
+    put_in(one, "/v1/levels", [{**change, "time_ns": NOON_NS + 60 * SECOND_NS}])
     page = one.open("symbol", key=KEY, window="5m", interval="5s")
     wait_for(page, ".spans li", "12:01:00 to")
     assert "level GRACEFUL" in page.locator(".spans li").first.text_content()
@@ -261,5 +284,5 @@ def test_a_node_that_goes_away_is_not_shown_as_ready(browser, tmp_path):
     node.close()
     page.wait_for_selector("#node >> text=No answer")
     assert "Ready" not in page.locator("#node").text_content()
-    page.wait_for_selector(".problem")
+    wait_for(page, ".problem", "What is shown is from")
     one.context.close()

@@ -16,7 +16,7 @@ export function follow({
   api, offer, signal, relation, parameters, newest, onRows, onGap, onFailure, onDelivery,
 }) {
   const path = `/v1/${relation}`;
-  let asking;
+  let asking, source;
 
   function askAgain() {
     asking = new AbortController();
@@ -37,7 +37,7 @@ export function follow({
   function listen(token) {
     asking.abort();
     const given = { ...parameters, from: token, batch_ms: FRAME_EVERY_MS };
-    const source = api.events(`${path}/stream`, given);
+    source = api.events(`${path}/stream`, given);
     source.addEventListener("open", () => onDelivery("stream"));
     source.addEventListener("rows", ({ data }) => onRows(parseJson(data).data, false));
     source.addEventListener("gap", onGap);
@@ -46,8 +46,8 @@ export function follow({
       onDelivery(null); // refused: start again from an answer, whose error says why
       askAgain();
     });
-    signal.addEventListener("abort", () => source.close());
   }
 
+  signal.addEventListener("abort", () => source?.close());
   askAgain();
 }

@@ -1,4 +1,5 @@
 /** A part of a view with a heading and its states: loading, empty, failed, ready. */
+import { clock } from "../format.js";
 import { button, h, newId } from "./elements.js";
 
 /** What a panel asks the shell for. */
@@ -6,7 +7,8 @@ export const SIGN_IN = "k2-sign-in";
 
 /** `actions` stand beside the title, `classes` say how the view lays it out.
  *  One of `loading`, `empty(text)`, `failed(error)` and `ready()` holds at a time, at first loading.
- *  Content stays under an error, so that a worker that is away for a moment does not empty the page. */
+ *  Content stays under an error, so that a worker that is away for a moment does not empty the page;
+ *  the error says from when it is. */
 export function createPanel(title, content, { actions = [], classes = "" } = {}) {
   const heading = h("h2", { id: newId("panel") }, title),
     state = h("div.state", { role: "status" }),
@@ -18,9 +20,9 @@ export function createPanel(title, content, { actions = [], classes = "" } = {})
     state,
     body,
   );
-  let isFilled = false;
+  let filledMs = null;
   function turn(hasContent, ...children) {
-    isFilled = hasContent;
+    if (!hasContent) filledMs = null;
     body.hidden = !hasContent;
     state.hidden = children.length === 0;
     state.replaceChildren(...children);
@@ -36,7 +38,10 @@ export function createPanel(title, content, { actions = [], classes = "" } = {})
       node.setAttribute("aria-busy", "true");
     },
     empty: text => turn(false, h("p.note", text)),
-    ready: () => turn(true),
+    ready() {
+      filledMs = Date.now();
+      turn(true);
+    },
     failed(error) {
       if (error.kind === "unauthorised")
         turn(
@@ -45,7 +50,10 @@ export function createPanel(title, content, { actions = [], classes = "" } = {})
           button("button", "Sign in", signIn),
         );
       else if (error.kind === "absent") panel.empty("This node does not offer this.");
-      else turn(isFilled, h("p.problem", error.message));
+      else {
+        const from = filledMs === null ? "" : ` What is shown is from ${clock(filledMs)} UTC.`;
+        turn(filledMs !== null, h("p.problem", error.message + from));
+      }
     },
   };
   panel.loading();

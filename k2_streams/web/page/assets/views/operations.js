@@ -1,5 +1,5 @@
 /** What an operator looks at: values that alerts watch, partitions, background tasks, breakers, dead
- *  letters, coverage, maintenance. What a node does not offer is named. */
+ *  letters, coverage, repairs, maintenance. What a node does not offer is named. */
 import { h } from "../dom/elements.js";
 import { createPanel } from "../dom/panel.js";
 import { poll } from "../dom/poll.js";
@@ -30,6 +30,12 @@ const LEDGERS = [
     title: "Coverage",
     columns:
       "exchange symbol trading_date session expected received late missing abandoned dead deferred condition",
+    instead: () => "",
+  },
+  {
+    path: "/v1/repairs",
+    title: "Repairs",
+    columns: "started repair_id symbol session first last asked received filled abandoned by source",
     instead: () => "",
   },
 ];
