@@ -382,6 +382,8 @@ async def test_each_request_has_one_access_line(client_of):
     ]
     assert all(line["duration_ms"] >= 0 and line["log_level"] == "info" for line in lines)
     assert lines[0]["correlation_id"] == "mine"
+    asked_again_by = [line.get("token") for line in lines]
+    assert asked_again_by == [None, (await trades.json())["meta"]["token"], None, None]
     assert len({line["correlation_id"] for line in lines}) == 4
 
 

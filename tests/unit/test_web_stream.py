@@ -7,6 +7,7 @@ import time
 import aiohttp
 import pyarrow as pa
 import pytest
+import structlog
 from aiohttp.test_utils import TestClient, TestServer
 from lake_rows import NOON_NS
 from metric_values import samples, value
@@ -104,6 +105,14 @@ async def test_history_and_tail_come_as_one_and_end_with_a_count_and_a_checksum(
     assert (end["rows"], end["checksum"]) == (ROWS, tally_of(rows).text)
     assert (end["gaps_complete"], end["complete"], len(end["gaps"])) == (True, False, 2)
     assert all(data["token"] == token for _, token, data in events)
+
+
+async def test_the_access_line_has_the_token_of_the_last_frame(client):
+    with structlog.testing.capture_logs() as logs:
+        events = await stream(client, **{"from": "begin", "to": "end"})
+        await until(lambda: [line for line in logs if line["event"] == "request answered"])
+    (line,) = [line for line in logs if line["event"] == "request answered"]
+    assert line["token"] == events[-1][1]
 
 
 async def test_rows_of_a_selection_come_in_order_of_event_time(client):

@@ -38,6 +38,7 @@ from k2_streams.web.http.negotiation import choose, choose_frames
 from k2_streams.web.http.room import Reservation, size_of
 from k2_streams.web.http.security import API_KEY
 from k2_streams.web.http.streaming import RESUME_HEADER, StreamSender
+from k2_streams.web.http.telemetry import ANSWER_TOKEN
 
 #: The media type of a body that is sent, its length, and how long it may take to come.
 SQL = "application/sql"
@@ -146,6 +147,8 @@ class Dispatcher:
             )
             if is_known(request, headers["ETag"]):
                 return web.Response(status=304, headers=headers)
+        if (token := getattr(rows.meta, "token", None)) is not None:
+            request[ANSWER_TOKEN] = token
         size_bytes = size_of(rows.table.num_rows, ROWS_AT_ONCE, rows.table.nbytes)
         reservation = _kept(reservations, size_bytes)
         return await self._sender.send(request, rows.table, rows.meta, form, headers, reservation)

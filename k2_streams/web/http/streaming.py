@@ -18,12 +18,13 @@ from k2_streams.clock import Clock
 from k2_streams.core.subscription.limits import STREAMS_MAX
 from k2_streams.query.subscription.frames import Frame, FrameSizes, RowsFrame
 from k2_streams.query.subscription.subscription import Subscription
+from k2_streams.query.token import StreamToken
 from k2_streams.web.http.answers import WRITE_BYTES, AnswerSender, abort, vary
 from k2_streams.web.http.errors import BUSY, ApiError, retry_later
 from k2_streams.web.http.frames import FrameFormat, FrameWriter
 from k2_streams.web.http.room import ROW_BYTES, Reservation, Room, size_of
 from k2_streams.web.http.security import CALLER
-from k2_streams.web.http.telemetry import BEGUN_S, Telemetry
+from k2_streams.web.http.telemetry import ANSWER_TOKEN, BEGUN_S, Telemetry
 
 _log = structlog.get_logger(__name__)
 
@@ -174,7 +175,7 @@ class StreamSender:
         request[BEGUN_S] = self._clock.monotonic()
         try:
             frames = subscription.frames(room, FRAME_SIZES[form])
-            await self._send(response, subscription, frames, FrameWriter(columns, form))
+            await self._send(request, response, subscription, frames, FrameWriter(columns, form))
         except (TimeoutError, ConnectionError) as error:
             _log.info("stream's reader gone", path=request.path, error=type(error).__name__)
             abort(request)
@@ -185,16 +186,19 @@ class StreamSender:
 
     async def _send(
         self,
+        request: web.Request,
         response: web.StreamResponse,
         subscription: Subscription,
         frames: AsyncGenerator[Frame, None],
         writer: FrameWriter,
     ) -> None:
         fallbacks = 0
+        written: str | StreamToken | None = None
         try:
             async for frame in frames:
                 piece = await self._sender.run(lambda: writer.write(frame))  # noqa: B023 - awaited
                 await _write(response, piece, subscription)
+                written = frame.token
                 if isinstance(frame, RowsFrame):
                     self._telemetry.rows_streamed(frame.rows.num_rows, subscription.paced_late_s)
                 if subscription.fallbacks > fallbacks:
@@ -203,6 +207,8 @@ class StreamSender:
             await _write(response, writer.end(), subscription)
             await response.write_eof()
         finally:
+            if written is not None:
+                request[ANSWER_TOKEN] = written if isinstance(written, str) else written.encode()
             await frames.aclose()
 
 

@@ -23,6 +23,8 @@ CLIENT_CLOSED_REQUEST = 499
 
 #: Of a stream: when its first byte was sent. It lasts as long as its reader likes.
 BEGUN_S: web.RequestKey[float] = web.RequestKey("begun_s", float)
+#: Of rows: what asks for the same again. Of a stream: what goes on behind its last frame.
+ANSWER_TOKEN: web.RequestKey[str] = web.RequestKey("answer_token", str)
 
 
 class Telemetry(Protocol):
@@ -75,10 +77,10 @@ class Telemetry(Protocol):
 def telemetry(report: Telemetry, clock: Clock) -> Middleware:
     """The middleware that counts, times and logs each request.
 
-    One access line per request: method, route, status, duration, bytes of the body, name of the API
-    key; the correlation id is bound to it. Neither query nor headers are logged: they may contain
-    keys and what a desk is interested in. The log's sampler bounds the lines per interval
-    (`runtime.logs`).
+    One access line per request: method, route, status, duration, bytes of the body, token of the
+    rows, name of the API key; the correlation id is bound to it. Neither query nor headers are
+    logged: they may contain keys and what a desk is interested in. A token has offsets alone. The
+    log's sampler bounds the lines per interval (`runtime.logs`).
     """
 
     def ended(
@@ -94,7 +96,7 @@ def telemetry(report: Telemetry, clock: Clock) -> Middleware:
             span.set(name, value)
         if status >= 500:
             span.fail(str(status))
-        key = request.get(API_KEY)
+        key, token = request.get(API_KEY), request.get(ANSWER_TOKEN)
         _log.log(
             _level(path, status),
             "request answered",
@@ -103,6 +105,7 @@ def telemetry(report: Telemetry, clock: Clock) -> Middleware:
             status=status,
             duration_ms=round(duration_s * 1e3, 1),
             size_bytes=size_bytes,
+            **({} if token is None else {"token": token}),
             **({} if key is None else {"key": key.name}),
         )
 
