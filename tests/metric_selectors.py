@@ -16,6 +16,48 @@ def selectors(expression: str) -> list[tuple[str, str]]:
     return re.findall(r"\b(k2_\w+)(?:{([^}]*)})?", expression)
 
 
+def labels_of(series: str) -> set[str]:
+    """The labels of a series as Prometheus keeps it."""
+    name = next((series.removesuffix(part) for part in PARTS if series.endswith(part)), series)
+    found = OF_PROMETHEUS | {label.name for label in METRICS[name].labels}
+    return found | {"le"} if series.endswith("_bucket") else found
+
+
+def unknown_groups(expression: str) -> list[str]:
+    """Labels that an expression groups or joins by, and not all of its series have.
+
+    By a label that no series has, all of them fall into one group, and a join finds nothing.
+    `group_left` brings labels from the other side.
+    """
+    brought = {
+        label
+        for names in re.findall(r"group_left\s*\(([^)]*)\)", expression)
+        for label in _names(names)
+    }
+    wrong = []
+    for found in re.finditer(r"\b(by|on)\s*\(([^)]*)\)", expression):
+        behind = expression[found.end() :].lstrip()
+        inside = _in_parentheses(behind) if found[1] == "by" else expression
+        for series, _ in selectors(inside):
+            lacking = _names(found[2]) - labels_of(series) - brought
+            wrong += [f"{series}: {found[1]} ({label})" for label in sorted(lacking)]
+    return wrong
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",")} - {""}
+
+
+def _in_parentheses(text: str) -> str:
+    """What stands in the parentheses that a text begins with."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return text[1:place]
+    raise ValueError(f"expected balanced parentheses: {text}")
+
+
 def unknown(series: str, matchers: str) -> str | None:
     """What a worker does not expose of a series; None: all of it is declared.
 

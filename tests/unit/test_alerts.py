@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from alert_cases import CASES, FIRED_MIN, ONSET_MIN
-from metric_selectors import selectors, unknown
+from metric_selectors import selectors, unknown, unknown_groups
 from promtool_program import promtool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,6 +121,27 @@ def test_every_series_of_a_rule_is_exposed_by_a_worker(name):
 )
 def test_a_series_that_no_worker_exposes_is_found(expression):
     assert all(unknown(*selector) for selector in selectors(expression))
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_a_rule_groups_and_joins_by_labels_that_its_series_have(name):
+    assert unknown_groups(ALERTS[name]["expr"]) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "wrong"),
+    [
+        ("sum by (worker) (k2_ready) > 1", ["k2_ready: by (worker)"]),
+        ("sum by (path) (rate(k2_checkpoint_seconds_count[5m]))", [
+            "k2_checkpoint_seconds_count: by (path)",
+        ]),
+        ("k2_ready * on (app) k2_build_info", ["k2_ready: on (app)"]),
+        ("sum by (app) (k2_ready * on (instance) group_left (app) k2_build_info)", []),
+        ("max(sum by (le, path) (rate(k2_http_request_seconds_bucket[5m])))", []),
+    ],
+)  # fmt: skip
+def test_a_label_that_a_series_has_not_is_found(expression, wrong):
+    assert unknown_groups(expression) == wrong
 
 
 @pytest.mark.parametrize("name", ALERTS)

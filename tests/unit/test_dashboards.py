@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from metric_selectors import selectors, unknown
+from metric_selectors import selectors, unknown, unknown_groups
 from promtool_program import promtool
 
 from deploy.dashboards.files import FOLDER, WINDOW, UnknownMetricError, expression, texts
@@ -39,6 +39,10 @@ def test_every_metric_of_a_panel_is_declared():
     assert len(QUERIES) > 50
     wrong = {query: unknown(*one) for query in QUERIES for one in selectors(query)}
     assert {query: why for query, why in wrong.items() if why} == {}
+
+
+def test_every_query_groups_by_labels_that_its_series_have():
+    assert {query: unknown_groups(query) for query in QUERIES if unknown_groups(query)} == {}
 
 
 @pytest.mark.parametrize("query", ["sum(k2_lagging)", 'k2_tasks{state="sleeping"}'])

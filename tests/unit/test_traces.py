@@ -99,7 +99,7 @@ async def test_a_request_is_a_span_with_its_stages_below(recorded, tmp_path):
 async def test_one_id_is_in_the_header_the_error_the_log_and_the_trace(recorded):
     app = application(CannedQueries(error=RuntimeError("boom")))
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
-        await _asked_and_failed(app)
+        await _asked_and_failed(app, recorded)
     request = recorded.named("request")
     assert request.attributes["k2.correlation_id"] == "desk-7"
     assert not request.status.is_ok
@@ -108,12 +108,14 @@ async def test_one_id_is_in_the_header_the_error_the_log_and_the_trace(recorded)
     assert {line["trace_id"] for line in lines} == {trace_id(request)}
 
 
-async def _asked_and_failed(app) -> None:
+async def _asked_and_failed(app, recorded) -> None:
     async with TestClient(TestServer(app)) as client:
         response = await client.get("/v1/trades", headers={"X-Correlation-ID": "desk-7"})
         assert response.status == 500
         assert response.headers["X-Correlation-ID"] == "desk-7"
         assert (await response.json())["correlation_id"] == "desk-7"
+        async with asyncio.timeout(30):
+            await recorded.request_ended.wait()
 
 
 @pytest.mark.usefixtures("quiet_logs")
