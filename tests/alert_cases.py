@@ -108,6 +108,15 @@ CASES = {
         },
         offset_min=WEEK_MIN,
     ),
+    "K2ExchangeSilent": AlertCase(
+        {
+            f'k2_exchange_rows_total{{{_A},exchange="X"}}': counter(60, 0),
+            f'k2_exchange_rows_total{{{_A},exchange="Y"}}': counter(60, 60),
+            f'k2_session_open{{{_A},exchange="X"}}': gauge(1, 1),
+            f'k2_session_open{{{_A},exchange="Y"}}': gauge(1, 1),
+        },
+        {"exchange": "X"},
+    ),
     "K2SourcePaused": AlertCase(
         {f'k2_source_paused{{{_A},reason="tail_full"}}': gauge(0, 1)},
         _ON_A | {"reason": "tail_full"},

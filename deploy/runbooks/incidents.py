@@ -34,8 +34,8 @@ DEFERS_NOTHING = {
 }
 INCIDENTS = (
     Incident(
-        ("K2NoData",), "no feed handler sends while an exchange trades", feeds.silence,
-        "the feed handler is restarted",
+        ("K2NoData", "K2ExchangeSilent"), "no feed handler sends while an exchange trades",
+        feeds.silence, "the feed handler is restarted",
     ),
     Incident(
         ("K2DeadLetters",), "a feed handler sends invalid records", feeds.sent("--invalid", "0.05"),

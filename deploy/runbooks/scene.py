@@ -24,9 +24,10 @@ _KAFKA_TOOLS = {"kafka-configs.sh": "kafka.admin.ConfigCommand"}
 COMMANDS_WITHIN_S = 120.0
 #: From a cause to its alert, and from its remedy to the end of it: the longest window is an hour.
 ALERT_WITHIN_S = 240.0
-#: Of this exchange nothing is sent: the others trade in no session that K2 knows.
+#: The exchange that has a calendar; the others trade in no session that K2 knows.
+OF_CALENDAR = "OPEN"
 _SETTINGS = {
-    "K2_CALENDARS": "OPEN=24/7",
+    "K2_CALENDARS": f"{OF_CALENDAR}=24/7",
     "K2_RATE_LIMIT_PER_S": "100000", "K2_LAKE_COMMIT_INTERVAL_S": "1", "K2_BREAKER_OPEN_S": "3",
     "K2_COOL_DOWN_S": "1", "K2_MAINTENANCE": "1", "K2_MAINTENANCE_INTERVAL_S": "1", "NO_COLOR": "1",
 }  # fmt: skip

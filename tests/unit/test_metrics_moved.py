@@ -176,6 +176,19 @@ async def test_a_task_that_ends_moves_the_metric_of_its_reason(monkeypatch) -> N
     assert value(metrics.registry, "k2_task_failures_total", reason="fenced") == 0
 
 
+def test_rows_are_counted_of_the_exchanges_that_have_a_calendar(tmp_path: Path) -> None:
+    metrics = Metrics()
+    for exchange in ("X", "SILENT"):
+        metrics.show_session(exchange, is_open=True)
+    with world(tmp_path) as at:
+        other = canonical(2, 1)._replace(key=b"Y:A")
+        other = other._replace(value=other.value.replace(b'"X"', b'"Y"'))
+        metrics.count(at.process([canonical(0, 1), canonical(1, 2), other]))
+    for exchange, rows in (("X", 2), ("SILENT", 0)):
+        assert value(metrics.registry, "k2_exchange_rows_total", exchange=exchange) == rows
+    assert metrics.registry.get_sample_value("k2_exchange_rows_total", {"exchange": "Y"}) is None
+
+
 def test_deferral_moves_the_metrics_of_the_backlog() -> None:
     metrics, epoch = Metrics(), Epoch(TaskOutputs.of_raw(TRADES_INPUT), 0)
     epoch.newly_deferred += [OutputRecord(TRADES_INPUT.deferred, b"X:A", b"")] * 3

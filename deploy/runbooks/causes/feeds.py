@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deploy.runbooks.causes.rounds import Happening, again_and_again
-from deploy.runbooks.scene import Scene
+from deploy.runbooks.scene import OF_CALENDAR, Scene
 from k2_streams.clock import SYSTEM_CLOCK
 from k2_streams.testing.load import by_hand
 
@@ -61,7 +61,7 @@ def of_unknown_feed(_number: int) -> list[by_hand.KeyedRecord]:
 
 def trickle(_number: int) -> list[by_hand.KeyedRecord]:
     """A trade, with the number that follows the one before, also of an earlier incident."""
-    return [by_hand.record_of(by_hand.trade("TRICKLE", "A", next(_TRICKLED)))]
+    return [by_hand.record_of(by_hand.trade(OF_CALENDAR, "A", next(_TRICKLED)))]
 
 
 def three_times(number: int) -> list[by_hand.KeyedRecord]:
@@ -109,7 +109,8 @@ def silence(scene: Scene) -> Iterator[None]:
     """An exchange trades around the clock, and nothing comes until its feed handler restarts."""
     yield
     with sending(trickle)(scene):
-        scene.wait_firing("K2NoData", firing=False)
+        for alert in ("K2NoData", "K2ExchangeSilent"):
+            scene.wait_firing(alert, firing=False)
 
 
 def too_many(**settings: str) -> Happening:

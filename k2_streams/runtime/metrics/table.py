@@ -118,6 +118,11 @@ class SourceMetrics(MetricGroup):
         unit="records",
     )
     accepted_rows_total = counter("Rows written to the log", unit="rows")
+    exchange_rows_total = counter(
+        "Rows of an exchange of K2_CALENDARS written to the log",
+        Label("exchange", bound="exchanges of K2_CALENDARS"),
+        unit="rows",
+    )
 
 
 class DecodingMetrics(MetricGroup):

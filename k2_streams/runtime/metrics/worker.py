@@ -5,6 +5,7 @@ import platform
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 
+import pyarrow.compute as pc
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from k2_streams.core.lines.stats import LineReport
@@ -17,6 +18,7 @@ from k2_streams.runtime.task.epoch import Epoch
 from k2_streams.state.state_table import Figures
 
 _DISTRIBUTION = "k2-streams"
+_EXCHANGE = "exchange"
 
 
 class Metrics:
@@ -51,6 +53,7 @@ class Metrics:
             self.load,
         )
         declared = [each for group in groups for each in vars(group).items()]
+        self._with_calendar: frozenset[str] = frozenset()
         self._counters = {name: each for name, each in declared if isinstance(each, Counter)}
         self._gauges = {name: each for name, each in declared if isinstance(each, Gauge)}
         self.process.build_info.labels(_version(), platform.python_version(), app_id).set(1)
@@ -71,10 +74,22 @@ class Metrics:
         for name, count in collections.Counter(map(events.type_of, epoch.events)).items():
             source.sequence_events_total.labels(name).inc(count)
         source.accepted_rows_total.inc(epoch.row_count)
+        if self._with_calendar:
+            self._count_by_exchange(epoch)
         self.add(epoch.figures)
         self.lines.untracked_line_records_total.inc(epoch.excess_lines)
         load.deferred_records_total.inc(len(epoch.newly_deferred))
         load.deferred_processed_records_total.inc(epoch.drained)
+
+    def _count_by_exchange(self, epoch: Epoch) -> None:
+        for batches in epoch.rows.values():
+            for batch in batches:
+                if _EXCHANGE not in batch.schema.names:
+                    continue
+                for found in pc.value_counts(batch.column(_EXCHANGE)).to_pylist():
+                    if found["values"] in self._with_calendar:
+                        counter = self.source.exchange_rows_total.labels(found["values"])
+                        counter.inc(found["counts"])
 
     def left_to_python(self, kind: Fallback, count: int) -> None:
         """Add what the native decoder did not take; from any thread."""
@@ -103,8 +118,13 @@ class Metrics:
             (gauge.labels(*labels) if labels else gauge).set(value)
 
     def show_session(self, exchange: str, is_open: bool) -> None:
-        """Show whether an exchange has a session; from any thread."""
+        """Show whether an exchange has a session, and count its rows from now on.
+
+        From any thread.
+        """
         self.process.session_open.labels(exchange).set(is_open)
+        self.source.exchange_rows_total.labels(exchange).inc(0)
+        self._with_calendar |= {exchange}
 
     def show_lines(self, lines: Iterable[LineReport]) -> None:
         """The lines tracked now; series of lines that are no longer tracked are removed."""
