@@ -9,11 +9,8 @@ import pyarrow as pa
 import pytest
 from bars_model import NAMES, bars_of
 from conftest import PARTITIONS, Cluster, eventually  # type: ignore[import-not-found]
+from log_rows import rows_of_log
 
-from k2_streams.core.records import log_record
-from k2_streams.core.types import TopicPartition
-from k2_streams.kafka.client import KafkaConfig
-from k2_streams.kafka.log_reader import LogReader
 from k2_streams.lake.catalog import open_catalog
 from k2_streams.testing.local.workers import LocalWorker
 
@@ -24,24 +21,6 @@ RATE = 2_000
 EVENTS_PER_S = 8
 #: Until the killed worker is ready again, with time to spare.
 SECONDS_PER_KILL = 5
-
-
-async def _rows(bootstrap: str, topic: str) -> dict[int, list[dict[str, Any]]]:
-    """The committed rows of a log, by partition, in their order."""
-    found: dict[int, list[dict[str, Any]]] = {}
-    async with LogReader(KafkaConfig(bootstrap=bootstrap)) as reader:
-        ats = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        begins = await reader.begin_offsets(ats)
-        ends = (await reader.settled_offsets(ats)).stable
-        for at in ats:
-            reader.assign({at: begins[at]})
-            rows = found[at.partition] = []
-            while reader.position(*at) < ends[at]:
-                for chunk in await reader.poll():
-                    for record in chunk.records:
-                        batch = log_record.decode(record.value, at.partition, record.offset)
-                        rows += batch.rows.to_pylist()
-    return found
 
 
 def bars_in(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -92,8 +71,8 @@ def test_bars_through_kills_are_what_all_their_trades_give(k2: Cluster, kills: i
         assert producer.returncode == 0, output
         eventually(lambda: k2.has_answered_all(trades), what="trades accepted")
         eventually(lambda: has_processed(bars, trades), within_s=120, what="bars")
-        accepted = asyncio.run(_rows(k2.bootstrap, "k2.trades"))
-        found = asyncio.run(_rows(k2.bootstrap, "k2.bars_1m"))
+        accepted = asyncio.run(rows_of_log(k2.bootstrap, "k2.trades", PARTITIONS))
+        found = asyncio.run(rows_of_log(k2.bootstrap, "k2.bars_1m", PARTITIONS))
         assert {at: bars_in(rows) for at, rows in found.items()} == {
             at: bars_of(rows) for at, rows in accepted.items()
         }

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Cluster, eventually  # type: ignore[import-not-found]
+from stream_reader import PLACE, places_of
 
 import k2_client
 from k2_streams.core.types import TopicPartition
@@ -21,7 +26,6 @@ from k2_streams.testing.local.workers import LocalWorker
 
 pytestmark = pytest.mark.integration
 
-PLACE = ["log_partition", "log_offset", "log_row"]
 PATIENCE_S = 120.0
 
 
@@ -140,3 +144,65 @@ def test_a_stream_goes_on_through_a_kill_of_the_worker_and_reconnects(k2: Cluste
 @pytest.mark.long
 def test_a_stream_goes_on_through_many_kills(k2: Cluster) -> None:
     run(k2, kills=20, messages=60_000, seed=2)
+
+
+@pytest.mark.long
+def test_a_stream_goes_on_through_a_hundred_kills_of_all_that_has_part_in_it(k2: Cluster) -> None:
+    """Of its reader, of the node that it reads from, of the worker that writes.
+
+    A third of the messages is history when the reader begins; it is killed while it reads them, at
+    the hand-over, and while it follows those that come.
+    """
+    chance, messages, kills = random.Random(3), 60_000, 100
+    settings = {"K2_LAKE_COMMIT_INTERVAL_S": "1"}
+    worker = k2.worker(0, **settings).start()
+    nodes = [k2.worker(number, K2_ROLE="query", **settings).start() for number in (1, 2)]
+    for one in (worker, *nodes):
+        one.wait_ready()
+    traffic = ("--symbols", "20", "--start", "now")
+    k2.produce("--messages", str(messages // 3), "--seed", "3", *traffic)
+    rest = 2 * messages // 3
+    sent = k2.spawn(
+        "produce", "--messages", str(rest), "--rate", str(rest // (4 * kills)), "--seed", "4",
+        *traffic,
+    )  # fmt: skip
+    file = k2.directory / "frames"
+    urls = [node.url for node in nodes]
+    counts = dict.fromkeys(("reader", "node", "worker"), 0)
+    reader = start_reader(file, urls)
+    try:
+        while sum(counts.values()) < kills:
+            what = chance.choice(tuple(counts))
+            counts[what] += 1
+            threading.Event().wait(chance.uniform(0.2, 3.0))
+            if what == "reader":
+                reader.kill()
+                reader.wait(10)
+                reader = start_reader(file, urls)
+                continue
+            killed = worker if what == "worker" else chance.choice(nodes)
+            killed.kill()
+            killed.start()
+            if what == "node":  # the reader has one that answers, whichever is killed next
+                killed.wait_ready()
+        assert sent.wait(600) == 0
+        worker.wait_ready()
+        with k2_client.connect(urls, patience_s=120.0) as client:
+            eventually(lambda: client.trades().arrow().num_rows >= messages, 120)
+            answer = client.trades().arrow()
+        wanted = sorted(zip(*(answer.column(name).to_pylist() for name in PLACE), strict=True))
+        eventually(lambda: len(places_of(file)) >= len(wanted), 120, lambda: len(places_of(file)))
+    finally:
+        reader.kill()
+        reader.wait(10)
+    found = places_of(file)
+    assert len(set(found)) == len(found)
+    assert sorted(found) == wanted
+    assert min(counts.values()) > kills // 5
+
+
+def start_reader(file: Path, urls: list[str]) -> "subprocess.Popen[bytes]":
+    """A process of its own: a kill leaves what it has written, and nothing else."""
+    program = [sys.executable, "-m", "stream_reader", str(file), *urls]
+    path = os.pathsep.join(one for one in sys.path if one)
+    return subprocess.Popen(program, env={**os.environ, "PYTHONPATH": path})
