@@ -179,9 +179,9 @@ class QuerySession:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             why = walled.failure_of(error)
-            if why is walled.Failure.INTERRUPTED:
+            if why is walled.StatementFailure.INTERRUPTED:
                 raise QueryTimeoutError(self._timeout_s) from error
-            if why is walled.Failure.MEMORY:
+            if why is walled.StatementFailure.MEMORY:
                 raise TooMuchError(
                     "the query needs more memory than one query may use: narrow it, or lower limit"
                 ) from error

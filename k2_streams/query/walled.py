@@ -10,7 +10,7 @@ from enum import Enum
 import duckdb
 
 
-class Failure(Enum):
+class StatementFailure(Enum):
     """Why a statement failed."""
 
     INTERRUPTED = "interrupted"
@@ -18,7 +18,7 @@ class Failure(Enum):
     OTHER = "other"
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> StatementFailure:
     """Why, of what DuckDB raised.
 
     What it raises while Arrow takes its rows comes as Arrow's, with the kind in front of the text.
@@ -26,11 +26,11 @@ def failure_of(error: Exception) -> Failure:
     """
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or text.startswith("INTERRUPT Error:"):
-        return Failure.INTERRUPTED
+        return StatementFailure.INTERRUPTED
     is_memory = isinstance(error, duckdb.OutOfMemoryException | MemoryError)
     if is_memory or text.startswith("Out of Memory Error:"):
-        return Failure.MEMORY
-    return Failure.OTHER
+        return StatementFailure.MEMORY
+    return StatementFailure.OTHER
 
 
 def connect(*, threads: int, memory_bytes: int) -> duckdb.DuckDBPyConnection:

@@ -155,6 +155,7 @@ def read(name: str) -> Iterator[tuple[int, list[str]]]:
 
 @pytest.mark.recorded
 @pytest.mark.skipif(not RECORDED.exists(), reason=f"{RECORDED} is not there")
+@pytest.mark.slow
 async def test_recorded_trades_have_the_quotes_that_polars_finds(tmp_path):
     engine = Engine(EngineConfig(allowed=(str(tmp_path),)))
     world = OutputWorld(QUOTES, tmp_path, engine, gaps=GapsView())

@@ -89,6 +89,7 @@ async def bars(world, start_ns, end_ns, **changes):
 
 
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
+@pytest.mark.slow
 async def test_bars_of_a_week_with_a_change_of_the_clock(tmp_path, trades, zone, change):
     placed = over(change, trades)
     engine = Engine(EngineConfig(allowed=(str(tmp_path),)))

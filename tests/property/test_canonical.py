@@ -228,6 +228,7 @@ def test_batch_equals_record_by_record(batch, chunk):
 
 @pytest.mark.parametrize("base", BASE)
 @pytest.mark.parametrize("field", [*GOOD, "zz", "v"])
+@pytest.mark.slow
 def test_every_hostile_value_in_every_field(field, base):
     """One at a time between good neighbours, in records of each kind."""
     good = ("{" + BASE[base] + "," + REST + "}").encode()

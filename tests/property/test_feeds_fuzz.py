@@ -241,6 +241,7 @@ def test_fuzz(name: str, pytestconfig: pytest.Config) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FEEDS))
+@pytest.mark.slow
 def test_every_field_in_every_hostile_way(name: str) -> None:
     """Chance seldom meets one field with one value: here each does, one at a time."""
     key, value = TRADES[name]

@@ -200,6 +200,7 @@ def records() -> list[Any]:
 
 
 @pytest.mark.parametrize("topology", [totals, late_bars])
+@pytest.mark.slow
 def test_a_pure_agent_does_not_depend_on_how_its_rows_are_cut(k2_driver, topology):
     k2_driver(topology(), partitions=2).check_splits(records())
 
@@ -250,6 +251,7 @@ def last_of_batch(table: Any, output: Any) -> Any:
         (last_of_batch, "against as they come: table totals, partition"),
     ],
 )
+@pytest.mark.slow
 def test_an_agent_that_depends_on_its_batches_is_found(k2_driver, planted, shown):
     with pytest.raises(AssertionError, match=shown):
         k2_driver(totals(body=planted), partitions=2).check_splits(records())

@@ -118,6 +118,7 @@ def test_silence_is_an_alert_in_a_session_and_none_at_night(tmp_path):
     fires({45: False, 59: False, 70: False, 80: True, 110: False, 170: False}, DAY, tmp_path)
 
 
+@pytest.mark.slow
 def test_without_a_session_silence_is_none_though_there_was_trade_a_week_ago(tmp_path):
     week_min = 7 * 24 * 60
     closed = {

@@ -109,6 +109,7 @@ def test_binance_futures_aggregates():
         last[row["symbol"]] = int(vendor["last_trade_id"])
 
 
+@pytest.mark.slow
 def test_binance_futures_trades():
     """21,313 trades, 5266583935 to 5266605247."""
     taken = run("binance.usdm", BINANCE / "usdm-btcusdt_20240808.gz")
@@ -120,6 +121,7 @@ def test_binance_futures_trades():
     assert {row["symbol"] for row in taken.rows} == {"usdm:BTCUSDT"}
 
 
+@pytest.mark.slow
 def test_binance_across_midnight_is_no_reset():
     """Two days of spot trades are one count."""
     days = [BINANCE / f"spot-btcusdt_2024080{day}.gz" for day in (8, 9)]
@@ -217,6 +219,7 @@ def test_hitbtc_trades_of_a_snapshot_are_told_apart_by_id():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100_000])
+@pytest.mark.slow
 def test_any_split_gives_the_same(batch):
     """Verdicts and rows do not depend on how records are cut into batches."""
     made = list(read("coinbase.exchange", VENUES / "COINBASE.ws.28.0"))[:2_000]

@@ -63,6 +63,7 @@ def command(module: str) -> str:
         *("verify", "worker"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_start_loads_nothing_that_it_does_not_need(code, unneeded):
     assert loaded(code) & (unneeded | NEVER) == set()
 

@@ -305,6 +305,7 @@ def crash():
 
 
 @pytest.mark.parametrize("point", POINTS)
+@pytest.mark.slow
 def test_a_crash_at_any_step_leaves_rows_and_vector_as_they_were(world, point):
     sink = filled(world, 8)
     before = state_of(world)
@@ -538,6 +539,7 @@ def test_a_branch_keeps_its_files_and_main_is_compacted(world):
     assert len([*world.table().scan(snapshot_id=branch).plan_files()]) == 8
 
 
+@pytest.mark.slow
 def test_a_compaction_beside_a_sink_without_a_pause_lands_in_the_end(world, monkeypatch):
     """Its rows are written once; only the commit is tried again."""
     filled(world, 8)
@@ -551,6 +553,7 @@ def test_a_compaction_beside_a_sink_without_a_pause_lands_in_the_end(world, monk
     assert world.places() == places_of(*[(0, n) for n in range(next(numbers))])
 
 
+@pytest.mark.slow
 def test_sinks_without_end_are_given_way(world, monkeypatch):
     monkeypatch.setattr(compaction, "COMMIT_ROUNDS", 1)
     filled(world, 8)
@@ -564,6 +567,7 @@ def test_sinks_without_end_are_given_way(world, monkeypatch):
     assert world.places() == places_of(*[(0, n) for n in range(next(numbers))])
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_version_are_compacted_with_nulls_for_what_they_lack(tmp_path):
     """A table made before two columns were added."""
     world = World(tmp_path)
@@ -592,6 +596,7 @@ def test_a_replacement_with_other_rows_is_refused_by_the_commit_itself(world):
     assert world.table().current_snapshot() == head
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_parquet_stays_as_it_is(world):
     filled(world, 9)
     damaged = world.data_files()[0]
@@ -643,6 +648,7 @@ def alerts(start):
     return pa.Table.from_pylist(rows, schema=ALERTS.table_schema)
 
 
+@pytest.mark.slow
 def test_the_table_of_an_output_is_compacted_as_well(world, monkeypatch):
     """Nested columns, a key of numbers and text, the day of the accepted time."""
     monkeypatch.setattr(rewrite, "SAMPLE_EVERY_ROWS", 2)

@@ -55,6 +55,7 @@ def reachable(world):
     return set(ReachableFiles(table.io).of(table.metadata, table.metadata.snapshots))
 
 
+@pytest.mark.slow
 def test_compacted_files_go_when_their_snapshots_have_expired_and_the_delay_is_over(world):
     filled(world, 8)
     before, inputs = state_of(world), world.data_files()
@@ -71,6 +72,7 @@ def test_compacted_files_go_when_their_snapshots_have_expired_and_the_delay_is_o
     assert delete(world).records == 0
 
 
+@pytest.mark.slow
 def test_a_month_of_commits_takes_little_more_than_its_live_rows(world):
     """Compacted, expired and deleted again and again: what is left is what is live."""
     lake = world.writer()

@@ -164,6 +164,7 @@ def test_a_column_that_was_added_is_null_in_rows_of_k2(world):
 
 
 @refused
+@pytest.mark.slow
 def test_what_would_be_wrong_is_refused_until_it_is_undone(world, change, says, undo):
     lake = world.writer()
     append(lake, 0, 0, 5)
@@ -184,6 +185,7 @@ def test_what_would_be_wrong_is_refused_until_it_is_undone(world, change, says, 
 
 
 @refused
+@pytest.mark.slow
 def test_it_is_refused_by_the_commit_itself(world, change, says, undo):
     """Between look and request: the head is the same, and only schema or spec have changed."""
     lake = world.writer()

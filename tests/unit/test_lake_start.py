@@ -89,6 +89,7 @@ def test_an_app_started_in_the_lake_equals_one_that_ran_from_the_beginning(
         assert outcome(driver) == from_the_beginning
 
 
+@pytest.mark.slow
 def test_it_equals_that_through_ten_crashes_in_history_and_after(from_the_beginning):
     chance = random.Random(7)
     limits = replace(DRIVER_LIMITS, history_rows=3)

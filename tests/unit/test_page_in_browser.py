@@ -60,6 +60,7 @@ def wait_for(page, place, text):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+@pytest.mark.slow
 def test_every_view_opens_without_an_error_and_can_be_used_by_everybody(visit, scheme, width):
     """axe-core finds nothing serious, at the width of a desk and of a phone."""
     script = chromium.axe()

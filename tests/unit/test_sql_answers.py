@@ -91,6 +91,7 @@ async def asked(tmp_path):
         ),
     ],
 )
+@pytest.mark.slow
 async def test_only_rows_are_read_that_a_statement_can_need(asked, text, wanted):
     seen = []
 

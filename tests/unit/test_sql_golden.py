@@ -43,6 +43,7 @@ def test_there_are_enough_of_them():
 
 
 @pytest.mark.parametrize("text", ANSWERED)
+@pytest.mark.slow
 async def test_a_statement_gives_what_a_full_copy_gives(asked, copy, text):
     answer = await asked.ask(text)
     expected = answerable(copy.sql(text).to_arrow_table())

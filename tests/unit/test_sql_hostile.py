@@ -57,6 +57,7 @@ async def test_each_is_refused_with_the_field_and_the_reason(asked):
     assert (await asked.ask("SELECT 1 AS a")).rows.to_pylist() == [{"a": 1}]
 
 
+@pytest.mark.slow
 async def test_each_that_is_allowed_ends_within_its_limits(tmp_path):
     asked = SqlWorld(tmp_path, memory_bytes=64 << 20, timeout_s=LIMIT_S)
     for text in BOUNDED:

@@ -250,6 +250,7 @@ REACHED = [one for one in WORKER_POINTS if not one.startswith(OTHERS)]
 
 
 @pytest.mark.parametrize("point", REACHED)
+@pytest.mark.slow
 def test_a_crash_at_any_failpoint_loses_and_doubles_nothing(k2_driver, point):
     """Also where the process dies in the middle of a step: no line of it runs any more."""
     driver = k2_driver(TRADES, partitions=1, settings={"K2_LAKE_COMMIT_INTERVAL_S": 1})

@@ -21,6 +21,7 @@ QUOTE = (
 
 
 @pytest.mark.parametrize("name", sorted(FEEDS))
+@pytest.mark.slow
 def test_k2s_own_feeds_hold(name):
     samples = [tuple(TRADES[name]), *((key, value) for key, value, _ in CONTROL.get(name, []))]
     fuzz_feed(FEEDS[name], samples, rounds=150, append_time_ms=APPEND_MS)

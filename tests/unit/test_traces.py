@@ -220,6 +220,7 @@ async def test_an_exemplar_of_a_duration_names_the_trace(recorded):
     assert found.endswith("# EOF\n")
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_while_traces_are_off():
     script = (
         "import sys, topologies.trades\n"

@@ -75,6 +75,7 @@ def test_the_document_is_served(keyed, described):
 # A stream's answer need not end: `test_web_stream` has its own.
 @schemathesis.pytest.from_fixture("described").exclude(path_regex="/stream$").parametrize()
 @REQUEST_SETTINGS
+@pytest.mark.slow
 def test_the_document_is_true(keyed, case):
     def refuses_by_name(_context, response, _case):
         """A 422 names a parameter that was sent."""

@@ -182,11 +182,11 @@ def _of_error(error: Exception) -> CallAnswer:
     if isinstance(error, TooLargeError):
         return CallAnswer(error="large")
     match walled.failure_of(error):
-        case walled.Failure.INTERRUPTED:
+        case walled.StatementFailure.INTERRUPTED:
             return CallAnswer(error="interrupted")
-        case walled.Failure.MEMORY:
+        case walled.StatementFailure.MEMORY:
             return CallAnswer(error="memory", text=str(error))
-        case walled.Failure.OTHER:
+        case walled.StatementFailure.OTHER:
             return CallAnswer(error="statement", text=str(error))
 
 
